@@ -1,0 +1,54 @@
+"""Rows on their way into batches: their layout in memory, their order, and the split for validation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nncore.arrays import Array
+from nncore.streams import stream
+
+__all__ = ["stratified_split", "with_ones"]
+
+
+def with_ones(x: Array, dtype: np.dtype[np.generic]) -> Array:
+    """Rows with a last column of ones, (n_samples, n_features + 1): the form that training reads batches from.
+
+    Raises ValueError where ``x`` is not two-dimensional or holds a number that is not finite in ``dtype``.
+    """
+    if x.ndim != 2:
+        raise ValueError(f"x must have shape (n_samples, n_features). Received: {x.shape}")
+    rows = np.empty((x.shape[0], x.shape[1] + 1), dtype)
+    with np.errstate(over="ignore"):
+        rows[:, :-1] = x
+    rows[:, -1] = 1
+    if not np.isfinite(rows).all():
+        row, column = np.argwhere(~np.isfinite(rows))[0].tolist()
+        raise ValueError(f"x[{row}, {column}] must be finite in {dtype}. Received: {x[row, column]}")
+    return rows
+
+
+def stratified_split(labels: Array, fraction: float, seed: int) -> tuple[Array, Array]:
+    """Row numbers for training and for validation, each ascending, with the classes in proportion.
+
+    ``fraction`` of all rows, rounded, go to validation; what the classes' shares leave over goes to those with the
+    largest remainders, and every class keeps at least one row for training. Raises ValueError where either side
+    would be empty.
+    """
+    generator = stream(seed, "split")
+    classes, counts = np.unique(labels, return_counts=True)
+    exact = counts * fraction
+    taken = np.minimum(np.floor(exact).astype(int), counts - 1)
+    wanted = round(len(labels) * fraction)
+    # Stable, so that equal remainders go to the lower class on every machine.
+    for index in np.argsort(-(exact - np.floor(exact)), kind="stable"):
+        if taken.sum() < wanted and taken[index] < counts[index] - 1:
+            taken[index] += 1
+    held_out = np.zeros(len(labels), bool)
+    for number, count in zip(classes, taken, strict=True):
+        held_out[generator.permutation(np.flatnonzero(labels == number))[:count]] = True
+    if held_out.all() or not held_out.any():
+        raise ValueError(
+            f"a validation fraction must leave rows on both sides. Received: {fraction:g} of {len(labels)} rows in "
+            f"{len(classes)} classes"
+        )
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)

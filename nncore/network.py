@@ -1,0 +1,126 @@
+"""A stack of layers with its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from nncore.arrays import Array, NamedVector
+from nncore.layers import Layer, Softmax, layer_type
+from nncore.streams import stream
+
+__all__ = ["Dtype", "Network", "Predictor", "layer_sizes", "parameter_shapes"]
+
+Dtype = Literal["float32", "float64"]
+
+#: Rows that are predicted at a time, which bounds the memory of a large prediction.
+PREDICTION_ROWS = 1024
+
+
+def layer_sizes(layers: Sequence[Layer], inputs: int) -> list[int]:
+    """Number of features before the first layer and after each."""
+    sizes = [inputs]
+    for layer in layers:
+        sizes.append(layer.output_size(sizes[-1]))
+    return sizes
+
+
+def group_names(layers: Sequence[Layer]) -> list[str]:
+    """``index_type`` for each layer: the group under which its parameters stand."""
+    return [f"{index}_{layer_type(layer)}" for index, layer in enumerate(layers)]
+
+
+def parameter_shapes(layers: Sequence[Layer], inputs: int) -> dict[str, tuple[int, ...]]:
+    """Shape of every parameter of a stack, by ``index_type/name``."""
+    groups = zip(group_names(layers), layers, layer_sizes(layers, inputs), strict=False)
+    return {
+        f"{group}/{name}": shape
+        for group, layer, size in groups
+        for name, shape in layer.parameter_shapes(size).items()
+    }
+
+
+class Predictor:
+    """Inference over given parameters, wherever they lie; any number of threads may share one.
+
+    Raises ValueError naming the first parameter that is missing, unexpected or of another shape.
+    """
+
+    def __init__(self, layers: Sequence[Layer], inputs: int, parameters: Mapping[str, Array]) -> None:
+        shapes = parameter_shapes(layers, inputs)
+        for name in sorted(shapes.keys() ^ parameters.keys()):
+            raise ValueError(f"{name}: {'missing' if name in shapes else 'not expected'}")
+        for name, shape in shapes.items():
+            if parameters[name].shape != shape:
+                raise ValueError(f"{name}: expected shape {shape}, found {parameters[name].shape}")
+        self.inputs = inputs
+        self._steps = [
+            (layer, {name: parameters[f"{group}/{name}"] for name in layer.parameter_shapes(size)})
+            for group, layer, size in zip(group_names(layers), layers, layer_sizes(layers, inputs), strict=False)
+        ]
+        self.dtype = next(iter(parameters.values())).dtype
+
+    def predict_proba(self, x: Array) -> Array:
+        """Probabilities of shape (n_samples, n_classes) for ``x`` of shape (n_samples, inputs).
+
+        A row so large that the network's numbers overflow gives NaN. Raises ValueError where ``x`` has another shape.
+        """
+        if x.ndim != 2 or x.shape[1] != self.inputs:
+            raise ValueError(f"x must have shape (n_samples, {self.inputs}). Received: {x.shape}")
+        if len(x) <= PREDICTION_ROWS:
+            return self._forward(x)
+        starts = range(0, len(x), PREDICTION_ROWS)
+        return np.concatenate([self._forward(x[start : start + PREDICTION_ROWS]) for start in starts])
+
+    def _forward(self, x: Array) -> Array:
+        y = np.asarray(x, self.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # Told by the result, where anybody looks at it.
+            for layer, parameters in self._steps:
+                y = layer.apply(parameters, y)
+        return y
+
+
+class Network:
+    """A classifier: layers that end in a softmax, and their parameters in one vector with named views.
+
+    ``seed`` fixes the initial weights. Raises ValueError where the stack does not end in ``Dense`` and ``Softmax``,
+    or where ``inputs`` is not positive.
+    """
+
+    def __init__(self, layers: Sequence[Layer], inputs: int, seed: int = 0, dtype: Dtype = "float32") -> None:
+        if not layers or not isinstance(layers[-1], Softmax):
+            received = type(layers[-1]).__name__ if layers else "no layers"
+            raise ValueError(f"the last layer must be Softmax(). Received: {received}")
+        if inputs < 1:
+            raise ValueError(f"inputs must be at least 1. Received: {inputs}")
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype must be 'float32' or 'float64'. Received: {dtype!r}")
+        self.layers, self.inputs, self.dtype = tuple(layers), inputs, np.dtype(dtype)
+        self.sizes = layer_sizes(self.layers, inputs)
+        self.classes = self.sizes[-1]
+        self.groups = group_names(self.layers)
+        self.parameters = NamedVector.zeros(parameter_shapes(self.layers, inputs), self.dtype)
+        if not self.parameters:
+            raise ValueError("the stack needs at least one layer with parameters, such as Dense. Received: none")
+        generator = stream(seed, "weights")
+        for group, layer, size in zip(self.groups, self.layers, self.sizes, strict=False):
+            for name, value in layer.initial_parameters(size, generator).items():
+                self.parameters[f"{group}/{name}"][...] = value
+        self._predictor = Predictor(self.layers, inputs, self.parameters)
+
+    def predict_proba(self, x: Array) -> Array:
+        """Probabilities of shape (n_samples, n_classes); raises ValueError where ``x`` has another width."""
+        return self._predictor.predict_proba(x)
+
+    def penalty(self) -> float:
+        """What the layers' regularization adds to the loss at the present parameters."""
+        return sum(
+            layer.penalty(self.parameters.group(group)) for group, layer in zip(self.groups, self.layers, strict=True)
+        )
+
+    @property
+    def regularized(self) -> bool:
+        """Whether any layer penalizes its parameters."""
+        return any(layer.regularized for layer in self.layers)

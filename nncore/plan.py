@@ -1,0 +1,90 @@
+"""The plan of a training step: every call of a forward and a backward pass, bound to its memory once and run often.
+
+On small networks a step's price is its number of Python calls, on large ones its passes over memory. A plan looks
+nothing up, creates no view and allocates nothing while it runs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nncore.arrays import Array, NamedVector, Workspace
+from nncore.layers import Calls, LayerArrays, Signal
+from nncore.losses import CategoricalCrossentropy
+from nncore.network import Network
+
+__all__ = ["BatchPlan"]
+
+
+class BatchPlan:
+    """One training step up to the gradients, for a fixed number of samples.
+
+    Fill ``rows`` (n_samples, inputs + 1; the last column ones) and ``labels`` (n_samples,), then ``run``: the
+    gradients of the mean loss lie in the vector given, and ``loss_sum`` and ``hits`` tell the batch's score. ``rows``
+    and ``labels`` may be given instead, for a batch that is always the same.
+
+    Plans that share a workspace share its memory: call ``take_over`` when another one ran in between.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        gradients: NamedVector,
+        samples: int,
+        workspace: Workspace,
+        rows: Array | None = None,
+        labels: Array | None = None,
+    ) -> None:
+        workspace.rewind()
+        self.samples = samples
+        self.rows = workspace.array((samples, network.inputs + 1)) if rows is None else rows
+        self.labels = workspace.array((samples,), np.intp) if labels is None else labels
+        self._ones: list[Array] = []
+        if rows is None:
+            self._ones.append(self.rows[:, -1])
+        first = x = Signal(self.rows[:, :-1].T, self.rows.T, None)
+        forward: Calls = []
+        backward: list[Calls] = []
+        # The softmax at the end is fused with the loss.
+        for group, layer, size in zip(network.groups[:-1], network.layers[:-1], network.sizes[1:-1], strict=True):
+            y = x if layer.in_place and x is not first else self._signal(size, samples, workspace)
+            layer_forward, layer_backward = layer.plan(
+                LayerArrays(network.parameters.group(group), network.parameters.block(group)),
+                LayerArrays(gradients.group(group), gradients.block(group)),
+                x,
+                y,
+                workspace,
+            )
+            forward += layer_forward
+            backward.append(layer_backward)
+            x = y
+        self._loss = CategoricalCrossentropy().plan_fused(x, self.labels, workspace)
+        self.calls: Calls = forward + self._loss.forward + self._loss.backward
+        for layer_backward in reversed(backward):
+            self.calls += layer_backward
+        self.take_over()
+
+    def _signal(self, features: int, samples: int, workspace: Workspace) -> Signal:
+        extended = workspace.array((features + 1, samples))
+        self._ones.append(extended[-1])
+        return Signal(extended[:-1], extended, workspace.array((features, samples)))
+
+    def take_over(self) -> None:
+        """Set the rows of ones, which another plan over the same workspace has written over."""
+        for ones in self._ones:
+            ones.fill(1)
+
+    def run(self) -> None:
+        """Compute the batch's loss and the gradients of its mean."""
+        for call in self.calls:
+            call()
+
+    @property
+    def loss_sum(self) -> float:
+        """Sum of the cross-entropy over the batch's samples, without penalties."""
+        return -float(self._loss.total)
+
+    @property
+    def hits(self) -> int:
+        """Number of samples whose most probable class was the true one."""
+        return int(np.count_nonzero(self._loss.hits))

@@ -1,0 +1,302 @@
+"""Training: a network, its data, an optimizer, and all that changes from step to step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+
+from nncore.arrays import Array, NamedVector, Workspace
+from nncore.batches import with_ones
+from nncore.losses import sparse_labels
+from nncore.metrics import score
+from nncore.network import Network
+from nncore.optimizers import Adam, Optimizer
+from nncore.plan import BatchPlan
+from nncore.streams import generator_from_state, generator_state, stream
+
+__all__ = ["DivergedError", "Epoch", "Training", "TrainingState", "train"]
+
+#: Elements of an optimizer's vectors that are updated at a time once they outgrow the processor's caches.
+PIECE = 65_536
+WHOLE = 524_288
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the data: mean loss and accuracy of its batches, each taken before that batch's update.
+
+    ``loss`` and ``validation_loss`` include the layers' penalties; the latter is None without validation rows, and
+    where these are so large that it is not finite. ``learning_rate`` is that of the last step, ``seconds`` the time
+    the pass took.
+    """
+
+    number: int
+    loss: float
+    accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+    seconds: float
+
+
+class DivergedError(ArithmeticError):
+    """Training turned non-finite.
+
+    ``step`` counts from 1; ``parameter`` is the first that is not finite or, where all still are, the first whose
+    gradient is not.
+    """
+
+    def __init__(self, epoch: int, step: int, parameters: NamedVector, gradients: NamedVector) -> None:
+        self.epoch, self.step = epoch, step
+        self.parameter = parameters.first_non_finite()
+        what = f"parameter {self.parameter}"
+        if self.parameter is None:
+            self.parameter = gradients.first_non_finite()
+            what = f"the gradient of {self.parameter}" if self.parameter else "the loss"
+        super().__init__(
+            f"training diverged in step {step} (epoch {epoch}): {what} is not finite. "
+            "A lower learning_rate or inputs of smaller scale usually help."
+        )
+
+
+@dataclass
+class TrainingState:
+    """Everything besides parameters and data that decides how a run goes on.
+
+    ``position`` counts the rows of the current epoch that were used; ``order`` is the order of rows of the current
+    epoch; ``loss_sum``, ``hits`` and ``seconds`` are the current epoch's so far. ``moments`` holds an array for each
+    of the optimizer's vectors and each parameter, by vector and then by parameter name.
+    """
+
+    epoch: int
+    step: int
+    position: int
+    order: Array
+    streams: dict[str, dict[str, Any]]
+    loss_sum: float
+    hits: int
+    seconds: float
+    moments: dict[str, dict[str, Array]] = field(default_factory=dict)
+
+
+def _never() -> bool:
+    return False
+
+
+class Training:
+    """A run of mini-batch gradient descent that can stop between any two batches and go on to the same bits.
+
+    ``x`` is (n_samples, inputs), ``y`` class numbers (n_samples,) or one-hot rows; ``batch_size`` may be "full".
+    With ``shuffle`` every epoch sees the rows in a new order, drawn from ``seed``; where one batch holds all rows the
+    order could not matter and is left alone. ``validation`` is a pair like (x, y), scored after each epoch.
+
+    Raises ValueError for data that does not fit the network, each naming what was received.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        x: Array,
+        y: Array,
+        *,
+        optimizer: Optimizer | None = None,
+        batch_size: int | Literal["full"] = 32,
+        shuffle: bool = True,
+        seed: int = 0,
+        validation: tuple[Array, Array] | None = None,
+    ) -> None:
+        self.network, self.optimizer = network, optimizer or Adam()
+        self._rows, self._labels = _checked_data(network, np.asarray(x), np.asarray(y), "x")
+        self.samples = len(self._rows)
+        if batch_size != "full" and batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1. Received: {batch_size}")
+        self.batch_size = self.samples if batch_size == "full" else min(batch_size, self.samples)
+        self.shuffle = shuffle and self.batch_size < self.samples
+        self.validation: tuple[Array, Array] | None = None
+        if validation is not None:
+            rows, labels = _checked_data(network, np.asarray(validation[0]), np.asarray(validation[1]), "validation x")
+            self.validation = rows[:, :-1], labels
+
+        self.epoch = self.step = self.position = 0
+        self._loss_sum, self._hits, self._seconds = 0.0, 0, 0.0
+        self._order_stream = stream(seed, "order")
+        self._order = self._next_order()
+
+        self.moments = {
+            name: NamedVector.zeros(network.parameters.shapes, network.dtype) for name in self.optimizer.moments
+        }
+        self._gradients = NamedVector.zeros(network.parameters.shapes, network.dtype)
+        self._pieces = self._cut_into_pieces()
+        self._workspace = Workspace(network.dtype)
+        self._plans: dict[int, BatchPlan] = {}
+        self._current = self._plan(self.batch_size)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches in an epoch."""
+        return -(-self.samples // self.batch_size)
+
+    def run_epoch(self, interrupted: Callable[[], bool] = _never) -> Epoch | None:
+        """Go on to the end of the current epoch; None where ``interrupted``, asked before each batch, said so.
+
+        Raises DivergedError as soon as the loss or, at the end of the epoch, a parameter is not finite.
+        """
+        begin = perf_counter()
+        with np.errstate(all="ignore"):  # What is not finite is found below, and ends the run.
+            while self.position < self.samples:
+                if interrupted():
+                    self._seconds += perf_counter() - begin
+                    return None
+                self._run_batch()
+            if self.network.parameters.first_non_finite():
+                raise DivergedError(self.epoch + 1, self.step, self.network.parameters, self._gradients)
+            validation_loss, validation_accuracy = self._validate()
+        self.epoch += 1
+        record = Epoch(
+            number=self.epoch,
+            loss=self._loss_sum / self.samples,
+            accuracy=self._hits / self.samples,
+            validation_loss=validation_loss,
+            validation_accuracy=validation_accuracy,
+            learning_rate=self.optimizer.learning_rate_at(self.step - 1),
+            seconds=self._seconds + perf_counter() - begin,
+        )
+        self.position, self._loss_sum, self._hits, self._seconds = 0, 0.0, 0, 0.0
+        # Drawn here and not when the next epoch begins, so that a state taken now tells the order that comes.
+        self._order = self._next_order()
+        return record
+
+    def state(self) -> TrainingState:
+        """The present state; its arrays are views that the next step changes."""
+        return TrainingState(
+            epoch=self.epoch,
+            step=self.step,
+            position=self.position,
+            order=self._order,
+            streams={"order": generator_state(self._order_stream)},
+            loss_sum=self._loss_sum,
+            hits=self._hits,
+            seconds=self._seconds,
+            moments={name: dict(vector) for name, vector in self.moments.items()},
+        )
+
+    def restore(self, state: TrainingState) -> None:
+        """Go on from ``state``, which a run over the same data with the same settings has given.
+
+        Raises ValueError where the state does not fit this run; the run is then unchanged.
+        """
+        if sorted(state.order.tolist()) != list(range(self.samples)):
+            raise ValueError(f"order must hold each of the {self.samples} rows once. Received: {state.order.shape}")
+        self.restore_moments(state.moments, state.step)
+        self.epoch, self.position = state.epoch, state.position
+        self._order = state.order.astype(np.intp)
+        self._order_stream = generator_from_state(state.streams["order"])
+        self._loss_sum, self._hits, self._seconds = state.loss_sum, state.hits, state.seconds
+
+    def restore_moments(self, moments: dict[str, dict[str, Array]], iterations: int) -> None:
+        """Take over an optimizer's state alone; raises ValueError where it is not this optimizer's."""
+        if moments.keys() != self.moments.keys():
+            raise ValueError(f"the optimizer keeps {sorted(self.moments)}. Received: {sorted(moments)}")
+        for name, arrays in moments.items():
+            self.moments[name].fill_from(arrays)
+        self.step = iterations
+
+    def _run_batch(self) -> None:
+        start, stop = self.position, min(self.position + self.batch_size, self.samples)
+        plan = self._current
+        if plan.samples != stop - start:
+            plan = self._current = self._plan(stop - start)
+            plan.take_over()
+        if plan.rows is not self._rows:
+            chosen = self._order[start:stop]
+            # "clip" spares the copy that "raise" makes to leave the output alone on an error.
+            self._rows.take(chosen, axis=0, out=plan.rows, mode="clip")
+            self._labels.take(chosen, out=plan.labels, mode="clip")
+        plan.run()
+        loss_sum = plan.loss_sum
+        if self.network.regularized:
+            loss_sum += self.network.penalty() * plan.samples
+        if not math.isfinite(loss_sum):
+            raise DivergedError(self.epoch + 1, self.step + 1, self.network.parameters, self._gradients)
+        for parameters, gradients, moments, scratch in self._pieces:
+            self.optimizer.update(parameters, gradients, moments, scratch, self.step)
+        self._loss_sum += loss_sum
+        self._hits += plan.hits
+        self.step += 1
+        self.position = stop
+
+    def _plan(self, samples: int) -> BatchPlan:
+        if samples not in self._plans:
+            whole = samples == self.samples
+            self._plans[samples] = BatchPlan(
+                self.network,
+                self._gradients,
+                samples,
+                self._workspace,
+                self._rows if whole else None,
+                self._labels if whole else None,
+            )
+        return self._plans[samples]
+
+    def _cut_into_pieces(self) -> list[tuple[Array, Array, dict[str, Array], Array]]:
+        """Views of all vectors for one optimizer call each."""
+        size = self.network.parameters.vector.size
+        piece = size if size <= WHOLE else PIECE
+        scratch = np.empty(piece, self.network.dtype)
+        return [
+            (
+                self.network.parameters.vector[start : start + piece],
+                self._gradients.vector[start : start + piece],
+                {name: moment.vector[start : start + piece] for name, moment in self.moments.items()},
+                scratch[: min(piece, size - start)],
+            )
+            for start in range(0, size, piece)
+        ]
+
+    def _next_order(self) -> Array:
+        return self._order_stream.permutation(self.samples) if self.shuffle else np.arange(self.samples)
+
+    def _validate(self) -> tuple[float | None, float | None]:
+        """Loss and accuracy on the validation rows; the loss is None where it is not finite."""
+        if self.validation is None:
+            return None, None
+        x, labels = self.validation
+        loss, accuracy = score(self.network.predict_proba(x), labels)
+        loss += self.network.penalty() if self.network.regularized else 0.0
+        return loss if math.isfinite(loss) else None, accuracy
+
+
+def _checked_data(network: Network, x: Array, y: Array, name: str) -> tuple[Array, Array]:
+    if x.ndim != 2 or x.shape[1] != network.inputs or not len(x):
+        raise ValueError(f"{name} must have shape (n_samples, {network.inputs}), n_samples ≥ 1. Received: {x.shape}")
+    labels = sparse_labels(y, network.classes)
+    if len(labels) != len(x):
+        raise ValueError(f"{name} has {len(x)} rows, so there must be as many labels. Received: {len(labels)}")
+    return with_ones(x, network.dtype), labels
+
+
+def train(
+    network: Network,
+    x: Array,
+    y: Array,
+    *,
+    optimizer: Optimizer | None = None,
+    epochs: int = 1,
+    batch_size: int | Literal["full"] = 32,
+    shuffle: bool = True,
+    seed: int = 0,
+    validation: tuple[Array, Array] | None = None,
+) -> Iterator[Epoch]:
+    """Train ``network`` in place and yield one record an epoch; the arguments are those of ``Training``."""
+    training = Training(
+        network, x, y, optimizer=optimizer, batch_size=batch_size, shuffle=shuffle, seed=seed, validation=validation
+    )
+    for _ in range(epochs):
+        epoch = training.run_epoch()
+        assert epoch is not None
+        yield epoch

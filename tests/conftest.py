@@ -1,0 +1,77 @@
+"""Fixtures for all tests: the server most of them share, and the data they train on."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.service.harness import ROOT, Client, Server, serving
+
+# Two cores that also run servers are no place for a per-example deadline.
+settings.register_profile("trainyard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("trainyard")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests that leave it as they found it."""
+    with serving(tmp_path_factory.mktemp("shared") / "data") as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Server) -> Client:
+    """A client of the shared server."""
+    return server.client
+
+
+@pytest.fixture
+def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Makes servers, not yet started, that end with the test."""
+    made: list[Server] = []
+
+    def make(name: str = "data", **options: object) -> Server:
+        made.append(Server(tmp_path / name, **options))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for running in made:
+            running.close()
+
+
+def spiral(seed: int) -> tuple[list[list[float]], list[int]]:
+    """Three arms of 100 points: radius 0…1, angle 4c…4(c+1) with N(0, 0.2²) noise, at (r sin 2.5t, r cos 2.5t)."""
+    generator = np.random.default_rng(seed)
+    points, labels = [], []
+    for arm in range(3):
+        radius = np.linspace(0.0, 1.0, 100)
+        angle = np.linspace(4.0 * arm, 4.0 * (arm + 1), 100) + generator.normal(0.0, 0.2, 100)
+        points += np.column_stack([radius * np.sin(2.5 * angle), radius * np.cos(2.5 * angle)]).tolist()
+        labels += [arm] * 100
+    return points, labels
+
+
+@pytest.fixture(scope="session")
+def digits_csv() -> bytes:
+    """1,797 handwritten digits of 8 × 8 pixels with their names as labels, as the example has them."""
+    example = ROOT / "examples" / "digits.csv"
+    if example.exists():
+        return example.read_bytes()
+    from sklearn.datasets import load_digits
+
+    images = load_digits()
+    names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*(f"pixel_{index}" for index in range(64)), "label"])
+    for pixels, target in zip(images.data.astype(int).tolist(), images.target.tolist(), strict=True):
+        writer.writerow([*pixels, names[target]])
+    return text.getvalue().encode()

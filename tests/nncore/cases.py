@@ -1,0 +1,96 @@
+"""The one table of cases: every layer, loss, initializer and optimizer, each in several settings.
+
+A member of nncore's tables without a case here fails ``test_cases.py``; a member with one runs through the gradient
+check, the comparison of its two faces, the plain equations, the bounds of its fields and interruption.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nncore import SGD, Adam, CategoricalCrossentropy, Dense, Layer, Optimizer, ReLU, RMSProp, Softmax
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """What initial weights of shape (inputs, units) must look like; all four as functions of (inputs, units).
+
+    ``bound`` is the largest magnitude that can occur, ``within`` the share that lies within half of the bound.
+    """
+
+    variance: Callable[[int, int], float]
+    bound: Callable[[int, int], float] = lambda inputs, units: math.inf
+    within: float = 1.0
+    shapes: tuple[tuple[int, int], ...] = ((400, 300), (50, 2000), (20_000, 5))
+
+
+def _truncated_at_two() -> tuple[float, float]:
+    """Variance of a standard normal cut at ±2, and its share within ±1, by numerical integration."""
+    steps = 200_000
+    density = [(z := -2 + 4 * (i + 0.5) / steps, math.exp(-z * z / 2)) for i in range(steps)]
+    total = math.fsum(p for _, p in density)
+    return math.fsum(z * z * p for z, p in density) / total, math.fsum(p for z, p in density if abs(z) < 1) / total
+
+
+_CUT_VARIANCE, _CUT_WITHIN_ONE = _truncated_at_two()
+
+LAYERS: dict[str, tuple[Layer, ...]] = {
+    "dense": (Dense(1), Dense(4), Dense(3, l2=0.05), Dense(6, initializer="glorot_uniform", l2=1.5)),
+    "relu": (ReLU(),),
+    "softmax": (Softmax(),),
+}
+
+LOSSES: dict[str, tuple[CategoricalCrossentropy, ...]] = {"categorical_crossentropy": (CategoricalCrossentropy(),)}
+
+INITIALIZERS: dict[str, Distribution] = {
+    "he_normal": Distribution(
+        variance=lambda inputs, units: 2 / inputs,
+        bound=lambda inputs, units: 2 * math.sqrt(2 / inputs / _CUT_VARIANCE),
+        within=_CUT_WITHIN_ONE,
+    ),
+    "glorot_uniform": Distribution(
+        variance=lambda inputs, units: 2 / (inputs + units),
+        bound=lambda inputs, units: math.sqrt(6 / (inputs + units)),
+        within=0.5,
+    ),
+    "standard_normal": Distribution(variance=lambda inputs, units: 1.0),
+    "zeros": Distribution(variance=lambda inputs, units: 0.0, bound=lambda inputs, units: 0.0),
+}
+
+OPTIMIZERS: dict[str, tuple[Optimizer, ...]] = {
+    "sgd": (
+        SGD(),
+        SGD(learning_rate=0.1, decay=0.05),
+        SGD(learning_rate=0.05, momentum=0.9),
+        SGD(learning_rate=0.05, momentum=0.9, nesterov=True),
+        SGD(learning_rate=0.05, decay=0.02, momentum=0.5, nesterov=True),
+        SGD(learning_rate=0.05, nesterov=True),
+    ),
+    "rmsprop": (
+        RMSProp(),
+        RMSProp(learning_rate=0.02, decay=0.05, rho=0.5, epsilon=1e-3),
+        RMSProp(learning_rate=0.02, decay=0.05, rho=0.5, epsilon=1e-3, epsilon_mode="outside_sqrt"),
+        RMSProp(epsilon_mode="outside_sqrt"),
+        RMSProp(rho=0.0, epsilon=1e-2),
+    ),
+    "adam": (
+        Adam(),
+        Adam(learning_rate=0.02, decay=0.05, beta1=0.5, beta2=0.9, epsilon=1e-3),
+        Adam(learning_rate=0.02, decay=0.05, beta1=0.5, beta2=0.9, epsilon=1e-3, epsilon_mode="outside_sqrt"),
+        Adam(epsilon_mode="outside_sqrt"),
+        Adam(beta1=0.0, beta2=0.0, epsilon=1e-2),
+    ),
+}
+
+
+def every(cases: dict[str, tuple[Any, ...]]) -> list[Any]:
+    """All cases of one table, for ``pytest.mark.parametrize``."""
+    return [case for settings in cases.values() for case in settings]
+
+
+def label(rule: object) -> str | None:
+    """The id of a case in pytest's output: the rule as it is written, without commas."""
+    return repr(rule).replace(", ", " ") if isinstance(rule, Layer | Optimizer | CategoricalCrossentropy) else None

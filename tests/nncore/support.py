@@ -1,0 +1,171 @@
+"""The checker of gradients, a harness that runs one layer as a plan does, and networks whose ReLUs stand off kinks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from hypothesis import settings
+
+from nncore import Dense, Layer, Network, ReLU
+from nncore.arrays import Array, NamedVector, Workspace
+from nncore.layers import LayerArrays, Signal
+from nncore.plan import BatchPlan
+
+#: Relative error that a gradient may have.
+ACCURACY = 1e-6
+STEP = 1e-4
+
+_EXPLORE = int(os.environ.get("TEST_EXAMPLES", "0"))
+#: Decorates a property: the same examples at each run, or so many random ones as the environment asks for.
+examples = settings(deadline=None, derandomize=not _EXPLORE, max_examples=_EXPLORE or 40, database=None)
+
+
+def central_differences(function: Callable[[], float], point: Array) -> Array:
+    """``∂function/∂point`` by fourth-order central differences; ``point`` is what the function reads."""
+    flat, slopes = point.reshape(-1), np.empty(point.size)
+    assert not point.size or np.shares_memory(flat, point)
+    for index, original in enumerate(flat.tolist()):
+        values = []
+        for offset in (-2, -1, 1, 2):
+            flat[index] = original + offset * STEP
+            values.append(function())
+        flat[index] = original
+        slopes[index] = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * STEP)
+    return slopes.reshape(point.shape)
+
+
+def check_gradient(function: Callable[[], float], point: Array, gradient: Array, what: str) -> None:
+    """Raise AssertionError where ``gradient`` is off ``function``'s slopes at ``point`` by 1e-6 or more.
+
+    The error of each element is relative to the element, or to a thousandth of the largest where that is more: a
+    difference of numbers around 1 tells no slope below 1e-10.
+    """
+    slopes = central_differences(function, point)
+    scale = max(float(np.abs(slopes).max(initial=0)), 0.1)
+    error = np.abs(gradient - slopes) / np.maximum(np.maximum(np.abs(gradient), np.abs(slopes)), 1e-3 * scale)
+    if not (error < ACCURACY).all():
+        worst = np.unravel_index(int(np.argmax(np.nan_to_num(error, nan=np.inf))), error.shape)
+        raise AssertionError(
+            f"gradient of {what}, element {tuple(map(int, worst))}: {gradient[worst]!r}, "
+            f"by differences {slopes[worst]!r}, relative error {error[worst]:.1e}"
+        )
+
+
+def garbage(array: Array) -> Array:
+    """Fill memory that must not be read before it is written."""
+    array.fill(np.nan)
+    return array
+
+
+class LayerRun:
+    """One layer's plan, with samples-first arrays going in and out; all memory begins as NaN."""
+
+    def __init__(self, layer: Layer, inputs: int, samples: int, dtype: str = "float64") -> None:
+        shapes = {f"0_layer/{name}": shape for name, shape in layer.parameter_shapes(inputs).items()}
+        self.parameters, self.gradients = NamedVector.zeros(shapes, dtype), NamedVector.zeros(shapes, dtype)
+        garbage(self.gradients.vector)
+        self.x = self._signal(inputs, samples, dtype)
+        self.y = self.x if layer.in_place else self._signal(layer.output_size(inputs), samples, dtype)
+        self.calls = layer.plan(
+            *(LayerArrays(each.group("0_layer"), each.block("0_layer")) for each in (self.parameters, self.gradients)),
+            self.x,
+            self.y,
+            Workspace(dtype),
+        )
+
+    @staticmethod
+    def _signal(features: int, samples: int, dtype: str) -> Signal:
+        extended = garbage(np.empty((features + 1, samples), dtype))
+        extended[-1] = 1
+        return Signal(extended[:-1], extended, garbage(np.empty((features, samples), dtype)))
+
+    def forward(self, x: Array) -> Array:
+        """The output for ``x``."""
+        self.x.values[...] = x.T
+        for call in self.calls[0]:
+            call()
+        return self.y.values.T.copy()
+
+    def backward(self, upstream: Array) -> tuple[Array, Array]:
+        """The gradients of the parameters and of ``x``, given that of the output."""
+        assert self.x.gradient is not None
+        assert self.y.gradient is not None
+        self.y.gradient[...] = upstream.T
+        for call in self.calls[1]:
+            call()
+        return self.gradients.vector.copy(), self.x.gradient.T.copy()
+
+
+def off_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Numbers of both signs that keep 0.1 away from zero."""
+    return np.asarray(rng.choice([-1.0, 1.0], shape) * rng.uniform(0.1, 1.5, shape))
+
+
+def check_layer(layer: Layer, inputs: int, samples: int, seed: int) -> None:
+    """Check a layer's gradients of parameters and input, for a random upstream gradient."""
+    rng = np.random.default_rng(seed)
+    run, x = LayerRun(layer, inputs, samples), off_zero(rng, (samples, inputs))
+    run.parameters.vector[...] = rng.normal(size=run.parameters.vector.size)
+    upstream = rng.normal(size=(samples, layer.output_size(inputs)))
+
+    def value() -> float:
+        return float((upstream * run.forward(x)).sum()) + layer.penalty(run.parameters.group("0_layer"))
+
+    value()
+    of_parameters, of_x = run.backward(upstream)
+    check_gradient(value, run.parameters.vector, of_parameters, f"the parameters of {layer}")
+    check_gradient(value, x, of_x, f"the input of {layer}")
+
+
+def kink_free(layers: Sequence[Layer], inputs: int, samples: int, seed: int) -> tuple[Network, Array]:
+    """A float64 network and rows for it whose ReLUs see nothing near 0, though both signs for one unit.
+
+    What comes out of a dense layer before a ReLU are odd multiples of half the spacing that its inputs lie on: inputs
+    and weights are multiples, biases odd ones. Other dense layers get weights that keep the next softmax unsaturated.
+    """
+    rng = np.random.default_rng(seed)
+    network, spacing = Network(layers, inputs, dtype="float64"), 1.0
+    x = rng.integers(-2, 3, (samples, inputs)).astype(float)
+    if isinstance(layers[0], ReLU):
+        x, spacing = x + 0.5, 0.5
+    y = x
+    for index, layer in enumerate(layers):
+        parameters = network.parameters.group(network.groups[index])
+        if isinstance(layer, Dense) and isinstance(layers[index + 1], ReLU):
+            spacing /= 2
+            parameters["weights"][...] = rng.integers(-1, 2, parameters["weights"].shape)
+            parameters["bias"][...] = spacing * (2 * rng.integers(-2, 2, layer.units) + 1)
+        elif isinstance(layer, Dense):
+            size = 1 + np.abs(y).max() * np.sqrt(y.shape[1])
+            parameters["weights"][...] = rng.normal(size=parameters["weights"].shape) / size
+            parameters["bias"][...] = rng.normal(size=layer.units)
+        elif isinstance(layer, ReLU):
+            assert np.abs(y).min() > 0.02, "this stack cannot be kept off the kinks"
+        y = layer.apply(parameters, y)
+    return network, x
+
+
+def check_network(layers: Sequence[Layer], inputs: int, labels: Sequence[int], seed: int) -> None:
+    """Check the gradients of mean loss and penalties that a batch's plan gives, for all parameters at once."""
+    samples = len(labels)
+    network, x = kink_free(layers, inputs, samples, seed)
+    gradients = NamedVector(network.parameters.shapes, garbage(np.empty_like(network.parameters.vector)))
+    plan = BatchPlan(network, gradients, samples, Workspace("float64"))
+    plan.rows[:, :-1] = x
+    plan.labels[...] = labels
+
+    def value() -> float:
+        plan.run()
+        return plan.loss_sum / samples + network.penalty()
+
+    value()
+    check_gradient(value, network.parameters.vector, gradients.vector.copy(), f"the parameters of {layers}")
+
+
+def blobs(samples: int, inputs: int, classes: int, seed: int = 0) -> tuple[Array, Array]:
+    """Rows around a centre for each class, and their labels; every class occurs."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(samples) % classes)
+    return rng.normal(size=(classes, inputs))[labels] + rng.normal(size=(samples, inputs)), labels
