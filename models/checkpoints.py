@@ -1,0 +1,232 @@
+"""Checkpoints: one immutable HDF5 file for everything a model knows and a run needs to go on.
+
+    /             attrs: format "trainyard-checkpoint", format_version 1, created_at, nncore_version, numpy_version,
+                  definition (JSON), classes (JSON)
+    /parameters   a dataset for each parameter, index_type/name
+    /optimizer    attrs: type, hyperparameters (JSON), iterations; momentum/…, cache/… with the parameters' names
+    /training     attrs: epoch, step, position, streams (JSON), loss_sum, hits, seconds; permutation, the order of the
+                  training rows in the epoch under way; rows, each training row's place in the data as given
+    /history      one dataset a column
+
+Contiguous and uncompressed, so that a server can map it. Loading is strict: the skeleton comes from the definition,
+and the file must fill it exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+import nncore
+from models.definitions import ModelDefinition, optimizer_field
+from models.errors import InvalidError
+from models.files import FileRecord, hdf5_image, write_durably
+from models.schemas import load
+from nncore.arrays import Array
+from nncore.network import parameter_shapes
+from nncore.optimizers import Optimizer
+from nncore.training import Epoch, TrainingState
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "load_checkpoint",
+    "map_parameters",
+    "nncore_version",
+    "save_checkpoint",
+]
+
+nncore_version = nncore.__version__
+
+FORMAT, FORMAT_VERSION = "trainyard-checkpoint", 1
+
+
+class CheckpointError(Exception):
+    """A file is not the checkpoint that its definition calls for; says path, expected and found."""
+
+    def __init__(self, path: Path, place: str, expected: object, found: object) -> None:
+        super().__init__(f"{path.name}: {place}: expected {expected}, found {found}")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds; ``rows`` tells the training rows' places in the data as it was given."""
+
+    definition: ModelDefinition
+    parameters: Mapping[str, Array]
+    optimizer: Optimizer
+    state: TrainingState
+    history: list[Epoch]
+    rows: Array
+    created_at: str
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> FileRecord:
+    """Write a checkpoint durably; raises OSError and leaves nothing behind where that fails."""
+    return write_durably(path, hdf5_image(lambda file: _build(file, checkpoint)))
+
+
+def _build(file: h5py.File, checkpoint: Checkpoint) -> None:
+    definition, state = checkpoint.definition, checkpoint.state
+    file.attrs["format"] = FORMAT
+    file.attrs["format_version"] = FORMAT_VERSION
+    file.attrs["created_at"] = checkpoint.created_at
+    file.attrs["nncore_version"] = nncore_version
+    file.attrs["numpy_version"] = np.__version__
+    file.attrs["definition"] = definition.canonical()
+    file.attrs["classes"] = json.dumps(definition.classes)
+    for name, array in checkpoint.parameters.items():
+        file[f"parameters/{name}"] = array
+    document = optimizer_field().serialize("optimizer", {"optimizer": checkpoint.optimizer})
+    optimizer = file.create_group("optimizer")
+    optimizer.attrs["type"] = document.pop("type")
+    optimizer.attrs["hyperparameters"] = json.dumps(document)
+    optimizer.attrs["iterations"] = state.step
+    for moment, arrays in state.moments.items():
+        for name, array in arrays.items():
+            optimizer[f"{moment}/{name}"] = array
+    training = file.create_group("training")
+    for name in _SCALARS:
+        training.attrs[name] = getattr(state, name)
+    training.attrs["streams"] = json.dumps(state.streams)
+    training["permutation"] = state.order.astype(np.int64)
+    training["rows"] = checkpoint.rows.astype(np.int64)
+    history = file.create_group("history")
+    for column in fields(Epoch):
+        values = [getattr(epoch, column.name) for epoch in checkpoint.history]
+        history[_column(column.name)] = np.array(
+            [np.nan if value is None else value for value in values],
+            np.int64 if column.name == "number" else np.float64,
+        )
+
+
+def _column(field_name: str) -> str:
+    """The name under which a field of an epoch's record stands in /history."""
+    return "epoch" if field_name == "number" else field_name
+
+
+#: The plain numbers of a training state, which stand as attributes of /training.
+_SCALARS: dict[str, type[int] | type[float]] = {
+    "epoch": int,
+    "step": int,
+    "position": int,
+    "loss_sum": float,
+    "hits": int,
+    "seconds": float,
+}
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint whole; raises CheckpointError naming path, expected and found."""
+    try:
+        with h5py.File(path, "r") as file:
+            return _Reader(path, file).checkpoint()
+    except (OSError, KeyError, ValueError) as error:
+        raise CheckpointError(path, "/", "a checkpoint", error) from error
+
+
+def map_parameters(path: Path) -> tuple[ModelDefinition, dict[str, Array]]:
+    """The definition, and the parameters as read-only arrays mapped from the file, whose pages all workers share.
+
+    Raises CheckpointError naming path, expected and found.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            reader = _Reader(path, file)
+            definition = reader.definition()
+            datasets = reader.datasets("parameters", definition)
+            places = {name: (data.id.get_offset(), data.shape, data.dtype) for name, data in datasets.items()}
+        with path.open("rb") as raw:
+            content = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, KeyError, ValueError) as error:
+        raise CheckpointError(path, "/", "a checkpoint", error) from error
+    arrays = {}
+    for name, (offset, shape, dtype) in places.items():
+        if offset is None:
+            raise CheckpointError(path, f"/parameters/{name}", "a contiguous dataset", "no place in the file")
+        array: Array = np.frombuffer(content, dtype, int(np.prod(shape)), offset).reshape(shape)
+        arrays[name] = np.require(array, requirements="A")
+    return definition, arrays
+
+
+class _Reader:
+    """One open file, read strictly against the skeleton that its own definition gives."""
+
+    def __init__(self, path: Path, file: h5py.File) -> None:
+        self.path, self.file = path, file
+        for name, expected in (("format", FORMAT), ("format_version", FORMAT_VERSION)):
+            found = file.attrs.get(name)
+            if found != expected:
+                raise CheckpointError(path, f"/ attribute {name}", repr(expected), repr(found))
+
+    def definition(self) -> ModelDefinition:
+        try:
+            return ModelDefinition.load(json.loads(self.file.attrs["definition"]))
+        except InvalidError as error:
+            raise CheckpointError(self.path, "/ attribute definition", "a valid definition", error.detail) from error
+
+    def datasets(self, group: str, definition: ModelDefinition) -> dict[str, h5py.Dataset]:
+        """A dataset for each parameter below ``group``: exactly these names, shapes and the definition's dtype."""
+        shapes = parameter_shapes(definition.layers, definition.inputs)
+        found: dict[str, h5py.Dataset] = {}
+        self.file[group].visititems(
+            lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None
+        )
+        for name in sorted(shapes.keys() ^ found.keys()):
+            here = (shapes[name], "nothing") if name in shapes else ("nothing", found[name].shape)
+            raise CheckpointError(self.path, f"/{group}/{name}", *here)
+        for name, shape in shapes.items():
+            data = found[name]
+            if data.shape != shape or data.dtype != np.dtype(definition.dtype):
+                expected, received = f"{definition.dtype} of {shape}", f"{data.dtype} of {data.shape}"
+                raise CheckpointError(self.path, f"/{group}/{name}", expected, received)
+        return {name: found[name] for name in shapes}
+
+    def arrays(self, group: str, definition: ModelDefinition) -> dict[str, Array]:
+        return {name: data[()] for name, data in self.datasets(group, definition).items()}
+
+    def checkpoint(self) -> Checkpoint:
+        definition = self.definition()
+        group = self.file["optimizer"]
+        document = {"type": group.attrs["type"], **json.loads(group.attrs["hyperparameters"])}
+        try:
+            optimizer: Optimizer = load(optimizer_field(), document)
+        except InvalidError as error:
+            raise CheckpointError(self.path, "/optimizer attributes", "a valid optimizer", error.detail) from error
+        if set(group) != set(optimizer.moments):
+            raise CheckpointError(self.path, "/optimizer", sorted(optimizer.moments), sorted(group))
+        training = self.file["training"]
+        scalars: dict[str, Any] = {name: kind(training.attrs[name]) for name, kind in _SCALARS.items()}
+        state = TrainingState(
+            **scalars,
+            order=training["permutation"][()],
+            streams=json.loads(training.attrs["streams"]),
+            moments={name: self.arrays(f"optimizer/{name}", definition) for name in optimizer.moments},
+        )
+        return Checkpoint(
+            definition=definition,
+            parameters=self.arrays("parameters", definition),
+            optimizer=optimizer,
+            state=state,
+            history=self.history(),
+            rows=training["rows"][()],
+            created_at=self.file.attrs["created_at"],
+        )
+
+    def history(self) -> list[Epoch]:
+        expected = sorted(_column(item.name) for item in fields(Epoch))
+        if sorted(self.file["history"]) != expected:
+            raise CheckpointError(self.path, "/history", expected, sorted(self.file["history"]))
+        columns = {name: data[()].tolist() for name, data in self.file["history"].items()}
+        for name in ("validation_loss", "validation_accuracy"):
+            columns[name] = [None if math.isnan(value) else value for value in columns[name]]
+        columns["number"] = columns.pop("epoch")
+        return [Epoch(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]

@@ -1,0 +1,56 @@
+"""What can be wrong with a request, told so that a client can mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+__all__ = ["ConflictError", "InvalidError", "MissingError", "Problem", "TrainyardError"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault: where it is (a JSON pointer, or a row and column of a CSV file) and what would do."""
+
+    pointer: str
+    detail: str
+    row: int | None = None
+    column: str | None = None
+
+
+class TrainyardError(Exception):
+    """A refusal with a stable code and a sentence; the parent of all errors that a client can cause."""
+
+    def __init__(self, code: str, detail: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(detail)
+        self.code, self.detail, self.problems = code, detail, list(problems)
+
+
+class InvalidError(TrainyardError):
+    """Well-formed, but not valid: each fault stands in ``problems``."""
+
+    @classmethod
+    def at(cls, pointer: str, detail: str) -> InvalidError:
+        """One fault at one place."""
+        return cls.of([Problem(pointer, detail)])
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> InvalidError:
+        """Several faults; the first is told in the detail."""
+        first = problems[0]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        return cls("validation_failed", f"{first.pointer or 'the request'}: {first.detail}{more}", problems)
+
+    def moved(self, old: str, new: str) -> InvalidError:
+        """The same faults, with the beginning ``old`` of their pointers replaced by ``new``."""
+        return InvalidError.of(
+            [replace(p, pointer=new + p.pointer[len(old) :]) if p.pointer.startswith(old) else p for p in self.problems]
+        )
+
+
+class MissingError(TrainyardError):
+    """What was named is not there."""
+
+
+class ConflictError(TrainyardError):
+    """The present state forbids it."""

@@ -1,0 +1,29 @@
+"""Ids that carry their kind and sort by creation: ``job_06f3…``."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Literal
+
+__all__ = ["Kind", "new_id"]
+
+Kind = Literal["job", "ckpt", "ds"]
+
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
+_last = 0
+
+
+def new_id(kind: Kind) -> str:
+    """A new id: 13 digits of time in nanoseconds, rising within a process, and 8 random ones."""
+    global _last  # noqa: PLW0603
+    _last = max(time.time_ns(), _last + 1)
+    return f"{kind}_{_base32(_last, 13)}{_base32(secrets.randbits(40), 8)}"
+
+
+def _base32(number: int, digits: int) -> str:
+    text = ""
+    for _ in range(digits):
+        text = _DIGITS[number & 31] + text
+        number >>= 5
+    return text

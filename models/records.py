@@ -1,0 +1,124 @@
+"""Rows of checkpoints and datasets, which name the files on disk.
+
+A row is written after its file is durable, and deleted before its file is, so that a row never names what is not there.
+Functions take an open SQLAlchemy connection and leave the transaction to the caller.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+
+from models.errors import ConflictError, MissingError
+from models.files import FileRecord
+from models.tables import CHECKPOINTS, DATASETS, VERSIONS
+from models.versions import plain, require_model, with_metrics
+
+__all__ = [
+    "add_checkpoint",
+    "add_dataset",
+    "checkpoint",
+    "checkpoint_document",
+    "checkpoints",
+    "dataset",
+    "datasets",
+    "delete_dataset",
+    "forget_checkpoints",
+    "require_free_dataset_name",
+    "superfluous_checkpoints",
+]
+
+
+def add_checkpoint(connection: sa.Connection, values: dict[str, Any], record: FileRecord) -> None:
+    """Name a checkpoint whose file is durable."""
+    connection.execute(sa.insert(CHECKPOINTS).values(**values, bytes=record.bytes, sha256=record.sha256))
+
+
+def checkpoint(connection: sa.Connection, checkpoint_id: str) -> dict[str, Any]:
+    """A checkpoint by id; raises MissingError."""
+    row = connection.execute(sa.select(CHECKPOINTS).where(CHECKPOINTS.c.id == checkpoint_id)).first()
+    if row is None:
+        raise MissingError("not_found", f"there is no checkpoint {checkpoint_id!r}")
+    return with_metrics(row)
+
+
+def checkpoints(
+    connection: sa.Connection, limit: int, after: str | None, *, model: str | None = None, job: str | None = None
+) -> list[dict[str, Any]]:
+    """Checkpoints of a model or a job, newest first."""
+    query = sa.select(CHECKPOINTS).order_by(CHECKPOINTS.c.id.desc()).limit(limit)
+    if model is not None:
+        require_model(connection, model)
+        query = query.where(CHECKPOINTS.c.model == model)
+    if job is not None:
+        query = query.where(CHECKPOINTS.c.job == job)
+    if after is not None:
+        query = query.where(CHECKPOINTS.c.id < after)
+    return [with_metrics(row) for row in connection.execute(query)]
+
+
+def checkpoint_document(values: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint as the API shows it."""
+    order = ("id", "model", "job", "epoch", "step", "bytes", "sha256", "metrics", "created_at")
+    return {key: values[key] for key in order}
+
+
+def superfluous_checkpoints(connection: sa.Connection, job: str, keep: int) -> list[str]:
+    """Checkpoints of a job on its way that may go: all but the newest ``keep``, and none that is named elsewhere.
+
+    The first, the last, the newest of all and what a version names always stay.
+    """
+    query = sa.select(CHECKPOINTS.c.id, CHECKPOINTS.c.kind).where(CHECKPOINTS.c.job == job)
+    rows = list(connection.execute(query.order_by(CHECKPOINTS.c.id.desc())))
+    named = set(connection.scalars(sa.select(VERSIONS.c.checkpoint).where(VERSIONS.c.job == job)))
+    passing = [row.id for row in rows if row.kind in ("between", "interrupted")]
+    return [checkpoint_id for checkpoint_id in passing[keep:] if checkpoint_id not in named | {rows[0].id}]
+
+
+def forget_checkpoints(connection: sa.Connection, ids: list[str]) -> None:
+    """Delete the rows of checkpoints, after which their files may be deleted."""
+    if ids:
+        connection.execute(sa.delete(CHECKPOINTS).where(CHECKPOINTS.c.id.in_(ids)))
+
+
+def add_dataset(connection: sa.Connection, values: dict[str, Any], record: FileRecord) -> None:
+    """Name a dataset whose file is durable; raises ConflictError where its name is taken."""
+    if values["name"] is not None:
+        require_free_dataset_name(connection, values["name"])
+    columns = {**values, "features": json.dumps(values["features"]), "classes": json.dumps(values["classes"])}
+    connection.execute(sa.insert(DATASETS).values(**columns, bytes=record.bytes, sha256=record.sha256))
+
+
+def require_free_dataset_name(connection: sa.Connection, name: str) -> None:
+    """Raise ConflictError where a dataset of this name is there."""
+    if connection.scalar(sa.select(DATASETS.c.id).where(DATASETS.c.name == name)) is not None:
+        raise ConflictError(
+            "name_taken", f"the name {name!r} belongs to another dataset; choose a new one or delete it"
+        )
+
+
+def dataset(connection: sa.Connection, key: str) -> dict[str, Any]:
+    """A dataset by id or name; raises MissingError."""
+    row = connection.execute(sa.select(DATASETS).where(sa.or_(DATASETS.c.id == key, DATASETS.c.name == key))).first()
+    if row is None:
+        raise MissingError("not_found", f"there is no dataset {key!r}")
+    return _dataset_document(row)
+
+
+def datasets(connection: sa.Connection, limit: int, after: str | None) -> list[dict[str, Any]]:
+    """Named datasets, newest first."""
+    query = sa.select(DATASETS).where(DATASETS.c.name.is_not(None)).order_by(DATASETS.c.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(DATASETS.c.id < after)
+    return [_dataset_document(row) for row in connection.execute(query)]
+
+
+def delete_dataset(connection: sa.Connection, dataset_id: str) -> None:
+    """Forget a dataset."""
+    connection.execute(sa.delete(DATASETS).where(DATASETS.c.id == dataset_id))
+
+
+def _dataset_document(row: sa.Row[Any]) -> dict[str, Any]:
+    return {**plain(row), "features": json.loads(row.features), "classes": json.loads(row.classes)}

@@ -1,0 +1,237 @@
+"""Marshmallow schemas derived from dataclasses, and errors as JSON pointers.
+
+A rule's fields and bounds stand once, in its dataclass (``nncore.hyperparameters``); its schema follows from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import marshmallow as ma
+
+from models.errors import InvalidError, Problem
+from models.matrices import describe
+from nncore.hyperparameters import Bounds, bounds_of
+
+__all__ = [
+    "Bounds",
+    "DescribedField",
+    "Flag",
+    "Number",
+    "StrictSchema",
+    "Tagged",
+    "Text",
+    "Whole",
+    "field_for",
+    "load",
+    "schema_for",
+]
+
+
+class StrictSchema(ma.Schema):
+    """A schema that refuses unknown fields and says which ones it knows."""
+
+    class Meta:
+        unknown = ma.RAISE
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.error_messages["unknown"] = f"is not a known field; known are {', '.join(self.fields)}"
+        self.error_messages["type"] = "must be an object"
+
+
+class DescribedField(ma.fields.Field[Any]):
+    """A field that describes itself, and whose errors say what would do and what was received."""
+
+    wanted = ""
+
+    def json_schema(self) -> dict[str, Any]:
+        """What JSON schema says of the values it takes."""
+        raise NotImplementedError
+
+    def fault(self, value: Any, wanted: str | None = None) -> ma.ValidationError:
+        return ma.ValidationError(f"{wanted or 'must be ' + self.wanted}. Received: {describe(value)}")
+
+    def _validated(self, value: Any) -> Any:
+        raise NotImplementedError
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        return self._validated(value)
+
+
+class Number(DescribedField):
+    """A finite JSON number within bounds; numeric strings and booleans are refused."""
+
+    wanted = "a number"
+    kinds: tuple[type, ...] = (int, float)
+
+    def __init__(self, bounds: Bounds | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.bounds = bounds or Bounds()
+
+    def json_schema(self) -> dict[str, Any]:
+        limits = {
+            "minimum": self.bounds.minimum,
+            "maximum": self.bounds.maximum,
+            "exclusiveMinimum": self.bounds.above,
+            "exclusiveMaximum": self.bounds.below,
+        }
+        kind = "number" if float in self.kinds else "integer"
+        return {"type": kind, **{name: value for name, value in limits.items() if value is not None}}
+
+    def _validated(self, value: Any) -> Any:
+        if type(value) not in self.kinds:
+            raise self.fault(value)
+        violation = self.bounds.violation(value)
+        if violation:
+            raise self.fault(value, violation)
+        return float(value) if float in self.kinds else value
+
+
+class Whole(Number):
+    """A JSON integer within bounds."""
+
+    wanted = "a whole number"
+    kinds = (int,)
+
+
+class Flag(DescribedField):
+    """true or false."""
+
+    wanted = "true or false"
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
+    def _validated(self, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.fault(value)
+        return value
+
+
+class Text(DescribedField):
+    """A string: one of ``choices`` where given, or matching ``pattern``, of bounded length."""
+
+    wanted = "a string"
+
+    def __init__(
+        self, *, choices: tuple[str, ...] = (), pattern: str = "", maximum: int = 1000, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.choices, self.maximum = choices, maximum
+        self.pattern = pattern
+        self._match = ma.validate.Regexp(rf"{pattern}\Z") if pattern else None
+
+    def json_schema(self) -> dict[str, Any]:
+        limits: dict[str, Any] = {"enum": list(self.choices)} if self.choices else {"maxLength": self.maximum}
+        return {"type": "string", **limits, **({"pattern": f"^{self.pattern}$"} if self.pattern else {})}
+
+    def _validated(self, value: Any) -> str:
+        if self.choices and value not in self.choices:
+            raise self.fault(value, f"must be one of {', '.join(map(repr, self.choices))}")
+        if not isinstance(value, str):
+            raise self.fault(value)
+        if not 1 <= len(value) <= self.maximum:
+            raise self.fault(value, f"must have 1 to {self.maximum} characters")
+        if self._match:
+            try:
+                self._match(value)
+            except ma.ValidationError:
+                raise self.fault(value, f"must match {self.pattern}") from None
+        return value
+
+
+class Tagged(ma.fields.Field[Any]):
+    """One of several rules, told apart by ``type``: an object becomes an instance of the class in ``table``."""
+
+    def __init__(self, table: Mapping[str, type], **options: Any) -> None:
+        super().__init__(**options)
+        self.table = table
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ma.ValidationError(f'must be an object with a "type". Received: {describe(value)}')
+        name = value.get("type")
+        if not isinstance(name, str) or name not in self.table:
+            known = ", ".join(map(repr, self.table))
+            received = describe(name) if "type" in value else "no type"
+            raise ma.ValidationError({"type": [f"must be one of {known}. Received: {received}"]})
+        rest = {key: item for key, item in value.items() if key != "type"}
+        return self.table[name](**schema_for(self.table[name])().load(rest))
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        if value is None:
+            return None
+        name = next(name for name, member in self.table.items() if member is type(value))
+        return {"type": name, **{item.name: getattr(value, item.name) for item in fields(value)}}
+
+
+@cache
+def schema_for(rule: type) -> type[StrictSchema]:
+    """The schema of a dataclass whose fields are int, float, bool, str, Literal or an optional one of these."""
+    hints = get_type_hints(rule)
+    declared = {}
+    for item in fields(rule):
+        options: dict[str, Any] = {"required": True}
+        if item.default is not MISSING:
+            options = {"load_default": item.default}
+        bounds = bounds_of(item.metadata)
+        declared[item.name] = field_for(hints[item.name], bounds, metadata={"description": bounds.help}, **options)
+    return type(f"{rule.__name__}Schema", (StrictSchema,), declared)
+
+
+def field_for(hint: Any, bounds: Bounds, **options: Any) -> ma.fields.Field[Any]:
+    """The field for one type hint; raises TypeError for a hint that needs a schema written by hand."""
+    options.setdefault("error_messages", {"required": "is required", "null": "must not be null"})
+    if get_origin(hint) in (Union, UnionType):
+        (hint,) = (choice for choice in get_args(hint) if choice is not NoneType)
+        return field_for(hint, bounds, allow_none=True, **options)
+    if get_origin(hint) is Literal:
+        return Text(choices=get_args(hint), **options)
+    if hint is bool:
+        return Flag(**options)
+    if hint is int:
+        return Whole(bounds, **options)
+    if hint is float:
+        return Number(bounds, **options)
+    if hint is str:
+        return Text(**options)
+    raise TypeError(f"no field can be derived for {hint!r}")
+
+
+def load(schema: ma.Schema | ma.fields.Field[Any], document: Any) -> Any:
+    """What a schema or a field makes of ``document``; raises InvalidError with a JSON pointer for each fault."""
+    try:
+        return schema.load(document) if isinstance(schema, ma.Schema) else schema.deserialize(document)
+    except ma.ValidationError as error:
+        raise InvalidError.of(problems_of(error.messages)) from None
+
+
+def problems_of(messages: Any, pointer: str = "") -> list[Problem]:
+    """Marshmallow's tree of messages as a flat list with JSON pointers (RFC 6901)."""
+    if isinstance(messages, Mapping):
+        return [
+            problem
+            for key, inner in messages.items()
+            for problem in problems_of(
+                inner, pointer if key == "_schema" else f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
+            )
+        ]
+    if isinstance(messages, list):
+        return [problem for inner in messages for problem in problems_of(inner, pointer)]
+    text = str(messages)
+    return [Problem(pointer, _RENAMED.get(text, text))]
+
+
+#: Marshmallow's own words for what our fields do not say themselves.
+_RENAMED = {
+    "Missing data for required field.": "is required",
+    "Field may not be null.": "must not be null",
+    "Not a valid list.": "must be a list",
+    "Not a valid mapping type.": "must be an object",
+    "Invalid input type.": "must be an object",
+}

@@ -1,0 +1,54 @@
+"""Loaded versions: parameters mapped from their checkpoint files, cached within a bound of bytes."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from models.checkpoints import map_parameters
+from models.matrices import Label
+from nncore.arrays import Array
+from nncore.network import Predictor
+
+__all__ = ["ServedModel", "ServedModels"]
+
+
+class ServedModel:
+    """One version ready to predict; any number of threads may use it at once."""
+
+    def __init__(self, path: Path) -> None:
+        definition, parameters = map_parameters(path)
+        self.classes: tuple[Label, ...] = definition.classes
+        self.inputs = definition.inputs
+        self.nbytes = sum(array.nbytes for array in parameters.values())
+        self._predictor = Predictor(definition.layers, definition.inputs, parameters)
+        self.dtype = self._predictor.dtype
+
+    def predict_proba(self, x: Array) -> Array:
+        """Probabilities (n_samples, n_classes) for ``x`` (n_samples, inputs)."""
+        return self._predictor.predict_proba(x)
+
+
+class ServedModels:
+    """The versions that were asked for last, as many as fit into ``limit`` bytes of parameters (but at least one)."""
+
+    def __init__(self, limit: int, path_of: Callable[[str], Path]) -> None:
+        self.limit, self._path_of = limit, path_of
+        self._loaded: OrderedDict[str, ServedModel] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, checkpoint_id: str) -> ServedModel:
+        """The version of a checkpoint, which never changes; raises CheckpointError where its file is not readable."""
+        with self._lock:
+            served = self._loaded.get(checkpoint_id)
+            if served is not None:
+                self._loaded.move_to_end(checkpoint_id)
+                return served
+        served = ServedModel(self._path_of(checkpoint_id))
+        with self._lock:
+            self._loaded[checkpoint_id] = served
+            while len(self._loaded) > 1 and sum(model.nbytes for model in self._loaded.values()) > self.limit:
+                self._loaded.popitem(last=False)
+        return served

@@ -1,0 +1,79 @@
+"""Random valid rules, definitions and their documents, all from the dataclasses and the bounds they carry."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, Field, fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from hypothesis import strategies as st
+
+from nncore.hyperparameters import bounds_of
+from nncore.layers import LAYERS
+from nncore.optimizers import OPTIMIZERS
+
+NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,62}", fullmatch=True)
+
+
+def value_of(rule: type, item: Field[Any], largest: float = 64) -> st.SearchStrategy[Any]:
+    """A valid value of one field; whole numbers stay below ``largest``, so that networks stay small."""
+    hint, bounds = get_type_hints(rule)[item.name], bounds_of(item.metadata)
+    if get_origin(hint) is Literal:
+        return st.sampled_from(get_args(hint))
+    if hint is bool:
+        return st.booleans()
+    low = bounds.minimum if bounds.minimum is not None else bounds.above
+    high = bounds.maximum if bounds.maximum is not None else bounds.below
+    assert low is not None
+    assert high is not None
+    if hint is int:
+        return st.integers(int(low), min(int(high), int(largest)))
+    assert hint is float
+    return st.floats(low, high, exclude_min=bounds.above is not None, exclude_max=bounds.below is not None)
+
+
+@st.composite
+def rules(draw: st.DrawFn, table: dict[str, type]) -> dict[str, Any]:
+    """The document of a random member of a table, defaults left out at random."""
+    name = draw(st.sampled_from(sorted(table)))
+    document = {"type": name}
+    for item in fields(table[name]):
+        if item.default is MISSING or draw(st.booleans()):
+            document[item.name] = draw(value_of(table[name], item))
+    return document
+
+
+def class_lists() -> st.SearchStrategy[Any]:
+    """Classes as a count, as strings or as integers."""
+    return st.one_of(
+        st.integers(2, 12),
+        st.lists(st.text(max_size=8), min_size=2, max_size=6, unique=True),
+        st.lists(st.integers(-(2**70), 2**70), min_size=2, max_size=6, unique=True),
+    )
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@st.composite
+def definitions(draw: st.DrawFn) -> dict[str, Any]:
+    """A random valid definition, with optional members left out at random."""
+    classes = draw(class_lists())
+    count = classes if isinstance(classes, int) else len(classes)
+    between = draw(st.lists(rules(LAYERS), max_size=4))
+    last = {**draw(rules({"dense": LAYERS["dense"]})), "units": count}
+    optional = {
+        "optimizer": rules(OPTIMIZERS),
+        "dtype": st.sampled_from(["float32", "float64"]),
+        "metadata": st.dictionaries(st.text(max_size=8), JSON_VALUES, max_size=3),
+    }
+    return {
+        "name": draw(NAMES),
+        "inputs": draw(st.integers(1, 50)),
+        "classes": classes,
+        "layers": [*between, last, {"type": "softmax"}],
+        **{name: draw(strategy) for name, strategy in optional.items() if draw(st.booleans())},
+    }

@@ -1,0 +1,104 @@
+"""Loaded versions: what they answer, the bound on their memory, and many threads at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import numpy as np
+import pytest
+
+from models import serving
+from models.checkpoints import CheckpointError, save_checkpoint
+from models.serving import ServedModel, ServedModels
+from tests.models.runs import a_definition, a_run
+
+#: Bytes of the parameters of one model below.
+SIZE = 4 * (2 * 5 + 5 + 5 * 3 + 3)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six versions, c0 to c5, each of other weights."""
+    for seed in range(6):
+        save_checkpoint(tmp_path / f"c{seed}.h5", a_run(seed=seed).checkpoint())
+    return tmp_path
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of files in the order in which they were loaded."""
+    seen: list[str] = []
+
+    class Watched(ServedModel):
+        def __init__(self, path: Path) -> None:
+            seen.append(path.stem)
+            super().__init__(path)
+
+    monkeypatch.setattr(serving, "ServedModel", Watched)
+    return seen
+
+
+def cache(folder: Path, limit: int) -> ServedModels:
+    return ServedModels(limit, lambda checkpoint_id: folder / f"{checkpoint_id}.h5")
+
+
+def test_it_answers_as_the_network_did(folder: Path) -> None:
+    served = cache(folder, SIZE).get("c3")
+    network = a_definition().network(3)
+    x = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
+    assert np.array_equal(served.predict_proba(x), network.predict_proba(x))
+    assert (served.classes, served.inputs, served.dtype, served.nbytes) == (("a", "b", "c"), 2, "float32", SIZE)
+
+
+def test_a_version_is_loaded_once(folder: Path, loads: list[str]) -> None:
+    served = cache(folder, 2 * SIZE)
+    assert served.get("c0") is served.get("c0")
+    assert loads == ["c0"]
+
+
+def test_what_was_asked_for_longest_ago_goes_first(folder: Path, loads: list[str]) -> None:
+    served = cache(folder, 2 * SIZE)
+    for name in ("c0", "c1", "c0", "c2", "c0", "c1"):
+        served.get(name)
+    assert loads == ["c0", "c1", "c2", "c1"]
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(0, 1), (SIZE - 1, 1), (SIZE, 1), (2 * SIZE, 2), (4 * SIZE - 1, 3)])
+def test_the_bound_is_kept_but_one_always_fits(folder: Path, loads: list[str], limit: int, kept: int) -> None:
+    served = cache(folder, limit)
+    names = [f"c{number}" for number in range(6)]
+    for name in names:
+        served.get(name)
+    del loads[:]
+    for name in reversed(names[-kept:]):
+        served.get(name)
+    assert loads == []
+    served.get(names[-kept - 1])
+    assert loads == [names[-kept - 1]]
+
+
+def test_a_missing_file_is_told_and_not_remembered(folder: Path) -> None:
+    served = cache(folder, SIZE)
+    with pytest.raises(CheckpointError):
+        served.get("c9")
+    (folder / "c0.h5").rename(folder / "c9.h5")
+    assert served.get("c9").inputs == 2
+
+
+def test_many_threads_share_one_cache(folder: Path) -> None:
+    served = cache(folder, 2 * SIZE)
+    x = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
+    expected = [a_definition().network(seed).predict_proba(x) for seed in range(6)]
+    together = Barrier(8)
+
+    def ask(thread: int) -> bool:
+        together.wait()
+        order = np.random.default_rng(thread).integers(0, 6, 200).tolist()
+        return all(np.array_equal(served.get(f"c{number}").predict_proba(x), expected[number]) for number in order)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(8))) == [True] * 8
+    held = served._loaded
+    assert sum(model.nbytes for model in held.values()) <= 2 * SIZE
