@@ -1,0 +1,80 @@
+"""Commands: ``python -m service …``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+
+from service.settings import Settings, SettingsError, table
+
+
+def _settings() -> Settings:
+    try:
+        settings = Settings.read()
+        settings.prepare()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    return settings
+
+
+def _start_log(process: str) -> None:
+    logging.basicConfig(
+        level=logging.INFO, format=f"%(asctime)s {process} %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
+    )
+
+
+@click.group()
+def cli() -> None:
+    """Trainyard: trains neural-network classifiers and serves their predictions."""
+
+
+@cli.command()
+def settings() -> None:
+    """Print the table of settings."""
+    click.echo(table())
+
+
+@cli.command()
+@click.option("--while-web-lives", is_flag=True, help="End after the last web process; used by the web service itself.")
+def trainer(while_web_lives: bool) -> None:
+    """Run the trainer of the data directory."""
+    from service.trainer import main
+
+    _start_log("trainer")
+    sys.exit(main(_settings(), while_web_lives=while_web_lives))
+
+
+@cli.command(hidden=True)
+def runner() -> None:
+    """Wait for one job on standard input and run it; used by the trainer."""
+    from service.runner import main
+
+    _start_log("runner")
+    main()
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    from service.database import Database
+
+    Database(_settings()).migrate()
+
+
+@cli.command()
+def healthcheck() -> None:
+    """Ask the web service of this machine whether it is ready; status 1 where it is not."""
+    import urllib.request
+
+    address = _settings().bind.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104
+    try:
+        with urllib.request.urlopen(f"http://{address}/health/ready", timeout=3) as response:
+            click.echo(response.read().decode())
+    except OSError as error:
+        raise click.ClickException(f"http://{address}/health/ready: {error}") from None
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,172 @@
+"""Routes of datasets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Response, request, url_for
+
+from models import records
+from models.clock import utc_now
+from models.datasets import Dataset, from_csv, from_rows, save_dataset
+from models.definitions import NAME_PATTERN
+from models.errors import ConflictError, InvalidError
+from models.files import FileRecord
+from models.identifiers import new_id
+from models.schemas import StrictSchema, Text, load
+from models.training_request import Untouched
+from service import queue
+from service.context import context, page
+from service.database import JOBS
+from service.openapi import Resource, refusals
+from service.pages import PageSchema
+from service.wire import MalformedError, json_response, read_json
+
+__all__ = ["datasets", "keep"]
+
+datasets = Resource("datasets", __name__, description="Labelled rows kept by name.")
+
+_CSV_BODY = {"schema": {"type": "string", "description": "RFC 4180, UTF-8, with a header row."}}
+_FILE_BODY = {
+    "schema": {
+        "type": "object",
+        "properties": {
+            "file": {"type": "string", "format": "binary"},
+            "name": {"type": "string"},
+            "label": {"type": "string"},
+        },
+        "required": ["file"],
+    }
+}
+
+
+class UploadSchema(StrictSchema):
+    """How a CSV file is called, and which of its columns holds the labels."""
+
+    name = Text(pattern=NAME_PATTERN, maximum=63, load_default=None)
+    label = Text(load_default=None)
+
+
+class RowsSchema(StrictSchema):
+    """Rows and labels as JSON."""
+
+    name = Text(required=True, pattern=NAME_PATTERN, maximum=63)
+    inputs = Untouched(required=True)
+    labels = Untouched(required=True)
+
+
+@datasets.route("/datasets", methods=["POST"])
+@datasets.arguments(UploadSchema, location="query")
+@datasets.response(201, "Dataset")
+@datasets.doc(
+    requestBody={
+        "required": True,
+        "content": {
+            "text/csv": _CSV_BODY,
+            "multipart/form-data": _FILE_BODY,
+            "application/json": {"schema": {"$ref": "#/components/schemas/RowsRequest"}},
+        },
+    },
+    responses=refusals(400, 409, 413, 415),
+)
+def create(query: dict[str, Any]) -> Response:
+    """Keep a dataset, from CSV (`name` and `label` in the query) or from JSON rows.
+
+    A body of another type is taken for CSV where the query names a `label`, as with `curl --data-binary @file.csv`.
+    """
+    name, dataset = _received(query)
+    dataset.require_two_classes("/labels")
+    with context().database.read() as connection:
+        records.require_free_dataset_name(connection, name)
+    dataset_id = new_id("ds")
+    values, record = keep(dataset_id, name, dataset)
+    try:
+        with context().database.write() as connection:
+            records.add_dataset(connection, values, record)
+            document = _document(records.dataset(connection, dataset_id))
+    except BaseException:
+        context().storage.dataset(dataset_id).unlink(missing_ok=True)
+        raise
+    return json_response(document, 201, {"Location": url_for("datasets.show", key=dataset_id)})
+
+
+def _received(query: dict[str, Any]) -> tuple[str, Dataset]:
+    """Name and rows out of whichever form the request has."""
+    name, label = query["name"], query["label"]
+    if request.mimetype == "multipart/form-data":
+        if "file" not in request.files:
+            raise MalformedError("missing_file", "the form must have a field 'file' with the CSV file")
+        content = request.files["file"].read()
+        form = load(UploadSchema(), {key: request.form[key] for key in request.form})
+        name, label = name or form["name"], label or form["label"]
+    elif request.mimetype == "text/csv" or (label is not None and request.mimetype != "application/json"):
+        content = request.get_data(parse_form_data=False)
+    else:
+        body = load(RowsSchema(), {**({"name": name} if name else {}), **_as_object(read_json(request))})
+        return body["name"], from_rows(body["inputs"], body["labels"])
+    for key, value in (("name", name), ("label", label)):
+        if value is None:
+            raise InvalidError.at(f"/{key}", "is required, as in POST /datasets?name=iris&label=species")
+    return name, from_csv(content, label)
+
+
+def _as_object(body: Any) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise InvalidError.at("", "must be an object")
+    return body
+
+
+def keep(dataset_id: str, name: str | None, dataset: Dataset) -> tuple[dict[str, Any], FileRecord]:
+    """Write a dataset's file; the values of its row, which is to be added next."""
+    record = save_dataset(context().storage.dataset(dataset_id), dataset)
+    values = {
+        "id": dataset_id,
+        "name": name,
+        "rows": dataset.rows,
+        "features": list(dataset.features),
+        "classes": list(dataset.labels.classes),
+        "created_at": utc_now(),
+    }
+    return values, record
+
+
+def _document(values: dict[str, Any]) -> dict[str, Any]:
+    order = ("id", "name", "rows", "features", "classes", "bytes", "sha256", "created_at")
+    return {key: values[key] for key in order}
+
+
+@datasets.route("/datasets", methods=["GET"])
+@datasets.arguments(PageSchema, location="query")
+@datasets.response(200, "DatasetList")
+def list_datasets(query: dict[str, Any]) -> Response:
+    """All datasets, newest first; `after` takes an id."""
+    with context().database.read() as connection:
+        rows = records.datasets(connection, query["limit"] + 1, query["after"])
+    return page([_document(row) for row in rows], query["limit"])
+
+
+@datasets.route("/datasets/<key>", methods=["GET"])
+@datasets.response(200, "Dataset")
+@datasets.doc(responses=refusals(404))
+def show(key: str) -> Response:
+    """One dataset, by id or name."""
+    with context().database.read() as connection:
+        return json_response(_document(records.dataset(connection, key)))
+
+
+@datasets.route("/datasets/<key>", methods=["DELETE"])
+@datasets.response(204)
+@datasets.doc(responses=refusals(404, 409))
+def delete(key: str) -> Response:
+    """Delete a dataset that no active job uses."""
+    parts = context()
+    with parts.database.write() as connection:
+        dataset_id = records.dataset(connection, key)["id"]
+        uses = sa.or_(JOBS.c.dataset == dataset_id, JOBS.c.validation_dataset == dataset_id)
+        active = connection.scalar(sa.select(JOBS.c.id).where(uses, JOBS.c.state.in_(queue.ACTIVE)).limit(1))
+        if active:
+            raise ConflictError("dataset_in_use", f"dataset {key!r} is in use by {active}; cancel that job first")
+        records.delete_dataset(connection, dataset_id)
+    parts.storage.dataset(dataset_id).unlink(missing_ok=True)
+    return Response(status=204)

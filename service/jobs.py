@@ -1,0 +1,207 @@
+"""Routes of jobs: look, wait, follow, cancel, pause, resume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from time import monotonic, sleep
+from typing import Any
+
+import marshmallow as ma
+import sqlalchemy as sa
+from flask import Response, request
+
+from models import records
+from models.errors import InvalidError
+from models.schemas import StrictSchema
+from service import queue
+from service.context import Context, context, page
+from service.database import EVENTS, JOBS
+from service.openapi import Resource, refusals
+from service.pages import PageSchema
+from service.wire import json_response
+
+__all__ = ["jobs"]
+
+jobs = Resource("jobs", __name__, description="Training jobs.")
+
+MAXIMUM_WAIT = 60.0
+#: Pause between two looks at the database for a client that waits.
+LOOK_SECONDS = 0.05
+#: Silence after which a stream sends a comment, so that proxies keep it open and a gone client is noticed.
+KEEP_ALIVE_SECONDS = 15.0
+EVENTS_AT_ONCE = 1000
+
+
+class JobsQuery(PageSchema):
+    """Which jobs are wanted."""
+
+    model = ma.fields.String(load_default=None)
+    state = ma.fields.String(load_default=None, validate=ma.validate.OneOf([*queue.ACTIVE, *queue.FINAL]))
+
+
+@jobs.route("/jobs", methods=["GET"])
+@jobs.arguments(JobsQuery, location="query")
+@jobs.response(200, "JobList")
+def list_jobs(query: dict[str, Any]) -> Response:
+    """Jobs, newest first; `after` takes an id."""
+    select = sa.select(JOBS).order_by(JOBS.c.id.desc()).limit(query["limit"] + 1)
+    if query["after"] is not None:
+        select = select.where(JOBS.c.id < query["after"])
+    for column in ("model", "state"):
+        if query[column] is not None:
+            select = select.where(JOBS.c[column] == query[column])
+    with context().database.read() as connection:
+        rows = [queue.document(row) for row in connection.execute(select)]
+    return page(rows, query["limit"])
+
+
+class WaitQuery(StrictSchema):
+    """How long to wait for the job's end."""
+
+    wait = ma.fields.Float(
+        load_default=0.0,
+        validate=ma.validate.Range(min=0, error="must be at least {min}. Received: {input}"),
+        metadata={"description": "Answer when the job has ended, or after this many seconds; 60 at most."},
+    )
+
+
+@jobs.route("/jobs/<job_id>", methods=["GET"])
+@jobs.arguments(WaitQuery, location="query")
+@jobs.response(200, "Job")
+@jobs.doc(responses=refusals(404, 503))
+def show(query: dict[str, Any], job_id: str) -> Response:
+    """One job; with `wait`, when it has ended or the time is up."""
+    row = _find(job_id)
+    if query["wait"] and row.state not in queue.FINAL:
+        until = monotonic() + min(query["wait"], MAXIMUM_WAIT)
+        with context().wait_slot():
+            while row.state not in queue.FINAL and monotonic() < until:
+                sleep(LOOK_SECONDS)
+                row = _find(job_id)
+    return json_response(queue.document(row))
+
+
+def _find(job_id: str) -> sa.Row[Any]:
+    with context().database.read() as connection:
+        return queue.find(connection, job_id)
+
+
+def _change(change: Callable[[sa.Connection], sa.Row[Any]]) -> Response:
+    with context().database.write() as connection:
+        return json_response(queue.document(change(connection)), 202)
+
+
+@jobs.route("/jobs/<job_id>/cancel", methods=["POST"])
+@jobs.response(202, "Job")
+@jobs.doc(responses=refusals(404, 409))
+def cancel(job_id: str) -> Response:
+    """End a job between two batches; its checkpoints stay."""
+    return _change(lambda connection: queue.ask(connection, job_id, "cancel"))
+
+
+@jobs.route("/jobs/<job_id>/pause", methods=["POST"])
+@jobs.response(202, "Job")
+@jobs.doc(responses=refusals(404, 409))
+def pause(job_id: str) -> Response:
+    """Have a job save its state between two batches and wait."""
+    return _change(lambda connection: queue.ask(connection, job_id, "pause"))
+
+
+@jobs.route("/jobs/<job_id>/resume", methods=["POST"])
+@jobs.response(202, "Job")
+@jobs.doc(responses=refusals(404, 409))
+def resume(job_id: str) -> Response:
+    """Queue a paused job again; it goes on to the same bits."""
+    return _change(lambda connection: queue.resume(connection, job_id))
+
+
+@jobs.route("/jobs/<job_id>/history", methods=["GET"])
+@jobs.response(200, "History")
+@jobs.doc(responses=refusals(404))
+def history(job_id: str) -> Response:
+    """Every epoch so far, in order."""
+    with context().database.read() as connection:
+        queue.find(connection, job_id)
+        records = queue.history(connection, job_id)
+    return Response('{"data":[' + ",".join(records) + "]}", content_type="application/json")
+
+
+@jobs.route("/jobs/<job_id>/checkpoints", methods=["GET"])
+@jobs.arguments(PageSchema, location="query")
+@jobs.response(200, "CheckpointList")
+@jobs.doc(responses=refusals(404))
+def list_checkpoints(query: dict[str, Any], job_id: str) -> Response:
+    """A job's checkpoints, newest first."""
+    with context().database.read() as connection:
+        queue.find(connection, job_id)
+        rows = records.checkpoints(connection, query["limit"] + 1, query["after"], job=job_id)
+    return page([records.checkpoint_document(row) for row in rows], query["limit"])
+
+
+@jobs.route("/jobs/<job_id>/events", methods=["GET"])
+@jobs.arguments(PageSchema, location="query")
+@jobs.response(200, "EventList")
+@jobs.doc(
+    parameters=[
+        {"in": "header", "name": "Last-Event-ID", "schema": {"type": "string"}, "description": "Where to go on."}
+    ],
+    responses=refusals(404, 503),
+)
+def events(query: dict[str, Any], job_id: str) -> Response:
+    """What happened to a job, newest first.
+
+    With `Accept: text/event-stream`, a live stream in order, from the first event or from the one after
+    `Last-Event-ID`, that ends after the job's final state.
+    """
+    _find(job_id)
+    if request.accept_mimetypes.best_match(["application/json", "text/event-stream"]) == "text/event-stream":
+        return _stream(context(), job_id, _event_id(request.headers.get("Last-Event-ID", "0"), "Last-Event-ID"))
+    select = sa.select(EVENTS).where(EVENTS.c.job == job_id).order_by(EVENTS.c.id.desc()).limit(query["limit"] + 1)
+    if query["after"] is not None:
+        select = select.where(EVENTS.c.id < _event_id(query["after"], "after"))
+    with context().database.read() as connection:
+        rows = list(connection.execute(select))
+    body = ",".join(
+        f'{{"id":{row.id},"type":"{row.type}","at":"{row.at}","data":{row.data}}}' for row in rows[: query["limit"]]
+    )
+    more = "true" if len(rows) > query["limit"] else "false"
+    return Response(f'{{"data":[{body}],"has_more":{more}}}', content_type="application/json")
+
+
+def _event_id(text: str, name: str) -> int:
+    if not text.isdecimal() or len(text) > 18:
+        raise InvalidError.at(f"/{name}", f"must be an event's id. Received: {text[:40]!r}")
+    return int(text)
+
+
+def _stream(parts: Context, job_id: str, after: int) -> Response:
+    parts.take_wait_slot()
+    response = Response(_live_events(parts, job_id, after), content_type="text/event-stream")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    # Runs however the stream ends, also when the client leaves before it began.
+    response.call_on_close(parts.waiting.release)
+    return response
+
+
+def _live_events(parts: Context, job_id: str, after: int) -> Iterator[str]:
+    """Events in the form of server-sent events (WHATWG HTML, section 9.2)."""
+    yield ": stream of " + job_id + "\n\n"
+    quiet_since = monotonic()
+    while True:
+        with parts.database.read() as connection:
+            # The state is asked for first: what happened before it was final is then among the events.
+            ended = queue.find(connection, job_id).state in queue.FINAL
+            rows = queue.events_after(connection, job_id, after, EVENTS_AT_ONCE)
+        for row in rows:
+            yield f"id: {row.id}\nevent: {row.type}\ndata: {row.data}\n\n"
+            after = row.id
+            quiet_since = monotonic()
+        if len(rows) == EVENTS_AT_ONCE:
+            continue
+        if ended:
+            return
+        if monotonic() - quiet_since > KEEP_ALIVE_SECONDS:
+            yield ": still here\n\n"
+            quiet_since = monotonic()
+        sleep(LOOK_SECONDS)

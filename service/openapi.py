@@ -1,0 +1,296 @@
+"""The OpenAPI 3.1 document: how our fields are described, and the shapes of what the service answers."""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+import marshmallow as ma
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Response
+from flask_smorest import Api, Blueprint
+from webargs.flaskparser import FlaskParser
+
+from models.definitions import NAME_PATTERN
+from models.errors import InvalidError
+from models.matrices import CLASS_LIST, LABELS, MATRIX
+from models.schemas import DescribedField, Tagged, problems_of, schema_for
+from service.errors import PROBLEM_SCHEMA
+from service.wire import read_json
+
+__all__ = ["Documentation", "Resource", "json_body", "refusals"]
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+_TIME = {"type": "string", "format": "date-time"}
+_OPTIONAL_NUMBER = {"type": ["number", "null"]}
+
+
+def _object(description: str, optional: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "description": description, "properties": properties, "required": required}
+
+
+def _list_of(name: str) -> dict[str, Any]:
+    items = {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
+    return _object("One page of a list, newest first.", data=items, has_more={"type": "boolean"})
+
+
+_STATES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+_METRICS = {
+    "type": "object",
+    "properties": dict.fromkeys(("loss", "accuracy", "validation_loss", "validation_accuracy"), _OPTIONAL_NUMBER),
+}
+_REFERENCES: dict[str, dict[str, Any]] = {
+    "Problem": PROBLEM_SCHEMA,
+    "Model": _object(
+        "A model: its canonical definition with every default filled in, and where it stands.",
+        name={"type": "string", "pattern": f"^{NAME_PATTERN}$"},
+        inputs={"type": "integer"},
+        classes=CLASS_LIST,
+        layers={"type": "array", "items": {"$ref": "#/components/schemas/Layer"}},
+        optimizer={"$ref": "#/components/schemas/Optimizer"},
+        dtype={"type": "string", "enum": ["float32", "float64"]},
+        metadata={"type": "object"},
+        parameters={"type": "integer", "description": "Number of trainable numbers."},
+        default={"type": ["integer", "null"], "description": "The version that serves requests which name none."},
+        created_at=_TIME,
+    ),
+    "Version": _object(
+        "A published version of a model.",
+        model={"type": "string"},
+        version={"type": "integer"},
+        job={"type": "string"},
+        checkpoint={"type": "string"},
+        metrics=_METRICS,
+        created_at=_TIME,
+    ),
+    "Alias": _object(
+        "A name for a version.",
+        model={"type": "string"},
+        alias={"type": "string"},
+        version={"type": ["integer", "null"]},
+    ),
+    "Dataset": _object(
+        "Labelled rows that are kept by name.",
+        id={"type": "string"},
+        name={"type": ["string", "null"]},
+        rows={"type": "integer"},
+        features={"type": "array", "items": {"type": "string"}},
+        classes=CLASS_LIST,
+        bytes={"type": "integer"},
+        sha256={"type": "string"},
+        created_at=_TIME,
+    ),
+    "Job": _object(
+        "A training job.",
+        id={"type": "string"},
+        model={"type": "string"},
+        state={"type": "string", "enum": _STATES},
+        created_at=_TIME,
+        started_at={"type": ["string", "null"], "format": "date-time"},
+        finished_at={"type": ["string", "null"], "format": "date-time"},
+        attempt={"type": "integer", "description": "Rises by one whenever a lost worker is replaced."},
+        progress=_object(
+            "How far the job is.",
+            epoch={"type": "integer"},
+            epochs={"type": "integer"},
+            step={"type": "integer"},
+            fraction={"type": "number"},
+            eta_seconds=_OPTIONAL_NUMBER,
+        ),
+        metrics=_METRICS,
+        checkpoint={"type": ["string", "null"], "description": "The newest checkpoint."},
+        version={"type": ["integer", "null"], "description": "The version it published."},
+        error={
+            "type": ["object", "null"],
+            "properties": {"code": {"type": "string"}, "detail": {"type": "string"}},
+        },
+        request={"type": "object", "description": "What was asked, with defaults filled in and data left out."},
+    ),
+    "Epoch": _object(
+        "One pass over the data; loss and accuracy are the mean over its batches, each before that batch's update.",
+        epoch={"type": "integer"},
+        loss={"type": "number"},
+        accuracy={"type": "number"},
+        validation_loss=_OPTIONAL_NUMBER,
+        validation_accuracy=_OPTIONAL_NUMBER,
+        learning_rate={"type": "number"},
+        seconds={"type": "number"},
+    ),
+    "History": _object(
+        "Every epoch so far, in order.",
+        data={"type": "array", "items": {"$ref": "#/components/schemas/Epoch"}},
+    ),
+    "Event": _object(
+        "Something that happened to a job.",
+        id={"type": "integer"},
+        type={"type": "string", "enum": ["state", "epoch", "checkpoint", "log"]},
+        at=_TIME,
+        data={"type": "object"},
+    ),
+    "Checkpoint": _object(
+        "A checkpoint: an immutable HDF5 file.",
+        id={"type": "string"},
+        model={"type": "string"},
+        job={"type": "string"},
+        epoch={"type": "integer"},
+        step={"type": "integer"},
+        bytes={"type": "integer"},
+        sha256={"type": "string"},
+        metrics=_METRICS,
+        created_at=_TIME,
+    ),
+    "PredictRequest": {
+        **_object(
+            "Rows to classify.",
+            ("version", "top_k"),
+            model={"type": "string"},
+            inputs={
+                "description": "Rows of as many numbers as the model has inputs; one row may be a flat array.",
+                "oneOf": [MATRIX, {"type": "array", "items": {"type": "number"}}],
+            },
+            version={"type": ["integer", "string", "null"], "description": "A number or an alias; default: `default`."},
+            top_k={"type": ["integer", "null"], "minimum": 1, "description": "Also list this many likeliest classes."},
+        ),
+        "additionalProperties": False,
+        "examples": [{"model": "spiral", "inputs": [[0.1, 0.2], [0.3, 0.1]]}],
+    },
+    "Prediction": _object(
+        "The likeliest class of each row, and the probability of every class in the order of `classes`.",
+        ("top",),
+        model={"type": "string"},
+        version={"type": "integer"},
+        classes=CLASS_LIST,
+        predictions=CLASS_LIST,
+        probabilities=MATRIX,
+        top={
+            "type": "array",
+            "items": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {"class": CLASS_LIST["items"], "probability": {"type": "number"}},
+                    "required": ["class", "probability"],
+                },
+            },
+        },
+    ),
+    "RowsRequest": {
+        **_object("Labelled rows.", name={"type": "string"}, inputs=MATRIX, labels=LABELS),
+        "additionalProperties": False,
+    },
+    "Readiness": _object(
+        "The state of each part.",
+        status={"type": "string", "enum": ["ready", "not_ready"]},
+        database={"type": "string"},
+        storage={"type": "string"},
+        trainer={"type": "string"},
+    ),
+    **{f"{name}List": _list_of(name) for name in ("Model", "Version", "Dataset", "Job", "Event", "Checkpoint")},
+    "AliasList": _list_of("Alias"),
+}
+
+
+def refusals(*statuses: int) -> dict[str, str]:
+    """The documented responses of a route that may refuse in these ways."""
+    return {str(status): http.HTTPStatus(status).name for status in statuses}
+
+
+def json_body(name: str) -> dict[str, Any]:
+    """A JSON request body of a named shape, for a route that reads its body itself."""
+    return {"required": True, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
+
+
+class _Parser(FlaskParser):
+    """webargs with our strict JSON and our errors; unknown query parameters are refused like unknown fields."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": ma.RAISE}  # noqa: RUF012
+
+    def load_json(self, req: Any, schema: ma.Schema) -> Any:
+        return read_json(req)
+
+    def handle_error(self, error: ma.ValidationError, *_rest: Any, **_options: Any) -> Any:
+        assert isinstance(error.messages, dict)
+        (messages,) = error.messages.values()  # by location, of which there is one
+        raise InvalidError.of(problems_of(messages)) from None
+
+
+class Resource(Blueprint):  # type: ignore[misc]
+    """A blueprint whose arguments go through our parser."""
+
+    ARGUMENTS_PARSER = _Parser()
+
+    # flask-smorest carries no types; these say that its decorators keep the type of what they decorate.
+
+    def route(self, rule: str, **options: Any) -> Callable[[View], View]:
+        return cast("Callable[[View], View]", super().route(rule, **options))
+
+    def arguments(self, schema: type[ma.Schema], **options: Any) -> Callable[[Any], Callable[..., Response]]:
+        return cast("Callable[[Any], Callable[..., Response]]", super().arguments(schema, **options))
+
+    def response(self, status: int, schema: Any = None, **options: Any) -> Callable[[View], View]:
+        return cast("Callable[[View], View]", super().response(status, schema, **options))
+
+    @staticmethod
+    def doc(**options: Any) -> Callable[[View], View]:
+        return cast("Callable[[View], View]", Blueprint.doc(**options))
+
+
+class Documentation(Api):  # type: ignore[misc]
+    """flask-smorest's API object with problem+json for errors, whose handlers are installed elsewhere."""
+
+    def _register_error_handlers(self) -> None:
+        pass
+
+    def _register_responses(self) -> None:
+        problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        for status in http.HTTPStatus:
+            content = {"content": problem} if status >= 400 else {}
+            self.spec.components.response(status.name, {"description": status.phrase, **content}, lazy=True)
+        self.spec.components.response(
+            "DEFAULT_ERROR", {"description": "Any other refusal.", "content": problem}, lazy=True
+        )
+
+    def init_app(self, app: Any, *, spec_kwargs: Any = None) -> None:
+        plugin = MarshmallowPlugin()
+        super().init_app(app, spec_kwargs={**(spec_kwargs or {}), "marshmallow_plugin": plugin})
+        assert plugin.converter is not None
+
+        def describe_field(_converter: Any, field: ma.fields.Field[Any], **_options: Any) -> dict[str, Any]:
+            return self._describe(field)
+
+        plugin.converter.add_attribute_function(describe_field)  # type: ignore[no-untyped-call]
+        for name, schema in _REFERENCES.items():
+            self.spec.components.schema(name, schema)
+
+    def _describe(self, field: ma.fields.Field[Any]) -> dict[str, Any]:
+        """What JSON schema says of one of our fields."""
+        if isinstance(field, Tagged):
+            schema = self._one_of(field.table)
+        elif isinstance(field, DescribedField):
+            schema = field.json_schema()
+        else:
+            return {}
+        return {"anyOf": [schema, {"type": "null"}]} if field.allow_none else schema
+
+    def _one_of(self, table: Mapping[str, type]) -> dict[str, Any]:
+        """A reference to the union of a table's members, told apart by ``type``."""
+        parent = next(iter(table.values())).__mro__[1].__name__
+        known = self.spec.components.schemas
+        if parent not in known:
+            places = {name: f"#/components/schemas/{name}" for name in table}
+            union = {
+                "oneOf": [{"$ref": place} for place in places.values()],
+                "discriminator": {"propertyName": "type", "mapping": places},
+            }
+            self.spec.components.schema(parent, union)
+            for name, member in table.items():
+                schema = self.ma_plugin.converter.schema2jsonschema(schema_for(member)())
+                schema["description"] = (member.__doc__ or "").strip().partition("\n")[0]
+                schema["properties"] = {"type": {"const": name}, **schema["properties"]}
+                schema["required"] = ["type", *schema.get("required", [])]
+                schema["additionalProperties"] = False
+                self.spec.components.schema(name, schema)
+        return {"$ref": f"#/components/schemas/{parent}"}

@@ -1,0 +1,97 @@
+"""Routes for those who run the service: health, metrics, version."""
+
+from __future__ import annotations
+
+import platform
+from time import time
+
+import h5py
+import numpy as np
+import sqlalchemy as sa
+from flask import Response
+
+from models import registry
+from models.checkpoints import nncore_version
+from service import __version__, queue
+from service.context import context
+from service.database import JOBS, TRAINERS
+from service.openapi import Resource, refusals
+from service.wire import json_response
+
+__all__ = ["operations"]
+
+operations = Resource("operations", __name__, description="Health, metrics, version.")
+
+#: A trainer that gave no sign for so long counts as absent.
+TRAINER_SECONDS = 5.0
+
+
+@operations.route("/health/live", methods=["GET"])
+@operations.response(200, {"type": "object", "properties": {"status": {"const": "live"}}})
+def live() -> Response:
+    """Whether this process answers."""
+    return json_response({"status": "live"})
+
+
+@operations.route("/health/ready", methods=["GET"])
+@operations.response(200, "Readiness")
+@operations.doc(responses=refusals(503))
+def ready() -> Response:
+    """Whether predictions can be answered and jobs accepted; an absent trainer is shown, and only delays jobs."""
+    parts = context()
+    storage = "ok" if parts.storage.writable() else "not writable"
+    database = trainer = "ok"
+    try:
+        with parts.database.read() as connection:
+            trainer = "ok" if _trainer_is_up(connection) else "absent: jobs are queued until one starts"
+    except sa.exc.SQLAlchemyError as error:
+        database, trainer = f"unavailable: {type(error).__name__}", "unknown"
+    good = storage == database == "ok"
+    state = {"status": "ready" if good else "not_ready", "database": database, "storage": storage, "trainer": trainer}
+    return json_response(state, 200 if good else 503)
+
+
+def _trainer_is_up(connection: sa.Connection) -> bool:
+    seen = connection.scalar(sa.select(sa.func.max(TRAINERS.c.seen_at)))
+    return seen is not None and time() - seen < TRAINER_SECONDS
+
+
+@operations.route("/version", methods=["GET"])
+@operations.response(200, {"type": "object"})
+def version() -> Response:
+    """Versions of the service and of what it computes with."""
+    return json_response(
+        {
+            "trainyard": __version__,
+            "nncore": nncore_version,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "h5py": h5py.__version__,
+            "hdf5": h5py.version.hdf5_version,
+        }
+    )
+
+
+@operations.route("/metrics", methods=["GET"])
+@operations.response(200, {"type": "string"}, content_type="text/plain")
+def metrics() -> Response:
+    """What the service holds and does, in the text format of Prometheus."""
+    with context().database.read() as connection:
+        by_state = sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state)
+        states: dict[str, int] = {row[0]: row[1] for row in connection.execute(by_state)}
+        counts = registry.totals(connection)
+        up = _trainer_is_up(connection)
+    lines = [
+        "# HELP trainyard_info Version of the service.",
+        "# TYPE trainyard_info gauge",
+        f'trainyard_info{{version="{__version__}"}} 1',
+        "# HELP trainyard_trainer_up Whether a trainer is at work.",
+        "# TYPE trainyard_trainer_up gauge",
+        f"trainyard_trainer_up {int(up)}",
+        "# HELP trainyard_jobs Jobs by state.",
+        "# TYPE trainyard_jobs gauge",
+    ]
+    lines += [f'trainyard_jobs{{state="{state}"}} {states.get(state, 0)}' for state in (*queue.ACTIVE, *queue.FINAL)]
+    for name, (value, text) in counts.items():
+        lines += [f"# HELP trainyard_{name} {text}", f"# TYPE trainyard_{name} gauge", f"trainyard_{name} {value}"]
+    return Response("\n".join(lines) + "\n", content_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,105 @@
+"""The route that predicts: the one whose speed counts, so it reads its body itself and walks over no number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from flask import Response, request
+
+from models import versions
+from models.errors import InvalidError
+from models.matrices import Array, describe, number_matrix
+from models.serving import ServedModel
+from service.context import Context, context
+from service.openapi import Resource, json_body, refusals
+from service.wire import json_response, read_json
+
+__all__ = ["predictions"]
+
+predictions = Resource("predictions", __name__, description="Softmax predictions.")
+
+_FIELDS = {"model", "inputs", "version", "top_k"}
+
+
+@predictions.route("/predict", methods=["POST"])
+@predictions.response(200, "Prediction")
+@predictions.doc(
+    requestBody=json_body("PredictRequest"),
+    responses=refusals(400, 404, 409, 422),
+)
+def predict() -> Response:
+    """Classify rows with a published version of a model."""
+    body = read_json(request)
+    model, inputs, wanted, top_k = _arguments(body)
+    parts = context()
+    version, checkpoint_id = _version(parts, model, wanted)
+    served = parts.served.get(checkpoint_id)
+    probabilities = served.predict_proba(_rows(inputs, served))
+    if not np.isfinite(probabilities).all():
+        row = int(np.argmin(np.isfinite(probabilities).all(axis=1)))
+        raise InvalidError.at(f"/inputs/{row}", f"is so large that the model's {served.dtype} numbers overflow")
+    classes = served.classes
+    answer: dict[str, Any] = {
+        "model": model,
+        "version": version,
+        "classes": classes,
+        "predictions": [classes[index] for index in probabilities.argmax(axis=1).tolist()],
+        "probabilities": probabilities,
+    }
+    if top_k is not None:
+        answer["top"] = _top(served, probabilities, top_k)
+    return json_response(answer)
+
+
+def _version(parts: Context, model: str, wanted: int | str | None) -> tuple[int, str]:
+    """Number and checkpoint of the version to serve, asked of the database every time: all workers agree."""
+    if not isinstance(wanted, int):
+        row = parts.database.serving_version.first(model=model, alias=wanted or versions.DEFAULT)
+        if row is not None:
+            return row[0], row[1]
+    with parts.database.read() as connection:
+        found = versions.resolve(connection, model, wanted)
+    return found["version"], found["checkpoint"]
+
+
+def _rows(inputs: Any, served: ServedModel) -> Array:
+    """The rows as an array; a flat list is one row."""
+    if not isinstance(inputs, list) or not inputs or type(inputs[0]) is list:
+        return number_matrix(inputs, "/inputs", served.dtype, served.inputs)
+    try:
+        return number_matrix([inputs], "/inputs", served.dtype, served.inputs)
+    except InvalidError as error:
+        raise error.moved("/inputs/0", "/inputs") from None
+
+
+def _arguments(body: Any) -> tuple[str, Any, int | str | None, int | None]:
+    if not isinstance(body, dict):
+        raise InvalidError.at("", f"must be an object. Received: {describe(body)}")
+    if not body.keys() <= _FIELDS:
+        name = min(body.keys() - _FIELDS)
+        pointer = name.replace("~", "~0").replace("/", "~1")
+        raise InvalidError.at(f"/{pointer}", f"is not a known field; known are {', '.join(sorted(_FIELDS))}")
+    model: Any = body.get("model")
+    inputs: Any = body.get("inputs")
+    if not isinstance(model, str):
+        raise InvalidError.at("/model", f"must be a model's name. Received: {describe(model)}")
+    top_k = body.get("top_k")
+    if top_k is not None and (type(top_k) is not int or top_k < 1):
+        raise InvalidError.at("/top_k", f"must be a whole number, at least 1. Received: {describe(top_k)}")
+    return model, inputs, versions.require_version_form(body.get("version")), top_k
+
+
+def _top(served: ServedModel, probabilities: Any, top_k: int) -> list[list[dict[str, Any]]]:
+    """The likeliest classes of each row, the likeliest first; equal ones in the order of ``classes``."""
+    if top_k > len(served.classes):
+        raise InvalidError.at("/top_k", f"must be at most {len(served.classes)}, the classes. Received: {top_k}")
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+    chosen = np.take_along_axis(probabilities, order, axis=1)
+    return [
+        [
+            {"class": served.classes[place], "probability": probability}
+            for place, probability in zip(row.tolist(), values, strict=True)
+        ]
+        for row, values in zip(order, chosen, strict=True)
+    ]

@@ -1,0 +1,44 @@
+"""Processes of this service: how another one is started, and the file locks that tell which are there.
+
+The kernel lets go of a lock however its holder ends, so a lock never lies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from service.settings import Settings
+
+__all__ = ["TRAINER_LOCK", "WEB_LOCK", "is_free", "start"]
+
+#: Held by the trainer of a data directory, so that there is one.
+TRAINER_LOCK = "trainer.lock"
+#: Held by every web process that counts on a trainer, so that the trainer ends after the last of them.
+WEB_LOCK = "web.lock"
+
+
+def is_free(path: Path) -> bool:
+    """Whether nobody holds the lock at ``path``."""
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def start(
+    settings: Settings, *arguments: str, variables: dict[str, str] | None = None, **options: Any
+) -> subprocess.Popen[bytes]:
+    """Start ``python -m service …`` with the same settings; ``options`` are those of ``subprocess.Popen``."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "service", *arguments],
+        env={**os.environ, **settings.environment(), **(variables or {})},
+        cwd=Path(__file__).parent.parent,
+        **options,
+    )

@@ -1,0 +1,250 @@
+"""The runner: a process of its own that trains one job and then exits.
+
+It is started ahead of time, imports everything, and waits. One JSON line on its standard input names the job and its
+fencing number; the end of that input, later, means "save and stop", whether the trainer closed it or died. One JSON
+line on standard output tells how it ended; the trainer alone records that.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import select
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from time import monotonic
+from typing import Any
+
+import sqlalchemy as sa
+from threadpoolctl import threadpool_limits
+
+from models import records, registry
+from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from models.datasets import load_dataset
+from models.errors import TrainyardError
+from models.files import sha256_of
+from models.identifiers import new_id
+from models.training_request import TrainingRequest
+from models.training_run import CheckpointKind, DivergedError, Epoch, TrainingRun
+from service import queue
+from service.database import JOBS, Database
+from service.settings import Settings
+from service.storage import Storage
+
+__all__ = ["main"]
+
+_log = logging.getLogger("trainyard.runner")
+
+#: What of an epoch's record a job and a checkpoint show as their metrics.
+METRICS = ("loss", "accuracy", "validation_loss", "validation_accuracy")
+
+
+class Reporter:
+    """The job's journal: keeps what happens, writes it to the database every so often, and learns what is wanted.
+
+    It works between two batches, on the thread that trains: a second thread would have to win the interpreter's lock
+    from a training loop for every row it writes. Every write says the fencing number; the first one that is refused
+    ends this process's right to change anything, and ``stopping`` answers yes.
+    """
+
+    def __init__(self, database: Database, storage: Storage, row: sa.Row[Any], fence: int, run: TrainingRun) -> None:
+        self._database, self._storage, self._row, self._fence = database, storage, row, fence
+        self._training, self._request = run.training, run.request
+        with database.read() as connection:
+            self._known = queue.newest_epoch(connection, row.id)
+        self.lost = False
+        self._stop = False
+        self._records: list[Epoch] = []
+        self._begin, self._begin_done = monotonic(), self._epochs_done()
+        self._due = 0.0
+
+    def stopping(self) -> bool:
+        """Whether to save and stop: a client asked for it, the trainer is gone, or the job is no longer ours."""
+        if monotonic() >= self._due:
+            self._look()
+            self._due = monotonic() + self._database.settings.report_seconds
+        return self._stop
+
+    def epoch(self, record: Epoch) -> None:
+        """Take note of an epoch."""
+        self._records.append(record)
+
+    def checkpoint(self, checkpoint: Checkpoint, kind: CheckpointKind) -> None:
+        """Write the state durably, then name it; old ones between are deleted after that."""
+        if self.lost:
+            return
+        checkpoint_id = new_id("ckpt")
+        path = self._storage.checkpoint(checkpoint_id)
+        record = save_checkpoint(path, checkpoint)
+        values = {
+            "id": checkpoint_id,
+            "model": self._row.model,
+            "job": self._row.id,
+            "kind": kind,
+            "epoch": checkpoint.state.epoch,
+            "step": checkpoint.state.step,
+            "metrics": json.dumps(_metrics(checkpoint)),
+            "created_at": checkpoint.created_at,
+        }
+        told = {"checkpoint": checkpoint_id, "epoch": checkpoint.state.epoch, "step": checkpoint.state.step}
+
+        def name_it(connection: sa.Connection) -> None:
+            records.add_checkpoint(connection, values, record)
+            queue.add_events(connection, self._row.id, [("checkpoint", None, told)])
+
+        named = False
+        try:
+            self.flush(name_it, checkpoint=checkpoint_id, deaths=0)
+            named = not self.lost
+        finally:
+            if not named:
+                path.unlink(missing_ok=True)
+        if named:
+            self._drop_old_ones()
+
+    def _drop_old_ones(self) -> None:
+        """Delete checkpoints between the first and the last beyond those to be kept."""
+        with self._database.write() as connection:
+            old = records.superfluous_checkpoints(connection, self._row.id, self._request.keep)
+            records.forget_checkpoints(connection, old)
+        for checkpoint_id in old:
+            self._storage.checkpoint(checkpoint_id).unlink(missing_ok=True)
+
+    def _look(self) -> None:
+        # Readable means at its end: the trainer, which has nothing more to say, closed it or is gone.
+        if select.select([sys.stdin], [], [], 0)[0]:
+            self._stop = True
+        try:
+            self.flush()
+        except sa.exc.OperationalError as error:
+            _log.warning("the database did not answer; the report comes with the next: %s", error.orig)
+
+    def flush(self, also: Callable[[sa.Connection], None] | None = None, **columns: Any) -> None:
+        """Write what was noted so far, in one transaction with ``also``; ``lost`` tells whether it was refused."""
+        new = [record for record in self._records if record.number > self._known]
+        events = [("epoch", record.number, _epoch_document(record)) for record in new]
+        progress = self._progress(self._records[-1] if self._records else None)
+        try:
+            with self._database.write() as connection:
+                wanted = queue.report(connection, self._row.id, self._fence, progress, **columns)
+                queue.add_events(connection, self._row.id, events)
+                if also is not None:
+                    also(connection)
+        except queue.StaleError as error:
+            _log.warning("%s", error)
+            self.lost = self._stop = True
+            return
+        self._records = []
+        self._known = new[-1].number if new else self._known
+        self._stop = self._stop or wanted is not None
+
+    def _epochs_done(self) -> float:
+        return self._training.epoch + self._training.position / self._training.samples
+
+    def _progress(self, newest: Epoch | None) -> queue.Progress:
+        """How far the run is; the time left is judged by this process's pace so far."""
+        done, epochs = self._epochs_done(), self._request.epochs
+        pace = (monotonic() - self._begin) / (done - self._begin_done) if done > self._begin_done else None
+        return queue.Progress(
+            epoch=self._training.epoch,
+            step=self._training.step,
+            fraction=min(1.0, done / epochs),
+            eta_seconds=None if pace is None else max(0.0, (epochs - done) * pace),
+            metrics=None if newest is None else {name: getattr(newest, name) for name in METRICS},
+        )
+
+
+def _epoch_document(record: Epoch) -> dict[str, Any]:
+    values = asdict(record)
+    return {"epoch": values.pop("number"), **values}
+
+
+def _metrics(checkpoint: Checkpoint) -> dict[str, Any]:
+    if not checkpoint.history:
+        return {}
+    values = _epoch_document(checkpoint.history[-1])
+    return {name: values[name] for name in METRICS}
+
+
+def _newest_good_checkpoint(database: Database, storage: Storage, job_id: str) -> Checkpoint | None:
+    """The newest checkpoint of a job whose file is as the database knows it."""
+    with database.read() as connection:
+        candidates = records.checkpoints(connection, 1000, None, job=job_id)
+    for candidate in candidates:
+        path = storage.checkpoint(candidate["id"])
+        try:
+            if sha256_of(path) == candidate["sha256"]:
+                return load_checkpoint(path)
+            _log.error("checkpoint %s does not match its digest; an older one is tried", candidate["id"])
+        except (OSError, CheckpointError) as error:
+            _log.error("checkpoint %s cannot be read; an older one is tried: %s", candidate["id"], error)
+    return None
+
+
+def _train(database: Database, storage: Storage, job_id: str, fence: int) -> dict[str, Any]:
+    """Run a job; the outcome for the trainer."""
+    with database.read() as connection:
+        row = connection.execute(sa.select(JOBS).where(JOBS.c.id == job_id, JOBS.c.fence == fence)).first()
+        if row is None:
+            return {"outcome": "lost"}
+        definition = registry.find_model(connection, row.model).definition
+    request, start_from = TrainingRequest.of(json.loads(row.request)), json.loads(row.request)["start_from"]
+    resume = _newest_good_checkpoint(database, storage, job_id)
+    run = TrainingRun(
+        definition,
+        request,
+        load_dataset(storage.dataset(row.dataset)),
+        load_dataset(storage.dataset(row.validation_dataset)) if row.validation_dataset else None,
+        resume=resume,
+        start=load_checkpoint(storage.checkpoint(start_from)) if start_from and resume is None else None,
+    )
+    reporter = Reporter(database, storage, row, fence, run)
+    try:
+        finished = run.run(reporter)
+    except DivergedError:
+        reporter.flush()  # The epochs that led there are what its owner wants to see.
+        raise
+    if reporter.lost:
+        return {"outcome": "lost"}
+    return {"outcome": "finished" if finished else "stopped"}
+
+
+def main() -> None:
+    """Wait for a job, run it, tell how it ended."""
+    settings = Settings.read()
+    database, storage = Database(settings), Storage(settings.data)
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return  # The trainer needs no runner any more.
+    order = json.loads(line)
+    begin = monotonic()
+    try:
+        with threadpool_limits(settings.job_threads):
+            outcome = _train(database, storage, order["job"], order["fence"])
+    except DivergedError as error:
+        outcome = {"outcome": "failed", "code": "diverged", "detail": str(error)}
+    except TrainyardError as error:
+        outcome = {"outcome": "failed", "code": error.code, "detail": error.detail}
+    except CheckpointError as error:
+        outcome = {"outcome": "failed", "code": "checkpoint_unreadable", "detail": str(error)}
+    except MemoryError as error:
+        outcome = {"outcome": "failed", "code": "out_of_memory", "detail": str(error) or "memory ran out"}
+    except sa.exc.OperationalError as error:
+        # Without an outcome the trainer counts this process as lost, and the job is taken up again.
+        _log.error("the database did not answer: %s", error.orig)
+        raise SystemExit(1) from None
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        outcome = {"outcome": "failed", "code": "storage_full" if full else "storage_error", "detail": str(error)}
+    except Exception as error:  # noqa: BLE001 - told to the trainer, which records it
+        _log.exception("job %s failed", order["job"])
+        outcome = {"outcome": "failed", "code": "internal_error", "detail": f"{type(error).__name__}: {error}"}
+    _log.info("job %s: %s after %.2f s", order["job"], outcome["outcome"], monotonic() - begin)
+    try:
+        sys.stdout.write(json.dumps(outcome) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os._exit(1)  # The trainer is gone, and the interpreter's own flush at exit would only complain.

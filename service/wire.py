@@ -1,0 +1,90 @@
+"""JSON on the wire: what comes in is refused where it is ambiguous, what goes out is written by orjson."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+from flask import Request, Response
+from flask.json.provider import JSONProvider
+
+from models.errors import TrainyardError
+
+__all__ = ["MalformedError", "OrjsonProvider", "UnsupportedError", "json_response", "parse_json", "read_json"]
+
+#: Content types under which JSON is taken; curl -d sends a form's type, some clients send none.
+_JSON_TYPES = ("", "application/json", "application/x-www-form-urlencoded", "application/octet-stream", "text/plain")
+
+
+class MalformedError(TrainyardError):
+    """The body is not JSON, or not the JSON that RFC 8259 recommends."""
+
+
+class UnsupportedError(TrainyardError):
+    """The body's content type is not one that the route takes."""
+
+
+def read_json(request: Request) -> Any:
+    """The parsed body of a request, of whatever content type; raises MalformedError or UnsupportedError."""
+    kind = request.environ.get("CONTENT_TYPE", "")
+    if kind not in _JSON_TYPES:  # Parsed only where it is not one of these to the letter.
+        kind = request.mimetype
+    if kind not in _JSON_TYPES and not kind.endswith("+json"):
+        raise UnsupportedError("unsupported_media_type", f"the body must be application/json. Received: {kind}")
+    return parse_json(request.get_data(parse_form_data=False))
+
+
+def parse_json(body: bytes) -> Any:
+    """Strict JSON: no NaN or infinity, no number beyond float64, no key twice, at most 1,000 levels deep."""
+    if not body.strip():
+        raise MalformedError("invalid_json", "the body must be a JSON object. Received: an empty body")
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise MalformedError("invalid_json", f"the body is not valid JSON: {error}") from None
+    # orjson keeps the last of equal keys. As many colons as keys means that no key was dropped; a different count may
+    # also come from colons within strings, and then a slower parser tells.
+    try:
+        if body.count(b":") != _count_keys(document):
+            _refuse_duplicates(body)
+    except RecursionError:
+        raise MalformedError("invalid_json", "the body is nested too deeply") from None
+    return document
+
+
+def _count_keys(value: Any) -> int:
+    """Keys in nested objects, without a look into lists of lists: those hold numbers, and it may be millions."""
+    if isinstance(value, dict):
+        return len(value) + sum(map(_count_keys, value.values()))
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return sum(_count_keys(item) for item in value if isinstance(item, dict))
+    return 0
+
+
+def _refuse_duplicates(body: bytes) -> None:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen = dict(pairs)
+        if len(seen) != len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise MalformedError("invalid_json", f"the key {twice!r} stands twice in one object")
+        return seen
+
+    json.loads(body, object_pairs_hook=unique)
+
+
+def json_response(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A response with a JSON body; NumPy arrays are written as they are."""
+    body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(body, status, headers, content_type="application/json")
+
+
+class OrjsonProvider(JSONProvider):
+    """Flask's own JSON, through the same strict parser and the same writer."""
+
+    def dumps(self, obj: Any, **_options: Any) -> str:
+        return orjson.dumps(obj, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+    def loads(self, s: str | bytes, **_options: Any) -> Any:
+        return parse_json(s.encode() if isinstance(s, str) else s)

@@ -1,0 +1,331 @@
+"""The OpenAPI document: valid, complete, true to what the service answers; and its page, which needs no internet."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from functools import cache
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from flask import Flask
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from nncore.layers import LAYERS
+from nncore.optimizers import OPTIMIZERS
+from tests.models.test_definitions import CANONICAL, FAULTS
+from tests.service.conftest import Trained
+from tests.service.harness import Client, Server
+from tests.service.samples import CSV, DATA, ROWS, a_model, a_training, fresh
+
+#: Paths of the page that shows the document, and of the document itself.
+ABOUT_ITSELF = re.compile(r"/docs|/openapi\.json|/static")
+
+
+@pytest.fixture(scope="module")
+def document(server: Server) -> dict[str, Any]:
+    answer = server.client.get("/openapi.json")
+    assert answer.status == 200
+    return dict(answer.json)
+
+
+@pytest.fixture(scope="module")
+def validators(document: dict[str, Any]) -> Any:
+    """A validator for each named schema, or for any schema of the document."""
+    registry = Registry().with_resource("urn:openapi", Resource.from_contents(document, DRAFT202012))
+
+    @cache
+    def named(name: str) -> Draft202012Validator:
+        schema = {"$ref": f"urn:openapi#/components/schemas/{name}"}
+        return Draft202012Validator(schema, registry=registry, format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+    return named
+
+
+def operations(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    methods = {"get", "post", "put", "delete", "patch"}
+    return {
+        (path, method.upper()): operation
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method in methods
+    }
+
+
+def test_the_document_is_valid(document: dict[str, Any]) -> None:
+    assert re.fullmatch(r"3\.1\.\d", document["openapi"])
+    OpenAPIV31SpecValidator(document).validate()
+
+
+def test_it_covers_every_route(app: Flask, document: dict[str, Any]) -> None:
+    routes = {
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method)
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if not ABOUT_ITSELF.match(rule.rule)
+    }
+    assert operations(document).keys() == routes
+    assert len(routes) > 25
+
+
+def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:
+    ids = []
+    for place, operation in operations(document).items():
+        assert operation["summary"], place
+        assert operation["tags"], place
+        statuses = operation["responses"].keys()
+        assert any(status.startswith("2") for status in statuses), place
+        ids.append(operation.get("operationId"))
+        variables = set(re.findall(r"{(\w+)}", place[0]))
+        shared = document["paths"][place[0]].get("parameters", [])
+        told = {one["name"] for one in [*shared, *operation.get("parameters", [])] if one.get("in") == "path"}
+        assert told == variables, place
+        if variables:
+            assert "404" in statuses, place
+    known = [one for one in ids if one]
+    assert len(known) == len(set(known))
+
+
+def test_refusals_are_problems(document: dict[str, Any]) -> None:
+    seen = 0
+    for place, operation in operations(document).items():
+        for status, response in operation["responses"].items():
+            if status == "default" or status.startswith(("4", "5")):
+                name = response.get("$ref", "").rpartition("/")[2]
+                described = document["components"]["responses"][name] if name else response
+                if "content" in described:
+                    assert described["content"].keys() == {"application/problem+json"}, (place, status)
+                    seen += 1
+    assert seen > 30
+
+
+def test_every_member_of_the_tables_is_described(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    for union, table in (("Layer", LAYERS), ("Optimizer", OPTIMIZERS)):
+        assert schemas[union]["discriminator"]["mapping"].keys() == table.keys()
+        assert {one["$ref"].rpartition("/")[2] for one in schemas[union]["oneOf"]} == table.keys()
+        for name, rule in table.items():
+            assert schemas[name]["properties"]["type"] == {"const": name}
+            members = {item.name for item in fields(rule)}
+            assert schemas[name]["properties"].keys() == {"type", *members}
+            assert schemas[name]["additionalProperties"] is False
+            for member in members:
+                assert schemas[name]["properties"][member]["description"], (name, member)
+
+
+def body_schema(document: dict[str, Any], path: str, kind: str = "application/json") -> str:
+    schema = document["paths"][path]["post"]["requestBody"]["content"][kind]["schema"]
+    return str(schema["$ref"].rpartition("/")[2])
+
+
+class TestRequests:
+    """The described bodies take what the service takes, and refuse what it refuses where a schema can tell."""
+
+    @pytest.mark.parametrize(
+        "definition",
+        [
+            CANONICAL,
+            a_model("a"),
+            {"name": "b", "inputs": 1, "classes": 2, "hidden": [3], "activation": "relu"},
+            {"name": "c", "inputs": 1, "classes": [3, 1], "hidden": [], "optimizer": {"type": "sgd"}},
+        ],
+    )
+    def test_definitions(self, document: dict[str, Any], validators: Any, definition: dict[str, Any]) -> None:
+        validators(body_schema(document, "/models")).validate(definition)
+
+    #: Faults that lie in how members depend on each other, which the schema does not say, or that JSON schema does
+    #: not see: to it 2.0 is an integer, and what "$" matches is up to the regular expressions at hand.
+    BEYOND = {
+        "activation with layers",
+        "class a fraction",
+        "class repeated",
+        "classes of two kinds",
+        "inputs a fraction",
+        "layers and hidden",
+        "metadata deep",
+        "metadata large",
+        "newline after name",
+        "no dense before softmax",
+        "no layers",
+        "no softmax",
+        "softmax alone",
+        "units other than classes",
+    }
+
+    @pytest.mark.parametrize("fault", sorted(FAULTS.keys() - BEYOND - {"learning rate NaN"}))
+    def test_bad_definitions(self, document: dict[str, Any], validators: Any, fault: str) -> None:
+        definition, _ = FAULTS[fault]
+        assert not validators(body_schema(document, "/models")).is_valid(definition)
+
+    @pytest.mark.parametrize(
+        "training",
+        [
+            a_training("m"),
+            a_training(a_model("m")),
+            a_training({"name": "m", "hidden": [2]}, batch_size="full", validation={"fraction": 0.2}),
+            a_training("m", validation=None, optimizer=None, start_from=None),
+            a_training("m", data={"dataset": "iris"}, checkpoint={"every_epochs": 2, "every_seconds": None, "keep": 0}),
+            a_training("m", validation=DATA, optimizer={"type": "adam"}, start_from="ckpt_1", publish=False),
+            {"model": "m", "data": {"inputs": ROWS, "labels": [[1, 0, 0]] * 12}},
+        ],
+    )
+    def test_trainings(self, document: dict[str, Any], validators: Any, training: dict[str, Any]) -> None:
+        validators(body_schema(document, "/train")).validate(training)
+
+    @pytest.mark.parametrize(
+        "members",
+        [
+            {"epochs": 0},
+            {"epochs": "3"},
+            {"batch_size": "half"},
+            {"seed": -1},
+            {"shuffle": 1},
+            {"validation": {"fraction": 1.0}},
+            {"optimizer": {"type": "none"}},
+            {"checkpoint": {"keep": -1}},
+            {"nonsense": 1},
+            {"data": {"inputs": [["1"]], "labels": [1]}},
+            {"data": {"inputs": ROWS, "labels": [True] * 12}},
+            {"model": "Bad Name"},
+        ],
+        ids=str,
+    )
+    def test_bad_trainings(self, document: dict[str, Any], validators: Any, members: dict[str, Any]) -> None:
+        assert not validators(body_schema(document, "/train")).is_valid(a_training("m") | members)
+
+    def test_predictions_and_rows(self, document: dict[str, Any], validators: Any) -> None:
+        predict = validators(body_schema(document, "/predict"))
+        for body in ({"model": "m", "inputs": ROWS}, {"model": "m", "inputs": [1, 2], "version": "best", "top_k": 2}):
+            predict.validate(body)
+        for body in ({"model": "m"}, {"model": "m", "inputs": [["1"]]}, {"model": "m", "inputs": ROWS, "x": 1}):
+            assert not predict.is_valid(body)
+        rows = validators(body_schema(document, "/datasets"))
+        rows.validate({"name": "n", **DATA})
+        assert not rows.is_valid({"name": "n", "inputs": ROWS})
+
+    def test_every_documented_example_validates(self, document: dict[str, Any], validators: Any) -> None:
+        seen = 0
+        for name, schema in document["components"]["schemas"].items():
+            for example in schema.get("examples", []):
+                validators(name).validate(example)
+                seen += 1
+        for operation in operations(document).values():
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                assert "example" not in content, "examples belong to their schema, where this test sees them"
+        assert seen >= 1
+
+
+class TestAnswers:
+    """What the service answers is what the document says."""
+
+    def answer(self, document: dict[str, Any], path: str, method: str, status: int) -> str:
+        schema = document["paths"][path][method]["responses"][str(status)]["content"]["application/json"]["schema"]
+        return str(schema["$ref"].rpartition("/")[2])
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/models",
+            "/models/{name}",
+            "/models/{name}/versions",
+            "/models/{name}/versions/{version}",
+            "/models/{name}/aliases",
+            "/models/{name}/aliases/{alias}",
+            "/models/{name}/checkpoints",
+            "/datasets",
+            "/datasets/{key}",
+            "/jobs",
+            "/jobs/{job_id}",
+            "/jobs/{job_id}/history",
+            "/jobs/{job_id}/events",
+            "/jobs/{job_id}/checkpoints",
+            "/checkpoints/{checkpoint_id}",
+            "/health/ready",
+        ],
+    )
+    def test_gets(self, document: dict[str, Any], validators: Any, client: Client, trained: Trained, path: str) -> None:
+        key = fresh("documented")
+        assert client.post("/datasets", {"name": key, **DATA}).status == 201
+        job = trained.jobs[0]
+        known = {
+            "name": trained.name,
+            "version": "latest",
+            "alias": "default",
+            "key": key,
+            "job_id": job["id"],
+            "checkpoint_id": job["checkpoint"],
+        }
+        answer = client.get(path.format_map(known))
+        assert answer.status == 200, answer
+        self.strictly(validators, self.answer(document, path, "get", 200), answer.json)
+
+    def strictly(self, validators: Any, name: str, value: Any) -> None:
+        """Valid, and with no member that the schema does not name."""
+        validator = validators(name)
+        validator.validate(value)
+        schema = validator._resolver.lookup(f"urn:openapi#/components/schemas/{name}").contents
+        assert value.keys() <= schema["properties"].keys()
+
+    def test_posts(self, document: dict[str, Any], validators: Any, client: Client) -> None:
+        name, kept = fresh("documented"), fresh("documented")
+        defined = client.post("/models", a_model(name))
+        self.strictly(validators, self.answer(document, "/models", "post", 201), defined.json)
+        made = client.post(f"/datasets?name={kept}&label=colour", CSV.encode(), headers={"Content-Type": "text/csv"})
+        self.strictly(validators, self.answer(document, "/datasets", "post", 201), made.json)
+        started = client.post("/train", a_training(name, data={"dataset": kept}))
+        self.strictly(validators, self.answer(document, "/train", "post", 202), started.json)
+        client.wait(started.json["id"])
+        predicted = client.post("/predict", {"model": name, "inputs": ROWS, "top_k": 2})
+        self.strictly(validators, self.answer(document, "/predict", "post", 200), predicted.json)
+        put = client.put(f"/models/{name}/aliases/best", {"version": 1})
+        self.strictly(validators, self.answer(document, "/models/{name}/aliases/{alias}", "put", 200), put.json)
+
+    def test_problems(self, validators: Any, client: Client) -> None:
+        for answer in (
+            client.get("/none"),
+            client.delete("/train"),
+            client.post("/models", {"name": 3}),
+            client.post("/train", b"{"),
+            client.post("/datasets?name=x&label=y", b"x,y\nq,1\n", headers={"Content-Type": "text/csv"}),
+        ):
+            assert answer.status >= 400
+            self.strictly(validators, "Problem", answer.json)
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attrs if name in ("src", "href") and value]
+
+
+class TestPage:
+    """``/docs`` works with no internet."""
+
+    def test_it_refers_to_local_files_that_are_all_there(self, client: Client) -> None:
+        page = client.get("/docs/")
+        assert page.status == 200
+        assert page.headers["content-type"].startswith("text/html")
+        parser = _Links()
+        parser.feed(page.body.decode())
+        assert len(parser.found) >= 4
+        for link in parser.found:
+            assert not re.match(r"(?:https?:)?//", link), link
+            path = link if link.startswith("/") else f"/docs/{link.removeprefix('./')}"
+            answer = client.get(path)
+            assert answer.status == 200, link
+            assert answer.body
+            if path.endswith(".css"):
+                assert not re.search(rb"(?:@import|url\()\s*['\"]?(?:https?:)?//", answer.body)
+        assert b"/openapi.json" in page.body
+
+    def test_without_the_slash(self, client: Client) -> None:
+        answer = client.get("/docs")
+        assert answer.status == 200
+        assert b"swagger" in answer.body.lower()

@@ -1,0 +1,142 @@
+"""Health, metrics, version."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+import nncore
+import service
+from service import create_app
+from service.database import TRAINERS, Database
+from service.settings import Settings
+from tests.service.conftest import Trained
+from tests.service.harness import Client, Server, eventually
+from tests.service.samples import a_model, a_training, fresh
+
+
+def test_live(client: Client) -> None:
+    assert client.get("/health/live").json == {"status": "live"}
+
+
+def test_ready(client: Client) -> None:
+    answer = client.get("/health/ready")
+    assert answer.status == 200
+    assert answer.json == {"status": "ready", "database": "ok", "storage": "ok", "trainer": "ok"}
+
+
+def test_version(client: Client) -> None:
+    document = client.get("/version").json
+    assert document["trainyard"] == service.__version__
+    assert document["nncore"] == nncore.__version__
+    assert (document["numpy"], document["h5py"]) == (np.__version__, h5py.__version__)
+
+
+def gauges(client: Client) -> dict[str, float]:
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = answer.body.decode().splitlines()
+    found, told = {}, {"HELP": set[str](), "TYPE": set[str]()}
+    for line in lines:
+        if line.startswith("#"):
+            _, kind, name, rest = line.split(" ", 3)
+            assert rest
+            told[kind].add(name)
+        else:
+            series, value = re.fullmatch(r'([a-z_]+(?:\{[a-z]+="[^"]*"\})?) (\S+)', line).groups()
+            assert series not in found
+            found[series] = float(value)
+    names = {series.partition("{")[0] for series in found}
+    assert told["HELP"] == told["TYPE"] == names
+    assert answer.body.endswith(b"\n")
+    return found
+
+
+def test_metrics_count_what_is_there(client: Client, trained: Trained) -> None:
+    before = gauges(client)
+    assert before[f'trainyard_info{{version="{service.__version__}"}}'] == 1
+    assert before["trainyard_trainer_up"] == 1
+    name = client.define(a_model(fresh("metered")))["name"]
+    job = client.run(a_training(name, epochs=1))
+    after = gauges(client)
+    grown = {series: after[series] - before[series] for series in after if after[series] != before[series]}
+    size = sum(one["bytes"] for one in client.get(f"/jobs/{job['id']}/checkpoints").json["data"])
+    for series in ("trainyard_datasets", "trainyard_dataset_bytes"):  # the rows of ended jobs go in their own time
+        grown.pop(series, None)
+    assert grown == {
+        "trainyard_models": 1,
+        "trainyard_versions": 1,
+        "trainyard_checkpoints": 2,
+        "trainyard_checkpoint_bytes": size,
+        'trainyard_jobs{state="succeeded"}': 1,
+    }
+    states = {"queued", "running", "paused", "succeeded", "failed", "cancelled"}
+    assert {f'trainyard_jobs{{state="{state}"}}' for state in states} <= after.keys()
+
+
+def test_an_absent_trainer_is_shown_and_jobs_are_queued(make_server: Callable[..., Server]) -> None:
+    server = make_server(TRAINER="external", WORKERS=1)
+    client = server.start()
+    answer = client.get("/health/ready")
+    assert answer.status == 200
+    assert answer.json["trainer"].startswith("absent")
+    assert gauges(client)["trainyard_trainer_up"] == 0
+    client.define(a_model("waiting"))
+    job = client.train(a_training("waiting"))["id"]
+    assert gauges(client)['trainyard_jobs{state="queued"}'] == 1
+    trainer = server.run_beside("trainer")
+    assert client.wait(job)["state"] == "succeeded"
+    assert client.get("/health/ready").json["trainer"] == "ok"
+    trainer.terminate()
+    assert trainer.wait(30) == 0
+    eventually(lambda: client.get("/health/ready").json["trainer"].startswith("absent"), what="its absence is shown")
+    assert client.post("/predict", {"model": "waiting", "inputs": [[0, 1]]}).status == 200
+
+
+def test_a_trainer_that_gives_no_sign_is_shown_as_absent(tmp_path: Path) -> None:
+    settings = Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"})
+    client = create_app(settings).test_client()
+    database = Database(settings)
+    with database.write() as connection:
+        connection.execute(sa.insert(TRAINERS).values(id="dead", started_at="", seen_at=1.0))
+    assert client.get("/health/ready").get_json()["trainer"].startswith("absent")
+    database.dispose()
+
+
+def test_storage_that_cannot_be_written_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"})
+    client = create_app(settings).test_client()
+    assert client.get("/health/ready").status_code == 200
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    assert (answer.get_json()["status"], answer.get_json()["storage"]) == ("not_ready", "not writable")
+
+
+def test_a_database_that_does_not_answer_is_told_with_503(tmp_path: Path) -> None:
+    settings = Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"})
+    app = create_app(settings)
+    client = app.test_client()
+    app.extensions["trainyard"].database.dispose()
+    for path in tmp_path.glob("trainyard.db*"):
+        path.unlink()
+    (tmp_path / "trainyard.db").mkdir()
+    ready = client.get("/health/ready")
+    assert ready.status_code == 503
+    assert ready.get_json()["database"].startswith("unavailable")
+    answer = client.get("/models")
+    assert answer.status_code == 503
+    assert answer.get_json()["code"] == "database_unavailable"
+    assert answer.headers["Retry-After"] == "1"
+    predicted = client.post("/predict", json={"model": "a", "inputs": [[1]]})
+    assert (predicted.status_code, predicted.get_json()["code"]) == (503, "database_unavailable")

@@ -1,0 +1,176 @@
+"""Settings: one table, wrong values refused with a sentence, the same for every process."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service.settings import SETTINGS, Setting, Settings, SettingsError, table
+from tests.service.harness import ROOT, Server
+
+NUMBERS = [setting for setting in SETTINGS if isinstance(setting.default, (int, float))]
+LIMITED = [
+    *((setting, setting.minimum - 1) for setting in NUMBERS),
+    *((setting, 2 * setting.maximum + 1) for setting in NUMBERS),
+]
+
+
+def by_name(setting: object) -> str:
+    return setting.name if isinstance(setting, Setting) else str(setting)
+
+
+def sentence(environment: dict[str, str]) -> str:
+    with pytest.raises(SettingsError) as refusal:
+        Settings.read(environment)
+    return str(refusal.value)
+
+
+def test_defaults_are_those_of_the_table() -> None:
+    settings = Settings.read({})
+    assert settings.data == Path("var").absolute()
+    assert settings.database_url == f"sqlite:///{settings.data}/trainyard.db"
+    for setting in SETTINGS[2:]:
+        assert getattr(settings, setting.name) == setting.default
+
+
+@pytest.mark.parametrize("setting", NUMBERS, ids=by_name)
+@pytest.mark.parametrize("text", ["", "many", "1,5", "0x10", "nan", "inf", "1e400", "None"])
+def test_what_is_no_number_is_refused(setting: Setting, text: str) -> None:
+    told = sentence({setting.variable: text})
+    assert setting.variable in told
+    assert repr(text) in told
+    assert "must be" in told
+
+
+@pytest.mark.parametrize("setting", [one for one in NUMBERS if isinstance(one.default, int)], ids=by_name)
+def test_a_fraction_is_no_whole_number(setting: Setting) -> None:
+    assert "a whole number" in sentence({setting.variable: "1.5"})
+
+
+@pytest.mark.parametrize(("setting", "value"), LIMITED, ids=by_name)
+def test_a_number_beyond_its_limits_is_refused(setting: Setting, value: float) -> None:
+    text = str(int(value)) if isinstance(setting.default, int) else str(value)
+    told = sentence({setting.variable: text})
+    assert setting.variable in told
+    assert f"{setting.minimum:g} to {setting.maximum:g}" in told
+    assert repr(text) in told
+
+
+@pytest.mark.parametrize("setting", NUMBERS, ids=by_name)
+def test_the_least_value_is_taken(setting: Setting) -> None:
+    kind = type(setting.default)
+    assert getattr(Settings.read({setting.variable: str(kind(setting.minimum))}), setting.name) == setting.minimum
+
+
+@pytest.mark.parametrize("text", ["", "AUTO", "none", "true"])
+def test_a_choice_is_one_of_its_choices(text: str) -> None:
+    told = sentence({"TRAINYARD_TRAINER": text})
+    assert "TRAINYARD_TRAINER must be one of auto, external" in told
+    assert repr(text) in told
+
+
+def test_an_unknown_variable_is_refused() -> None:
+    assert "TRAINYARD_WORKER is not a setting" in sentence({"TRAINYARD_WORKER": "2", "PATH": "/bin"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("TRAINYARD_DATA", ""),
+        ("TRAINYARD_DATABASE_URL", "nonsense"),
+        ("TRAINYARD_BIND", ""),
+        ("TRAINYARD_BIND", "127.0.0.1:99999"),
+        ("TRAINYARD_BIND", "127.0.0.1:http"),
+    ],
+)
+def test_text_that_cannot_be_meant_is_refused(variable: str, text: str) -> None:
+    told = sentence({variable: text})
+    assert variable in told
+    assert repr(text) in told
+
+
+def test_a_child_gets_the_same_settings(tmp_path: Path) -> None:
+    settings = Settings.read(
+        {"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_THREADS": "3", "TRAINYARD_LEASE_SECONDS": "2.5"}
+    )
+    assert Settings.read(settings.environment()) == settings
+
+
+def test_the_table_has_every_setting_once() -> None:
+    lines = table().splitlines()[2:]
+    assert [re.match(r"\| `(\w+)` \|", line)[1] for line in lines] == [setting.variable for setting in SETTINGS]
+    for line, setting in zip(lines, SETTINGS, strict=True):
+        assert setting.help in line
+        assert str(setting.default) in line
+
+
+def test_the_command_prints_the_table() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "service", "settings"], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == table()
+
+
+WRONG = {
+    "WORKERS": "many",
+    "THREADS": "1",
+    "TRAINER": "yes",
+    "PARALLEL_JOBS": "0",
+    "LEASE_SECONDS": "-1",
+    "MAX_BODY_BYTES": "12",
+    "TYPO": "1",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_setting_stops_the_start_with_a_sentence(make_server: Callable[..., Server], name: str) -> None:
+    server = make_server(**{name: WRONG[name]})
+    done = subprocess.run(
+        [Path(sys.executable).with_name("gunicorn"), "wsgi:app"],
+        cwd=ROOT,
+        env=server.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode != 0
+    assert f"TRAINYARD_{name}" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not server.data.exists()
+
+
+def test_a_directory_that_cannot_be_made_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    server = Server(tmp_path / "file" / "data")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("gunicorn"), "wsgi:app"],
+        cwd=ROOT,
+        env=server.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode != 0
+    assert "TRAINYARD_DATA" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("command", ["trainer", "migrate"])
+def test_commands_stop_with_the_same_sentence(make_server: Callable[..., Server], command: str) -> None:
+    server = make_server(THREADS="none")
+    done = subprocess.run(
+        [sys.executable, "-m", "service", command],
+        cwd=ROOT,
+        env=server.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == "Error: TRAINYARD_THREADS must be a whole number. Received: 'none'"

@@ -1,0 +1,18 @@
+"""The whole service on one machine: ``gunicorn wsgi:app``."""
+
+import sys
+
+from service import create_app
+from service.keeper import keep_trainer
+from service.settings import Settings, SettingsError
+
+try:
+    settings = Settings.read()
+    settings.prepare()
+except SettingsError as error:
+    print(f"trainyard: {error}", file=sys.stderr)
+    raise SystemExit(4) from None  # gunicorn's own status for an application that cannot be loaded
+
+app = create_app(settings)
+if settings.trainer == "auto":
+    keep_trainer(settings)
