@@ -1,0 +1,252 @@
+"""The demo: starts the service, trains two classifiers through REST alone, and shows what came of it.
+
+Three arms of a spiral (a picture of the decision regions is written) and the 1,797 handwritten digits of
+``digits.csv``. Nothing here knows the service from inside: the standard library's HTTP client is all it uses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import cos, sin
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "demo-output"
+COLORS = {"red": "#e4572e", "green": "#5fad56", "blue": "#3d7dca"}
+TINTS = {"red": "#f6c4b7", "green": "#c9e2c5", "blue": "#bfd5ee"}
+#: Pause between two looks at a job.
+LOOK_SECONDS = 0.2
+#: What has to be reached, and is on every seed that was tried.
+SPIRAL_ACCURACY, DIGITS_ACCURACY = 0.93, 0.955
+
+
+class DemoError(Exception):
+    """Something fell short."""
+
+
+class Client:
+    """The service over HTTP."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def call(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
+        """One request; the parsed answer. Raises DemoError with the problem that the service tells."""
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": content_type} if data else {}
+        request = urllib.request.Request(self.address + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=90) as response:
+                return json.loads(response.read())
+        except urllib.error.HTTPError as error:
+            raise DemoError(f"{method} {path}: {error.read().decode()}") from None
+
+    def follow(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Show a job's progress on one line until it has ended."""
+        while job["state"] not in ("succeeded", "failed", "cancelled"):
+            show(progress_line(job))
+            job = self.call("GET", f"/jobs/{job['id']}?wait={LOOK_SECONDS}")
+        show(progress_line(job) + "\n")
+        if job["state"] != "succeeded":
+            raise DemoError(f"job {job['id']} {job['state']}: {job['error']}")
+        return job
+
+
+def show(line: str) -> None:
+    """Print over the current line on a terminal, and one line after the other elsewhere."""
+    if sys.stdout.isatty():
+        print("\r\033[K" + line, end="", flush=True)
+    else:
+        print(line.rstrip("\n"), flush=True)
+
+
+def progress_line(job: dict[str, Any]) -> str:
+    """Epoch, loss, accuracy and time left of a job."""
+    progress, metrics = job["progress"], job["metrics"]
+    done = round(24 * progress["fraction"])
+    line = f"  [{'#' * done}{'.' * (24 - done)}] epoch {progress['epoch']:,}/{progress['epochs']:,}"
+    if metrics.get("loss") is not None:
+        line += f"  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.3f}"
+    if metrics.get("validation_accuracy") is not None:
+        line += f"  validation {metrics['validation_accuracy']:.3f}"
+    if job["state"] == "running" and progress["eta_seconds"] is not None:
+        line += f"  {progress['eta_seconds']:.0f} s left"
+    return line if job["state"] == "running" else f"{line}  {job['state']}"
+
+
+@contextmanager
+def service(data: Path) -> Iterator[Client]:
+    """The service on a free port, with its data in a directory of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    bind = f"127.0.0.1:{port}"
+    log = (data.parent / "service.log").open("w")
+    environment = {**os.environ, "TRAINYARD_DATA": str(data), "TRAINYARD_BIND": bind, "TRAINYARD_WORKERS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "wsgi:app"], cwd=ROOT, env=environment, stdout=log, stderr=log
+    )
+    client = Client(f"http://{bind}")
+    try:
+        wait_until_ready(client, process, Path(log.name))
+        print(f"The service answers on {client.address} (its API: {client.address}/docs)")
+        yield client
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
+
+
+def wait_until_ready(client: Client, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when the service and its trainer are at work."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            break
+        try:
+            if client.call("GET", "/health/ready")["trainer"] == "ok":
+                return
+        except (urllib.error.URLError, ConnectionError):
+            pass  # It is not listening yet.
+        time.sleep(0.05)
+    raise DemoError(f"the service did not start:\n{log.read_text()}")
+
+
+def spiral_points(seed: int) -> tuple[list[list[float]], list[str]]:
+    """Three arms of 100 points: radius 0…1, angle 4c…4(c+1) with noise of standard deviation 0.2."""
+    source = random.Random(seed)
+    points, labels = [], []
+    for arm, color in enumerate(COLORS):
+        for index in range(100):
+            radius = index / 99
+            angle = 4 * arm + 4 * index / 99 + source.gauss(0, 0.2)
+            points.append([radius * sin(2.5 * angle), radius * cos(2.5 * angle)])
+            labels.append(color)
+    return points, labels
+
+
+def train_spiral(client: Client, picture: Path) -> None:
+    """Define, train, predict, draw."""
+    points, labels = spiral_points(seed=0)
+    print("\nSpiral: 300 points, 2 -> dense 64 -> relu -> dense 3 -> softmax, Adam, 10,001 full-batch epochs")
+    definition = {
+        "name": "spiral",
+        "inputs": 2,
+        "classes": list(COLORS),
+        "layers": [
+            {"type": "dense", "units": 64},
+            {"type": "relu"},
+            {"type": "dense", "units": 3},
+            {"type": "softmax"},
+        ],
+        "optimizer": {"type": "adam", "learning_rate": 0.01},
+    }
+    client.call("POST", "/models", definition)
+    request = {
+        "model": "spiral",
+        "data": {"inputs": points, "labels": labels},
+        "epochs": 10_001,
+        "batch_size": "full",
+        "seed": 0,
+    }
+    job = client.follow(client.call("POST", "/train", request))
+    answer = client.call("POST", "/predict", {"model": "spiral", "inputs": points})
+    accuracy = sum(map(str.__eq__, answer["predictions"], labels)) / len(labels)
+    draw(client, points, labels, picture)
+    report(client, "training accuracy", accuracy, SPIRAL_ACCURACY, job)
+    print(f"  picture of the decision regions: {picture}")
+
+
+def train_digits(client: Client) -> None:
+    """Upload a CSV file, train with a held-out part, predict one row."""
+    print("\nDigits: 1,797 images of 8x8 from examples/digits.csv, 64 -> 64 -> 64 -> 10, 20 % held out")
+    content = (ROOT / "examples" / "digits.csv").read_bytes()
+    dataset = client.call("POST", "/datasets?name=digits&label=digit", content, "text/csv")
+    print(f"  dataset {dataset['id']}: {dataset['rows']} rows, classes {', '.join(dataset['classes'])}")
+    dense = {"type": "dense", "units": 64, "initializer": "glorot_uniform"}
+    last = {"type": "dense", "initializer": "glorot_uniform"}
+    request = {
+        "model": {
+            "name": "digits",
+            "layers": [dense, {"type": "relu"}, dense, {"type": "relu"}, last, {"type": "softmax"}],
+        },
+        "data": {"dataset": "digits"},
+        "validation": {"fraction": 0.2},
+        "epochs": 60,
+        "batch_size": 32,
+    }
+    job = client.follow(client.call("POST", "/train", request))
+    report(client, "validation accuracy", job["metrics"]["validation_accuracy"], DIGITS_ACCURACY, job)
+    row = content.decode().splitlines()[1].split(",")
+    answer = client.call("POST", "/predict", {"model": "digits", "inputs": [float(x) for x in row[:-1]], "top_k": 2})
+    guesses = ", ".join(f"{guess['class']} {guess['probability']:.3f}" for guess in answer["top"][0])
+    print(f"  the first row, a {row[-1]}, is taken for: {guesses}")
+
+
+def report(client: Client, name: str, value: float, floor: float, job: dict[str, Any]) -> None:
+    """Say what was reached and where it lies; raises DemoError below the floor."""
+    checkpoint = client.call("GET", f"/checkpoints/{job['checkpoint']}")
+    print(
+        f"  {name} {value:.3f}; version {job['version']}, checkpoint {checkpoint['id']} ({checkpoint['bytes']:,} bytes)"
+    )
+    if value < floor:
+        raise DemoError(f"{name} is {value:.3f}, which is under {floor}")
+
+
+def draw(client: Client, points: list[list[float]], labels: list[str], path: Path, cells: int = 120) -> None:
+    """Write the decision regions as SVG, from predictions over a grid."""
+    at = [-1.1 + 2.2 * (index + 0.5) / cells for index in range(cells)]
+    grid = [[x, -y] for y in at for x in at]
+    answer = client.call("POST", "/predict", {"model": "spiral", "inputs": grid})
+    size, cell = 480, 480 / cells
+    shapes = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" width="{size}" height="{size}">']
+    shapes.append('<title>Decision regions of the spiral classifier</title><g shape-rendering="crispEdges">')
+    for row in range(cells):
+        colors = answer["predictions"][row * cells : (row + 1) * cells]
+        start = 0
+        for column in range(1, cells + 1):
+            if column == cells or colors[column] != colors[start]:
+                place = f'x="{start * cell:g}" y="{row * cell:g}" width="{(column - start) * cell:g}" height="{cell:g}"'
+                shapes.append(f'<rect {place} fill="{TINTS[colors[start]]}"/>')
+                start = column
+    shapes.append("</g>")
+    for (x, y), label in zip(points, labels, strict=True):
+        place = f'cx="{(x + 1.1) / 2.2 * size:.1f}" cy="{(1.1 - y) / 2.2 * size:.1f}"'
+        shapes.append(f'<circle {place} r="4" fill="{COLORS[label]}" stroke="#fff"/>')
+    path.write_text("\n".join([*shapes, "</svg>\n"]))
+
+
+def main() -> int:
+    """Run the demo; 1 where anything fell short."""
+    begin = time.monotonic()
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    OUTPUT.mkdir()
+    data = Path(tempfile.mkdtemp(prefix="trainyard-demo-")) / "data"
+    try:
+        with service(data) as client:
+            train_spiral(client, OUTPUT / "spiral.svg")
+            train_digits(client)
+    except DemoError as error:
+        print(f"\nThe demo fell short: {error}", file=sys.stderr)
+        return 1
+    files = sorted((data / "checkpoints").glob("*.h5"))
+    print(f"\nThe HDF5 files ({len(files)}), readable by any HDF5 tool, lie in {data / 'checkpoints'}")
+    print(f"Done in {time.monotonic() - begin:.1f} s. `make serve` keeps a service running.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

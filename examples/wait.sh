@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Wait for a job: by asking once and being answered at its end, and by following its events as they come.
+set -euo pipefail
+source "$(dirname "$0")/common.sh"
+
+job=$(call "$URL/train" -d '{
+  "model": {"name": "waiting", "hidden": [8]},
+  "data": {"inputs": [[0], [1], [2], [3]], "labels": ["low", "low", "high", "high"]},
+  "epochs": 5
+}' | field id)
+echo "at its end: $(call "$URL/jobs/$job?wait=30" | field state)"
+echo "its events, a stream that ends with the job:"
+call --no-buffer "$URL/jobs/$job/events" -H 'Accept: text/event-stream'

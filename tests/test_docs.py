@@ -1,0 +1,135 @@
+"""What README and examples say is what happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from nncore import LAYERS, Dense, Network, Softmax, layers
+from nncore.arrays import NamedVector, Workspace
+from nncore.layers import Layer
+from nncore.losses import CategoricalCrossentropy
+from nncore.plan import BatchPlan
+from service.settings import SETTINGS, table
+from tests.service.harness import Client, serving
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+SCRIPTS = sorted(path for path in (ROOT / "examples").glob("*.sh") if path.name != "common.sh")
+
+
+@pytest.fixture(scope="module")
+def own_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of a server for this module alone, which the scripts fill with what they like."""
+    with serving(tmp_path_factory.mktemp("docs") / "data") as running:
+        yield running.client
+
+
+def test_the_table_of_settings_in_the_readme_is_the_generated_one() -> None:
+    """`python -m service settings` prints what README shows."""
+    shown = re.search(r"<!-- settings -->\n(.*)\n<!-- /settings -->", README, re.DOTALL)
+    assert shown is not None
+    assert shown[1] == table()
+    printed = subprocess.run(
+        [sys.executable, "-m", "service", "settings"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert printed.stdout.strip() == table()
+    assert all(setting.variable in table() for setting in SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
+)
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    """Every relative link of the documentation names a file that is there."""
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
+    missing = [link for link in links if "//" not in link and not ((ROOT / page).parent / link).exists()]
+    assert missing == []
+
+
+def test_every_script_is_named_in_the_readme() -> None:
+    """Nobody has to find an example by chance."""
+    assert [path.name for path in SCRIPTS if f"examples/{path.name}" not in README] == []
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_examples_run_as_they_stand_and_run_again(script: Path, own_client: Client) -> None:
+    """Each script does its job on a running service, also the second time."""
+    for _ in range(2):
+        done = subprocess.run(
+            [script], env={**os.environ, "SERVICE_URL": own_client.base}, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stderr == ""
+        assert re.search(EXPECTED[script.name], done.stdout), done.stdout
+
+
+#: What each script must show.
+EXPECTED = {
+    "cancel.sh": r"(?s)running\npaused\nrunning\ncancelled\nits newest checkpoint: ckpt_",
+    "define.sh": r'"parameters": 99',
+    "download_checkpoint.sh": r"(?s)/optimizer/cache/0_dense/weights float32 \(2, 16\).*a row of 0.1: .*'blue': 0\.9",
+    "history.sh": r'(?s)"epoch": 198, .*"epoch": 200, ',
+    "predict.sh": r'(?s)"class": "red".*"version": 1.*"alias": "stable"',
+    "train_csv.sh": r'"state": "succeeded"',
+    "train_dataset.sh": r'"state": "succeeded"',
+    "train_inline.sh": r'"accuracy": 1.0',
+    "wait.sh": r"(?s)at its end: succeeded.*event: epoch.*event: checkpoint.*event: state",
+}
+
+
+def test_the_curl_tour_of_the_readme(own_client: Client) -> None:
+    """The five lines, typed one after the other, each with an answer that is not a refusal."""
+    block = re.search(r"## A tour with curl.*?```bash\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    lines = block[1].strip().splitlines()
+    assert len(lines) == 5
+    for line in lines:
+        # The examples have a model of the name "colors" too.
+        typed = line.replace("localhost:8000", own_client.base.removeprefix("http://")).replace("colors", "tour")
+        done = subprocess.run(["bash", "-c", typed + " --silent"], capture_output=True, text=True, check=True)
+        answer = json.loads(done.stdout)
+        assert "code" not in answer, answer
+        if "state" in answer:
+            assert own_client.wait(answer["id"])["state"] == "succeeded"
+    assert answer["data"][0]["model"] == "tour"
+
+
+def test_the_layer_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its ten lines make a layer whose gradients are right."""
+    block = re.search(r"## Adding a layer.*?```python\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    names = {"dataclass": dataclass, "partial": partial, "np": np, "Layer": Layer, "ClassVar": ClassVar}
+    exec(block[1], {**vars(layers), **names, "__name__": "nncore.layers"}, names)
+    exponential = names["Exponential"]
+    monkeypatch.setitem(LAYERS, "exponential", exponential)
+    network = Network([Dense(4), exponential(), Dense(3), Softmax()], inputs=2, seed=1, dtype="float64")
+    gradients = NamedVector.zeros(network.parameters.shapes, np.float64)
+    x, y = np.random.default_rng(0).normal(size=(5, 2)), np.array([0, 1, 2, 1, 0])
+    plan = BatchPlan(network, gradients, 5, Workspace(np.float64))
+    plan.rows[:, :-1], plan.rows[:, -1], plan.labels[:] = x, 1.0, y
+    plan.run()
+    vector = network.parameters.vector
+
+    def loss() -> float:
+        return float(CategoricalCrossentropy().forward(network.predict_proba(x), y).mean())
+
+    for index in range(vector.size):
+        before, step = vector[index], 1e-6
+        vector[index] = before + step
+        above = loss()
+        vector[index] = before - step
+        below = loss()
+        vector[index] = before
+        assert gradients.vector[index] == pytest.approx((above - below) / (2 * step), rel=1e-6, abs=1e-9)

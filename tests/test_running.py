@@ -1,0 +1,220 @@
+"""The ways to run the project: the demo, and the very commands of image and compose file in a clean environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.servers import free_port
+from tests.service.harness import Client, eventually
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+#: Megabytes that the runtime requirements may take together.
+MAXIMUM_INSTALL = 150
+
+
+def test_the_demo_reaches_its_goals_and_draws_its_picture(tmp_path: Path) -> None:
+    """Exit status 0, accuracies and progress on the screen, a well-formed picture, HDF5 files where it says."""
+    done = subprocess.run(
+        [sys.executable, "examples/demo.py"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"epoch 10,001/10,001  loss 0\.\d+  accuracy 0\.9\d+", done.stdout)
+    assert re.search(r"training accuracy 0\.9\d+; version 1", done.stdout)
+    assert re.search(r"validation accuracy 0\.9\d+; version 1", done.stdout)
+    folder = re.search(r"lie in (\S+)", done.stdout)
+    assert folder is not None
+    assert len(list(Path(folder[1]).glob("*.h5"))) == 4
+    picture = ET.parse(ROOT / "demo-output" / "spiral.svg").getroot()
+    assert len(picture.findall("{http://www.w3.org/2000/svg}circle")) == 300
+    shutil.rmtree(Path(folder[1]).parent.parent)
+
+
+def test_the_demo_fails_where_something_falls_short(tmp_path: Path) -> None:
+    """A floor that cannot be reached gives exit status 1 and a sentence."""
+    code = "import sys; sys.path.insert(0, 'examples'); import demo; demo.SPIRAL_ACCURACY = 1.1; sys.exit(demo.main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    assert re.search(r"The demo fell short: training accuracy is 0\.9\d+, which is under 1\.1", done.stderr)
+
+
+# The image and the compose file. No container engine is needed: the image is laid out by hand, as the Dockerfile says.
+
+
+def instruction(name: str) -> str:
+    """The last instruction of a kind in the Dockerfile, its continued lines joined."""
+    found: list[str] = re.findall(rf"^{name} (.*)$", DOCKERFILE.replace("\\\n", " "), re.MULTILINE)
+    return found[-1]
+
+
+def image_environment() -> dict[str, str]:
+    """All ENV instructions."""
+    text = DOCKERFILE.replace("\\\n", " ")
+    return dict(
+        pair.split("=", 1) for line in re.findall(r"^ENV (.*)$", text, re.MULTILINE) for pair in shlex.split(line)
+    )
+
+
+def another_user() -> dict[str, Any]:
+    """Options to run as nobody: for root, and where the interpreter lies open to others."""
+    interpreter = Path(sys.executable).resolve()
+    is_open = all(parent.stat().st_mode & 0o005 == 0o005 for parent in (interpreter, *interpreter.parents))
+    return {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid} if os.getuid() == 0 and is_open else {}
+
+
+class Image:
+    """What the Dockerfile makes, in directories of its own: interpreter, application, data."""
+
+    def __init__(self, folder: Path) -> None:
+        self.app, self.venv = folder / "app", folder / "venv"
+        self.app.mkdir(parents=True)
+        for line in re.findall(r"^COPY (.*)$", DOCKERFILE, re.MULTILINE):
+            *sources, target = line.split()
+            for source in sources:
+                where = self.app / target / ("" if (ROOT / source).is_dir() else source)
+                if (ROOT / source).is_dir():
+                    shutil.copytree(ROOT / source, where, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    shutil.copy(ROOT / source, where)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.venv], check=True)
+        install = [sys.executable, "-m", "pip", "--python", self.venv / "bin/python", "install", "--quiet"]
+        subprocess.run([*install, "--disable-pip-version-check", "-r", self.app / "requirements.txt"], check=True)
+
+    def environment(self, data: Path, port: int) -> dict[str, str]:
+        """The image's environment, with paths and port that are free here."""
+        values = image_environment()
+        assert values.pop("TRAINYARD_DATA") == "/data"
+        assert values.pop("TRAINYARD_BIND") == "0.0.0.0:8000"
+        own = {"TRAINYARD_DATA": str(data), "TRAINYARD_BIND": f"127.0.0.1:{port}"}
+        return {"PATH": f"{self.venv / 'bin'}:/usr/bin:/bin", "HOME": "/nonexistent", **values, **own}
+
+    @contextmanager
+    def run(self, command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+        """A command in the image, as another user where that can be; ended like a container, by SIGTERM."""
+        process = subprocess.Popen(command, cwd=self.app, env=environment, **another_user())
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """The image, made once; readable for the user that runs it."""
+    folder = tmp_path_factory.mktemp("image")
+    for parent in (folder, *folder.parents):
+        if parent.stat().st_uid == os.getuid() and parent.is_relative_to("/tmp"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    return Image(folder)
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """An empty volume that the image's user may write to."""
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.stat().st_uid == os.getuid() and parent.is_relative_to("/tmp"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(0o777)
+    return data
+
+
+def train_and_predict(client: Client) -> None:
+    """A job through the API, from definition to prediction."""
+    job = client.run(
+        {
+            "model": {"name": "boxed", "hidden": [8]},
+            "data": {"inputs": [[0], [1], [2], [3]], "labels": ["low", "low", "high", "high"]},
+            "epochs": 200,
+            "optimizer": {"type": "adam", "learning_rate": 0.1},
+        }
+    )
+    assert job["version"] == 1
+    answer = client.post("/predict", {"model": "boxed", "inputs": [[0], [3]]})
+    assert answer.json["predictions"] == ["low", "high"]
+
+
+def wait_until_ready(client: Client, trainer: str) -> None:
+    """Return when the service answers and tells this of its trainer."""
+
+    def ready() -> bool:
+        try:
+            return str(client.get("/health/ready").json["trainer"]).startswith(trainer)
+        except OSError:
+            return False
+
+    eventually(ready, 60.0, f"trainer {trainer}")
+
+
+def test_the_runtime_requirements_stay_small(image: Image) -> None:
+    """Everything that the image installs, bytecode aside, takes less than 150 MB."""
+    (packages,) = image.venv.glob("lib/python*/site-packages")
+    total = sum(path.stat().st_size for path in packages.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    assert total < MAXIMUM_INSTALL * 1e6
+
+
+def test_the_image_is_the_whole_service(image: Image, volume: Path) -> None:
+    """The image's command serves and trains, its health check passes, and fails once the service has gone."""
+    port = free_port()
+    environment = image.environment(volume, port)
+    check = json.loads(instruction("HEALTHCHECK").partition("CMD ")[2])
+    with image.run(json.loads(instruction("CMD")), environment):
+        client = Client(f"http://127.0.0.1:{port}")
+        wait_until_ready(client, "ok")
+        train_and_predict(client)
+        healthy = subprocess.run(check, cwd=image.app, env=environment, capture_output=True, check=False)
+        assert healthy.returncode == 0, healthy.stderr
+    gone = subprocess.run(check, cwd=image.app, env=environment, capture_output=True, check=False)
+    assert gone.returncode == 1
+    assert gone.stderr.startswith(b"Error: http://127.0.0.1:")
+    assert not list(image.app.rglob("*.db"))
+
+
+def compose() -> dict[str, Any]:
+    """The compose file."""
+    yaml = pytest.importorskip("ruamel.yaml")
+    return dict(yaml.YAML(typ="safe").load((ROOT / "docker-compose.yml").read_text()))
+
+
+def test_the_compose_file_fits_its_schema() -> None:
+    """By the compose specification's own schema, and by the docker client where it has compose."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*command, ROOT / "docker-compose.yml"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    if shutil.which("docker") and not subprocess.run(["docker", "compose", "version"], capture_output=True).returncode:
+        subprocess.run(["docker", "compose", "config", "--quiet"], cwd=ROOT, check=True)
+
+
+def test_the_services_of_the_compose_file_work_over_one_volume(image: Image, volume: Path) -> None:
+    """The API alone queues jobs and says so; with the trainer's command beside it, they are run."""
+    services = compose()["services"]
+    assert all(service["restart"] == "unless-stopped" for service in services.values())
+    assert all(service["volumes"] == ["data:/data"] for service in services.values())
+    port = free_port()
+    environment = image.environment(volume, port)
+    with image.run(services["api"]["command"], {**environment, **services["api"]["environment"]}):
+        client = Client(f"http://127.0.0.1:{port}")
+        wait_until_ready(client, "absent")
+        with image.run(services["trainer"]["command"], environment):
+            wait_until_ready(client, "ok")
+            train_and_predict(client)
+        wait_until_ready(client, "absent")
