@@ -56,6 +56,11 @@ class CheckpointError(Exception):
         super().__init__(f"{path.name}: {place}: expected {expected}, found {found}")
 
 
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    found = "no such file" if isinstance(error, FileNotFoundError) else str(error).replace(str(path), path.name)
+    return CheckpointError(path, "/", "a checkpoint", found)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What a checkpoint file holds; ``rows`` tells the training rows' places in the data as it was given."""
@@ -130,7 +135,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         with h5py.File(path, "r") as file:
             return _Reader(path, file).checkpoint()
     except (OSError, KeyError, ValueError) as error:
-        raise CheckpointError(path, "/", "a checkpoint", error) from error
+        raise _unreadable(path, error) from error
 
 
 def map_parameters(path: Path) -> tuple[ModelDefinition, dict[str, Array]]:
@@ -147,7 +152,7 @@ def map_parameters(path: Path) -> tuple[ModelDefinition, dict[str, Array]]:
         with path.open("rb") as raw:
             content = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, KeyError, ValueError) as error:
-        raise CheckpointError(path, "/", "a checkpoint", error) from error
+        raise _unreadable(path, error) from error
     arrays = {}
     for name, (offset, shape, dtype) in places.items():
         if offset is None:

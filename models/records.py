@@ -92,8 +92,9 @@ def add_dataset(connection: sa.Connection, values: dict[str, Any], record: FileR
 
 
 def require_free_dataset_name(connection: sa.Connection, name: str) -> None:
-    """Raise ConflictError where a dataset of this name is there."""
-    if connection.scalar(sa.select(DATASETS.c.id).where(DATASETS.c.name == name)) is not None:
+    """Raise ConflictError where a dataset has this name, or this id: a key in a path means one dataset."""
+    taken = sa.or_(DATASETS.c.name == name, DATASETS.c.id == name)
+    if connection.scalar(sa.select(DATASETS.c.id).where(taken).limit(1)) is not None:
         raise ConflictError(
             "name_taken", f"the name {name!r} belongs to another dataset; choose a new one or delete it"
         )

@@ -212,6 +212,11 @@ def _train(database: Database, storage: Storage, job_id: str, fence: int) -> dic
     return {"outcome": "finished" if finished else "stopped"}
 
 
+def _told(error: OSError, settings: Settings) -> str:
+    """What went wrong with a file, which clients know by its name and not by the directory of this machine."""
+    return str(error).replace(f"{settings.data}/", "")
+
+
 def main() -> None:
     """Wait for a job, run it, tell how it ended."""
     settings = Settings.read()
@@ -238,7 +243,11 @@ def main() -> None:
         raise SystemExit(1) from None
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        outcome = {"outcome": "failed", "code": "storage_full" if full else "storage_error", "detail": str(error)}
+        outcome = {
+            "outcome": "failed",
+            "code": "storage_full" if full else "storage_error",
+            "detail": _told(error, settings),
+        }
     except Exception as error:  # noqa: BLE001 - told to the trainer, which records it
         _log.exception("job %s failed", order["job"])
         outcome = {"outcome": "failed", "code": "internal_error", "detail": f"{type(error).__name__}: {error}"}

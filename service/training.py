@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from flask import Response, url_for
 
 from models import records, registry, versions
-from models.checkpoints import Checkpoint, load_checkpoint
+from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint
 from models.datasets import Dataset, from_rows, load_dataset
 from models.definitions import ModelDefinition, complete, optimizer_field
-from models.errors import InvalidError, MissingError, Problem
+from models.errors import ConflictError, InvalidError, MissingError, Problem
 from models.files import FileRecord
 from models.identifiers import new_id
 from models.matrices import Array
@@ -133,7 +133,10 @@ def _check_start(checkpoint_id: str | None, definition: ModelDefinition) -> Chec
             records.checkpoint(connection, checkpoint_id)
     except MissingError as error:
         raise InvalidError.at("/start_from", error.detail) from None
-    start = load_checkpoint(context().storage.checkpoint(checkpoint_id))
+    try:
+        start = load_checkpoint(context().storage.checkpoint(checkpoint_id))
+    except CheckpointError as error:
+        raise ConflictError("checkpoint_unreadable", str(error)) from None
     for name in ("inputs", "classes", "layers", "dtype"):
         if getattr(start.definition, name) != getattr(definition, name):
             raise InvalidError.at("/start_from", f"must be of a model with the same {name} as {definition.name!r}")

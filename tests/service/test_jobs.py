@@ -533,7 +533,7 @@ class TestWishes:
         self.conflict(client, endless, "resume")
 
     def test_a_paused_and_resumed_job_ends_in_the_same_bits(self, client: Client, server: Server, name: str) -> None:
-        body = a_training(name, epochs=8_000, batch_size=3, validation={"fraction": 0.25})
+        body = a_training(name, epochs=24_000, batch_size=3, validation={"fraction": 0.25})
         whole = client.run(body)
         job = client.train(body)["id"]
         paused = client.job(job)
@@ -541,14 +541,14 @@ class TestWishes:
             client.until_epoch(job, paused["progress"]["epoch"] + 1)
             assert client.post(f"/jobs/{job}/pause").status == 202
             paused = client.until_state(job, "paused")
-            assert paused["progress"]["epoch"] < 8_000
+            assert paused["progress"]["epoch"] < 24_000
             assert paused["finished_at"] is None
             stands = [client.job(job)["progress"] for _ in range(5)]
             assert stands == [paused["progress"]] * 5
             assert client.post(f"/jobs/{job}/resume").status == 202
         ended = client.wait(job)
         assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
-        assert [epoch["epoch"] for epoch in client.history(job)] == list(range(1, 8_001))
+        assert [epoch["epoch"] for epoch in client.history(job)] == list(range(1, 24_001))
         assert timeless(client.history(job)) == timeless(client.history(whole["id"]))
         files = [server.data / "checkpoints" / f"{one['checkpoint']}.h5" for one in (whole, ended)]
         assert arrays(files[0], "parameters", "optimizer") == arrays(files[1], "parameters", "optimizer")
