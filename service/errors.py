@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from models.errors import ConflictError, InvalidError, MissingError, TrainyardError
 from service.wire import MalformedError, UnsupportedError
 
-__all__ = ["PROBLEM_SCHEMA", "BusyError", "install", "request_id"]
+__all__ = ["PROBLEM_SCHEMA", "BusyError", "install", "request_id", "request_id_of"]
 
 _log = logging.getLogger("trainyard.web")
 
@@ -44,8 +44,12 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "u
 
 
 def request_id() -> str:
-    """The id of the present request: the client's own where it is fit to be sent back, else a new one."""
-    environ = request.environ
+    """The id of the present request."""
+    return request_id_of(request.environ)
+
+
+def request_id_of(environ: dict[str, Any]) -> str:
+    """The id of a WSGI request: the client's own where it is fit to be sent back, else a new one."""
     known: str | None = environ.get("trainyard.request_id")
     if known is None:
         given = environ.get("HTTP_X_REQUEST_ID", "")

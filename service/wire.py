@@ -11,7 +11,16 @@ from flask.json.provider import JSONProvider
 
 from models.errors import TrainyardError
 
-__all__ = ["MalformedError", "OrjsonProvider", "UnsupportedError", "json_response", "parse_json", "read_json"]
+__all__ = [
+    "MalformedError",
+    "OrjsonProvider",
+    "UnsupportedError",
+    "is_json",
+    "json_bytes",
+    "json_response",
+    "parse_json",
+    "read_json",
+]
 
 #: Content types under which JSON is taken; curl -d sends a form's type, some clients send none.
 _JSON_TYPES = ("", "application/json", "application/x-www-form-urlencoded", "application/octet-stream", "text/plain")
@@ -27,12 +36,15 @@ class UnsupportedError(TrainyardError):
 
 def read_json(request: Request) -> Any:
     """The parsed body of a request, of whatever content type; raises MalformedError or UnsupportedError."""
-    kind = request.environ.get("CONTENT_TYPE", "")
-    if kind not in _JSON_TYPES:  # Parsed only where it is not one of these to the letter.
-        kind = request.mimetype
-    if kind not in _JSON_TYPES and not kind.endswith("+json"):
+    kind = request.mimetype
+    if not is_json(kind):
         raise UnsupportedError("unsupported_media_type", f"the body must be application/json. Received: {kind}")
     return parse_json(request.get_data(parse_form_data=False))
+
+
+def is_json(kind: str) -> bool:
+    """Whether a body of this media type, named without parameters, is read as JSON."""
+    return kind in _JSON_TYPES or kind.endswith("+json")
 
 
 def parse_json(body: bytes) -> Any:
@@ -76,15 +88,19 @@ def _refuse_duplicates(body: bytes) -> None:
 
 def json_response(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A response with a JSON body; NumPy arrays are written as they are."""
-    body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, status, headers, content_type="application/json")
+    return Response(json_bytes(document), status, headers, content_type="application/json")
+
+
+def json_bytes(document: Any) -> bytes:
+    """A document as JSON; NumPy arrays are written as they are."""
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 class OrjsonProvider(JSONProvider):
     """Flask's own JSON, through the same strict parser and the same writer."""
 
     def dumps(self, obj: Any, **_options: Any) -> str:
-        return orjson.dumps(obj, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+        return json_bytes(obj).decode()
 
     def loads(self, s: str | bytes, **_options: Any) -> Any:
         return parse_json(s.encode() if isinstance(s, str) else s)
