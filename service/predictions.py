@@ -23,7 +23,7 @@ from service.openapi import Resource, json_body, refusals
 from service.wire import is_json, json_bytes, json_response, parse_json, read_json
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["PredictionServer", "predictions"]
 
