@@ -3,6 +3,7 @@
     /             attrs: format "trainyard-checkpoint", format_version 1, created_at, nncore_version, numpy_version,
                   definition (JSON), classes (JSON)
     /parameters   a dataset for each parameter, index_type/name
+    /statistics   a dataset for each array that is served like a parameter but not trained, index_type/name
     /optimizer    attrs: type, hyperparameters (JSON), iterations; momentum/…, cache/… with the parameters' names
     /training     attrs: epoch, step, position, streams (JSON), loss_sum, hits, seconds; permutation, the order of the
                   training rows in the epoch under way; rows, each training row's place in the data as given
@@ -31,7 +32,7 @@ from models.errors import InvalidError
 from models.files import FileRecord, hdf5_image, write_durably
 from models.schemas import load
 from nncore.arrays import Array
-from nncore.network import parameter_shapes
+from nncore.network import parameter_shapes, statistics_shapes
 from nncore.optimizers import Optimizer
 from nncore.training import Epoch, TrainingState
 
@@ -67,6 +68,7 @@ class Checkpoint:
 
     definition: ModelDefinition
     parameters: Mapping[str, Array]
+    statistics: Mapping[str, Array]
     optimizer: Optimizer
     state: TrainingState
     history: list[Epoch]
@@ -90,6 +92,9 @@ def _build(file: h5py.File, checkpoint: Checkpoint) -> None:
     file.attrs["classes"] = json.dumps(definition.classes)
     for name, array in checkpoint.parameters.items():
         file[f"parameters/{name}"] = array
+    file.create_group("statistics")
+    for name, array in checkpoint.statistics.items():
+        file[f"statistics/{name}"] = array
     document = optimizer_field().serialize("optimizer", {"optimizer": checkpoint.optimizer})
     optimizer = file.create_group("optimizer")
     optimizer.attrs["type"] = document.pop("type")
@@ -147,7 +152,8 @@ def map_parameters(path: Path) -> tuple[ModelDefinition, dict[str, Array]]:
         with h5py.File(path, "r") as file:
             reader = _Reader(path, file)
             definition = reader.definition()
-            datasets = reader.datasets("parameters", definition)
+            datasets = reader.datasets("parameters", _parameter_shapes(definition), definition)
+            datasets |= reader.datasets("statistics", _statistics_shapes(definition), definition)
             places = {name: (data.id.get_offset(), data.shape, data.dtype) for name, data in datasets.items()}
         with path.open("rb") as raw:
             content = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
@@ -160,6 +166,14 @@ def map_parameters(path: Path) -> tuple[ModelDefinition, dict[str, Array]]:
         array: Array = np.frombuffer(content, dtype, int(np.prod(shape)), offset).reshape(shape)
         arrays[name] = np.require(array, requirements="A")
     return definition, arrays
+
+
+def _parameter_shapes(definition: ModelDefinition) -> dict[str, tuple[int, ...]]:
+    return parameter_shapes(definition.layers, definition.inputs)
+
+
+def _statistics_shapes(definition: ModelDefinition) -> dict[str, tuple[int, ...]]:
+    return statistics_shapes(definition.layers, definition.inputs)
 
 
 class _Reader:
@@ -178,9 +192,10 @@ class _Reader:
         except InvalidError as error:
             raise CheckpointError(self.path, "/ attribute definition", "a valid definition", error.detail) from error
 
-    def datasets(self, group: str, definition: ModelDefinition) -> dict[str, h5py.Dataset]:
-        """A dataset for each parameter below ``group``: exactly these names, shapes and the definition's dtype."""
-        shapes = parameter_shapes(definition.layers, definition.inputs)
+    def datasets(
+        self, group: str, shapes: Mapping[str, tuple[int, ...]], definition: ModelDefinition
+    ) -> dict[str, h5py.Dataset]:
+        """The datasets below ``group``: exactly these names, shapes and the definition's dtype."""
         found: dict[str, h5py.Dataset] = {}
         self.file[group].visititems(
             lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None
@@ -195,8 +210,10 @@ class _Reader:
                 raise CheckpointError(self.path, f"/{group}/{name}", expected, received)
         return {name: found[name] for name in shapes}
 
-    def arrays(self, group: str, definition: ModelDefinition) -> dict[str, Array]:
-        return {name: data[()] for name, data in self.datasets(group, definition).items()}
+    def arrays(
+        self, group: str, shapes: Mapping[str, tuple[int, ...]], definition: ModelDefinition
+    ) -> dict[str, Array]:
+        return {name: data[()] for name, data in self.datasets(group, shapes, definition).items()}
 
     def checkpoint(self) -> Checkpoint:
         definition = self.definition()
@@ -209,16 +226,18 @@ class _Reader:
         if set(group) != set(optimizer.moments):
             raise CheckpointError(self.path, "/optimizer", sorted(optimizer.moments), sorted(group))
         training = self.file["training"]
+        shapes = _parameter_shapes(definition)
         scalars: dict[str, Any] = {name: kind(training.attrs[name]) for name, kind in _SCALARS.items()}
         state = TrainingState(
             **scalars,
             order=training["permutation"][()],
             streams=json.loads(training.attrs["streams"]),
-            moments={name: self.arrays(f"optimizer/{name}", definition) for name in optimizer.moments},
+            moments={name: self.arrays(f"optimizer/{name}", shapes, definition) for name in optimizer.moments},
         )
         return Checkpoint(
             definition=definition,
-            parameters=self.arrays("parameters", definition),
+            parameters=self.arrays("parameters", shapes, definition),
+            statistics=self.arrays("statistics", _statistics_shapes(definition), definition),
             optimizer=optimizer,
             state=state,
             history=self.history(),

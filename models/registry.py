@@ -51,7 +51,7 @@ class ModelRow:
 def check_definable(connection: sa.Connection, definition: ModelDefinition) -> bool:
     """Whether a definition is new; raises ConflictError where its name means another one."""
     known = connection.scalar(sa.select(MODELS.c.definition).where(MODELS.c.name == definition.name))
-    if known is not None and known != definition.canonical():
+    if known is not None and ModelDefinition.load(json.loads(known)) != definition:
         raise ConflictError(
             "name_taken",
             f"the name {definition.name!r} belongs to another definition; choose a new name or delete that model",

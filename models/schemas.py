@@ -16,6 +16,7 @@ import marshmallow as ma
 from models.errors import InvalidError, Problem
 from models.matrices import describe
 from nncore.hyperparameters import Bounds, bounds_of
+from nncore.schedules import SCHEDULES, Schedule
 
 __all__ = [
     "Bounds",
@@ -164,10 +165,21 @@ class Tagged(ma.fields.Field[Any]):
         return self.table[name](**schema_for(self.table[name])().load(rest))
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
-        if value is None:
-            return None
-        name = next(name for name, member in self.table.items() if member is type(value))
-        return {"type": name, **{item.name: getattr(value, item.name) for item in fields(value)}}
+        return None if value is None else _document(value, self.table)
+
+
+def _document(rule: Any, table: Mapping[str, type]) -> dict[str, Any]:
+    """A rule as JSON: its name in ``table`` as ``type``, then its fields."""
+    values: dict[str, Any] = {"type": next(name for name, member in table.items() if member is type(rule))}
+    hints = get_type_hints(type(rule))
+    for item in fields(rule):
+        value, hint = getattr(rule, item.name), hints[item.name]
+        values[item.name] = _document(value, _TABLES[hint]) if hint in _TABLES else value
+    return values
+
+
+#: Rules that are a field of another rule, and the table of their members.
+_TABLES: dict[type, Mapping[str, type]] = {Schedule: SCHEDULES}
 
 
 @cache
@@ -200,6 +212,8 @@ def field_for(hint: Any, bounds: Bounds, **options: Any) -> ma.fields.Field[Any]
         return Number(bounds, **options)
     if hint is str:
         return Text(**options)
+    if hint in _TABLES:
+        return Tagged(_TABLES[hint], **options)
     raise TypeError(f"no field can be derived for {hint!r}")
 
 

@@ -87,10 +87,12 @@ class TrainingRun:
         self._resumed = resume is not None
         if resume is not None:
             self.training.network.parameters.fill_from(resume.parameters)
+            self.training.network.statistics.fill_from(resume.statistics)
             self.training.restore(resume.state)
             self.history = list(resume.history)
         elif start is not None:
             self.training.network.parameters.fill_from(start.parameters)
+            self.training.network.statistics.fill_from(start.statistics)
             if start.optimizer == self.optimizer:
                 self.training.restore_moments(start.state.moments, start.state.step)
 
@@ -99,6 +101,7 @@ class TrainingRun:
         return Checkpoint(
             definition=self.definition,
             parameters=self.training.network.parameters,
+            statistics=self.training.network.statistics,
             optimizer=self.optimizer,
             state=self.training.state(),
             history=self.history,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import MISSING, dataclass, field, fields
+from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 __all__ = ["Bounds", "bounds_of", "check_hyperparameters", "hyperparameter"]
@@ -66,17 +67,24 @@ def check_hyperparameters(rule: Any) -> None:
     hints = get_type_hints(type(rule))
     for item in fields(rule):
         value, hint = getattr(rule, item.name), hints[item.name]
-        place = f"{type(rule).__name__}.{item.name}"
-        if get_origin(hint) is Literal:
-            if value not in get_args(hint):
-                raise ValueError(f"{place} must be one of {', '.join(map(repr, get_args(hint)))}. Received: {value!r}")
-        elif hint is bool:
-            if not isinstance(value, bool):
-                raise TypeError(f"{place} must be true or false. Received: {value!r}")
-        elif hint in (int, float):
-            if isinstance(value, bool) or not isinstance(value, (int, float) if hint is float else int):
-                kind = "a number" if hint is float else "a whole number"
-                raise TypeError(f"{place} must be {kind}. Received: {value!r}")
-            problem = bounds_of(item.metadata).violation(value)
-            if problem:
-                raise ValueError(f"{place} {problem}. Received: {value!r}")
+        if get_origin(hint) is UnionType:
+            if value is None:
+                continue
+            (hint,) = (choice for choice in get_args(hint) if choice is not NoneType)
+        _check(f"{type(rule).__name__}.{item.name}", value, hint, bounds_of(item.metadata))
+
+
+def _check(place: str, value: Any, hint: Any, bounds: Bounds) -> None:
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise ValueError(f"{place} must be one of {', '.join(map(repr, get_args(hint)))}. Received: {value!r}")
+    elif hint in (int, float):
+        if isinstance(value, bool) or not isinstance(value, (int, float) if hint is float else int):
+            kind = "a number" if hint is float else "a whole number"
+            raise TypeError(f"{place} must be {kind}. Received: {value!r}")
+        problem = bounds.violation(value)
+        if problem:
+            raise ValueError(f"{place} {problem}. Received: {value!r}")
+    elif not isinstance(value, hint):
+        kind = "true or false" if hint is bool else f"a {hint.__name__}"
+        raise TypeError(f"{place} must be {kind}. Received: {value!r}")

@@ -24,7 +24,7 @@ from nncore.arrays import Array, Workspace
 from nncore.hyperparameters import check_hyperparameters, hyperparameter
 from nncore.initializers import INITIALIZERS, Initializer
 
-__all__ = ["LAYERS", "Calls", "Dense", "Layer", "LayerArrays", "ReLU", "Signal", "Softmax", "layer_type"]
+__all__ = ["LAYERS", "Calls", "Dense", "Layer", "LayerArrays", "LayerMemory", "ReLU", "Signal", "Softmax", "layer_type"]
 
 Calls = list[Callable[[], object]]
 
@@ -46,6 +46,20 @@ class LayerArrays(NamedTuple):
 
     named: Mapping[str, Array]
     block: Array
+
+
+class LayerMemory(NamedTuple):
+    """All that a layer's plan may use beside its signals.
+
+    ``statistics`` are the layer's own arrays that no gradient reaches, ``generator`` is the training run's stream of
+    noise, whose state is part of the training state: a plan keeps the object and draws from it in its calls.
+    """
+
+    parameters: LayerArrays
+    gradients: LayerArrays
+    statistics: Mapping[str, Array]
+    workspace: Workspace
+    generator: np.random.Generator
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,10 @@ class Layer(ABC):
         """Fresh values for each parameter, float64."""
         return {}
 
+    def initial_statistics(self, inputs: int) -> dict[str, Array]:
+        """Fresh values, float64, for each array that is saved and served like a parameter but not trained."""
+        return {}
+
     @property
     def regularized(self) -> bool:
         """Whether this layer adds a penalty to the loss."""
@@ -83,12 +101,13 @@ class Layer(ABC):
 
     @abstractmethod
     def apply(self, parameters: Mapping[str, Array], x: Array) -> Array:
-        """The output for ``x`` of shape (n_samples, inputs), in a new array; ``x`` is left as it is."""
+        """The output for ``x`` of shape (n_samples, inputs), in a new array; ``x`` is left as it is.
+
+        ``parameters`` holds the statistics too.
+        """
 
     @abstractmethod
-    def plan(
-        self, parameters: LayerArrays, gradients: LayerArrays, x: Signal, y: Signal, workspace: Workspace
-    ) -> tuple[Calls, Calls]:
+    def plan(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
         """The calls that fill ``y.values`` from ``x.values``, and those that fill gradients from ``y.gradient``.
 
         With ``in_place``, ``x`` and ``y`` are the same signal.
@@ -131,18 +150,16 @@ class Dense(Layer):
         y += parameters["bias"]
         return y
 
-    def plan(
-        self, parameters: LayerArrays, gradients: LayerArrays, x: Signal, y: Signal, workspace: Workspace
-    ) -> tuple[Calls, Calls]:
-        weights, weights_gradient = parameters.named["weights"], gradients.named["weights"]
+    def plan(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
+        weights, weights_gradient = memory.parameters.named["weights"], memory.gradients.named["weights"]
         # The bias lies right behind the weights, so both are one matrix whose last row meets the input's row of ones.
-        extended_weights = parameters.block.reshape(-1, self.units)
-        extended_gradient = gradients.block.reshape(-1, self.units)
+        extended_weights = memory.parameters.block.reshape(-1, self.units)
+        extended_gradient = memory.gradients.block.reshape(-1, self.units)
         assert y.gradient is not None
         forward: Calls = [partial(np.matmul, extended_weights.T, x.extended, out=y.values)]
         backward: Calls = [partial(np.matmul, x.extended, y.gradient.T, out=extended_gradient)]
         if self.l2:
-            scratch = workspace.scratch(weights.shape)
+            scratch = memory.workspace.scratch(weights.shape)
             backward.append(partial(np.multiply, weights, 2.0 * self.l2, out=scratch))
             backward.append(partial(np.add, weights_gradient, scratch, out=weights_gradient))
         if x.gradient is not None:
@@ -159,12 +176,10 @@ class ReLU(Layer):
     def apply(self, parameters: Mapping[str, Array], x: Array) -> Array:
         return np.maximum(x, 0)
 
-    def plan(
-        self, parameters: LayerArrays, gradients: LayerArrays, x: Signal, y: Signal, workspace: Workspace
-    ) -> tuple[Calls, Calls]:
+    def plan(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
         assert y.gradient is not None
         # An array of zeros, since NumPy compares with a scalar about four times slower.
-        zeros, mask = workspace.zeros(y.values.shape), workspace.scratch(y.values.shape)
+        zeros, mask = memory.workspace.zeros(y.values.shape), memory.workspace.scratch(y.values.shape)
         integer, sign = (np.int32, 31) if mask.dtype == np.float32 else (np.int64, 63)
         shift = np.array(sign, integer)
         gradient_bits, mask_bits = y.gradient.view(integer), mask.view(integer)
@@ -204,12 +219,10 @@ class Softmax(Layer):
             partial(np.divide, y, row, out=y),
         ]
 
-    def plan(
-        self, parameters: LayerArrays, gradients: LayerArrays, x: Signal, y: Signal, workspace: Workspace
-    ) -> tuple[Calls, Calls]:
+    def plan(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
         assert y.gradient is not None
-        forward = self.forward_calls(x.values, y.values, workspace)
-        product, row = workspace.scratch(y.values.shape), workspace.array((y.values.shape[1],))
+        forward = self.forward_calls(x.values, y.values, memory.workspace)
+        product, row = memory.workspace.scratch(y.values.shape), memory.workspace.array((y.values.shape[1],))
         backward: Calls = [
             partial(np.multiply, y.gradient, y.values, out=y.gradient),
             partial(np.add.reduce, y.gradient, axis=0, out=row),

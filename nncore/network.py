@@ -11,7 +11,16 @@ from nncore.arrays import Array, NamedVector
 from nncore.layers import Layer, Softmax, layer_type
 from nncore.streams import stream
 
-__all__ = ["Dtype", "Network", "Predictor", "layer_sizes", "parameter_shapes"]
+__all__ = [
+    "Dtype",
+    "Network",
+    "Predictor",
+    "group_names",
+    "initial_statistics",
+    "layer_sizes",
+    "parameter_shapes",
+    "statistics_shapes",
+]
 
 Dtype = Literal["float32", "float64"]
 
@@ -42,14 +51,29 @@ def parameter_shapes(layers: Sequence[Layer], inputs: int) -> dict[str, tuple[in
     }
 
 
+def initial_statistics(layers: Sequence[Layer], inputs: int) -> dict[str, Array]:
+    """Every array of a stack that is saved but not trained, at its first values, by ``index_type/name``."""
+    groups = zip(group_names(layers), layers, layer_sizes(layers, inputs), strict=False)
+    return {
+        f"{group}/{name}": values
+        for group, layer, size in groups
+        for name, values in layer.initial_statistics(size).items()
+    }
+
+
+def statistics_shapes(layers: Sequence[Layer], inputs: int) -> dict[str, tuple[int, ...]]:
+    """Shape of every array of a stack that is saved but not trained, by ``index_type/name``."""
+    return {name: values.shape for name, values in initial_statistics(layers, inputs).items()}
+
+
 class Predictor:
-    """Inference over given parameters, wherever they lie; any number of threads may share one.
+    """Inference over given parameters and statistics, wherever they lie; any number of threads may share one.
 
     Raises ValueError naming the first parameter that is missing, unexpected or of another shape.
     """
 
     def __init__(self, layers: Sequence[Layer], inputs: int, parameters: Mapping[str, Array]) -> None:
-        shapes = parameter_shapes(layers, inputs)
+        shapes = parameter_shapes(layers, inputs) | statistics_shapes(layers, inputs)
         for name in sorted(shapes.keys() ^ parameters.keys()):
             raise ValueError(f"{name}: {'missing' if name in shapes else 'not expected'}")
         for name, shape in shapes.items():
@@ -57,8 +81,8 @@ class Predictor:
                 raise ValueError(f"{name}: expected shape {shape}, found {parameters[name].shape}")
         self.inputs = inputs
         self._steps = [
-            (layer, {name: parameters[f"{group}/{name}"] for name in layer.parameter_shapes(size)})
-            for group, layer, size in zip(group_names(layers), layers, layer_sizes(layers, inputs), strict=False)
+            (layer, {name.partition("/")[2]: parameters[name] for name in shapes if name.partition("/")[0] == group})
+            for group, layer in zip(group_names(layers), layers, strict=True)
         ]
         self.dtype = next(iter(parameters.values())).dtype
 
@@ -83,7 +107,8 @@ class Predictor:
 
 
 class Network:
-    """A classifier: layers that end in a softmax, and their parameters in one vector with named views.
+    """A classifier: layers that end in a softmax, their parameters in one vector with named views, their statistics in
+    another.
 
     ``seed`` fixes the initial weights. Raises ValueError where the stack does not end in ``Dense`` and ``Softmax``,
     or where ``inputs`` is not positive.
@@ -108,7 +133,10 @@ class Network:
         for group, layer, size in zip(self.groups, self.layers, self.sizes, strict=False):
             for name, value in layer.initial_parameters(size, generator).items():
                 self.parameters[f"{group}/{name}"][...] = value
-        self._predictor = Predictor(self.layers, inputs, self.parameters)
+        statistics = initial_statistics(self.layers, inputs)
+        self.statistics = NamedVector.zeros({name: each.shape for name, each in statistics.items()}, self.dtype)
+        self.statistics.fill_from(statistics)
+        self._predictor = Predictor(self.layers, inputs, {**self.parameters, **self.statistics})
 
     def predict_proba(self, x: Array) -> Array:
         """Probabilities of shape (n_samples, n_classes); raises ValueError where ``x`` has another width."""

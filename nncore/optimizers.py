@@ -17,6 +17,7 @@ import numpy as np
 
 from nncore.arrays import Array
 from nncore.hyperparameters import check_hyperparameters, hyperparameter
+from nncore.schedules import Constant, Schedule
 
 __all__ = ["OPTIMIZERS", "SGD", "Adam", "EpsilonMode", "Optimizer", "RMSProp", "optimizer_type"]
 
@@ -32,13 +33,24 @@ class Optimizer(ABC):
 
     learning_rate: float
     decay: float
+    schedule: Schedule = hyperparameter(Constant(), help="How the rate changes over the run.")
+    clip_norm: float | None = hyperparameter(None, above=0.0, maximum=1e12, help="Largest 2-norm of the gradient.")
+    clip_value: float | None = hyperparameter(None, above=0.0, maximum=1e12, help="Largest element of the gradient.")
+    average: float | None = hyperparameter(
+        None, above=0.0, below=1.0, help="Decay of a moving average of the parameters that is evaluated and published."
+    )
 
     def __post_init__(self) -> None:
         check_hyperparameters(self)
 
-    def learning_rate_at(self, iterations: int) -> float:
-        """``η / (1 + decay·t)`` for the update that follows ``iterations`` earlier ones."""
-        return self.learning_rate / (1.0 + self.decay * iterations)
+    def learning_rate_at(
+        self, iterations: int, time: float = 0.0, length: float = math.inf, state: Mapping[str, float] | None = None
+    ) -> float:
+        """``η · schedule / (1 + decay·t)`` for the update that follows ``iterations`` earlier ones.
+
+        It is made ``time`` epochs into a run of ``length``; ``state`` is what the schedule has learned so far.
+        """
+        return self.learning_rate * self.schedule.factor(time, length, state or {}) / (1.0 + self.decay * iterations)
 
     @property
     @abstractmethod
@@ -47,11 +59,18 @@ class Optimizer(ABC):
 
     @abstractmethod
     def update(
-        self, parameters: Array, gradients: Array, moments: Mapping[str, Array], scratch: Array, iterations: int
+        self,
+        parameters: Array,
+        gradients: Array,
+        moments: Mapping[str, Array],
+        scratch: Array,
+        iterations: int,
+        rate: float,
     ) -> None:
         """Change ``parameters`` and ``moments`` in place; all arrays are vectors of one length.
 
-        ``gradients`` may be overwritten; ``iterations`` is the number of updates made before this one.
+        ``gradients`` may be overwritten; ``iterations`` is the number of updates made before this one, ``rate`` the
+        learning rate of this one.
         """
 
 
@@ -69,9 +88,15 @@ class SGD(Optimizer):
         return ("momentum",) if self.momentum else ()
 
     def update(
-        self, parameters: Array, gradients: Array, moments: Mapping[str, Array], scratch: Array, iterations: int
+        self,
+        parameters: Array,
+        gradients: Array,
+        moments: Mapping[str, Array],
+        scratch: Array,
+        iterations: int,
+        rate: float,
     ) -> None:
-        np.multiply(gradients, self.learning_rate_at(iterations), out=gradients)
+        np.multiply(gradients, rate, out=gradients)
         if not self.momentum:
             np.subtract(parameters, gradients, out=parameters)
             return
@@ -101,7 +126,13 @@ class RMSProp(Optimizer):
         return ("cache",)
 
     def update(
-        self, parameters: Array, gradients: Array, moments: Mapping[str, Array], scratch: Array, iterations: int
+        self,
+        parameters: Array,
+        gradients: Array,
+        moments: Mapping[str, Array],
+        scratch: Array,
+        iterations: int,
+        rate: float,
     ) -> None:
         cache = moments["cache"]
         np.multiply(cache, self.rho, out=cache)
@@ -110,7 +141,7 @@ class RMSProp(Optimizer):
         np.add(cache, scratch, out=cache)
         _root(cache, self.epsilon, self.epsilon_mode, scratch)
         np.divide(gradients, scratch, out=scratch)
-        np.multiply(scratch, self.learning_rate_at(iterations), out=scratch)
+        np.multiply(scratch, rate, out=scratch)
         np.subtract(parameters, scratch, out=parameters)
 
 
@@ -134,7 +165,13 @@ class Adam(Optimizer):
         return ("momentum", "cache")
 
     def update(
-        self, parameters: Array, gradients: Array, moments: Mapping[str, Array], scratch: Array, iterations: int
+        self,
+        parameters: Array,
+        gradients: Array,
+        moments: Mapping[str, Array],
+        scratch: Array,
+        iterations: int,
+        rate: float,
     ) -> None:
         momentum, cache = moments["momentum"], moments["cache"]
         np.multiply(momentum, self.beta1, out=momentum)
@@ -149,8 +186,7 @@ class Adam(Optimizer):
         power = 2 if self.epsilon_mode == "inside_sqrt" else 1
         _root(cache, self.epsilon * root_correction**power, self.epsilon_mode, scratch)
         np.divide(momentum, scratch, out=scratch)
-        rate = self.learning_rate_at(iterations) * root_correction / (1.0 - self.beta1**step)
-        np.multiply(scratch, rate, out=scratch)
+        np.multiply(scratch, rate * root_correction / (1.0 - self.beta1**step), out=scratch)
         np.subtract(parameters, scratch, out=parameters)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from nncore.arrays import Array, NamedVector, Workspace
-from nncore.layers import Calls, LayerArrays, Signal
+from nncore.layers import Calls, LayerArrays, LayerMemory, Signal
 from nncore.losses import CategoricalCrossentropy
 from nncore.network import Network
 
@@ -32,6 +32,7 @@ class BatchPlan:
         gradients: NamedVector,
         samples: int,
         workspace: Workspace,
+        generator: np.random.Generator,
         rows: Array | None = None,
         labels: Array | None = None,
     ) -> None:
@@ -49,11 +50,15 @@ class BatchPlan:
         for group, layer, size in zip(network.groups[:-1], network.layers[:-1], network.sizes[1:-1], strict=True):
             y = x if layer.in_place and x is not first else self._signal(size, samples, workspace)
             layer_forward, layer_backward = layer.plan(
-                LayerArrays(network.parameters.group(group), network.parameters.block(group)),
-                LayerArrays(gradients.group(group), gradients.block(group)),
+                LayerMemory(
+                    LayerArrays(network.parameters.group(group), network.parameters.block(group)),
+                    LayerArrays(gradients.group(group), gradients.block(group)),
+                    network.statistics.group(group),
+                    workspace,
+                    generator,
+                ),
                 x,
                 y,
-                workspace,
             )
             forward += layer_forward
             backward.append(layer_backward)

@@ -8,10 +8,10 @@ import numpy as np
 
 __all__ = ["Purpose", "generator_from_state", "generator_state", "stream"]
 
-Purpose = Literal["weights", "order", "split"]
+Purpose = Literal["weights", "order", "split", "noise"]
 
 #: A purpose keeps its number for ever: runs recorded under a seed must stay reproducible.
-_NUMBERS: dict[Purpose, int] = {"weights": 0, "order": 1, "split": 2}
+_NUMBERS: dict[Purpose, int] = {"weights": 0, "order": 1, "split": 2, "noise": 3}
 
 
 def stream(seed: int, purpose: Purpose) -> np.random.Generator:

@@ -125,6 +125,7 @@ class Training:
         self.epoch = self.step = self.position = 0
         self._loss_sum, self._hits, self._seconds = 0.0, 0, 0.0
         self._order_stream = stream(seed, "order")
+        self._noise_stream = stream(seed, "noise")
         self._order = self._next_order()
 
         self.moments = {
@@ -178,7 +179,10 @@ class Training:
             step=self.step,
             position=self.position,
             order=self._order,
-            streams={"order": generator_state(self._order_stream)},
+            streams={
+                "order": generator_state(self._order_stream),
+                "noise": generator_state(self._noise_stream),
+            },
             loss_sum=self._loss_sum,
             hits=self._hits,
             seconds=self._seconds,
@@ -196,6 +200,8 @@ class Training:
         self.epoch, self.position = state.epoch, state.position
         self._order = state.order.astype(np.intp)
         self._order_stream = generator_from_state(state.streams["order"])
+        # In place: the plans hold this very generator.
+        self._noise_stream.bit_generator.state = generator_from_state(state.streams["noise"]).bit_generator.state
         self._loss_sum, self._hits, self._seconds = state.loss_sum, state.hits, state.seconds
 
     def restore_moments(self, moments: dict[str, dict[str, Array]], iterations: int) -> None:
@@ -223,8 +229,9 @@ class Training:
             loss_sum += self.network.penalty() * plan.samples
         if not math.isfinite(loss_sum):
             raise DivergedError(self.epoch + 1, self.step + 1, self.network.parameters, self._gradients)
+        rate = self.optimizer.learning_rate_at(self.step)
         for parameters, gradients, moments, scratch in self._pieces:
-            self.optimizer.update(parameters, gradients, moments, scratch, self.step)
+            self.optimizer.update(parameters, gradients, moments, scratch, self.step, rate)
         self._loss_sum += loss_sum
         self._hits += plan.hits
         self.step += 1
@@ -238,6 +245,7 @@ class Training:
                 self._gradients,
                 samples,
                 self._workspace,
+                self._noise_stream,
                 self._rows if whole else None,
                 self._labels if whole else None,
             )

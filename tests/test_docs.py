@@ -117,7 +117,7 @@ def test_the_layer_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) -> None:
     network = Network([Dense(4), exponential(), Dense(3), Softmax()], inputs=2, seed=1, dtype="float64")
     gradients = NamedVector.zeros(network.parameters.shapes, np.float64)
     x, y = np.random.default_rng(0).normal(size=(5, 2)), np.array([0, 1, 2, 1, 0])
-    plan = BatchPlan(network, gradients, 5, Workspace(np.float64))
+    plan = BatchPlan(network, gradients, 5, Workspace(np.float64), np.random.default_rng(0))
     plan.rows[:, :-1], plan.rows[:, -1], plan.labels[:] = x, 1.0, y
     plan.run()
     vector = network.parameters.vector

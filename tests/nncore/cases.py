@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from nncore import SGD, Adam, CategoricalCrossentropy, Dense, Layer, Optimizer, ReLU, RMSProp, Softmax
@@ -92,5 +92,10 @@ def every(cases: dict[str, tuple[Any, ...]]) -> list[Any]:
 
 
 def label(rule: object) -> str | None:
-    """The id of a case in pytest's output: the rule as it is written, without commas."""
-    return repr(rule).replace(", ", " ") if isinstance(rule, Layer | Optimizer | CategoricalCrossentropy) else None
+    """The id of a case in pytest's output: the rule with what differs from its defaults."""
+    if not isinstance(rule, Layer | Optimizer | CategoricalCrossentropy):
+        return None
+    given = [
+        f"{item.name}={getattr(rule, item.name)}" for item in fields(rule) if getattr(rule, item.name) != item.default
+    ]
+    return f"{type(rule).__name__}({' '.join(given)})"

@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from nncore import Dense, Layer, Network, ReLU
 from nncore.arrays import Array, NamedVector, Workspace
-from nncore.layers import LayerArrays, Signal
+from nncore.layers import LayerArrays, LayerMemory, Signal
 from nncore.plan import BatchPlan
 
 #: Relative error that a gradient may have.
@@ -68,12 +68,12 @@ class LayerRun:
         garbage(self.gradients.vector)
         self.x = self._signal(inputs, samples, dtype)
         self.y = self.x if layer.in_place else self._signal(layer.output_size(inputs), samples, dtype)
-        self.calls = layer.plan(
-            *(LayerArrays(each.group("0_layer"), each.block("0_layer")) for each in (self.parameters, self.gradients)),
-            self.x,
-            self.y,
-            Workspace(dtype),
+        self.statistics = {name: each.astype(dtype) for name, each in layer.initial_statistics(inputs).items()}
+        parameters, gradients = (
+            LayerArrays(each.group("0_layer"), each.block("0_layer")) for each in (self.parameters, self.gradients)
         )
+        memory = LayerMemory(parameters, gradients, self.statistics, Workspace(dtype), np.random.default_rng(0))
+        self.calls = layer.plan(memory, self.x, self.y)
 
     @staticmethod
     def _signal(features: int, samples: int, dtype: str) -> Signal:
@@ -152,7 +152,7 @@ def check_network(layers: Sequence[Layer], inputs: int, labels: Sequence[int], s
     samples = len(labels)
     network, x = kink_free(layers, inputs, samples, seed)
     gradients = NamedVector(network.parameters.shapes, garbage(np.empty_like(network.parameters.vector)))
-    plan = BatchPlan(network, gradients, samples, Workspace("float64"))
+    plan = BatchPlan(network, gradients, samples, Workspace("float64"), np.random.default_rng(0))
     plan.rows[:, :-1] = x
     plan.labels[...] = labels
 

@@ -39,24 +39,24 @@ def test_inference_and_training_agree(layer, dtype):
 class SignLost(Dense):
     """A dense layer whose gradient for its input has the wrong sign."""
 
-    def plan(self, parameters, gradients, x, y, workspace):
-        forward, backward = super().plan(parameters, gradients, x, y, workspace)
+    def plan(self, memory, x, y):
+        forward, backward = super().plan(memory, x, y)
         return forward, [*backward, partial(np.negative, x.gradient, out=x.gradient)]
 
 
 class BiasForgotten(Dense):
     """A dense layer that never fills the gradient of its bias."""
 
-    def plan(self, parameters, gradients, x, y, workspace):
-        forward, backward = super().plan(parameters, gradients, x, y, workspace)
-        return forward, [*backward, partial(gradients.named["bias"].fill, 0.0)]
+    def plan(self, memory, x, y):
+        forward, backward = super().plan(memory, x, y)
+        return forward, [*backward, partial(memory.gradients.named["bias"].fill, 0.0)]
 
 
 class SlightlyOff(Softmax):
     """A softmax whose gradient is off by a hundred-thousandth."""
 
-    def plan(self, parameters, gradients, x, y, workspace):
-        forward, backward = super().plan(parameters, gradients, x, y, workspace)
+    def plan(self, memory, x, y):
+        forward, backward = super().plan(memory, x, y)
         return forward, [*backward, partial(np.multiply, y.gradient, 1.00001, out=y.gradient)]
 
 
@@ -174,7 +174,7 @@ def test_a_batch_plan_follows_the_plain_equations():
     network, x = kink_free(layers, 3, 9, seed=2)
     labels = np.arange(9) % 4
     gradients = NamedVector.zeros(network.parameters.shapes, np.float64)
-    plan = BatchPlan(network, gradients, 9, Workspace("float64"))
+    plan = BatchPlan(network, gradients, 9, Workspace("float64"), np.random.default_rng(0))
     plan.rows[:, :-1], plan.rows[:, -1], plan.labels[...] = x, 1.0, labels
     plan.run()
     loss, expected = plain.loss_and_gradients(layers, network.parameters, x, labels)

@@ -21,7 +21,7 @@ def follow(rule, theta, gradients):
     moments = {name: np.zeros_like(theta) for name in rule.moments}
     path = []
     for step, gradient in enumerate(gradients):
-        rule.update(theta, gradient.copy(), moments, scratch, step)
+        rule.update(theta, gradient.copy(), moments, scratch, step, rule.learning_rate_at(step))
         path.append(theta.copy())
     return np.array(path)
 
