@@ -3,7 +3,7 @@
 from nncore.layers import LAYERS, Dense, Layer, ReLU, Softmax
 from nncore.losses import CategoricalCrossentropy
 from nncore.network import Network, Predictor
-from nncore.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, RMSProp
+from nncore.optimizers import OPTIMIZERS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSProp
 from nncore.training import DivergedError, Epoch, Training, TrainingState, train
 
 __version__ = "0.1.0"
@@ -12,12 +12,17 @@ __all__ = [
     "LAYERS",
     "OPTIMIZERS",
     "SGD",
+    "Adadelta",
+    "Adagrad",
     "Adam",
+    "AdamW",
     "CategoricalCrossentropy",
     "Dense",
     "DivergedError",
     "Epoch",
     "Layer",
+    "Lion",
+    "NAdam",
     "Network",
     "Optimizer",
     "Predictor",

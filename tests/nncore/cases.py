@@ -11,7 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from nncore import SGD, Adam, CategoricalCrossentropy, Dense, Layer, Optimizer, ReLU, RMSProp, Softmax
+from nncore import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    CategoricalCrossentropy,
+    Dense,
+    Layer,
+    Lion,
+    NAdam,
+    Optimizer,
+    ReLU,
+    RMSProp,
+    Softmax,
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +90,21 @@ OPTIMIZERS: dict[str, tuple[Optimizer, ...]] = {
         RMSProp(learning_rate=0.02, decay=0.05, rho=0.5, epsilon=1e-3, epsilon_mode="outside_sqrt"),
         RMSProp(epsilon_mode="outside_sqrt"),
         RMSProp(rho=0.0, epsilon=1e-2),
+        RMSProp(momentum=0.9),
+        RMSProp(centered=True),
+        RMSProp(learning_rate=0.005, decay=0.05, momentum=0.5, centered=True, epsilon=1e-3),
+        RMSProp(rho=0.5, momentum=0.5, centered=True, epsilon=1e-3, epsilon_mode="outside_sqrt"),
+    ),
+    "adagrad": (
+        Adagrad(),
+        Adagrad(epsilon_mode="outside_sqrt"),
+        Adagrad(learning_rate=0.1, decay=0.05, epsilon=1e-2),
+        Adagrad(learning_rate=0.1, decay=0.05, epsilon=1e-2, epsilon_mode="outside_sqrt"),
+    ),
+    "adadelta": (
+        Adadelta(),
+        Adadelta(learning_rate=0.5, decay=0.05, rho=0.95, epsilon=1e-3),
+        Adadelta(rho=0.0, epsilon=1e-2),
     ),
     "adam": (
         Adam(),
@@ -82,6 +112,26 @@ OPTIMIZERS: dict[str, tuple[Optimizer, ...]] = {
         Adam(learning_rate=0.02, decay=0.05, beta1=0.5, beta2=0.9, epsilon=1e-3, epsilon_mode="outside_sqrt"),
         Adam(epsilon_mode="outside_sqrt"),
         Adam(beta1=0.0, beta2=0.0, epsilon=1e-2),
+        Adam(amsgrad=True, beta2=0.9),
+        Adam(amsgrad=True, beta2=0.5, epsilon=1e-3, epsilon_mode="outside_sqrt"),
+    ),
+    "adamw": (
+        AdamW(),
+        AdamW(weight_decay=0.0),
+        AdamW(learning_rate=0.02, decay=0.05, beta1=0.5, beta2=0.9, epsilon=1e-3, weight_decay=0.5),
+        AdamW(epsilon_mode="outside_sqrt", amsgrad=True, beta2=0.9),
+    ),
+    "nadam": (
+        NAdam(),
+        NAdam(learning_rate=0.02, decay=0.05, beta1=0.5, beta2=0.9, epsilon=1e-3, momentum_decay=0.1),
+        NAdam(epsilon_mode="outside_sqrt", momentum_decay=0.0),
+        NAdam(beta1=0.0, beta2=0.0, epsilon=1e-2),
+        NAdam(beta1=0.999, momentum_decay=1.0),
+    ),
+    "lion": (
+        Lion(),
+        Lion(learning_rate=0.003, decay=0.05, beta1=0.5, beta2=0.8, weight_decay=0.5),
+        Lion(beta1=0.0, beta2=0.0),
     ),
 }
 
