@@ -4,6 +4,19 @@ from nncore.layers import LAYERS, Dense, Layer, ReLU, Softmax
 from nncore.losses import CategoricalCrossentropy
 from nncore.network import Network, Predictor
 from nncore.optimizers import OPTIMIZERS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSProp
+from nncore.schedules import (
+    SCHEDULES,
+    Constant,
+    Cosine,
+    Exponential,
+    InverseTime,
+    OneCycle,
+    Piecewise,
+    Polynomial,
+    ReduceOnPlateau,
+    Schedule,
+    Step,
+)
 from nncore.training import DivergedError, Epoch, Training, TrainingState, train
 
 __version__ = "0.1.0"
@@ -11,24 +24,35 @@ __version__ = "0.1.0"
 __all__ = [
     "LAYERS",
     "OPTIMIZERS",
+    "SCHEDULES",
     "SGD",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
     "CategoricalCrossentropy",
+    "Constant",
+    "Cosine",
     "Dense",
     "DivergedError",
     "Epoch",
+    "Exponential",
+    "InverseTime",
     "Layer",
     "Lion",
     "NAdam",
     "Network",
+    "OneCycle",
     "Optimizer",
+    "Piecewise",
+    "Polynomial",
     "Predictor",
     "RMSProp",
     "ReLU",
+    "ReduceOnPlateau",
+    "Schedule",
     "Softmax",
+    "Step",
     "Training",
     "TrainingState",
     "__version__",

@@ -93,7 +93,8 @@ class Optimizer(ABC):
 
         It is made ``time`` epochs into a run of ``length``; ``state`` is what the schedule has learned so far.
         """
-        return self.learning_rate * self.schedule.factor(time, length, state or {}) / (1.0 + self.decay * iterations)
+        factor = self.schedule.factor_at(time, length, state or {})
+        return self.learning_rate * factor / (1.0 + self.decay * iterations)
 
     @property
     @abstractmethod
