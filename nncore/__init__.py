@@ -1,7 +1,7 @@
 """Neural-network classifiers on NumPy: arrays in, arrays out."""
 
 from nncore.layers import LAYERS, Dense, Layer, ReLU, Softmax
-from nncore.losses import CategoricalCrossentropy
+from nncore.losses import LOSSES, CategoricalCrossentropy, FocalLoss, Loss
 from nncore.network import Network, Predictor
 from nncore.optimizers import OPTIMIZERS, SGD, Adam, Optimizer, RMSProp
 from nncore.training import DivergedError, Epoch, Training, TrainingState, train
@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "LAYERS",
+    "LOSSES",
     "OPTIMIZERS",
     "SGD",
     "Adam",
@@ -17,7 +18,9 @@ __all__ = [
     "Dense",
     "DivergedError",
     "Epoch",
+    "FocalLoss",
     "Layer",
+    "Loss",
     "Network",
     "Optimizer",
     "Predictor",
