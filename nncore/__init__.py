@@ -1,7 +1,7 @@
 """Neural-network classifiers on NumPy: arrays in, arrays out."""
 
 from nncore.layers import LAYERS, Dense, Layer, ReLU, Softmax
-from nncore.losses import CategoricalCrossentropy
+from nncore.losses import LOSSES, CategoricalCrossentropy, FocalLoss, Loss
 from nncore.network import Network, Predictor
 from nncore.optimizers import OPTIMIZERS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSProp
 from nncore.schedules import (
@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "LAYERS",
+    "LOSSES",
     "OPTIMIZERS",
     "SCHEDULES",
     "SGD",
@@ -37,9 +38,11 @@ __all__ = [
     "DivergedError",
     "Epoch",
     "Exponential",
+    "FocalLoss",
     "InverseTime",
     "Layer",
     "Lion",
+    "Loss",
     "NAdam",
     "Network",
     "OneCycle",

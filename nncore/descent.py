@@ -82,9 +82,18 @@ class Optimizer(ABC):
     average: float | None = hyperparameter(
         None, above=0.0, below=1.0, help="Decay of a moving average of the parameters that is evaluated and published."
     )
+    accumulate: int = hyperparameter(
+        1, minimum=1, maximum=1_000_000, help="Batches whose gradients together make one update."
+    )
 
     def __post_init__(self) -> None:
         check_hyperparameters(self)
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Names of all vectors that a run keeps for this optimizer: its moments, then those of its common fields."""
+        average = ("average",) if self.average is not None else ()
+        return (*self.moments, *average, *(("accumulated",) if self.accumulate > 1 else ()))
 
     def learning_rate_at(
         self, iterations: int, time: float = 0.0, length: float = math.inf, state: Mapping[str, float] | None = None
