@@ -1,4 +1,4 @@
-"""The one table of cases: every layer, loss, initializer and optimizer, each in several settings.
+"""The one table of cases: every layer, loss, initializer, optimizer and schedule, each in several settings.
 
 A member of nncore's tables without a case here fails ``test_cases.py``; a member with one runs through the gradient
 check, the comparison of its two faces, the plain equations, the bounds of its fields and interruption.
@@ -18,14 +18,24 @@ from nncore import (
     Adam,
     AdamW,
     CategoricalCrossentropy,
+    Constant,
+    Cosine,
     Dense,
+    Exponential,
+    InverseTime,
     Layer,
     Lion,
     NAdam,
+    OneCycle,
     Optimizer,
+    Piecewise,
+    Polynomial,
+    ReduceOnPlateau,
     ReLU,
     RMSProp,
+    Schedule,
     Softmax,
+    Step,
 )
 
 
@@ -136,6 +146,38 @@ OPTIMIZERS: dict[str, tuple[Optimizer, ...]] = {
 }
 
 
+SCHEDULES: dict[str, tuple[Schedule, ...]] = {
+    "constant": (Constant(), Constant(warmup=2.0), Constant(warmup=0.5, warmup_from=0.0)),
+    "inverse_time": (InverseTime(0.0), InverseTime(0.5), InverseTime(2.0, warmup=3.0)),
+    "exponential": (Exponential(1.0), Exponential(0.9), Exponential(0.5, warmup=3.0)),
+    "step": (Step(3.0), Step(1.5, gamma=0.5), Step(4.0, gamma=0.9, warmup=1.0)),
+    "piecewise": (
+        Piecewise((), ()),
+        Piecewise((2.0,), (0.1,)),
+        Piecewise((1.0, 3.5, 7.0), (0.5, 2.0, 0.0), warmup=2.0),
+    ),
+    "polynomial": (
+        Polynomial(),
+        Polynomial(end=0.1, power=2.0),
+        Polynomial(end=0.25, power=0.5, duration=4.0),
+        Polynomial(power=3.0, warmup=2.0),
+    ),
+    "cosine": (
+        Cosine(),
+        Cosine(end=0.1, warmup=2.0),
+        Cosine(period=2.5),
+        Cosine(end=0.01, period=1.0, period_factor=2.0),
+        Cosine(period=0.7, period_factor=1.1, warmup=1.0),
+    ),
+    "one_cycle": (OneCycle(), OneCycle(start=0.1, rise=0.5, end=0.0), OneCycle(rise=0.2, warmup=1.0)),
+    "reduce_on_plateau": (
+        ReduceOnPlateau(),
+        ReduceOnPlateau(factor=0.5, patience=0, min_delta=0.0),
+        ReduceOnPlateau(factor=0.3, patience=2, min_delta=0.1, minimum=0.05, warmup=2.0),
+    ),
+}
+
+
 def every(cases: dict[str, tuple[Any, ...]]) -> list[Any]:
     """All cases of one table, for ``pytest.mark.parametrize``."""
     return [case for settings in cases.values() for case in settings]
@@ -143,7 +185,7 @@ def every(cases: dict[str, tuple[Any, ...]]) -> list[Any]:
 
 def label(rule: object) -> str | None:
     """The id of a case in pytest's output: the rule with what differs from its defaults."""
-    if not isinstance(rule, Layer | Optimizer | CategoricalCrossentropy):
+    if not isinstance(rule, Layer | Optimizer | Schedule | CategoricalCrossentropy):
         return None
     given = [
         f"{item.name}={getattr(rule, item.name)}" for item in fields(rule) if getattr(rule, item.name) != item.default

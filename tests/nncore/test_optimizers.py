@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-import nncore.training
+import nncore.updates
 from nncore import (
     SGD,
     Adadelta,
@@ -14,16 +14,21 @@ from nncore import (
     Adam,
     AdamW,
     Dense,
+    Exponential,
+    InverseTime,
     NAdam,
     Network,
+    Piecewise,
     ReLU,
     RMSProp,
     Softmax,
+    Step,
     Training,
 )
 from nncore.adaptive import _nesterov_momenta
 from nncore.hyperparameters import bounds_of
 from nncore.optimizers import OPTIMIZERS, optimizer_type
+from nncore.schedules import SCHEDULES
 from tests.nncore import cases, plain
 from tests.nncore.support import blobs
 
@@ -145,11 +150,14 @@ def test_pieces_change_no_bit(rule, monkeypatch):
         training = Training(network, x, y, optimizer=rule, batch_size=16)
         for _ in range(5):
             training.run_epoch()
-        return network.parameters.vector.tobytes(), [vector.vector.tobytes() for vector in training.moments.values()]
+        moments = training.state().moments
+        return network.parameters.vector.tobytes(), [
+            array.tobytes() for vector in moments.values() for array in vector.values()
+        ]
 
     whole = end()
-    monkeypatch.setattr(nncore.training, "WHOLE", 10)
-    monkeypatch.setattr(nncore.training, "PIECE", 8)
+    monkeypatch.setattr(nncore.updates, "WHOLE", 10)
+    monkeypatch.setattr(nncore.updates, "PIECE", 8)
     assert end() == whole
 
 
@@ -186,18 +194,30 @@ def test_the_product_of_momenta_is_that_of_its_factors(beta, decay):
         assert _nesterov_momenta(beta, decay, step)[2] == pytest.approx(wanted[step], rel=1e-11, abs=2**-60), step
 
 
-@pytest.mark.parametrize("kind", [*OPTIMIZERS.values(), Dense])
+#: What a rule without defaults needs.
+REQUIRED = {
+    Dense: {"units": 3},
+    InverseTime: {"decay": 1.0},
+    Exponential: {"gamma": 0.5},
+    Step: {"every": 1.0},
+    Piecewise: {"boundaries": (1.0,), "factors": (0.5,)},
+}
+
+
+@pytest.mark.parametrize("kind", [*OPTIMIZERS.values(), *SCHEDULES.values(), Dense])
 def test_each_bound_is_enforced_by_name(kind):
     """The constructor refuses what the field's bounds exclude, and says field, bound and value."""
-    required = {"units": 3} if kind is Dense else {}
     checked = 0
     for item in dataclasses.fields(kind):
         bounds = bounds_of(item.metadata)
         for limit, offset in ((bounds.minimum, -1), (bounds.maximum, 1), (bounds.above, 0), (bounds.below, 0)):
             if limit is None:
                 continue
-            with pytest.raises(ValueError, match=rf"^{kind.__name__}\.{item.name} must be .*Received: "):
-                kind(**{**required, item.name: type(limit)(limit + offset)})
+            beyond = type(limit)(limit + offset)
+            several = item.type.startswith("tuple")
+            place = rf"{item.name}\[1\]" if several else item.name
+            with pytest.raises(ValueError, match=rf"^{kind.__name__}\.{place} must be .*Received: "):
+                kind(**{**REQUIRED.get(kind, {}), item.name: (1.0, beyond) if several else beyond})
             checked += 1
     assert checked >= 3
 
@@ -219,6 +239,27 @@ def test_each_bound_is_enforced_by_name(kind):
             lambda: RMSProp(epsilon_mode="under"),
             ValueError,
             "RMSProp.epsilon_mode must be one of 'inside_sqrt', 'outside_sqrt'. Received: 'under'",
+        ),
+        (
+            lambda: Piecewise([1.0], (1.0,)),
+            TypeError,
+            "Piecewise.boundaries must be a tuple of numbers. Received: [1.0]",
+        ),
+        (lambda: Piecewise((1.0, "2"), ()), TypeError, "Piecewise.boundaries[1] must be a number. Received: '2'"),
+        (
+            lambda: Piecewise((1.0, 1.0), (1.0, 1.0)),
+            ValueError,
+            "Piecewise.boundaries must ascend. Received: [1.0, 1.0]",
+        ),
+        (
+            lambda: Piecewise((1.0, 2.0), (1.0,)),
+            ValueError,
+            "Piecewise.factors must be as many as the boundaries, 2. Received: [1.0]",
+        ),
+        (
+            lambda: Piecewise((1.0,) * 1001, ()),
+            ValueError,
+            "Piecewise.boundaries must hold at most 1000 numbers. Received: 1001",
         ),
     ],
 )
