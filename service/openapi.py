@@ -14,7 +14,7 @@ from webargs.flaskparser import FlaskParser
 
 from models.definitions import NAME_PATTERN
 from models.errors import InvalidError
-from models.matrices import CLASS_LIST, LABELS, MATRIX
+from models.matrices import CLASS_LIST, LABELS, MATRIX, WEIGHTS
 from models.schemas import DescribedField, Tagged, problems_of, schema_for
 from service.errors import PROBLEM_SCHEMA
 from service.wire import read_json
@@ -51,6 +51,7 @@ _REFERENCES: dict[str, dict[str, Any]] = {
         classes=CLASS_LIST,
         layers={"type": "array", "items": {"$ref": "#/components/schemas/Layer"}},
         optimizer={"$ref": "#/components/schemas/Optimizer"},
+        loss={"$ref": "#/components/schemas/Loss"},
         dtype={"type": "string", "enum": ["float32", "float64"]},
         metadata={"type": "object"},
         parameters={"type": "integer", "description": "Number of trainable numbers."},
@@ -101,6 +102,19 @@ _REFERENCES: dict[str, dict[str, Any]] = {
             eta_seconds=_OPTIONAL_NUMBER,
         ),
         metrics=_METRICS,
+        best={
+            "type": ["object", "null"],
+            "description": "The best epoch so far, where the job looks for it (early_stopping, publish: best).",
+            "properties": {
+                "epoch": {"type": "integer"},
+                "monitor": {"type": "string"},
+                "value": {"type": "number"},
+            },
+        },
+        stopped_by={
+            "enum": ["early_stopping", "max_seconds", None],
+            "description": "What ended the job before its last epoch.",
+        },
         checkpoint={"type": ["string", "null"], "description": "The newest checkpoint."},
         version={"type": ["integer", "null"], "description": "The version it published."},
         error={
@@ -108,6 +122,32 @@ _REFERENCES: dict[str, dict[str, Any]] = {
             "properties": {"code": {"type": "string"}, "detail": {"type": "string"}},
         },
         request={"type": "object", "description": "What was asked, with defaults filled in and data left out."},
+    ),
+    "DryRun": _object(
+        "What a training run would take; nothing was stored.",
+        dry_run={"const": True},
+        model={"type": "string"},
+        parameters={"type": "integer"},
+        bytes=_object(
+            "Memory of each part.",
+            parameters={"type": "integer"},
+            gradients={"type": "integer"},
+            moments={"type": "integer"},
+            activations={"type": "integer"},
+            data={"type": "integer"},
+        ),
+        rows=_object("Rows of each part.", training={"type": "integer"}, validation={"type": "integer"}),
+        batches_per_epoch={"type": "integer"},
+        estimate=_object(
+            "By a few measured steps; null where training diverges in them.",
+            seconds_per_step=_OPTIONAL_NUMBER,
+            seconds_per_epoch=_OPTIONAL_NUMBER,
+            seconds=_OPTIONAL_NUMBER,
+        ),
+        warnings={
+            "type": "array",
+            "items": _object("One finding.", code={"type": "string"}, detail={"type": "string"}),
+        },
     ),
     "Epoch": _object(
         "One pass over the data; loss and accuracy are the mean over its batches, each before that batch's update.",
@@ -178,7 +218,9 @@ _REFERENCES: dict[str, dict[str, Any]] = {
         },
     ),
     "RowsRequest": {
-        **_object("Labelled rows.", name={"type": "string"}, inputs=MATRIX, labels=LABELS),
+        **_object(
+            "Labelled rows.", ("weights",), name={"type": "string"}, inputs=MATRIX, labels=LABELS, weights=WEIGHTS
+        ),
         "additionalProperties": False,
     },
     "Readiness": _object(

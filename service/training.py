@@ -73,7 +73,15 @@ class Source:
 @training.route("/train", methods=["POST"])
 @training.arguments(TrainSchema)
 @training.response(202, "Job")
-@training.doc(responses={"200": "DryRun", **refusals(400, 404, 409, 413)})
+@training.doc(
+    responses={
+        "200": {
+            "description": "Of a dry run.",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DryRun"}}},
+        },
+        **refusals(400, 404, 409, 413),
+    }
+)
 def train(body: dict[str, Any]) -> Response:
     """Queue a training job; its model may be defined by the same request.
 
@@ -88,7 +96,7 @@ def train(body: dict[str, Any]) -> Response:
     _check(definition, request, data, validation)
     _check_start(body["start_from"], definition, request.anew)
     if body.pop("dry_run"):
-        run = TrainingRun(definition, request, data.dataset, validation and validation.dataset)
+        run = TrainingRun(definition, request, data.dataset, validation.dataset if validation else None)
         return json_response(dry_run(run, data.dataset))
     body["optimizer"] = request.optimizer or definition.optimizer
     body["loss"] = request.loss or definition.loss

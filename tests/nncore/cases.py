@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from nncore import SGD, Adam, CategoricalCrossentropy, Dense, Layer, Optimizer, ReLU, RMSProp, Softmax
+from nncore import SGD, Adam, CategoricalCrossentropy, Dense, FocalLoss, Layer, Loss, Optimizer, ReLU, RMSProp, Softmax
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,10 @@ LAYERS: dict[str, tuple[Layer, ...]] = {
     "softmax": (Softmax(),),
 }
 
-LOSSES: dict[str, tuple[CategoricalCrossentropy, ...]] = {"categorical_crossentropy": (CategoricalCrossentropy(),)}
+LOSSES: dict[str, tuple[Loss, ...]] = {
+    "categorical_crossentropy": (CategoricalCrossentropy(), CategoricalCrossentropy(label_smoothing=0.2)),
+    "focal": (FocalLoss(), FocalLoss(gamma=0.5), FocalLoss(gamma=5.0)),
+}
 
 INITIALIZERS: dict[str, Distribution] = {
     "he_normal": Distribution(
@@ -93,7 +96,7 @@ def every(cases: dict[str, tuple[Any, ...]]) -> list[Any]:
 
 def label(rule: object) -> str | None:
     """The id of a case in pytest's output: the rule with what differs from its defaults."""
-    if not isinstance(rule, Layer | Optimizer | CategoricalCrossentropy):
+    if not isinstance(rule, Layer | Optimizer | Loss):
         return None
     given = [
         f"{item.name}={getattr(rule, item.name)}" for item in fields(rule) if getattr(rule, item.name) != item.default

@@ -6,6 +6,7 @@ import pytest
 
 from nncore.initializers import INITIALIZERS
 from nncore.layers import LAYERS, layer_type
+from nncore.losses import LOSSES
 from nncore.optimizers import OPTIMIZERS, optimizer_type
 from tests.nncore import cases, plain
 
@@ -17,8 +18,9 @@ from tests.nncore import cases, plain
         (OPTIMIZERS, cases.OPTIMIZERS),
         (OPTIMIZERS, plain.OPTIMIZERS),
         (INITIALIZERS, cases.INITIALIZERS),
+        (LOSSES, cases.LOSSES),
     ],
-    ids=["layers", "optimizers", "optimizers' equations", "initializers"],
+    ids=["layers", "optimizers", "optimizers' equations", "initializers", "losses"],
 )
 def test_every_member_has_a_case(members, table):
     """A new layer, optimizer or initializer fails here until it stands in the table."""

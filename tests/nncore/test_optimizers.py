@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-import nncore.training
+import nncore.updates
 from nncore import SGD, Adam, Dense, Network, ReLU, RMSProp, Softmax, Training
 from nncore.hyperparameters import bounds_of
 from nncore.optimizers import optimizer_type
@@ -90,11 +90,14 @@ def test_pieces_change_no_bit(rule, monkeypatch):
         training = Training(network, x, y, optimizer=rule, batch_size=16)
         for _ in range(5):
             training.run_epoch()
-        return network.parameters.vector.tobytes(), [vector.vector.tobytes() for vector in training.moments.values()]
+        moments = training.state().moments
+        return network.parameters.vector.tobytes(), [
+            array.tobytes() for vector in moments.values() for array in vector.values()
+        ]
 
     whole = end()
-    monkeypatch.setattr(nncore.training, "WHOLE", 10)
-    monkeypatch.setattr(nncore.training, "PIECE", 8)
+    monkeypatch.setattr(nncore.updates, "WHOLE", 10)
+    monkeypatch.setattr(nncore.updates, "PIECE", 8)
     assert end() == whole
 
 

@@ -179,7 +179,7 @@ class TestRequests:
     @pytest.mark.parametrize(
         "members",
         [
-            {"epochs": 0},
+            {"epochs": -1},
             {"epochs": "3"},
             {"batch_size": "half"},
             {"seed": -1},
