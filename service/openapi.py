@@ -24,7 +24,7 @@ __all__ = ["Documentation", "Resource", "json_body", "refusals"]
 View = TypeVar("View", bound=Callable[..., Any])
 
 _TIME = {"type": "string", "format": "date-time"}
-_OPTIONAL_NUMBER = {"type": ["number", "null"]}
+_NUMBER, _OPTIONAL_NUMBER = {"type": "number"}, {"type": ["number", "null"]}
 
 
 def _object(description: str, optional: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
@@ -41,6 +41,11 @@ _STATES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 _METRICS = {
     "type": "object",
     "properties": dict.fromkeys(("loss", "accuracy", "validation_loss", "validation_accuracy"), _OPTIONAL_NUMBER),
+}
+_AVERAGE: dict[str, Any] = {
+    "type": "object",
+    "properties": dict.fromkeys(("precision", "recall", "f1"), _NUMBER),
+    "required": ["precision", "recall", "f1"],
 }
 _REFERENCES: dict[str, dict[str, Any]] = {
     "Problem": PROBLEM_SCHEMA,
@@ -215,6 +220,43 @@ _REFERENCES: dict[str, dict[str, Any]] = {
                     "required": ["class", "probability"],
                 },
             },
+        },
+    ),
+    "Evaluation": _object(
+        "How well a version classifies labelled rows; null is what the rows leave undefined.",
+        model={"type": "string"},
+        version={"type": "integer"},
+        rows={"type": "integer"},
+        classes=CLASS_LIST,
+        accuracy=_NUMBER,
+        balanced_accuracy={**_NUMBER, "description": "Mean recall over the classes that the labels name."},
+        top_k={"type": ["integer", "null"], "description": "As asked."},
+        top_k_accuracy={**_OPTIONAL_NUMBER, "description": "How often the label is among the `top_k` likeliest."},
+        log_loss={**_NUMBER, "description": "Mean cross-entropy in nats; probabilities count as 1e-7 at least."},
+        brier_score={**_NUMBER, "description": "Mean squared distance to the one-hot label, from 0 to 2."},
+        matthews_correlation={**_NUMBER, "description": "From -1 to 1; 0 where labels or predictions are constant."},
+        roc_auc={**_OPTIONAL_NUMBER, "description": "Mean of `per_class` over the classes that have one."},
+        calibration_error={**_NUMBER, "description": "Expected, over 15 equal-width bins of the top probability."},
+        macro={**_AVERAGE, "description": "Mean over the classes that labels or predictions name."},
+        micro={**_AVERAGE, "description": "Over all rows; all three equal the accuracy."},
+        weighted={**_AVERAGE, "description": "Mean over the classes, weighted by their support."},
+        per_class={
+            "type": "array",
+            "description": "Each class against the rest, in the order of `classes`; what is divided by 0 is 0.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "class": CLASS_LIST["items"],
+                    **_AVERAGE["properties"],
+                    "support": {"type": "integer", "description": "Rows with this label."},
+                    "roc_auc": {**_OPTIONAL_NUMBER, "description": "null where none or all rows have this label."},
+                },
+                "required": ["class", *_AVERAGE["required"], "support", "roc_auc"],
+            },
+        },
+        confusion_matrix={
+            "description": "Rows by label (down) and predicted class (across); null for more than 1,000 classes.",
+            "oneOf": [{"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}, {"type": "null"}],
         },
     ),
     "RowsRequest": {
