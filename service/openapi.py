@@ -364,7 +364,9 @@ class Documentation(Api):  # type: ignore[misc]
         parent = next(iter(table.values())).__mro__[1].__name__
         known = self.spec.components.schemas
         if parent not in known:
-            places = {name: f"#/components/schemas/{name}" for name in table}
+            # Tables may have members of the same name: each stands under its table's name too.
+            components = {name: f"{name}_{parent.lower()}" for name in table}
+            places = {name: f"#/components/schemas/{component}" for name, component in components.items()}
             union = {
                 "oneOf": [{"$ref": place} for place in places.values()],
                 "discriminator": {"propertyName": "type", "mapping": places},
@@ -376,5 +378,5 @@ class Documentation(Api):  # type: ignore[misc]
                 schema["properties"] = {"type": {"const": name}, **schema["properties"]}
                 schema["required"] = ["type", *schema.get("required", [])]
                 schema["additionalProperties"] = False
-                self.spec.components.schema(name, schema)
+                self.spec.components.schema(components[name], schema)
         return {"$ref": f"#/components/schemas/{parent}"}
