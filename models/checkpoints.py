@@ -214,6 +214,13 @@ class _Reader:
             if found != expected:
                 raise CheckpointError(path, f"/ attribute {name}", repr(expected), repr(found))
 
+    def attribute(self, group: str, name: str) -> Any:
+        """An attribute that has to be there."""
+        found = self.file[group].attrs.get(name)
+        if found is None:
+            raise CheckpointError(self.path, f"/{group} attribute {name}", "a value", "nothing")
+        return found
+
     def definition(self) -> ModelDefinition:
         try:
             return ModelDefinition.load(json.loads(self.file.attrs["definition"]))
@@ -255,12 +262,12 @@ class _Reader:
             raise CheckpointError(self.path, "/optimizer", sorted(optimizer.vectors), sorted(group))
         training = self.file["training"]
         shapes = _parameter_shapes(definition)
-        scalars: dict[str, Any] = {name: kind(training.attrs[name]) for name, kind in _SCALARS.items()}
+        scalars: dict[str, Any] = {name: kind(self.attribute("training", name)) for name, kind in _SCALARS.items()}
         state = TrainingState(
             **scalars,
             order=training["permutation"][()],
-            streams=json.loads(training.attrs["streams"]),
-            schedule=json.loads(training.attrs["schedule"]),
+            streams=json.loads(self.attribute("training", "streams")),
+            schedule=json.loads(self.attribute("training", "schedule")),
             moments={name: self.arrays(f"optimizer/{name}", shapes, definition) for name in optimizer.vectors},
         )
         return Checkpoint(
@@ -278,14 +285,13 @@ class _Reader:
     def best(self, definition: ModelDefinition) -> Best | None:
         if "best" not in self.file:
             return None
-        attributes = self.file["best"].attrs
-        value, epoch = float(attributes["value"]), int(attributes["epoch"])
+        value, epoch = float(self.attribute("best", "value")), int(self.attribute("best", "epoch"))
         best = Best(
-            monitor=attributes["monitor"],
-            min_delta=float(attributes["min_delta"]),
+            monitor=self.attribute("best", "monitor"),
+            min_delta=float(self.attribute("best", "min_delta")),
             value=None if math.isnan(value) else value,
             epoch=epoch,
-            waited=int(attributes["waited"]),
+            waited=int(self.attribute("best", "waited")),
         )
         if epoch:
             best.parameters = self.arrays("best/parameters", _parameter_shapes(definition), definition)

@@ -15,7 +15,7 @@ import json
 import math
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +110,8 @@ def _weights(value: Any, rows: int, pointer: str) -> Array | None:
     return weights
 
 
-def from_csv(content: bytes, label: str) -> Dataset:
-    """A dataset from a CSV file (RFC 4180) with a header row; ``label`` names the column of labels.
+def from_csv(content: bytes, label: str, weight: str | None = None) -> Dataset:
+    """A dataset from a CSV file (RFC 4180) with a header row; ``label`` and ``weight`` name columns of these.
 
     Labels become integers where all of them are, else strings. Raises InvalidError naming row (the header is row 0)
     and column of the first bad cell.
@@ -142,7 +142,26 @@ def from_csv(content: bytes, label: str) -> Dataset:
     if not labels:
         raise _fault("must hold at least one row below the header. Received: none")
     matrix = np.frombuffer(values, np.float64).reshape(len(labels), len(features))
-    return Dataset(matrix, encode(_typed(labels), "text"), features)
+    dataset = Dataset(matrix, encode(_typed(labels), "text"), features)
+    return dataset if weight is None else _with_weights(dataset, weight)
+
+
+def _with_weights(dataset: Dataset, column: str) -> Dataset:
+    """The dataset with one of its columns taken for the rows' weights."""
+    if column not in dataset.features:
+        known = ", ".join(dataset.features)
+        raise InvalidError.at("/weight", f"must name a column of numbers: {known}. Received: {describe(column)}")
+    if len(dataset.features) < 2:
+        raise _fault("must have at least one column beside labels and weights. Received: none", 0)
+    place = dataset.features.index(column)
+    weights = dataset.inputs[:, place].copy()
+    if (weights < 0).any():
+        row = int(np.argmax(weights < 0))
+        raise _fault(f"must be at least 0. Received: {weights[row]:g}", row + 1, column)
+    if not weights.any():
+        raise _fault("must not be 0 in every row", None, column)
+    features = tuple(name for name in dataset.features if name != column)
+    return replace(dataset, inputs=np.delete(dataset.inputs, place, axis=1), features=features, weights=weights)
 
 
 def _records(text: str) -> Iterator[list[str]]:

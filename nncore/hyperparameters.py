@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import MISSING, dataclass, field, fields
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 __all__ = ["MAXIMUM_ITEMS", "Bounds", "FieldError", "bounds_of", "check_hyperparameters", "hyperparameter"]
 
@@ -78,7 +78,7 @@ def check_hyperparameters(rule: Any) -> None:
     hints = get_type_hints(type(rule))
     for item in fields(rule):
         value, hint = getattr(rule, item.name), hints[item.name]
-        if get_origin(hint) is UnionType:
+        if get_origin(hint) in (Union, UnionType):
             if value is None:
                 continue
             (hint,) = (choice for choice in get_args(hint) if choice is not NoneType)

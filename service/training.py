@@ -29,7 +29,7 @@ from service.models import check_size
 from service.openapi import Resource, refusals
 from service.wire import json_response
 
-__all__ = ["training"]
+__all__ = ["Source", "training"]
 
 training = Resource("training", __name__, description="Launch training.")
 
@@ -59,21 +59,35 @@ class Source:
         width = self.dataset.inputs.shape[1]
         if width != definition.inputs:
             raise InvalidError.at(self.inputs_pointer, f"must have {definition.inputs} columns. Received: {width}")
-        largest = float(np.finfo(definition.dtype).max)
+        largest = np.finfo(definition.dtype).max
         too_large = np.abs(self.dataset.inputs) > largest
         if too_large.any():
             row, column = np.argwhere(too_large)[0].tolist()
             value = self.dataset.inputs[row, column]
             detail = f"is too large for {definition.dtype}. Received: {value:g}"
-            place = self.inputs_pointer if self.dataset_id else f"{self.inputs_pointer}/{row}/{column}"
-            raise InvalidError.of([Problem(place, detail, row=row + 1)])
+            raise self.fault(row, detail, column)
         return self.dataset.codes_for(definition.classes, self.labels_pointer)
+
+    def fault(self, row: int, detail: str, column: int | None = None) -> InvalidError:
+        """What is wrong with one row, or with one number of it, told where the client wrote it."""
+        place = self.inputs_pointer
+        if self.dataset_id is None:
+            place += f"/{row}" if column is None else f"/{row}/{column}"
+        return InvalidError.of([Problem(place, detail, row=row + 1)])
 
 
 @training.route("/train", methods=["POST"])
 @training.arguments(TrainSchema)
 @training.response(202, "Job")
-@training.doc(responses={"200": "DryRun", **refusals(400, 404, 409, 413)})
+@training.doc(
+    responses={
+        "200": {
+            "description": "Of a dry run.",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DryRun"}}},
+        },
+        **refusals(400, 404, 409, 413),
+    }
+)
 def train(body: dict[str, Any]) -> Response:
     """Queue a training job; its model may be defined by the same request.
 
@@ -88,7 +102,7 @@ def train(body: dict[str, Any]) -> Response:
     _check(definition, request, data, validation)
     _check_start(body["start_from"], definition, request.anew)
     if body.pop("dry_run"):
-        run = TrainingRun(definition, request, data.dataset, validation and validation.dataset)
+        run = TrainingRun(definition, request, data.dataset, validation.dataset if validation else None)
         return json_response(dry_run(run, data.dataset))
     body["optimizer"] = request.optimizer or definition.optimizer
     body["loss"] = request.loss or definition.loss

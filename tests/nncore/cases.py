@@ -22,9 +22,11 @@ from nncore import (
     Cosine,
     Dense,
     Exponential,
+    FocalLoss,
     InverseTime,
     Layer,
     Lion,
+    Loss,
     NAdam,
     OneCycle,
     Optimizer,
@@ -68,7 +70,10 @@ LAYERS: dict[str, tuple[Layer, ...]] = {
     "softmax": (Softmax(),),
 }
 
-LOSSES: dict[str, tuple[CategoricalCrossentropy, ...]] = {"categorical_crossentropy": (CategoricalCrossentropy(),)}
+LOSSES: dict[str, tuple[Loss, ...]] = {
+    "categorical_crossentropy": (CategoricalCrossentropy(), CategoricalCrossentropy(label_smoothing=0.2)),
+    "focal": (FocalLoss(), FocalLoss(gamma=0.5), FocalLoss(gamma=5.0)),
+}
 
 INITIALIZERS: dict[str, Distribution] = {
     "he_normal": Distribution(
@@ -185,7 +190,7 @@ def every(cases: dict[str, tuple[Any, ...]]) -> list[Any]:
 
 def label(rule: object) -> str | None:
     """The id of a case in pytest's output: the rule with what differs from its defaults."""
-    if not isinstance(rule, Layer | Optimizer | Schedule | CategoricalCrossentropy):
+    if not isinstance(rule, Layer | Optimizer | Schedule | Loss):
         return None
     given = [
         f"{item.name}={getattr(rule, item.name)}" for item in fields(rule) if getattr(rule, item.name) != item.default

@@ -6,6 +6,7 @@ import pytest
 
 from nncore.initializers import INITIALIZERS
 from nncore.layers import LAYERS, layer_type
+from nncore.losses import LOSSES
 from nncore.optimizers import OPTIMIZERS, optimizer_type
 from nncore.schedules import SCHEDULES
 from tests.nncore import cases, plain
@@ -19,8 +20,9 @@ from tests.nncore import cases, plain
         (OPTIMIZERS, plain.OPTIMIZERS),
         (SCHEDULES, cases.SCHEDULES),
         (INITIALIZERS, cases.INITIALIZERS),
+        (LOSSES, cases.LOSSES),
     ],
-    ids=["layers", "optimizers", "optimizers' equations", "schedules", "initializers"],
+    ids=["layers", "optimizers", "optimizers' equations", "schedules", "initializers", "losses"],
 )
 def test_every_member_has_a_case(members, table):
     """A new layer, optimizer, schedule or initializer fails here until it stands in the table."""

@@ -209,7 +209,7 @@ class TestRequests:
     @pytest.mark.parametrize(
         "members",
         [
-            {"epochs": 0},
+            {"epochs": -1},
             {"epochs": "3"},
             {"batch_size": "half"},
             {"seed": -1},
@@ -236,6 +236,14 @@ class TestRequests:
         rows = validators(body_schema(document, "/datasets"))
         rows.validate({"name": "n", **DATA})
         assert not rows.is_valid({"name": "n", "inputs": ROWS})
+
+    def test_evaluations(self, document: dict[str, Any], validators: Any) -> None:
+        evaluate = validators(body_schema(document, "/evaluate"))
+        good = {"model": "m", "data": {"dataset": "iris"}}
+        for members in ({}, {"version": 3, "top_k": 2}, {"version": "best"}, {"version": None, "top_k": None}):
+            evaluate.validate(good | members)
+        for members in ({"version": 0}, {"version": ""}, {"top_k": 0}, {"model": "Bad Name"}, {"data": None}, {"x": 1}):
+            assert not evaluate.is_valid(good | members)
 
     def test_every_documented_example_validates(self, document: dict[str, Any], validators: Any) -> None:
         seen = 0
@@ -311,6 +319,8 @@ class TestAnswers:
         client.wait(started.json["id"])
         predicted = client.post("/predict", {"model": name, "inputs": ROWS, "top_k": 2})
         self.strictly(validators, self.answer(document, "/predict", "post", 200), predicted.json)
+        evaluated = client.post("/evaluate", {"model": name, "data": {"dataset": kept}})
+        self.strictly(validators, self.answer(document, "/evaluate", "post", 200), evaluated.json)
         put = client.put(f"/models/{name}/aliases/best", {"version": 1})
         self.strictly(validators, self.answer(document, "/models/{name}/aliases/{alias}", "put", 200), put.json)
 

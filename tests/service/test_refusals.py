@@ -103,7 +103,9 @@ NOT_JSON = {
 }
 
 
-@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/datasets", "/models/other/aliases/best"])
+@pytest.mark.parametrize(
+    "path", ["/models", "/train", "/predict", "/evaluate", "/datasets", "/models/other/aliases/best"]
+)
 @pytest.mark.parametrize("kind", NOT_JSON)
 def test_what_is_not_json(client: Client, path: str, kind: str) -> None:
     method = "PUT" if "aliases" in path else "POST"
@@ -111,13 +113,13 @@ def test_what_is_not_json(client: Client, path: str, kind: str) -> None:
     assert document["code"] == "invalid_json"
 
 
-@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/datasets"])
+@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/evaluate", "/datasets"])
 @pytest.mark.parametrize("body", [[], [1], "text", 3, None, True, [[]]], ids=repr)
 def test_what_is_not_an_object(client: Client, path: str, body: Any) -> None:
     assert pointers(client.post(path, json.dumps(body).encode())) == [""]
 
 
-@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/datasets"])
+@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/evaluate", "/datasets"])
 def test_900_levels_are_an_answer_too(client: Client, path: str) -> None:
     answer = client.post(path, b"[" * 900 + b"]" * 900)
     assert answer.status in (400, 422)
@@ -127,7 +129,7 @@ def test_900_levels_are_an_answer_too(client: Client, path: str) -> None:
     problem_of(nested, nested.status)
 
 
-@pytest.mark.parametrize("path", ["/models", "/train", "/predict"])
+@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/evaluate"])
 @pytest.mark.parametrize("kind", ["text/csv", "application/xml", "image/png", "multipart/form-data; boundary=x"])
 def test_another_type_of_body(client: Client, path: str, kind: str) -> None:
     document = problem_of(client.post(path, b"x", headers={"Content-Type": kind}), 415)
@@ -404,6 +406,73 @@ def test_a_version_that_is_not_there(client: Client, model: str, version: Any, s
     assert problem_of(client.post("/predict", body), status)["code"] == code
 
 
+# Evaluations.
+
+
+def an_evaluation(**members: Any) -> dict[str, Any]:
+    return {"model": "other", "data": DATA, **members}
+
+
+EVALUATIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "no model": ({"data": DATA}, "/model"),
+    "model a number": (an_evaluation(model=1), "/model"),
+    "model a definition": (an_evaluation(model=a_model("other")), "/model"),
+    "model with capitals": (an_evaluation(model="Other"), "/model"),
+    "no data": ({"model": "other"}, "/data"),
+    "data null": (an_evaluation(data=None), "/data"),
+    "data empty": (an_evaluation(data={}), "/data"),
+    "data without labels": (an_evaluation(data={"inputs": ROWS}), "/data"),
+    "data twice": (an_evaluation(data={**DATA, "dataset": "colours"}), "/data"),
+    "data a share": (an_evaluation(data={"fraction": 0.5}), "/data/fraction"),
+    "dataset unknown": (an_evaluation(data={"dataset": "none"}), "/data/dataset"),
+    "dataset of another width": (an_evaluation(data={"dataset": "wide"}), "/data/dataset"),
+    "dataset with another label": (an_evaluation(data={"dataset": "odd"}), "/data/dataset"),
+    "no rows": (an_evaluation(data={"inputs": [], "labels": []}), "/data/inputs"),
+    "rows of another width": (an_evaluation(data={**DATA, "inputs": [[1]] * 12}), "/data/inputs"),
+    "numeric string": (an_evaluation(data={**DATA, "inputs": [*ROWS[:4], [1, "2"], *ROWS[5:]]}), "/data/inputs/4/1"),
+    "too large for float32": (an_evaluation(data={**DATA, "inputs": TOO_LARGE}), "/data/inputs/1/1"),
+    "fewer labels": (an_evaluation(data={**DATA, "labels": LABELS[:11]}), "/data/labels"),
+    "label outside the classes": (an_evaluation(data={**DATA, "labels": [*LABELS[:11], "pink"]}), "/data/labels/11"),
+    "one-hot of another width": (an_evaluation(data={**DATA, "labels": [[1, 0]] * 12}), "/data/labels"),
+    "unknown field": (an_evaluation(topk=1), "/topk"),
+    **{f"top_k {value!r}": (an_evaluation(top_k=value), "/top_k") for value in (0, -1, 4, 1.0, "1", True, [])},
+    **{f"version {value!r}": (an_evaluation(version=value), "/version") for value in (0, -1, 1.0, "", True, [])},
+    "more rows than fit in memory": (
+        an_evaluation(data={"inputs": [[0, 1]] * 18_000, "labels": ["red"] * 18_000}),
+        "/data/inputs",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", EVALUATIONS)
+def test_a_bad_evaluation(client: Client, fault: str) -> None:
+    body, pointer = EVALUATIONS[fault]
+    assert pointers(client.post("/evaluate", body)) == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "status", "code"),
+    [
+        ("none", None, 404, "not_found"),
+        ("base", None, 409, "no_version"),
+        ("base", 1, 404, "not_found"),
+        ("other", 2, 404, "not_found"),
+        ("other", 2**63, 404, "not_found"),
+        ("other", "best", 404, "not_found"),
+    ],
+)
+def test_an_evaluation_of_what_is_not_there(client: Client, model: str, version: Any, status: int, code: str) -> None:
+    answer = client.post("/evaluate", an_evaluation(model=model, version=version))
+    assert problem_of(answer, status)["code"] == code
+
+
+@pytest.mark.parametrize("row", [[3e38, 3e38], [-3e38, 3e38], [3.4e38, -3.4e38]], ids=str)
+def test_an_evaluation_of_numbers_near_the_end_of_the_range(client: Client, row: list[float]) -> None:
+    """Figures, or a refusal of the row; never a fault of the service."""
+    answer = client.post("/evaluate", an_evaluation(data={"inputs": [[0, 1], row], "labels": ["red", "red"]}))
+    assert answer.status == 200 or pointers(answer) == ["/data/inputs/1"]
+
+
 # Datasets.
 
 JSON_ROWS = {"name": "new", **DATA}
@@ -523,7 +592,7 @@ def test_a_body_over_the_limit(client: Client) -> None:
         assert str(LIMITS["MAX_BODY_BYTES"]) in document["detail"]
 
 
-@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/datasets"])
+@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/evaluate", "/datasets"])
 def test_a_chunked_body_over_the_limit(client: Client, path: str) -> None:
     answer = chunked(client, path, [b'{"a": "', *[b"x" * 65_536] * 17, b'"}'], "application/json")
     assert problem_of(answer, 413)["code"] == "too_large"
