@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from nncore import LAYERS, Dense, Network, Softmax, layers
+from nncore import LAYERS, OPTIMIZERS, SCHEDULES, Dense, Network, Optimizer, Schedule, Softmax, layers
 from nncore.arrays import NamedVector, Workspace
 from nncore.layers import Layer
 from nncore.losses import CategoricalCrossentropy
@@ -56,6 +56,22 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
     missing = [link for link in links if "//" not in link and not ((ROOT / page).parent / link).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize(("table", "base"), [(OPTIMIZERS, Optimizer), (SCHEDULES, Schedule)])
+def test_the_tables_of_optimizers_tell_every_field_and_its_default(table: dict[str, type], base: type) -> None:
+    """docs/optimizers.md: a row for each member, and the fields that all have before them."""
+    page = (ROOT / "docs" / "optimizers.md").read_text()
+    common = {item.name for item in fields(base)} - {"learning_rate"}
+    for name, rule in table.items():
+        (row,) = re.findall(rf"^\| `{name}` \|.*\| (.*)\|$", page, re.MULTILINE)
+        told = dict(re.findall(r"`(\w+)(?:=([^`]+))?`", row))
+        own = {item.name: item.default for item in fields(rule)}
+        assert told.keys() == own.keys() - common, name
+        for field, default in told.items():
+            assert own[field] == (json.loads(default) if default else MISSING), (name, field)
+    for item in fields(base):
+        assert f"`{item.name}" in page
 
 
 def test_every_script_is_named_in_the_readme() -> None:

@@ -238,7 +238,7 @@ MORE_TAMPERINGS: dict[str, tuple[Callable[[h5py.File], None], tuple[str, ...]]] 
         lambda file: replace(file, "optimizer/momentum/0_dense/bias", np.zeros(5, "f8")),
         ("/optimizer/momentum/0_dense/bias", "float32", "float64"),
     ),
-    "unknown optimizer": (lambda file: file["optimizer"].attrs.__setitem__("type", "adamw"), ("adamw",)),
+    "unknown optimizer": (lambda file: file["optimizer"].attrs.__setitem__("type", "adamx"), ("adamx",)),
     "unknown hyperparameter": (
         lambda file: file["optimizer"].attrs.__setitem__("hyperparameters", '{"lr": 1}'),
         ("lr",),

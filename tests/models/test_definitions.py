@@ -49,6 +49,7 @@ CANONICAL: dict[str, Any] = {
         "epsilon_mode": "inside_sqrt",
         "amsgrad": False,
     },
+    "loss": {"type": "categorical_crossentropy", "label_smoothing": 0.0},
     "dtype": "float32",
     "metadata": {},
 }

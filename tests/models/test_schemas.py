@@ -11,20 +11,22 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import marshmallow as ma
 import pytest
 
-from models.definitions import layer_field, optimizer_field
+from models.definitions import layer_field, loss_field, optimizer_field
 from models.errors import InvalidError, Problem
 from models.schemas import DescribedField, StrictSchema, Tagged, field_for, load, problems_of, schema_for
 from nncore.hyperparameters import Bounds, bounds_of
 from nncore.layers import LAYERS
+from nncore.losses import LOSSES
 from nncore.optimizers import OPTIMIZERS, SGD
 from nncore.schedules import SCHEDULES, Schedule
 from tests.nncore import cases
 
-TABLES: dict[str, dict[str, Any]] = {"layer": LAYERS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+TABLES: dict[str, dict[str, Any]] = {"layer": LAYERS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
 CASES: dict[str, list[Any]] = {
     "layer": cases.every(cases.LAYERS),
     "optimizer": cases.every(cases.OPTIMIZERS),
     "schedule": cases.every(cases.SCHEDULES),
+    "loss": cases.every(cases.LOSSES),
 }
 MEMBERS = [(table, name) for table, members in TABLES.items() for name in members]
 FIELDS = [(table, name, item.name) for table, name in MEMBERS for item in fields(TABLES[table][name])]
@@ -38,6 +40,10 @@ class OptimizerSchema(StrictSchema):
     rule = optimizer_field(required=True)
 
 
+class LossSchema(StrictSchema):
+    rule = loss_field(required=True)
+
+
 class ScheduleSchema(StrictSchema):
     rule = Tagged(SCHEDULES, required=True)
 
@@ -46,6 +52,7 @@ SCHEMAS: dict[str, type[StrictSchema]] = {
     "layer": LayerSchema,
     "optimizer": OptimizerSchema,
     "schedule": ScheduleSchema,
+    "loss": LossSchema,
 }
 
 

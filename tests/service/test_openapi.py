@@ -17,6 +17,7 @@ from referencing.jsonschema import DRAFT202012
 
 from models.definitions import optimizer_field
 from nncore.layers import LAYERS
+from nncore.losses import LOSSES
 from nncore.optimizers import OPTIMIZERS, SGD
 from nncore.schedules import SCHEDULES
 from tests.models.test_definitions import CANONICAL, FAULTS
@@ -27,6 +28,15 @@ from tests.service.samples import CSV, DATA, ROWS, a_model, a_training, fresh
 
 #: Paths of the page that shows the document, and of the document itself.
 ABOUT_ITSELF = re.compile(r"/docs|/openapi\.json|/static")
+
+
+#: By the names of their unions in the document.
+TABLES: dict[str, dict[str, Any]] = {
+    "Layer": LAYERS,
+    "Optimizer": OPTIMIZERS,
+    "Schedule": SCHEDULES,
+    "Loss": LOSSES,
+}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +118,7 @@ def test_refusals_are_problems(document: dict[str, Any]) -> None:
 
 def test_every_member_of_the_tables_is_described(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    for union, table in (("Layer", LAYERS), ("Optimizer", OPTIMIZERS), ("Schedule", SCHEDULES)):
+    for union, table in TABLES.items():
         components = {name: f"{name}_{union.lower()}" for name in table}
         places = {name: f"#/components/schemas/{component}" for name, component in components.items()}
         assert schemas[union]["discriminator"]["mapping"] == places
@@ -125,9 +135,8 @@ def test_every_member_of_the_tables_is_described(document: dict[str, Any]) -> No
 
 def test_members_of_the_same_name_do_not_hide_each_other(document: dict[str, Any]) -> None:
     """No component is both one table's member and another's, nor one of the service's shapes."""
-    tables = {"layer": LAYERS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
-    components = [f"{name}_{kind}" for kind, table in tables.items() for name in table]
-    assert len(components) == len(set(components)) == sum(map(len, tables.values()))
+    components = [f"{name}_{union.lower()}" for union, table in TABLES.items() for name in table]
+    assert len(components) == len(set(components)) == sum(map(len, TABLES.values()))
     assert set(components) <= document["components"]["schemas"].keys()
 
 
