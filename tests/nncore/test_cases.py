@@ -14,11 +14,12 @@ from tests.nncore import cases, plain
     ("members", "table"),
     [
         (LAYERS, cases.LAYERS),
+        (LAYERS, plain.LAYERS),
         (OPTIMIZERS, cases.OPTIMIZERS),
         (OPTIMIZERS, plain.OPTIMIZERS),
         (INITIALIZERS, cases.INITIALIZERS),
     ],
-    ids=["layers", "optimizers", "optimizers' equations", "initializers"],
+    ids=["layers", "layers' equations", "optimizers", "optimizers' equations", "initializers"],
 )
 def test_every_member_has_a_case(members, table):
     """A new layer, optimizer or initializer fails here until it stands in the table."""
