@@ -18,7 +18,7 @@ from nncore.layer import Calls, Layer, LayerArrays, LayerMemory, Signal
 __all__ = ["Dense"]
 
 #: Numbers whose magnitudes are summed at a time: a penalty is taken at each step and asks for no more memory than this.
-PIECE = 1024
+PIECE = 512
 
 
 @dataclass(frozen=True)
