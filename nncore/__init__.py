@@ -1,6 +1,24 @@
 """Neural-network classifiers on NumPy: arrays in, arrays out."""
 
-from nncore.layers import LAYERS, Dense, Layer, ReLU, Softmax
+from nncore.layers import (
+    ELU,
+    GELU,
+    LAYERS,
+    SELU,
+    BatchNorm,
+    Dense,
+    Dropout,
+    GaussianNoise,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from nncore.losses import LOSSES, CategoricalCrossentropy, FocalLoss, Loss
 from nncore.network import Network, Predictor
 from nncore.optimizers import OPTIMIZERS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, Optimizer, RMSProp
@@ -22,25 +40,33 @@ from nncore.training import DivergedError, Epoch, Training, TrainingState, train
 __version__ = "0.1.0"
 
 __all__ = [
+    "ELU",
+    "GELU",
     "LAYERS",
     "LOSSES",
     "OPTIMIZERS",
     "SCHEDULES",
+    "SELU",
     "SGD",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
+    "BatchNorm",
     "CategoricalCrossentropy",
     "Constant",
     "Cosine",
     "Dense",
     "DivergedError",
+    "Dropout",
     "Epoch",
     "Exponential",
     "FocalLoss",
+    "GaussianNoise",
     "InverseTime",
     "Layer",
+    "LayerNorm",
+    "LeakyReLU",
     "Lion",
     "Loss",
     "NAdam",
@@ -54,8 +80,12 @@ __all__ = [
     "ReLU",
     "ReduceOnPlateau",
     "Schedule",
+    "SiLU",
+    "Sigmoid",
     "Softmax",
+    "Softplus",
     "Step",
+    "Tanh",
     "Training",
     "TrainingState",
     "__version__",

@@ -1,8 +1,14 @@
 """Initial weights of a dense layer, drawn in float64 so that both precisions start from the same numbers.
 
-he_normal: He et al. 2015, variance 2/n_inputs, from a normal cut at two standard deviations as Keras does: the far
-tail makes no better starts and some much worse (docs/decisions/0001-he-normal-is-truncated.md).
-glorot_uniform: Glorot & Bengio 2010, U(±√(6/(n_inputs + n_units))).
+he_normal, he_uniform: variance 2/n_inputs, He et al. 2015.
+glorot_normal, glorot_uniform: variance 2/(n_inputs + n_units), Glorot & Bengio 2010.
+lecun_normal, lecun_uniform: variance 1/n_inputs, LeCun et al. 1998; what SELU goes with.
+orthogonal: orthonormal columns or, where there are more units than inputs, rows, each such matrix equally likely, Saxe
+et al. 2014.
+standard_normal, zeros, constant: as they are called.
+
+The normal ones of the first three are cut at two standard deviations, before they are scaled to their variance, as
+Keras does: the far tail makes no better starts and some much worse (docs/decisions/0001-he-normal-is-truncated.md).
 """
 
 from __future__ import annotations
@@ -17,36 +23,74 @@ from nncore.arrays import Array
 
 __all__ = ["INITIALIZERS", "Initializer"]
 
-Initializer = Literal["he_normal", "glorot_uniform", "standard_normal", "zeros"]
+Initializer = Literal[
+    "he_normal",
+    "he_uniform",
+    "glorot_normal",
+    "glorot_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "orthogonal",
+    "standard_normal",
+    "zeros",
+    "constant",
+]
 
+#: From a generator, the numbers of inputs and units, and the value that only a constant reads.
+Draw = Callable[[np.random.Generator, int, int, float], Array]
 
 #: Standard deviation of a standard normal cut at ±2.
 _TRUNCATED_DEVIATION = 0.879_625_661_034_239_78
 
 
-def _he_normal(generator: np.random.Generator, inputs: int, units: int) -> Array:
-    weights = generator.standard_normal((inputs, units))
-    while (outside := np.abs(weights) > 2.0).any():
-        weights[outside] = generator.standard_normal(np.count_nonzero(outside))
-    return weights * (math.sqrt(2.0 / inputs) / _TRUNCATED_DEVIATION)
+def _cut_normal(variance: Callable[[int, int], float]) -> Draw:
+    def draw(generator: np.random.Generator, inputs: int, units: int, value: float) -> Array:
+        weights = generator.standard_normal((inputs, units))
+        while (outside := np.abs(weights) > 2.0).any():
+            weights[outside] = generator.standard_normal(np.count_nonzero(outside))
+        return weights * (math.sqrt(variance(inputs, units)) / _TRUNCATED_DEVIATION)
+
+    return draw
 
 
-def _glorot_uniform(generator: np.random.Generator, inputs: int, units: int) -> Array:
-    limit = math.sqrt(6.0 / (inputs + units))
-    return generator.uniform(-limit, limit, (inputs, units))
+def _uniform(triple_variance: Callable[[int, int], float]) -> Draw:
+    """U(±√(3·variance))."""
+
+    def draw(generator: np.random.Generator, inputs: int, units: int, value: float) -> Array:
+        limit = math.sqrt(triple_variance(inputs, units))
+        return generator.uniform(-limit, limit, (inputs, units))
+
+    return draw
 
 
-def _standard_normal(generator: np.random.Generator, inputs: int, units: int) -> Array:
+def _orthogonal(generator: np.random.Generator, inputs: int, units: int, value: float) -> Array:
+    q, r = np.linalg.qr(generator.standard_normal((max(inputs, units), min(inputs, units))))
+    # Without the signs of R's diagonal the matrices that QR prefers would come more often (Mezzadri 2007).
+    q *= np.copysign(1.0, np.diagonal(r))
+    return q if inputs >= units else np.ascontiguousarray(q.T)
+
+
+def _standard_normal(generator: np.random.Generator, inputs: int, units: int, value: float) -> Array:
     return generator.standard_normal((inputs, units))
 
 
-def _zeros(generator: np.random.Generator, inputs: int, units: int) -> Array:
+def _zeros(generator: np.random.Generator, inputs: int, units: int, value: float) -> Array:
     return np.zeros((inputs, units))
 
 
-INITIALIZERS: dict[Initializer, Callable[[np.random.Generator, int, int], Array]] = {
-    "he_normal": _he_normal,
-    "glorot_uniform": _glorot_uniform,
+def _constant(generator: np.random.Generator, inputs: int, units: int, value: float) -> Array:
+    return np.full((inputs, units), value)
+
+
+INITIALIZERS: dict[Initializer, Draw] = {
+    "he_normal": _cut_normal(lambda inputs, units: 2.0 / inputs),
+    "he_uniform": _uniform(lambda inputs, units: 6.0 / inputs),
+    "glorot_normal": _cut_normal(lambda inputs, units: 2.0 / (inputs + units)),
+    "glorot_uniform": _uniform(lambda inputs, units: 6.0 / (inputs + units)),
+    "lecun_normal": _cut_normal(lambda inputs, units: 1.0 / inputs),
+    "lecun_uniform": _uniform(lambda inputs, units: 3.0 / inputs),
+    "orthogonal": _orthogonal,
     "standard_normal": _standard_normal,
     "zeros": _zeros,
+    "constant": _constant,
 }

@@ -6,6 +6,7 @@ nothing up, creates no view and allocates nothing while it runs.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -58,12 +59,15 @@ class BatchPlan:
         self._ones: list[Array] = []
         if data is None:
             self._ones.append(self.rows[:, -1])
-        first = x = Signal(self.rows[:, :-1].T, self.rows.T, None)
+        x = Signal(self.rows[:, :-1].T, self.rows.T, None)
         forward: Calls = []
         backward: list[Calls] = []
+        kept = True  # Somebody needs the values of x: the data's owner, or a layer in its backward pass.
         # The softmax at the end is fused with the loss.
         for group, layer, size in zip(network.groups[:-1], network.layers[:-1], network.sizes[1:-1], strict=True):
-            y = x if layer.in_place and x is not first else self._signal(size, samples, workspace)
+            y = x
+            if kept or not layer.in_place:
+                y = self._signal(size, samples, workspace, x.gradient if layer.in_place else None)
             layer_forward, layer_backward = layer.plan(
                 LayerMemory(
                     LayerArrays(network.parameters.group(group), network.parameters.block(group)),
@@ -77,6 +81,10 @@ class BatchPlan:
             )
             forward += layer_forward
             backward.append(layer_backward)
+            x, kept = y, layer.needs_output
+        if kept:
+            y = self._signal(network.classes, samples, workspace, x.gradient)
+            forward.append(partial(np.copyto, y.values, x.values))
             x = y
         self._loss = (loss or CategoricalCrossentropy()).plan_fused(x, self.labels, workspace, self.weights)
         self.calls: Calls = forward + self._loss.forward + self._loss.backward
@@ -84,10 +92,11 @@ class BatchPlan:
             self.calls += layer_backward
         self.take_over()
 
-    def _signal(self, features: int, samples: int, workspace: Workspace) -> Signal:
+    def _signal(self, features: int, samples: int, workspace: Workspace, gradient: Array | None) -> Signal:
+        """New values, and the gradient given or a new one."""
         extended = workspace.array((features + 1, samples))
         self._ones.append(extended[-1])
-        return Signal(extended[:-1], extended, workspace.array((features, samples)))
+        return Signal(extended[:-1], extended, workspace.array((features, samples)) if gradient is None else gradient)
 
     def take_over(self) -> None:
         """Set the rows of ones, which another plan over the same workspace has written over."""

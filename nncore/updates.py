@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from nncore.arrays import Array, NamedVector
+from nncore.arrays import Array, NamedVector, Workspace
+from nncore.layers import LayerArrays
 from nncore.network import Network
 from nncore.optimizers import Optimizer
 
@@ -33,6 +34,14 @@ class Updates:
         if optimizer.average is not None:
             self.vectors["average"].vector[:] = network.parameters.vector
         self._pieces = self._cut_into_pieces()
+        workspace = Workspace(network.dtype)
+        self._constraints = [
+            call
+            for group, layer in zip(network.groups, network.layers, strict=True)
+            for call in layer.constrain_calls(
+                LayerArrays(network.parameters.group(group), network.parameters.block(group)), workspace
+            )
+        ]
 
     @property
     def evaluated(self) -> NamedVector:
@@ -56,16 +65,21 @@ class Updates:
         """Change the parameters by the gradients; False where these are not finite, and nothing was changed."""
         if not self._clip():
             return False
-        optimizer, count, decay = self.optimizer, self.count, self.optimizer.average
         for parameters, gradients, moments, scratch in self._pieces:
-            optimizer.update(parameters, gradients, moments, scratch, count, rate)
-            if decay is not None:
-                average = moments["average"]
-                np.subtract(parameters, average, out=scratch)
-                np.multiply(scratch, 1.0 - decay, out=scratch)
-                np.add(average, scratch, out=average)
+            self.optimizer.update(parameters, gradients, moments, scratch, self.count, rate)
+        for call in self._constraints:
+            call()
+        if self.optimizer.average is not None:
+            self._average(1.0 - self.optimizer.average)
         self.count += 1
         return True
+
+    def _average(self, share: float) -> None:
+        """Move the average towards the parameters by a share of the way."""
+        for parameters, _, moments, scratch in self._pieces:
+            np.subtract(parameters, moments["average"], out=scratch)
+            np.multiply(scratch, share, out=scratch)
+            np.add(moments["average"], scratch, out=moments["average"])
 
     def _clip(self) -> bool:
         """Bound the gradients' elements, then their norm."""

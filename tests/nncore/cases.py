@@ -12,19 +12,27 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from nncore import (
+    ELU,
+    GELU,
+    SELU,
     SGD,
     Adadelta,
     Adagrad,
     Adam,
     AdamW,
+    BatchNorm,
     CategoricalCrossentropy,
     Constant,
     Cosine,
     Dense,
+    Dropout,
     Exponential,
     FocalLoss,
+    GaussianNoise,
     InverseTime,
     Layer,
+    LayerNorm,
+    LeakyReLU,
     Lion,
     Loss,
     NAdam,
@@ -36,8 +44,12 @@ from nncore import (
     ReLU,
     RMSProp,
     Schedule,
+    Sigmoid,
+    SiLU,
     Softmax,
+    Softplus,
     Step,
+    Tanh,
 )
 
 
@@ -45,12 +57,15 @@ from nncore import (
 class Distribution:
     """What initial weights of shape (inputs, units) must look like; all four as functions of (inputs, units).
 
-    ``bound`` is the largest magnitude that can occur, ``within`` the share that lies within half of the bound.
+    ``bound`` is the largest magnitude that can occur, ``within`` the share that lies within half of the bound,
+    ``value`` what the initializer is given and ``mean`` what it makes of it.
     """
 
     variance: Callable[[int, int], float]
     bound: Callable[[int, int], float] = lambda inputs, units: math.inf
     within: float = 1.0
+    value: float = 0.0
+    mean: float = 0.0
     shapes: tuple[tuple[int, int], ...] = ((400, 300), (50, 2000), (20_000, 5))
 
 
@@ -65,10 +80,33 @@ def _truncated_at_two() -> tuple[float, float]:
 _CUT_VARIANCE, _CUT_WITHIN_ONE = _truncated_at_two()
 
 LAYERS: dict[str, tuple[Layer, ...]] = {
-    "dense": (Dense(1), Dense(4), Dense(3, l2=0.05), Dense(6, initializer="glorot_uniform", l2=1.5)),
+    "dense": (
+        Dense(1),
+        Dense(4),
+        Dense(3, l2=0.05),
+        Dense(6, initializer="glorot_uniform", l2=1.5),
+        Dense(1, use_bias=False),
+        Dense(5, use_bias=False, l1=0.3),
+        Dense(2, initializer="constant", initializer_value=0.5, l1=0.02, l2=0.1, max_norm=1.5),
+    ),
     "relu": (ReLU(),),
+    "leaky_relu": (LeakyReLU(), LeakyReLU(negative_slope=0.0), LeakyReLU(negative_slope=0.7), LeakyReLU(1.0)),
+    "elu": (ELU(), ELU(alpha=0.0), ELU(alpha=0.3), ELU(alpha=2.0)),
+    "selu": (SELU(),),
+    "gelu": (GELU(), GELU(approximate="tanh")),
+    "silu": (SiLU(),),
+    "tanh": (Tanh(),),
+    "sigmoid": (Sigmoid(),),
+    "softplus": (Softplus(),),
     "softmax": (Softmax(),),
+    "dropout": (Dropout(0.0), Dropout(0.3), Dropout(0.9)),
+    "gaussian_noise": (GaussianNoise(0.0), GaussianNoise(0.2), GaussianNoise(3.0)),
+    "batch_norm": (BatchNorm(), BatchNorm(momentum=0.0, epsilon=1e-3), BatchNorm(momentum=0.5, epsilon=0.5)),
+    "layer_norm": (LayerNorm(), LayerNorm(epsilon=1e-3), LayerNorm(epsilon=0.5)),
 }
+
+#: Layers whose training differs from their inference: they draw noise, or take a batch's statistics.
+DIFFERENT_IN_TRAINING = ("dropout", "gaussian_noise", "batch_norm")
 
 LOSSES: dict[str, tuple[Loss, ...]] = {
     "categorical_crossentropy": (CategoricalCrossentropy(), CategoricalCrossentropy(label_smoothing=0.2)),
@@ -81,6 +119,27 @@ INITIALIZERS: dict[str, Distribution] = {
         bound=lambda inputs, units: 2 * math.sqrt(2 / inputs / _CUT_VARIANCE),
         within=_CUT_WITHIN_ONE,
     ),
+    "he_uniform": Distribution(
+        variance=lambda inputs, units: 2 / inputs,
+        bound=lambda inputs, units: math.sqrt(6 / inputs),
+        within=0.5,
+    ),
+    "glorot_normal": Distribution(
+        variance=lambda inputs, units: 2 / (inputs + units),
+        bound=lambda inputs, units: 2 * math.sqrt(2 / (inputs + units) / _CUT_VARIANCE),
+        within=_CUT_WITHIN_ONE,
+    ),
+    "lecun_normal": Distribution(
+        variance=lambda inputs, units: 1 / inputs,
+        bound=lambda inputs, units: 2 * math.sqrt(1 / inputs / _CUT_VARIANCE),
+        within=_CUT_WITHIN_ONE,
+    ),
+    "lecun_uniform": Distribution(
+        variance=lambda inputs, units: 1 / inputs,
+        bound=lambda inputs, units: math.sqrt(3 / inputs),
+        within=0.5,
+    ),
+    "orthogonal": Distribution(variance=lambda inputs, units: 1 / max(inputs, units)),
     "glorot_uniform": Distribution(
         variance=lambda inputs, units: 2 / (inputs + units),
         bound=lambda inputs, units: math.sqrt(6 / (inputs + units)),
@@ -88,6 +147,9 @@ INITIALIZERS: dict[str, Distribution] = {
     ),
     "standard_normal": Distribution(variance=lambda inputs, units: 1.0),
     "zeros": Distribution(variance=lambda inputs, units: 0.0, bound=lambda inputs, units: 0.0),
+    "constant": Distribution(
+        variance=lambda inputs, units: 0.0, bound=lambda inputs, units: 0.25, within=0.0, value=-0.25, mean=-0.25
+    ),
 }
 
 OPTIMIZERS: dict[str, tuple[Optimizer, ...]] = {

@@ -60,19 +60,41 @@ def garbage(array: Array) -> Array:
 
 
 class LayerRun:
-    """One layer's plan, with samples-first arrays going in and out; all memory begins as NaN."""
+    """One layer's plan, with samples-first arrays going in and out; all memory begins as NaN.
 
-    def __init__(self, layer: Layer, inputs: int, samples: int, dtype: str = "float64") -> None:
+    With ``apart`` a layer that works in place finds input and output in two arrays; with ``first`` nobody wants the
+    gradient of its input. Each forward pass draws the same noise.
+    """
+
+    def __init__(
+        self,
+        layer: Layer,
+        inputs: int,
+        samples: int,
+        dtype: str = "float64",
+        *,
+        apart: bool = False,
+        first: bool = False,
+        seed: int = 0,
+    ) -> None:
         shapes = {f"0_layer/{name}": shape for name, shape in layer.parameter_shapes(inputs).items()}
         self.parameters, self.gradients = NamedVector.zeros(shapes, dtype), NamedVector.zeros(shapes, dtype)
         garbage(self.gradients.vector)
         self.x = self._signal(inputs, samples, dtype)
-        self.y = self.x if layer.in_place else self._signal(layer.output_size(inputs), samples, dtype)
+        self.y = self.x
+        if apart or first or not layer.in_place:
+            self.y = self._signal(layer.output_size(inputs), samples, dtype)
+        if layer.in_place:
+            self.y = self.y._replace(gradient=self.x.gradient)
+        if first:
+            self.x = self.x._replace(gradient=None)
         self.statistics = {name: each.astype(dtype) for name, each in layer.initial_statistics(inputs).items()}
         parameters, gradients = (
             LayerArrays(each.group("0_layer"), each.block("0_layer")) for each in (self.parameters, self.gradients)
         )
-        memory = LayerMemory(parameters, gradients, self.statistics, Workspace(dtype), np.random.default_rng(0))
+        self.generator = np.random.default_rng(seed)
+        self._undrawn = self.generator.bit_generator.state
+        memory = LayerMemory(parameters, gradients, self.statistics, Workspace(dtype), self.generator)
         self.calls = layer.plan(memory, self.x, self.y)
 
     @staticmethod
@@ -83,19 +105,20 @@ class LayerRun:
 
     def forward(self, x: Array) -> Array:
         """The output for ``x``."""
+        self.generator.bit_generator.state = self._undrawn
         self.x.values[...] = x.T
         for call in self.calls[0]:
             call()
         return self.y.values.T.copy()
 
     def backward(self, upstream: Array) -> tuple[Array, Array]:
-        """The gradients of the parameters and of ``x``, given that of the output."""
-        assert self.x.gradient is not None
+        """The gradients of the parameters and of ``x``, given that of the output; the latter empty where ``first``."""
         assert self.y.gradient is not None
         self.y.gradient[...] = upstream.T
         for call in self.calls[1]:
             call()
-        return self.gradients.vector.copy(), self.x.gradient.T.copy()
+        of_x = np.empty((0, 0)) if self.x.gradient is None else self.x.gradient.T.copy()
+        return self.gradients.vector.copy(), of_x
 
 
 def off_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -103,11 +126,19 @@ def off_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return np.asarray(rng.choice([-1.0, 1.0], shape) * rng.uniform(0.1, 1.5, shape))
 
 
+def spread(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Numbers of both signs from -1.6 to 1.6 that keep away from zero and from one another."""
+    count = int(np.prod(shape))
+    places = rng.permutation(count) + rng.uniform(0.4, 0.6, count)
+    halves = 3.0 * places / count - 1.5
+    return np.asarray(halves + np.copysign(0.1, halves)).reshape(shape)
+
+
 def check_layer(layer: Layer, inputs: int, samples: int, seed: int) -> None:
     """Check a layer's gradients of parameters and input, for a random upstream gradient."""
     rng = np.random.default_rng(seed)
-    run, x = LayerRun(layer, inputs, samples), off_zero(rng, (samples, inputs))
-    run.parameters.vector[...] = rng.normal(size=run.parameters.vector.size)
+    run, x = LayerRun(layer, inputs, samples), spread(rng, (samples, inputs))
+    run.parameters.vector[...] = off_zero(rng, run.parameters.vector.shape)
     upstream = rng.normal(size=(samples, layer.output_size(inputs)))
 
     def value() -> float:
@@ -139,11 +170,12 @@ def kink_free(layers: Sequence[Layer], inputs: int, samples: int, seed: int) -> 
             parameters["bias"][...] = spacing * (2 * rng.integers(-2, 2, layer.units) + 1)
         elif isinstance(layer, Dense):
             size = 1 + np.abs(y).max() * np.sqrt(y.shape[1])
-            parameters["weights"][...] = rng.normal(size=parameters["weights"].shape) / size
-            parameters["bias"][...] = rng.normal(size=layer.units)
+            parameters["weights"][...] = off_zero(rng, parameters["weights"].shape) / size
+            if layer.use_bias:
+                parameters["bias"][...] = rng.normal(size=layer.units)
         elif isinstance(layer, ReLU):
             assert np.abs(y).min() > 0.02, "this stack cannot be kept off the kinks"
-        y = layer.apply(parameters, y)
+        y = layer.apply({**parameters, **network.statistics.group(network.groups[index])}, y)
     return network, x
 
 
@@ -152,11 +184,14 @@ def check_network(layers: Sequence[Layer], inputs: int, labels: Sequence[int], s
     samples = len(labels)
     network, x = kink_free(layers, inputs, samples, seed)
     gradients = NamedVector(network.parameters.shapes, garbage(np.empty_like(network.parameters.vector)))
-    plan = BatchPlan(network, gradients, samples, Workspace("float64"), np.random.default_rng(0))
+    generator = np.random.default_rng(seed)
+    undrawn = generator.bit_generator.state
+    plan = BatchPlan(network, gradients, samples, Workspace("float64"), generator)
     plan.rows[:, :-1] = x
     plan.labels[...] = labels
 
     def value() -> float:
+        generator.bit_generator.state = undrawn
         plan.run()
         return plan.loss_sum / samples + network.penalty()
 

@@ -16,13 +16,14 @@ from tests.nncore import cases, plain
     ("members", "table"),
     [
         (LAYERS, cases.LAYERS),
+        (LAYERS, plain.LAYERS),
         (OPTIMIZERS, cases.OPTIMIZERS),
         (OPTIMIZERS, plain.OPTIMIZERS),
         (SCHEDULES, cases.SCHEDULES),
         (INITIALIZERS, cases.INITIALIZERS),
         (LOSSES, cases.LOSSES),
     ],
-    ids=["layers", "optimizers", "optimizers' equations", "schedules", "initializers", "losses"],
+    ids=["layers", "layers' equations", "optimizers", "optimizers' equations", "schedules", "initializers", "losses"],
 )
 def test_every_member_has_a_case(members, table):
     """A new layer, optimizer, schedule or initializer fails here until it stands in the table."""

@@ -102,11 +102,11 @@ def test_initial_weights_have_their_distribution(name):
     """Mean, variance, largest magnitude and the share near zero, within five standard errors."""
     expected = cases.INITIALIZERS[name]
     for inputs, units in expected.shapes:
-        weights = INITIALIZERS[name](stream(3, "weights"), inputs, units)
+        weights = INITIALIZERS[name](stream(3, "weights"), inputs, units, expected.value)
         assert weights.shape == (inputs, units)
         assert weights.dtype == np.float64
         variance, count = expected.variance(inputs, units), inputs * units
-        assert abs(weights.mean()) <= 5 * np.sqrt(variance / count)
+        assert abs(weights.mean() - expected.mean) <= 5 * np.sqrt(variance / count)
         assert weights.var() == pytest.approx(variance, rel=5 * np.sqrt(2 / count))
         bound = expected.bound(inputs, units)
         assert np.abs(weights).max() <= bound

@@ -79,6 +79,19 @@ def test_the_average_follows_its_equation_and_is_what_is_evaluated():
     assert not np.allclose(network.parameters.vector, expected)
 
 
+def test_weights_stay_within_their_norm():
+    """After each update, for every unit, whatever its gradient wanted."""
+    x, y = blobs(40, 4, 3)
+    layers = [Dense(7, max_norm=0.6), ReLU(), Dense(3), Softmax()]
+    network = Network(layers, inputs=4, dtype="float64")
+    training = Training(network, x, y, optimizer=SGD(0.5), batch_size=8)
+    for _ in range(5):
+        training.run_epoch()
+        norms = np.linalg.norm(network.parameters["0_dense/weights"], axis=0)
+        assert (norms <= 0.6 * (1 + 1e-12)).all()
+    assert np.linalg.norm(network.parameters["0_dense/weights"], axis=0).max() > 0.5
+
+
 def test_a_weight_counts_like_that_many_rows():
     """Whole weights are repetitions, but for the mean's divisor; a weight of zero is a row left out."""
     x, y = blobs(30, 4, 3)

@@ -1,0 +1,115 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from nncore.arrays import Array, Workspace
+from nncore.hyperparameters import hyperparameter
+from nncore.initializers import INITIALIZERS, Initializer
+from nncore.layer import Calls, Layer, LayerArrays, LayerMemory, Signal
+
+__all__ = ["Dense"]
+
+#: Numbers whose magnitudes are summed at a time: a penalty is taken at each step and asks for no more memory than this.
+PIECE = 512
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """Fully connected: ``y = x·W + b`` with W (inputs, units) and b (units,), or ``y = x·W`` without ``use_bias``.
+
+    ``l1`` and ``l2`` add ``l1·Σ|W| + l2·ΣW²`` to the loss and ``l1·sign(W) + 2·l2·W`` to the gradient of W; the bias is
+    not penalized. After each update ``max_norm`` scales every unit's weights, a column of W, to at most that 2-norm
+    (Srebro & Shraibman 2005; Hinton et al. 2012). Only the initializer "constant" reads ``initializer_value``.
+    """
+
+    units: int = hyperparameter(minimum=1, maximum=65_536, help="Number of outputs.")
+    initializer: Initializer = hyperparameter("he_normal", help="Distribution of the initial weights; biases are 0.")
+    initializer_value: float = hyperparameter(
+        0.0, minimum=-1e6, maximum=1e6, help='What the initializer "constant" sets every weight to; others ignore it.'
+    )
+    use_bias: bool = hyperparameter(True, help="Whether a bias is added.")
+    l1: float = hyperparameter(0.0, minimum=0.0, maximum=1e6, help="Weight of the penalty l1·Σ|W|.")
+    l2: float = hyperparameter(0.0, minimum=0.0, maximum=1e6, help="Weight of the penalty l2·ΣW².")
+    max_norm: float | None = hyperparameter(
+        None, above=0.0, maximum=1e6, help="Largest 2-norm of a unit's weights after an update; null: any."
+    )
+
+    in_place: ClassVar[bool] = False
+    needs_output: ClassVar[bool] = False
+
+    def output_size(self, inputs: int) -> int:
+        return self.units
+
+    def parameter_shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
+        weights = {"weights": (inputs, self.units)}
+        return {**weights, "bias": (self.units,)} if self.use_bias else {**weights}
+
+    def initial_parameters(self, inputs: int, generator: np.random.Generator) -> dict[str, Array]:
+        weights = INITIALIZERS[self.initializer](generator, inputs, self.units, self.initializer_value)
+        return {"weights": weights, "bias": np.zeros(self.units)} if self.use_bias else {"weights": weights}
+
+    @property
+    def regularized(self) -> bool:
+        return self.l1 > 0.0 or self.l2 > 0.0
+
+    def penalty(self, parameters: Mapping[str, Array]) -> float:
+        weights = parameters["weights"].reshape(-1)
+        penalty = self.l2 * float(weights @ weights) if self.l2 else 0.0
+        if self.l1:
+            pieces = range(0, weights.size, PIECE)
+            penalty += self.l1 * math.fsum(float(np.abs(weights[start : start + PIECE]).sum()) for start in pieces)
+        return penalty
+
+    def constrain_calls(self, parameters: LayerArrays, workspace: Workspace) -> Calls:
+        if self.max_norm is None:
+            return []
+        weights = parameters.named["weights"]
+        squares, norms = workspace.scratch(weights.shape), np.empty(self.units, weights.dtype)
+        limits = np.full(self.units, self.max_norm, weights.dtype)
+        return [
+            partial(np.multiply, weights, weights, out=squares),
+            partial(np.add.reduce, squares, axis=0, out=norms),
+            partial(np.sqrt, norms, out=norms),
+            partial(np.maximum, norms, limits, out=norms),
+            partial(np.divide, limits, norms, out=norms),
+            partial(np.multiply, weights, norms, out=weights),
+        ]
+
+    def apply(self, parameters: Mapping[str, Array], x: Array) -> Array:
+        y = x @ parameters["weights"]
+        if self.use_bias:
+            y += parameters["bias"]
+        return y
+
+    def plan(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
+        weights, weights_gradient = memory.parameters.named["weights"], memory.gradients.named["weights"]
+        # The bias lies right behind the weights, so both are one matrix whose last row meets the input's row of ones.
+        every_weight = memory.parameters.block.reshape(-1, self.units)
+        every_gradient = memory.gradients.block.reshape(-1, self.units)
+        rows = x.extended if self.use_bias else x.values
+        assert y.gradient is not None
+        forward: Calls = [partial(np.matmul, every_weight.T, rows, out=y.values)]
+        backward: Calls = [partial(np.matmul, rows, y.gradient.T, out=every_gradient)]
+        scratch = memory.workspace.scratch(weights.shape) if self.regularized else weights
+        if self.l1:
+            backward += [
+                partial(np.sign, weights, out=scratch),
+                partial(np.multiply, scratch, np.array(self.l1, weights.dtype), out=scratch),
+                partial(np.add, weights_gradient, scratch, out=weights_gradient),
+            ]
+        if self.l2:
+            backward += [
+                partial(np.multiply, weights, np.array(2.0 * self.l2, weights.dtype), out=scratch),
+                partial(np.add, weights_gradient, scratch, out=weights_gradient),
+            ]
+        if x.gradient is not None:
+            backward.append(partial(np.matmul, weights, y.gradient, out=x.gradient))
+        return forward, backward
