@@ -189,7 +189,7 @@ TRAININGS: dict[str, tuple[dict[str, Any], str]] = {
     "model empty": (a_training(""), "/model"),
     **{
         f"epochs {value!r}": (a_training("base", epochs=value), "/epochs")
-        for value in (0, -1, 1.5, "10", True, None, 10_000_001, 10**30, [1])
+        for value in (-1, 1.5, "10", True, None, 10_000_001, 10**30, [1])
     },
     **{
         f"batch_size {value!r}": (a_training("base", batch_size=value), "/batch_size")
@@ -251,7 +251,52 @@ TRAININGS: dict[str, tuple[dict[str, Any], str]] = {
     "data empty": (a_training("base", data={}), "/data"),
     "data without labels": (a_training("base", data={"inputs": ROWS}), "/data"),
     "data twice": (a_training("base", data={**DATA, "dataset": "colours"}), "/data"),
-    "data with unknown field": (a_training("base", data={**DATA, "weights": []}), "/data/weights"),
+    "data with unknown field": (a_training("base", data={**DATA, "features": []}), "/data/features"),
+    "weights empty": (a_training("base", data={**DATA, "weights": []}), "/data/weights"),
+    "weights null": (a_training("base", data={**DATA, "weights": None}), "/data/weights"),
+    "weights of a string": (a_training("base", data={**DATA, "weights": ["1"] * 12}), "/data/weights/0"),
+    "weights negative": (a_training("base", data={**DATA, "weights": [1.0] * 11 + [-1]}), "/data/weights/11"),
+    "weights all 0": (a_training("base", data={**DATA, "weights": [0] * 12}), "/data/weights"),
+    "weights of a dataset": (a_training("base", data={"dataset": "colours", "weights": [1] * 12}), "/data"),
+    "weights of validation": (a_training("base", validation={**DATA, "weights": [1] * 12}), "/validation/weights"),
+    "class_weights of another class": (a_training("base", class_weights={"pink": 2}), "/class_weights"),
+    "class_weights too few": (a_training("base", class_weights=[1, 2]), "/class_weights"),
+    "class_weights negative": (a_training("base", class_weights=[1, -2, 1]), "/class_weights/1"),
+    "class_weights of a string": (a_training("base", class_weights={"red": "1"}), "/class_weights/red"),
+    "class_weights of a word": (a_training("base", class_weights="even"), "/class_weights"),
+    "loss unknown": (a_training("base", loss={"type": "hinge"}), "/loss/type"),
+    "label_smoothing 1": (
+        a_training("base", loss={"type": "categorical_crossentropy", "label_smoothing": 1}),
+        "/loss/label_smoothing",
+    ),
+    "early_stopping true": (a_training("base", early_stopping=True), "/early_stopping"),
+    "early_stopping with unknown field": (
+        a_training("base", early_stopping={"patients": 3}),
+        "/early_stopping/patients",
+    ),
+    "monitor without validation": (
+        a_training("base", early_stopping={"monitor": "validation_loss"}),
+        "/early_stopping/monitor",
+    ),
+    "monitor unknown": (a_training("base", early_stopping={"monitor": "f1"}), "/early_stopping/monitor"),
+    "patience -1": (a_training("base", early_stopping={"patience": -1}), "/early_stopping/patience"),
+    "max_seconds 0": (a_training("base", max_seconds=0), "/max_seconds"),
+    "publish the first": (a_training("base", publish="first"), "/publish"),
+    "publish 1": (a_training("base", publish=1), "/publish"),
+    "reinitialize alone": (a_training("base", reinitialize=["0_dense"]), "/reinitialize"),
+    "dry_run a string": (a_training("base", dry_run="yes"), "/dry_run"),
+    "dry run of what cannot be": (a_training("base", dry_run=True, batch_size=0), "/batch_size"),
+    "schedule unknown": (
+        a_training("base", optimizer={"type": "sgd", "schedule": {"type": "random"}}),
+        "/optimizer/schedule/type",
+    ),
+    "warmup -1": (
+        a_training("base", optimizer={"type": "sgd", "schedule": {"type": "constant", "warmup": -1}}),
+        "/optimizer/schedule/warmup",
+    ),
+    "clip_norm 0": (a_training("base", optimizer={"type": "sgd", "clip_norm": 0}), "/optimizer/clip_norm"),
+    "average 1": (a_training("base", optimizer={"type": "sgd", "average": 1}), "/optimizer/average"),
+    "accumulate 0": (a_training("base", optimizer={"type": "sgd", "accumulate": 0}), "/optimizer/accumulate"),
     "dataset unknown": (a_training("base", data={"dataset": "none"}), "/data/dataset"),
     "dataset a number": (a_training("base", data={"dataset": 3}), "/data/dataset"),
     "dataset of another width": (a_training("base", data={"dataset": "wide"}), "/data/dataset"),
@@ -306,7 +351,7 @@ def test_a_label_of_a_dataset_outside_the_classes_names_its_row(client: Client) 
 
 
 def test_several_faults_are_told_at_once(client: Client) -> None:
-    body = a_training("base", epochs=0, batch_size=0, optimizer={"type": "none"}, checkpoint={"keep": -1}, lr=1)
+    body = a_training("base", epochs=-1, batch_size=0, optimizer={"type": "none"}, checkpoint={"keep": -1}, lr=1)
     told = pointers(client.post("/train", body))
     assert sorted(told) == ["/batch_size", "/checkpoint/keep", "/epochs", "/lr", "/optimizer/type"]
 

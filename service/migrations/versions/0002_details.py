@@ -12,3 +12,8 @@ down_revision = "0001"
 def upgrade() -> None:
     """Add the column."""
     op.add_column("jobs", sa.Column("details", sa.Text, nullable=False, server_default="{}"))
+
+
+def downgrade() -> None:
+    """Drop it."""
+    op.drop_column("jobs", "details")
