@@ -65,7 +65,7 @@ class RMSProp(Optimizer):
             np.multiply(scratch, scratch, out=scratch)
             np.subtract(cache, scratch, out=scratch)
             # What rounding leaves of a variance near zero may be negative.
-            np.maximum(scratch, 0.0, out=scratch)
+            np.abs(scratch, out=scratch)
         root(divisor, 1.0, self.epsilon, self.epsilon_mode, scratch)
         np.divide(gradients, scratch, out=gradients)
         if self.momentum:

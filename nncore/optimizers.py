@@ -84,13 +84,14 @@ class Lion(Optimizer):
         total = moments["gradient_sum"]
         np.multiply(total, self.beta1 * (1.0 - self.beta2) / (1.0 - self.beta1), out=scratch)
         np.add(scratch, gradients, out=scratch)
-        np.sign(scratch, out=scratch)
-        np.multiply(scratch, rate, out=scratch)
-        if self.weight_decay:
-            np.multiply(parameters, 1.0 - rate * self.weight_decay, out=parameters)
-        np.subtract(parameters, scratch, out=parameters)
         np.multiply(total, self.beta2, out=total)
         np.add(total, gradients, out=total)
+        # Onto other memory: in place NumPy's sign takes ten times as long.
+        np.sign(scratch, out=gradients)
+        np.multiply(gradients, rate, out=gradients)
+        if self.weight_decay:
+            np.multiply(parameters, 1.0 - rate * self.weight_decay, out=parameters)
+        np.subtract(parameters, gradients, out=parameters)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

@@ -1,5 +1,6 @@
 """Every schedule by its properties, against torch where torch has it, and what one that learns keeps."""
 
+import copy
 import json
 import math
 
@@ -11,15 +12,21 @@ from nncore import (
     Adam,
     Constant,
     Cosine,
+    Dense,
     Exponential,
     InverseTime,
+    Network,
     OneCycle,
     Piecewise,
     Polynomial,
     ReduceOnPlateau,
+    ReLU,
+    Softmax,
     Step,
+    Training,
 )
 from tests.nncore import cases
+from tests.nncore.support import blobs
 
 LENGTH = 10.0
 TIMES = np.linspace(0.0, LENGTH, 2001).tolist()
@@ -175,6 +182,32 @@ class TestShapes:
         assert rule.learning_rate_at(10, 3.0, LENGTH, {}) == 0.5 * 0.125 / 2.0
         learned = SGD(learning_rate=0.5, schedule=ReduceOnPlateau())
         assert learned.learning_rate_at(10, 3.0, LENGTH, {"factor": 0.25}) == 0.125
+
+
+@pytest.mark.parametrize("schedule", cases.every(cases.SCHEDULES), ids=cases.label)
+def test_a_run_cut_anywhere_has_the_same_rates(schedule):
+    """Rates and parameters of a run that is rebuilt from its state in the middle of every epoch."""
+    x, y = blobs(30, 3, 3)
+
+    def training(seed):
+        network = Network([Dense(4), ReLU(), Dense(3), Softmax()], inputs=3, seed=seed, dtype="float64")
+        return Training(network, x, y, optimizer=SGD(learning_rate=0.3, schedule=schedule), batch_size=8, epochs=9)
+
+    whole, cut, rates, told = training(1), training(1), [], []
+    for _ in range(9):
+        rates.append(whole.run_epoch().learning_rate)
+        answers = iter([False, False, True])
+        assert cut.run_epoch(lambda answers=answers: next(answers)) is None
+        again = training(2)
+        again.network.parameters.fill_from(cut.network.parameters)
+        again.restore(copy.deepcopy(cut.state()))
+        cut = again
+        told.append(cut.run_epoch().learning_rate)
+    assert told == rates
+    assert cut.network.parameters.vector.tobytes() == whole.network.parameters.vector.tobytes()
+    assert cut.state().schedule == whole.state().schedule
+    last = schedule.factor_at(8 + 24 / 30, 9.0, dict.fromkeys(schedule.initial_state(), 1.0))
+    assert rates[-1] == 0.3 * last or type(schedule) is ReduceOnPlateau
 
 
 def torch_factors(name, count, **options):
