@@ -1,71 +1,116 @@
-"""A training step of this core against scikit-learn's MLPClassifier, on the spiral and the digits network.
+"""A training step of this core against its bare matrix products, scikit-learn, PyTorch and JAX.
 
-Both run Adam with ReLU between dense layers on the same random data, in one process with one BLAS thread, in turns.
+``python -m benchmarks.training_step spiral tabular --threads 1 --rounds 5`` measures a part. Every contestant lives in
+a process of its own; they run in turns, one at a time, and the best of the rounds counts.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 import time
-import warnings
-from typing import Any
+from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib.util import find_spec
+from typing import Any, NamedTuple
 
-import numpy as np
-from sklearn.neural_network import MLPClassifier
-from threadpoolctl import threadpool_limits
-
-from nncore import Adam, Dense, Network, ReLU, Softmax, train
-
-#: Name: rows, sizes from inputs to classes, batch, epochs a round.
-WORKLOADS: dict[str, tuple[int, list[int], int, int]] = {
-    "spiral": (300, [2, 64, 3], 300, 400),
-    "digits": (1437, [64, 64, 64, 10], 32, 12),
-}
-ROUNDS = 7
+from benchmarks import training_memory
+from benchmarks.contestants import CONTESTANTS, WORKLOADS
+from benchmarks.workers import cores, worker
 
 
-def main() -> dict[str, Any]:
-    """Measure all workloads; microseconds a step and their ratios."""
-    results = {}
-    print(f"{'workload':<10}{'this core':>12}{'scikit-learn':>14}{'ratio':>8}   (µs a step, best of {ROUNDS}; goal 2)")
-    with threadpool_limits(1):
-        for name, (rows, sizes, batch, epochs) in WORKLOADS.items():
-            generator = np.random.default_rng(0)
-            x = generator.standard_normal((rows, sizes[0])).astype(np.float32)
-            y = generator.integers(0, sizes[-1], rows)
-            ours, theirs = [], []
-            for _ in range(ROUNDS):
-                theirs.append(_scikit_learn(x, y, sizes, batch, epochs))
-                ours.append(_this_core(x, y, sizes, batch, epochs))
-            results[name] = {"ours_us": min(ours), "scikit_learn_us": min(theirs), "ratio": min(theirs) / min(ours)}
-            print(f"{name:<10}{min(ours):>12.1f}{min(theirs):>14.1f}{min(theirs) / min(ours):>8.2f}")
+class Column(NamedTuple):
+    """A ratio of the table: their time divided by ours."""
+
+    title: str
+    contestant: str
+    package: str  # where it is not installed, there is no such column
+    floors: dict[str, float]
+
+
+def _floors(*values: float) -> dict[str, float]:
+    return dict(zip(WORKLOADS, values, strict=True))
+
+
+#: What this core must reach with one thread on one core.
+COLUMNS = (
+    Column("of the products", "bare products", "numpy", _floors(0.28, 0.34, 0.76, 0.85, 0.90)),
+    Column("times torch", "torch", "torch", _floors(6.5, 6.5, 1.3, 1.15, 1.0)),
+    Column("times scikit-learn", "scikit-learn", "sklearn", _floors(3.8, 3.7, 1.6, 1.45, 1.4)),
+    Column("of JAX", "jax", "jax", _floors(0.85, 0.50, 0.88, 0.90, 0.95)),
+)
+ROUNDS = 5
+#: Between two rounds: threads that spin for more work after the last product have gone to sleep.
+PAUSE = 0.1
+
+
+def main(arguments: Sequence[str] = ()) -> dict[str, Any]:
+    """Measure and print; microseconds a step of all rounds and ratios, by number of threads and workload."""
+    options = _parse(arguments)
+    columns = []
+    for column in COLUMNS:
+        if find_spec(column.package):
+            columns.append(column)
+        else:
+            print(f"{column.package} is not installed: no comparison with {column.contestant}")
+    results: dict[str, Any] = {}
+    for threads in options.threads:
+        if len(cores(threads)) < threads:
+            print(f"{len(cores(threads))} core for {threads} threads: not measured")
+            continue
+        print(f"threads: {threads}, each on a core (best of {options.rounds} rounds; in brackets the floor)")
+        print(f"{'workload':<10}{'µs a step':>12}" + "".join(f"{column.title:>21}" for column in columns))
+        measured = results[f"threads_{threads}"] = {}
+        for name in options.workloads:
+            measured[name] = _measure(name, threads, columns, options.rounds)
+            print(_line(name, threads, columns, measured[name]), flush=True)
+        print()
+    if "wide" in options.workloads:
+        results["peak_memory"] = training_memory.main("wide")
     return results
 
 
-def _steps(rows: int, batch: int, epochs: int) -> int:
-    return -(-rows // batch) * epochs
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks.training_step")
+    parser.add_argument("workloads", nargs="*", metavar="workload", help=f"of {', '.join(WORKLOADS)}; all by default")
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="numbers of BLAS threads")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds of each contestant")
+    options = parser.parse_args(arguments)
+    options.workloads = options.workloads or list(WORKLOADS)
+    for name in options.workloads:
+        if name not in WORKLOADS:
+            parser.error(f"there is no workload {name!r}")
+    if min(*options.threads, options.rounds) < 1:
+        parser.error("threads and rounds must be at least 1")
+    return options
 
 
-def _this_core(x: np.ndarray, y: np.ndarray, sizes: list[int], batch: int, epochs: int) -> float:
-    layers: list[Any] = []
-    for units in sizes[1:-1]:
-        layers += [Dense(units), ReLU()]
-    network = Network([*layers, Dense(sizes[-1]), Softmax()], inputs=sizes[0])
-    begin = time.perf_counter()
-    for _ in train(network, x, y, optimizer=Adam(), epochs=epochs, batch_size=batch):
-        pass
-    return (time.perf_counter() - begin) / _steps(len(x), batch, epochs) * 1e6
+def _measure(name: str, threads: int, columns: Sequence[Column], rounds: int) -> dict[str, Any]:
+    """Run the contestants in turns on one workload."""
+    chosen = {"this core", *(column.contestant for column in columns)}
+    times: dict[str, list[float]] = {contestant: [] for contestant in CONTESTANTS if contestant in chosen}
+    with ExitStack() as stack:
+        workers = {contestant: stack.enter_context(worker(contestant, name, threads)) for contestant in times}
+        for _ in range(rounds):
+            for contestant, one in workers.items():
+                time.sleep(PAUSE)
+                times[contestant].append(one.measure())
+    ours = min(times["this core"])
+    ratios = {column.title: min(times[column.contestant]) / ours for column in columns}
+    return {"microseconds_a_step": times, "ratios": ratios}
 
 
-def _scikit_learn(x: np.ndarray, y: np.ndarray, sizes: list[int], batch: int, epochs: int) -> float:
-    model = MLPClassifier(
-        sizes[1:-1], alpha=0.0, batch_size=batch, max_iter=epochs, tol=0.0, n_iter_no_change=epochs + 1, random_state=0
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # It warns that it has not converged, which is not asked of it.
-        begin = time.perf_counter()
-        model.fit(x, y)
-        return (time.perf_counter() - begin) / _steps(len(x), batch, epochs) * 1e6
+def _line(name: str, threads: int, columns: Sequence[Column], measured: dict[str, Any]) -> str:
+    """A line of the table; an asterisk marks a ratio below its floor."""
+    line = f"{name:<10}{min(measured['microseconds_a_step']['this core']):>12,.1f}"
+    for column in columns:
+        ratio, floor = measured["ratios"][column.title], column.floors[name]
+        cell = f"{ratio:.2f}"
+        if threads == 1:
+            cell += f"{'*' if ratio < floor else ''} ({floor:.2f})"
+        line += f"{cell:>21}"
+    return line
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

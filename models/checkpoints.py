@@ -7,6 +7,8 @@
     /optimizer    attrs: type, hyperparameters (JSON), iterations; momentum/…, cache/… with the parameters' names
     /training     attrs: epoch, step, position, streams (JSON), loss_sum, hits, seconds; permutation, the order of the
                   training rows in the epoch under way; rows, each training row's place in the data as given
+    /best         where the run looks for its best epoch: attrs monitor, min_delta, value, epoch, waited; that epoch's
+                  parameters/… and statistics/…
     /history      one dataset a column
 
 Contiguous and uncompressed, so that a server can map it. Loading is strict: the skeleton comes from the definition,
@@ -27,6 +29,7 @@ import h5py
 import numpy as np
 
 import nncore
+from models.best import Best
 from models.definitions import ModelDefinition, optimizer_field
 from models.errors import InvalidError
 from models.files import FileRecord, hdf5_image, write_durably
@@ -73,7 +76,13 @@ class Checkpoint:
     state: TrainingState
     history: list[Epoch]
     rows: Array
+    best: Best | None
     created_at: str
+
+    @property
+    def evaluated(self) -> Mapping[str, Array]:
+        """The parameters that are served: the optimizer's moving average where it keeps one."""
+        return self.state.moments.get("average", self.parameters)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> FileRecord:
@@ -99,7 +108,7 @@ def _build(file: h5py.File, checkpoint: Checkpoint) -> None:
     optimizer = file.create_group("optimizer")
     optimizer.attrs["type"] = document.pop("type")
     optimizer.attrs["hyperparameters"] = json.dumps(document)
-    optimizer.attrs["iterations"] = state.step
+    optimizer.attrs["iterations"] = state.updates
     for moment, arrays in state.moments.items():
         for name, array in arrays.items():
             optimizer[f"{moment}/{name}"] = array
@@ -107,8 +116,11 @@ def _build(file: h5py.File, checkpoint: Checkpoint) -> None:
     for name in _SCALARS:
         training.attrs[name] = getattr(state, name)
     training.attrs["streams"] = json.dumps(state.streams)
+    training.attrs["schedule"] = json.dumps(state.schedule)
     training["permutation"] = state.order.astype(np.int64)
     training["rows"] = checkpoint.rows.astype(np.int64)
+    if checkpoint.best is not None:
+        _build_best(file.create_group("best"), checkpoint.best)
     history = file.create_group("history")
     for column in fields(Epoch):
         values = [getattr(epoch, column.name) for epoch in checkpoint.history]
@@ -116,6 +128,19 @@ def _build(file: h5py.File, checkpoint: Checkpoint) -> None:
             [np.nan if value is None else value for value in values],
             np.int64 if column.name == "number" else np.float64,
         )
+
+
+def _build_best(group: h5py.Group, best: Best) -> None:
+    group.attrs["monitor"] = best.monitor
+    group.attrs["min_delta"] = best.min_delta
+    group.attrs["value"] = math.nan if best.value is None else best.value
+    group.attrs["epoch"], group.attrs["waited"] = best.epoch, best.waited
+    if best.epoch:
+        group.create_group("statistics")
+    for name, array in best.parameters.items():
+        group[f"parameters/{name}"] = array
+    for name, array in best.statistics.items():
+        group[f"statistics/{name}"] = array
 
 
 def _column(field_name: str) -> str:
@@ -127,6 +152,7 @@ def _column(field_name: str) -> str:
 _SCALARS: dict[str, type[int] | type[float]] = {
     "epoch": int,
     "step": int,
+    "updates": int,
     "position": int,
     "loss_sum": float,
     "hits": int,
@@ -144,7 +170,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def map_parameters(path: Path) -> tuple[ModelDefinition, dict[str, Array]]:
-    """The definition, and the parameters as read-only arrays mapped from the file, whose pages all workers share.
+    """The definition, and the parameters and statistics to serve, as read-only arrays mapped from the file, whose pages
+    all workers share: the optimizer's moving average of the parameters where it keeps one.
 
     Raises CheckpointError naming path, expected and found.
     """
@@ -152,7 +179,8 @@ def map_parameters(path: Path) -> tuple[ModelDefinition, dict[str, Array]]:
         with h5py.File(path, "r") as file:
             reader = _Reader(path, file)
             definition = reader.definition()
-            datasets = reader.datasets("parameters", _parameter_shapes(definition), definition)
+            served = "optimizer/average" if "average" in file["optimizer"] else "parameters"
+            datasets = reader.datasets(served, _parameter_shapes(definition), definition)
             datasets |= reader.datasets("statistics", _statistics_shapes(definition), definition)
             places = {name: (data.id.get_offset(), data.shape, data.dtype) for name, data in datasets.items()}
         with path.open("rb") as raw:
@@ -185,6 +213,13 @@ class _Reader:
             found = file.attrs.get(name)
             if found != expected:
                 raise CheckpointError(path, f"/ attribute {name}", repr(expected), repr(found))
+
+    def attribute(self, group: str, name: str) -> Any:
+        """An attribute that has to be there."""
+        found = self.file[group].attrs.get(name)
+        if found is None:
+            raise CheckpointError(self.path, f"/{group} attribute {name}", "a value", "nothing")
+        return found
 
     def definition(self) -> ModelDefinition:
         try:
@@ -223,16 +258,17 @@ class _Reader:
             optimizer: Optimizer = load(optimizer_field(), document)
         except InvalidError as error:
             raise CheckpointError(self.path, "/optimizer attributes", "a valid optimizer", error.detail) from error
-        if set(group) != set(optimizer.moments):
-            raise CheckpointError(self.path, "/optimizer", sorted(optimizer.moments), sorted(group))
+        if set(group) != set(optimizer.vectors):
+            raise CheckpointError(self.path, "/optimizer", sorted(optimizer.vectors), sorted(group))
         training = self.file["training"]
         shapes = _parameter_shapes(definition)
-        scalars: dict[str, Any] = {name: kind(training.attrs[name]) for name, kind in _SCALARS.items()}
+        scalars: dict[str, Any] = {name: kind(self.attribute("training", name)) for name, kind in _SCALARS.items()}
         state = TrainingState(
             **scalars,
             order=training["permutation"][()],
-            streams=json.loads(training.attrs["streams"]),
-            moments={name: self.arrays(f"optimizer/{name}", shapes, definition) for name in optimizer.moments},
+            streams=json.loads(self.attribute("training", "streams")),
+            schedule=json.loads(self.attribute("training", "schedule")),
+            moments={name: self.arrays(f"optimizer/{name}", shapes, definition) for name in optimizer.vectors},
         )
         return Checkpoint(
             definition=definition,
@@ -242,8 +278,25 @@ class _Reader:
             state=state,
             history=self.history(),
             rows=training["rows"][()],
+            best=self.best(definition),
             created_at=self.file.attrs["created_at"],
         )
+
+    def best(self, definition: ModelDefinition) -> Best | None:
+        if "best" not in self.file:
+            return None
+        value, epoch = float(self.attribute("best", "value")), int(self.attribute("best", "epoch"))
+        best = Best(
+            monitor=self.attribute("best", "monitor"),
+            min_delta=float(self.attribute("best", "min_delta")),
+            value=None if math.isnan(value) else value,
+            epoch=epoch,
+            waited=int(self.attribute("best", "waited")),
+        )
+        if epoch:
+            best.parameters = self.arrays("best/parameters", _parameter_shapes(definition), definition)
+            best.statistics = self.arrays("best/statistics", _statistics_shapes(definition), definition)
+        return best
 
     def history(self) -> list[Epoch]:
         expected = sorted(_column(item.name) for item in fields(Epoch))

@@ -4,6 +4,7 @@
 /inputs   (n_rows, n_features) float32 where that holds every number exactly, else float64
 /labels   (n_rows,) int64, indices into classes
 /classes  UTF-8 JSON list, as bytes
+/weights  (n_rows,) float64, how much each row counts; absent where all count alike
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import math
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,12 @@ FORMAT, FORMAT_VERSION = "trainyard-dataset", 1
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows of numbers (n_rows, n_features), a label for each, and the features' names."""
+    """Rows of numbers (n_rows, n_features), a label for each, the features' names and, where given, rows' weights."""
 
     inputs: Array
     labels: Labels
     features: tuple[str, ...]
+    weights: Array | None = None
 
     @property
     def rows(self) -> int:
@@ -76,19 +78,40 @@ class Dataset:
         return codes
 
 
-def from_rows(inputs: Any, labels: Any, pointer: str = "") -> Dataset:
-    """A dataset from parsed JSON; raises InvalidError for what is not rows of numbers with one label each."""
+def from_rows(inputs: Any, labels: Any, pointer: str = "", weights: Any = None) -> Dataset:
+    """A dataset from parsed JSON; raises InvalidError for what is not rows of numbers with one label each.
+
+    ``weights``, where given, is one number a row, 0 or more and not all 0.
+    """
     matrix = number_matrix(inputs, f"{pointer}/inputs")
     parsed = parse_labels(labels, f"{pointer}/labels")
     if len(parsed.codes) != len(matrix):
         raise InvalidError.at(
             f"{pointer}/labels", f"must hold {len(matrix)} labels, one a row. Received: {len(parsed.codes)}"
         )
-    return Dataset(matrix, parsed, tuple(f"feature_{index}" for index in range(matrix.shape[1])))
+    features = tuple(f"feature_{index}" for index in range(matrix.shape[1]))
+    return Dataset(matrix, parsed, features, _weights(weights, len(matrix), f"{pointer}/weights"))
 
 
-def from_csv(content: bytes, label: str) -> Dataset:
-    """A dataset from a CSV file (RFC 4180) with a header row; ``label`` names the column of labels.
+def _weights(value: Any, rows: int, pointer: str) -> Array | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != rows:
+        raise InvalidError.at(pointer, f"must be a list of {rows} numbers, one a row. Received: {describe(value)}")
+    try:
+        weights: Array = number_matrix([value], pointer)[0]
+    except InvalidError as error:
+        raise error.moved(f"{pointer}/0", pointer) from None
+    if (weights < 0).any():
+        row = int(np.argmax(weights < 0))
+        raise InvalidError.at(f"{pointer}/{row}", f"must be at least 0. Received: {weights[row]:g}")
+    if not weights.any():
+        raise InvalidError.at(pointer, "must not all be 0")
+    return weights
+
+
+def from_csv(content: bytes, label: str, weight: str | None = None) -> Dataset:
+    """A dataset from a CSV file (RFC 4180) with a header row; ``label`` and ``weight`` name columns of these.
 
     Labels become integers where all of them are, else strings. Raises InvalidError naming row (the header is row 0)
     and column of the first bad cell.
@@ -119,7 +142,26 @@ def from_csv(content: bytes, label: str) -> Dataset:
     if not labels:
         raise _fault("must hold at least one row below the header. Received: none")
     matrix = np.frombuffer(values, np.float64).reshape(len(labels), len(features))
-    return Dataset(matrix, encode(_typed(labels), "text"), features)
+    dataset = Dataset(matrix, encode(_typed(labels), "text"), features)
+    return dataset if weight is None else _with_weights(dataset, weight)
+
+
+def _with_weights(dataset: Dataset, column: str) -> Dataset:
+    """The dataset with one of its columns taken for the rows' weights."""
+    if column not in dataset.features:
+        known = ", ".join(dataset.features)
+        raise InvalidError.at("/weight", f"must name a column of numbers: {known}. Received: {describe(column)}")
+    if len(dataset.features) < 2:
+        raise _fault("must have at least one column beside labels and weights. Received: none", 0)
+    place = dataset.features.index(column)
+    weights = dataset.inputs[:, place].copy()
+    if (weights < 0).any():
+        row = int(np.argmax(weights < 0))
+        raise _fault(f"must be at least 0. Received: {weights[row]:g}", row + 1, column)
+    if not weights.any():
+        raise _fault("must not be 0 in every row", None, column)
+    features = tuple(name for name in dataset.features if name != column)
+    return replace(dataset, inputs=np.delete(dataset.inputs, place, axis=1), features=features, weights=weights)
 
 
 def _records(text: str) -> Iterator[list[str]]:
@@ -194,6 +236,8 @@ def save_dataset(path: Path, dataset: Dataset) -> FileRecord:
         file.attrs["label_kind"] = dataset.labels.kind
         file["inputs"] = inputs
         file["labels"] = dataset.labels.codes.astype(np.int64)
+        if dataset.weights is not None:
+            file["weights"] = dataset.weights
         file["classes"] = np.frombuffer(json.dumps(dataset.labels.classes).encode(), np.uint8)
 
     return write_durably(path, hdf5_image(build))
@@ -206,4 +250,5 @@ def load_dataset(path: Path) -> Dataset:
             raise OSError(f"{path} is not a {FORMAT} of version {FORMAT_VERSION}")
         classes = tuple(json.loads(file["classes"][()].tobytes()))
         labels = Labels(file["labels"][()].astype(np.intp), classes, file.attrs["label_kind"])
-        return Dataset(file["inputs"][()], labels, tuple(json.loads(file.attrs["features"])))
+        weights = file["weights"][()] if "weights" in file else None
+        return Dataset(file["inputs"][()], labels, tuple(json.loads(file.attrs["features"])), weights)

@@ -16,7 +16,8 @@ from models.matrices import CLASS_LIST, Label, describe
 from models.schemas import DescribedField, StrictSchema, Tagged, Text, Whole, load
 from nncore.hyperparameters import Bounds
 from nncore.layers import LAYERS, Dense, Layer, Softmax
-from nncore.network import Dtype, Network, parameter_shapes
+from nncore.losses import LOSSES, CategoricalCrossentropy, Loss
+from nncore.network import Dtype, Network, group_names, parameter_shapes
 from nncore.optimizers import OPTIMIZERS, Adam, Optimizer
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "ModelDefinition",
     "complete",
     "layer_field",
+    "loss_field",
     "optimizer_field",
 ]
 
@@ -46,6 +48,7 @@ class ModelDefinition:
     classes: tuple[Label, ...]
     layers: tuple[Layer, ...]
     optimizer: Optimizer = field(default_factory=Adam)
+    loss: Loss = field(default_factory=CategoricalCrossentropy)
     dtype: Dtype = "float32"
     metadata: dict[str, Any] = field(default_factory=dict)
 
@@ -53,6 +56,11 @@ class ModelDefinition:
     def parameter_count(self) -> int:
         """Number of trainable numbers."""
         return sum(math.prod(shape) for shape in parameter_shapes(self.layers, self.inputs).values())
+
+    @property
+    def groups(self) -> list[str]:
+        """The layers' names in parameters and checkpoints, ``index_type``."""
+        return group_names(self.layers)
 
     def document(self) -> dict[str, Any]:
         """The canonical document, with every default filled in."""
@@ -62,6 +70,7 @@ class ModelDefinition:
             "classes": list(self.classes),
             "layers": [layer_field().serialize("layer", {"layer": layer}) for layer in self.layers],
             "optimizer": optimizer_field().serialize("optimizer", {"optimizer": self.optimizer}),
+            "loss": loss_field().serialize("loss", {"loss": self.loss}),
             "dtype": self.dtype,
             "metadata": self.metadata,
         }
@@ -94,6 +103,11 @@ def layer_field(**options: Any) -> Tagged:
 def optimizer_field(**options: Any) -> Tagged:
     """The field of an optimizer."""
     return Tagged(OPTIMIZERS, **options)
+
+
+def loss_field(**options: Any) -> Tagged:
+    """The field of a loss."""
+    return Tagged(LOSSES, **options)
 
 
 class Classes(DescribedField):
@@ -165,6 +179,7 @@ class DefinitionSchema(StrictSchema):
     )
     activation = Text(choices=ACTIVATIONS)
     optimizer = optimizer_field(load_default=Adam)
+    loss = loss_field(load_default=CategoricalCrossentropy)
     dtype = Text(choices=get_args(Dtype), load_default="float32")
     metadata = Metadata(load_default=dict)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from models.errors import InvalidError
 from nncore.arrays import Array
 
-__all__ = ["CLASS_LIST", "LABELS", "MATRIX", "Array", "Label", "Labels", "number_matrix", "parse_labels"]
+__all__ = ["CLASS_LIST", "LABELS", "MATRIX", "WEIGHTS", "Array", "Label", "Labels", "number_matrix", "parse_labels"]
 
 Label = int | str
 
@@ -28,6 +28,8 @@ LABELS: dict[str, Any] = {
     ],
 }
 CLASS_LIST: dict[str, Any] = {"type": "array", "items": {"oneOf": [{"type": "string"}, {"type": "integer"}]}}
+
+WEIGHTS: dict[str, Any] = {"type": "array", "items": {"type": "number", "minimum": 0}}
 
 #: How labels were given: as JSON values, as text in a CSV file, or as one-hot rows.
 LabelKind = Literal["values", "text", "one_hot"]

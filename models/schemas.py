@@ -15,7 +15,7 @@ import marshmallow as ma
 
 from models.errors import InvalidError, Problem
 from models.matrices import describe
-from nncore.hyperparameters import Bounds, bounds_of
+from nncore.hyperparameters import MAXIMUM_ITEMS, Bounds, FieldError, bounds_of
 from nncore.schedules import SCHEDULES, Schedule
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "DescribedField",
     "Flag",
     "Number",
+    "Numbers",
     "StrictSchema",
     "Tagged",
     "Text",
@@ -146,6 +147,31 @@ class Text(DescribedField):
         return value
 
 
+class Numbers(Number):
+    """A list of finite numbers, each within bounds, as a tuple."""
+
+    wanted = f"a list of at most {MAXIMUM_ITEMS} numbers"
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": super().json_schema(), "maxItems": MAXIMUM_ITEMS}
+
+    def _validated(self, value: Any) -> tuple[float, ...]:
+        if not isinstance(value, list) or len(value) > MAXIMUM_ITEMS:
+            raise self.fault(value)
+        item, numbers, faults = Number(self.bounds), [], {}
+        for index, each in enumerate(value):
+            try:
+                numbers.append(item.deserialize(each))
+            except ma.ValidationError as error:
+                faults[index] = error.messages
+        if faults:
+            raise ma.ValidationError(faults)
+        return tuple(numbers)
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> list[float] | None:
+        return None if value is None else list(value)
+
+
 class Tagged(ma.fields.Field[Any]):
     """One of several rules, told apart by ``type``: an object becomes an instance of the class in ``table``."""
 
@@ -162,20 +188,17 @@ class Tagged(ma.fields.Field[Any]):
             received = describe(name) if "type" in value else "no type"
             raise ma.ValidationError({"type": [f"must be one of {known}. Received: {received}"]})
         rest = {key: item for key, item in value.items() if key != "type"}
-        return self.table[name](**schema_for(self.table[name])().load(rest))
+        values = schema_for(self.table[name])().load(rest)
+        try:
+            return self.table[name](**values)
+        except FieldError as error:
+            raise ma.ValidationError({error.field: [f"{error.wanted}. Received: {describe(error.value)}"]}) from None
 
-    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
-        return None if value is None else _document(value, self.table)
-
-
-def _document(rule: Any, table: Mapping[str, type]) -> dict[str, Any]:
-    """A rule as JSON: its name in ``table`` as ``type``, then its fields."""
-    values: dict[str, Any] = {"type": next(name for name, member in table.items() if member is type(rule))}
-    hints = get_type_hints(type(rule))
-    for item in fields(rule):
-        value, hint = getattr(rule, item.name), hints[item.name]
-        values[item.name] = _document(value, _TABLES[hint]) if hint in _TABLES else value
-    return values
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> dict[str, Any] | None:
+        if value is None:
+            return None
+        name, rule = next(item for item in self.table.items() if item[1] is type(value))
+        return {"type": name, **schema_for(rule)().dump(value)}
 
 
 #: Rules that are a field of another rule, and the table of their members.
@@ -184,7 +207,7 @@ _TABLES: dict[type, Mapping[str, type]] = {Schedule: SCHEDULES}
 
 @cache
 def schema_for(rule: type) -> type[StrictSchema]:
-    """The schema of a dataclass whose fields are int, float, bool, str, Literal or an optional one of these."""
+    """The schema of a dataclass of fields of the types that ``field_for`` knows."""
     hints = get_type_hints(rule)
     declared = {}
     for item in fields(rule):
@@ -197,13 +220,18 @@ def schema_for(rule: type) -> type[StrictSchema]:
 
 
 def field_for(hint: Any, bounds: Bounds, **options: Any) -> ma.fields.Field[Any]:
-    """The field for one type hint; raises TypeError for a hint that needs a schema written by hand."""
+    """The field for int, float, bool, str, Literal, several floats, a rule of ``_TABLES``, or an optional one of these.
+
+    Raises TypeError for a hint that needs a schema written by hand.
+    """
     options.setdefault("error_messages", {"required": "is required", "null": "must not be null"})
     if get_origin(hint) in (Union, UnionType):
         (hint,) = (choice for choice in get_args(hint) if choice is not NoneType)
         return field_for(hint, bounds, allow_none=True, **options)
     if get_origin(hint) is Literal:
         return Text(choices=get_args(hint), **options)
+    if hint == tuple[float, ...]:
+        return Numbers(bounds, **options)
     if hint is bool:
         return Flag(**options)
     if hint is int:

@@ -7,7 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from models.checkpoints import map_parameters
+from models.errors import InvalidError
 from models.matrices import Label
 from nncore.arrays import Array
 from nncore.network import Predictor
@@ -20,6 +23,7 @@ class ServedModel:
 
     def __init__(self, path: Path) -> None:
         definition, parameters = map_parameters(path)
+        self.definition = definition
         self.classes: tuple[Label, ...] = definition.classes
         self.inputs = definition.inputs
         self.nbytes = sum(array.nbytes for array in parameters.values())
@@ -29,6 +33,18 @@ class ServedModel:
     def predict_proba(self, x: Array) -> Array:
         """Probabilities (n_samples, n_classes) for ``x`` (n_samples, inputs)."""
         return self._predictor.predict_proba(x)
+
+    def overflow(self, probabilities: Array) -> tuple[int, str] | None:
+        """The first row for which the network's numbers overflowed, and what is wrong with it; None for no row."""
+        finite = np.isfinite(probabilities)
+        if finite.all():
+            return None
+        return int(np.argmin(finite.all(axis=1))), f"is so large that the model's {self.dtype} numbers overflow"
+
+    def require_top_k(self, top_k: int) -> None:
+        """Raise InvalidError where more of the likeliest classes are asked for than there are classes."""
+        if top_k > len(self.classes):
+            raise InvalidError.at("/top_k", f"must be at most {len(self.classes)}, the classes. Received: {top_k}")
 
 
 class ServedModels:

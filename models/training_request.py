@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 import marshmallow as ma
 
-from models.definitions import NAME_PATTERN, Metadata, optimizer_field
-from models.matrices import LABELS, MATRIX, describe
-from models.schemas import DescribedField, Flag, Number, StrictSchema, Text, Whole
+from models.definitions import NAME_PATTERN, Metadata, loss_field, optimizer_field
+from models.matrices import LABELS, MATRIX, WEIGHTS, describe
+from models.schemas import DescribedField, Flag, Number, StrictSchema, Text, Whole, schema_for
 from nncore.hyperparameters import Bounds
+from nncore.losses import Loss
 from nncore.optimizers import Optimizer
+from nncore.stopping import EarlyStopping
 
 __all__ = ["DataSchema", "TrainSchema", "TrainingRequest"]
 
@@ -33,14 +35,24 @@ class TrainingRequest:
     every_epochs: int | None
     every_seconds: float | None
     keep: int
-    publish: bool
+    publish: Literal["last", "best"] | None
+    loss: Loss | None = None
+    class_weights: Literal["balanced"] | dict[str, float] | list[float] | None = None
+    early_stopping: EarlyStopping | None = None
+    max_seconds: float | None = None
+    anew: tuple[str, ...] = ()
+
+    @property
+    def tracks_best(self) -> bool:
+        """Whether the run has to know its best epoch."""
+        return self.publish == "best" or self.early_stopping is not None
 
     @classmethod
     def of(cls, loaded: dict[str, Any]) -> TrainingRequest:
         """The request within what ``TrainSchema`` has loaded, or a job's stored document."""
         checkpoint = loaded["checkpoint"]
         validation = loaded["validation"] or {}
-        optimizer = loaded["optimizer"]
+        optimizer, loss, stopping = loaded["optimizer"], loaded["loss"], loaded["early_stopping"]
         return cls(
             epochs=loaded["epochs"],
             batch_size=loaded["batch_size"],
@@ -51,8 +63,67 @@ class TrainingRequest:
             every_epochs=checkpoint["every_epochs"],
             every_seconds=checkpoint["every_seconds"],
             keep=checkpoint["keep"],
-            publish=loaded["publish"],
+            publish=_PUBLISH[loaded["publish"]],
+            loss=loss_field().deserialize(loss) if isinstance(loss, dict) else loss,
+            class_weights=loaded["class_weights"],
+            early_stopping=EarlyStopping(**stopping) if stopping is not None else None,
+            max_seconds=loaded["max_seconds"],
+            anew=tuple(loaded["reinitialize"]),
         )
+
+
+#: What a client may say of publishing, and what it means.
+_PUBLISH: dict[bool | str, Literal["last", "best"] | None] = {True: "last", False: None, "last": "last", "best": "best"}
+
+
+class Publish(DescribedField):
+    """Which state becomes the model's next version: the last, the best so far, or none."""
+
+    wanted = 'true, false, "last" or "best"'
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"oneOf": [{"type": "boolean"}, {"enum": ["last", "best"]}]}
+
+    def _validated(self, value: Any) -> bool | str:
+        if not isinstance(value, (bool, str)) or value not in _PUBLISH:
+            raise self.fault(value)
+        return value
+
+
+class ClassWeights(DescribedField):
+    """How much each class counts: "balanced", a number a class in order, or an object by label (others count 1)."""
+
+    wanted = '"balanced", a list of numbers or an object of numbers by label'
+    _weight = Number(Bounds(minimum=0.0, maximum=1e12))
+
+    def json_schema(self) -> dict[str, Any]:
+        weight = self._weight.json_schema()
+        return {
+            "oneOf": [
+                {"const": "balanced"},
+                {"type": "array", "items": weight},
+                {"type": "object", "additionalProperties": weight},
+            ]
+        }
+
+    def _validated(self, value: Any) -> Any:
+        if value == "balanced":
+            return value
+        if isinstance(value, list):
+            places: list[tuple[Any, Any]] = list(enumerate(value))
+        elif isinstance(value, dict):
+            places = list(value.items())
+        else:
+            raise self.fault(value)
+        messages = {}
+        for place, weight in places:
+            try:
+                self._weight.deserialize(weight)
+            except ma.ValidationError as error:
+                messages[place] = error.messages
+        if messages:
+            raise ma.ValidationError(messages)
+        return value
 
 
 class BatchSize(Whole):
@@ -73,37 +144,46 @@ class Untouched(DescribedField):
     """Numbers or labels, left as parsed: arrays are checked as arrays, not by a schema."""
 
     def json_schema(self) -> dict[str, Any]:
-        return MATRIX if self.name == "inputs" else LABELS
+        return {"inputs": MATRIX, "labels": LABELS, "weights": WEIGHTS}[str(self.name)]
 
     def _validated(self, value: Any) -> Any:
         return value
 
 
-class DataSchema(StrictSchema):
+class RowsSchema(StrictSchema):
     """Rows and labels, inline or as a dataset's name or id."""
 
     inputs = Untouched()
     labels = Untouched()
     dataset = Text(maximum=63)
 
+    choices = "must hold inputs and labels, or dataset"
+    #: The sets of fields of which one must be given.
+    allowed: tuple[set[str], ...] = ({"dataset"}, {"inputs", "labels"})
+
     @ma.post_load
     def _one_of(self, values: dict[str, Any], **_options: Any) -> dict[str, Any]:
-        given = set(values) - {"fraction"}
-        if given not in ({"dataset"}, {"inputs", "labels"}) and (given or "fraction" not in values):
+        if set(values) not in self.allowed:
             raise ma.ValidationError(f"{self.choices}. Received: {', '.join(sorted(values)) or 'nothing'}")
-        if given and "fraction" in values:
-            raise ma.ValidationError(f"{self.choices}. Received: {', '.join(sorted(values))}")
         return values
 
-    choices = "must hold inputs and labels, or dataset"
+
+class DataSchema(RowsSchema):
+    """Rows to train on, which may have weights."""
+
+    weights = Untouched(metadata={"description": "How much each row counts; 1 where it is left out."})
+
+    choices = "must hold inputs and labels (and weights where rows count differently), or dataset"
+    allowed = (*RowsSchema.allowed, {"inputs", "labels", "weights"})
 
 
-class ValidationSchema(DataSchema):
+class ValidationSchema(RowsSchema):
     """Held-out data: a share of the training rows, or rows of their own."""
 
     fraction = Number(Bounds(above=0.0, below=1.0))
 
     choices = "must hold fraction, or inputs and labels, or dataset"
+    allowed = (*RowsSchema.allowed, {"fraction"})
 
 
 class CheckpointPolicySchema(StrictSchema):
@@ -134,7 +214,7 @@ class TrainSchema(StrictSchema):
 
     model = ModelReference(required=True)
     data = ma.fields.Nested(DataSchema, required=True)
-    epochs = Whole(Bounds(minimum=1, maximum=MAXIMUM_EPOCHS), load_default=100)
+    epochs = Whole(Bounds(minimum=0, maximum=MAXIMUM_EPOCHS), load_default=100)
     batch_size = BatchSize(Bounds(minimum=1, maximum=MAXIMUM_BATCH), load_default=32)
     shuffle = Flag(load_default=True)
     seed = Whole(Bounds(minimum=0, maximum=MAXIMUM_SEED), load_default=0)
@@ -143,6 +223,12 @@ class TrainSchema(StrictSchema):
     checkpoint = ma.fields.Nested(
         CheckpointPolicySchema, load_default=lambda: {"every_epochs": None, "every_seconds": None, "keep": 3}
     )
+    loss = loss_field(load_default=None, allow_none=True)
+    class_weights = ClassWeights(load_default=None, allow_none=True)
+    early_stopping = ma.fields.Nested(schema_for(EarlyStopping), load_default=None, allow_none=True)
+    max_seconds = Number(Bounds(above=0.0, maximum=1e9), load_default=None, allow_none=True)
     start_from = Text(load_default=None, allow_none=True, maximum=63)
-    publish = Flag(load_default=True)
+    reinitialize = ma.fields.List(Text(maximum=80), load_default=list)
+    publish = Publish(load_default=True)
+    dry_run = Flag(load_default=False)
     metadata = Metadata(load_default=dict)

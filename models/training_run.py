@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import Literal, Protocol
 
 import numpy as np
 
+from models.best import Best
 from models.checkpoints import Checkpoint
 from models.clock import utc_now
 from models.datasets import Dataset
 from models.definitions import ModelDefinition
 from models.errors import InvalidError
+from models.matrices import Label
 from models.training_request import TrainingRequest
+from models.warm_start import begin_at
 from nncore.arrays import Array
 from nncore.batches import stratified_split
 from nncore.network import layer_sizes
+from nncore.stopping import EarlyStopping, Monitor
 from nncore.training import DivergedError, Epoch, Training
 
 __all__ = [
@@ -27,10 +33,13 @@ __all__ = [
     "TrainingRun",
     "activation_bytes",
     "split_rows",
+    "watched",
+    "weights_of_classes",
 ]
 
-#: Why a checkpoint was taken: before the first step, on the way, because the run was told to stop, after the last.
-CheckpointKind = Literal["first", "between", "interrupted", "last"]
+#: Why a checkpoint was taken: before the first step, on the way, because the run was told to stop, after the last; and
+#: the best epoch's parameters, to be published in place of the last.
+CheckpointKind = Literal["first", "between", "interrupted", "last", "best"]
 
 
 class Journal(Protocol):
@@ -68,33 +77,38 @@ class TrainingRun:
         self.optimizer = request.optimizer or definition.optimizer
         labels = data.codes_for(definition.classes, "/data/labels")
         self.rows, held_out = split_rows(labels, request)
-        validation_pair: tuple[Array, Array] | None = None
+        #: Rows and class numbers that are held out, if any.
+        self.held_out: tuple[Array, Array] | None = None
         if held_out is not None:
-            validation_pair = data.inputs[held_out], labels[held_out]
+            self.held_out = data.inputs[held_out], labels[held_out]
         elif validation is not None:
-            validation_pair = validation.inputs, validation.codes_for(definition.classes, "/validation/labels")
+            self.held_out = validation.inputs, validation.codes_for(definition.classes, "/validation/labels")
         self.training = Training(
             definition.network(request.seed),
             data.inputs if held_out is None else data.inputs[self.rows],
             labels[self.rows],
             optimizer=self.optimizer,
+            loss=request.loss or definition.loss,
             batch_size=request.batch_size,
             shuffle=request.shuffle,
             seed=request.seed,
-            validation=validation_pair,
+            validation=self.held_out,
+            weights=None if data.weights is None else data.weights[self.rows],
+            class_weights=weights_of_classes(request.class_weights, definition.classes),
+            epochs=request.epochs,
         )
         self.history: list[Epoch] = []
+        self.best = Best(*watched(request, self.held_out is not None)) if request.tracks_best else None
+        #: What ended the run before its last epoch, if anything did.
+        self.stopped_by: Literal["early_stopping", "max_seconds"] | None = None
         self._resumed = resume is not None
         if resume is not None:
             self.training.network.parameters.fill_from(resume.parameters)
             self.training.network.statistics.fill_from(resume.statistics)
             self.training.restore(resume.state)
-            self.history = list(resume.history)
+            self.history, self.best = list(resume.history), resume.best
         elif start is not None:
-            self.training.network.parameters.fill_from(start.parameters)
-            self.training.network.statistics.fill_from(start.statistics)
-            if start.optimizer == self.optimizer:
-                self.training.restore_moments(start.state.moments, start.state.step)
+            begin_at(self.training, start, request.anew)
 
     def checkpoint(self) -> Checkpoint:
         """The present state; its arrays change with the next step."""
@@ -106,7 +120,23 @@ class TrainingRun:
             state=self.training.state(),
             history=self.history,
             rows=self.rows,
+            best=self.best,
             created_at=utc_now(),
+        )
+
+    def best_checkpoint(self) -> Checkpoint:
+        """The present state, with the parameters of the best epoch in place of the present ones."""
+        assert self.best is not None
+        assert self.best.epoch
+        present = self.checkpoint()
+        moments = present.state.moments
+        if self.optimizer.average is not None:
+            moments = {**moments, "average": dict(self.best.parameters)}
+        return replace(
+            present,
+            parameters=self.best.parameters,
+            statistics=self.best.statistics,
+            state=replace(present.state, moments=moments),
         )
 
     def run(self, journal: Journal, clock: Callable[[], float] = monotonic) -> bool:
@@ -115,28 +145,92 @@ class TrainingRun:
         Raises nncore.DivergedError where a number turns non-finite.
         """
         request, training = self.request, self.training
-        if not self._resumed:
+        if not self._resumed and request.epochs:
             journal.checkpoint(self.checkpoint(), "first")
-        due = clock() + request.every_seconds if request.every_seconds else None
+        due = clock() + request.every_seconds if request.every_seconds else math.inf
+        end = clock() + request.max_seconds - self._seconds() if request.max_seconds else math.inf
 
         def interrupted() -> bool:
-            return journal.stopping() or (due is not None and clock() >= due)
+            return journal.stopping() or clock() >= min(due, end)
 
-        while training.epoch < request.epochs:
+        while not self._over(clock() >= end):
             record = training.run_epoch(interrupted)
             if record is None and journal.stopping():
                 journal.checkpoint(self.checkpoint(), "interrupted")
                 return False
             if record is not None:
-                self.history.append(record)
-                journal.epoch(record)
+                self._take_note(record, journal)
+            elif clock() >= end:
+                continue
             between = record is None or (request.every_epochs and record.number % request.every_epochs == 0)
-            if between and training.epoch < request.epochs:
+            if between and not self._over(clock() >= end):
                 journal.checkpoint(self.checkpoint(), "between")
             if record is None and request.every_seconds:
                 due = clock() + request.every_seconds
-        journal.checkpoint(self.checkpoint(), "last")
+        self._finish(journal)
         return True
+
+    def _seconds(self) -> float:
+        """Seconds of training so far, by whichever process."""
+        return sum(record.seconds for record in self.history) + self.training.state().seconds
+
+    def _over(self, out_of_time: bool) -> bool:
+        """Whether the run is at its end, and why."""
+        stopping, self.stopped_by = self.request.early_stopping, None
+        if self.training.epoch >= self.request.epochs:
+            return True
+        if stopping is not None and self.best is not None and self.best.waited > stopping.patience:
+            self.stopped_by = "early_stopping"
+        elif out_of_time:
+            self.stopped_by = "max_seconds"
+        return self.stopped_by is not None
+
+    def _take_note(self, record: Epoch, journal: Journal) -> None:
+        self.history.append(record)
+        if self.best is not None:
+            self.best.observe(record, self.training)
+        journal.epoch(record)
+
+    def _finish(self, journal: Journal) -> None:
+        """Save the last state and, where it is to be published and another one, that of the best epoch."""
+        known = self.best is not None and self.best.epoch > 0
+        stopping = self.request.early_stopping
+        if known and stopping is not None and stopping.restore_best:
+            journal.checkpoint(self.best_checkpoint(), "last")
+            return
+        journal.checkpoint(self.checkpoint(), "last")
+        if known and self.request.publish == "best":
+            journal.checkpoint(self.best_checkpoint(), "best")
+
+
+def watched(request: TrainingRequest, validated: bool) -> tuple[Monitor, float]:
+    """What tells a run's best epoch, and by how much it has to be better.
+
+    Raises InvalidError where rows would have to be held out for it, and none are.
+    """
+    stopping = request.early_stopping or EarlyStopping()
+    if stopping.monitor is None:
+        return ("validation_loss" if validated else "loss"), stopping.min_delta
+    if stopping.monitor.startswith("validation") and not validated:
+        raise InvalidError.at("/early_stopping/monitor", f"{stopping.monitor} needs validation, and none is asked for")
+    return stopping.monitor, stopping.min_delta
+
+
+def weights_of_classes(
+    wanted: Literal["balanced"] | Mapping[str, float] | Sequence[float] | None, classes: Sequence[Label]
+) -> Literal["balanced"] | list[float] | None:
+    """The weights of classes in their order; an object names each class by its label. Raises InvalidError."""
+    if wanted is None or wanted == "balanced":
+        return wanted
+    if not isinstance(wanted, Mapping):
+        if len(wanted) != len(classes):
+            raise InvalidError.at("/class_weights", f"must hold {len(classes)} weights. Received: {len(wanted)}")
+        return [float(weight) for weight in wanted]
+    names = [str(label) for label in classes]
+    for name in wanted:
+        if name not in names:
+            raise InvalidError.at("/class_weights", f"must name classes of the model. Received: {name!r}")
+    return [float(wanted.get(name, 1.0)) for name in names]
 
 
 def split_rows(labels: Array, request: TrainingRequest) -> tuple[Array, Array | None]:

@@ -9,16 +9,27 @@ from __future__ import annotations
 import math
 from dataclasses import MISSING, dataclass, field, fields
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["Bounds", "bounds_of", "check_hyperparameters", "hyperparameter"]
+__all__ = ["MAXIMUM_ITEMS", "Bounds", "FieldError", "bounds_of", "check_hyperparameters", "hyperparameter"]
 
 _KEY = "trainyard"
+
+#: Numbers that one field may hold.
+MAXIMUM_ITEMS = 1000
+
+
+class FieldError(ValueError):
+    """A field that does not go with the others of its rule: its name, what it must be, and what it is."""
+
+    def __init__(self, rule: Any, field: str, wanted: str, value: Any) -> None:
+        self.field, self.wanted, self.value = field, wanted, value
+        super().__init__(f"{type(rule).__name__}.{field} {wanted}. Received: {value!r}")
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limits of one number: ``minimum``/``maximum`` are allowed values, ``above``/``below`` are not."""
+    """Limits of each number: ``minimum``/``maximum`` are allowed values, ``above``/``below`` are not."""
 
     minimum: float | None = None
     maximum: float | None = None
@@ -67,7 +78,7 @@ def check_hyperparameters(rule: Any) -> None:
     hints = get_type_hints(type(rule))
     for item in fields(rule):
         value, hint = getattr(rule, item.name), hints[item.name]
-        if get_origin(hint) is UnionType:
+        if get_origin(hint) in (Union, UnionType):
             if value is None:
                 continue
             (hint,) = (choice for choice in get_args(hint) if choice is not NoneType)
@@ -78,6 +89,8 @@ def _check(place: str, value: Any, hint: Any, bounds: Bounds) -> None:
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise ValueError(f"{place} must be one of {', '.join(map(repr, get_args(hint)))}. Received: {value!r}")
+    elif get_origin(hint) is tuple:
+        _check_items(place, value, get_args(hint)[0], bounds)
     elif hint in (int, float):
         if isinstance(value, bool) or not isinstance(value, (int, float) if hint is float else int):
             kind = "a number" if hint is float else "a whole number"
@@ -88,3 +101,12 @@ def _check(place: str, value: Any, hint: Any, bounds: Bounds) -> None:
     elif not isinstance(value, hint):
         kind = "true or false" if hint is bool else f"a {hint.__name__}"
         raise TypeError(f"{place} must be {kind}. Received: {value!r}")
+
+
+def _check_items(place: str, value: Any, hint: Any, bounds: Bounds) -> None:
+    if not isinstance(value, tuple):
+        raise TypeError(f"{place} must be a tuple of numbers. Received: {value!r}")
+    if len(value) > MAXIMUM_ITEMS:
+        raise ValueError(f"{place} must hold at most {MAXIMUM_ITEMS} numbers. Received: {len(value)}")
+    for index, item in enumerate(value):
+        _check(f"{place}[{index}]", item, hint, bounds)

@@ -142,11 +142,10 @@ class Network:
         """Probabilities of shape (n_samples, n_classes); raises ValueError where ``x`` has another width."""
         return self._predictor.predict_proba(x)
 
-    def penalty(self) -> float:
-        """What the layers' regularization adds to the loss at the present parameters."""
-        return sum(
-            layer.penalty(self.parameters.group(group)) for group, layer in zip(self.groups, self.layers, strict=True)
-        )
+    def penalty(self, parameters: NamedVector | None = None) -> float:
+        """What the layers' regularization adds to the loss, at the present parameters or at others like them."""
+        vector = self.parameters if parameters is None else parameters
+        return sum(layer.penalty(vector.group(group)) for group, layer in zip(self.groups, self.layers, strict=True))
 
     @property
     def regularized(self) -> bool:

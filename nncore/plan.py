@@ -7,23 +7,32 @@ nothing up, creates no view and allocates nothing while it runs.
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from nncore.arrays import Array, NamedVector, Workspace
 from nncore.layers import Calls, LayerArrays, LayerMemory, Signal
-from nncore.losses import CategoricalCrossentropy
+from nncore.losses import CategoricalCrossentropy, Loss
 from nncore.network import Network
 
-__all__ = ["BatchPlan"]
+__all__ = ["BatchPlan", "LabelledRows"]
+
+
+class LabelledRows(NamedTuple):
+    """Rows with a last column of ones, (n_samples, inputs + 1), class numbers and, if they have any, weights."""
+
+    rows: Array
+    labels: Array
+    weights: Array | None
 
 
 class BatchPlan:
     """One training step up to the gradients, for a fixed number of samples.
 
-    Fill ``rows`` (n_samples, inputs + 1; the last column ones) and ``labels`` (n_samples,), then ``run``: the
-    gradients of the mean loss lie in the vector given, and ``loss_sum`` and ``hits`` tell the batch's score. ``rows``
-    and ``labels`` may be given instead, for a batch that is always the same.
+    Fill ``rows`` (n_samples, inputs + 1; the last column ones), ``labels`` (n_samples,) and, where ``weighted``,
+    ``weights`` (n_samples,), then ``run``: the gradients of the mean loss lie in the vector given, and ``loss_sum`` and
+    ``hits`` tell the batch's score. ``data`` may be given instead, for a batch that is always the same.
 
     Plans that share a workspace share its memory: call ``take_over`` when another one ran in between.
     """
@@ -35,15 +44,20 @@ class BatchPlan:
         samples: int,
         workspace: Workspace,
         generator: np.random.Generator,
-        rows: Array | None = None,
-        labels: Array | None = None,
+        loss: Loss | None = None,
+        data: LabelledRows | None = None,
+        *,
+        weighted: bool = False,
     ) -> None:
         workspace.rewind()
-        self.samples = samples
-        self.rows = workspace.array((samples, network.inputs + 1)) if rows is None else rows
-        self.labels = workspace.array((samples,), np.intp) if labels is None else labels
+        self.samples, self.fixed = samples, data is not None
+        self.rows, self.labels, self.weights = data or LabelledRows(
+            workspace.array((samples, network.inputs + 1)),
+            workspace.array((samples,), np.intp),
+            workspace.array((samples,)) if weighted else None,
+        )
         self._ones: list[Array] = []
-        if rows is None:
+        if data is None:
             self._ones.append(self.rows[:, -1])
         x = Signal(self.rows[:, :-1].T, self.rows.T, None)
         forward: Calls = []
@@ -72,7 +86,7 @@ class BatchPlan:
             y = self._signal(network.classes, samples, workspace, x.gradient)
             forward.append(partial(np.copyto, y.values, x.values))
             x = y
-        self._loss = CategoricalCrossentropy().plan_fused(x, self.labels, workspace)
+        self._loss = (loss or CategoricalCrossentropy()).plan_fused(x, self.labels, workspace, self.weights)
         self.calls: Calls = forward + self._loss.forward + self._loss.backward
         for layer_backward in reversed(backward):
             self.calls += layer_backward
@@ -96,7 +110,7 @@ class BatchPlan:
 
     @property
     def loss_sum(self) -> float:
-        """Sum of the cross-entropy over the batch's samples, without penalties."""
+        """Sum of the losses of the batch's samples, each by its weight, without penalties."""
         return -float(self._loss.total)
 
     @property

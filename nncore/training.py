@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal
@@ -12,18 +12,14 @@ import numpy as np
 
 from nncore.arrays import Array, NamedVector, Workspace
 from nncore.batches import with_ones
-from nncore.losses import sparse_labels
-from nncore.metrics import score
-from nncore.network import Network
+from nncore.losses import CategoricalCrossentropy, Loss, class_weights, sparse_labels
+from nncore.network import Network, Predictor
 from nncore.optimizers import Adam, Optimizer
-from nncore.plan import BatchPlan
+from nncore.plan import BatchPlan, LabelledRows
 from nncore.streams import generator_from_state, generator_state, stream
+from nncore.updates import Updates
 
 __all__ = ["DivergedError", "Epoch", "Training", "TrainingState", "train"]
-
-#: Elements of an optimizer's vectors that are updated at a time once they outgrow the processor's caches.
-PIECE = 65_536
-WHOLE = 524_288
 
 
 @dataclass(frozen=True)
@@ -68,19 +64,22 @@ class DivergedError(ArithmeticError):
 class TrainingState:
     """Everything besides parameters and data that decides how a run goes on.
 
-    ``position`` counts the rows of the current epoch that were used; ``order`` is the order of rows of the current
-    epoch; ``loss_sum``, ``hits`` and ``seconds`` are the current epoch's so far. ``moments`` holds an array for each
-    of the optimizer's vectors and each parameter, by vector and then by parameter name.
+    ``step`` counts batches and ``updates`` the optimizer's updates; ``position`` counts the rows of the current epoch
+    that were used; ``order`` is the order of rows of the current epoch; ``loss_sum``, ``hits`` and ``seconds`` are the
+    current epoch's so far. ``schedule`` is what the learning-rate schedule has learned. ``moments`` holds an array for
+    each of the optimizer's vectors and each parameter, by vector and then by parameter name.
     """
 
     epoch: int
     step: int
+    updates: int
     position: int
     order: Array
     streams: dict[str, dict[str, Any]]
     loss_sum: float
     hits: int
     seconds: float
+    schedule: dict[str, float] = field(default_factory=dict)
     moments: dict[str, dict[str, Array]] = field(default_factory=dict)
 
 
@@ -93,7 +92,9 @@ class Training:
 
     ``x`` is (n_samples, inputs), ``y`` class numbers (n_samples,) or one-hot rows; ``batch_size`` may be "full".
     With ``shuffle`` every epoch sees the rows in a new order, drawn from ``seed``; where one batch holds all rows the
-    order could not matter and is left alone. ``validation`` is a pair like (x, y), scored after each epoch.
+    order could not matter and is left alone. ``validation`` is a pair like (x, y), scored after each epoch, without
+    weights. ``weights`` has one a row, ``class_weights`` one a class or is "balanced"; where both are given they are
+    multiplied. ``epochs`` is how many the run is to have, for schedules that need to know.
 
     Raises ValueError for data that does not fit the network, each naming what was received.
     """
@@ -105,14 +106,19 @@ class Training:
         y: Array,
         *,
         optimizer: Optimizer | None = None,
+        loss: Loss | None = None,
         batch_size: int | Literal["full"] = 32,
         shuffle: bool = True,
         seed: int = 0,
         validation: tuple[Array, Array] | None = None,
+        weights: Array | None = None,
+        class_weights: Literal["balanced"] | Sequence[float] | None = None,
+        epochs: float = math.inf,
     ) -> None:
-        self.network, self.optimizer = network, optimizer or Adam()
-        self._rows, self._labels = _checked_data(network, np.asarray(x), np.asarray(y), "x")
-        self.samples = len(self._rows)
+        self.network, self.optimizer, self.loss = network, optimizer or Adam(), loss or CategoricalCrossentropy()
+        rows, labels = _checked_data(network, np.asarray(x), np.asarray(y), "x")
+        self._data = LabelledRows(rows, labels, _row_weights(network, labels, weights, class_weights))
+        self.samples, self.epochs = len(rows), epochs
         if batch_size != "full" and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1. Received: {batch_size}")
         self.batch_size = self.samples if batch_size == "full" else min(batch_size, self.samples)
@@ -124,15 +130,15 @@ class Training:
 
         self.epoch = self.step = self.position = 0
         self._loss_sum, self._hits, self._seconds = 0.0, 0, 0.0
+        self._rate = math.nan
+        self._schedule_state = self.optimizer.schedule.initial_state()
         self._order_stream = stream(seed, "order")
         self._noise_stream = stream(seed, "noise")
         self._order = self._next_order()
 
-        self.moments = {
-            name: NamedVector.zeros(network.parameters.shapes, network.dtype) for name in self.optimizer.moments
-        }
         self._gradients = NamedVector.zeros(network.parameters.shapes, network.dtype)
-        self._pieces = self._cut_into_pieces()
+        self._updates = Updates(network, self.optimizer, self._gradients)
+        self._evaluated = Predictor(network.layers, network.inputs, {**self._updates.evaluated, **network.statistics})
         self._workspace = Workspace(network.dtype)
         self._plans: dict[int, BatchPlan] = {}
         self._current = self._plan(self.batch_size)
@@ -141,6 +147,12 @@ class Training:
     def steps_per_epoch(self) -> int:
         """Number of batches in an epoch."""
         return -(-self.samples // self.batch_size)
+
+    @property
+    def data_bytes(self) -> int:
+        """Memory of the rows, labels and weights, those held out included."""
+        kept = [*self._data, *(self.validation or ())]
+        return sum(array.nbytes for array in kept if array is not None)
 
     def run_epoch(self, interrupted: Callable[[], bool] = _never) -> Epoch | None:
         """Go on to the end of the current epoch; None where ``interrupted``, asked before each batch, said so.
@@ -164,10 +176,12 @@ class Training:
             accuracy=self._hits / self.samples,
             validation_loss=validation_loss,
             validation_accuracy=validation_accuracy,
-            learning_rate=self.optimizer.learning_rate_at(self.step - 1),
+            learning_rate=self._rate,
             seconds=self._seconds + perf_counter() - begin,
         )
         self.position, self._loss_sum, self._hits, self._seconds = 0, 0.0, 0, 0.0
+        watched = record.loss if validation_loss is None else validation_loss
+        self._schedule_state = self.optimizer.schedule.observe(self._schedule_state, watched)
         # Drawn here and not when the next epoch begins, so that a state taken now tells the order that comes.
         self._order = self._next_order()
         return record
@@ -177,6 +191,7 @@ class Training:
         return TrainingState(
             epoch=self.epoch,
             step=self.step,
+            updates=self._updates.count,
             position=self.position,
             order=self._order,
             streams={
@@ -186,7 +201,8 @@ class Training:
             loss_sum=self._loss_sum,
             hits=self._hits,
             seconds=self._seconds,
-            moments={name: dict(vector) for name, vector in self.moments.items()},
+            schedule=dict(self._schedule_state),
+            moments={name: dict(vector) for name, vector in self._updates.vectors.items()},
         )
 
     def restore(self, state: TrainingState) -> None:
@@ -196,21 +212,28 @@ class Training:
         """
         if sorted(state.order.tolist()) != list(range(self.samples)):
             raise ValueError(f"order must hold each of the {self.samples} rows once. Received: {state.order.shape}")
-        self.restore_moments(state.moments, state.step)
+        self.restore_moments(state)
         self.epoch, self.position = state.epoch, state.position
+        self._schedule_state = dict(state.schedule)
         self._order = state.order.astype(np.intp)
         self._order_stream = generator_from_state(state.streams["order"])
         # In place: the plans hold this very generator.
         self._noise_stream.bit_generator.state = generator_from_state(state.streams["noise"]).bit_generator.state
         self._loss_sum, self._hits, self._seconds = state.loss_sum, state.hits, state.seconds
 
-    def restore_moments(self, moments: dict[str, dict[str, Array]], iterations: int) -> None:
-        """Take over an optimizer's state alone; raises ValueError where it is not this optimizer's."""
-        if moments.keys() != self.moments.keys():
-            raise ValueError(f"the optimizer keeps {sorted(self.moments)}. Received: {sorted(moments)}")
-        for name, arrays in moments.items():
-            self.moments[name].fill_from(arrays)
-        self.step = iterations
+    def restore_moments(self, state: TrainingState) -> None:
+        """Take over an optimizer's vectors and counts alone; raises ValueError where they are not this optimizer's."""
+        vectors = self._updates.vectors
+        if state.moments.keys() != vectors.keys():
+            raise ValueError(f"the optimizer keeps {sorted(vectors)}. Received: {sorted(state.moments)}")
+        for name, arrays in state.moments.items():
+            vectors[name].fill_from(arrays)
+        self.step, self._updates.count = state.step, state.updates
+
+    @property
+    def evaluated(self) -> NamedVector:
+        """The parameters that are evaluated and served: the optimizer's moving average where it keeps one."""
+        return self._updates.evaluated
 
     def _run_batch(self) -> None:
         start, stop = self.position, min(self.position + self.batch_size, self.samples)
@@ -218,53 +241,53 @@ class Training:
         if plan.samples != stop - start:
             plan = self._current = self._plan(stop - start)
             plan.take_over()
-        if plan.rows is not self._rows:
-            chosen = self._order[start:stop]
-            # "clip" spares the copy that "raise" makes to leave the output alone on an error.
-            self._rows.take(chosen, axis=0, out=plan.rows, mode="clip")
-            self._labels.take(chosen, out=plan.labels, mode="clip")
+        if not plan.fixed:
+            self._gather(plan, self._order[start:stop])
         plan.run()
         loss_sum = plan.loss_sum
         if self.network.regularized:
             loss_sum += self.network.penalty() * plan.samples
-        if not math.isfinite(loss_sum):
+        if not (math.isfinite(loss_sum) and self._update(start, stop)):
             raise DivergedError(self.epoch + 1, self.step + 1, self.network.parameters, self._gradients)
-        rate = self.optimizer.learning_rate_at(self.step)
-        for parameters, gradients, moments, scratch in self._pieces:
-            self.optimizer.update(parameters, gradients, moments, scratch, self.step, rate)
         self._loss_sum += loss_sum
         self._hits += plan.hits
         self.step += 1
         self.position = stop
 
+    def _gather(self, plan: BatchPlan, chosen: Array) -> None:
+        """Copy the chosen rows to where the plan reads them."""
+        # "clip" spares the copy that "raise" makes to leave the output alone on an error.
+        self._data.rows.take(chosen, axis=0, out=plan.rows, mode="clip")
+        self._data.labels.take(chosen, out=plan.labels, mode="clip")
+        if self._data.weights is not None:
+            self._data.weights.take(chosen, out=plan.weights, mode="clip")
+
+    def _update(self, start: int, stop: int) -> bool:
+        """Update the parameters by the batch of these positions, or keep its gradients; False where not finite."""
+        together = self.optimizer.accumulate
+        if together > 1:
+            self._updates.accumulate(stop - start)
+            batch = start // self.batch_size
+            if (batch + 1) % together and stop < self.samples:
+                return True
+            self._updates.average_accumulated(stop - batch // together * together * self.batch_size)
+        time = self.epoch + start / self.samples
+        self._rate = self.optimizer.learning_rate_at(self._updates.count, time, self.epochs, self._schedule_state)
+        return self._updates.apply(self._rate)
+
     def _plan(self, samples: int) -> BatchPlan:
         if samples not in self._plans:
-            whole = samples == self.samples
             self._plans[samples] = BatchPlan(
                 self.network,
                 self._gradients,
                 samples,
                 self._workspace,
                 self._noise_stream,
-                self._rows if whole else None,
-                self._labels if whole else None,
+                self.loss,
+                self._data if samples == self.samples else None,
+                weighted=self._data.weights is not None,
             )
         return self._plans[samples]
-
-    def _cut_into_pieces(self) -> list[tuple[Array, Array, dict[str, Array], Array]]:
-        """Views of all vectors for one optimizer call each."""
-        size = self.network.parameters.vector.size
-        piece = size if size <= WHOLE else PIECE
-        scratch = np.empty(piece, self.network.dtype)
-        return [
-            (
-                self.network.parameters.vector[start : start + piece],
-                self._gradients.vector[start : start + piece],
-                {name: moment.vector[start : start + piece] for name, moment in self.moments.items()},
-                scratch[: min(piece, size - start)],
-            )
-            for start in range(0, size, piece)
-        ]
 
     def _next_order(self) -> Array:
         return self._order_stream.permutation(self.samples) if self.shuffle else np.arange(self.samples)
@@ -274,8 +297,10 @@ class Training:
         if self.validation is None:
             return None, None
         x, labels = self.validation
-        loss, accuracy = score(self.network.predict_proba(x), labels)
-        loss += self.network.penalty() if self.network.regularized else 0.0
+        probabilities = self._evaluated.predict_proba(x)
+        loss = float(self.loss.forward(probabilities, labels).mean(dtype=np.float64))
+        loss += self.network.penalty(self.evaluated) if self.network.regularized else 0.0
+        accuracy = float((probabilities.argmax(axis=1) == labels).mean())
         return loss if math.isfinite(loss) else None, accuracy
 
 
@@ -288,21 +313,52 @@ def _checked_data(network: Network, x: Array, y: Array, name: str) -> tuple[Arra
     return with_ones(x, network.dtype), labels
 
 
+def _row_weights(
+    network: Network,
+    labels: Array,
+    weights: Array | None,
+    by_class: Literal["balanced"] | Sequence[float] | None,
+) -> Array | None:
+    """One weight a row, of the network's dtype; None where all rows count alike."""
+    if weights is None and by_class is None:
+        return None
+    found = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)
+    if found.shape != labels.shape or not np.isfinite(found).all() or (found < 0).any():
+        raise ValueError(f"weights must be {len(labels)} numbers, 0 or more, one a row. Received: {found.shape}")
+    if by_class is not None:
+        found = found * class_weights(by_class, labels, network.classes)[labels]
+    return found.astype(network.dtype)
+
+
 def train(
     network: Network,
     x: Array,
     y: Array,
     *,
     optimizer: Optimizer | None = None,
+    loss: Loss | None = None,
     epochs: int = 1,
     batch_size: int | Literal["full"] = 32,
     shuffle: bool = True,
     seed: int = 0,
     validation: tuple[Array, Array] | None = None,
+    weights: Array | None = None,
+    class_weights: Literal["balanced"] | Sequence[float] | None = None,
 ) -> Iterator[Epoch]:
     """Train ``network`` in place and yield one record an epoch; the arguments are those of ``Training``."""
     training = Training(
-        network, x, y, optimizer=optimizer, batch_size=batch_size, shuffle=shuffle, seed=seed, validation=validation
+        network,
+        x,
+        y,
+        optimizer=optimizer,
+        loss=loss,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        validation=validation,
+        weights=weights,
+        class_weights=class_weights,
+        epochs=epochs,
     )
     for _ in range(epochs):
         epoch = training.run_epoch()

@@ -29,6 +29,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from service.context import Context
     from service.database import Database
     from service.datasets import datasets
+    from service.evaluation import evaluation
     from service.jobs import jobs
     from service.models import models
     from service.openapi import Documentation
@@ -60,7 +61,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.wsgi_app = PredictionServer(app.wsgi_app, parts)  # type: ignore[method-assign]
     errors.install(app)
     documentation = Documentation(app)
-    for blueprint in (models, datasets, training, jobs, checkpoints, predictions, operations):
+    for blueprint in (models, datasets, training, jobs, checkpoints, predictions, evaluation, operations):
         documentation.register_blueprint(blueprint)
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "Trainyard"}))
     return app

@@ -22,7 +22,7 @@ from service.settings import Settings
 __all__ = ["EVENTS", "HEAD", "JOBS", "METADATA", "TRAINERS", "ChangeCounter", "Database", "FastQuery"]
 
 #: The newest migration in service/migrations/versions.
-HEAD = "0001"
+HEAD = "0002"
 
 JOBS = sa.Table(
     "jobs",
@@ -52,6 +52,7 @@ JOBS = sa.Table(
     sa.Column("checkpoint", sa.String(40), nullable=True),
     sa.Column("version", sa.Integer, nullable=True),
     sa.Column("error", sa.Text, nullable=True),
+    sa.Column("details", sa.Text, nullable=False, server_default="{}"),  # JSON: best, stopped_by
 )
 EVENTS = sa.Table(
     "events",

@@ -35,6 +35,7 @@ _FILE_BODY = {
             "file": {"type": "string", "format": "binary"},
             "name": {"type": "string"},
             "label": {"type": "string"},
+            "weight": {"type": "string"},
         },
         "required": ["file"],
     }
@@ -42,10 +43,11 @@ _FILE_BODY = {
 
 
 class UploadSchema(StrictSchema):
-    """How a CSV file is called, and which of its columns holds the labels."""
+    """How a CSV file is called, and which of its columns holds the labels and, where there is one, the weights."""
 
     name = Text(pattern=NAME_PATTERN, maximum=63, load_default=None)
     label = Text(load_default=None)
+    weight = Text(load_default=None)
 
 
 class RowsSchema(StrictSchema):
@@ -54,6 +56,7 @@ class RowsSchema(StrictSchema):
     name = Text(required=True, pattern=NAME_PATTERN, maximum=63)
     inputs = Untouched(required=True)
     labels = Untouched(required=True)
+    weights = Untouched(load_default=None)
 
 
 @datasets.route("/datasets", methods=["POST"])
@@ -71,7 +74,7 @@ class RowsSchema(StrictSchema):
     responses=refusals(400, 409, 413, 415),
 )
 def create(query: dict[str, Any]) -> Response:
-    """Keep a dataset, from CSV (`name` and `label` in the query) or from JSON rows.
+    """Keep a dataset, from CSV (`name`, `label` and, where rows have weights, `weight` in the query) or JSON rows.
 
     A body of another type is taken for CSV where the query names a `label`, as with `curl --data-binary @file.csv`.
     """
@@ -93,22 +96,22 @@ def create(query: dict[str, Any]) -> Response:
 
 def _received(query: dict[str, Any]) -> tuple[str, Dataset]:
     """Name and rows out of whichever form the request has."""
-    name, label = query["name"], query["label"]
+    name, label, weight = query["name"], query["label"], query["weight"]
     if request.mimetype == "multipart/form-data":
         if "file" not in request.files:
             raise MalformedError("missing_file", "the form must have a field 'file' with the CSV file")
         content = request.files["file"].read()
         form = load(UploadSchema(), {key: request.form[key] for key in request.form})
-        name, label = name or form["name"], label or form["label"]
+        name, label, weight = name or form["name"], label or form["label"], weight or form["weight"]
     elif request.mimetype == "text/csv" or (label is not None and request.mimetype != "application/json"):
         content = request.get_data(parse_form_data=False)
     else:
         body = load(RowsSchema(), {**({"name": name} if name else {}), **_as_object(read_json(request))})
-        return body["name"], from_rows(body["inputs"], body["labels"])
+        return body["name"], from_rows(body["inputs"], body["labels"], weights=body["weights"])
     for key, value in (("name", name), ("label", label)):
         if value is None:
             raise InvalidError.at(f"/{key}", "is required, as in POST /datasets?name=iris&label=species")
-    return name, from_csv(content, label)
+    return name, from_csv(content, label, weight)
 
 
 def _as_object(body: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from webargs.flaskparser import FlaskParser
 
 from models.definitions import NAME_PATTERN
 from models.errors import InvalidError
-from models.matrices import CLASS_LIST, LABELS, MATRIX
+from models.matrices import CLASS_LIST, LABELS, MATRIX, WEIGHTS
 from models.schemas import DescribedField, Tagged, problems_of, schema_for
 from service.errors import PROBLEM_SCHEMA
 from service.wire import read_json
@@ -24,7 +24,7 @@ __all__ = ["Documentation", "Resource", "json_body", "refusals"]
 View = TypeVar("View", bound=Callable[..., Any])
 
 _TIME = {"type": "string", "format": "date-time"}
-_OPTIONAL_NUMBER = {"type": ["number", "null"]}
+_NUMBER, _OPTIONAL_NUMBER = {"type": "number"}, {"type": ["number", "null"]}
 
 
 def _object(description: str, optional: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
@@ -42,6 +42,11 @@ _METRICS = {
     "type": "object",
     "properties": dict.fromkeys(("loss", "accuracy", "validation_loss", "validation_accuracy"), _OPTIONAL_NUMBER),
 }
+_AVERAGE: dict[str, Any] = {
+    "type": "object",
+    "properties": dict.fromkeys(("precision", "recall", "f1"), _NUMBER),
+    "required": ["precision", "recall", "f1"],
+}
 _REFERENCES: dict[str, dict[str, Any]] = {
     "Problem": PROBLEM_SCHEMA,
     "Model": _object(
@@ -51,6 +56,7 @@ _REFERENCES: dict[str, dict[str, Any]] = {
         classes=CLASS_LIST,
         layers={"type": "array", "items": {"$ref": "#/components/schemas/Layer"}},
         optimizer={"$ref": "#/components/schemas/Optimizer"},
+        loss={"$ref": "#/components/schemas/Loss"},
         dtype={"type": "string", "enum": ["float32", "float64"]},
         metadata={"type": "object"},
         parameters={"type": "integer", "description": "Number of trainable numbers."},
@@ -101,6 +107,19 @@ _REFERENCES: dict[str, dict[str, Any]] = {
             eta_seconds=_OPTIONAL_NUMBER,
         ),
         metrics=_METRICS,
+        best={
+            "type": ["object", "null"],
+            "description": "The best epoch so far, where the job looks for it (early_stopping, publish: best).",
+            "properties": {
+                "epoch": {"type": "integer"},
+                "monitor": {"type": "string"},
+                "value": {"type": "number"},
+            },
+        },
+        stopped_by={
+            "enum": ["early_stopping", "max_seconds", None],
+            "description": "What ended the job before its last epoch.",
+        },
         checkpoint={"type": ["string", "null"], "description": "The newest checkpoint."},
         version={"type": ["integer", "null"], "description": "The version it published."},
         error={
@@ -108,6 +127,32 @@ _REFERENCES: dict[str, dict[str, Any]] = {
             "properties": {"code": {"type": "string"}, "detail": {"type": "string"}},
         },
         request={"type": "object", "description": "What was asked, with defaults filled in and data left out."},
+    ),
+    "DryRun": _object(
+        "What a training run would take; nothing was stored.",
+        dry_run={"const": True},
+        model={"type": "string"},
+        parameters={"type": "integer"},
+        bytes=_object(
+            "Memory of each part.",
+            parameters={"type": "integer"},
+            gradients={"type": "integer"},
+            moments={"type": "integer"},
+            activations={"type": "integer"},
+            data={"type": "integer"},
+        ),
+        rows=_object("Rows of each part.", training={"type": "integer"}, validation={"type": "integer"}),
+        batches_per_epoch={"type": "integer"},
+        estimate=_object(
+            "By a few measured steps; null where training diverges in them.",
+            seconds_per_step=_OPTIONAL_NUMBER,
+            seconds_per_epoch=_OPTIONAL_NUMBER,
+            seconds=_OPTIONAL_NUMBER,
+        ),
+        warnings={
+            "type": "array",
+            "items": _object("One finding.", code={"type": "string"}, detail={"type": "string"}),
+        },
     ),
     "Epoch": _object(
         "One pass over the data; loss and accuracy are the mean over its batches, each before that batch's update.",
@@ -177,8 +222,47 @@ _REFERENCES: dict[str, dict[str, Any]] = {
             },
         },
     ),
+    "Evaluation": _object(
+        "How well a version classifies labelled rows; null is what the rows leave undefined.",
+        model={"type": "string"},
+        version={"type": "integer"},
+        rows={"type": "integer"},
+        classes=CLASS_LIST,
+        accuracy=_NUMBER,
+        balanced_accuracy={**_NUMBER, "description": "Mean recall over the classes that the labels name."},
+        top_k={"type": ["integer", "null"], "description": "As asked."},
+        top_k_accuracy={**_OPTIONAL_NUMBER, "description": "How often the label is among the `top_k` likeliest."},
+        log_loss={**_NUMBER, "description": "Mean cross-entropy in nats; probabilities count as 1e-7 at least."},
+        brier_score={**_NUMBER, "description": "Mean squared distance to the one-hot label, from 0 to 2."},
+        matthews_correlation={**_NUMBER, "description": "From -1 to 1; 0 where labels or predictions are constant."},
+        roc_auc={**_OPTIONAL_NUMBER, "description": "Mean of `per_class` over the classes that have one."},
+        calibration_error={**_NUMBER, "description": "Expected, over 15 equal-width bins of the top probability."},
+        macro={**_AVERAGE, "description": "Mean over the classes that labels or predictions name."},
+        micro={**_AVERAGE, "description": "Over all rows; all three equal the accuracy."},
+        weighted={**_AVERAGE, "description": "Mean over the classes, weighted by their support."},
+        per_class={
+            "type": "array",
+            "description": "Each class against the rest, in the order of `classes`; what is divided by 0 is 0.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "class": CLASS_LIST["items"],
+                    **_AVERAGE["properties"],
+                    "support": {"type": "integer", "description": "Rows with this label."},
+                    "roc_auc": {**_OPTIONAL_NUMBER, "description": "null where none or all rows have this label."},
+                },
+                "required": ["class", *_AVERAGE["required"], "support", "roc_auc"],
+            },
+        },
+        confusion_matrix={
+            "description": "Rows by label (down) and predicted class (across); null for more than 1,000 classes.",
+            "oneOf": [{"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}, {"type": "null"}],
+        },
+    ),
     "RowsRequest": {
-        **_object("Labelled rows.", name={"type": "string"}, inputs=MATRIX, labels=LABELS),
+        **_object(
+            "Labelled rows.", ("weights",), name={"type": "string"}, inputs=MATRIX, labels=LABELS, weights=WEIGHTS
+        ),
         "additionalProperties": False,
     },
     "Readiness": _object(
@@ -280,7 +364,9 @@ class Documentation(Api):  # type: ignore[misc]
         parent = next(iter(table.values())).__mro__[1].__name__
         known = self.spec.components.schemas
         if parent not in known:
-            places = {name: f"#/components/schemas/{name}" for name in table}
+            # Tables may have members of the same name: each stands under its table's name too.
+            components = {name: f"{name}_{parent.lower()}" for name in table}
+            places = {name: f"#/components/schemas/{component}" for name, component in components.items()}
             union = {
                 "oneOf": [{"$ref": place} for place in places.values()],
                 "discriminator": {"propertyName": "type", "mapping": places},
@@ -292,5 +378,5 @@ class Documentation(Api):  # type: ignore[misc]
                 schema["properties"] = {"type": {"const": name}, **schema["properties"]}
                 schema["required"] = ["type", *schema.get("required", [])]
                 schema["additionalProperties"] = False
-                self.spec.components.schema(name, schema)
+                self.spec.components.schema(components[name], schema)
         return {"$ref": f"#/components/schemas/{parent}"}

@@ -25,7 +25,7 @@ from service.wire import is_json, json_bytes, json_response, parse_json, read_js
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["PredictionServer", "predictions"]
+__all__ = ["PredictionServer", "predictions", "version_to_serve"]
 
 predictions = Resource("predictions", __name__, description="Softmax predictions.")
 
@@ -80,12 +80,13 @@ class PredictionServer:
 def _answer(parts: Context, body: Any) -> dict[str, Any]:
     """The prediction that a parsed body asks for."""
     model, inputs, wanted, top_k = _arguments(body)
-    version, checkpoint_id = _version(parts, model, wanted)
+    version, checkpoint_id = version_to_serve(parts, model, wanted)
     served = parts.served.get(checkpoint_id)
     probabilities = served.predict_proba(_rows(inputs, served))
-    if not np.isfinite(probabilities).all():
-        row = int(np.argmin(np.isfinite(probabilities).all(axis=1)))
-        raise InvalidError.at(f"/inputs/{row}", f"is so large that the model's {served.dtype} numbers overflow")
+    overflow = served.overflow(probabilities)
+    if overflow is not None:
+        row, detail = overflow
+        raise InvalidError.at(f"/inputs/{row}", detail)
     classes = served.classes
     answer: dict[str, Any] = {
         "model": model,
@@ -99,7 +100,7 @@ def _answer(parts: Context, body: Any) -> dict[str, Any]:
     return answer
 
 
-def _version(parts: Context, model: str, wanted: int | str | None) -> tuple[int, str]:
+def version_to_serve(parts: Context, model: str, wanted: int | str | None) -> tuple[int, str]:
     """Number and checkpoint of the version to serve, asked of the database every time: all workers agree."""
     if not isinstance(wanted, int):
         row = parts.database.serving_version.first(model=model, alias=wanted or versions.DEFAULT)
@@ -139,8 +140,7 @@ def _arguments(body: Any) -> tuple[str, Any, int | str | None, int | None]:
 
 def _top(served: ServedModel, probabilities: Any, top_k: int) -> list[list[dict[str, Any]]]:
     """The likeliest classes of each row, the likeliest first; equal ones in the order of ``classes``."""
-    if top_k > len(served.classes):
-        raise InvalidError.at("/top_k", f"must be at most {len(served.classes)}, the classes. Received: {top_k}")
+    served.require_top_k(top_k)
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
     chosen = np.take_along_axis(probabilities, order, axis=1)
     return [

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from models.clock import utc_now
 from models.errors import ConflictError, MissingError
+from models.records import checkpoint
 from models.tables import DATASETS
 from models.versions import publish
 from service.database import EVENTS, JOBS
@@ -115,6 +116,9 @@ def document(row: sa.Row[Any]) -> dict[str, Any]:
             "eta_seconds": row.eta_seconds,
         },
         "metrics": json.loads(row.metrics),
+        "best": None,
+        "stopped_by": None,
+        **json.loads(row.details),
         "checkpoint": row.checkpoint,
         "version": row.version,
         "error": json.loads(row.error) if row.error else None,
@@ -216,7 +220,8 @@ def finish(connection: sa.Connection, job_id: str, fence: int, publish_version: 
     _owned_update(connection, job_id, fence, eta_seconds=0.0, fraction=1.0)
     row = find(connection, job_id)
     if publish_version:
-        version = publish(connection, row.model, job_id, row.checkpoint, row.metrics)
+        metrics = checkpoint(connection, row.checkpoint)["metrics"]
+        version = publish(connection, row.model, job_id, row.checkpoint, json.dumps(metrics))
         connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(version=version))
     _set_state(connection, job_id, "succeeded")
 

@@ -52,10 +52,10 @@ class Reporter:
 
     def __init__(self, database: Database, storage: Storage, row: sa.Row[Any], fence: int, run: TrainingRun) -> None:
         self._database, self._storage, self._row, self._fence = database, storage, row, fence
-        self._training, self._request = run.training, run.request
+        self._run, self._training, self._request = run, run.training, run.request
         with database.read() as connection:
             self._known = queue.newest_epoch(connection, row.id)
-        self.lost = False
+        self.lost, self.newest = False, row.checkpoint
         self._stop = False
         self._records: list[Epoch] = []
         self._begin, self._begin_done = monotonic(), self._epochs_done()
@@ -86,7 +86,7 @@ class Reporter:
             "kind": kind,
             "epoch": checkpoint.state.epoch,
             "step": checkpoint.state.step,
-            "metrics": json.dumps(_metrics(checkpoint)),
+            "metrics": json.dumps(_metrics(self._run, kind)),
             "created_at": checkpoint.created_at,
         }
         told = {"checkpoint": checkpoint_id, "epoch": checkpoint.state.epoch, "step": checkpoint.state.step}
@@ -103,6 +103,7 @@ class Reporter:
             if not named:
                 path.unlink(missing_ok=True)
         if named:
+            self.newest = checkpoint_id
             self._drop_old_ones()
 
     def _drop_old_ones(self) -> None:
@@ -127,6 +128,7 @@ class Reporter:
         new = [record for record in self._records if record.number > self._known]
         events = [("epoch", record.number, _epoch_document(record)) for record in new]
         progress = self._progress(self._records[-1] if self._records else None)
+        columns["details"] = json.dumps(_details(self._run))
         try:
             with self._database.write() as connection:
                 wanted = queue.report(connection, self._row.id, self._fence, progress, **columns)
@@ -151,7 +153,7 @@ class Reporter:
         return queue.Progress(
             epoch=self._training.epoch,
             step=self._training.step,
-            fraction=min(1.0, done / epochs),
+            fraction=min(1.0, done / epochs) if epochs else 1.0,
             eta_seconds=None if pace is None else max(0.0, (epochs - done) * pace),
             metrics=None if newest is None else {name: getattr(newest, name) for name in METRICS},
         )
@@ -162,11 +164,22 @@ def _epoch_document(record: Epoch) -> dict[str, Any]:
     return {"epoch": values.pop("number"), **values}
 
 
-def _metrics(checkpoint: Checkpoint) -> dict[str, Any]:
-    if not checkpoint.history:
+def _metrics(run: TrainingRun, kind: CheckpointKind) -> dict[str, Any]:
+    """The metrics of the epoch whose parameters a checkpoint of this kind holds, where one has ended."""
+    stopping = run.request.early_stopping
+    restored = kind == "best" or (kind == "last" and stopping is not None and stopping.restore_best)
+    epoch = run.best.epoch if restored and run.best is not None and run.best.epoch else len(run.history)
+    if not epoch:
         return {}
-    values = _epoch_document(checkpoint.history[-1])
+    values = _epoch_document(run.history[epoch - 1])
     return {name: values[name] for name in METRICS}
+
+
+def _details(run: TrainingRun) -> dict[str, Any]:
+    best = None
+    if run.best is not None and run.best.epoch:
+        best = {"epoch": run.best.epoch, "monitor": run.best.monitor, "value": run.best.value}
+    return {"best": best, "stopped_by": run.stopped_by}
 
 
 def _newest_good_checkpoint(database: Database, storage: Storage, job_id: str) -> Checkpoint | None:
@@ -174,6 +187,8 @@ def _newest_good_checkpoint(database: Database, storage: Storage, job_id: str) -
     with database.read() as connection:
         candidates = records.checkpoints(connection, 1000, None, job=job_id)
     for candidate in candidates:
+        if candidate["kind"] == "best":
+            continue  # Its parameters are those of an earlier epoch.
         path = storage.checkpoint(candidate["id"])
         try:
             if sha256_of(path) == candidate["sha256"]:
@@ -204,9 +219,10 @@ def _train(database: Database, storage: Storage, job_id: str, fence: int) -> dic
     reporter = Reporter(database, storage, row, fence, run)
     try:
         finished = run.run(reporter)
-    except DivergedError:
+    except DivergedError as error:
         reporter.flush()  # The epochs that led there are what its owner wants to see.
-        raise
+        detail = f"{error} The last good checkpoint is {reporter.newest}."
+        return {"outcome": "failed", "code": "diverged", "detail": detail}
     if reporter.lost:
         return {"outcome": "lost"}
     return {"outcome": "finished" if finished else "stopped"}
@@ -229,8 +245,6 @@ def main() -> None:
     try:
         with threadpool_limits(settings.job_threads):
             outcome = _train(database, storage, order["job"], order["fence"])
-    except DivergedError as error:
-        outcome = {"outcome": "failed", "code": "diverged", "detail": str(error)}
     except TrainyardError as error:
         outcome = {"outcome": "failed", "code": error.code, "detail": error.detail}
     except CheckpointError as error:

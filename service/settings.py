@@ -45,7 +45,7 @@ SETTINGS = (
     Setting("report_seconds", 0.2, "Pause between two reports of a running job to the database.", 0.01, 60),
     Setting("max_body_bytes", 256 * 2**20, "Largest request body.", 1024),
     Setting("max_parameters", 100_000_000, "Most parameters a model may have.", 1),
-    Setting("max_batch_bytes", 4 * 2**30, "Most memory the activations of one training batch may take.", 2**20),
+    Setting("max_batch_bytes", 4 * 2**30, "Most memory that one training batch or one evaluation may take.", 2**20),
     Setting("served_bytes", 512 * 2**20, "Parameters that a web worker keeps loaded for predictions.", 0),
 )  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,15 +11,17 @@ import sqlalchemy as sa
 from flask import Response, url_for
 
 from models import records, registry, versions
-from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint
+from models.checkpoints import CheckpointError, load_checkpoint
 from models.datasets import Dataset, from_rows, load_dataset
-from models.definitions import ModelDefinition, complete, optimizer_field
+from models.definitions import ModelDefinition, complete, loss_field, optimizer_field
+from models.dry_run import dry_run
 from models.errors import ConflictError, InvalidError, MissingError, Problem
 from models.files import FileRecord
 from models.identifiers import new_id
 from models.matrices import Array
 from models.training_request import TrainingRequest, TrainSchema
-from models.training_run import activation_bytes, split_rows
+from models.training_run import TrainingRun, activation_bytes, split_rows, watched, weights_of_classes
+from models.warm_start import check_start
 from service import queue
 from service.context import context
 from service.datasets import keep
@@ -25,7 +29,7 @@ from service.models import check_size
 from service.openapi import Resource, refusals
 from service.wire import json_response
 
-__all__ = ["training"]
+__all__ = ["Source", "training"]
 
 training = Resource("training", __name__, description="Launch training.")
 
@@ -47,7 +51,7 @@ class Source:
             self.dataset = load_dataset(context().storage.dataset(self.dataset_id))
             self.told: dict[str, Any] = {"dataset": part["dataset"], "rows": self.dataset.rows}
         else:
-            self.dataset = from_rows(part["inputs"], part["labels"], pointer)
+            self.dataset = from_rows(part["inputs"], part["labels"], pointer, part.get("weights"))
             self.told = {"rows": self.dataset.rows}
 
     def check(self, definition: ModelDefinition) -> Array:
@@ -55,38 +59,61 @@ class Source:
         width = self.dataset.inputs.shape[1]
         if width != definition.inputs:
             raise InvalidError.at(self.inputs_pointer, f"must have {definition.inputs} columns. Received: {width}")
-        largest = float(np.finfo(definition.dtype).max)
+        largest = np.finfo(definition.dtype).max
         too_large = np.abs(self.dataset.inputs) > largest
         if too_large.any():
             row, column = np.argwhere(too_large)[0].tolist()
             value = self.dataset.inputs[row, column]
             detail = f"is too large for {definition.dtype}. Received: {value:g}"
-            place = self.inputs_pointer if self.dataset_id else f"{self.inputs_pointer}/{row}/{column}"
-            raise InvalidError.of([Problem(place, detail, row=row + 1)])
+            raise self.fault(row, detail, column)
         return self.dataset.codes_for(definition.classes, self.labels_pointer)
+
+    def fault(self, row: int, detail: str, column: int | None = None) -> InvalidError:
+        """What is wrong with one row, or with one number of it, told where the client wrote it."""
+        place = self.inputs_pointer
+        if self.dataset_id is None:
+            place += f"/{row}" if column is None else f"/{row}/{column}"
+        return InvalidError.of([Problem(place, detail, row=row + 1)])
 
 
 @training.route("/train", methods=["POST"])
 @training.arguments(TrainSchema)
 @training.response(202, "Job")
-@training.doc(responses=refusals(400, 404, 409, 413))
+@training.doc(
+    responses={
+        "200": {
+            "description": "Of a dry run.",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DryRun"}}},
+        },
+        **refusals(400, 404, 409, 413),
+    }
+)
 def train(body: dict[str, Any]) -> Response:
-    """Queue a training job; its model may be defined by the same request."""
+    """Queue a training job; its model may be defined by the same request.
+
+    With `dry_run`, nothing is stored: the answer, with status 200, tells parameters, memory, an estimate of the time
+    from a few measured steps, and warnings about the data.
+    """
     request = TrainingRequest.of(body)
     data = Source(body["data"], "/data")
     definition, is_new = _definition(body["model"], data.dataset)
     given = body["validation"]
     validation = Source(given, "/validation") if given and "fraction" not in given else None
     _check(definition, request, data, validation)
-    _check_start(body["start_from"], definition)
-    if request.optimizer is None:
-        body["optimizer"] = definition.optimizer
+    _check_start(body["start_from"], definition, request.anew)
+    if body.pop("dry_run"):
+        run = TrainingRun(definition, request, data.dataset, validation.dataset if validation else None)
+        return json_response(dry_run(run, data.dataset))
+    body["optimizer"] = request.optimizer or definition.optimizer
+    body["loss"] = request.loss or definition.loss
     told = {
         **body,
         "model": definition.name,
         "data": data.told,
         "validation": validation.told if validation else given,
         "optimizer": optimizer_field().serialize("optimizer", body),
+        "loss": loss_field().serialize("loss", body),
+        "early_stopping": None if request.early_stopping is None else asdict(request.early_stopping),
     }
     job_id = _store(definition if is_new else None, definition.name, request, told, data, validation)
     with context().database.read() as connection:
@@ -116,6 +143,8 @@ def _check(definition: ModelDefinition, request: TrainingRequest, data: Source, 
     rows, _ = split_rows(codes, request)
     if validation is not None:
         validation.check(definition)
+    weights_of_classes(request.class_weights, definition.classes)
+    watched(request, validation is not None or request.validation_fraction is not None)
     batch = len(rows) if request.batch_size == "full" else min(request.batch_size, len(rows))
     needed, limit = activation_bytes(definition, batch), context().settings.max_batch_bytes
     if needed > limit:
@@ -124,23 +153,27 @@ def _check(definition: ModelDefinition, request: TrainingRequest, data: Source, 
         )
 
 
-def _check_start(checkpoint_id: str | None, definition: ModelDefinition) -> Checkpoint | None:
-    """Raise InvalidError where a run cannot start from a checkpoint."""
+def _check_start(checkpoint_id: str | None, definition: ModelDefinition, anew: Sequence[str]) -> None:
+    """Raise InvalidError where a run cannot start from a checkpoint; layers that are drawn anew may differ."""
+    groups = definition.groups
+    for index, group in enumerate(anew):
+        if checkpoint_id is None:
+            raise InvalidError.at("/reinitialize", "goes with start_from: without it, all layers are drawn anew")
+        if group not in groups:
+            known = ", ".join(map(repr, groups))
+            raise InvalidError.at(f"/reinitialize/{index}", f"must be one of {known}. Received: {group!r}")
     if checkpoint_id is None:
-        return None
+        return
     try:
         with context().database.read() as connection:
             records.checkpoint(connection, checkpoint_id)
     except MissingError as error:
         raise InvalidError.at("/start_from", error.detail) from None
     try:
-        start = load_checkpoint(context().storage.checkpoint(checkpoint_id))
+        start = load_checkpoint(context().storage.checkpoint(checkpoint_id)).definition
     except CheckpointError as error:
         raise ConflictError("checkpoint_unreadable", str(error)) from None
-    for name in ("inputs", "classes", "layers", "dtype"):
-        if getattr(start.definition, name) != getattr(definition, name):
-            raise InvalidError.at("/start_from", f"must be of a model with the same {name} as {definition.name!r}")
-    return start
+    check_start(start, definition, anew)
 
 
 def _store(

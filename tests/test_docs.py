@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from nncore import LAYERS, Dense, Network, Softmax, layers
+from nncore import LAYERS, OPTIMIZERS, SCHEDULES, Dense, Network, Optimizer, Schedule, Softmax, layers
 from nncore.arrays import NamedVector, Workspace
 from nncore.layers import Layer
 from nncore.losses import CategoricalCrossentropy
@@ -58,6 +58,22 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
     assert missing == []
 
 
+@pytest.mark.parametrize(("table", "base"), [(OPTIMIZERS, Optimizer), (SCHEDULES, Schedule)])
+def test_the_tables_of_optimizers_tell_every_field_and_its_default(table: dict[str, type], base: type) -> None:
+    """docs/optimizers.md: a row for each member, and the fields that all have before them."""
+    page = (ROOT / "docs" / "optimizers.md").read_text()
+    common = {item.name for item in fields(base)} - {"learning_rate"}
+    for name, rule in table.items():
+        (row,) = re.findall(rf"^\| `{name}` \|.*\| (.*)\|$", page, re.MULTILINE)
+        told = dict(re.findall(r"`(\w+)(?:=([^`]+))?`", row))
+        own = {item.name: item.default for item in fields(rule)}
+        assert told.keys() == own.keys() - common, name
+        for field, default in told.items():
+            assert own[field] == (json.loads(default) if default else MISSING), (name, field)
+    for item in fields(base):
+        assert f"`{item.name}" in page
+
+
 def test_every_script_is_named_in_the_readme() -> None:
     """Nobody has to find an example by chance."""
     assert [path.name for path in SCRIPTS if f"examples/{path.name}" not in README] == []
@@ -80,6 +96,7 @@ EXPECTED = {
     "cancel.sh": r"(?s)running\npaused\nrunning\ncancelled\nits newest checkpoint: ckpt_",
     "define.sh": r'"parameters": 99',
     "download_checkpoint.sh": r"(?s)/optimizer/cache/0_dense/weights float32 \(2, 16\).*a row of 0.1: .*'blue': 0\.9",
+    "evaluate.sh": r'(?s)"top_k_accuracy": .*"class": "blue".*"confusion_matrix": .*"version": 1,.*"accuracy": 1.0',
     "history.sh": r'(?s)"epoch": 198, .*"epoch": 200, ',
     "predict.sh": r'(?s)"class": "red".*"version": 1.*"alias": "stable"',
     "train_csv.sh": r'"state": "succeeded"',

@@ -23,7 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "every_epochs": None,
     "every_seconds": None,
     "keep": 3,
-    "publish": True,
+    "publish": "last",
 }
 
 

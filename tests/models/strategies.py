@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, Field, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
-from nncore.hyperparameters import bounds_of
+from nncore.hyperparameters import Bounds, bounds_of
 from nncore.layers import LAYERS
 from nncore.optimizers import OPTIMIZERS
+from nncore.schedules import SCHEDULES, Piecewise, Schedule
 
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,62}", fullmatch=True)
 
 
 def value_of(rule: type, item: Field[Any], largest: float = 64) -> st.SearchStrategy[Any]:
     """A valid value of one field; whole numbers stay below ``largest``, so that networks stay small."""
-    hint, bounds = get_type_hints(rule)[item.name], bounds_of(item.metadata)
+    return values_of(get_type_hints(rule)[item.name], bounds_of(item.metadata), largest)
+
+
+def values_of(hint: Any, bounds: Bounds, largest: float = 64) -> st.SearchStrategy[Any]:
+    """A valid value for a type hint within bounds, as a document has it."""
+    if get_origin(hint) in (Union, UnionType):
+        (inner,) = set(get_args(hint)) - {NoneType}
+        return st.none() | values_of(inner, bounds, largest)
+    if hint is Schedule:
+        return rules(SCHEDULES)
     if get_origin(hint) is Literal:
         return st.sampled_from(get_args(hint))
     if hint is bool:
@@ -35,11 +46,22 @@ def value_of(rule: type, item: Field[Any], largest: float = 64) -> st.SearchStra
 def rules(draw: st.DrawFn, table: dict[str, type]) -> dict[str, Any]:
     """The document of a random member of a table, defaults left out at random."""
     name = draw(st.sampled_from(sorted(table)))
-    document = {"type": name}
+    together = draw(TOGETHER.get(table[name], st.just({})))
+    document = {"type": name, **together}
     for item in fields(table[name]):
-        if item.default is MISSING or draw(st.booleans()):
+        if item.name not in together and (item.default is MISSING or draw(st.booleans())):
             document[item.name] = draw(value_of(table[name], item))
     return document
+
+
+def steps() -> st.SearchStrategy[dict[str, Any]]:
+    """Ascending boundaries, and as many factors."""
+    steps = st.dictionaries(st.floats(0, 1e7, exclude_min=True), st.floats(0, 1e6), max_size=5)
+    return steps.map(lambda step: {"boundaries": sorted(step), "factors": [step[time] for time in sorted(step)]})
+
+
+#: Fields that depend on each other, by their rule.
+TOGETHER: dict[type, st.SearchStrategy[dict[str, Any]]] = {Piecewise: steps()}
 
 
 def class_lists() -> st.SearchStrategy[Any]:

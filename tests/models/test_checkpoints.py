@@ -46,7 +46,7 @@ class TestLayout:
         checkpoint = a_checkpoint()
         save_checkpoint(path, checkpoint)
         with h5py.File(path) as file:
-            assert set(file) == {"parameters", "optimizer", "training", "history"}
+            assert set(file) == {"parameters", "statistics", "optimizer", "training", "history"}
             assert set(file.attrs) == {
                 "format",
                 "format_version",
@@ -73,14 +73,16 @@ class TestLayout:
             assert set(file["training"].attrs) == {
                 "epoch",
                 "step",
+                "updates",
                 "position",
                 "streams",
+                "schedule",
                 "loss_sum",
                 "hits",
                 "seconds",
             }
             assert (file["training"].attrs["epoch"], file["training"].attrs["position"]) == (3, 16)
-            assert json.loads(file["training"].attrs["streams"]).keys() == {"order"}
+            assert json.loads(file["training"].attrs["streams"]).keys() == {"order", "noise"}
             assert sorted(file["training/permutation"][()]) == list(range(len(checkpoint.rows)))
             assert set(file["training"]) == {"permutation", "rows"}
             assert set(file["history"]) == {
@@ -236,7 +238,7 @@ MORE_TAMPERINGS: dict[str, tuple[Callable[[h5py.File], None], tuple[str, ...]]] 
         lambda file: replace(file, "optimizer/momentum/0_dense/bias", np.zeros(5, "f8")),
         ("/optimizer/momentum/0_dense/bias", "float32", "float64"),
     ),
-    "unknown optimizer": (lambda file: file["optimizer"].attrs.__setitem__("type", "adamw"), ("adamw",)),
+    "unknown optimizer": (lambda file: file["optimizer"].attrs.__setitem__("type", "adamx"), ("adamx",)),
     "unknown hyperparameter": (
         lambda file: file["optimizer"].attrs.__setitem__("hyperparameters", '{"lr": 1}'),
         ("lr",),

@@ -12,32 +12,53 @@ from hypothesis import given
 from models.definitions import ModelDefinition, complete
 from models.errors import InvalidError
 from nncore.layers import Dense, ReLU, Softmax
-from nncore.optimizers import SGD, Adam
+from nncore.optimizers import SGD, Adam, AdamW
+from nncore.schedules import Piecewise
 from tests.models.strategies import definitions
 
+#: The fields that every optimizer has, with their defaults.
+COMMON: dict[str, Any] = {
+    "decay": 0.0,
+    "schedule": {"type": "constant", "warmup": 0.0, "warmup_from": 0.01},
+    "clip_norm": None,
+    "clip_value": None,
+    "average": None,
+    "accumulate": 1,
+}
 SPIRAL: dict[str, Any] = {
     "name": "spiral",
     "inputs": 2,
     "classes": ["red", "green", "blue"],
     "layers": [{"type": "dense", "units": 64}, {"type": "relu"}, {"type": "dense", "units": 3}, {"type": "softmax"}],
 }
+DENSE: dict[str, Any] = {
+    "type": "dense",
+    "initializer": "he_normal",
+    "initializer_value": 0.0,
+    "use_bias": True,
+    "l1": 0.0,
+    "l2": 0.0,
+    "max_norm": None,
+}
 CANONICAL: dict[str, Any] = {
     **SPIRAL,
     "layers": [
-        {"type": "dense", "units": 64, "initializer": "he_normal", "l2": 0.0},
+        {**DENSE, "units": 64},
         {"type": "relu"},
-        {"type": "dense", "units": 3, "initializer": "he_normal", "l2": 0.0},
+        {**DENSE, "units": 3},
         {"type": "softmax"},
     ],
     "optimizer": {
         "type": "adam",
         "learning_rate": 0.001,
-        "decay": 0.0,
+        **COMMON,
         "beta1": 0.9,
         "beta2": 0.999,
         "epsilon": 1e-7,
         "epsilon_mode": "inside_sqrt",
+        "amsgrad": False,
     },
+    "loss": {"type": "categorical_crossentropy", "label_smoothing": 0.0},
     "dtype": "float32",
     "metadata": {},
 }
@@ -51,6 +72,10 @@ def with_layer(place: int, **members: Any) -> dict[str, Any]:
     layers = [dict(layer) for layer in SPIRAL["layers"]]
     layers[place] = {**layers[place], **members}
     return changed(layers=layers)
+
+
+def with_schedule(schedule: Any) -> dict[str, Any]:
+    return changed(optimizer={"type": "sgd", "schedule": schedule})
 
 
 def without(member: str) -> dict[str, Any]:
@@ -70,13 +95,15 @@ def test_the_canonical_document_has_every_default_filled_in() -> None:
 
 def test_defaults_of_the_optimizers_are_those_of_the_design() -> None:
     sgd = ModelDefinition.load(changed(optimizer={"type": "sgd"})).document()["optimizer"]
-    assert sgd == {"type": "sgd", "learning_rate": 1.0, "decay": 0.0, "momentum": 0.0, "nesterov": False}
+    assert sgd == {"type": "sgd", "learning_rate": 1.0, **COMMON, "momentum": 0.0, "nesterov": False}
     rmsprop = ModelDefinition.load(changed(optimizer={"type": "rmsprop"})).document()["optimizer"]
     assert rmsprop == {
         "type": "rmsprop",
         "learning_rate": 0.001,
-        "decay": 0.0,
+        **COMMON,
         "rho": 0.9,
+        "momentum": 0.0,
+        "centered": False,
         "epsilon": 1e-7,
         "epsilon_mode": "inside_sqrt",
     }
@@ -109,17 +136,53 @@ def test_what_was_asked_for_stands_in_the_document(document: dict[str, Any]) -> 
     for name in document.keys() - {"classes", "layers", "optimizer"}:
         assert written[name] == document[name]
     for asked, shown in zip(document["layers"], written["layers"], strict=True):
-        assert asked.items() <= shown.items()
-    assert document.get("optimizer", {}).items() <= written["optimizer"].items()
+        assert holds(shown, asked)
+    assert holds(written["optimizer"], document.get("optimizer", {}))
+
+
+def holds(shown: Any, asked: Any) -> bool:
+    """Whether a document has everything of another one, rules within rules too."""
+    if not isinstance(asked, dict):
+        return bool(shown == asked)
+    return all(name in shown and holds(shown[name], value) for name, value in asked.items())
+
+
+def test_an_optimizer_and_its_schedule_are_loaded_and_written() -> None:
+    schedule = {"type": "piecewise", "boundaries": [10, 20.5], "factors": [0.5, 0.1], "warmup": 2}
+    optimizer = {"type": "adamw", "weight_decay": 0.1, "clip_norm": 1, "average": 0.99, "schedule": schedule}
+    definition = ModelDefinition.load(changed(optimizer=optimizer))
+    assert definition.optimizer == AdamW(
+        weight_decay=0.1,
+        clip_norm=1.0,
+        average=0.99,
+        schedule=Piecewise((10.0, 20.5), (0.5, 0.1), warmup=2.0),
+    )
+    written = json.loads(definition.canonical())["optimizer"]
+    assert written == {
+        "type": "adamw",
+        "learning_rate": 0.001,
+        **COMMON,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "epsilon": 1e-7,
+        "epsilon_mode": "inside_sqrt",
+        "amsgrad": False,
+        "weight_decay": 0.1,
+        "clip_norm": 1.0,
+        "average": 0.99,
+        "schedule": {**schedule, "warmup_from": 0.01},
+    }
 
 
 @given(definitions())
-def test_parameters_are_counted_as_dense_layers_have_them(document: dict[str, Any]) -> None:
+def test_parameters_are_counted_as_the_layers_have_them(document: dict[str, Any]) -> None:
     size, count = document["inputs"], 0
     for layer in document["layers"]:
         if layer["type"] == "dense":
-            count += size * layer["units"] + layer["units"]
+            count += size * layer["units"] + layer["units"] * layer.get("use_bias", True)
             size = layer["units"]
+        elif layer["type"] in ("batch_norm", "layer_norm"):
+            count += 2 * size
     assert ModelDefinition.load(document).parameter_count == count
 
 
@@ -219,16 +282,41 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "hidden zero": ({**without("layers"), "hidden": [64, 0]}, "/hidden/1"),
     "hidden a number": ({**without("layers"), "hidden": 64}, "/hidden"),
     "activation with layers": (changed(activation="relu"), "/activation"),
-    "activation unknown": ({**without("layers"), "hidden": [4], "activation": "softplus"}, "/activation"),
+    "activation unknown": ({**without("layers"), "hidden": [4], "activation": "maxout"}, "/activation"),
     "activation with parameters": ({**without("layers"), "hidden": [4], "activation": "dense"}, "/activation"),
     "optimizer a string": (changed(optimizer="adam"), "/optimizer"),
-    "optimizer unknown": (changed(optimizer={"type": "adamw"}), "/optimizer/type"),
+    "optimizer unknown": (changed(optimizer={"type": "adamx"}), "/optimizer/type"),
     "optimizer without type": (changed(optimizer={"learning_rate": 1.0}), "/optimizer/type"),
     "optimizer null": (changed(optimizer=None), "/optimizer"),
     "unknown field in the optimizer": (changed(optimizer={"type": "adam", "lr": 1}), "/optimizer/lr"),
     "learning rate zero": (changed(optimizer={"type": "adam", "learning_rate": 0}), "/optimizer/learning_rate"),
     "learning rate text": (changed(optimizer={"type": "sgd", "learning_rate": "1"}), "/optimizer/learning_rate"),
     "learning rate NaN": (changed(optimizer={"type": "sgd", "learning_rate": math.nan}), "/optimizer/learning_rate"),
+    "schedule null": (with_schedule(None), "/optimizer/schedule"),
+    "schedule a string": (with_schedule("cosine"), "/optimizer/schedule"),
+    "schedule unknown": (with_schedule({"type": "adam"}), "/optimizer/schedule/type"),
+    "schedule without type": (with_schedule({"gamma": 0.5}), "/optimizer/schedule/type"),
+    "gamma missing": (with_schedule({"type": "exponential"}), "/optimizer/schedule/gamma"),
+    "gamma zero": (with_schedule({"type": "exponential", "gamma": 0}), "/optimizer/schedule/gamma"),
+    "unknown field in the schedule": (with_schedule({"type": "constant", "rate": 1}), "/optimizer/schedule/rate"),
+    "boundaries a number": (
+        with_schedule({"type": "piecewise", "boundaries": 1, "factors": [1]}),
+        "/optimizer/schedule/boundaries",
+    ),
+    "boundary negative": (
+        with_schedule({"type": "piecewise", "boundaries": [1, -2], "factors": [1, 1]}),
+        "/optimizer/schedule/boundaries/1",
+    ),
+    "boundaries descend": (
+        with_schedule({"type": "piecewise", "boundaries": [2, 1], "factors": [1, 1]}),
+        "/optimizer/schedule/boundaries",
+    ),
+    "factors too few": (
+        with_schedule({"type": "piecewise", "boundaries": [1, 2], "factors": [1]}),
+        "/optimizer/schedule/factors",
+    ),
+    "clip_norm zero": (changed(optimizer={"type": "sgd", "clip_norm": 0}), "/optimizer/clip_norm"),
+    "average one": (changed(optimizer={"type": "sgd", "average": 1}), "/optimizer/average"),
     "beta1 one": (changed(optimizer={"type": "adam", "beta1": 1.0}), "/optimizer/beta1"),
     "dtype unknown": (changed(dtype="float16"), "/dtype"),
     "dtype a list": (changed(dtype=["float32"]), "/dtype"),

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import MISSING, Field, fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, Field, dataclass, fields
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import marshmallow as ma
 import pytest
 
-from models.definitions import layer_field, optimizer_field
+from models.definitions import layer_field, loss_field, optimizer_field
 from models.errors import InvalidError, Problem
 from models.schemas import DescribedField, StrictSchema, Tagged, field_for, load, problems_of, schema_for
 from nncore.hyperparameters import Bounds, bounds_of
 from nncore.layers import LAYERS
-from nncore.optimizers import OPTIMIZERS
+from nncore.losses import LOSSES
+from nncore.optimizers import OPTIMIZERS, SGD
+from nncore.schedules import SCHEDULES, Schedule
+from tests.nncore import cases
 
-TABLES: dict[str, dict[str, Any]] = {"layer": LAYERS, "optimizer": OPTIMIZERS}
+TABLES: dict[str, dict[str, Any]] = {"layer": LAYERS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
+CASES: dict[str, list[Any]] = {
+    "layer": cases.every(cases.LAYERS),
+    "optimizer": cases.every(cases.OPTIMIZERS),
+    "schedule": cases.every(cases.SCHEDULES),
+    "loss": cases.every(cases.LOSSES),
+}
 MEMBERS = [(table, name) for table, members in TABLES.items() for name in members]
 FIELDS = [(table, name, item.name) for table, name in MEMBERS for item in fields(TABLES[table][name])]
 
@@ -29,22 +40,64 @@ class OptimizerSchema(StrictSchema):
     rule = optimizer_field(required=True)
 
 
-SCHEMAS: dict[str, type[StrictSchema]] = {"layer": LayerSchema, "optimizer": OptimizerSchema}
+class LossSchema(StrictSchema):
+    rule = loss_field(required=True)
+
+
+class ScheduleSchema(StrictSchema):
+    rule = Tagged(SCHEDULES, required=True)
+
+
+SCHEMAS: dict[str, type[StrictSchema]] = {
+    "layer": LayerSchema,
+    "optimizer": OptimizerSchema,
+    "schedule": ScheduleSchema,
+    "loss": LossSchema,
+}
+
+
+@dataclass(frozen=True)
+class Hint:
+    """What a field's type hint says: the kind of its value, or of each of several, and whether null will do."""
+
+    kind: Any
+    optional: bool
+    several: bool
+
+    @classmethod
+    def of(cls, hint: Any) -> Hint:
+        optional = get_origin(hint) in (Union, UnionType)
+        if optional:
+            (hint,) = set(get_args(hint)) - {NoneType}
+        several = get_origin(hint) is tuple
+        return cls(get_args(hint)[0] if several else hint, optional, several)
+
+    @property
+    def number(self) -> bool:
+        return self.kind in (int, float)
 
 
 def a_value(rule: type, item: Field[Any]) -> Any:
-    """Some valid value of a field."""
+    """Some valid value of a field, as Python has it."""
     if item.default is not MISSING:
         return item.default
-    bounds, kind = bounds_of(item.metadata), get_type_hints(rule)[item.name]
-    assert kind in (int, float)
-    assert bounds.minimum is not None
-    return kind(bounds.minimum)
+    bounds, hint = bounds_of(item.metadata), Hint.of(get_type_hints(rule)[item.name])
+    assert hint.number
+    value = hint.kind(bounds.minimum if bounds.minimum is not None else bounds.above + 0.5)
+    return (value,) if hint.several else value
+
+
+def in_json(value: Any) -> Any:
+    """A field's value as a document has it."""
+    if isinstance(value, Schedule):
+        name = next(name for name, member in SCHEDULES.items() if member is type(value))
+        return {"type": name, **{item.name: in_json(getattr(value, item.name)) for item in fields(value)}}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def document(table: str, name: str, **members: Any) -> dict[str, Any]:
     rule = TABLES[table][name]
-    required = {item.name: a_value(rule, item) for item in fields(rule) if item.default is MISSING}
+    required = {item.name: in_json(a_value(rule, item)) for item in fields(rule) if item.default is MISSING}
     return {"type": name, **required, **members}
 
 
@@ -58,9 +111,9 @@ def faults(table: str, rule: Any) -> list[Problem]:
     return refusal.value.problems
 
 
-def the_field(table: str, name: str, member: str) -> tuple[Field[Any], Any]:
+def the_field(table: str, name: str, member: str) -> tuple[Field[Any], Hint]:
     rule = TABLES[table][name]
-    return next(item for item in fields(rule) if item.name == member), get_type_hints(rule)[member]
+    return next(item for item in fields(rule) if item.name == member), Hint.of(get_type_hints(rule)[member])
 
 
 @pytest.mark.parametrize(("table", "name"), MEMBERS)
@@ -70,8 +123,22 @@ def test_a_member_loads_with_its_own_defaults_and_is_written_back(table: str, na
     member = loaded(table, document(table, name))
     assert member == rule(**least)
     written = SCHEMAS[table]().dump({"rule": member})["rule"]
-    assert written == {"type": name, **{item.name: getattr(member, item.name) for item in fields(rule)}}
-    assert loaded(table, written) == member
+    assert written == {"type": name, **{item.name: in_json(getattr(member, item.name)) for item in fields(rule)}}
+    assert loaded(table, json.loads(json.dumps(written, allow_nan=False))) == member
+
+
+@pytest.mark.parametrize(("table", "rule"), [(table, rule) for table, rules in CASES.items() for rule in rules])
+def test_every_case_is_what_its_document_loads_to(table: str, rule: Any) -> None:
+    written = SCHEMAS[table]().dump({"rule": rule})["rule"]
+    assert loaded(table, json.loads(json.dumps(written, allow_nan=False))) == rule
+
+
+@pytest.mark.parametrize("schedule", CASES["schedule"], ids=cases.label)
+def test_an_optimizer_with_any_schedule_is_what_its_document_loads_to(schedule: Schedule) -> None:
+    rule = SGD(clip_norm=1.0, average=0.9, schedule=schedule)
+    written = OptimizerSchema().dump({"rule": rule})["rule"]
+    assert written["schedule"] == in_json(schedule)
+    assert loaded("optimizer", json.loads(json.dumps(written, allow_nan=False))) == rule
 
 
 @pytest.mark.parametrize(("table", "name"), MEMBERS)
@@ -84,33 +151,34 @@ def test_an_unknown_field_of_a_member_is_refused(table: str, name: str) -> None:
 @pytest.mark.parametrize(("table", "name", "member"), FIELDS)
 def test_limits_are_those_of_the_metadata(table: str, name: str, member: str) -> None:
     item, hint = the_field(table, name, member)
-    if hint not in (int, float):
+    if not hint.number:
         assert bounds_of(item.metadata).minimum is bounds_of(item.metadata).above is None
         return
     bounds = bounds_of(item.metadata)
 
     def beyond(limit: float, direction: float) -> Any:
-        return int(limit + direction) if hint is int else math.nextafter(limit, math.inf * direction)
+        return int(limit + direction) if hint.kind is int else math.nextafter(limit, math.inf * direction)
 
     good, bad = [], []
     if bounds.minimum is not None:
-        good.append(hint(bounds.minimum))
+        good.append(hint.kind(bounds.minimum))
         bad += [beyond(bounds.minimum, -1), -(10**9)]
     if bounds.maximum is not None:
-        good.append(hint(bounds.maximum))
+        good.append(hint.kind(bounds.maximum))
         bad += [beyond(bounds.maximum, 1), 10**30]
     if bounds.above is not None:
         good.append(beyond(bounds.above, 1))
-        bad += [hint(bounds.above), -(10**9)]
+        bad += [hint.kind(bounds.above), -(10**9)]
     if bounds.below is not None:
         good.append(beyond(bounds.below, -1))
-        bad += [hint(bounds.below), 10**30]
+        bad += [hint.kind(bounds.below), 10**30]
     assert len(bad) == 4, "every number needs a lower and an upper limit"
     for value in good:
-        assert getattr(loaded(table, document(table, name, **{member: value})), member) == value
+        expected = (value,) if hint.several else value
+        assert getattr(loaded(table, document(table, name, **{member: in_json(expected)})), member) == expected
     for value in bad:
-        (fault,) = faults(table, document(table, name, **{member: value}))
-        assert fault.pointer == f"/rule/{member}"
+        (fault,) = faults(table, document(table, name, **{member: [value] if hint.several else value}))
+        assert fault.pointer == (f"/rule/{member}/0" if hint.several else f"/rule/{member}")
         assert fault.detail.startswith("must be ")
         assert "Received: " in fault.detail
 
@@ -118,34 +186,58 @@ def test_limits_are_those_of_the_metadata(table: str, name: str, member: str) ->
 @pytest.mark.parametrize(("table", "name", "member"), FIELDS)
 def test_values_of_another_kind_are_refused(table: str, name: str, member: str) -> None:
     _, hint = the_field(table, name, member)
-    wrong: list[Any] = ["1", "", None, [], {}, [1], math.nan, math.inf, -math.inf]
-    wrong += [1, 0, "true"] if hint is bool else [True, False]
-    wrong += [1.5] if hint is int else []
-    wrong += [1, "HE_NORMAL"] if get_origin(hint) is Literal else []
+    wrong: list[Any] = ["1", "", [{}], [[1]], {}, ["1"], [None], [True], [math.nan], math.nan, math.inf, -math.inf]
+    wrong += [1, 0, "true"] if hint.kind is bool else [True, False]
+    wrong += [1.5] if hint.kind is int else []
+    wrong += [1, "HE_NORMAL"] if get_origin(hint.kind) is Literal else []
+    wrong += [1, 1.5, [0.5] * 1001] if hint.several else [[], [1]]
+    wrong += [] if hint.optional else [None]
     for value in wrong:
         (fault,) = faults(table, document(table, name, **{member: value}))
-        assert fault.pointer == f"/rule/{member}"
+        place = f"/rule/{member}"
+        if hint.several and isinstance(value, list) and len(value) == 1:
+            place += "/0"
+        elif hint.kind is Schedule and isinstance(value, dict):
+            place += "/type"
+        assert fault.pointer == place
+
+
+@pytest.mark.parametrize(("table", "name", "member"), FIELDS)
+def test_null_is_taken_where_the_hint_says_so(table: str, name: str, member: str) -> None:
+    item, hint = the_field(table, name, member)
+    assert hint.optional is (item.default is None)
+    if hint.optional:
+        assert getattr(loaded(table, document(table, name, **{member: None})), member) is None
 
 
 @pytest.mark.parametrize(("table", "name", "member"), FIELDS)
 def test_choices_and_flags_are_taken(table: str, name: str, member: str) -> None:
     _, hint = the_field(table, name, member)
-    values = get_args(hint) if get_origin(hint) is Literal else (True, False) if hint is bool else ()
+    values = get_args(hint.kind) if get_origin(hint.kind) is Literal else (True, False) if hint.kind is bool else ()
     for value in values:
         assert getattr(loaded(table, document(table, name, **{member: value})), member) is value
-    assert values or hint in (int, float)
+    assert values or hint.number or hint.kind is Schedule
 
 
 @pytest.mark.parametrize(("table", "name", "member"), FIELDS)
 def test_the_schema_describes_itself_as_the_metadata_does(table: str, name: str, member: str) -> None:
     item, hint = the_field(table, name, member)
     field = schema_for(TABLES[table][name])().fields[member]
-    assert isinstance(field, DescribedField)
-    described, bounds = field.json_schema(), bounds_of(item.metadata)
+    bounds = bounds_of(item.metadata)
     assert field.metadata["description"] == bounds.help != ""
     assert field.required is (item.default is MISSING)
-    if hint in (int, float):
-        assert described["type"] == ("integer" if hint is int else "number")
+    assert field.allow_none is hint.optional
+    if hint.kind is Schedule:
+        assert isinstance(field, Tagged)
+        assert field.table is SCHEDULES
+        return
+    assert isinstance(field, DescribedField)
+    described = field.json_schema()
+    if hint.several:
+        assert (described["type"], described["maxItems"]) == ("array", 1000)
+        described = described["items"]
+    if hint.number:
+        assert described["type"] == ("integer" if hint.kind is int else "number")
         limits = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
         assert [described.get(limit) for limit in limits] == [
             bounds.minimum,
@@ -153,10 +245,48 @@ def test_the_schema_describes_itself_as_the_metadata_does(table: str, name: str,
             bounds.above,
             bounds.below,
         ]
-    elif hint is bool:
+    elif hint.kind is bool:
         assert described == {"type": "boolean"}
     else:
-        assert described["enum"] == list(get_args(hint))
+        assert described["enum"] == list(get_args(hint.kind))
+
+
+#: Schedules with one fault each, and where and how it must be told.
+SCHEDULE_FAULTS: dict[str, tuple[Any, str, str]] = {
+    "a word": ("constant", "", "must be an object with a \"type\". Received: 'constant'"),
+    "an unknown type": ({"type": "linear"}, "/type", "must be one of 'constant', 'inverse_time'"),
+    "a missing field": ({"type": "exponential"}, "/gamma", "is required"),
+    "a field out of bounds": (
+        {"type": "step", "every": 1, "gamma": 0},
+        "/gamma",
+        "must be greater than 0. Received: 0",
+    ),
+    "a field of another": ({"type": "cosine", "gamma": 0.5}, "/gamma", "is not a known field"),
+    "a warm-up out of bounds": ({"type": "cosine", "warmup": -1}, "/warmup", "must be at least 0. Received: -1"),
+    "boundaries that do not ascend": (
+        {"type": "piecewise", "boundaries": [2, 2], "factors": [1, 1]},
+        "/boundaries",
+        "must ascend. Received: [2.0, 2.0]",
+    ),
+    "too few factors": (
+        {"type": "piecewise", "boundaries": [1, 2], "factors": [1]},
+        "/factors",
+        "must be as many as the boundaries, 2. Received: [1.0]",
+    ),
+    "one bad number of several": (
+        {"type": "piecewise", "boundaries": [1, "2"], "factors": [1, 1]},
+        "/boundaries/1",
+        "must be a number. Received: '2'",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", SCHEDULE_FAULTS)
+def test_a_fault_in_a_schedule_is_told_at_its_place_in_the_optimizer(fault: str) -> None:
+    schedule, pointer, detail = SCHEDULE_FAULTS[fault]
+    (told,) = faults("optimizer", {"type": "sgd", "schedule": schedule})
+    assert told.pointer == f"/rule/schedule{pointer}"
+    assert told.detail.startswith(detail)
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -193,7 +323,18 @@ def test_an_optional_hint_takes_null_and_its_own_kind() -> None:
         field.deserialize(1)
 
 
-@pytest.mark.parametrize("hint", [list, dict, bytes, list[int], complex])
+def test_several_numbers_become_a_tuple_and_a_list_again() -> None:
+    field = field_for(tuple[float, ...] | None, Bounds(minimum=0), load_default=None)
+    assert field.deserialize([]) == ()
+    assert field.deserialize([1, 2.5]) == (1.0, 2.5)
+    assert field.serialize("x", {"x": (1.0, 2.5)}) == [1.0, 2.5]
+    assert field.deserialize(None) is field.serialize("x", {"x": None}) is None
+    with pytest.raises(ma.ValidationError) as refusal:
+        field.deserialize([1, -1, "1"])
+    assert [problem.pointer for problem in problems_of(refusal.value.messages)] == ["/1", "/2"]
+
+
+@pytest.mark.parametrize("hint", [list, dict, bytes, list[int], tuple[int, ...], complex])
 def test_a_hint_that_nothing_can_be_derived_from_is_an_error(hint: Any) -> None:
     with pytest.raises(TypeError, match="no field can be derived"):
         field_for(hint, Bounds())

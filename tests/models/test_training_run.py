@@ -44,8 +44,17 @@ def assert_same_bits(one: Checkpoint, other: Checkpoint) -> None:
     for moment, arrays in one.state.moments.items():
         for name, array in arrays.items():
             assert array.tobytes() == other.state.moments[moment][name].tobytes(), (moment, name)
-    for name in ("epoch", "step", "position", "loss_sum", "hits", "streams"):
+    for name in ("epoch", "step", "position", "loss_sum", "hits", "streams", "updates", "schedule"):
         assert getattr(one.state, name) == getattr(other.state, name), name
+    assert one.statistics.keys() == other.statistics.keys()
+    for name in one.statistics:
+        assert one.statistics[name].tobytes() == other.statistics[name].tobytes(), name
+    assert (one.best is None) == (other.best is None)
+    if one.best is not None and other.best is not None:
+        for name in ("monitor", "min_delta", "value", "epoch", "waited"):
+            assert getattr(one.best, name) == getattr(other.best, name), name
+        for name in one.best.parameters:
+            assert one.best.parameters[name].tobytes() == other.best.parameters[name].tobytes(), name
     assert one.state.order.tolist() == other.state.order.tolist()
     assert one.rows.tolist() == other.rows.tolist()
     assert timeless(one.history) == timeless(other.history)

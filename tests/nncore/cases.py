@@ -1,4 +1,4 @@
-"""The one table of cases: every layer, loss, initializer and optimizer, each in several settings.
+"""The one table of cases: every layer, loss, initializer, optimizer and schedule, each in several settings.
 
 A member of nncore's tables without a case here fails ``test_cases.py``; a member with one runs through the gradient
 check, the comparison of its two faces, the plain equations, the bounds of its fields and interruption.
@@ -16,22 +16,39 @@ from nncore import (
     GELU,
     SELU,
     SGD,
+    Adadelta,
+    Adagrad,
     Adam,
+    AdamW,
     BatchNorm,
     CategoricalCrossentropy,
+    Constant,
+    Cosine,
     Dense,
     Dropout,
+    Exponential,
+    FocalLoss,
     GaussianNoise,
+    InverseTime,
     Layer,
     LayerNorm,
     LeakyReLU,
+    Lion,
+    Loss,
+    NAdam,
+    OneCycle,
     Optimizer,
+    Piecewise,
+    Polynomial,
+    ReduceOnPlateau,
     ReLU,
     RMSProp,
+    Schedule,
     Sigmoid,
     SiLU,
     Softmax,
     Softplus,
+    Step,
     Tanh,
 )
 
@@ -91,7 +108,10 @@ LAYERS: dict[str, tuple[Layer, ...]] = {
 #: Layers whose training differs from their inference: they draw noise, or take a batch's statistics.
 DIFFERENT_IN_TRAINING = ("dropout", "gaussian_noise", "batch_norm")
 
-LOSSES: dict[str, tuple[CategoricalCrossentropy, ...]] = {"categorical_crossentropy": (CategoricalCrossentropy(),)}
+LOSSES: dict[str, tuple[Loss, ...]] = {
+    "categorical_crossentropy": (CategoricalCrossentropy(), CategoricalCrossentropy(label_smoothing=0.2)),
+    "focal": (FocalLoss(), FocalLoss(gamma=0.5), FocalLoss(gamma=5.0)),
+}
 
 INITIALIZERS: dict[str, Distribution] = {
     "he_normal": Distribution(
@@ -147,6 +167,21 @@ OPTIMIZERS: dict[str, tuple[Optimizer, ...]] = {
         RMSProp(learning_rate=0.02, decay=0.05, rho=0.5, epsilon=1e-3, epsilon_mode="outside_sqrt"),
         RMSProp(epsilon_mode="outside_sqrt"),
         RMSProp(rho=0.0, epsilon=1e-2),
+        RMSProp(momentum=0.9),
+        RMSProp(centered=True),
+        RMSProp(learning_rate=0.005, decay=0.05, momentum=0.5, centered=True, epsilon=1e-3),
+        RMSProp(rho=0.5, momentum=0.5, centered=True, epsilon=1e-3, epsilon_mode="outside_sqrt"),
+    ),
+    "adagrad": (
+        Adagrad(),
+        Adagrad(epsilon_mode="outside_sqrt"),
+        Adagrad(learning_rate=0.1, decay=0.05, epsilon=1e-2),
+        Adagrad(learning_rate=0.1, decay=0.05, epsilon=1e-2, epsilon_mode="outside_sqrt"),
+    ),
+    "adadelta": (
+        Adadelta(),
+        Adadelta(learning_rate=0.5, decay=0.05, rho=0.95, epsilon=1e-3),
+        Adadelta(rho=0.0, epsilon=1e-2),
     ),
     "adam": (
         Adam(),
@@ -154,6 +189,58 @@ OPTIMIZERS: dict[str, tuple[Optimizer, ...]] = {
         Adam(learning_rate=0.02, decay=0.05, beta1=0.5, beta2=0.9, epsilon=1e-3, epsilon_mode="outside_sqrt"),
         Adam(epsilon_mode="outside_sqrt"),
         Adam(beta1=0.0, beta2=0.0, epsilon=1e-2),
+        Adam(amsgrad=True, beta2=0.9),
+        Adam(amsgrad=True, beta2=0.5, epsilon=1e-3, epsilon_mode="outside_sqrt"),
+    ),
+    "adamw": (
+        AdamW(),
+        AdamW(weight_decay=0.0),
+        AdamW(learning_rate=0.02, decay=0.05, beta1=0.5, beta2=0.9, epsilon=1e-3, weight_decay=0.5),
+        AdamW(epsilon_mode="outside_sqrt", amsgrad=True, beta2=0.9),
+    ),
+    "nadam": (
+        NAdam(),
+        NAdam(learning_rate=0.02, decay=0.05, beta1=0.5, beta2=0.9, epsilon=1e-3, momentum_decay=0.1),
+        NAdam(epsilon_mode="outside_sqrt", momentum_decay=0.0),
+        NAdam(beta1=0.0, beta2=0.0, epsilon=1e-2),
+        NAdam(beta1=0.999, momentum_decay=1.0),
+    ),
+    "lion": (
+        Lion(),
+        Lion(learning_rate=0.003, decay=0.05, beta1=0.5, beta2=0.8, weight_decay=0.5),
+        Lion(beta1=0.0, beta2=0.0),
+    ),
+}
+
+
+SCHEDULES: dict[str, tuple[Schedule, ...]] = {
+    "constant": (Constant(), Constant(warmup=2.0), Constant(warmup=0.5, warmup_from=0.0)),
+    "inverse_time": (InverseTime(0.0), InverseTime(0.5), InverseTime(2.0, warmup=3.0)),
+    "exponential": (Exponential(1.0), Exponential(0.9), Exponential(0.5, warmup=3.0)),
+    "step": (Step(3.0), Step(1.5, gamma=0.5), Step(4.0, gamma=0.9, warmup=1.0)),
+    "piecewise": (
+        Piecewise((), ()),
+        Piecewise((2.0,), (0.1,)),
+        Piecewise((1.0, 3.5, 7.0), (0.5, 2.0, 0.0), warmup=2.0),
+    ),
+    "polynomial": (
+        Polynomial(),
+        Polynomial(end=0.1, power=2.0),
+        Polynomial(end=0.25, power=0.5, duration=4.0),
+        Polynomial(power=3.0, warmup=2.0),
+    ),
+    "cosine": (
+        Cosine(),
+        Cosine(end=0.1, warmup=2.0),
+        Cosine(period=2.5),
+        Cosine(end=0.01, period=1.0, period_factor=2.0),
+        Cosine(period=0.7, period_factor=1.1, warmup=1.0),
+    ),
+    "one_cycle": (OneCycle(), OneCycle(start=0.1, rise=0.5, end=0.0), OneCycle(rise=0.2, warmup=1.0)),
+    "reduce_on_plateau": (
+        ReduceOnPlateau(),
+        ReduceOnPlateau(factor=0.5, patience=0, min_delta=0.0),
+        ReduceOnPlateau(factor=0.3, patience=2, min_delta=0.1, minimum=0.05, warmup=2.0),
     ),
 }
 
@@ -165,7 +252,7 @@ def every(cases: dict[str, tuple[Any, ...]]) -> list[Any]:
 
 def label(rule: object) -> str | None:
     """The id of a case in pytest's output: the rule with what differs from its defaults."""
-    if not isinstance(rule, Layer | Optimizer | CategoricalCrossentropy):
+    if not isinstance(rule, Layer | Optimizer | Schedule | Loss):
         return None
     given = [
         f"{item.name}={getattr(rule, item.name)}" for item in fields(rule) if getattr(rule, item.name) != item.default

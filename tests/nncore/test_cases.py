@@ -6,7 +6,9 @@ import pytest
 
 from nncore.initializers import INITIALIZERS
 from nncore.layers import LAYERS, layer_type
+from nncore.losses import LOSSES
 from nncore.optimizers import OPTIMIZERS, optimizer_type
+from nncore.schedules import SCHEDULES
 from tests.nncore import cases, plain
 
 
@@ -17,12 +19,14 @@ from tests.nncore import cases, plain
         (LAYERS, plain.LAYERS),
         (OPTIMIZERS, cases.OPTIMIZERS),
         (OPTIMIZERS, plain.OPTIMIZERS),
+        (SCHEDULES, cases.SCHEDULES),
         (INITIALIZERS, cases.INITIALIZERS),
+        (LOSSES, cases.LOSSES),
     ],
-    ids=["layers", "layers' equations", "optimizers", "optimizers' equations", "initializers"],
+    ids=["layers", "layers' equations", "optimizers", "optimizers' equations", "schedules", "initializers", "losses"],
 )
 def test_every_member_has_a_case(members, table):
-    """A new layer, optimizer or initializer fails here until it stands in the table."""
+    """A new layer, optimizer, schedule or initializer fails here until it stands in the table."""
     assert table.keys() == members.keys()
     assert all(table.values())
 
@@ -35,12 +39,19 @@ def test_cases_stand_under_their_own_name():
     for name, optimizers in cases.OPTIMIZERS.items():
         assert {type(optimizer) for optimizer in optimizers} == {OPTIMIZERS[name]}
         assert {optimizer_type(optimizer) for optimizer in optimizers} == {name}
+    for name, schedules in cases.SCHEDULES.items():
+        assert {type(schedule) for schedule in schedules} == {SCHEDULES[name]}
 
 
-@pytest.mark.parametrize("rule", [*cases.every(cases.LAYERS), *cases.every(cases.OPTIMIZERS)], ids=cases.label)
+@pytest.mark.parametrize(
+    "rule",
+    [case for table in (cases.LAYERS, cases.OPTIMIZERS, cases.SCHEDULES) for case in cases.every(table)],
+    ids=cases.label,
+)
 def test_hyperparameters_of_the_cases_vary(rule):
-    """Each field that a rule declares has at least two values among its cases, so that none goes untested."""
-    table = cases.LAYERS if type(rule) in LAYERS.values() else cases.OPTIMIZERS
-    alike = next(settings for settings in table.values() if type(settings[0]) is type(rule))
-    for name in type(rule).__annotations__.keys() & {item.name for item in dataclasses.fields(rule)}:
+    """Each field that a rule reads has at least two values among its cases, so that none goes untested."""
+    tables = [*cases.LAYERS.values(), *cases.OPTIMIZERS.values(), *cases.SCHEDULES.values()]
+    alike = next(settings for settings in tables if type(settings[0]) is type(rule))
+    read = type(rule).__annotations__.keys() | {"learning_rate", "decay", "warmup"}
+    for name in read & {item.name for item in dataclasses.fields(rule)}:
         assert len({getattr(case, name) for case in alike}) > 1, name

@@ -129,8 +129,9 @@ def test_a_run_cut_anywhere_ends_in_the_same_bits(rule):
     records = [uncut.run_epoch() for _ in range(6)]
     cut, cut_records = run_cut(make, Network(stack(), inputs=4, seed=6), x, y, options, 6, seed=11)
     assert cut.network.parameters.vector.tobytes() == uncut.network.parameters.vector.tobytes()
-    for name, vector in uncut.moments.items():
-        assert cut.moments[name].vector.tobytes() == vector.vector.tobytes()
+    for name, arrays in uncut.state().moments.items():
+        for parameter, array in arrays.items():
+            assert cut.state().moments[name][parameter].tobytes() == array.tobytes()
     assert without_seconds(cut_records) == without_seconds(records)
     ours, theirs = cut.state(), uncut.state()
     assert ours.streams == theirs.streams
@@ -249,8 +250,8 @@ def test_the_data_stays_as_it_is(layers, batch_size):
         training.run_epoch()
     assert np.array_equal(x, kept_x)
     assert np.array_equal(y, kept_y)
-    assert np.array_equal(training._rows[:, :-1], x)
-    assert (training._rows[:, -1] == 1).all()
+    assert np.array_equal(training._data.rows[:, :-1], x)
+    assert (training._data.rows[:, -1] == 1).all()
 
 
 def test_one_hot_labels_train_like_class_numbers():
@@ -354,4 +355,4 @@ def test_a_state_of_another_run_is_refused_and_changes_nothing():
         training.restore(wider)
     assert training.state().order.tolist() == before.order.tolist()
     assert training.step == training.epoch == 0
-    assert all(not vector.vector.any() for vector in training.moments.values())
+    assert all(not array.any() for arrays in training.state().moments.values() for array in arrays.values())

@@ -15,15 +15,28 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from models.definitions import optimizer_field
 from nncore.layers import LAYERS
-from nncore.optimizers import OPTIMIZERS
+from nncore.losses import LOSSES
+from nncore.optimizers import OPTIMIZERS, SGD
+from nncore.schedules import SCHEDULES
 from tests.models.test_definitions import CANONICAL, FAULTS
+from tests.nncore import cases
 from tests.service.conftest import Trained
 from tests.service.harness import Client, Server
 from tests.service.samples import CSV, DATA, ROWS, a_model, a_training, fresh
 
 #: Paths of the page that shows the document, and of the document itself.
 ABOUT_ITSELF = re.compile(r"/docs|/openapi\.json|/static")
+
+
+#: By the names of their unions in the document.
+TABLES: dict[str, dict[str, Any]] = {
+    "Layer": LAYERS,
+    "Optimizer": OPTIMIZERS,
+    "Schedule": SCHEDULES,
+    "Loss": LOSSES,
+}
 
 
 @pytest.fixture(scope="module")
@@ -105,16 +118,40 @@ def test_refusals_are_problems(document: dict[str, Any]) -> None:
 
 def test_every_member_of_the_tables_is_described(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    for union, table in (("Layer", LAYERS), ("Optimizer", OPTIMIZERS)):
-        assert schemas[union]["discriminator"]["mapping"].keys() == table.keys()
-        assert {one["$ref"].rpartition("/")[2] for one in schemas[union]["oneOf"]} == table.keys()
+    for union, table in TABLES.items():
+        components = {name: f"{name}_{union.lower()}" for name in table}
+        places = {name: f"#/components/schemas/{component}" for name, component in components.items()}
+        assert schemas[union]["discriminator"]["mapping"] == places
+        assert [one["$ref"] for one in schemas[union]["oneOf"]] == list(places.values())
         for name, rule in table.items():
-            assert schemas[name]["properties"]["type"] == {"const": name}
+            described = schemas[components[name]]
+            assert described["properties"]["type"] == {"const": name}
             members = {item.name for item in fields(rule)}
-            assert schemas[name]["properties"].keys() == {"type", *members}
-            assert schemas[name]["additionalProperties"] is False
+            assert described["properties"].keys() == {"type", *members}
+            assert described["additionalProperties"] is False
             for member in members:
-                assert schemas[name]["properties"][member]["description"], (name, member)
+                assert described["properties"][member]["description"], (name, member)
+
+
+def test_members_of_the_same_name_do_not_hide_each_other(document: dict[str, Any]) -> None:
+    """No component is both one table's member and another's, nor one of the service's shapes."""
+    components = [f"{name}_{union.lower()}" for union, table in TABLES.items() for name in table]
+    assert len(components) == len(set(components)) == sum(map(len, TABLES.values()))
+    assert set(components) <= document["components"]["schemas"].keys()
+
+
+@pytest.mark.parametrize("rule", cases.every(cases.OPTIMIZERS), ids=cases.label)
+def test_every_optimizer_is_as_described(validators: Any, rule: Any) -> None:
+    written = optimizer_field().serialize("optimizer", {"optimizer": rule})
+    validators("Optimizer").validate(written)
+    assert not validators("Optimizer").is_valid({**written, "schedule": {"type": "none"}})
+
+
+@pytest.mark.parametrize("schedule", cases.every(cases.SCHEDULES), ids=cases.label)
+def test_every_schedule_is_as_described(validators: Any, schedule: Any) -> None:
+    written = optimizer_field().serialize("optimizer", {"optimizer": SGD(schedule=schedule)})
+    validators("Optimizer").validate(written)
+    assert not validators("Optimizer").is_valid({**written, "schedule": {**written["schedule"], "warmup": -1}})
 
 
 def body_schema(document: dict[str, Any], path: str, kind: str = "application/json") -> str:
@@ -140,6 +177,8 @@ class TestRequests:
     #: Faults that lie in how members depend on each other, which the schema does not say, or that JSON schema does
     #: not see: to it 2.0 is an integer, and what "$" matches is up to the regular expressions at hand.
     BEYOND = {
+        "boundaries descend",
+        "factors too few",
         "activation with layers",
         "class a fraction",
         "class repeated",
@@ -179,7 +218,7 @@ class TestRequests:
     @pytest.mark.parametrize(
         "members",
         [
-            {"epochs": 0},
+            {"epochs": -1},
             {"epochs": "3"},
             {"batch_size": "half"},
             {"seed": -1},
@@ -206,6 +245,14 @@ class TestRequests:
         rows = validators(body_schema(document, "/datasets"))
         rows.validate({"name": "n", **DATA})
         assert not rows.is_valid({"name": "n", "inputs": ROWS})
+
+    def test_evaluations(self, document: dict[str, Any], validators: Any) -> None:
+        evaluate = validators(body_schema(document, "/evaluate"))
+        good = {"model": "m", "data": {"dataset": "iris"}}
+        for members in ({}, {"version": 3, "top_k": 2}, {"version": "best"}, {"version": None, "top_k": None}):
+            evaluate.validate(good | members)
+        for members in ({"version": 0}, {"version": ""}, {"top_k": 0}, {"model": "Bad Name"}, {"data": None}, {"x": 1}):
+            assert not evaluate.is_valid(good | members)
 
     def test_every_documented_example_validates(self, document: dict[str, Any], validators: Any) -> None:
         seen = 0
@@ -281,6 +328,8 @@ class TestAnswers:
         client.wait(started.json["id"])
         predicted = client.post("/predict", {"model": name, "inputs": ROWS, "top_k": 2})
         self.strictly(validators, self.answer(document, "/predict", "post", 200), predicted.json)
+        evaluated = client.post("/evaluate", {"model": name, "data": {"dataset": kept}})
+        self.strictly(validators, self.answer(document, "/evaluate", "post", 200), evaluated.json)
         put = client.put(f"/models/{name}/aliases/best", {"version": 1})
         self.strictly(validators, self.answer(document, "/models/{name}/aliases/{alias}", "put", 200), put.json)
 

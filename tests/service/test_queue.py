@@ -17,7 +17,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from models import registry, versions
 from models.errors import ConflictError, MissingError
 from models.files import FileRecord
-from models.records import add_dataset, dataset
+from models.records import add_checkpoint, add_dataset, dataset
+from models.tables import CHECKPOINTS
 from service import queue
 from service.database import JOBS, Database
 from service.queue import ACTIVE, FINAL, MAXIMUM_DEATHS, Progress, StaleError
@@ -87,6 +88,18 @@ def conflict(call: Callable[..., Any], *arguments: Any) -> None:
 
 def save(connection: sa.Connection, job: str, fence: int, checkpoint: str = "ckpt_1") -> None:
     queue.report(connection, job, fence, PROGRESS, checkpoint=checkpoint, deaths=0)
+    values = {
+        "id": checkpoint,
+        "model": "small",
+        "job": job,
+        "kind": "between",
+        "epoch": PROGRESS.epoch,
+        "step": PROGRESS.step,
+        "metrics": json.dumps(PROGRESS.metrics),
+        "created_at": "2026-01-01T00:00:00.000Z",
+    }
+    connection.execute(sa.delete(CHECKPOINTS).where(CHECKPOINTS.c.id == checkpoint))
+    add_checkpoint(connection, values, FileRecord(1, "00"))
 
 
 def test_a_new_job_waits(connection: sa.Connection, job: str) -> None:
@@ -101,6 +114,8 @@ def test_a_new_job_waits(connection: sa.Connection, job: str) -> None:
         "attempt": 1,
         "progress": {"epoch": 0, "epochs": 10, "step": 0, "fraction": 0.0, "eta_seconds": None},
         "metrics": {},
+        "best": None,
+        "stopped_by": None,
         "checkpoint": None,
         "version": None,
         "error": None,

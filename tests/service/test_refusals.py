@@ -103,7 +103,9 @@ NOT_JSON = {
 }
 
 
-@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/datasets", "/models/other/aliases/best"])
+@pytest.mark.parametrize(
+    "path", ["/models", "/train", "/predict", "/evaluate", "/datasets", "/models/other/aliases/best"]
+)
 @pytest.mark.parametrize("kind", NOT_JSON)
 def test_what_is_not_json(client: Client, path: str, kind: str) -> None:
     method = "PUT" if "aliases" in path else "POST"
@@ -111,13 +113,13 @@ def test_what_is_not_json(client: Client, path: str, kind: str) -> None:
     assert document["code"] == "invalid_json"
 
 
-@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/datasets"])
+@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/evaluate", "/datasets"])
 @pytest.mark.parametrize("body", [[], [1], "text", 3, None, True, [[]]], ids=repr)
 def test_what_is_not_an_object(client: Client, path: str, body: Any) -> None:
     assert pointers(client.post(path, json.dumps(body).encode())) == [""]
 
 
-@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/datasets"])
+@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/evaluate", "/datasets"])
 def test_900_levels_are_an_answer_too(client: Client, path: str) -> None:
     answer = client.post(path, b"[" * 900 + b"]" * 900)
     assert answer.status in (400, 422)
@@ -127,7 +129,7 @@ def test_900_levels_are_an_answer_too(client: Client, path: str) -> None:
     problem_of(nested, nested.status)
 
 
-@pytest.mark.parametrize("path", ["/models", "/train", "/predict"])
+@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/evaluate"])
 @pytest.mark.parametrize("kind", ["text/csv", "application/xml", "image/png", "multipart/form-data; boundary=x"])
 def test_another_type_of_body(client: Client, path: str, kind: str) -> None:
     document = problem_of(client.post(path, b"x", headers={"Content-Type": kind}), 415)
@@ -187,7 +189,7 @@ TRAININGS: dict[str, tuple[dict[str, Any], str]] = {
     "model empty": (a_training(""), "/model"),
     **{
         f"epochs {value!r}": (a_training("base", epochs=value), "/epochs")
-        for value in (0, -1, 1.5, "10", True, None, 10_000_001, 10**30, [1])
+        for value in (-1, 1.5, "10", True, None, 10_000_001, 10**30, [1])
     },
     **{
         f"batch_size {value!r}": (a_training("base", batch_size=value), "/batch_size")
@@ -249,7 +251,52 @@ TRAININGS: dict[str, tuple[dict[str, Any], str]] = {
     "data empty": (a_training("base", data={}), "/data"),
     "data without labels": (a_training("base", data={"inputs": ROWS}), "/data"),
     "data twice": (a_training("base", data={**DATA, "dataset": "colours"}), "/data"),
-    "data with unknown field": (a_training("base", data={**DATA, "weights": []}), "/data/weights"),
+    "data with unknown field": (a_training("base", data={**DATA, "features": []}), "/data/features"),
+    "weights empty": (a_training("base", data={**DATA, "weights": []}), "/data/weights"),
+    "weights null": (a_training("base", data={**DATA, "weights": None}), "/data/weights"),
+    "weights of a string": (a_training("base", data={**DATA, "weights": ["1"] * 12}), "/data/weights/0"),
+    "weights negative": (a_training("base", data={**DATA, "weights": [1.0] * 11 + [-1]}), "/data/weights/11"),
+    "weights all 0": (a_training("base", data={**DATA, "weights": [0] * 12}), "/data/weights"),
+    "weights of a dataset": (a_training("base", data={"dataset": "colours", "weights": [1] * 12}), "/data"),
+    "weights of validation": (a_training("base", validation={**DATA, "weights": [1] * 12}), "/validation/weights"),
+    "class_weights of another class": (a_training("base", class_weights={"pink": 2}), "/class_weights"),
+    "class_weights too few": (a_training("base", class_weights=[1, 2]), "/class_weights"),
+    "class_weights negative": (a_training("base", class_weights=[1, -2, 1]), "/class_weights/1"),
+    "class_weights of a string": (a_training("base", class_weights={"red": "1"}), "/class_weights/red"),
+    "class_weights of a word": (a_training("base", class_weights="even"), "/class_weights"),
+    "loss unknown": (a_training("base", loss={"type": "hinge"}), "/loss/type"),
+    "label_smoothing 1": (
+        a_training("base", loss={"type": "categorical_crossentropy", "label_smoothing": 1}),
+        "/loss/label_smoothing",
+    ),
+    "early_stopping true": (a_training("base", early_stopping=True), "/early_stopping"),
+    "early_stopping with unknown field": (
+        a_training("base", early_stopping={"patients": 3}),
+        "/early_stopping/patients",
+    ),
+    "monitor without validation": (
+        a_training("base", early_stopping={"monitor": "validation_loss"}),
+        "/early_stopping/monitor",
+    ),
+    "monitor unknown": (a_training("base", early_stopping={"monitor": "f1"}), "/early_stopping/monitor"),
+    "patience -1": (a_training("base", early_stopping={"patience": -1}), "/early_stopping/patience"),
+    "max_seconds 0": (a_training("base", max_seconds=0), "/max_seconds"),
+    "publish the first": (a_training("base", publish="first"), "/publish"),
+    "publish 1": (a_training("base", publish=1), "/publish"),
+    "reinitialize alone": (a_training("base", reinitialize=["0_dense"]), "/reinitialize"),
+    "dry_run a string": (a_training("base", dry_run="yes"), "/dry_run"),
+    "dry run of what cannot be": (a_training("base", dry_run=True, batch_size=0), "/batch_size"),
+    "schedule unknown": (
+        a_training("base", optimizer={"type": "sgd", "schedule": {"type": "random"}}),
+        "/optimizer/schedule/type",
+    ),
+    "warmup -1": (
+        a_training("base", optimizer={"type": "sgd", "schedule": {"type": "constant", "warmup": -1}}),
+        "/optimizer/schedule/warmup",
+    ),
+    "clip_norm 0": (a_training("base", optimizer={"type": "sgd", "clip_norm": 0}), "/optimizer/clip_norm"),
+    "average 1": (a_training("base", optimizer={"type": "sgd", "average": 1}), "/optimizer/average"),
+    "accumulate 0": (a_training("base", optimizer={"type": "sgd", "accumulate": 0}), "/optimizer/accumulate"),
     "dataset unknown": (a_training("base", data={"dataset": "none"}), "/data/dataset"),
     "dataset a number": (a_training("base", data={"dataset": 3}), "/data/dataset"),
     "dataset of another width": (a_training("base", data={"dataset": "wide"}), "/data/dataset"),
@@ -304,7 +351,7 @@ def test_a_label_of_a_dataset_outside_the_classes_names_its_row(client: Client) 
 
 
 def test_several_faults_are_told_at_once(client: Client) -> None:
-    body = a_training("base", epochs=0, batch_size=0, optimizer={"type": "none"}, checkpoint={"keep": -1}, lr=1)
+    body = a_training("base", epochs=-1, batch_size=0, optimizer={"type": "none"}, checkpoint={"keep": -1}, lr=1)
     told = pointers(client.post("/train", body))
     assert sorted(told) == ["/batch_size", "/checkpoint/keep", "/epochs", "/lr", "/optimizer/type"]
 
@@ -402,6 +449,73 @@ def test_a_wrong_width_names_expected_and_given(client: Client) -> None:
 def test_a_version_that_is_not_there(client: Client, model: str, version: Any, status: int, code: str) -> None:
     body = {"model": model, "inputs": [[1, 2]], **({} if version is None else {"version": version})}
     assert problem_of(client.post("/predict", body), status)["code"] == code
+
+
+# Evaluations.
+
+
+def an_evaluation(**members: Any) -> dict[str, Any]:
+    return {"model": "other", "data": DATA, **members}
+
+
+EVALUATIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "no model": ({"data": DATA}, "/model"),
+    "model a number": (an_evaluation(model=1), "/model"),
+    "model a definition": (an_evaluation(model=a_model("other")), "/model"),
+    "model with capitals": (an_evaluation(model="Other"), "/model"),
+    "no data": ({"model": "other"}, "/data"),
+    "data null": (an_evaluation(data=None), "/data"),
+    "data empty": (an_evaluation(data={}), "/data"),
+    "data without labels": (an_evaluation(data={"inputs": ROWS}), "/data"),
+    "data twice": (an_evaluation(data={**DATA, "dataset": "colours"}), "/data"),
+    "data a share": (an_evaluation(data={"fraction": 0.5}), "/data/fraction"),
+    "dataset unknown": (an_evaluation(data={"dataset": "none"}), "/data/dataset"),
+    "dataset of another width": (an_evaluation(data={"dataset": "wide"}), "/data/dataset"),
+    "dataset with another label": (an_evaluation(data={"dataset": "odd"}), "/data/dataset"),
+    "no rows": (an_evaluation(data={"inputs": [], "labels": []}), "/data/inputs"),
+    "rows of another width": (an_evaluation(data={**DATA, "inputs": [[1]] * 12}), "/data/inputs"),
+    "numeric string": (an_evaluation(data={**DATA, "inputs": [*ROWS[:4], [1, "2"], *ROWS[5:]]}), "/data/inputs/4/1"),
+    "too large for float32": (an_evaluation(data={**DATA, "inputs": TOO_LARGE}), "/data/inputs/1/1"),
+    "fewer labels": (an_evaluation(data={**DATA, "labels": LABELS[:11]}), "/data/labels"),
+    "label outside the classes": (an_evaluation(data={**DATA, "labels": [*LABELS[:11], "pink"]}), "/data/labels/11"),
+    "one-hot of another width": (an_evaluation(data={**DATA, "labels": [[1, 0]] * 12}), "/data/labels"),
+    "unknown field": (an_evaluation(topk=1), "/topk"),
+    **{f"top_k {value!r}": (an_evaluation(top_k=value), "/top_k") for value in (0, -1, 4, 1.0, "1", True, [])},
+    **{f"version {value!r}": (an_evaluation(version=value), "/version") for value in (0, -1, 1.0, "", True, [])},
+    "more rows than fit in memory": (
+        an_evaluation(data={"inputs": [[0, 1]] * 18_000, "labels": ["red"] * 18_000}),
+        "/data/inputs",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", EVALUATIONS)
+def test_a_bad_evaluation(client: Client, fault: str) -> None:
+    body, pointer = EVALUATIONS[fault]
+    assert pointers(client.post("/evaluate", body)) == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "status", "code"),
+    [
+        ("none", None, 404, "not_found"),
+        ("base", None, 409, "no_version"),
+        ("base", 1, 404, "not_found"),
+        ("other", 2, 404, "not_found"),
+        ("other", 2**63, 404, "not_found"),
+        ("other", "best", 404, "not_found"),
+    ],
+)
+def test_an_evaluation_of_what_is_not_there(client: Client, model: str, version: Any, status: int, code: str) -> None:
+    answer = client.post("/evaluate", an_evaluation(model=model, version=version))
+    assert problem_of(answer, status)["code"] == code
+
+
+@pytest.mark.parametrize("row", [[3e38, 3e38], [-3e38, 3e38], [3.4e38, -3.4e38]], ids=str)
+def test_an_evaluation_of_numbers_near_the_end_of_the_range(client: Client, row: list[float]) -> None:
+    """Figures, or a refusal of the row; never a fault of the service."""
+    answer = client.post("/evaluate", an_evaluation(data={"inputs": [[0, 1], row], "labels": ["red", "red"]}))
+    assert answer.status == 200 or pointers(answer) == ["/data/inputs/1"]
 
 
 # Datasets.
@@ -523,7 +637,7 @@ def test_a_body_over_the_limit(client: Client) -> None:
         assert str(LIMITS["MAX_BODY_BYTES"]) in document["detail"]
 
 
-@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/datasets"])
+@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/evaluate", "/datasets"])
 def test_a_chunked_body_over_the_limit(client: Client, path: str) -> None:
     answer = chunked(client, path, [b'{"a": "', *[b"x" * 65_536] * 17, b'"}'], "application/json")
     assert problem_of(answer, 413)["code"] == "too_large"

@@ -1,0 +1,44 @@
+"""The route that judges a published version on labelled rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+
+from models.errors import InvalidError
+from models.evaluation import EvaluateSchema, evaluation_bytes, evaluation_document
+from service.context import context
+from service.openapi import Resource, refusals
+from service.predictions import version_to_serve
+from service.training import Source
+from service.wire import json_response
+
+__all__ = ["evaluation"]
+
+evaluation = Resource("evaluation", __name__, description="How well a version classifies labelled rows.")
+
+
+@evaluation.route("/evaluate", methods=["POST"])
+@evaluation.arguments(EvaluateSchema)
+@evaluation.response(200, "Evaluation")
+@evaluation.doc(responses=refusals(400, 404, 409, 413))
+def evaluate(body: dict[str, Any]) -> Response:
+    """Measure a published version of a model on rows whose labels are known; nothing is stored."""
+    parts, top_k = context(), body["top_k"]
+    version, checkpoint_id = version_to_serve(parts, body["model"], body["version"])
+    served = parts.served.get(checkpoint_id)
+    if top_k is not None:
+        served.require_top_k(top_k)
+    data = Source(body["data"], "/data")
+    codes = data.check(served.definition)
+    needed, limit = evaluation_bytes(len(codes), len(served.classes)), parts.settings.max_batch_bytes
+    if needed > limit:
+        detail = f"must have fewer rows: to evaluate these takes {needed} bytes, and {limit} are allowed"
+        raise InvalidError.at(data.inputs_pointer, detail)
+    probabilities = served.predict_proba(data.dataset.inputs)
+    overflow = served.overflow(probabilities)
+    if overflow is not None:
+        raise data.fault(*overflow)
+    document = evaluation_document(probabilities, codes, served.classes, top_k)
+    return json_response({"model": body["model"], "version": version, **document})
