@@ -31,12 +31,21 @@ SPIRAL: dict[str, Any] = {
     "classes": ["red", "green", "blue"],
     "layers": [{"type": "dense", "units": 64}, {"type": "relu"}, {"type": "dense", "units": 3}, {"type": "softmax"}],
 }
+DENSE: dict[str, Any] = {
+    "type": "dense",
+    "initializer": "he_normal",
+    "initializer_value": 0.0,
+    "use_bias": True,
+    "l1": 0.0,
+    "l2": 0.0,
+    "max_norm": None,
+}
 CANONICAL: dict[str, Any] = {
     **SPIRAL,
     "layers": [
-        {"type": "dense", "units": 64, "initializer": "he_normal", "l2": 0.0},
+        {**DENSE, "units": 64},
         {"type": "relu"},
-        {"type": "dense", "units": 3, "initializer": "he_normal", "l2": 0.0},
+        {**DENSE, "units": 3},
         {"type": "softmax"},
     ],
     "optimizer": {
@@ -166,12 +175,14 @@ def test_an_optimizer_and_its_schedule_are_loaded_and_written() -> None:
 
 
 @given(definitions())
-def test_parameters_are_counted_as_dense_layers_have_them(document: dict[str, Any]) -> None:
+def test_parameters_are_counted_as_the_layers_have_them(document: dict[str, Any]) -> None:
     size, count = document["inputs"], 0
     for layer in document["layers"]:
         if layer["type"] == "dense":
-            count += size * layer["units"] + layer["units"]
+            count += size * layer["units"] + layer["units"] * layer.get("use_bias", True)
             size = layer["units"]
+        elif layer["type"] in ("batch_norm", "layer_norm"):
+            count += 2 * size
     assert ModelDefinition.load(document).parameter_count == count
 
 
@@ -271,7 +282,7 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "hidden zero": ({**without("layers"), "hidden": [64, 0]}, "/hidden/1"),
     "hidden a number": ({**without("layers"), "hidden": 64}, "/hidden"),
     "activation with layers": (changed(activation="relu"), "/activation"),
-    "activation unknown": ({**without("layers"), "hidden": [4], "activation": "softplus"}, "/activation"),
+    "activation unknown": ({**without("layers"), "hidden": [4], "activation": "maxout"}, "/activation"),
     "activation with parameters": ({**without("layers"), "hidden": [4], "activation": "dense"}, "/activation"),
     "optimizer a string": (changed(optimizer="adam"), "/optimizer"),
     "optimizer unknown": (changed(optimizer={"type": "adamx"}), "/optimizer/type"),

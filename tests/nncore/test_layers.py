@@ -118,16 +118,14 @@ def torch_layers(torch):
     }
 
 
-@pytest.mark.parametrize("layer", EVERY, ids=cases.label)
+@pytest.mark.parametrize("layer", [layer for layer in EVERY if type(layer) is not GaussianNoise], ids=cases.label)
 def test_every_layer_by_torch(layer):
     """Output and all gradients, penalties apart, to 1e-10; then statistics and inference."""
     torch = pytest.importorskip("torch")
     table = torch_layers(torch)
     assert LAYERS.keys() - table.keys() == {"gaussian_noise"}
     name = layer_type(layer)
-    if name not in table:
-        pytest.skip("torch has no such layer")
-    layer = Dropout(0.0) if name == "dropout" else layer
+    layer = Dropout(0.0) if name == "dropout" else layer  # Another rate draws other numbers there.
     run, x, upstream = filled(layer, 5, 9)
     named = run.parameters.group("0_layer")
     theirs = table[name](layer, 5).double()
