@@ -1,6 +1,7 @@
 """All layers, and the name of each in definitions, checkpoints and tests.
 
-To add a layer: one class, one line in ``LAYERS`` at the foot, one case in ``tests/nncore/cases.py``.
+To add a layer: one class, one line in ``LAYERS`` at the foot, one case in ``tests/nncore/cases.py`` and its equation in
+``tests/nncore/plain.py``.
 """
 
 from __future__ import annotations

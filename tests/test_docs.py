@@ -8,16 +8,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields
-from functools import partial
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from nncore import LAYERS, OPTIMIZERS, SCHEDULES, Dense, Network, Optimizer, Schedule, Softmax, layers
+from nncore import LAYERS, OPTIMIZERS, SCHEDULES, Dense, Network, Optimizer, Schedule, Softmax, activations
 from nncore.arrays import NamedVector, Workspace
+from nncore.initializers import INITIALIZERS
 from nncore.layers import Layer
 from nncore.losses import CategoricalCrossentropy
 from nncore.plan import BatchPlan
@@ -58,10 +57,15 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize(("table", "base"), [(OPTIMIZERS, Optimizer), (SCHEDULES, Schedule)])
-def test_the_tables_of_optimizers_tell_every_field_and_its_default(table: dict[str, type], base: type) -> None:
-    """docs/optimizers.md: a row for each member, and the fields that all have before them."""
-    page = (ROOT / "docs" / "optimizers.md").read_text()
+@pytest.mark.parametrize(
+    ("subject", "table", "base"),
+    [("optimizers", OPTIMIZERS, Optimizer), ("optimizers", SCHEDULES, Schedule), ("layers", LAYERS, Layer)],
+)
+def test_the_tables_of_a_page_tell_every_field_and_its_default(
+    subject: str, table: dict[str, type], base: type
+) -> None:
+    """docs/optimizers.md and docs/layers.md: a row for each member, and the fields that all have before them."""
+    page = (ROOT / "docs" / f"{subject}.md").read_text()
     common = {item.name for item in fields(base)} - {"learning_rate"}
     for name, rule in table.items():
         (row,) = re.findall(rf"^\| `{name}` \|.*\| (.*)\|$", page, re.MULTILINE)
@@ -72,6 +76,13 @@ def test_the_tables_of_optimizers_tell_every_field_and_its_default(table: dict[s
             assert own[field] == (json.loads(default) if default else MISSING), (name, field)
     for item in fields(base):
         assert f"`{item.name}" in page
+
+
+def test_every_initializer_stands_in_its_table() -> None:
+    """docs/layers.md: each name in a row of its own or of its pair."""
+    page = (ROOT / "docs" / "layers.md").read_text()
+    named = [name for row in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", page, re.MULTILINE) for name in row.split(", ")]
+    assert [name for name in INITIALIZERS if named.count(f"`{name}`") != 1] == []
 
 
 def test_every_script_is_named_in_the_readme() -> None:
@@ -127,9 +138,10 @@ def test_the_layer_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its ten lines make a layer whose gradients are right."""
     block = re.search(r"## Adding a layer.*?```python\n(.*?)```", README, re.DOTALL)
     assert block is not None
-    names = {"dataclass": dataclass, "partial": partial, "np": np, "Layer": Layer, "ClassVar": ClassVar}
-    exec(block[1], {**vars(layers), **names, "__name__": "nncore.layers"}, names)
-    exponential = names["Exponential"]
+    # With the names that its module has, and no others.
+    module = dict(vars(activations))
+    exec(block[1], module)
+    exponential = module["Exponential"]
     monkeypatch.setitem(LAYERS, "exponential", exponential)
     network = Network([Dense(4), exponential(), Dense(3), Softmax()], inputs=2, seed=1, dtype="float64")
     gradients = NamedVector.zeros(network.parameters.shapes, np.float64)
