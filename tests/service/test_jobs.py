@@ -83,11 +83,22 @@ class TestMainFlow:
                 "type": "adam",
                 "learning_rate": 0.001,
                 "decay": 0.0,
+                "schedule": {"type": "constant", "warmup": 0.0, "warmup_from": 0.01},
+                "clip_norm": None,
+                "clip_value": None,
+                "average": None,
+                "accumulate": 1,
                 "beta1": 0.9,
                 "beta2": 0.999,
                 "epsilon": 1e-7,
                 "epsilon_mode": "inside_sqrt",
+                "amsgrad": False,
             },
+            "loss": {"type": "categorical_crossentropy", "label_smoothing": 0.0},
+            "class_weights": None,
+            "early_stopping": None,
+            "max_seconds": None,
+            "reinitialize": [],
             "checkpoint": {"every_epochs": None, "every_seconds": None, "keep": 3},
             "start_from": None,
             "publish": True,
@@ -111,6 +122,8 @@ class TestMainFlow:
             "attempt",
             "progress",
             "metrics",
+            "best",
+            "stopped_by",
             "checkpoint",
             "version",
             "error",
@@ -156,7 +169,9 @@ class TestMainFlow:
     def test_an_optimizer_of_the_jobs_own(self, client: Client, name: str) -> None:
         optimizer = {"type": "sgd", "learning_rate": 0.5, "momentum": 0.9, "decay": 0.1}
         job = client.run(a_training(name, optimizer=optimizer))
-        assert job["request"]["optimizer"] == {**optimizer, "nesterov": False}
+        common = {"clip_norm": None, "clip_value": None, "average": None, "accumulate": 1}
+        schedule = {"type": "constant", "warmup": 0.0, "warmup_from": 0.01}
+        assert job["request"]["optimizer"] == {**optimizer, "nesterov": False, "schedule": schedule, **common}
         rates = [epoch["learning_rate"] for epoch in client.history(job["id"])]
         assert rates == [0.5 / (1 + 0.1 * step) for step in (1, 3, 5, 7, 9)]
         assert client.get(f"/models/{name}").json["optimizer"]["type"] == "adam"
