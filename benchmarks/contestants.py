@@ -67,8 +67,7 @@ def this_core(workload: Workload, threads: int) -> Run:
     """``nncore.train`` as a caller has it, shuffling and metrics included."""
     from nncore import train
 
-    x, y = workload.data()
-    epochs = train(network(workload), x, y, epochs=sys.maxsize, batch_size=workload.batch)
+    epochs = train(network(workload), *workload.data(), epochs=sys.maxsize, batch_size=workload.batch)
 
     def run(count: int) -> None:
         for _ in itertools.islice(epochs, count):
@@ -88,13 +87,19 @@ def network(workload: Workload) -> Any:
 
 
 def bare_products(workload: Workload, threads: int) -> Run:
-    """The matrix products of a step and nothing else, each in the layout that is fastest here."""
-    calls = []
-    for number, (inputs, outputs) in enumerate(workload.layers):
-        calls.append(_fastest_product(workload.batch, inputs, outputs))
-        calls.append(_fastest_product(inputs, workload.batch, outputs))
-        if number:
-            calls.append(_fastest_product(workload.batch, outputs, inputs))
+    """The matrix products of this core's step and nothing else, on the memory in which the step has them."""
+    import numpy as np
+
+    from nncore.arrays import NamedVector, Workspace
+    from nncore.plan import BatchPlan
+
+    built = network(workload)
+    gradients = NamedVector.zeros(built.parameters.shapes, built.dtype)
+    plan = BatchPlan(built, gradients, workload.batch, Workspace(built.dtype), np.random.default_rng(0))
+    plan.rows[:, :-1] = workload.data()[0][: workload.batch]
+    plan.labels[:] = 0
+    plan.run()
+    calls = [call for call in plan.calls if getattr(call, "func", None) is np.matmul]
 
     def run(count: int) -> None:
         for _ in range(count * workload.steps):
@@ -102,29 +107,6 @@ def bare_products(workload: Workload, threads: int) -> Run:
                 call()
 
     return run
-
-
-def _fastest_product(m: int, k: int, n: int) -> Callable[[], object]:
-    """An m×k by k×n product, with each of its three matrices along rows or along columns."""
-    import numpy as np
-
-    def matrix(rows: int, columns: int, order: str) -> Any:
-        values = np.random.default_rng(0).standard_normal((rows, columns), dtype=np.float32)
-        return np.asarray(values, order=order)  # type: ignore[call-overload]
-
-    candidates = [
-        partial(np.matmul, matrix(m, k, left), matrix(k, n, right), out=matrix(m, n, out))
-        for left, right, out in itertools.product("CF", repeat=3)
-    ]
-    repeats = max(1, round(2e8 / (m * k * n)))  # Some milliseconds.
-    seconds = [float("inf")] * len(candidates)
-    for _ in range(5):
-        for number, call in enumerate(candidates):
-            begin = time.perf_counter()
-            for _ in range(repeats):
-                call()
-            seconds[number] = min(seconds[number], time.perf_counter() - begin)
-    return candidates[seconds.index(min(seconds))]
 
 
 def scikit_learn(workload: Workload, threads: int) -> Run:
@@ -181,8 +163,7 @@ def jax(workload: Workload, threads: int) -> Run:
     from jax import numpy as jnp
 
     generator = np.random.default_rng(0)
-    x, labels = map(jnp.asarray, workload.data())
-    y = jax.nn.one_hot(labels, workload.sizes[-1])  # Picking by number would scatter on the way back, which is slower.
+    x, y = map(jnp.asarray, workload.data())
     parameters = [
         (jnp.asarray(generator.normal(0, (2 / i) ** 0.5, (i, o)), jnp.float32), jnp.zeros(o, jnp.float32))
         for i, o in workload.layers
@@ -191,7 +172,8 @@ def jax(workload: Workload, threads: int) -> Run:
     def mean_loss(parameters: Any, x: Any, y: Any) -> Any:
         for number, (weights, bias) in enumerate(parameters):
             x = (jnp.maximum(x, 0) if number else x) @ weights + bias
-        return -(jax.nn.log_softmax(x) * y).sum() / workload.batch
+        # As optax's softmax_cross_entropy_with_integer_labels has it.
+        return -jnp.take_along_axis(jax.nn.log_softmax(x), y[:, None], axis=1).mean()
 
     def adam(parameter: Any, gradient: Any, momentum: Any, cache: Any, step: Any) -> Any:
         momentum = 0.9 * momentum + 0.1 * gradient

@@ -360,6 +360,8 @@ def train(
         class_weights=class_weights,
         epochs=epochs,
     )
+    # Training has copies; where the caller keeps no rows, they are freed here and memory holds the data once.
+    del x, y, validation, weights
     for _ in range(epochs):
         epoch = training.run_epoch()
         assert epoch is not None
