@@ -67,7 +67,7 @@ def this_core(workload: Workload, threads: int) -> Run:
     """``nncore.train`` as a caller has it, shuffling and metrics included."""
     from nncore import train
 
-    epochs = train(network(workload), *workload.data(), epochs=sys.maxsize, batch_size=workload.batch)
+    epochs = train(network(workload), *workload.data(), epochs=sys.maxsize, batch_size=workload.batch, threads=threads)
 
     def run(count: int) -> None:
         for _ in itertools.islice(epochs, count):

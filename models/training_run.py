@@ -59,7 +59,8 @@ class TrainingRun:
     """A model in training on its data.
 
     ``resume`` is a checkpoint of this very run, to go on from to the same bits. ``start`` is a checkpoint of another
-    run whose weights, and with an equal optimizer its state, are the beginning of this one. Raises InvalidError for
+    run whose weights, and with an equal optimizer its state, are the beginning of this one. ``threads`` work
+    on it beside those of BLAS, without a change of bits. Raises InvalidError for
     data or a checkpoint that does not fit.
     """
 
@@ -72,6 +73,7 @@ class TrainingRun:
         *,
         start: Checkpoint | None = None,
         resume: Checkpoint | None = None,
+        threads: int = 1,
     ) -> None:
         self.definition, self.request = definition, request
         self.optimizer = request.optimizer or definition.optimizer
@@ -96,6 +98,7 @@ class TrainingRun:
             weights=None if data.weights is None else data.weights[self.rows],
             class_weights=weights_of_classes(request.class_weights, definition.classes),
             epochs=request.epochs,
+            threads=threads,
         )
         self.history: list[Epoch] = []
         self.best = Best(*watched(request, self.held_out is not None)) if request.tracks_best else None

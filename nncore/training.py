@@ -94,7 +94,8 @@ class Training:
     With ``shuffle`` every epoch sees the rows in a new order, drawn from ``seed``; where one batch holds all rows the
     order could not matter and is left alone. ``validation`` is a pair like (x, y), scored after each epoch, without
     weights. ``weights`` has one a row, ``class_weights`` one a class or is "balanced"; where both are given they are
-    multiplied. ``epochs`` is how many the run is to have, for schedules that need to know.
+    multiplied. ``epochs`` is how many the run is to have, for schedules that need to know. ``threads`` work on the
+    updates of large networks; those of matrix products are BLAS's own.
 
     Raises ValueError for data that does not fit the network, each naming what was received.
     """
@@ -114,6 +115,7 @@ class Training:
         weights: Array | None = None,
         class_weights: Literal["balanced"] | Sequence[float] | None = None,
         epochs: float = math.inf,
+        threads: int = 1,
     ) -> None:
         self.network, self.optimizer, self.loss = network, optimizer or Adam(), loss or CategoricalCrossentropy()
         rows, labels = _checked_data(network, np.asarray(x), np.asarray(y), "x")
@@ -137,7 +139,7 @@ class Training:
         self._order = self._next_order()
 
         self._gradients = NamedVector.zeros(network.parameters.shapes, network.dtype)
-        self._updates = Updates(network, self.optimizer, self._gradients)
+        self._updates = Updates(network, self.optimizer, self._gradients, threads)
         self._evaluated = Predictor(network.layers, network.inputs, {**self._updates.evaluated, **network.statistics})
         self._workspace = Workspace(network.dtype)
         self._plans: dict[int, BatchPlan] = {}
@@ -344,6 +346,7 @@ def train(
     validation: tuple[Array, Array] | None = None,
     weights: Array | None = None,
     class_weights: Literal["balanced"] | Sequence[float] | None = None,
+    threads: int = 1,
 ) -> Iterator[Epoch]:
     """Train ``network`` in place and yield one record an epoch; the arguments are those of ``Training``."""
     training = Training(
@@ -359,6 +362,7 @@ def train(
         weights=weights,
         class_weights=class_weights,
         epochs=epochs,
+        threads=threads,
     )
     # Training has copies; where the caller keeps no rows, they are freed here and memory holds the data once.
     del x, y, validation, weights

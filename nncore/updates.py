@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import numpy as np
 
@@ -18,22 +20,28 @@ PIECE = 65_536
 WHOLE = 524_288
 
 
+#: Views of parameters, gradients and every other vector, and memory to work in.
+Piece = tuple[Array, Array, dict[str, Array], Array]
+
+
 class Updates:
     """The vectors of an optimizer over one network, and how a batch's gradients change them and the parameters.
 
     ``vectors`` holds the optimizer's moments and, where it asks for them, ``average``, the moving average of the
     parameters, and ``accumulated``, the sum of the gradients of batches that wait for their update. ``count`` is the
-    number of updates made.
+    number of updates made. Large vectors are worked on by ``threads`` at a time; the bits do not depend on how many.
     """
 
-    def __init__(self, network: Network, optimizer: Optimizer, gradients: NamedVector) -> None:
+    def __init__(self, network: Network, optimizer: Optimizer, gradients: NamedVector, threads: int = 1) -> None:
         self.optimizer, self.count = optimizer, 0
         self._parameters, self._gradients = network.parameters, gradients
         shapes = network.parameters.shapes
         self.vectors = {name: NamedVector.zeros(shapes, network.dtype) for name in optimizer.vectors}
         if optimizer.average is not None:
             self.vectors["average"].vector[:] = network.parameters.vector
-        self._pieces = self._cut_into_pieces()
+        # NumPy lets go of the interpreter's lock while it computes.
+        self._shares = self._cut_into_shares(threads)
+        self._pool = ThreadPoolExecutor(len(self._shares) - 1) if len(self._shares) > 1 else None
         workspace = Workspace(network.dtype)
         self._constraints = [
             call
@@ -65,8 +73,11 @@ class Updates:
         """Change the parameters by the gradients; False where these are not finite, and nothing was changed."""
         if not self._clip():
             return False
-        for parameters, gradients, moments, scratch in self._pieces:
-            self.optimizer.update(parameters, gradients, moments, scratch, self.count, rate)
+        first, *rest = self._shares
+        others = [self._pool.submit(self._update_quietly, share, rate) for share in rest] if self._pool else []
+        self._update(first, rate)
+        for other in others:
+            other.result()
         for call in self._constraints:
             call()
         if self.optimizer.average is not None:
@@ -74,9 +85,17 @@ class Updates:
         self.count += 1
         return True
 
+    def _update(self, pieces: list[Piece], rate: float) -> None:
+        for parameters, gradients, moments, scratch in pieces:
+            self.optimizer.update(parameters, gradients, moments, scratch, self.count, rate)
+
+    def _update_quietly(self, pieces: list[Piece], rate: float) -> None:
+        with np.errstate(all="ignore"):  # The caller's does not reach into another thread.
+            self._update(pieces, rate)
+
     def _average(self, share: float) -> None:
         """Move the average towards the parameters by a share of the way."""
-        for parameters, _, moments, scratch in self._pieces:
+        for parameters, _, moments, scratch in chain.from_iterable(self._shares):
             np.subtract(parameters, moments["average"], out=scratch)
             np.multiply(scratch, share, out=scratch)
             np.add(moments["average"], scratch, out=moments["average"])
@@ -93,17 +112,23 @@ class Updates:
             np.multiply(gradients, longest / norm, out=gradients)
         return math.isfinite(norm)
 
-    def _cut_into_pieces(self) -> list[tuple[Array, Array, dict[str, Array], Array]]:
-        """Views of all vectors for one optimizer call each."""
-        size = self._parameters.vector.size
+    def _cut_into_shares(self, threads: int) -> list[list[Piece]]:
+        """The pieces of all vectors, one optimizer call each, dealt out to as many threads as there is work for."""
+        size, dtype = self._parameters.vector.size, self._parameters.vector.dtype
         piece = size if size <= WHOLE else PIECE
-        scratch = np.empty(min(piece, size), self._parameters.vector.dtype)
-        return [
-            (
-                self._parameters.vector[start : start + piece],
-                self._gradients.vector[start : start + piece],
-                {name: each.vector[start : start + piece] for name, each in self.vectors.items()},
-                scratch[: min(piece, size - start)],
+        starts = range(0, size, piece)
+        shares: list[list[Piece]] = []
+        for number in range(min(threads, len(starts))):
+            scratch = np.empty(piece, dtype)
+            shares.append(
+                [
+                    (
+                        self._parameters.vector[start : start + piece],
+                        self._gradients.vector[start : start + piece],
+                        {name: each.vector[start : start + piece] for name, each in self.vectors.items()},
+                        scratch[: min(piece, size - start)],
+                    )
+                    for start in starts[number::threads]
+                ]
             )
-            for start in range(0, size, piece)
-        ]
+        return shares

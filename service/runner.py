@@ -214,6 +214,7 @@ def _train(database: Database, storage: Storage, job_id: str, fence: int) -> dic
         load_dataset(storage.dataset(row.dataset)),
         load_dataset(storage.dataset(row.validation_dataset)) if row.validation_dataset else None,
         resume=resume,
+        threads=database.settings.job_threads,
         start=load_checkpoint(storage.checkpoint(start_from)) if start_from and resume is None else None,
     )
     reporter = Reporter(database, storage, row, fence, run)

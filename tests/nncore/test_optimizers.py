@@ -142,12 +142,12 @@ def test_two_hundred_steps_of_torch(rule, name, options):
 
 @pytest.mark.parametrize("rule", cases.every(cases.OPTIMIZERS), ids=cases.label)
 def test_pieces_change_no_bit(rule, monkeypatch):
-    """A vector updated in pieces ends like one updated whole."""
+    """A vector updated in pieces, by one thread or by several, ends like one updated whole."""
     x, y = blobs(40, 3, 3)
 
-    def end():
+    def end(threads=1):
         network = Network([Dense(7), ReLU(), Dense(3), Softmax()], inputs=3, seed=1)
-        training = Training(network, x, y, optimizer=rule, batch_size=16)
+        training = Training(network, x, y, optimizer=rule, batch_size=16, threads=threads)
         for _ in range(5):
             training.run_epoch()
         moments = training.state().moments
@@ -159,6 +159,7 @@ def test_pieces_change_no_bit(rule, monkeypatch):
     monkeypatch.setattr(nncore.updates, "WHOLE", 10)
     monkeypatch.setattr(nncore.updates, "PIECE", 8)
     assert end() == whole
+    assert end(threads=3) == whole
 
 
 @pytest.mark.parametrize("rule", cases.every(cases.OPTIMIZERS), ids=cases.label)
