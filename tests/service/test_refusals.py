@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -548,6 +549,56 @@ def test_a_chunked_body_within_the_limit_is_read(client: Client) -> None:
     answer = chunked(client, "/predict", [body[:10], body[10:]], "application/json")
     assert answer.status == 200
     assert answer.json["version"] == 1
+
+
+CSV_PATH = "/datasets?name=new&label=colour"
+FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\nx,y,colour\n1,2,red\n3,4,green\n'
+JSON_MODEL = b'{"name": "short", "inputs": 1, "classes": 2, "hidden": []}'
+#: Path, content type, and what comes of a body that was announced to be longer; most of it would do as a whole.
+SHORT_BODIES: dict[str, tuple[str, str, bytes]] = {
+    "csv": (CSV_PATH, "text/csv", b"x,y,colour\n1,2,red\n3,4,green\n"),
+    "form": (CSV_PATH, "multipart/form-data; boundary=b", FORM + b"\r\n--b--\r\n"),
+    "form without its end": (CSV_PATH, "multipart/form-data; boundary=b", FORM),
+    "rows": ("/datasets", "application/json", json.dumps(JSON_ROWS).encode()),
+    "model": ("/models", "application/json", JSON_MODEL),
+    "training": ("/train", "application/json", json.dumps(a_training("base")).encode()),
+    "prediction": ("/predict", "application/json", b'{"model": "other", "inputs": [[1, 2]]}'),
+    "alias": ("/models/other/aliases/best", "application/json", b'{"version": 1}'),
+    "nothing": ("/predict", "application/json", b""),
+}
+
+
+@pytest.mark.parametrize("body", SHORT_BODIES)
+def test_a_body_that_is_cut_short(client: Client, body: str) -> None:
+    path, kind, content = SHORT_BODIES[body]
+    method = "PUT" if "aliases" in path else "POST"
+    document = problem_of(raw(client, method, path, {"Content-Type": kind, "Content-Length": "5000"}, content), 400)
+    assert document["code"] == "invalid_body"
+    assert "5000 bytes" in document["detail"]
+
+
+@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/datasets", CSV_PATH])
+@pytest.mark.parametrize(
+    "content",
+    [b"zz\r\n{}\r\n0\r\n\r\n", b"5\r\nx,y\n1", b"2\r\n{}\r\n", b"2\r\n{}xx0\r\n\r\n", b"", b"-1\r\n"],
+    ids=repr,
+)
+def test_a_chunked_body_that_is_broken(client: Client, path: str, content: bytes) -> None:
+    kind = "text/csv" if "?" in path else "application/json"
+    answer = raw(client, "POST", path, {"Content-Type": kind, "Transfer-Encoding": "chunked"}, content)
+    assert problem_of(answer, 400)["code"] == "invalid_body"
+
+
+def raw(client: Client, method: str, path: str, headers: dict[str, str], content: bytes) -> Answer:
+    """The answer to a request of these very bytes, after which nothing more comes."""
+    place = urlsplit(client.base)
+    with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {place.netloc}", *map(": ".join, headers.items()), "", ""]
+        connection.sendall("\r\n".join(lines).encode() + content)
+        connection.shutdown(socket.SHUT_WR)
+        response = http.client.HTTPResponse(connection, method=method)
+        response.begin()
+        return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, response.read())
 
 
 def chunked(client: Client, path: str, chunks: list[bytes], kind: str) -> Answer:
