@@ -129,7 +129,9 @@ def test_900_levels_are_an_answer_too(client: Client, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/models", "/train", "/predict"])
-@pytest.mark.parametrize("kind", ["text/csv", "application/xml", "image/png", "multipart/form-data; boundary=x"])
+@pytest.mark.parametrize(
+    "kind", ["text/csv", "application/xml", "image/png", "multipart/form-data; boundary=x", "text/html; x=a+json"]
+)
 def test_another_type_of_body(client: Client, path: str, kind: str) -> None:
     document = problem_of(client.post(path, b"x", headers={"Content-Type": kind}), 415)
     assert document["code"] == "unsupported_media_type"
