@@ -42,6 +42,7 @@ _METRICS = {
     "type": "object",
     "properties": dict.fromkeys(("loss", "accuracy", "validation_loss", "validation_accuracy"), _OPTIONAL_NUMBER),
 }
+_PARTS: dict[str, Any] = {part: {"type": "string"} for part in ("database", "storage", "trainer")}
 _REFERENCES: dict[str, dict[str, Any]] = {
     "Problem": PROBLEM_SCHEMA,
     "Model": _object(
@@ -181,13 +182,10 @@ _REFERENCES: dict[str, dict[str, Any]] = {
         **_object("Labelled rows.", name={"type": "string"}, inputs=MATRIX, labels=LABELS),
         "additionalProperties": False,
     },
-    "Readiness": _object(
-        "The state of each part.",
-        status={"type": "string", "enum": ["ready", "not_ready"]},
-        database={"type": "string"},
-        storage={"type": "string"},
-        trainer={"type": "string"},
-    ),
+    "Readiness": _object("The state of each part.", status={"const": "ready"}, **_PARTS),
+    "NotReady": {
+        "allOf": [{"$ref": "#/components/schemas/Problem"}, _object("The state of each part.", **_PARTS)],
+    },
     **{f"{name}List": _list_of(name) for name in ("Model", "Version", "Dataset", "Job", "Event", "Checkpoint")},
     "AliasList": _list_of("Alias"),
 }
