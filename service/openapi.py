@@ -13,7 +13,7 @@ from flask_smorest import Api, Blueprint
 from webargs.flaskparser import FlaskParser
 
 from models.definitions import NAME_PATTERN
-from models.errors import InvalidError
+from models.errors import InvalidError, Problem, escaped
 from models.matrices import CLASS_LIST, LABELS, MATRIX
 from models.schemas import DescribedField, Tagged, problems_of, schema_for
 from service.errors import PROBLEM_SCHEMA
@@ -208,6 +208,12 @@ class _Parser(FlaskParser):
 
     def load_json(self, req: Any, schema: ma.Schema) -> Any:
         return read_json(req)
+
+    def load_querystring(self, req: Any, schema: ma.Schema) -> Any:
+        twice = [name for name, values in req.args.lists() if len(values) > 1]
+        if twice:
+            raise InvalidError.of([Problem(f"/{escaped(name)}", "must be given once") for name in twice])
+        return super().load_querystring(req, schema)
 
     def handle_error(self, error: ma.ValidationError, *_rest: Any, **_options: Any) -> Any:
         assert isinstance(error.messages, dict)

@@ -14,7 +14,7 @@ import numpy as np
 from flask import Response, request
 
 from models import versions
-from models.errors import InvalidError, TrainyardError
+from models.errors import InvalidError, TrainyardError, escaped
 from models.matrices import Array, describe, number_matrix
 from models.serving import ServedModel
 from service.context import Context, context
@@ -147,8 +147,7 @@ def _arguments(body: Any) -> tuple[str, Any, int | str | None, int | None]:
         raise InvalidError.at("", f"must be an object. Received: {describe(body)}")
     if not body.keys() <= _FIELDS:
         name = min(body.keys() - _FIELDS)
-        pointer = name.replace("~", "~0").replace("/", "~1")
-        raise InvalidError.at(f"/{pointer}", f"is not a known field; known are {', '.join(sorted(_FIELDS))}")
+        raise InvalidError.at(f"/{escaped(name)}", f"is not a known field; known are {', '.join(sorted(_FIELDS))}")
     model: Any = body.get("model")
     inputs: Any = body.get("inputs")
     if not isinstance(model, str):
