@@ -10,4 +10,4 @@ job=$(call "$URL/train" -d '{
 }' | field id)
 echo "at its end: $(call "$URL/jobs/$job?wait=30" | field state)"
 echo "its events, a stream that ends with the job:"
-call --no-buffer "$URL/jobs/$job/events" -H 'Accept: text/event-stream'
+curl --silent --show-error --fail-with-body --no-buffer "$URL/jobs/$job/events" -H 'Accept: text/event-stream'

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import math
@@ -46,12 +47,16 @@ class Dataset:
         """Number of rows."""
         return len(self.inputs)
 
-    def require_two_classes(self, pointer: str) -> None:
-        """Raise InvalidError where all rows carry one label: there is nothing to tell apart."""
+    def require_two_classes(self, pointer: str, column: str | None = None) -> None:
+        """Raise InvalidError where all rows carry one label: there is nothing to tell apart.
+
+        The labels' place is ``pointer``, or the ``column`` of a CSV file.
+        """
         present = np.unique(self.labels.codes)
         if len(present) < 2:
             only = describe(self.labels.classes[int(present[0])])
-            raise InvalidError.at(pointer, f"must hold at least two different classes. Received: only {only}")
+            detail = f"must hold at least two different classes. Received: only {only}"
+            raise _fault(detail, column=column) if column is not None else InvalidError.at(pointer, detail)
 
     def codes_for(self, classes: Sequence[Label], pointer: str) -> Array:
         """Each row's place in a model's ``classes``; raises InvalidError for the first label that has none.
@@ -179,10 +184,12 @@ def _records(text: str) -> Iterator[list[str]]:
 
 def _columns(header: list[str], label: str) -> tuple[int, tuple[str, ...]]:
     names = [name.strip() for name in header]
+    seen: set[str] = set()
     for column, name in enumerate(names):
-        if not name or names.index(name) != column:
+        if not name or name in seen:
             what = f"column {column + 1} has {'no name' if not name else f'the same name as an earlier one, {name!r}'}"
             raise _fault(f"every column must have a name of its own. Received: {what}", 0)
+        seen.add(name)
     if label not in names:
         raise InvalidError.at("/label", f"must name a column: {', '.join(names)}. Received: {describe(label)}")
     if len(names) < 2:
@@ -244,10 +251,22 @@ def save_dataset(path: Path, dataset: Dataset) -> FileRecord:
 
 
 def load_dataset(path: Path) -> Dataset:
-    """Read a dataset that ``save_dataset`` wrote; raises OSError or KeyError where the file is not one."""
+    """Read a dataset that ``save_dataset`` wrote; raises OSError with the file's name where the file is not one."""
+    try:
+        return _read(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path)) from error
+    except (OSError, KeyError, ValueError) as error:
+        found = str(error).replace(str(path), path.name)
+        detail = f"is not a {FORMAT} of version {FORMAT_VERSION}: {found}"
+        raise OSError(errno.EIO, detail, str(path)) from error
+
+
+def _read(path: Path) -> Dataset:
     with h5py.File(path, "r") as file:
-        if file.attrs.get("format") != FORMAT or file.attrs.get("format_version") != FORMAT_VERSION:
-            raise OSError(f"{path} is not a {FORMAT} of version {FORMAT_VERSION}")
+        format_and_version = file.attrs.get("format"), file.attrs.get("format_version")
+        if format_and_version != (FORMAT, FORMAT_VERSION):
+            raise ValueError(f"its format and version are {format_and_version}")
         classes = tuple(json.loads(file["classes"][()].tobytes()))
         labels = Labels(file["labels"][()].astype(np.intp), classes, file.attrs["label_kind"])
         weights = file["weights"][()] if "weights" in file else None

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-__all__ = ["ConflictError", "InvalidError", "MissingError", "Problem", "TrainyardError"]
+__all__ = ["ConflictError", "InvalidError", "MissingError", "Problem", "TrainyardError", "escaped"]
+
+
+def escaped(name: object) -> str:
+    """A member's name as it stands in a JSON pointer (RFC 6901)."""
+    return str(name).replace("~", "~0").replace("/", "~1")
 
 
 @dataclass(frozen=True)

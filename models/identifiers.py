@@ -6,12 +6,17 @@ import secrets
 import time
 from typing import Literal
 
-__all__ = ["Kind", "new_id"]
+__all__ = ["Kind", "id_pattern", "new_id"]
 
 Kind = Literal["job", "ckpt", "ds"]
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
 _last = 0
+
+
+def id_pattern(kind: Kind) -> str:
+    """The regular expression that an id of a kind matches as a whole."""
+    return f"{kind}_[{_DIGITS}]{{21}}"
 
 
 def new_id(kind: Kind) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import marshmallow as ma
 
-from models.errors import InvalidError, Problem
+from models.errors import InvalidError, Problem, escaped
 from models.matrices import describe
 from nncore.hyperparameters import MAXIMUM_ITEMS, Bounds, FieldError, bounds_of
 from nncore.schedules import SCHEDULES, Schedule
@@ -259,9 +259,7 @@ def problems_of(messages: Any, pointer: str = "") -> list[Problem]:
         return [
             problem
             for key, inner in messages.items()
-            for problem in problems_of(
-                inner, pointer if key == "_schema" else f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
-            )
+            for problem in problems_of(inner, pointer if key == "_schema" else f"{pointer}/{escaped(key)}")
         ]
     if isinstance(messages, list):
         return [problem for inner in messages for problem in problems_of(inner, pointer)]

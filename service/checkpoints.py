@@ -10,7 +10,7 @@ from models import records
 from models.errors import MissingError
 from service.context import context, page
 from service.openapi import Resource, refusals
-from service.pages import PageSchema
+from service.pages import CheckpointPage
 from service.wire import json_response
 
 __all__ = ["checkpoints"]
@@ -19,7 +19,7 @@ checkpoints = Resource("checkpoints", __name__, description="HDF5 files of model
 
 
 @checkpoints.route("/models/<name>/checkpoints", methods=["GET"])
-@checkpoints.arguments(PageSchema, location="query")
+@checkpoints.arguments(CheckpointPage, location="query")
 @checkpoints.response(200, "CheckpointList")
 @checkpoints.doc(responses=refusals(404))
 def list_checkpoints(query: dict[str, Any], name: str) -> Response:

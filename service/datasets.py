@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ from models import records
 from models.clock import utc_now
 from models.datasets import Dataset, from_csv, from_rows, save_dataset
 from models.definitions import NAME_PATTERN
-from models.errors import ConflictError, InvalidError
+from models.errors import ConflictError, InvalidError, Problem, escaped
 from models.files import FileRecord
 from models.identifiers import new_id
 from models.schemas import StrictSchema, Text, load
@@ -20,7 +21,7 @@ from service import queue
 from service.context import context, page
 from service.database import JOBS
 from service.openapi import Resource, refusals
-from service.pages import PageSchema
+from service.pages import DatasetPage
 from service.wire import MalformedError, json_response, read_json
 
 __all__ = ["datasets", "keep"]
@@ -79,7 +80,6 @@ def create(query: dict[str, Any]) -> Response:
     A body of another type is taken for CSV where the query names a `label`, as with `curl --data-binary @file.csv`.
     """
     name, dataset = _received(query)
-    dataset.require_two_classes("/labels")
     with context().database.read() as connection:
         records.require_free_dataset_name(connection, name)
     dataset_id = new_id("ds")
@@ -101,17 +101,43 @@ def _received(query: dict[str, Any]) -> tuple[str, Dataset]:
         if "file" not in request.files:
             raise MalformedError("missing_file", "the form must have a field 'file' with the CSV file")
         content = request.files["file"].read()
-        form = load(UploadSchema(), {key: request.form[key] for key in request.form})
-        name, label, weight = name or form["name"], label or form["label"], weight or form["weight"]
-    elif request.mimetype == "text/csv" or (label is not None and request.mimetype != "application/json"):
+        form = load(UploadSchema(), _fields_once())
+        name, label, weight = (_agreed(key, query[key], form[key]) for key in ("name", "label", "weight"))
+    elif request.mimetype == "text/csv" or (label is not None and not request.mimetype.endswith(("/json", "+json"))):
         content = request.get_data(parse_form_data=False)
     else:
+        for key, value in (("label", label), ("weight", weight)):
+            if value is not None:
+                raise InvalidError.at(f"/{key}", f"goes with a CSV file; JSON has its {key}s in the member {key}s")
         body = load(RowsSchema(), {**({"name": name} if name else {}), **_as_object(read_json(request))})
-        return body["name"], from_rows(body["inputs"], body["labels"], weights=body["weights"])
+        rows = from_rows(body["inputs"], body["labels"], weights=body["weights"])
+        rows.require_two_classes("/labels")
+        return _agreed("name", name, body["name"]), rows
     for key, value in (("name", name), ("label", label)):
         if value is None:
             raise InvalidError.at(f"/{key}", "is required, as in POST /datasets?name=iris&label=species")
-    return name, from_csv(content, label, weight)
+    table = from_csv(content, label, weight)
+    table.require_two_classes("", label)
+    return name, table
+
+
+def _fields_once() -> dict[str, str]:
+    """The fields of a form beside its file; raises InvalidError for what stands there twice, and for another file."""
+    names = Counter([name for name, _ in request.form.items(multi=True)])
+    names.update([name for name, _ in request.files.items(multi=True)])
+    faults = [Problem(f"/{escaped(name)}", "must be given once") for name, count in names.items() if count > 1]
+    others = request.files.keys() - {"file"}
+    faults += [Problem(f"/{escaped(name)}", "must not be a file; the one file is 'file'") for name in sorted(others)]
+    if faults:
+        raise InvalidError.of(faults)
+    return {key: request.form[key] for key in request.form}
+
+
+def _agreed(key: str, in_query: Any, within: Any) -> Any:
+    """What query and body say alike, or one of them alone; raises InvalidError where they differ."""
+    if None not in (in_query, within) and in_query != within:
+        raise InvalidError.at(f"/{key}", f"must be the same in query and body. Received: {in_query!r} and {within!r}")
+    return in_query if within is None else within
 
 
 def _as_object(body: Any) -> dict[str, Any]:
@@ -140,7 +166,7 @@ def _document(values: dict[str, Any]) -> dict[str, Any]:
 
 
 @datasets.route("/datasets", methods=["GET"])
-@datasets.arguments(PageSchema, location="query")
+@datasets.arguments(DatasetPage, location="query")
 @datasets.response(200, "DatasetList")
 def list_datasets(query: dict[str, Any]) -> Response:
     """All datasets, newest first; `after` takes an id."""

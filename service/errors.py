@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import http
 import io
 import itertools
 import logging
 import re
 import secrets
+from pathlib import Path
 from typing import Any, cast
 
 import orjson
 import sqlalchemy as sa
 from flask import Flask, Response, current_app, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
+from models.checkpoints import CheckpointError
 from models.errors import ConflictError, InvalidError, MissingError, TrainyardError
 from service.wire import MalformedError, UnsupportedError
 
-__all__ = ["PROBLEM_SCHEMA", "BusyError", "install", "request_id", "request_id_of"]
+__all__ = ["PROBLEM_SCHEMA", "BusyError", "install", "problem", "request_id", "request_id_of"]
 
 _log = logging.getLogger("trainyard.web")
 
@@ -63,22 +66,32 @@ def install(app: Flask) -> None:
     """Register the handlers for every kind of error, and the header that every response has."""
     app.register_error_handler(TrainyardError, _refusal)
     app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(ClientDisconnected, _cut_short)
     app.register_error_handler(sa.exc.OperationalError, _database_error)
+    app.register_error_handler(CheckpointError, _checkpoint_error)
+    app.register_error_handler(OSError, _storage_error)
     app.register_error_handler(Exception, _fault)
-    app.before_request(_bound_chunked_body)
+    app.before_request(_bound_body)
     app.after_request(_add_request_id)
 
 
-def _bound_chunked_body() -> None:
-    """Read a body that came without its length, and refuse it beyond the limit; others are refused by their length.
+def _bound_body() -> None:
+    """Have every body taken whole or refused: Werkzeug by itself takes the beginning of one for the whole.
 
-    Werkzeug would stop reading at the limit and take the beginning for the whole.
+    A body with its length is checked against it as it is read, which Werkzeug leaves out where a server ends the
+    stream by itself. A body without is read here, as Werkzeug would stop at the limit.
     """
     environ = request.environ
-    if "CONTENT_LENGTH" in environ or not environ.get("wsgi.input_terminated") or request.method in ("GET", "HEAD"):
+    if "CONTENT_LENGTH" in environ:
+        environ.pop("wsgi.input_terminated", None)
+        return
+    if not environ.get("wsgi.input_terminated") or request.method in ("GET", "HEAD"):
         return
     limit = current_app.config["MAX_CONTENT_LENGTH"]
-    body = environ["wsgi.input"].read(limit + 1)
+    try:
+        body = environ["wsgi.input"].read(limit + 1)
+    except Exception as error:  # noqa: BLE001 - every server has its own errors for what is wrong with the chunks
+        raise MalformedError("invalid_body", f"the chunked body cannot be read: {error}") from None
     if len(body) > limit:
         raise RequestEntityTooLarge
     environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
@@ -90,9 +103,14 @@ def _add_request_id(response: Response) -> Response:
 
 
 def problem(
-    status: int, code: str, detail: str, errors: list[dict[str, Any]] | None = None, headers: Any = None
+    status: int,
+    code: str,
+    detail: str,
+    errors: list[dict[str, Any]] | None = None,
+    headers: Any = None,
+    **extensions: Any,
 ) -> Response:
-    """A response that tells what is wrong."""
+    """A response that tells what is wrong; ``extensions`` are members of this problem alone."""
     document = {
         "type": "about:blank",
         "title": http.HTTPStatus(status).phrase,
@@ -102,6 +120,7 @@ def problem(
         "instance": request.path,
         "request_id": request_id(),
         "errors": errors or [],
+        **extensions,
     }
     return Response(orjson.dumps(document), status, headers, content_type="application/problem+json")
 
@@ -130,6 +149,25 @@ def _http_error(error: HTTPException) -> Response:
         detail = f"the body must have at most {current_app.config['MAX_CONTENT_LENGTH']} bytes"
     headers = [(name, value) for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")]
     return problem(status, _CODES.get(status, phrase.lower().replace(" ", "_")), detail, headers=headers)
+
+
+def _cut_short(_error: ClientDisconnected) -> Response:
+    wanted = request.environ.get("CONTENT_LENGTH")
+    return problem(400, "invalid_body", f"the body must have {wanted} bytes, as announced. Received: fewer")
+
+
+def _checkpoint_error(error: CheckpointError) -> Response:
+    _log.error("request %s met an unreadable checkpoint: %s", request_id(), error)
+    return problem(500, "checkpoint_unreadable", str(error))
+
+
+def _storage_error(error: OSError) -> Response:
+    """What keeps a file from being read or written, by the file's name: the directory is nobody's business."""
+    _log.error("request %s met a fault of the storage", request_id(), exc_info=error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return problem(503, "storage_full", "there is no space left for files", headers={"Retry-After": "60"})
+    name = Path(error.filename).name if error.filename else "a file"
+    return problem(500, "storage_error", f"{name}: {error.strerror or 'it cannot be read or written'}")
 
 
 def _database_error(error: sa.exc.OperationalError) -> Response:

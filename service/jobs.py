@@ -11,13 +11,12 @@ import sqlalchemy as sa
 from flask import Response, request
 
 from models import records
-from models.errors import InvalidError
-from models.schemas import StrictSchema
+from models.schemas import StrictSchema, Text
 from service import queue
 from service.context import Context, context, page
 from service.database import EVENTS, JOBS
 from service.openapi import Resource, refusals
-from service.pages import PageSchema
+from service.pages import NUMBER_PATTERN, CheckpointPage, JobPage, NumberPage
 from service.wire import json_response
 
 __all__ = ["jobs"]
@@ -32,7 +31,7 @@ KEEP_ALIVE_SECONDS = 15.0
 EVENTS_AT_ONCE = 1000
 
 
-class JobsQuery(PageSchema):
+class JobsQuery(JobPage):
     """Which jobs are wanted."""
 
     model = ma.fields.String(load_default=None)
@@ -127,7 +126,7 @@ def history(job_id: str) -> Response:
 
 
 @jobs.route("/jobs/<job_id>/checkpoints", methods=["GET"])
-@jobs.arguments(PageSchema, location="query")
+@jobs.arguments(CheckpointPage, location="query")
 @jobs.response(200, "CheckpointList")
 @jobs.doc(responses=refusals(404))
 def list_checkpoints(query: dict[str, Any], job_id: str) -> Response:
@@ -138,16 +137,28 @@ def list_checkpoints(query: dict[str, Any], job_id: str) -> Response:
     return page([records.checkpoint_document(row) for row in rows], query["limit"])
 
 
+class StreamHeaders(StrictSchema):
+    """Where a stream goes on."""
+
+    after = Text(
+        pattern=NUMBER_PATTERN,
+        load_default=None,
+        data_key="Last-Event-ID",
+        metadata={"description": "The id of the last event that came."},
+    )
+
+
 @jobs.route("/jobs/<job_id>/events", methods=["GET"])
-@jobs.arguments(PageSchema, location="query")
+@jobs.arguments(NumberPage, location="query")
+@jobs.arguments(StreamHeaders, location="headers")
 @jobs.response(200, "EventList")
 @jobs.doc(
-    parameters=[
-        {"in": "header", "name": "Last-Event-ID", "schema": {"type": "string"}, "description": "Where to go on."}
-    ],
-    responses=refusals(404, 503),
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        **refusals(404, 503),
+    },
 )
-def events(query: dict[str, Any], job_id: str) -> Response:
+def events(query: dict[str, Any], headers: dict[str, Any], job_id: str) -> Response:
     """What happened to a job, newest first.
 
     With `Accept: text/event-stream`, a live stream in order, from the first event or from the one after
@@ -155,10 +166,10 @@ def events(query: dict[str, Any], job_id: str) -> Response:
     """
     _find(job_id)
     if request.accept_mimetypes.best_match(["application/json", "text/event-stream"]) == "text/event-stream":
-        return _stream(context(), job_id, _event_id(request.headers.get("Last-Event-ID", "0"), "Last-Event-ID"))
+        return _stream(context(), job_id, int(headers["after"] or 0))
     select = sa.select(EVENTS).where(EVENTS.c.job == job_id).order_by(EVENTS.c.id.desc()).limit(query["limit"] + 1)
     if query["after"] is not None:
-        select = select.where(EVENTS.c.id < _event_id(query["after"], "after"))
+        select = select.where(EVENTS.c.id < int(query["after"]))
     with context().database.read() as connection:
         rows = list(connection.execute(select))
     body = ",".join(
@@ -166,12 +177,6 @@ def events(query: dict[str, Any], job_id: str) -> Response:
     )
     more = "true" if len(rows) > query["limit"] else "false"
     return Response(f'{{"data":[{body}],"has_more":{more}}}', content_type="application/json")
-
-
-def _event_id(text: str, name: str) -> int:
-    if not text.isdecimal() or len(text) > 18:
-        raise InvalidError.at(f"/{name}", f"must be an event's id. Received: {text[:40]!r}")
-    return int(text)
 
 
 def _stream(parts: Context, job_id: str, after: int) -> Response:

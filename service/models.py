@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import marshmallow as ma
 import sqlalchemy as sa
-from flask import Response, url_for
+from flask import Response, request, url_for
 
 from models import registry, versions
 from models.definitions import NAME_PATTERN, DefinitionSchema, ModelDefinition
@@ -16,8 +17,8 @@ from service import queue
 from service.context import context, page
 from service.database import JOBS
 from service.openapi import Resource, refusals
-from service.pages import PageSchema
-from service.wire import json_response
+from service.pages import NUMBER_PATTERN, NumberPage, PageSchema
+from service.wire import json_response, read_json
 
 __all__ = ["models"]
 
@@ -30,18 +31,19 @@ models = Resource("models", __name__, description="Definitions, versions and ali
 @models.doc(responses={"200": {"description": "The very same definition was there."}, **refusals(409)})
 def define(definition: ModelDefinition) -> Response:
     """Define a model; the same definition again is answered with 200."""
-    check_size(definition, "")
+    check_size(definition, read_json(request), "")
     with context().database.write() as connection:
         row, new = registry.define(connection, definition)
     location = url_for("models.show", name=definition.name)
     return json_response(row.document(), 201 if new else 200, {"Location": location})
 
 
-def check_size(definition: ModelDefinition, pointer: str) -> None:
-    """Raise InvalidError where a model has more parameters than this service allows."""
+def check_size(definition: ModelDefinition, given: dict[str, Any], pointer: str) -> None:
+    """Raise InvalidError where a model has more parameters than this service allows; ``given`` is what it came from."""
     limit, count = context().settings.max_parameters, definition.parameter_count
     if count > limit:
-        raise InvalidError.at(f"{pointer}/layers", f"must have at most {limit} parameters in all. Received: {count}")
+        place = "hidden" if "hidden" in given else "layers"
+        raise InvalidError.at(f"{pointer}/{place}", f"must have at most {limit} parameters in all. Received: {count}")
 
 
 @models.route("/models", methods=["GET"])
@@ -50,7 +52,10 @@ def check_size(definition: ModelDefinition, pointer: str) -> None:
 def list_models(query: dict[str, Any]) -> Response:
     """All models, newest first; `after` takes a name."""
     with context().database.read() as connection:
-        names = registry.model_names(connection, query["limit"] + 1, query["after"])
+        try:
+            names = registry.model_names(connection, query["limit"] + 1, query["after"])
+        except MissingError as error:
+            raise InvalidError.at("/after", error.detail) from None
         rows = [registry.find_model(connection, name).document() for name in names]
     return page(rows, query["limit"])
 
@@ -90,22 +95,15 @@ def delete(query: dict[str, Any], name: str) -> Response:
     return Response(status=204)
 
 
-def _version_number(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not text.isdecimal() or len(text) > 18:
-        raise InvalidError.at("/after", f"must be a version's number. Received: {text!r}")
-    return int(text)
-
-
 @models.route("/models/<name>/versions", methods=["GET"])
-@models.arguments(PageSchema, location="query")
+@models.arguments(NumberPage, location="query")
 @models.response(200, "VersionList")
 @models.doc(responses=refusals(404))
 def list_versions(query: dict[str, Any], name: str) -> Response:
     """A model's versions, newest first; `after` takes a version's number."""
+    after = None if query["after"] is None else int(query["after"])
     with context().database.read() as connection:
-        rows = versions.versions(connection, name, query["limit"] + 1, _version_number(query["after"]))
+        rows = versions.versions(connection, name, query["limit"] + 1, after)
     return page(rows, query["limit"])
 
 
@@ -114,7 +112,7 @@ def list_versions(query: dict[str, Any], name: str) -> Response:
 @models.doc(responses=refusals(404, 409))
 def show_version(name: str, version: str) -> Response:
     """One version, by number or alias."""
-    wanted = int(version) if version.isdecimal() and len(version) <= 18 else version
+    wanted = int(version) if re.fullmatch(NUMBER_PATTERN, version) else version
     with context().database.read() as connection:
         return json_response(versions.resolve(connection, name, wanted))
 
@@ -146,6 +144,8 @@ def put_alias(body: dict[str, Any], name: str, alias: str) -> Response:
         Text(pattern=NAME_PATTERN, maximum=63).deserialize(alias)
     except ma.ValidationError as error:
         raise InvalidError.at("", f"the alias {error.messages[0]}") from None
+    if alias.isdecimal():
+        raise InvalidError.at("", f"the alias must not be a number, which names a version itself. Received: {alias!r}")
     with context().database.write() as connection:
         versions.set_alias(connection, name, alias, body["version"])
     return json_response({"model": name, "alias": alias, "version": body["version"]})

@@ -13,7 +13,7 @@ from flask_smorest import Api, Blueprint
 from webargs.flaskparser import FlaskParser
 
 from models.definitions import NAME_PATTERN
-from models.errors import InvalidError
+from models.errors import InvalidError, Problem, escaped
 from models.matrices import CLASS_LIST, LABELS, MATRIX, WEIGHTS
 from models.schemas import DescribedField, Tagged, problems_of, schema_for
 from service.errors import PROBLEM_SCHEMA
@@ -47,6 +47,7 @@ _AVERAGE: dict[str, Any] = {
     "properties": dict.fromkeys(("precision", "recall", "f1"), _NUMBER),
     "required": ["precision", "recall", "f1"],
 }
+_PARTS: dict[str, Any] = {part: {"type": "string"} for part in ("database", "storage", "trainer")}
 _REFERENCES: dict[str, dict[str, Any]] = {
     "Problem": PROBLEM_SCHEMA,
     "Model": _object(
@@ -265,13 +266,10 @@ _REFERENCES: dict[str, dict[str, Any]] = {
         ),
         "additionalProperties": False,
     },
-    "Readiness": _object(
-        "The state of each part.",
-        status={"type": "string", "enum": ["ready", "not_ready"]},
-        database={"type": "string"},
-        storage={"type": "string"},
-        trainer={"type": "string"},
-    ),
+    "Readiness": _object("The state of each part.", status={"const": "ready"}, **_PARTS),
+    "NotReady": {
+        "allOf": [{"$ref": "#/components/schemas/Problem"}, _object("The state of each part.", **_PARTS)],
+    },
     **{f"{name}List": _list_of(name) for name in ("Model", "Version", "Dataset", "Job", "Event", "Checkpoint")},
     "AliasList": _list_of("Alias"),
 }
@@ -294,6 +292,12 @@ class _Parser(FlaskParser):
 
     def load_json(self, req: Any, schema: ma.Schema) -> Any:
         return read_json(req)
+
+    def load_querystring(self, req: Any, schema: ma.Schema) -> Any:
+        twice = [name for name, values in req.args.lists() if len(values) > 1]
+        if twice:
+            raise InvalidError.of([Problem(f"/{escaped(name)}", "must be given once") for name in twice])
+        return super().load_querystring(req, schema)
 
     def handle_error(self, error: ma.ValidationError, *_rest: Any, **_options: Any) -> Any:
         assert isinstance(error.messages, dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from time import time
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,7 +16,8 @@ from models.checkpoints import nncore_version
 from service import __version__, queue
 from service.context import context
 from service.database import JOBS, TRAINERS
-from service.openapi import Resource, refusals
+from service.errors import problem
+from service.openapi import Resource
 from service.wire import json_response
 
 __all__ = ["operations"]
@@ -35,7 +37,14 @@ def live() -> Response:
 
 @operations.route("/health/ready", methods=["GET"])
 @operations.response(200, "Readiness")
-@operations.doc(responses=refusals(503))
+@operations.doc(
+    responses={
+        "503": {
+            "description": "Not ready: a problem that carries the state of each part.",
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/NotReady"}}},
+        }
+    }
+)
 def ready() -> Response:
     """Whether predictions can be answered and jobs accepted; an absent trainer is shown, and only delays jobs."""
     parts = context()
@@ -46,9 +55,11 @@ def ready() -> Response:
             trainer = "ok" if _trainer_is_up(connection) else "absent: jobs are queued until one starts"
     except sa.exc.SQLAlchemyError as error:
         database, trainer = f"unavailable: {type(error).__name__}", "unknown"
-    good = storage == database == "ok"
-    state = {"status": "ready" if good else "not_ready", "database": database, "storage": storage, "trainer": trainer}
-    return json_response(state, 200 if good else 503)
+    state: dict[str, Any] = {"database": database, "storage": storage, "trainer": trainer}
+    if storage == database == "ok":
+        return json_response({"status": "ready", **state})
+    faults = ", ".join(f"{part} is {state[part]}" for part in ("database", "storage") if state[part] != "ok")
+    return problem(503, "not_ready", faults, headers={"Retry-After": "1"}, **state)
 
 
 def _trainer_is_up(connection: sa.Connection) -> bool:

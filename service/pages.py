@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import marshmallow as ma
 
-from models.schemas import StrictSchema
+from models.identifiers import id_pattern
+from models.schemas import StrictSchema, Text
 
-__all__ = ["PageSchema"]
+__all__ = ["NUMBER_PATTERN", "CheckpointPage", "DatasetPage", "JobPage", "NumberPage", "PageSchema"]
+
+#: Numbers that every database's integers can hold, in the digits that we write.
+NUMBER_PATTERN = "[0-9]{1,18}"
 
 
 class PageSchema(StrictSchema):
@@ -18,4 +24,35 @@ class PageSchema(StrictSchema):
         error_messages={"invalid": "must be a whole number"},
         metadata={"description": "Most entries to answer with."},
     )
-    after = ma.fields.String(load_default=None, metadata={"description": "Answer with entries below this one."})
+    after: ma.fields.Field[Any] = ma.fields.String(
+        load_default=None, metadata={"description": "Answer with entries below this one."}
+    )
+
+
+def _after(pattern: str) -> Text:
+    """The field of an entry that need not be there any more: its place in the order shows in itself."""
+    return Text(pattern=pattern, load_default=None, metadata={"description": "Answer with entries below this one."})
+
+
+class JobPage(PageSchema):
+    """A page of jobs."""
+
+    after = _after(id_pattern("job"))
+
+
+class CheckpointPage(PageSchema):
+    """A page of checkpoints."""
+
+    after = _after(id_pattern("ckpt"))
+
+
+class DatasetPage(PageSchema):
+    """A page of datasets."""
+
+    after = _after(id_pattern("ds"))
+
+
+class NumberPage(PageSchema):
+    """A page of what is ordered by number."""
+
+    after = _after(NUMBER_PATTERN)

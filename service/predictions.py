@@ -14,7 +14,7 @@ import numpy as np
 from flask import Response, request
 
 from models import versions
-from models.errors import InvalidError
+from models.errors import InvalidError, TrainyardError, escaped
 from models.matrices import Array, describe, number_matrix
 from models.serving import ServedModel
 from service.context import Context, context
@@ -30,6 +30,10 @@ __all__ = ["PredictionServer", "predictions", "version_to_serve"]
 predictions = Resource("predictions", __name__, description="Softmax predictions.")
 
 _FIELDS = {"model", "inputs", "version", "top_k"}
+#: Where the middleware leaves its refusal for the route to tell.
+_REFUSAL = "trainyard.refusal"
+#: Lengths of more digits are beyond every limit, and of thousands Python makes no integer.
+_LENGTH_DIGITS = 18
 
 
 @predictions.route("/predict", methods=["POST"])
@@ -40,6 +44,9 @@ _FIELDS = {"model", "inputs", "version", "top_k"}
 )
 def predict() -> Response:
     """Classify rows with a published version of a model."""
+    refusal: TrainyardError | None = request.environ.get(_REFUSAL)
+    if refusal is not None:
+        raise refusal
     return json_response(_answer(context(), read_json(request)))
 
 
@@ -50,7 +57,7 @@ class PredictionServer:
         self._application, self._parts = application, parts
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == "/predict" and environ["REQUEST_METHOD"] == "POST":
+        if environ.get("PATH_INFO") == "/predict" and environ["REQUEST_METHOD"] == "POST":
             answer = self._try(environ)
             if answer is not None:
                 headers = [
@@ -63,18 +70,33 @@ class PredictionServer:
         return self._application(environ, start_response)
 
     def _try(self, environ: WSGIEnvironment) -> bytes | None:
-        """The answer, or None with the body put back for the route to meet the same error and tell it."""
-        length = environ.get("CONTENT_LENGTH", "")
-        if not length.isdecimal() or int(length) > self._parts.settings.max_body_bytes:
+        """The answer, or None with the refusal, or with the body put back, for the route to tell what is wrong."""
+        length = _length(environ)
+        if length is None or length > self._parts.settings.max_body_bytes:
             return None
         if not is_json(environ.get("CONTENT_TYPE", "")):
             return None
-        body = environ["wsgi.input"].read(int(length))
+        try:
+            body = environ["wsgi.input"].read(length)
+        except OSError:
+            return None
+        # For the case that the route has to read it: a body that was cut short is refused there.
+        environ["wsgi.input"] = io.BytesIO(body)
+        if len(body) != length:
+            return None
         try:
             return json_bytes(_answer(self._parts, parse_json(body)))
-        except Exception:  # noqa: BLE001 - whatever it is, the route meets it again
-            environ["wsgi.input"] = io.BytesIO(body)
-            return None
+        except TrainyardError as error:
+            environ[_REFUSAL] = error
+        except Exception:  # noqa: BLE001, S110 - whatever it is, the route meets it again
+            pass
+        return None
+
+
+def _length(environ: WSGIEnvironment) -> int | None:
+    """The length that a request says its body has; None where it says none that can be."""
+    text = environ.get("CONTENT_LENGTH", "")
+    return int(text) if text.isdecimal() and len(text) <= _LENGTH_DIGITS else None
 
 
 def _answer(parts: Context, body: Any) -> dict[str, Any]:
@@ -126,8 +148,7 @@ def _arguments(body: Any) -> tuple[str, Any, int | str | None, int | None]:
         raise InvalidError.at("", f"must be an object. Received: {describe(body)}")
     if not body.keys() <= _FIELDS:
         name = min(body.keys() - _FIELDS)
-        pointer = name.replace("~", "~0").replace("/", "~1")
-        raise InvalidError.at(f"/{pointer}", f"is not a known field; known are {', '.join(sorted(_FIELDS))}")
+        raise InvalidError.at(f"/{escaped(name)}", f"is not a known field; known are {', '.join(sorted(_FIELDS))}")
     model: Any = body.get("model")
     inputs: Any = body.get("inputs")
     if not isinstance(model, str):

@@ -54,6 +54,8 @@ FINAL = ("succeeded", "failed", "cancelled")
 
 #: Workers that may be lost without a new checkpoint in between before a job counts as poisonous.
 MAXIMUM_DEATHS = 3
+#: What becomes of a job as its clients wish.
+_WISHED = {"cancel": "cancelled", "pause": "paused"}
 
 
 class StaleError(Exception):
@@ -137,11 +139,11 @@ def ask(connection: sa.Connection, job_id: str, wish: Literal["cancel", "pause"]
     row = find(connection, job_id)
     if row.state in FINAL or (wish == "pause" and (row.state == "paused" or row.wanted == "cancel")):
         now = "being cancelled" if row.wanted == "cancel" and row.state == "running" else row.state
-        raise ConflictError("wrong_state", f"job {job_id} is {now}: it cannot be {wish.rstrip('e')}ed")
+        raise ConflictError("wrong_state", f"job {job_id} is {now}: it cannot be {_WISHED[wish]}")
     if row.state == "running":
         connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(wanted=wish))
     else:
-        _set_state(connection, job_id, "cancelled" if wish == "cancel" else "paused")
+        _set_state(connection, job_id, _WISHED[wish])
     return find(connection, job_id)
 
 
@@ -236,7 +238,7 @@ def fail(connection: sa.Connection, job_id: str, fence: int, code: str, detail: 
 def stop(connection: sa.Connection, job_id: str, fence: int) -> None:
     """The runner stopped with its state saved: as a client wished, or back to the queue. Raises StaleError."""
     _owned_update(connection, job_id, fence, eta_seconds=None)
-    state = {"cancel": "cancelled", "pause": "paused"}.get(find(connection, job_id).wanted, "queued")
+    state = _WISHED.get(find(connection, job_id).wanted, "queued")
     _set_state(connection, job_id, state)
 
 
@@ -291,7 +293,7 @@ def _owned_update(connection: sa.Connection, job_id: str, fence: int, **columns:
 def _set_state(connection: sa.Connection, job_id: str, state: str, **told: Any) -> None:
     columns: dict[str, Any] = {"state": state}
     if state != "running":
-        columns |= {"lease_until": None, "wanted": None}
+        columns |= {"lease_until": None, "wanted": None, "eta_seconds": 0.0 if state == "succeeded" else None}
     if state in FINAL:
         columns["finished_at"] = utc_now()
     connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(**columns))

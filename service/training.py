@@ -130,7 +130,7 @@ def _definition(model: Any, dataset: Dataset) -> tuple[ModelDefinition, bool]:
         definition = ModelDefinition.load(complete(model, dataset.inputs.shape[1], dataset.labels.classes))
     except InvalidError as error:
         raise error.moved("", "/model") from None
-    check_size(definition, "/model")
+    check_size(definition, model, "/model")
     with context().database.read() as connection:
         registry.check_definable(connection, definition)
     return definition, True

@@ -36,14 +36,15 @@ class UnsupportedError(TrainyardError):
 
 def read_json(request: Request) -> Any:
     """The parsed body of a request, of whatever content type; raises MalformedError or UnsupportedError."""
-    kind = request.mimetype
-    if not is_json(kind):
+    if not is_json(request.content_type or ""):
+        kind = request.mimetype
         raise UnsupportedError("unsupported_media_type", f"the body must be application/json. Received: {kind}")
     return parse_json(request.get_data(parse_form_data=False))
 
 
-def is_json(kind: str) -> bool:
-    """Whether a body of this media type, named without parameters, is read as JSON."""
+def is_json(content_type: str) -> bool:
+    """Whether a body of this content type, whatever its parameters, is read as JSON."""
+    kind = content_type.partition(";")[0].strip().lower()
     return kind in _JSON_TYPES or kind.endswith("+json")
 
 
@@ -76,12 +77,12 @@ def _count_keys(value: Any) -> int:
 
 def _refuse_duplicates(body: bytes) -> None:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen = dict(pairs)
-        if len(seen) != len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise MalformedError("invalid_json", f"the key {twice!r} stands twice in one object")
-        return seen
+        members: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in members:
+                raise MalformedError("invalid_json", f"the key {key!r} stands twice in one object")
+            members[key] = value
+        return members
 
     json.loads(body, object_pairs_hook=unique)
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,13 +91,21 @@ def test_every_script_is_named_in_the_readme() -> None:
     assert [path.name for path in SCRIPTS if f"examples/{path.name}" not in README] == []
 
 
+def environment(client: Client) -> dict[str, str]:
+    """What a script needs to find the server."""
+    return {**os.environ, "SERVICE_URL": client.base}
+
+
+def run_script(script: Path, client: Client) -> subprocess.CompletedProcess[str]:
+    """A script that has ended, with what it wrote."""
+    return subprocess.run([script], env=environment(client), capture_output=True, text=True, timeout=120)
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_examples_run_as_they_stand_and_run_again(script: Path, own_client: Client) -> None:
     """Each script does its job on a running service, also the second time."""
     for _ in range(2):
-        done = subprocess.run(
-            [script], env={**os.environ, "SERVICE_URL": own_client.base}, capture_output=True, text=True, timeout=120
-        )
+        done = run_script(script, own_client)
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stderr == ""
         assert re.search(EXPECTED[script.name], done.stdout), done.stdout
@@ -118,20 +127,42 @@ EXPECTED = {
 
 
 def test_the_curl_tour_of_the_readme(own_client: Client) -> None:
-    """The five lines, typed one after the other, each with an answer that is not a refusal."""
+    """The five lines, pasted as one block, each with an answer that is not a refusal; the examples run after it."""
     block = re.search(r"## A tour with curl.*?```bash\n(.*?)```", README, re.DOTALL)
     assert block is not None
-    lines = block[1].strip().splitlines()
-    assert len(lines) == 5
-    for line in lines:
-        # The examples have a model of the name "colors" too.
-        typed = line.replace("localhost:8000", own_client.base.removeprefix("http://")).replace("colors", "tour")
-        done = subprocess.run(["bash", "-c", typed + " --silent"], capture_output=True, text=True, check=True)
-        answer = json.loads(done.stdout)
-        assert "code" not in answer, answer
-        if "state" in answer:
-            assert own_client.wait(answer["id"])["state"] == "succeeded"
-    assert answer["data"][0]["model"] == "tour"
+    assert len(block[1].strip().splitlines()) == 5
+    pasted = block[1].replace("localhost:8000", own_client.base.removeprefix("http://"))
+    done = subprocess.run(["bash"], input=pasted, capture_output=True, text=True, check=True, timeout=60)
+    defined, job, prediction, checkpoints = answers(done.stdout)
+    assert defined["name"] == "tour"
+    assert job["state"] == "succeeded"
+    assert prediction["version"] == 1
+    assert checkpoints["data"][0]["model"] == "tour"
+    assert run_script(ROOT / "examples" / "define.sh", own_client).returncode == 0
+
+
+def answers(text: str) -> list[Any]:
+    """JSON documents that stand one after the other."""
+    found, decoder = [], json.JSONDecoder()
+    while text:
+        document, end = decoder.raw_decode(text)
+        found.append(document)
+        text = text[end:].lstrip()
+    return found
+
+
+@pytest.mark.parametrize("reader", ["field name", "pretty", "cat > /dev/null"])
+def test_a_script_that_is_refused_tells_the_problem(own_client: Client, reader: str) -> None:
+    """The problem and nothing else, on standard error, and the script ends."""
+    script = f'set -euo pipefail; source examples/common.sh; x=$(call "$URL/models/none" | {reader}); echo "went on"'
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=ROOT, env=environment(own_client), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode != 0
+    assert done.stdout == ""
+    told, _, problem = done.stderr.partition("\n")
+    assert "404" in told
+    assert json.loads(problem)["code"] == "not_found"
 
 
 def test_the_layer_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,14 @@ def test_quotes_may_hold_commas_quotes_and_line_ends() -> None:
     dataset = from_csv(content, "label")
     assert dataset.features == ("a, b", 'say "x"')
     assert dataset.labels.classes == ("two\r\nlines", "with, comma")
+
+
+def test_many_columns_are_looked_through_once() -> None:
+    names = ",".join(f"x{number}" for number in range(40_000))
+    row = "1," * 40_000
+    begin = time.process_time()
+    assert len(from_csv(f"{names},label\n{row}a\n{row}b\n".encode(), "label").features) == 40_000
+    assert time.process_time() - begin < 3.0
 
 
 @pytest.mark.parametrize(
@@ -306,3 +315,23 @@ class TestFile:
             file.attrs[name] = value
         with pytest.raises(OSError, match="is not a trainyard-dataset"):
             load_dataset(tmp_path / "data.h5")
+
+    @pytest.mark.parametrize("damage", ["missing", "cut", "emptied", "not JSON"])
+    def test_a_damaged_file_is_told_by_its_name(self, tmp_path: Path, damage: str) -> None:
+        path = tmp_path / "data.h5"
+        save_dataset(path, from_csv(IRIS, "species"))
+        if damage == "missing":
+            path.unlink()
+        elif damage == "cut":
+            path.write_bytes(path.read_bytes()[:200])
+        else:
+            with h5py.File(path, "r+") as file:
+                if damage == "emptied":
+                    del file["labels"]
+                else:
+                    file.attrs["features"] = "["
+        with pytest.raises(OSError) as refused:
+            load_dataset(path)
+        assert refused.value.filename == str(path)
+        assert refused.value.strerror
+        assert str(tmp_path) not in refused.value.strerror

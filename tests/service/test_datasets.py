@@ -82,6 +82,11 @@ def test_a_form_with_its_name_in_the_query(client: Client, server: Server) -> No
     assert answer.json["name"] == name
 
 
+def test_a_name_that_query_and_body_say_alike(client: Client) -> None:
+    name = fresh("alike")
+    assert client.post(f"/datasets?name={name}", {"name": name, **DATA}).status == 201
+
+
 @pytest.mark.parametrize("labels", [LABELS, [CLASSES.index(label) for label in LABELS]], ids=["strings", "integers"])
 def test_json_rows(client: Client, server: Server, labels: list[Any]) -> None:
     name = fresh("json")

@@ -116,6 +116,20 @@ def test_refusals_are_problems(document: dict[str, Any]) -> None:
     assert seen > 30
 
 
+def test_the_events_of_a_job_are_described(document: dict[str, Any]) -> None:
+    operation = operations(document)["/jobs/{job_id}/events", "GET"]
+    told = {(one["in"], one["name"]) for one in operation["parameters"] if "in" in one}
+    assert told == {("query", "limit"), ("query", "after"), ("header", "Last-Event-ID")}
+    content = operation["responses"]["200"]["content"]
+    assert content.keys() == {"application/json", "text/event-stream"}
+    assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/EventList"}
+
+
+def test_what_is_not_ready_is_described(document: dict[str, Any]) -> None:
+    content = operations(document)["/health/ready", "GET"]["responses"]["503"]["content"]
+    assert content == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/NotReady"}}}
+
+
 def test_every_member_of_the_tables_is_described(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     for union, table in TABLES.items():

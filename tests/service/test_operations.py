@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +20,7 @@ from service.database import TRAINERS, Database
 from service.settings import Settings
 from tests.service.conftest import Trained
 from tests.service.harness import Client, Server, eventually
-from tests.service.samples import a_model, a_training, fresh
+from tests.service.samples import DATA, PROBLEM, a_model, a_training, fresh
 
 
 def test_live(client: Client) -> None:
@@ -120,7 +122,11 @@ def test_storage_that_cannot_be_written_is_not_ready(tmp_path: Path, monkeypatch
     monkeypatch.setattr(Path, "write_bytes", refuse)
     answer = client.get("/health/ready")
     assert answer.status_code == 503
-    assert (answer.get_json()["status"], answer.get_json()["storage"]) == ("not_ready", "not writable")
+    assert answer.content_type == "application/problem+json"
+    document = answer.get_json()
+    assert document.keys() == PROBLEM | {"database", "storage", "trainer"}
+    assert (document["status"], document["code"], document["storage"]) == (503, "not_ready", "not writable")
+    assert "storage" in document["detail"]
 
 
 def test_a_database_that_does_not_answer_is_told_with_503(tmp_path: Path) -> None:
@@ -140,3 +146,42 @@ def test_a_database_that_does_not_answer_is_told_with_503(tmp_path: Path) -> Non
     assert answer.headers["Retry-After"] == "1"
     predicted = client.post("/predict", json={"model": "a", "inputs": [[1]]})
     assert (predicted.status_code, predicted.get_json()["code"]) == (503, "database_unavailable")
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_a_dataset_whose_file_is_damaged_is_told_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    settings = Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"})
+    client = create_app(settings).test_client()
+    kept = client.post("/datasets", json={"name": "kept", **DATA}).get_json()["id"]
+    path = tmp_path / "datasets" / f"{kept}.h5"
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:100])
+    client.post("/models", json=a_model("model"))
+    answer = client.post("/train", json=a_training("model", data={"dataset": "kept"}))
+    assert (answer.status_code, answer.get_json()["code"]) == (500, "storage_error")
+    assert answer.content_type == "application/problem+json"
+    assert f"{kept}.h5" in answer.get_json()["detail"]
+    assert str(tmp_path) not in answer.text
+    assert str(path) in caplog.text
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    settings = Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"})
+    client = create_app(settings).test_client()
+
+    def refuse(_descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("models.files.os.fsync", refuse)
+    answer = client.post("/datasets", json={"name": "kept", **DATA})
+    full = number != errno.EIO
+    assert (answer.status_code, answer.get_json()["code"]) == (
+        (503, "storage_full") if full else (500, "storage_error")
+    )
+    assert ("Retry-After" in answer.headers) is full
+    assert client.get("/datasets").get_json()["data"] == list((tmp_path / "datasets").iterdir()) == []

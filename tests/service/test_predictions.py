@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import json
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from flask import Flask
 
+from service import predictions
+from service.predictions import PredictionServer
 from tests.service.conftest import Trained
 from tests.service.harness import Client, Server
 from tests.service.samples import CLASSES, ROWS, a_model, a_training, fresh
@@ -161,3 +167,70 @@ def test_all_workers_serve_a_new_version_at_once(client: Client) -> None:
         assert job["version"] == version
         served = [predict(client, name, [[0, 1]])["version"] for _ in range(50)]
         assert served == [version] * 50
+
+
+class Beneath:
+    """The application below a prediction server, which notes the requests that come through to it."""
+
+    def __init__(self, app: Flask) -> None:
+        self.received: list[dict[str, Any]] = []
+        self.server = PredictionServer(self, app.extensions["trainyard"])
+
+    def __call__(self, environ: dict[str, Any], _start_response: Any) -> Iterable[bytes]:
+        self.received.append(environ)
+        return [b"beneath"]
+
+    def ask(self, **members: Any) -> bytes:
+        """What a request to ``/predict`` is answered with, or b"beneath" where it came through."""
+        environ = {"PATH_INFO": "/predict", "REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/json", **members}
+        given = {name: value for name, value in environ.items() if value is not None}
+        return b"".join(self.server(given, lambda *_: None))  # type: ignore[arg-type, return-value]
+
+
+class Broken(io.BytesIO):
+    """A body whose connection is gone."""
+
+    def read(self, *_: Any) -> bytes:
+        raise OSError("gone")
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"PATH_INFO": None},
+        {"CONTENT_LENGTH": None},
+        {"CONTENT_LENGTH": "9" * 5000},
+        {"CONTENT_LENGTH": "-1"},
+        {"CONTENT_LENGTH": "20", "wsgi.input": Broken()},
+        {"CONTENT_LENGTH": "20", "wsgi.input": io.BytesIO(b"{}")},
+        {"CONTENT_LENGTH": "2", "wsgi.input": io.BytesIO(b"{}"), "CONTENT_TYPE": "text/html; x=a+json"},
+    ],
+    ids=lambda members: str(members)[:60],
+)
+def test_what_the_middleware_cannot_answer_comes_through(app: Flask, members: dict[str, Any]) -> None:
+    beneath = Beneath(app)
+    assert beneath.ask(**members) == b"beneath"
+    assert len(beneath.received) == 1
+
+
+def test_a_refused_request_is_worked_through_once(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[bytes] = []
+
+    def parse_json(body: bytes) -> Any:
+        parsed.append(body)
+        return json.loads(body)
+
+    monkeypatch.setattr(predictions, "parse_json", parse_json)
+    monkeypatch.setattr(predictions, "read_json", lambda request: parse_json(request.get_data()))
+    answer = app.test_client().post("/predict", json={"model": "none", "inputs": [[1]]})
+    assert (answer.status_code, answer.get_json()["code"]) == (404, "not_found")
+    assert len(parsed) == 1
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON"])
+def test_good_requests_take_the_fast_path(app: Flask, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(predictions, "_answer", lambda _parts, body: {"read": body})
+    beneath = Beneath(app)
+    body = io.BytesIO(b'{"a": 1}')
+    assert beneath.ask(CONTENT_LENGTH="8", CONTENT_TYPE=kind, **{"wsgi.input": body}) == b'{"read":{"a":1}}'
+    assert beneath.received == []

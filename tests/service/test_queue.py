@@ -80,10 +80,11 @@ def states_told(connection: sa.Connection, job: str) -> list[str]:
     return [json.loads(event.data)["state"] for event in events if event.type == "state"]
 
 
-def conflict(call: Callable[..., Any], *arguments: Any) -> None:
+def conflict(call: Callable[..., Any], *arguments: Any) -> str:
     with pytest.raises(ConflictError) as refusal:
         call(*arguments)
     assert refusal.value.code == "wrong_state"
+    return refusal.value.detail
 
 
 def save(connection: sa.Connection, job: str, fence: int, checkpoint: str = "ckpt_1") -> None:
@@ -186,6 +187,26 @@ def test_a_report_answers_what_is_wanted(connection: sa.Connection, job: str, fe
     assert queue.report(connection, job, fence, PROGRESS) == "pause"
     queue.ask(connection, job, "cancel")
     assert queue.report(connection, job, fence, PROGRESS) == "cancel"
+
+
+def test_only_a_running_job_says_when_it_will_have_ended(connection: sa.Connection, job: str, fence: int) -> None:
+    def eta() -> float | None:
+        queue.report(connection, job, queue.find(connection, job).fence, PROGRESS)
+        assert queue.find(connection, job).eta_seconds == PROGRESS.eta_seconds
+        queue.lose(connection, job, queue.find(connection, job).fence, "killed")
+        return queue.find(connection, job).eta_seconds
+
+    assert (eta(), state(connection, job)) == (None, "queued")
+    queue.claim(connection, 0.0, LEASE)
+    queue.ask(connection, job, "pause")
+    assert (eta(), state(connection, job)) == (None, "paused")
+    queue.resume(connection, job)
+    again = queue.claim(connection, 0.0, LEASE)
+    assert again is not None
+    queue.report(connection, job, again.fence, PROGRESS)
+    queue.abandon(connection, "small")
+    row = queue.find(connection, job)
+    assert (row.state, row.eta_seconds) == ("cancelled", None)
 
 
 class TestLeases:
@@ -299,6 +320,8 @@ class TestWishes:
     def test_cancel_of_a_paused_job_is_at_once(self, connection: sa.Connection, job: str) -> None:
         queue.ask(connection, job, "pause")
         assert queue.ask(connection, job, "cancel").state == "cancelled"
+        assert conflict(queue.ask, connection, job, "cancel").endswith("is cancelled: it cannot be cancelled")
+        assert conflict(queue.ask, connection, job, "pause").endswith("is cancelled: it cannot be paused")
 
     @pytest.mark.parametrize(("wish", "end"), [("cancel", "cancelled"), ("pause", "paused")])
     def test_a_running_job_ends_its_batch_first(

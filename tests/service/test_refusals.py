@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -130,7 +131,9 @@ def test_900_levels_are_an_answer_too(client: Client, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/evaluate"])
-@pytest.mark.parametrize("kind", ["text/csv", "application/xml", "image/png", "multipart/form-data; boundary=x"])
+@pytest.mark.parametrize(
+    "kind", ["text/csv", "application/xml", "image/png", "multipart/form-data; boundary=x", "text/html; x=a+json"]
+)
 def test_another_type_of_body(client: Client, path: str, kind: str) -> None:
     document = problem_of(client.post(path, b"x", headers={"Content-Type": kind}), 415)
     assert document["code"] == "unsupported_media_type"
@@ -155,8 +158,11 @@ def test_a_bad_definition_within_a_training(client: Client, fault: str) -> None:
 def test_too_many_parameters(client: Client) -> None:
     large = {**SPIRAL, "layers": None, "hidden": [2000]}
     del large["layers"]
-    assert pointers(client.post("/models", large)) == ["/layers"]
-    assert pointers(client.post("/train", a_training(large))) == ["/model/layers"]
+    assert pointers(client.post("/models", large)) == ["/hidden"]
+    assert pointers(client.post("/train", a_training(large))) == ["/model/hidden"]
+    written_out = a_model("large", layers=[{"type": "dense", "units": 5000}, *a_model("large")["layers"]])
+    assert pointers(client.post("/models", written_out)) == ["/layers"]
+    assert pointers(client.post("/train", a_training(written_out))) == ["/model/layers"]
 
 
 def test_a_definition_of_astronomical_size(client: Client) -> None:
@@ -546,6 +552,47 @@ def test_a_bad_dataset(client: Client, fault: str) -> None:
     assert pointers(client.post("/datasets", body)) == [pointer]
 
 
+CSV_ONE = b"x,y,colour\n1,2,red\n3,4,green\n"
+
+
+def form(**parts: bytes | list[bytes]) -> bytes:
+    """A multipart body; a name that ends in _file is one of a file, without that ending."""
+    body = b""
+    for name, values in parts.items():
+        for value in values if isinstance(values, list) else [values]:
+            given = f'name="{name.removesuffix("_file")}"' + ('; filename="a.csv"' if name.endswith("_file") else "")
+            body += b"--b\r\nContent-Disposition: form-data; " + given.encode() + b"\r\n\r\n" + value + b"\r\n"
+    return body + b"--b--\r\n"
+
+
+#: Query, content type, body, and the places of what contradicts itself or has no use.
+CONTRADICTIONS: dict[str, tuple[str, str, bytes, list[str]]] = {
+    "another name in JSON": ("?name=other", "application/json", json.dumps(JSON_ROWS).encode(), ["/name"]),
+    "a label with JSON": ("?label=colour", "application/json", json.dumps(JSON_ROWS).encode(), ["/label"]),
+    "a label with some JSON": ("?label=colour", "application/x+json", json.dumps(JSON_ROWS).encode(), ["/label"]),
+    "name twice": ("?name=new&name=other&label=colour", "text/csv", CSV_ONE, ["/name"]),
+    "the same name twice": ("?name=new&name=new&label=colour", "text/csv", CSV_ONE, ["/name"]),
+    **{
+        f"form with {fault}": (query, "multipart/form-data; boundary=b", form(**parts), places)
+        for fault, query, parts, places in (
+            ("another name", "?name=new&label=colour", {"file_file": CSV_ONE, "name": b"other"}, ["/name"]),
+            ("another label", "?name=new&label=colour", {"file_file": CSV_ONE, "label": b"x"}, ["/label"]),
+            ("two files", "?name=new&label=colour", {"file_file": [CSV_ONE, CSV_ONE]}, ["/file"]),
+            ("a field file too", "?name=new&label=colour", {"file_file": CSV_ONE, "file": b"x"}, ["/file"]),
+            ("another file", "?name=new&label=colour", {"file_file": CSV_ONE, "more_file": CSV_ONE}, ["/more"]),
+            ("name twice", "?label=colour", {"file_file": CSV_ONE, "name": [b"new", b"new"]}, ["/name"]),
+            ("an unknown field", "?name=new&label=colour", {"file_file": CSV_ONE, "a/b": b"1"}, ["/a~1b"]),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("fault", CONTRADICTIONS)
+def test_a_dataset_with_contradictions(client: Client, fault: str) -> None:
+    query, kind, body, places = CONTRADICTIONS[fault]
+    assert pointers(upload(client, body, query, kind)) == places
+
+
 def test_a_taken_dataset_name(client: Client) -> None:
     assert problem_of(client.post("/datasets", {**JSON_ROWS, "name": "colours"}), 409)["code"] == "name_taken"
     assert problem_of(upload(client, CSV.encode(), "?name=colours&label=colour"), 409)["code"] == "name_taken"
@@ -602,7 +649,9 @@ def test_a_bad_csv_file(client: Client, fault: str) -> None:
 
 
 def test_a_csv_file_of_one_class(client: Client) -> None:
-    assert pointers(upload(client, b"x,y,colour\n1,2,red\n3,4,red\n")) == ["/labels"]
+    document = problem_of(upload(client, b"x,y,colour\n1,2,red\n3,4,red\n"), 422)
+    assert [(fault["pointer"], fault["column"]) for fault in document["errors"]] == [("", "colour")]
+    assert "column 'colour'" in document["detail"]
 
 
 def test_a_form_without_a_file(client: Client) -> None:
@@ -664,6 +713,56 @@ def test_a_chunked_body_within_the_limit_is_read(client: Client) -> None:
     assert answer.json["version"] == 1
 
 
+CSV_PATH = "/datasets?name=new&label=colour"
+FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\nx,y,colour\n1,2,red\n3,4,green\n'
+JSON_MODEL = b'{"name": "short", "inputs": 1, "classes": 2, "hidden": []}'
+#: Path, content type, and what comes of a body that was announced to be longer; most of it would do as a whole.
+SHORT_BODIES: dict[str, tuple[str, str, bytes]] = {
+    "csv": (CSV_PATH, "text/csv", b"x,y,colour\n1,2,red\n3,4,green\n"),
+    "form": (CSV_PATH, "multipart/form-data; boundary=b", FORM + b"\r\n--b--\r\n"),
+    "form without its end": (CSV_PATH, "multipart/form-data; boundary=b", FORM),
+    "rows": ("/datasets", "application/json", json.dumps(JSON_ROWS).encode()),
+    "model": ("/models", "application/json", JSON_MODEL),
+    "training": ("/train", "application/json", json.dumps(a_training("base")).encode()),
+    "prediction": ("/predict", "application/json", b'{"model": "other", "inputs": [[1, 2]]}'),
+    "alias": ("/models/other/aliases/best", "application/json", b'{"version": 1}'),
+    "nothing": ("/predict", "application/json", b""),
+}
+
+
+@pytest.mark.parametrize("body", SHORT_BODIES)
+def test_a_body_that_is_cut_short(client: Client, body: str) -> None:
+    path, kind, content = SHORT_BODIES[body]
+    method = "PUT" if "aliases" in path else "POST"
+    document = problem_of(raw(client, method, path, {"Content-Type": kind, "Content-Length": "5000"}, content), 400)
+    assert document["code"] == "invalid_body"
+    assert "5000 bytes" in document["detail"]
+
+
+@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/datasets", CSV_PATH])
+@pytest.mark.parametrize(
+    "content",
+    [b"zz\r\n{}\r\n0\r\n\r\n", b"5\r\nx,y\n1", b"2\r\n{}\r\n", b"2\r\n{}xx0\r\n\r\n", b"", b"-1\r\n"],
+    ids=repr,
+)
+def test_a_chunked_body_that_is_broken(client: Client, path: str, content: bytes) -> None:
+    kind = "text/csv" if "?" in path else "application/json"
+    answer = raw(client, "POST", path, {"Content-Type": kind, "Transfer-Encoding": "chunked"}, content)
+    assert problem_of(answer, 400)["code"] == "invalid_body"
+
+
+def raw(client: Client, method: str, path: str, headers: dict[str, str], content: bytes) -> Answer:
+    """The answer to a request of these very bytes, after which nothing more comes."""
+    place = urlsplit(client.base)
+    with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {place.netloc}", *map(": ".join, headers.items()), "", ""]
+        connection.sendall("\r\n".join(lines).encode() + content)
+        connection.shutdown(socket.SHUT_WR)
+        response = http.client.HTTPResponse(connection, method=method)
+        response.begin()
+        return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, response.read())
+
+
 def chunked(client: Client, path: str, chunks: list[bytes], kind: str) -> Answer:
     connection = http.client.HTTPConnection(urlsplit(client.base).netloc, timeout=30)
     try:
@@ -690,7 +789,28 @@ QUERIES = {
     "/jobs?state=running,queued": "/state",
     "/jobs?state=": "/state",
     "/jobs?order=asc": "/order",
+    "/models?after=none": "/after",
+    "/models?after=": "/after",
+    "/datasets?after=zzz": "/after",
+    "/datasets?after=job_{21}": "/after",
+    "/jobs?after=zzz": "/after",
+    "/jobs?after=": "/after",
+    "/jobs?after=job_{20}": "/after",
+    "/jobs?after=job_{21}0": "/after",
+    "/jobs?after=job_{21}%0A": "/after",
+    "/jobs?after=job_{20}u": "/after",
+    "/jobs?after=ds_{21}": "/after",
+    "/models/other/checkpoints?after=zzz": "/after",
+    "/models/other/checkpoints?after=job_{21}": "/after",
+    "/jobs/{job}/checkpoints?after=zzz": "/after",
     "/models/other/versions?after=x": "/after",
+    "/models/other/versions?after=%D9%A3": "/after",
+    "/models/other/versions?after=1%0A": "/after",
+    "/jobs/{job}/events?after=%D9%A3": "/after",
+    "/jobs?limit=1&limit=2": "/limit",
+    "/models?limit=1&limit=1": "/limit",
+    "/jobs?state=queued&state=running": "/state",
+    "/jobs/{job}?wait=0&wait=0": "/wait",
     "/models/other/versions?limit=0": "/limit",
     "/models/other/checkpoints?limit=x": "/limit",
     "/jobs/{job}?wait=-1": "/wait",
@@ -708,12 +828,20 @@ QUERIES = {
 @pytest.mark.parametrize("path", QUERIES, ids=lambda path: path[:40])
 def test_a_bad_query(client: Client, path: str) -> None:
     job = client.get("/jobs").json["data"][0]["id"]
-    assert pointers(client.get(path.replace("{job}", job))) == [QUERIES[path]]
+    filled = path.replace("{job}", job).replace("{21}", "0" * 21).replace("{20}", "0" * 20)
+    assert pointers(client.get(filled)) == [QUERIES[path]]
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/datasets", "/models/other/checkpoints"])
+def test_below_an_entry_that_is_gone_there_is_a_page(client: Client, path: str) -> None:
+    kind = {"/jobs": "job", "/datasets": "ds"}.get(path, "ckpt")
+    assert client.get(f"{path}?after={kind}_{'0' * 21}").json == {"data": [], "has_more": False}
+    assert client.get(f"{path}?after={kind}_{'z' * 21}").json == client.get(path).json
 
 
 def test_a_bad_last_event_id(client: Client) -> None:
     job = client.get("/jobs").json["data"][0]["id"]
-    for value in ("x", "-1", "1.5", "9" * 40):
+    for value in ("x", "-1", "1.5", "9" * 40, "\xb2"):
         headers = {"Accept": "text/event-stream", "Last-Event-ID": value}
         assert pointers(client.get(f"/jobs/{job}/events", headers=headers)) == ["/Last-Event-ID"]
 
@@ -729,6 +857,9 @@ ALIASES: dict[str, tuple[str, Any, int, str]] = {
     "version beyond": ("other/aliases/best", {"version": 2**53 + 1}, 422, "validation_failed"),
     "no version": ("other/aliases/best", {}, 422, "validation_failed"),
     "unknown field": ("other/aliases/best", {"version": 1, "force": True}, 422, "validation_failed"),
+    "a number": ("other/aliases/7", {"version": 1}, 422, "validation_failed"),
+    "a number's digits": ("other/aliases/007", {"version": 1}, 422, "validation_failed"),
+    "another script's digits": ("other/aliases/%D9%A1", {"version": 1}, 422, "validation_failed"),
     "capital": ("other/aliases/Best", {"version": 1}, 422, "validation_failed"),
     "blank": ("other/aliases/a%20b", {"version": 1}, 422, "validation_failed"),
     "long": ("other/aliases/" + "a" * 64, {"version": 1}, 422, "validation_failed"),
@@ -752,6 +883,7 @@ MISSING = [
     "/models/none/aliases/latest",
     "/models/other/aliases/best",
     "/models/other/versions/2",
+    "/models/other/versions/%D9%A1",
     "/models/other/versions/best",
     "/models/other/versions/" + "9" * 40,
     "/models/other/versions/0",
@@ -760,7 +892,6 @@ MISSING = [
     "/models/" + "a" * 4000,
     "/models/%F0%9F%98%80",
     "/models/%ff",
-    "/models?after=none",
     "/datasets/none",
     "/datasets/%00",
     "/jobs/job_none",

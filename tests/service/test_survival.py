@@ -308,6 +308,11 @@ class TestDamage:
         answer = client.get(f"/checkpoints/{job['checkpoint']}/file")
         assert (answer.status, answer.json["code"]) == (404, "file_missing")
         assert client.get(f"/checkpoints/{job['checkpoint']}").status == 200
+        predicted = client.post("/predict", {"model": "missing", "inputs": ROWS})
+        assert (predicted.status, predicted.json["code"]) == (500, "checkpoint_unreadable")
+        assert f"{job['checkpoint']}.h5" in predicted.json["detail"]
+        assert str(server.data) not in predicted.json["detail"]
+        assert f"unreadable checkpoint: {job['checkpoint']}.h5" in server.log
 
 
 def test_parallel_jobs(make_server: Callable[..., Server]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.wire import MalformedError, parse_json
+from service.wire import MalformedError, is_json, parse_json
 
 INTEGERS = st.integers(-(2**63), 2**64 - 1)
 DOCUMENTS = st.recursive(
@@ -151,3 +152,27 @@ def _utf16(text: str) -> list[int]:
 @pytest.mark.parametrize("body", ['{"a": "x:y::z"}', '{"a:b": 1, "c": ":"}', '[":", {"a": 1}]', '{"a": [{"b": 1}, 2]}'])
 def test_colons_in_strings_are_no_keys(body: str) -> None:
     assert parse_json(body.encode()) == json.loads(body)
+
+
+def test_many_keys_are_looked_through_once() -> None:
+    members = "".join(f'"{number}": 0, ' for number in range(40_000))
+    begin = time.process_time()
+    assert "'39999' stands twice" in refusal(f'{{{members}"39999": 0}}'.encode())
+    assert time.process_time() - begin < 3.0
+
+
+@pytest.mark.parametrize(
+    ("content_type", "good"),
+    [
+        ("", True),
+        ("application/json", True),
+        ("application/json; charset=utf-8", True),
+        ("Application/JSON ;charset=utf-8", True),
+        ("application/merge-patch+json; a=b", True),
+        ("text/html", False),
+        ("text/html; x=a+json", False),
+        ("text/html; x=application/json", False),
+    ],
+)
+def test_the_type_of_a_body_is_what_stands_before_its_parameters(content_type: str, good: bool) -> None:
+    assert is_json(content_type) is good
