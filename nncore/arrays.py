@@ -77,7 +77,8 @@ class NamedVector(Mapping[str, Array]):
 
     def first_non_finite(self) -> str | None:
         """The first name whose array holds NaN or an infinity."""
-        if np.isfinite(self.vector).all():
+        # The product of the vector with itself is soon told; only where it overflows is every number looked at.
+        if math.isfinite(float(self.vector @ self.vector)) or np.isfinite(self.vector).all():
             return None
         return next(name for name, view in self.items() if not np.isfinite(view).all())
 

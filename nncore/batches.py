@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from nncore.arrays import Array
@@ -10,14 +12,16 @@ from nncore.streams import stream
 __all__ = ["stratified_split", "with_ones"]
 
 
-def with_ones(x: Array, dtype: np.dtype[np.generic]) -> Array:
+def with_ones(x: Array, dtype: np.dtype[np.generic], order: Literal["C", "F"] = "C") -> Array:
     """Rows with a last column of ones, (n_samples, n_features + 1): the form that training reads batches from.
+
+    In memory they lie row by row or, with ``order`` "F", column by column.
 
     Raises ValueError where ``x`` is not two-dimensional or holds a number that is not finite in ``dtype``.
     """
     if x.ndim != 2:
         raise ValueError(f"x must have shape (n_samples, n_features). Received: {x.shape}")
-    rows = np.empty((x.shape[0], x.shape[1] + 1), dtype)
+    rows = np.empty((x.shape[0], x.shape[1] + 1), dtype, order)
     with np.errstate(over="ignore"):
         rows[:, :-1] = x
     rows[:, -1] = 1

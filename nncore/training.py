@@ -118,12 +118,14 @@ class Training:
         threads: int = 1,
     ) -> None:
         self.network, self.optimizer, self.loss = network, optimizer or Adam(), loss or CategoricalCrossentropy()
-        rows, labels = _checked_data(network, np.asarray(x), np.asarray(y), "x")
-        self._data = LabelledRows(rows, labels, _row_weights(network, labels, weights, class_weights))
-        self.samples, self.epochs = len(rows), epochs
         if batch_size != "full" and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1. Received: {batch_size}")
+        self.samples, self.epochs = len(x), epochs
         self.batch_size = self.samples if batch_size == "full" else min(batch_size, self.samples)
+        # Rows that are gathered into batches lie one by one; those that are a batch as they are, features-first.
+        order: Literal["C", "F"] = "F" if self.batch_size == self.samples else "C"
+        rows, labels = _checked_data(network, np.asarray(x), np.asarray(y), "x", order)
+        self._data = LabelledRows(rows, labels, _row_weights(network, labels, weights, class_weights))
         self.shuffle = shuffle and self.batch_size < self.samples
         self.validation: tuple[Array, Array] | None = None
         if validation is not None:
@@ -306,13 +308,15 @@ class Training:
         return loss if math.isfinite(loss) else None, accuracy
 
 
-def _checked_data(network: Network, x: Array, y: Array, name: str) -> tuple[Array, Array]:
+def _checked_data(
+    network: Network, x: Array, y: Array, name: str, order: Literal["C", "F"] = "C"
+) -> tuple[Array, Array]:
     if x.ndim != 2 or x.shape[1] != network.inputs or not len(x):
         raise ValueError(f"{name} must have shape (n_samples, {network.inputs}), n_samples ≥ 1. Received: {x.shape}")
     labels = sparse_labels(y, network.classes)
     if len(labels) != len(x):
         raise ValueError(f"{name} has {len(x)} rows, so there must be as many labels. Received: {len(labels)}")
-    return with_ones(x, network.dtype), labels
+    return with_ones(x, network.dtype, order), labels
 
 
 def _row_weights(

@@ -9,6 +9,7 @@ import itertools
 import logging
 import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +25,9 @@ from service.wire import MalformedError, UnsupportedError
 __all__ = ["PROBLEM_SCHEMA", "BusyError", "install", "problem", "request_id", "request_id_of"]
 
 _log = logging.getLogger("trainyard.web")
+
+#: How much of a refused body is read and thrown away.
+DRAINED_BYTES = 64 * 2**20
 
 _PROCESS, _COUNTER = secrets.token_hex(8), itertools.count(1)
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,128}\Z")
@@ -72,7 +76,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(OSError, _storage_error)
     app.register_error_handler(Exception, _fault)
     app.before_request(_bound_body)
-    app.after_request(_add_request_id)
+    app.after_request(_complete)
 
 
 def _bound_body() -> None:
@@ -97,9 +101,22 @@ def _bound_body() -> None:
     environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
 
 
-def _add_request_id(response: Response) -> Response:
+def _complete(response: Response) -> Response:
     response.headers["X-Request-Id"] = request_id()
+    if response.status_code >= 400:
+        _drain()
     return response
+
+
+def _drain() -> None:
+    """Read what is left of a refused body, up to a bound.
+
+    A connection that is closed over bytes nobody has read is reset, and a client that still sends may lose the answer.
+    """
+    left = min(request.content_length or 0, DRAINED_BYTES)
+    with suppress(OSError):
+        while left > 0 and (chunk := request.environ["wsgi.input"].read(min(left, 65_536))):
+            left -= len(chunk)
 
 
 def problem(
