@@ -22,7 +22,7 @@ from nncore.updates import Updates
 __all__ = ["DivergedError", "Epoch", "Training", "TrainingState", "train"]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Epoch:
     """One pass over the data: mean loss and accuracy of its batches, each taken before that batch's update.
 
