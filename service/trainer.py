@@ -117,7 +117,8 @@ class Trainer:
             self._claim(self._waiting)
 
     def _start_runner(self) -> subprocess.Popen[bytes]:
-        threads = {"OPENBLAS_NUM_THREADS": str(self.settings.job_threads)}
+        # A BLAS thread that spins for long after a product takes its core from the updates that follow.
+        threads = {"OPENBLAS_NUM_THREADS": str(self.settings.job_threads), "OPENBLAS_THREAD_TIMEOUT": "10"}
         return start(self.settings, "runner", variables=threads, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def _claim(self, runner: subprocess.Popen[bytes]) -> None:
