@@ -36,4 +36,4 @@ class Best:
             return
         self.value, self.epoch, self.waited = value, record.number, 0
         self.parameters = {name: array.copy() for name, array in training.evaluated.items()}
-        self.statistics = {name: array.copy() for name, array in training.network.statistics.items()}
+        self.statistics = {name: array.copy() for name, array in training.evaluated_statistics.items()}

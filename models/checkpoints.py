@@ -4,6 +4,7 @@
                   definition (JSON), classes (JSON)
     /parameters   a dataset for each parameter, index_type/name
     /statistics   a dataset for each array that is served like a parameter but not trained, index_type/name
+    /averaged_statistics  the same, averaged as /optimizer/average is; only where that is there
     /optimizer    attrs: type, hyperparameters (JSON), iterations; momentum/…, cache/… with the parameters' names
     /training     attrs: epoch, step, position, streams (JSON), loss_sum, hits, seconds; permutation, the order of the
                   training rows in the epoch under way; rows, each training row's place in the data as given
@@ -84,6 +85,11 @@ class Checkpoint:
         """The parameters that are served: the optimizer's moving average where it keeps one."""
         return self.state.moments.get("average", self.parameters)
 
+    @property
+    def evaluated_statistics(self) -> Mapping[str, Array]:
+        """The statistics that go with the parameters that are served."""
+        return self.state.averaged_statistics or self.statistics
+
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> FileRecord:
     """Write a checkpoint durably; raises OSError and leaves nothing behind where that fails."""
@@ -104,6 +110,8 @@ def _build(file: h5py.File, checkpoint: Checkpoint) -> None:
     file.create_group("statistics")
     for name, array in checkpoint.statistics.items():
         file[f"statistics/{name}"] = array
+    for name, array in state.averaged_statistics.items():
+        file[f"averaged_statistics/{name}"] = array
     document = optimizer_field().serialize("optimizer", {"optimizer": checkpoint.optimizer})
     optimizer = file.create_group("optimizer")
     optimizer.attrs["type"] = document.pop("type")
@@ -152,7 +160,6 @@ def _column(field_name: str) -> str:
 _SCALARS: dict[str, type[int] | type[float]] = {
     "epoch": int,
     "step": int,
-    "updates": int,
     "position": int,
     "loss_sum": float,
     "hits": int,
@@ -181,7 +188,8 @@ def map_parameters(path: Path) -> tuple[ModelDefinition, dict[str, Array]]:
             definition = reader.definition()
             served = "optimizer/average" if "average" in file["optimizer"] else "parameters"
             datasets = reader.datasets(served, _parameter_shapes(definition), definition)
-            datasets |= reader.datasets("statistics", _statistics_shapes(definition), definition)
+            statistics = "averaged_statistics" if "averaged_statistics" in file else "statistics"
+            datasets |= reader.datasets(statistics, _statistics_shapes(definition), definition)
             places = {name: (data.id.get_offset(), data.shape, data.dtype) for name, data in datasets.items()}
         with path.open("rb") as raw:
             content = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
@@ -230,11 +238,15 @@ class _Reader:
     def datasets(
         self, group: str, shapes: Mapping[str, tuple[int, ...]], definition: ModelDefinition
     ) -> dict[str, h5py.Dataset]:
-        """The datasets below ``group``: exactly these names, shapes and the definition's dtype."""
+        """The datasets below ``group``: exactly these names, shapes and the definition's dtype.
+
+        A group that would be empty may be absent.
+        """
         found: dict[str, h5py.Dataset] = {}
-        self.file[group].visititems(
-            lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None
-        )
+        if shapes or group in self.file:
+            self.file[group].visititems(
+                lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None
+            )
         for name in sorted(shapes.keys() ^ found.keys()):
             here = (shapes[name], "nothing") if name in shapes else ("nothing", found[name].shape)
             raise CheckpointError(self.path, f"/{group}/{name}", *here)
@@ -263,11 +275,14 @@ class _Reader:
         training = self.file["training"]
         shapes = _parameter_shapes(definition)
         scalars: dict[str, Any] = {name: kind(self.attribute("training", name)) for name, kind in _SCALARS.items()}
+        averaged = _statistics_shapes(definition) if optimizer.average is not None else {}
         state = TrainingState(
             **scalars,
             order=training["permutation"][()],
             streams=json.loads(self.attribute("training", "streams")),
-            schedule=json.loads(self.attribute("training", "schedule")),
+            updates=int(self.attribute("optimizer", "iterations")),
+            schedule=json.loads(training.attrs.get("schedule", "{}")) or optimizer.schedule.initial_state(),
+            averaged_statistics=self.arrays("averaged_statistics", averaged, definition),
             moments={name: self.arrays(f"optimizer/{name}", shapes, definition) for name in optimizer.vectors},
         )
         return Checkpoint(

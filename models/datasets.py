@@ -30,6 +30,10 @@ from nncore.arrays import Array
 
 __all__ = ["Dataset", "from_csv", "from_rows", "load_dataset", "save_dataset"]
 
+#: Weights of rows that are not 0; beyond these they would not be weights in float32.
+SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-12, 1e12
+WEIGHT_RULE = f"must be 0 or from {SMALLEST_WEIGHT:g} to {LARGEST_WEIGHT:g}"
+
 FORMAT, FORMAT_VERSION = "trainyard-dataset", 1
 
 
@@ -107,12 +111,18 @@ def _weights(value: Any, rows: int, pointer: str) -> Array | None:
         weights: Array = number_matrix([value], pointer)[0]
     except InvalidError as error:
         raise error.moved(f"{pointer}/0", pointer) from None
-    if (weights < 0).any():
-        row = int(np.argmax(weights < 0))
-        raise InvalidError.at(f"{pointer}/{row}", f"must be at least 0. Received: {weights[row]:g}")
+    bad = _bad_weight(weights)
+    if bad is not None:
+        raise InvalidError.at(f"{pointer}/{bad}", f"{WEIGHT_RULE}. Received: {weights[bad]:g}")
     if not weights.any():
         raise InvalidError.at(pointer, "must not all be 0")
     return weights
+
+
+def _bad_weight(weights: Array) -> int | None:
+    """The first row whose weight is none that every dtype can hold."""
+    bad = (weights != 0) & ((weights < SMALLEST_WEIGHT) | (weights > LARGEST_WEIGHT))
+    return int(np.argmax(bad)) if bad.any() else None
 
 
 def from_csv(content: bytes, label: str, weight: str | None = None) -> Dataset:
@@ -160,9 +170,9 @@ def _with_weights(dataset: Dataset, column: str) -> Dataset:
         raise _fault("must have at least one column beside labels and weights. Received: none", 0)
     place = dataset.features.index(column)
     weights = dataset.inputs[:, place].copy()
-    if (weights < 0).any():
-        row = int(np.argmax(weights < 0))
-        raise _fault(f"must be at least 0. Received: {weights[row]:g}", row + 1, column)
+    bad = _bad_weight(weights)
+    if bad is not None:
+        raise _fault(f"{WEIGHT_RULE}. Received: {weights[bad]:g}", bad + 1, column)
     if not weights.any():
         raise _fault("must not be 0 in every row", None, column)
     features = tuple(name for name in dataset.features if name != column)

@@ -13,7 +13,7 @@ from models.definitions import NAME_PATTERN
 from models.errors import InvalidError
 from models.matrices import Label
 from models.schemas import Bounds, DescribedField, StrictSchema, Text, Whole
-from models.training_request import DataSchema
+from models.training_request import RowsSchema
 from models.versions import require_version_form
 from nncore.arrays import Array
 from nncore.metrics import ClassScores, evaluate
@@ -42,7 +42,7 @@ class EvaluateSchema(StrictSchema):
 
     model = Text(required=True, pattern=NAME_PATTERN, maximum=63)
     version = VersionReference(load_default=None, allow_none=True)
-    data = ma.fields.Nested(DataSchema, required=True)
+    data = ma.fields.Nested(RowsSchema, required=True)
     top_k = Whole(Bounds(minimum=1), load_default=None, allow_none=True)
 
 

@@ -47,12 +47,18 @@ class TrainingRequest:
         """Whether the run has to know its best epoch."""
         return self.publish == "best" or self.early_stopping is not None
 
+    @property
+    def ends_with_best(self) -> bool:
+        """Whether the run ends with the state of its best epoch."""
+        return self.publish == "best" or (self.early_stopping is not None and self.early_stopping.restore_best)
+
     @classmethod
     def of(cls, loaded: dict[str, Any]) -> TrainingRequest:
         """The request within what ``TrainSchema`` has loaded, or a job's stored document."""
         checkpoint = loaded["checkpoint"]
         validation = loaded["validation"] or {}
-        optimizer, loss, stopping = loaded["optimizer"], loaded["loss"], loaded["early_stopping"]
+        # Jobs that were stored by an earlier version do not have all of them.
+        optimizer, loss, stopping = loaded["optimizer"], loaded.get("loss"), loaded.get("early_stopping")
         return cls(
             epochs=loaded["epochs"],
             batch_size=loaded["batch_size"],
@@ -65,10 +71,10 @@ class TrainingRequest:
             keep=checkpoint["keep"],
             publish=_PUBLISH[loaded["publish"]],
             loss=loss_field().deserialize(loss) if isinstance(loss, dict) else loss,
-            class_weights=loaded["class_weights"],
+            class_weights=loaded.get("class_weights"),
             early_stopping=EarlyStopping(**stopping) if stopping is not None else None,
-            max_seconds=loaded["max_seconds"],
-            anew=tuple(loaded["reinitialize"]),
+            max_seconds=loaded.get("max_seconds"),
+            anew=tuple(loaded.get("reinitialize", ())),
         )
 
 

@@ -132,15 +132,11 @@ class TrainingRun:
         assert self.best is not None
         assert self.best.epoch
         present = self.checkpoint()
-        moments = present.state.moments
+        state = present.state
         if self.optimizer.average is not None:
-            moments = {**moments, "average": dict(self.best.parameters)}
-        return replace(
-            present,
-            parameters=self.best.parameters,
-            statistics=self.best.statistics,
-            state=replace(present.state, moments=moments),
-        )
+            moments = {**state.moments, "average": dict(self.best.parameters)}
+            state = replace(state, moments=moments, averaged_statistics=dict(self.best.statistics))
+        return replace(present, parameters=self.best.parameters, statistics=self.best.statistics, state=state)
 
     def run(self, journal: Journal, clock: Callable[[], float] = monotonic) -> bool:
         """Train to the last epoch; False where the journal had the run stop, with its state saved.
@@ -182,7 +178,7 @@ class TrainingRun:
         stopping, self.stopped_by = self.request.early_stopping, None
         if self.training.epoch >= self.request.epochs:
             return True
-        if stopping is not None and self.best is not None and self.best.waited > stopping.patience:
+        if stopping is not None and self.best is not None and self.best.waited >= stopping.patience:
             self.stopped_by = "early_stopping"
         elif out_of_time:
             self.stopped_by = "max_seconds"
@@ -196,13 +192,8 @@ class TrainingRun:
 
     def _finish(self, journal: Journal) -> None:
         """Save the last state and, where it is to be published and another one, that of the best epoch."""
-        known = self.best is not None and self.best.epoch > 0
-        stopping = self.request.early_stopping
-        if known and stopping is not None and stopping.restore_best:
-            journal.checkpoint(self.best_checkpoint(), "last")
-            return
         journal.checkpoint(self.checkpoint(), "last")
-        if known and self.request.publish == "best":
+        if self.best is not None and self.best.epoch and self.request.ends_with_best:
             journal.checkpoint(self.best_checkpoint(), "best")
 
 
@@ -228,7 +219,11 @@ def weights_of_classes(
     if not isinstance(wanted, Mapping):
         if len(wanted) != len(classes):
             raise InvalidError.at("/class_weights", f"must hold {len(classes)} weights. Received: {len(wanted)}")
+        if not any(wanted):
+            raise InvalidError.at("/class_weights", "must not all be 0")
         return [float(weight) for weight in wanted]
+    if not any(wanted.values()) and len(wanted) == len(classes):
+        raise InvalidError.at("/class_weights", "must not all be 0")
     names = [str(label) for label in classes]
     for name in wanted:
         if name not in names:

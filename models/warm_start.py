@@ -21,10 +21,11 @@ def check_start(start: ModelDefinition, definition: ModelDefinition, anew: Colle
 
     ``anew`` names layers, as ``index_type``, that are drawn anew and may differ; classes may then differ too.
     """
-    for name in ("inputs", "dtype") if anew else ("inputs", "classes", "dtype"):
+    groups = group_names(definition.layers)
+    # The last dense layer's units mean the classes in their order.
+    for name in ("inputs", "dtype") if groups[-2] in anew else ("inputs", "classes", "dtype"):
         if getattr(start, name) != getattr(definition, name):
             raise InvalidError.at("/start_from", f"must be of a model with the same {name} as {definition.name!r}")
-    groups = group_names(definition.layers)
     same_layers = all(
         mine == theirs or group in anew for group, mine, theirs in zip_longest(groups, definition.layers, start.layers)
     )
@@ -39,23 +40,27 @@ def check_start(start: ModelDefinition, definition: ModelDefinition, anew: Colle
 
 
 def begin_at(training: Training, start: Checkpoint, anew: Collection[str]) -> None:
-    """Take over weights and, where the optimizer is the same, its state; but nothing of layers drawn anew.
+    """Take over weights, but not of layers drawn anew; and the optimizer's state, where it is the same for all layers.
 
-    With another optimizer, a moving average of the weights that ``start`` has is what the run begins with.
+    Where it is not, a moving average of the weights that ``start`` has is what the run begins with. Moments of some
+    layers alone would be of no use: their correction for the first steps is one for all.
     """
-    network, same = training.network, start.optimizer == training.optimizer
+    network, same = training.network, start.optimizer == training.optimizer and not anew
 
     def taken(given: Mapping[str, Array], own: Mapping[str, Array]) -> dict[str, Array]:
         return {name: array.copy() if _among(name, anew) else given[name] for name, array in own.items()}
 
     network.parameters.fill_from(taken(start.parameters if same else start.evaluated, network.parameters))
-    network.statistics.fill_from(taken(start.statistics, network.statistics))
+    statistics = start.statistics if same else start.evaluated_statistics
+    network.statistics.fill_from(taken(statistics, network.statistics))
+    own = training.state().moments
     if same:
-        own = training.state().moments
-        moments = {name: taken(arrays, own[name]) for name, arrays in start.state.moments.items()}
-        training.restore_moments(replace(start.state, moments=moments))
-    elif "average" in training.state().moments:
+        # Gradients that wait for an update are of the other run's batches.
+        waiting = {"accumulated": own["accumulated"]} if "accumulated" in own else {}
+        training.restore_moments(replace(start.state, moments={**start.state.moments, **waiting}))
+    elif "average" in own:
         training.evaluated.vector[:] = network.parameters.vector
+        training.evaluated_statistics.vector[:] = network.statistics.vector
 
 
 def _among(name: str, groups: Collection[str]) -> bool:

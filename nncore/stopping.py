@@ -19,7 +19,7 @@ class EarlyStopping:
     monitor: Monitor | None = hyperparameter(
         None, help="What is watched; null: validation_loss where rows are held out, else loss."
     )
-    patience: int = hyperparameter(10, minimum=0, maximum=10_000_000, help="Epochs to wait for something better.")
+    patience: int = hyperparameter(10, minimum=1, maximum=10_000_000, help="Epochs to wait for something better.")
     min_delta: float = hyperparameter(0.0, minimum=0.0, maximum=1e9, help="What counts as better is more than this.")
     restore_best: bool = hyperparameter(True, help="End with the parameters of the best epoch.")
 

@@ -22,7 +22,7 @@ from nncore.updates import Updates
 __all__ = ["DivergedError", "Epoch", "Training", "TrainingState", "train"]
 
 
-@dataclass(slots=True)
+@dataclass
 class Epoch:
     """One pass over the data: mean loss and accuracy of its batches, each taken before that batch's update.
 
@@ -43,13 +43,20 @@ class Epoch:
 class DivergedError(ArithmeticError):
     """Training turned non-finite.
 
-    ``step`` counts from 1; ``parameter`` is the first that is not finite or, where all still are, the first whose
-    gradient is not.
+    ``step`` counts from 1; ``parameter`` is the first parameter or statistic that is not finite or, where all still
+    are, the first whose gradient is not.
     """
 
-    def __init__(self, epoch: int, step: int, parameters: NamedVector, gradients: NamedVector) -> None:
+    def __init__(
+        self,
+        epoch: int,
+        step: int,
+        parameters: NamedVector,
+        gradients: NamedVector,
+        statistics: NamedVector | None = None,
+    ) -> None:
         self.epoch, self.step = epoch, step
-        self.parameter = parameters.first_non_finite()
+        self.parameter = parameters.first_non_finite() or (statistics.first_non_finite() if statistics else None)
         what = f"parameter {self.parameter}"
         if self.parameter is None:
             self.parameter = gradients.first_non_finite()
@@ -66,7 +73,8 @@ class TrainingState:
 
     ``step`` counts batches and ``updates`` the optimizer's updates; ``position`` counts the rows of the current epoch
     that were used; ``order`` is the order of rows of the current epoch; ``loss_sum``, ``hits`` and ``seconds`` are the
-    current epoch's so far. ``schedule`` is what the learning-rate schedule has learned. ``moments`` holds an array for
+    current epoch's so far. ``schedule`` is what the learning-rate schedule has learned. ``averaged_statistics`` is
+    the moving average of the network's statistics, where one is kept of its parameters. ``moments`` holds an array for
     each of the optimizer's vectors and each parameter, by vector and then by parameter name.
     """
 
@@ -80,6 +88,7 @@ class TrainingState:
     hits: int
     seconds: float
     schedule: dict[str, float] = field(default_factory=dict)
+    averaged_statistics: dict[str, Array] = field(default_factory=dict)
     moments: dict[str, dict[str, Array]] = field(default_factory=dict)
 
 
@@ -142,7 +151,8 @@ class Training:
 
         self._gradients = NamedVector.zeros(network.parameters.shapes, network.dtype)
         self._updates = Updates(network, self.optimizer, self._gradients, threads)
-        self._evaluated = Predictor(network.layers, network.inputs, {**self._updates.evaluated, **network.statistics})
+        served = {**self._updates.evaluated, **self._updates.evaluated_statistics}
+        self._evaluated = Predictor(network.layers, network.inputs, served)
         self._workspace = Workspace(network.dtype)
         self._plans: dict[int, BatchPlan] = {}
         self._current = self._plan(self.batch_size)
@@ -152,26 +162,20 @@ class Training:
         """Number of batches in an epoch."""
         return -(-self.samples // self.batch_size)
 
-    @property
-    def data_bytes(self) -> int:
-        """Memory of the rows, labels and weights, those held out included."""
-        kept = [*self._data, *(self.validation or ())]
-        return sum(array.nbytes for array in kept if array is not None)
-
     def run_epoch(self, interrupted: Callable[[], bool] = _never) -> Epoch | None:
         """Go on to the end of the current epoch; None where ``interrupted``, asked before each batch, said so.
 
-        Raises DivergedError as soon as the loss or, at the end of the epoch, a parameter is not finite.
+        Raises DivergedError as soon as the loss or, where it returns, a parameter or a statistic is not finite.
         """
         begin = perf_counter()
         with np.errstate(all="ignore"):  # What is not finite is found below, and ends the run.
             while self.position < self.samples:
                 if interrupted():
+                    self._require_finite()
                     self._seconds += perf_counter() - begin
                     return None
                 self._run_batch()
-            if self.network.parameters.first_non_finite():
-                raise DivergedError(self.epoch + 1, self.step, self.network.parameters, self._gradients)
+            self._require_finite()
             validation_loss, validation_accuracy = self._validate()
         self.epoch += 1
         record = Epoch(
@@ -184,11 +188,17 @@ class Training:
             seconds=self._seconds + perf_counter() - begin,
         )
         self.position, self._loss_sum, self._hits, self._seconds = 0, 0.0, 0, 0.0
-        watched = record.loss if validation_loss is None else validation_loss
+        watched = validation_loss if self.validation is not None else record.loss
+        watched = math.nan if watched is None else watched
         self._schedule_state = self.optimizer.schedule.observe(self._schedule_state, watched)
         # Drawn here and not when the next epoch begins, so that a state taken now tells the order that comes.
         self._order = self._next_order()
         return record
+
+    def _require_finite(self) -> None:
+        network = self.network
+        if network.parameters.first_non_finite() or network.statistics.first_non_finite():
+            raise DivergedError(self.epoch + 1, self.step, network.parameters, self._gradients, network.statistics)
 
     def state(self) -> TrainingState:
         """The present state; its arrays are views that the next step changes."""
@@ -206,6 +216,7 @@ class Training:
             hits=self._hits,
             seconds=self._seconds,
             schedule=dict(self._schedule_state),
+            averaged_statistics=dict(self._updates.averaged_statistics or {}),
             moments={name: dict(vector) for name, vector in self._updates.vectors.items()},
         )
 
@@ -221,8 +232,9 @@ class Training:
         self._schedule_state = dict(state.schedule)
         self._order = state.order.astype(np.intp)
         self._order_stream = generator_from_state(state.streams["order"])
-        # In place: the plans hold this very generator.
-        self._noise_stream.bit_generator.state = generator_from_state(state.streams["noise"]).bit_generator.state
+        if "noise" in state.streams:  # A run without noise need not say where its stream stands.
+            # In place: the plans hold this very generator.
+            self._noise_stream.bit_generator.state = generator_from_state(state.streams["noise"]).bit_generator.state
         self._loss_sum, self._hits, self._seconds = state.loss_sum, state.hits, state.seconds
 
     def restore_moments(self, state: TrainingState) -> None:
@@ -232,12 +244,19 @@ class Training:
             raise ValueError(f"the optimizer keeps {sorted(vectors)}. Received: {sorted(state.moments)}")
         for name, arrays in state.moments.items():
             vectors[name].fill_from(arrays)
+        if self._updates.averaged_statistics is not None:
+            self._updates.averaged_statistics.fill_from(state.averaged_statistics)
         self.step, self._updates.count = state.step, state.updates
 
     @property
     def evaluated(self) -> NamedVector:
         """The parameters that are evaluated and served: the optimizer's moving average where it keeps one."""
         return self._updates.evaluated
+
+    @property
+    def evaluated_statistics(self) -> NamedVector:
+        """The statistics that go with the parameters that are evaluated."""
+        return self._updates.evaluated_statistics
 
     def _run_batch(self) -> None:
         start, stop = self.position, min(self.position + self.batch_size, self.samples)

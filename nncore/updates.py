@@ -36,9 +36,13 @@ class Updates:
         self.optimizer, self.count = optimizer, 0
         self._parameters, self._gradients = network.parameters, gradients
         shapes = network.parameters.shapes
+        #: The moving average of the statistics, which must go with that of the parameters; None where there is neither.
+        self.averaged_statistics: NamedVector | None = None
+        self._statistics = network.statistics
         self.vectors = {name: NamedVector.zeros(shapes, network.dtype) for name in optimizer.vectors}
         if optimizer.average is not None:
             self.vectors["average"].vector[:] = network.parameters.vector
+            self.averaged_statistics = NamedVector(network.statistics.shapes, network.statistics.vector.copy())
         # NumPy lets go of the interpreter's lock while it computes.
         self._shares = self._cut_into_shares(threads)
         self._pool = ThreadPoolExecutor(len(self._shares) - 1) if len(self._shares) > 1 else None
@@ -55,6 +59,11 @@ class Updates:
     def evaluated(self) -> NamedVector:
         """The parameters that are evaluated and served: the moving average where there is one."""
         return self._parameters if self.optimizer.average is None else self.vectors["average"]
+
+    @property
+    def evaluated_statistics(self) -> NamedVector:
+        """The statistics that go with ``evaluated``."""
+        return self._statistics if self.averaged_statistics is None else self.averaged_statistics
 
     def accumulate(self, rows: int) -> None:
         """Keep a batch's gradients, of its mean loss over ``rows`` rows, for an update to come."""
@@ -99,6 +108,9 @@ class Updates:
             np.subtract(parameters, moments["average"], out=scratch)
             np.multiply(scratch, share, out=scratch)
             np.add(moments["average"], scratch, out=moments["average"])
+        if self.averaged_statistics:
+            average = self.averaged_statistics.vector
+            average += share * (self._statistics.vector - average)
 
     def _clip(self) -> bool:
         """Bound the gradients' elements, then their norm."""
@@ -107,8 +119,8 @@ class Updates:
             np.clip(gradients, -bound, bound, out=gradients)
         if longest is None:
             return True
-        norm = math.sqrt(float(gradients @ gradients))
-        if norm > longest:
+        norm = _norm(gradients)
+        if norm > longest and math.isfinite(norm):
             np.multiply(gradients, longest / norm, out=gradients)
         return math.isfinite(norm)
 
@@ -132,3 +144,12 @@ class Updates:
                 ]
             )
         return shares
+
+
+def _norm(vector: Array) -> float:
+    """The 2-norm, also where its square is beyond the vector's range."""
+    square = float(vector @ vector)
+    if math.isfinite(square):
+        return math.sqrt(square)
+    largest = max(float(vector.max()), -float(vector.min()))
+    return float(np.linalg.norm(vector / largest)) * largest if math.isfinite(largest) else math.inf

@@ -166,9 +166,7 @@ def _epoch_document(record: Epoch) -> dict[str, Any]:
 
 def _metrics(run: TrainingRun, kind: CheckpointKind) -> dict[str, Any]:
     """The metrics of the epoch whose parameters a checkpoint of this kind holds, where one has ended."""
-    stopping = run.request.early_stopping
-    restored = kind == "best" or (kind == "last" and stopping is not None and stopping.restore_best)
-    epoch = run.best.epoch if restored and run.best is not None and run.best.epoch else len(run.history)
+    epoch = run.best.epoch if kind == "best" and run.best is not None else len(run.history)
     if not epoch:
         return {}
     values = _epoch_document(run.history[epoch - 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -20,7 +21,7 @@ from models.files import FileRecord
 from models.identifiers import new_id
 from models.matrices import Array
 from models.training_request import TrainingRequest, TrainSchema
-from models.training_run import TrainingRun, activation_bytes, split_rows, watched, weights_of_classes
+from models.training_run import activation_bytes, split_rows, watched, weights_of_classes
 from models.warm_start import check_start
 from service import queue
 from service.context import context
@@ -32,6 +33,10 @@ from service.wire import json_response
 __all__ = ["Source", "training"]
 
 training = Resource("training", __name__, description="Launch training.")
+
+
+#: Steps are measured one request at a time, or the times would be those of several.
+_one_dry_run = threading.Lock()
 
 
 class Source:
@@ -102,8 +107,8 @@ def train(body: dict[str, Any]) -> Response:
     _check(definition, request, data, validation)
     _check_start(body["start_from"], definition, request.anew)
     if body.pop("dry_run"):
-        run = TrainingRun(definition, request, data.dataset, validation.dataset if validation else None)
-        return json_response(dry_run(run, data.dataset))
+        with _one_dry_run:
+            return json_response(dry_run(definition, request, data.dataset, validation.dataset if validation else None))
     body["optimizer"] = request.optimizer or definition.optimizer
     body["loss"] = request.loss or definition.loss
     told = {

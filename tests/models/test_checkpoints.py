@@ -73,7 +73,6 @@ class TestLayout:
             assert set(file["training"].attrs) == {
                 "epoch",
                 "step",
-                "updates",
                 "position",
                 "streams",
                 "schedule",

@@ -15,6 +15,7 @@ import pytest
 from models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from models.datasets import from_rows
 from models.errors import InvalidError
+from models.training_request import TrainingRequest
 from models.training_run import Epoch, TrainingRun, activation_bytes, split_rows
 from nncore.optimizers import SGD, Adam, Optimizer, RMSProp
 from nncore.training import DivergedError
@@ -49,6 +50,9 @@ def assert_same_bits(one: Checkpoint, other: Checkpoint) -> None:
     assert one.statistics.keys() == other.statistics.keys()
     for name in one.statistics:
         assert one.statistics[name].tobytes() == other.statistics[name].tobytes(), name
+    assert one.state.averaged_statistics.keys() == other.state.averaged_statistics.keys()
+    for name, array in one.state.averaged_statistics.items():
+        assert array.tobytes() == other.state.averaged_statistics[name].tobytes(), name
     assert (one.best is None) == (other.best is None)
     if one.best is not None and other.best is not None:
         for name in ("monitor", "min_delta", "value", "epoch", "waited"):
@@ -488,3 +492,36 @@ def test_a_saved_state_is_of_its_moment(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "a.h5").state.step == before.state.step == 0
     assert after.state.step == 2 * run.training.steps_per_epoch
     assert any((before.parameters[name] != after.parameters[name]).any() for name in before.parameters)
+
+
+def test_a_file_without_the_newer_parts_is_read(tmp_path: Path) -> None:
+    """What a model without statistics, noise and schedule needs not say, its checkpoint may leave out."""
+    recorder = Recorder(stop_after=9, folder=tmp_path)
+    assert not a_run().run(recorder)
+    path, whole = recorder.files[-1], recorder.newest()
+    with h5py.File(path, "r+") as file:
+        del file["statistics"]
+        del file["training"].attrs["schedule"]
+        streams = json.loads(file["training"].attrs["streams"])
+        file["training"].attrs["streams"] = json.dumps({"order": streams["order"]})
+    old = load_checkpoint(path)
+    ends = [Recorder(folder=tmp_path) for _ in range(2)]
+    for recorder, begin in zip(ends, (whole, old), strict=True):
+        a_run(resume=begin).run(recorder)
+    for name, array in ends[0].newest().parameters.items():
+        assert array.tobytes() == ends[1].newest().parameters[name].tobytes()
+
+
+def test_a_request_stored_without_the_newer_fields_is_read() -> None:
+    stored = {
+        "epochs": 3,
+        "batch_size": 8,
+        "shuffle": True,
+        "seed": 0,
+        "validation": None,
+        "optimizer": {"type": "sgd", "learning_rate": 0.1, "momentum": 0.0, "nesterov": False, "decay": 0.0},
+        "checkpoint": {"every_epochs": None, "every_seconds": None, "keep": 3},
+        "publish": True,
+    }
+    request = TrainingRequest.of(stored)
+    assert (request.publish, request.loss, request.early_stopping, request.anew) == ("last", None, None, ())

@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from nncore import SGD, Adam, Dense, Network, ReLU, Softmax, Training, train
+from nncore import (
+    SGD,
+    Adam,
+    BatchNorm,
+    Dense,
+    DivergedError,
+    Network,
+    Predictor,
+    ReduceOnPlateau,
+    ReLU,
+    Softmax,
+    Training,
+    train,
+)
 from nncore.arrays import NamedVector
 from nncore.updates import Updates
 from tests.nncore.support import blobs
@@ -153,3 +166,67 @@ def test_cut_anywhere_it_ends_in_the_same_bits(place):
     for name, arrays in whole.state().moments.items():
         for parameter, array in arrays.items():
             assert second.state().moments[name][parameter].tobytes() == array.tobytes()
+
+
+def test_a_gradient_whose_square_overflows_is_clipped_all_the_same():
+    """Its norm is found by scaling."""
+    network = Network([Dense(3), Softmax()], inputs=4)
+    gradients = NamedVector.zeros(network.parameters.shapes, network.dtype)
+    updates, before = Updates(network, SGD(1.0, clip_norm=1.0), gradients), network.parameters.vector.copy()
+    gradients.vector[...] = np.linspace(-3e25, 3e25, gradients.vector.size)
+    expected = gradients.vector.astype(np.float64)
+    with np.errstate(all="ignore"):  # As a run has it.
+        assert updates.apply(1.0)
+    np.testing.assert_allclose(before - network.parameters.vector, expected / np.linalg.norm(expected), atol=1e-6)
+    gradients.vector[0] = np.inf
+    with np.errstate(all="ignore"):
+        assert not updates.apply(1.0)
+
+
+def test_the_average_has_statistics_of_its_own():
+    """They move by the same equation, are what is evaluated, and are part of the state."""
+    x, y = blobs(40, 4, 3)
+    layers = [Dense(7), BatchNorm(), ReLU(), Dense(3), Softmax()]
+    network = Network(layers, inputs=4, dtype="float64")
+    expected = network.statistics.vector.copy()
+    training = Training(network, x, y, optimizer=Adam(0.05, average=0.9), batch_size="full", validation=(x, y))
+    for _ in range(20):
+        record = training.run_epoch()
+        expected = 0.9 * expected + 0.1 * network.statistics.vector
+    np.testing.assert_allclose(training.evaluated_statistics.vector, expected, rtol=0, atol=1e-12)
+    served = {**training.evaluated, **training.evaluated_statistics}
+    shares = Predictor(network.layers, 4, served).predict_proba(x)
+    assert record.validation_loss == pytest.approx(-np.log(shares[np.arange(40), y]).mean(), rel=1e-9)
+    assert training.state().averaged_statistics.keys() == network.statistics.keys()
+
+
+@pytest.mark.parametrize("name", ["parameter", "statistic"])
+def test_what_is_not_finite_does_not_leave_a_run_that_is_interrupted(name):
+    """It would be saved, and served."""
+    x, y = blobs(40, 4, 3)
+    layers = [Dense(7), BatchNorm(), Dense(3), Softmax()]
+    training = Training(Network(layers, inputs=4), x, y, batch_size=8)
+    spoiled = training.network.parameters if name == "parameter" else training.network.statistics
+    asked = []
+
+    def interrupted():
+        asked.append(1)
+        if len(asked) == 3:
+            spoiled.vector[1] = np.inf
+        return len(asked) == 3
+
+    with pytest.raises(DivergedError, match="is not finite") as error:
+        training.run_epoch(interrupted)
+    assert error.value.parameter in spoiled
+
+
+def test_a_validation_loss_that_is_no_number_is_no_fall():
+    """The schedule sees it, and not the training loss in its place."""
+    x, y = blobs(40, 4, 3)
+    schedule = ReduceOnPlateau(factor=0.5, patience=0)
+    far = (np.full((2, 4), 3e38), np.array([0, 1]))
+    network = Network([Dense(3), Softmax()], inputs=4)
+    training = Training(network, x, y, optimizer=Adam(schedule=schedule), validation=far)
+    with np.errstate(all="ignore"):
+        assert training.run_epoch().validation_loss is None
+    assert training.state().schedule["waited"] >= 1 or training.state().schedule["factor"] < 1

@@ -42,7 +42,7 @@ class TestBest:
         losses = [epoch["validation_loss"] for epoch in history]
         best = int(np.argmin(losses))
         assert job["best"] == {"epoch": best + 1, "monitor": "validation_loss", "value": losses[best]}
-        assert len(history) == job["progress"]["epoch"] == best + 1 + 6
+        assert len(history) == job["progress"]["epoch"] == best + 1 + 5
         assert job["progress"]["fraction"] == 1.0
         version = client.get(f"/models/{name}/versions/1").json
         assert version["metrics"]["validation_loss"] == losses[best]
