@@ -495,3 +495,10 @@ def test_no_layer_allocates_in_a_step(batch_size, dtype):
         finally:
             tracemalloc.stop()
     assert peak < 8_000 + np.getbufsize() * network.dtype.itemsize
+
+
+@pytest.mark.parametrize("last", [Tanh(), Sigmoid(), Softplus(), Softmax()], ids=cases.label)
+def test_what_reads_its_output_may_stand_right_before_the_loss(last):
+    """The loss puts its probabilities in the place of the logits, which such a layer still needs."""
+    check_network([Dense(3), last, Softmax()], 3, [0, 1, 2, 2], seed=5)
+    check_network([Dense(3), last, last, Dropout(0.3), Softmax()], 3, [0, 1, 2, 2], seed=6)
