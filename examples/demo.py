@@ -6,6 +6,7 @@ Three arms of a spiral (a picture of the decision regions is written) and the 1,
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -108,6 +109,10 @@ def service(data: Path) -> Iterator[Client]:
         process.terminate()
         process.wait(30)
         log.close()
+        # The trainer leaves a little after its web service, and then lets go of its lock.
+        if data.is_dir():
+            with (data / "trainer.lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def wait_until_ready(client: Client, process: subprocess.Popen[bytes], log: Path) -> None:
