@@ -33,7 +33,8 @@ import nncore
 from models.best import Best
 from models.definitions import ModelDefinition, optimizer_field
 from models.errors import InvalidError
-from models.files import FileRecord, hdf5_image, write_durably
+from models.files import FileRecord, write_durably
+from models.images import hdf5_image
 from models.schemas import load
 from nncore.arrays import Array
 from nncore.network import parameter_shapes, statistics_shapes

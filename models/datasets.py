@@ -24,7 +24,8 @@ import h5py
 import numpy as np
 
 from models.errors import InvalidError, Problem
-from models.files import FileRecord, hdf5_image, write_durably
+from models.files import FileRecord, write_durably
+from models.images import hdf5_image
 from models.matrices import Label, Labels, describe, encode, number_matrix, parse_labels
 from nncore.arrays import Array
 

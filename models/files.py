@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-import h5py
-
-__all__ = ["TEMPORARY_SUFFIX", "FileRecord", "hdf5_image", "sha256_of", "write_durably"]
+__all__ = ["TEMPORARY_SUFFIX", "FileRecord", "sha256_of", "sweep", "write_durably"]
 
 TEMPORARY_SUFFIX = ".partial"
 _CHUNK = 1 << 20
@@ -24,28 +23,6 @@ class FileRecord(NamedTuple):
     sha256: str
 
 
-def hdf5_image(build: Callable[[h5py.File], None]) -> bytes:
-    """The bytes of an HDF5 file that ``build`` fills, made in memory so that it is hashed and written in one go.
-
-    Data sets begin at multiples of 64 bytes, so that they can be mapped and handed to vector instructions. The format
-    is the one of HDF5 1.8, which every tool reads.
-    """
-    name = f"image-{secrets.token_hex(8)}"
-    with h5py.File(
-        name,
-        "w",
-        driver="core",
-        backing_store=False,
-        libver=("v108", "v108"),
-        alignment_threshold=64,
-        alignment_interval=64,
-    ) as file:
-        build(file)
-        file.flush()
-        image: bytes = file.id.get_file_image()
-    return image
-
-
 def write_durably(path: Path, content: bytes) -> FileRecord:
     """Put ``content`` at ``path`` so that it survives a power cut, or raise OSError and leave nothing behind.
 
@@ -53,19 +30,41 @@ def write_durably(path: Path, content: bytes) -> FileRecord:
     directory is flushed before anybody is told.
     """
     record = FileRecord(len(content), hashlib.sha256(content).hexdigest())
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    temporary, file = _open_temporary(path)
     try:
-        with temporary.open("xb") as file:
+        with file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        _verify(temporary, record)
-        temporary.rename(path)
+            _verify(temporary, record)
+            temporary.rename(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     _flush_directory(path.parent)
     return record
+
+
+def _open_temporary(path: Path) -> tuple[Path, BinaryIO]:
+    """A new file beside ``path``, locked for as long as it is open, which tells ``sweep`` that somebody writes it."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+        file = temporary.open("xb")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return temporary, file
+        file.close()  # A sweep came between creation and lock.
+
+
+def sweep(directory: Path) -> list[str]:
+    """Remove temporary files whose writers are dead; their names."""
+    removed = []
+    for path in directory.glob(f".*{TEMPORARY_SUFFIX}"):
+        with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+            removed.append(path.name)
+    return removed
 
 
 def _verify(path: Path, record: FileRecord) -> None:

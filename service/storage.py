@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from models.files import sweep
+
 __all__ = ["Storage"]
 
 
@@ -12,8 +14,9 @@ class Storage:
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        for folder in ("checkpoints", "datasets"):
-            (data / folder).mkdir(parents=True, exist_ok=True)
+        self._folders = [data / "checkpoints", data / "datasets"]
+        for folder in self._folders:
+            folder.mkdir(parents=True, exist_ok=True)
 
     def checkpoint(self, checkpoint_id: str) -> Path:
         """The file of a checkpoint."""
@@ -22,6 +25,10 @@ class Storage:
     def dataset(self, dataset_id: str) -> Path:
         """The file of a dataset."""
         return self.data / "datasets" / f"{dataset_id}.h5"
+
+    def sweep(self) -> list[str]:
+        """Remove what a process that was killed had begun to write; the names."""
+        return [name for folder in self._folders for name in sweep(folder)]
 
     def writable(self) -> bool:
         """Whether a file can be made now."""

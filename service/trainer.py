@@ -72,6 +72,8 @@ class Trainer:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self._set_presence(True)
+        for name in self.storage.sweep():
+            _log.info("removed %s, whose writer was killed", name)
         _log.info("trainer %s is at work", self.name)
         try:
             while not self._stopping:

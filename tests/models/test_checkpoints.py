@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,8 @@ import pytest
 
 import nncore
 from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint, map_parameters, save_checkpoint
-from models.files import hdf5_image, sha256_of, write_durably
+from models.files import sha256_of, sweep, write_durably
+from models.images import hdf5_image
 from nncore.optimizers import SGD, Adam, Optimizer, RMSProp
 from tests.models.runs import Recorder, a_definition, a_run
 
@@ -371,3 +376,30 @@ class TestDurably:
 def _break_off(file: h5py.File) -> None:
     file["a"] = np.zeros(1000)
     raise RuntimeError("in the middle")
+
+
+def test_a_sweep_removes_what_dead_writers_left_and_nothing_else(tmp_path: Path) -> None:
+    """A file whose writer lives is locked."""
+    (tmp_path / "ckpt_1.h5").write_bytes(b"whole")
+    dead, alive = tmp_path / ".ckpt_2.h5.00.partial", tmp_path / ".ckpt_3.h5.00.partial"
+    dead.write_bytes(b"half")
+    with alive.open("xb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert sweep(tmp_path) == [dead.name]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [alive.name, "ckpt_1.h5"]
+    assert sweep(tmp_path) == [alive.name]
+
+
+def test_a_killed_writer_leaves_what_a_sweep_finds(tmp_path: Path) -> None:
+    """A real process, killed between the write and the rename."""
+    code = (
+        "import os, pathlib, signal, sys\n"
+        "from models import files\n"
+        "files._verify = lambda path, record: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "files.write_durably(pathlib.Path(sys.argv[1]), b'content')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "ckpt_1.h5")], cwd=Path(__file__).parents[2])
+    assert done.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert sweep(tmp_path) == [left.name]
+    assert list(tmp_path.iterdir()) == []
