@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nncore.arrays import Array
-from nncore.losses import FLOOR, CategoricalCrossentropy, sparse_labels
+from nncore.losses import FLOOR, CategoricalCrossentropy, Loss, sparse_labels
 
 __all__ = ["Average", "ClassScores", "Evaluation", "Score", "evaluate", "score"]
 
@@ -22,7 +22,7 @@ MAXIMUM_CONFUSION_CLASSES = 1000
 
 
 class Score(NamedTuple):
-    """Mean cross-entropy in nats, and the share of samples whose most probable class is the true one."""
+    """Mean loss (cross-entropy: in nats), and the share of samples whose most probable class is the true one."""
 
     loss: float
     accuracy: float
@@ -90,9 +90,12 @@ class Evaluation:
     confusion_matrix: Array | None
 
 
-def score(probabilities: Array, labels: Array) -> Score:
-    """Score probabilities of shape (n_samples, n_classes) against class numbers of shape (n_samples,)."""
-    losses = CategoricalCrossentropy().forward(probabilities, labels)
+def score(probabilities: Array, labels: Array, loss: Loss | None = None) -> Score:
+    """Score probabilities of shape (n_samples, n_classes) against class numbers of shape (n_samples,).
+
+    ``loss`` is the cross-entropy where none is given.
+    """
+    losses = (loss or CategoricalCrossentropy()).forward(probabilities, labels)
     return Score(float(losses.mean(dtype=np.float64)), float((probabilities.argmax(axis=1) == labels).mean()))
 
 

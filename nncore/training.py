@@ -13,6 +13,7 @@ import numpy as np
 from nncore.arrays import Array, NamedVector, Workspace
 from nncore.batches import with_ones
 from nncore.losses import CategoricalCrossentropy, Loss, class_weights, sparse_labels
+from nncore.metrics import score
 from nncore.network import Network, Predictor
 from nncore.optimizers import Adam, Optimizer
 from nncore.plan import BatchPlan, LabelledRows
@@ -320,10 +321,8 @@ class Training:
         if self.validation is None:
             return None, None
         x, labels = self.validation
-        probabilities = self._evaluated.predict_proba(x)
-        loss = float(self.loss.forward(probabilities, labels).mean(dtype=np.float64))
+        loss, accuracy = score(self._evaluated.predict_proba(x), labels, self.loss)
         loss += self.network.penalty(self.evaluated) if self.network.regularized else 0.0
-        accuracy = float((probabilities.argmax(axis=1) == labels).mean())
         return loss if math.isfinite(loss) else None, accuracy
 
 
