@@ -1,9 +1,9 @@
-# make demo: see it work.  make serve: keep it running.  make test: all checks.  make bench: figures.
+# make demo: see it work.  make serve: keep it running.  make test: all checks.  make bench: figures.  make reliability: kills, power cuts, full disks.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo serve test lint format bench clean
+.PHONY: demo serve test lint format bench reliability clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python examples/demo.py
@@ -28,6 +28,9 @@ format: $(VENV)/.test
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
+
+reliability: $(VENV)/.test
+	$(BIN)/python -m reliability
 
 clean:
 	rm -rf $(VENV) demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
