@@ -5,7 +5,8 @@
     /parameters   a dataset for each parameter, index_type/name
     /statistics   a dataset for each array that is served like a parameter but not trained, index_type/name
     /averaged_statistics  the same, averaged as /optimizer/average is; only where that is there
-    /optimizer    attrs: type, hyperparameters (JSON), iterations; momentum/…, cache/… with the parameters' names
+    /optimizer    attrs: type, hyperparameters (JSON), iterations; a group for each of its vectors,
+                  with the parameters' names
     /training     attrs: epoch, step, position, streams (JSON), loss_sum, hits, seconds; permutation, the order of the
                   training rows in the epoch under way; rows, each training row's place in the data as given
     /best         where the run looks for its best epoch: attrs monitor, min_delta, value, epoch, waited; that epoch's

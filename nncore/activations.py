@@ -17,7 +17,7 @@ import numpy as np
 from nncore.arrays import Array, Workspace
 from nncore.erf import erf, erf_calls
 from nncore.hyperparameters import hyperparameter
-from nncore.layer import Calls, Layer, LayerMemory, Signal
+from nncore.layer import Call, Calls, Layer, LayerMemory, Signal
 
 __all__ = ["ELU", "GELU", "SELU", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh"]
 
@@ -34,17 +34,17 @@ class ReLU(Layer):
     def plan(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
         assert y.gradient is not None
         # An array of zeros, since NumPy compares with a scalar about four times slower.
-        zeros, mask = memory.workspace.zeros(y.values.shape), memory.workspace.scratch(y.values.shape)
-        integer, sign = (np.int32, 31) if mask.dtype == np.float32 else (np.int64, 63)
-        shift = np.array(sign, integer)
+        zeros, mask = memory.workspace.filled(0.0, y.values.shape), memory.workspace.scratch(y.values.shape)
+        integer = np.int32 if mask.dtype == np.float32 else np.int64
         gradient_bits, mask_bits = y.gradient.view(integer), mask.view(integer)
+        ones = memory.workspace.filled(1, y.values.shape, integer)
         forward: Calls = [partial(np.maximum, x.values, zeros, out=y.values)]
-        # 0 - y has its sign bit set only where y > 0; spread over the word it keeps or clears the gradient's bits.
-        # A boolean mask would be converted to floats in passing, which takes about half as long again.
+        # Read as integers, outputs are 0 where they are 0 and at least 1 where they are more: bounded by 1 they keep or
+        # clear the gradient's bits. One that is -0.0 is the least integer, times which there are only 0.0 and -0.0.
+        # A boolean mask would be converted to floats in passing, which takes twice as long.
         backward: Calls = [
-            partial(np.subtract, zeros, y.values, out=mask),
-            partial(np.right_shift, mask_bits, shift, out=mask_bits),
-            partial(np.bitwise_and, gradient_bits, mask_bits, out=gradient_bits),
+            partial(np.minimum, y.values.view(integer), ones, out=mask_bits),
+            partial(np.multiply, gradient_bits, mask_bits, out=gradient_bits),
         ]
         return forward, backward
 
@@ -90,7 +90,7 @@ def _plan_exponential_unit(
     """``_exponential_unit`` and its derivative, ``scale`` where ``y > 0`` and ``y + scale·alpha`` elsewhere."""
     assert y.gradient is not None
     shape, number = y.values.shape, partial(np.array, dtype=y.values.dtype)
-    zeros, (scratch, above) = memory.workspace.zeros(shape), memory.workspace.scratch((2, *shape))
+    zeros, (scratch, above) = memory.workspace.filled(0.0, shape), memory.workspace.scratch((2, *shape))
     depth = number(scale * alpha)
     forward: Calls = [
         partial(np.minimum, x.values, zeros, out=scratch),
@@ -333,7 +333,7 @@ class Softplus(Layer):
 
     def plan(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
         assert y.gradient is not None
-        zeros, scratch = memory.workspace.zeros(y.values.shape), memory.workspace.scratch(y.values.shape)
+        zeros, scratch = memory.workspace.filled(0.0, y.values.shape), memory.workspace.scratch(y.values.shape)
         forward: Calls = [
             partial(np.absolute, x.values, out=scratch),
             partial(np.negative, scratch, out=scratch),
@@ -349,6 +349,13 @@ class Softplus(Layer):
             partial(np.multiply, y.gradient, scratch, out=y.gradient),
         ]
         return forward, backward
+
+
+def _reduce_call(function: np.ufunc, rows: Array, row: Array) -> Call:
+    """``function`` over the first axis; of two rows it is the function itself, without a reduction's set-up."""
+    if len(rows) == 2:
+        return partial(function, rows[0], rows[1], out=row)
+    return partial(function.reduce, rows, axis=0, out=row)
 
 
 @dataclass(frozen=True)
@@ -369,10 +376,10 @@ class Softmax(Layer):
         """The calls that fill ``y`` from ``x``, both (n_classes, n_samples); they may be the same array."""
         row = workspace.array((x.shape[1],))
         return [
-            partial(np.maximum.reduce, x, axis=0, out=row),
+            _reduce_call(np.maximum, x, row),
             partial(np.subtract, x, row, out=y),
             partial(np.exp, y, out=y),
-            partial(np.add.reduce, y, axis=0, out=row),
+            _reduce_call(np.add, y, row),
             partial(np.divide, y, row, out=y),
         ]
 

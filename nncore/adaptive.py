@@ -1,30 +1,33 @@
 """Optimizers that divide each element's step by the root of a cache of its squared gradients.
 
-Constant factors are gathered in the rate and in ε wherever that spares a pass over memory: a moment named ``cache``,
-``peak`` or ``momentum`` is what the equations say, one named a sum lacks their factor ``1-ρ``.
+Constant factors are gathered in the rate and in ε: a vector named a sum lacks the factor ``1-ρ`` or ``1-β`` of the
+equations' average, which spares a pass over memory for each.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
 from nncore.arrays import Array
 from nncore.descent import (
     EpsilonMode,
-    Moments,
     Optimizer,
+    UpdateMemory,
     epsilon_field,
     epsilon_mode_field,
     learning_rate_field,
-    root,
+    root_calls,
+    scaled_epsilon,
     share_field,
     weight_decay_field,
 )
 from nncore.hyperparameters import hyperparameter
+from nncore.layer import Calls
 
 __all__ = ["Adadelta", "Adagrad", "Adam", "AdamW", "NAdam", "RMSProp"]
 
@@ -38,7 +41,7 @@ class RMSProp(Optimizer):
     """``s = ρs + (1-ρ)∇∘∇; θ = θ - η∇ ⊘ √(s + ε)`` (Tieleman & Hinton 2012).
 
     Centered: s less the square of ``a = ρa + (1-ρ)∇`` under the root (Graves 2013). With momentum
-    ``m = βm + ∇ ⊘ √(s + ε); θ = θ - ηm``, as torch has it.
+    ``m = βm + ∇ ⊘ √(s + ε); θ = θ - ηm``, as torch has it. Kept are the sums ``s/(1-ρ)``, ``a/(1-ρ)`` and ``m·√(1-ρ)``.
     """
 
     rho: float = share_field(0.9, _OLD_CACHE)
@@ -49,33 +52,40 @@ class RMSProp(Optimizer):
 
     @property
     def moments(self) -> tuple[str, ...]:
-        return ("cache", *(["gradient_sum"] if self.centered else []), *(["momentum"] if self.momentum else []))
+        centered, momentum = ["gradient_sum"] if self.centered else [], ["step_sum"] if self.momentum else []
+        return ("square_sum", *centered, *momentum)
 
-    def update(
-        self, parameters: Array, gradients: Array, moments: Moments, scratch: Array, iterations: int, rate: float
-    ) -> None:
-        cache = divisor = moments["cache"]
-        np.multiply(gradients, gradients, out=scratch)
-        _average(cache, self.rho, scratch)
+    def factors(self, iterations: int, rate: float) -> tuple[float, ...]:
+        return (rate / math.sqrt(1.0 - self.rho),)
+
+    def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
+        parameters, gradients, moments, scratch = memory
+        (rate,) = factors
+        squares = divisor = moments["square_sum"]
+        rho, share = memory.constant(self.rho), memory.constant(math.sqrt(1.0 - self.rho))
+        epsilon = memory.constant(scaled_epsilon(self.epsilon, 1.0 / (1.0 - self.rho), self.epsilon_mode))
+        calls: Calls = [partial(np.multiply, gradients, gradients, out=scratch), *_decay_and_add(squares, rho, scratch)]
         if self.centered:
             total, divisor = moments["gradient_sum"], scratch
-            np.multiply(total, self.rho, out=total)
-            np.add(total, gradients, out=total)
-            np.multiply(total, 1.0 - self.rho, out=scratch)
-            np.multiply(scratch, scratch, out=scratch)
-            np.subtract(cache, scratch, out=scratch)
-            # What rounding leaves of a variance near zero may be negative.
-            np.abs(scratch, out=scratch)
-        root(divisor, 1.0, self.epsilon, self.epsilon_mode, scratch)
-        np.divide(gradients, scratch, out=gradients)
+            calls += [
+                *_decay_and_add(total, rho, gradients),
+                partial(np.multiply, total, share, out=scratch),
+                partial(np.multiply, scratch, scratch, out=scratch),
+                partial(np.subtract, squares, scratch, out=scratch),
+                # What rounding leaves of a variance near zero may be negative.
+                partial(np.abs, scratch, out=scratch),
+            ]
+        calls += root_calls(divisor, epsilon, self.epsilon_mode, scratch)
+        calls.append(partial(np.divide, gradients, scratch, out=gradients))
+        step = gradients
         if self.momentum:
-            momentum = moments["momentum"]
-            np.multiply(momentum, self.momentum, out=momentum)
-            np.add(momentum, gradients, out=momentum)
-            np.multiply(momentum, rate, out=gradients)
-        else:
-            np.multiply(gradients, rate, out=gradients)
-        np.subtract(parameters, gradients, out=parameters)
+            step = moments["step_sum"]
+            calls += _decay_and_add(step, memory.constant(self.momentum), gradients)
+        return [
+            *calls,
+            partial(np.multiply, step, rate, out=gradients),
+            partial(np.subtract, parameters, gradients, out=parameters),
+        ]
 
 
 @dataclass(frozen=True)
@@ -88,18 +98,23 @@ class Adagrad(Optimizer):
 
     @property
     def moments(self) -> tuple[str, ...]:
-        return ("cache",)
+        return ("square_sum",)
 
-    def update(
-        self, parameters: Array, gradients: Array, moments: Moments, scratch: Array, iterations: int, rate: float
-    ) -> None:
-        cache = moments["cache"]
-        np.multiply(gradients, gradients, out=scratch)
-        np.add(cache, scratch, out=cache)
-        root(cache, 1.0, self.epsilon, self.epsilon_mode, scratch)
-        np.divide(gradients, scratch, out=scratch)
-        np.multiply(scratch, rate, out=scratch)
-        np.subtract(parameters, scratch, out=parameters)
+    def factors(self, iterations: int, rate: float) -> tuple[float, ...]:
+        return (rate,)
+
+    def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
+        parameters, gradients, moments, scratch = memory
+        (rate,) = factors
+        squares = moments["square_sum"]
+        return [
+            partial(np.multiply, gradients, gradients, out=scratch),
+            partial(np.add, squares, scratch, out=squares),
+            *root_calls(squares, memory.constant(self.epsilon), self.epsilon_mode, scratch),
+            partial(np.divide, gradients, scratch, out=scratch),
+            partial(np.multiply, scratch, rate, out=scratch),
+            partial(np.subtract, parameters, scratch, out=parameters),
+        ]
 
 
 @dataclass(frozen=True)
@@ -118,32 +133,36 @@ class Adadelta(Optimizer):
     def moments(self) -> tuple[str, ...]:
         return ("square_sum", "change_sum")
 
-    def update(
-        self, parameters: Array, gradients: Array, moments: Moments, scratch: Array, iterations: int, rate: float
-    ) -> None:
-        squares, changes = moments["square_sum"], moments["change_sum"]
-        scale = 1.0 / (1.0 - self.rho)
-        np.multiply(gradients, gradients, out=scratch)
-        np.multiply(squares, self.rho, out=squares)
-        np.add(squares, scratch, out=squares)
-        root(squares, scale, self.epsilon, "inside_sqrt", scratch)
-        np.divide(gradients, scratch, out=gradients)
-        root(changes, scale, self.epsilon, "inside_sqrt", scratch)
-        np.multiply(gradients, scratch, out=gradients)
-        np.multiply(gradients, gradients, out=scratch)
-        np.multiply(changes, self.rho, out=changes)
-        np.add(changes, scratch, out=changes)
-        np.multiply(gradients, rate, out=gradients)
-        np.subtract(parameters, gradients, out=parameters)
+    def factors(self, iterations: int, rate: float) -> tuple[float, ...]:
+        return (rate,)
+
+    def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
+        parameters, gradients, moments, scratch = memory
+        (rate,) = factors
+        squares, changes, rho = moments["square_sum"], moments["change_sum"], memory.constant(self.rho)
+        epsilon = memory.constant(self.epsilon / (1.0 - self.rho))
+        return [
+            partial(np.multiply, gradients, gradients, out=scratch),
+            *_decay_and_add(squares, rho, scratch),
+            *root_calls(squares, epsilon, "inside_sqrt", scratch),
+            partial(np.divide, gradients, scratch, out=gradients),
+            *root_calls(changes, epsilon, "inside_sqrt", scratch),
+            partial(np.multiply, gradients, scratch, out=gradients),
+            partial(np.multiply, gradients, gradients, out=scratch),
+            *_decay_and_add(changes, rho, scratch),
+            partial(np.multiply, gradients, rate, out=gradients),
+            partial(np.subtract, parameters, gradients, out=parameters),
+        ]
 
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
     """``m = β₁m + (1-β₁)∇; s = β₂s + (1-β₂)∇∘∇; θ = θ - η m̂ ⊘ √(ŝ + ε)`` (Kingma & Ba 2015).
 
-    ``m̂ = m/(1-β₁ᵗ)`` and ``ŝ = s/(1-β₂ᵗ)`` are not formed: with ``c = √(1-β₂ᵗ)`` the step is
-    ``η·c/(1-β₁ᵗ) · m ⊘ √(s + ε·c²)``, which takes two passes over memory less. AMSGrad (Reddi, Kale & Kumar 2018)
-    has the largest s so far in place of s, as torch does before the correction.
+    ``m̂ = m/(1-β₁ᵗ)`` and ``ŝ = s/(1-β₂ᵗ)`` are not formed, and the sums ``M = m/(1-β₁)`` and ``S = s/(1-β₂)`` are
+    kept: with ``k = (1-β₂ᵗ)/(1-β₂)`` the step is ``η·√k·(1-β₁)/(1-β₁ᵗ) · M ⊘ √(S + ε·k)``, which takes four passes over
+    memory less. AMSGrad (Reddi, Kale & Kumar 2018) has the largest S so far in place of S, as torch does before the
+    correction.
     """
 
     beta1: float = share_field(0.9, _OLD_MOMENTUM)
@@ -154,12 +173,13 @@ class Adam(Optimizer):
 
     @property
     def moments(self) -> tuple[str, ...]:
-        return ("momentum", "cache", "peak") if self.amsgrad else ("momentum", "cache")
+        return _adam_moments(self)
 
-    def update(
-        self, parameters: Array, gradients: Array, moments: Moments, scratch: Array, iterations: int, rate: float
-    ) -> None:
-        _adam_step(self, parameters, gradients, moments, scratch, iterations, rate)
+    def factors(self, iterations: int, rate: float) -> tuple[float, ...]:
+        return _adam_factors(self, iterations, rate)
+
+    def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
+        return _plan_adam(self, memory, factors)
 
 
 @dataclass(frozen=True)
@@ -178,20 +198,23 @@ class AdamW(Optimizer):
 
     @property
     def moments(self) -> tuple[str, ...]:
-        return ("momentum", "cache", "peak") if self.amsgrad else ("momentum", "cache")
+        return _adam_moments(self)
 
-    def update(
-        self, parameters: Array, gradients: Array, moments: Moments, scratch: Array, iterations: int, rate: float
-    ) -> None:
-        np.multiply(parameters, 1.0 - rate * self.weight_decay, out=parameters)
-        _adam_step(self, parameters, gradients, moments, scratch, iterations, rate)
+    def factors(self, iterations: int, rate: float) -> tuple[float, ...]:
+        return (1.0 - rate * self.weight_decay, *_adam_factors(self, iterations, rate))
+
+    def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
+        kept, *others = factors
+        shrink = partial(np.multiply, memory.parameters, kept, out=memory.parameters)
+        return [shrink, *_plan_adam(self, memory, others)]
 
 
 @dataclass(frozen=True)
 class NAdam(Optimizer):
     """Adam that looks a momentum step ahead (Dozat 2016), ``μₜ = β₁(1 - ½·0.96^(tψ))``, ψ the momentum_decay.
 
-    ``θ = θ - η(μₜ₊₁/(1-Π_{i≤t+1} μᵢ) · m + (1-μₜ)/(1-Π_{i≤t} μᵢ) · ∇) ⊘ √(ŝ + ε)``, with m and ŝ as in Adam.
+    ``θ = θ - η(μₜ₊₁/(1-Π_{i≤t+1} μᵢ) · m + (1-μₜ)/(1-Π_{i≤t} μᵢ) · ∇) ⊘ √(ŝ + ε)``, with m and ŝ as in Adam, of which
+    the same sums are kept.
     """
 
     learning_rate: float = learning_rate_field(0.002)
@@ -203,58 +226,74 @@ class NAdam(Optimizer):
 
     @property
     def moments(self) -> tuple[str, ...]:
-        return ("momentum", "cache")
+        return ("gradient_sum", "square_sum")
 
-    def update(
-        self, parameters: Array, gradients: Array, moments: Moments, scratch: Array, iterations: int, rate: float
-    ) -> None:
-        momentum, cache, step = moments["momentum"], moments["cache"], iterations + 1
-        np.multiply(gradients, 1.0 - self.beta1, out=scratch)
-        np.multiply(momentum, self.beta1, out=momentum)
-        np.add(momentum, scratch, out=momentum)
-        np.multiply(gradients, gradients, out=scratch)
-        _average(cache, self.beta2, scratch)
+    def factors(self, iterations: int, rate: float) -> tuple[float, ...]:
+        step = iterations + 1
         mu, following, product = _nesterov_momenta(self.beta1, self.momentum_decay, step)
-        correction = 1.0 - self.beta2**step
-        rate *= math.sqrt(correction)
-        np.multiply(gradients, rate * (1.0 - mu) / (1.0 - product), out=gradients)
-        np.multiply(momentum, rate * following / (1.0 - product * following), out=scratch)
-        np.add(gradients, scratch, out=gradients)
-        root(cache, correction, self.epsilon, self.epsilon_mode, scratch)
-        np.divide(gradients, scratch, out=gradients)
-        np.subtract(parameters, gradients, out=parameters)
+        scale = (1.0 - self.beta2**step) / (1.0 - self.beta2)
+        rate *= math.sqrt(scale)
+        return (
+            rate * (1.0 - mu) / (1.0 - product),
+            rate * (1.0 - self.beta1) * following / (1.0 - product * following),
+            scaled_epsilon(self.epsilon, scale, self.epsilon_mode),
+        )
+
+    def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
+        parameters, gradients, moments, scratch = memory
+        of_gradient, of_momentum, epsilon = factors
+        total, squares = moments["gradient_sum"], moments["square_sum"]
+        return [
+            *_decay_and_add(total, memory.constant(self.beta1), gradients),
+            partial(np.multiply, gradients, gradients, out=scratch),
+            *_decay_and_add(squares, memory.constant(self.beta2), scratch),
+            partial(np.multiply, gradients, of_gradient, out=gradients),
+            partial(np.multiply, total, of_momentum, out=scratch),
+            partial(np.add, gradients, scratch, out=gradients),
+            *root_calls(squares, epsilon, self.epsilon_mode, scratch),
+            partial(np.divide, gradients, scratch, out=gradients),
+            partial(np.subtract, parameters, gradients, out=parameters),
+        ]
 
 
-def _average(cache: Array, rho: float, squares: Array) -> None:
-    """``s = ρs + (1-ρ)∇∘∇``; overwrites the squares."""
-    np.multiply(squares, 1.0 - rho, out=squares)
-    np.multiply(cache, rho, out=cache)
-    np.add(cache, squares, out=cache)
+def _decay_and_add(total: Array, share: Array, what: Array) -> Calls:
+    """``total = share·total + what``."""
+    return [partial(np.multiply, total, share, out=total), partial(np.add, total, what, out=total)]
 
 
-def _adam_step(
-    rule: Adam | AdamW,
-    parameters: Array,
-    gradients: Array,
-    moments: Moments,
-    scratch: Array,
-    iterations: int,
-    rate: float,
-) -> None:
-    momentum, cache, step = moments["momentum"], moments["cache"], iterations + 1
-    np.multiply(momentum, rule.beta1, out=momentum)
-    np.multiply(gradients, 1.0 - rule.beta1, out=scratch)
-    np.add(momentum, scratch, out=momentum)
-    np.multiply(gradients, gradients, out=gradients)
-    _average(cache, rule.beta2, gradients)
+def _adam_moments(rule: Adam | AdamW) -> tuple[str, ...]:
+    return ("gradient_sum", "square_sum", *(["square_sum_peak"] if rule.amsgrad else []))
+
+
+def _adam_factors(rule: Adam | AdamW, iterations: int, rate: float) -> tuple[float, ...]:
+    step = iterations + 1
+    scale = (1.0 - rule.beta2**step) / (1.0 - rule.beta2)
+    return (
+        scaled_epsilon(rule.epsilon, scale, rule.epsilon_mode),
+        rate * math.sqrt(scale) * (1.0 - rule.beta1) / (1.0 - rule.beta1**step),
+    )
+
+
+def _plan_adam(rule: Adam | AdamW, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
+    parameters, gradients, moments, scratch = memory
+    epsilon, rate = factors
+    total, squares = moments["gradient_sum"], moments["square_sum"]
+    calls: Calls = [
+        *_decay_and_add(total, memory.constant(rule.beta1), gradients),
+        partial(np.multiply, gradients, gradients, out=gradients),
+        *_decay_and_add(squares, memory.constant(rule.beta2), gradients),
+    ]
     if rule.amsgrad:
-        np.maximum(moments["peak"], cache, out=moments["peak"])
-        cache = moments["peak"]
-    correction = 1.0 - rule.beta2**step
-    root(cache, correction, rule.epsilon, rule.epsilon_mode, scratch)
-    np.divide(momentum, scratch, out=scratch)
-    np.multiply(scratch, rate * math.sqrt(correction) / (1.0 - rule.beta1**step), out=scratch)
-    np.subtract(parameters, scratch, out=parameters)
+        peak = moments["square_sum_peak"]
+        calls.append(partial(np.maximum, peak, squares, out=peak))
+        squares = peak
+    return [
+        *calls,
+        *root_calls(squares, epsilon, rule.epsilon_mode, scratch),
+        partial(np.divide, total, scratch, out=scratch),
+        partial(np.multiply, scratch, rate, out=scratch),
+        partial(np.subtract, parameters, scratch, out=parameters),
+    ]
 
 
 @lru_cache(maxsize=16)

@@ -115,12 +115,14 @@ class Workspace:
         """A C-contiguous array whose content lasts for one layer's pass: all layers share its memory."""
         return self._shared_array("scratch", shape)
 
-    def zeros(self, shape: tuple[int, ...]) -> Array:
-        """A C-contiguous array of zeros to read from: all layers share its memory."""
-        return self._shared_array("zeros", shape)
+    def filled(self, value: float, shape: tuple[int, ...], dtype: npt.DTypeLike | None = None) -> Array:
+        """A C-contiguous array of one value to read from: all layers share its memory."""
+        return self._shared_array(f"filled with {value}", shape, dtype, value)
 
-    def _shared_array(self, name: str, shape: tuple[int, ...]) -> Array:
+    def _shared_array(
+        self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike | None = None, value: float = 0.0
+    ) -> Array:
         size = math.prod(shape)
         if name not in self._shared or self._shared[name].size < size:
-            self._shared[name] = np.zeros(size, self.dtype)
+            self._shared[name] = np.full(size, value, self.dtype if dtype is None else dtype)
         return self._shared[name][:size].reshape(shape)

@@ -1,36 +1,52 @@
-"""What every optimizer is: a frozen dataclass of hyperparameters that changes parameters by their gradients.
+"""What every optimizer is: a frozen dataclass of hyperparameters that plans how gradients change parameters.
 
-Moments are arrays that the caller keeps. The hyperparameters that several optimizers have are declared here, once.
+Moments are arrays that the caller keeps. As in a training step, the calls are bound to their memory once and run
+often. The hyperparameters that several optimizers have are declared here, once.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from nncore.arrays import Array
 from nncore.hyperparameters import check_hyperparameters, hyperparameter
+from nncore.layer import Calls
 from nncore.schedules import Constant, Schedule
 
 __all__ = [
     "EpsilonMode",
-    "Moments",
     "Optimizer",
+    "UpdateMemory",
     "epsilon_field",
     "epsilon_mode_field",
     "learning_rate_field",
-    "root",
+    "root_calls",
+    "scaled_epsilon",
     "share_field",
     "weight_decay_field",
 ]
 
 EpsilonMode = Literal["inside_sqrt", "outside_sqrt"]
-Moments = Mapping[str, Array]
+
+
+class UpdateMemory(NamedTuple):
+    """What an update reads and changes: vectors of one length, the moments by name, and one to work in."""
+
+    parameters: Array
+    gradients: Array
+    moments: Mapping[str, Array]
+    scratch: Array
+
+    def constant(self, value: float) -> Array:
+        """A number as an operand: NumPy takes an array without dimensions twice as fast as a Python float."""
+        return np.array(value, self.parameters.dtype)
 
 
 def learning_rate_field(default: float) -> Any:
@@ -60,19 +76,24 @@ def weight_decay_field(default: float) -> Any:
     )
 
 
-def root(cache: Array, scale: float, epsilon: float, mode: EpsilonMode, out: Array) -> None:
-    """``√k`` times ``√(s/k + ε)`` or ``√(s/k) + ε``, for a cache s that is k times too large."""
+def scaled_epsilon(epsilon: float, scale: float, mode: EpsilonMode) -> float:
+    """What ``root_calls`` adds for a cache that is ``scale`` times too large."""
+    return epsilon * (scale if mode == "inside_sqrt" else math.sqrt(scale))
+
+
+def root_calls(cache: Array, epsilon: Array, mode: EpsilonMode, out: Array) -> Calls:
+    """``√(s + ε)`` or ``√s + ε``.
+
+    For a cache ``k·s`` and ``scaled_epsilon(ε, k)`` it is ``√k`` times that.
+    """
     if mode == "inside_sqrt":
-        np.add(cache, epsilon * scale, out=out)
-        np.sqrt(out, out=out)
-    else:
-        np.sqrt(cache, out=out)
-        np.add(out, epsilon * math.sqrt(scale), out=out)
+        return [partial(np.add, cache, epsilon, out=out), partial(np.sqrt, out, out=out)]
+    return [partial(np.sqrt, cache, out=out), partial(np.add, out, epsilon, out=out)]
 
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """A rule that changes parameters by their gradients."""
+    """A rule for changing parameters by their gradients."""
 
     learning_rate: float = learning_rate_field(0.001)
     decay: float = hyperparameter(0.0, minimum=0.0, maximum=1e6, help="The rate is η/(1 + decay·t) at update t.")
@@ -111,11 +132,15 @@ class Optimizer(ABC):
         """Names of the vectors this optimizer keeps between updates, each as long as the parameters, zero at first."""
 
     @abstractmethod
-    def update(
-        self, parameters: Array, gradients: Array, moments: Moments, scratch: Array, iterations: int, rate: float
-    ) -> None:
-        """Change ``parameters`` and ``moments`` in place; all arrays are vectors of one length.
+    def factors(self, iterations: int, rate: float) -> tuple[float, ...]:
+        """The numbers of one update that differ from step to step, as ``plan`` reads them.
 
-        ``gradients`` may be overwritten; ``iterations`` is the number of updates made before this one, ``rate`` the
-        learning rate of this one.
+        ``iterations`` is the number of updates made before this one, ``rate`` the learning rate of this one.
+        """
+
+    @abstractmethod
+    def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
+        """The calls of one update, which change parameters and moments in place and may overwrite the gradients.
+
+        ``factors`` are arrays without dimensions, which hold at each run what the method ``factors`` gave for it.
         """

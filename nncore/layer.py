@@ -22,9 +22,10 @@ import numpy as np
 from nncore.arrays import Array, Workspace
 from nncore.hyperparameters import check_hyperparameters
 
-__all__ = ["Calls", "Layer", "LayerArrays", "LayerMemory", "Signal"]
+__all__ = ["Call", "Calls", "Layer", "LayerArrays", "LayerMemory", "Signal"]
 
-Calls = list[Callable[[], object]]
+Call = Callable[[], object]
+Calls = list[Call]
 
 
 class Signal(NamedTuple):

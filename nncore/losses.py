@@ -195,25 +195,25 @@ class CategoricalCrossentropy(Loss):
     def plan_losses(self, batch: Batch, workspace: Workspace) -> LossCalls:
         values, gradient, chosen, log, scale = batch
         at_true = workspace.array(chosen.shape)
-        kind = values.dtype.type
+        number = partial(np.array, dtype=values.dtype)
         smoothing, rest = self.label_smoothing, self.label_smoothing / len(values)
         backward: Calls = [
-            partial(np.subtract, chosen, kind(1.0 - smoothing + rest), out=at_true),
+            partial(np.subtract, chosen, number(1.0 - smoothing + rest), out=at_true),
             partial(np.multiply, at_true, scale, out=at_true),
         ]
         if not smoothing:
             return LossCalls([], log, [*backward, partial(np.multiply, values, scale, out=gradient)], at_true)
         losses = workspace.array(chosen.shape)
         forward: Calls = [
-            partial(np.maximum, values, kind(FLOOR), out=gradient),
+            partial(np.maximum, values, number(FLOOR), out=gradient),
             partial(np.log, gradient, out=gradient),
             partial(np.add.reduce, gradient, axis=0, out=losses),
-            partial(np.multiply, losses, kind(rest), out=losses),
-            partial(np.multiply, log, kind(1.0 - smoothing), out=log),
+            partial(np.multiply, losses, number(rest), out=losses),
+            partial(np.multiply, log, number(1.0 - smoothing), out=log),
             partial(np.add, losses, log, out=losses),
         ]
         backward += [
-            partial(np.subtract, values, kind(rest), out=gradient),
+            partial(np.subtract, values, number(rest), out=gradient),
             partial(np.multiply, gradient, scale, out=gradient),
         ]
         return LossCalls(forward, losses, backward, at_true)
@@ -245,22 +245,22 @@ class FocalLoss(Loss):
 
     def plan_losses(self, batch: Batch, workspace: Workspace) -> LossCalls:
         values, gradient, chosen, log, scale = batch
-        kind = values.dtype.type
+        number = partial(np.array, dtype=values.dtype)
         rest, power, losses, factor, at_true = (workspace.array(chosen.shape) for _ in range(5))
         forward: Calls = [
-            partial(np.subtract, kind(1.0), chosen, out=rest),
-            partial(np.maximum, rest, kind(FLOOR), out=rest),
-            partial(np.power, rest, kind(self.gamma), out=power),
+            partial(np.subtract, number(1.0), chosen, out=rest),
+            partial(np.maximum, rest, number(FLOOR), out=rest),
+            partial(np.power, rest, number(self.gamma), out=power),
             partial(np.multiply, power, log, out=losses),
         ]
         backward: Calls = [
             partial(np.multiply, chosen, losses, out=factor),
             partial(np.divide, factor, rest, out=factor),
-            partial(np.multiply, factor, kind(self.gamma), out=factor),
+            partial(np.multiply, factor, number(self.gamma), out=factor),
             partial(np.subtract, power, factor, out=factor),
             partial(np.multiply, factor, scale, out=factor),
             partial(np.multiply, values, factor, out=gradient),
-            partial(np.subtract, chosen, kind(1.0), out=at_true),
+            partial(np.subtract, chosen, number(1.0), out=at_true),
             partial(np.multiply, at_true, factor, out=at_true),
         ]
         return LossCalls(forward, losses, backward, at_true)

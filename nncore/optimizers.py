@@ -7,14 +7,17 @@ To add an optimizer: one class, one line in ``OPTIMIZERS`` at the foot, one case
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from nncore.adaptive import Adadelta, Adagrad, Adam, AdamW, NAdam, RMSProp
 from nncore.arrays import Array
-from nncore.descent import EpsilonMode, Moments, Optimizer, learning_rate_field, share_field, weight_decay_field
+from nncore.descent import EpsilonMode, Optimizer, UpdateMemory, learning_rate_field, share_field, weight_decay_field
 from nncore.hyperparameters import hyperparameter
+from nncore.layer import Calls
 
 __all__ = [
     "OPTIMIZERS",
@@ -44,22 +47,28 @@ class SGD(Optimizer):
     def moments(self) -> tuple[str, ...]:
         return ("momentum",) if self.momentum else ()
 
-    def update(
-        self, parameters: Array, gradients: Array, moments: Moments, scratch: Array, iterations: int, rate: float
-    ) -> None:
-        np.multiply(gradients, rate, out=gradients)
+    def factors(self, iterations: int, rate: float) -> tuple[float, ...]:
+        return (rate,)
+
+    def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
+        parameters, gradients, moments, scratch = memory
+        (rate,) = factors
+        calls: Calls = [partial(np.multiply, gradients, rate, out=gradients)]
         if not self.momentum:
-            np.subtract(parameters, gradients, out=parameters)
-            return
-        momentum = moments["momentum"]
-        np.multiply(momentum, self.momentum, out=momentum)
-        np.subtract(momentum, gradients, out=momentum)
-        if self.nesterov:
-            np.multiply(momentum, self.momentum, out=scratch)
-            np.subtract(scratch, gradients, out=scratch)
-            np.add(parameters, scratch, out=parameters)
-        else:
-            np.add(parameters, momentum, out=parameters)
+            return [*calls, partial(np.subtract, parameters, gradients, out=parameters)]
+        momentum, beta = moments["momentum"], memory.constant(self.momentum)
+        calls += [
+            partial(np.multiply, momentum, beta, out=momentum),
+            partial(np.subtract, momentum, gradients, out=momentum),
+        ]
+        if not self.nesterov:
+            return [*calls, partial(np.add, parameters, momentum, out=parameters)]
+        return [
+            *calls,
+            partial(np.multiply, momentum, beta, out=scratch),
+            partial(np.subtract, scratch, gradients, out=scratch),
+            partial(np.add, parameters, scratch, out=parameters),
+        ]
 
 
 @dataclass(frozen=True)
@@ -78,20 +87,25 @@ class Lion(Optimizer):
     def moments(self) -> tuple[str, ...]:
         return ("gradient_sum",)
 
-    def update(
-        self, parameters: Array, gradients: Array, moments: Moments, scratch: Array, iterations: int, rate: float
-    ) -> None:
+    def factors(self, iterations: int, rate: float) -> tuple[float, ...]:
+        return rate, 1.0 - rate * self.weight_decay
+
+    def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
+        parameters, gradients, moments, scratch = memory
+        rate, kept = factors
         total = moments["gradient_sum"]
-        np.multiply(total, self.beta1 * (1.0 - self.beta2) / (1.0 - self.beta1), out=scratch)
-        np.add(scratch, gradients, out=scratch)
-        np.multiply(total, self.beta2, out=total)
-        np.add(total, gradients, out=total)
-        # Onto other memory: in place NumPy's sign takes ten times as long.
-        np.sign(scratch, out=gradients)
-        np.multiply(gradients, rate, out=gradients)
-        if self.weight_decay:
-            np.multiply(parameters, 1.0 - rate * self.weight_decay, out=parameters)
-        np.subtract(parameters, gradients, out=parameters)
+        share = memory.constant(self.beta1 * (1.0 - self.beta2) / (1.0 - self.beta1))
+        return [
+            partial(np.multiply, total, share, out=scratch),
+            partial(np.add, scratch, gradients, out=scratch),
+            partial(np.multiply, total, memory.constant(self.beta2), out=total),
+            partial(np.add, total, gradients, out=total),
+            # Onto other memory: in place NumPy's sign takes ten times as long.
+            partial(np.sign, scratch, out=gradients),
+            partial(np.multiply, gradients, rate, out=gradients),
+            *([partial(np.multiply, parameters, kept, out=parameters)] if self.weight_decay else []),
+            partial(np.subtract, parameters, gradients, out=parameters),
+        ]
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

@@ -144,7 +144,7 @@ class Training:
 
         self.epoch = self.step = self.position = 0
         self._loss_sum, self._hits, self._seconds = 0.0, 0, 0.0
-        self._rate = math.nan
+        self._rate, self._regularized = math.nan, network.regularized
         self._schedule_state = self.optimizer.schedule.initial_state()
         self._order_stream = stream(seed, "order")
         self._noise_stream = stream(seed, "noise")
@@ -269,7 +269,7 @@ class Training:
             self._gather(plan, self._order[start:stop])
         plan.run()
         loss_sum = plan.loss_sum
-        if self.network.regularized:
+        if self._regularized:
             loss_sum += self.network.penalty() * plan.samples
         if not (math.isfinite(loss_sum) and self._update(start, stop)):
             raise DivergedError(self.epoch + 1, self.step + 1, self.network.parameters, self._gradients)

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 
 import numpy as np
 
 from nncore.arrays import Array, NamedVector, Workspace
-from nncore.layers import LayerArrays
+from nncore.descent import UpdateMemory
+from nncore.layers import Calls, LayerArrays
 from nncore.network import Network
 from nncore.optimizers import Optimizer
 
 __all__ = ["Updates"]
 
-#: Elements of an optimizer's vectors that are updated at a time once they outgrow the processor's caches.
-PIECE = 65_536
+#: Elements of an optimizer's vectors that are updated at a time once there are more of them than ``WHOLE``.
+PIECE = 262_144
 WHOLE = 524_288
-
-
-#: Views of parameters, gradients and every other vector, and memory to work in.
-Piece = tuple[Array, Array, dict[str, Array], Array]
 
 
 class Updates:
@@ -34,6 +32,7 @@ class Updates:
 
     def __init__(self, network: Network, optimizer: Optimizer, gradients: NamedVector, threads: int = 1) -> None:
         self.optimizer, self.count = optimizer, 0
+        self._clips = optimizer.clip_value is not None or optimizer.clip_norm is not None
         self._parameters, self._gradients = network.parameters, gradients
         shapes = network.parameters.shapes
         #: The moving average of the statistics, which must go with that of the parameters; None where there is neither.
@@ -44,16 +43,24 @@ class Updates:
             self.vectors["average"].vector[:] = network.parameters.vector
             self.averaged_statistics = NamedVector(network.statistics.shapes, network.statistics.vector.copy())
         # NumPy lets go of the interpreter's lock while it computes.
-        self._shares = self._cut_into_shares(threads)
-        self._pool = ThreadPoolExecutor(len(self._shares) - 1) if len(self._shares) > 1 else None
+        pieces = self._cut_into_pieces(threads)
+        self._factors = [np.zeros((), network.dtype) for _ in optimizer.factors(0, 0.0)]
+        self._shares: list[Calls] = [
+            [call for piece in share for call in optimizer.plan(piece, self._factors)] for share in pieces
+        ]
+        self._pool = ThreadPoolExecutor(len(pieces) - 1) if len(pieces) > 1 else None
         workspace = Workspace(network.dtype)
-        self._constraints = [
+        #: What comes after an update: the layers' constraints, then the moving average.
+        self._after = [
             call
             for group, layer in zip(network.groups, network.layers, strict=True)
             for call in layer.constrain_calls(
                 LayerArrays(network.parameters.group(group), network.parameters.block(group)), workspace
             )
         ]
+        if optimizer.average is not None:
+            for piece in chain.from_iterable(pieces):
+                self._after += _average_calls(piece, 1.0 - optimizer.average)
 
     @property
     def evaluated(self) -> NamedVector:
@@ -80,37 +87,24 @@ class Updates:
 
     def apply(self, rate: float) -> bool:
         """Change the parameters by the gradients; False where these are not finite, and nothing was changed."""
-        if not self._clip():
+        if self._clips and not self._clip():
             return False
-        first, *rest = self._shares
-        others = [self._pool.submit(self._update_quietly, share, rate) for share in rest] if self._pool else []
-        self._update(first, rate)
-        for other in others:
-            other.result()
-        for call in self._constraints:
-            call()
-        if self.optimizer.average is not None:
-            self._average(1.0 - self.optimizer.average)
-        self.count += 1
-        return True
-
-    def _update(self, pieces: list[Piece], rate: float) -> None:
-        for parameters, gradients, moments, scratch in pieces:
-            self.optimizer.update(parameters, gradients, moments, scratch, self.count, rate)
-
-    def _update_quietly(self, pieces: list[Piece], rate: float) -> None:
-        with np.errstate(all="ignore"):  # The caller's does not reach into another thread.
-            self._update(pieces, rate)
-
-    def _average(self, share: float) -> None:
-        """Move the average towards the parameters by a share of the way."""
-        for parameters, _, moments, scratch in chain.from_iterable(self._shares):
-            np.subtract(parameters, moments["average"], out=scratch)
-            np.multiply(scratch, share, out=scratch)
-            np.add(moments["average"], scratch, out=moments["average"])
+        for cell, factor in zip(self._factors, self.optimizer.factors(self.count, rate), strict=True):
+            cell[()] = factor
+        if self._pool is None:
+            _run(self._shares[0])
+        else:
+            first, *rest = self._shares
+            others = [self._pool.submit(_run_quietly, share) for share in rest]
+            _run(first)
+            for other in others:
+                other.result()
+        _run(self._after)
         if self.averaged_statistics:
             average = self.averaged_statistics.vector
-            average += share * (self._statistics.vector - average)
+            average += (1.0 - (self.optimizer.average or 0.0)) * (self._statistics.vector - average)
+        self.count += 1
+        return True
 
     def _clip(self) -> bool:
         """Bound the gradients' elements, then their norm."""
@@ -124,17 +118,17 @@ class Updates:
             np.multiply(gradients, longest / norm, out=gradients)
         return math.isfinite(norm)
 
-    def _cut_into_shares(self, threads: int) -> list[list[Piece]]:
-        """The pieces of all vectors, one optimizer call each, dealt out to as many threads as there is work for."""
+    def _cut_into_pieces(self, threads: int) -> list[list[UpdateMemory]]:
+        """The pieces of all vectors, dealt out to as many threads as there is work for."""
         size, dtype = self._parameters.vector.size, self._parameters.vector.dtype
         piece = size if size <= WHOLE else PIECE
         starts = range(0, size, piece)
-        shares: list[list[Piece]] = []
+        shares: list[list[UpdateMemory]] = []
         for number in range(min(threads, len(starts))):
             scratch = np.empty(piece, dtype)
             shares.append(
                 [
-                    (
+                    UpdateMemory(
                         self._parameters.vector[start : start + piece],
                         self._gradients.vector[start : start + piece],
                         {name: each.vector[start : start + piece] for name, each in self.vectors.items()},
@@ -144,6 +138,26 @@ class Updates:
                 ]
             )
         return shares
+
+
+def _run(calls: Calls) -> None:
+    for call in calls:
+        call()
+
+
+def _run_quietly(calls: Calls) -> None:
+    with np.errstate(all="ignore"):  # The caller's does not reach into another thread.
+        _run(calls)
+
+
+def _average_calls(piece: UpdateMemory, share: float) -> Calls:
+    """Move the average towards the parameters by a share of the way."""
+    average, scratch = piece.moments["average"], piece.scratch
+    return [
+        partial(np.subtract, piece.parameters, average, out=scratch),
+        partial(np.multiply, scratch, piece.constant(share), out=scratch),
+        partial(np.add, average, scratch, out=average),
+    ]
 
 
 def _norm(vector: Array) -> float:

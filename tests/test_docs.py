@@ -115,7 +115,7 @@ def test_examples_run_as_they_stand_and_run_again(script: Path, own_client: Clie
 EXPECTED = {
     "cancel.sh": r"(?s)running\npaused\nrunning\ncancelled\nits newest checkpoint: ckpt_",
     "define.sh": r'"parameters": 99',
-    "download_checkpoint.sh": r"(?s)/optimizer/cache/0_dense/weights float32 \(2, 16\).*a row of 0.1: .*'blue': 0\.9",
+    "download_checkpoint.sh": r"(?s)/square_sum/0_dense/weights float32 \(2, 16\).*a row of 0.1: .*'blue': 0\.9",
     "evaluate.sh": r'(?s)"top_k_accuracy": .*"class": "blue".*"confusion_matrix": .*"version": 1,.*"accuracy": 1.0',
     "history.sh": r'(?s)"epoch": 198, .*"epoch": 200, ',
     "predict.sh": r'(?s)"class": "red".*"version": 1.*"alias": "stable"',

@@ -73,8 +73,8 @@ class TestLayout:
             assert file["optimizer"].attrs["type"] == "adam"
             assert json.loads(file["optimizer"].attrs["hyperparameters"])["beta2"] == 0.999
             assert file["optimizer"].attrs["iterations"] == checkpoint.state.step
-            assert set(file["optimizer"]) == {"momentum", "cache"}
-            assert file["optimizer/cache/2_dense/bias"].shape == (3,)
+            assert set(file["optimizer"]) == {"gradient_sum", "square_sum"}
+            assert file["optimizer/square_sum/2_dense/bias"].shape == (3,)
             assert set(file["training"].attrs) == {
                 "epoch",
                 "step",
@@ -226,21 +226,24 @@ TAMPERINGS: dict[str, tuple[Callable[[h5py.File], None], tuple[str, ...]]] = {
 #: The same where only a full load looks.
 MORE_TAMPERINGS: dict[str, tuple[Callable[[h5py.File], None], tuple[str, ...]]] = {
     "missing moment": (
-        lambda file: file.pop("optimizer/cache/0_dense/weights"),
-        ("/optimizer/cache/0_dense/weights", "(2, 5)", "nothing"),
+        lambda file: file.pop("optimizer/square_sum/0_dense/weights"),
+        ("/optimizer/square_sum/0_dense/weights", "(2, 5)", "nothing"),
     ),
-    "missing moments": (lambda file: file.pop("optimizer/cache"), ("/optimizer", "'cache'", "'momentum'")),
+    "missing moments": (
+        lambda file: file.pop("optimizer/square_sum"),
+        ("/optimizer", "'gradient_sum'", "'square_sum'"),
+    ),
     "extra moments": (
         lambda file: file.update_with("optimizer/velocity/0_dense/bias", np.zeros(5, "f4")),
         ("/optimizer", "velocity"),
     ),
     "moment of another shape": (
-        lambda file: replace(file, "optimizer/momentum/0_dense/bias", np.zeros(4, "f4")),
-        ("/optimizer/momentum/0_dense/bias", "(5,)", "(4,)"),
+        lambda file: replace(file, "optimizer/gradient_sum/0_dense/bias", np.zeros(4, "f4")),
+        ("/optimizer/gradient_sum/0_dense/bias", "(5,)", "(4,)"),
     ),
     "moment of another type": (
-        lambda file: replace(file, "optimizer/momentum/0_dense/bias", np.zeros(5, "f8")),
-        ("/optimizer/momentum/0_dense/bias", "float32", "float64"),
+        lambda file: replace(file, "optimizer/gradient_sum/0_dense/bias", np.zeros(5, "f8")),
+        ("/optimizer/gradient_sum/0_dense/bias", "float32", "float64"),
     ),
     "unknown optimizer": (lambda file: file["optimizer"].attrs.__setitem__("type", "adamx"), ("adamx",)),
     "unknown hyperparameter": (

@@ -35,11 +35,11 @@ def test_layers_drawn_anew_are_those_of_the_seed(trained: Checkpoint) -> None:
     network = run.training.network
     for name in ("2_dense/weights", "2_dense/bias"):
         assert network.parameters[name].tobytes() == fresh.parameters[name].tobytes()
-        assert not run.training.state().moments["cache"][name].any()
+        assert not run.training.state().moments["square_sum"][name].any()
     for name in ("0_dense/weights", "0_dense/bias"):
         assert network.parameters[name].tobytes() == trained.parameters[name].tobytes()
         # The correction of the first steps is one for all layers, so it begins anew for all.
-        assert not run.training.state().moments["cache"][name].any()
+        assert not run.training.state().moments["square_sum"][name].any()
     assert run.training.state().updates == 0
 
 

@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from nncore import Dense, Layer, Network, ReLU
 from nncore.arrays import Array, NamedVector, Workspace
+from nncore.descent import UpdateMemory
 from nncore.layers import LayerArrays, LayerMemory, Signal
 from nncore.plan import BatchPlan
 
@@ -204,3 +205,23 @@ def blobs(samples: int, inputs: int, classes: int, seed: int = 0) -> tuple[Array
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(samples) % classes)
     return rng.normal(size=(classes, inputs))[labels] + rng.normal(size=(samples, inputs)), labels
+
+
+class PlannedUpdate:
+    """An optimizer's calls over vectors of its own, which begin at ``theta``."""
+
+    def __init__(self, rule, theta):
+        self.rule, self.count = rule, 0
+        moments = {name: np.zeros_like(theta) for name in rule.moments}
+        self.memory = UpdateMemory(theta.copy(), np.zeros_like(theta), moments, np.empty_like(theta))
+        self._factors = [np.zeros((), theta.dtype) for _ in rule.factors(0, 0.0)]
+        self._calls = rule.plan(self.memory, self._factors)
+
+    def run(self):
+        """One update by ``memory.gradients``."""
+        rate = self.rule.learning_rate_at(self.count)
+        for cell, factor in zip(self._factors, self.rule.factors(self.count, rate), strict=True):
+            cell[()] = factor
+        for call in self._calls:
+            call()
+        self.count += 1

@@ -173,11 +173,13 @@ def test_relu_lets_nothing_through_at_zero_and_below(dtype):
     assert gradient.tolist() == [[0.0, 0.0, 0.0, upstream[0, 3], upstream[0, 4], 0.0]]
 
 
-def test_a_batch_plan_follows_the_plain_equations():
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("inputs", [3, 4 * 5])
+def test_a_batch_plan_follows_the_plain_equations(inputs, classes):
     """Loss and all gradients equal the design's equations, in the plainest transcription."""
-    layers = [Dense(5, l2=0.01), ReLU(), Dense(4), Softmax()]
-    network, x = kink_free(layers, 3, 9, seed=2)
-    labels = np.arange(9) % 4
+    layers = [Dense(5, l2=0.01), ReLU(), Dense(classes), Softmax()]
+    network, x = kink_free(layers, inputs, 9, seed=2)
+    labels = np.arange(9) % classes
     gradients = NamedVector.zeros(network.parameters.shapes, np.float64)
     plan = BatchPlan(network, gradients, 9, Workspace("float64"), np.random.default_rng(0))
     plan.rows[:, :-1], plan.rows[:, -1], plan.labels[...] = x, 1.0, labels

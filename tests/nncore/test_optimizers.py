@@ -30,19 +30,19 @@ from nncore.hyperparameters import bounds_of
 from nncore.optimizers import OPTIMIZERS, optimizer_type
 from nncore.schedules import SCHEDULES
 from tests.nncore import cases, plain
-from tests.nncore.support import blobs
+from tests.nncore.support import PlannedUpdate, blobs
 
 STEPS = 200
 
 
 def follow(rule, theta, gradients):
     """The parameters after each step of an optimizer, float64."""
-    theta, scratch = theta.copy(), np.empty_like(theta)
-    moments = {name: np.zeros_like(theta) for name in rule.moments}
+    update = PlannedUpdate(rule, theta)
     path = []
-    for step, gradient in enumerate(gradients):
-        rule.update(theta, gradient.copy(), moments, scratch, step, rule.learning_rate_at(step))
-        path.append(theta.copy())
+    for gradient in gradients:
+        update.memory.gradients[:] = gradient
+        update.run()
+        path.append(update.memory.parameters.copy())
     return np.array(path)
 
 
@@ -167,13 +167,12 @@ def test_pieces_change_no_bit(rule, monkeypatch):
 def test_an_update_keeps_the_precision_and_makes_no_array(rule, dtype):
     """In place, in the vectors' own precision, and finite also where every gradient is the same or zero."""
     size = 50_000
-    theta, scratch = np.ones(size, dtype), np.empty(size, dtype)
-    moments = {name: np.zeros(size, dtype) for name in rule.moments}
-    gradients = np.empty(size, dtype)
+    update = PlannedUpdate(rule, np.ones(size, dtype))
+    theta, gradients, moments, _ = update.memory
     tracemalloc.start()
-    for step in range(30):
+    for _ in range(30):
         gradients[: size // 2], gradients[size // 2 :] = 1000.0, 0.0
-        rule.update(theta, gradients, moments, scratch, step, rule.learning_rate_at(step))
+        update.run()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < size

@@ -67,7 +67,7 @@ def test_one_epoch_by_the_equations_from_the_recorded_order():
         training.state().order.copy(),
         {name: value.copy() for name, value in training.network.parameters.items()},
     )
-    cache = {name: value.copy() for name, value in training.state().moments["cache"].items()}
+    cache = {name: 0.1 * value for name, value in training.state().moments["square_sum"].items()}
     record = training.run_epoch()
     step, total = 5, 0.0
     for start in range(0, 23, 5):
@@ -348,7 +348,9 @@ def test_a_state_of_another_run_is_refused_and_changes_nothing():
     with pytest.raises(ValueError, match="order must hold each of the 20 rows once"):
         training.restore(fewer)
     other = Training(Network(stack(), inputs=2), x, y, optimizer=RMSProp(), batch_size=8).state()
-    with pytest.raises(ValueError, match=r"the optimizer keeps \['cache', 'momentum'\]. Received: \['cache'\]"):
+    with pytest.raises(
+        ValueError, match=r"the optimizer keeps \['gradient_sum', 'square_sum'\]. Received: \['square_sum'\]"
+    ):
         training.restore(other)
     wider = Training(Network(stack(9), inputs=2), x, y, optimizer=Adam(), batch_size=8).state()
     with pytest.raises(ValueError, match=r"0_dense/weights: expected shape \(2, 8\), found \(2, 9\)"):
