@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import marshmallow as ma
 
+from models.class_weights import ClassWeights, ClassWeightsValue, weights_of_classes
 from models.errors import InvalidError, Problem
 from models.matrices import CLASS_LIST, Label, describe
 from models.schemas import DescribedField, StrictSchema, Tagged, Text, Whole, load
@@ -49,6 +50,7 @@ class ModelDefinition:
     layers: tuple[Layer, ...]
     optimizer: Optimizer = field(default_factory=Adam)
     loss: Loss = field(default_factory=CategoricalCrossentropy)
+    class_weights: ClassWeightsValue | None = None
     dtype: Dtype = "float32"
     metadata: dict[str, Any] = field(default_factory=dict)
 
@@ -71,6 +73,7 @@ class ModelDefinition:
             "layers": [layer_field().serialize("layer", {"layer": layer}) for layer in self.layers],
             "optimizer": optimizer_field().serialize("optimizer", {"optimizer": self.optimizer}),
             "loss": loss_field().serialize("loss", {"loss": self.loss}),
+            "class_weights": self.class_weights,
             "dtype": self.dtype,
             "metadata": self.metadata,
         }
@@ -180,6 +183,7 @@ class DefinitionSchema(StrictSchema):
     activation = Text(choices=ACTIVATIONS)
     optimizer = optimizer_field(load_default=Adam)
     loss = loss_field(load_default=CategoricalCrossentropy)
+    class_weights = ClassWeights(load_default=None, allow_none=True)
     dtype = Text(choices=get_args(Dtype), load_default="float32")
     metadata = Metadata(load_default=dict)
 
@@ -195,6 +199,7 @@ class DefinitionSchema(StrictSchema):
         problem = _stack_problem(values["layers"], len(values["classes"]))
         if problem:
             raise ma.ValidationError(problem)
+        weights_of_classes(values["class_weights"], values["classes"])
         return ModelDefinition(**{**values, "layers": tuple(values["layers"])})
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import marshmallow as ma
 
+from models.class_weights import ClassWeights, ClassWeightsValue
 from models.definitions import NAME_PATTERN, Metadata, loss_field, optimizer_field
 from models.matrices import LABELS, MATRIX, WEIGHTS, describe
 from models.schemas import DescribedField, Flag, Number, StrictSchema, Text, Whole, schema_for
@@ -37,7 +38,7 @@ class TrainingRequest:
     keep: int
     publish: Literal["last", "best"] | None
     loss: Loss | None = None
-    class_weights: Literal["balanced"] | dict[str, float] | list[float] | None = None
+    class_weights: ClassWeightsValue | None = None
     early_stopping: EarlyStopping | None = None
     max_seconds: float | None = None
     anew: tuple[str, ...] = ()
@@ -93,42 +94,6 @@ class Publish(DescribedField):
     def _validated(self, value: Any) -> bool | str:
         if not isinstance(value, (bool, str)) or value not in _PUBLISH:
             raise self.fault(value)
-        return value
-
-
-class ClassWeights(DescribedField):
-    """How much each class counts: "balanced", a number a class in order, or an object by label (others count 1)."""
-
-    wanted = '"balanced", a list of numbers or an object of numbers by label'
-    _weight = Number(Bounds(minimum=0.0, maximum=1e12))
-
-    def json_schema(self) -> dict[str, Any]:
-        weight = self._weight.json_schema()
-        return {
-            "oneOf": [
-                {"const": "balanced"},
-                {"type": "array", "items": weight},
-                {"type": "object", "additionalProperties": weight},
-            ]
-        }
-
-    def _validated(self, value: Any) -> Any:
-        if value == "balanced":
-            return value
-        if isinstance(value, list):
-            places: list[tuple[Any, Any]] = list(enumerate(value))
-        elif isinstance(value, dict):
-            places = list(value.items())
-        else:
-            raise self.fault(value)
-        messages = {}
-        for place, weight in places:
-            try:
-                self._weight.deserialize(weight)
-            except ma.ValidationError as error:
-                messages[place] = error.messages
-        if messages:
-            raise ma.ValidationError(messages)
         return value
 
 

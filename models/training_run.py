@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
 from typing import Literal, Protocol
@@ -12,11 +12,11 @@ import numpy as np
 
 from models.best import Best
 from models.checkpoints import Checkpoint
+from models.class_weights import weights_of_classes
 from models.clock import utc_now
 from models.datasets import Dataset
 from models.definitions import ModelDefinition
 from models.errors import InvalidError
-from models.matrices import Label
 from models.training_request import TrainingRequest
 from models.warm_start import begin_at
 from nncore.arrays import Array
@@ -34,7 +34,6 @@ __all__ = [
     "activation_bytes",
     "split_rows",
     "watched",
-    "weights_of_classes",
 ]
 
 #: Why a checkpoint was taken: before the first step, on the way, because the run was told to stop, after the last; and
@@ -96,7 +95,9 @@ class TrainingRun:
             seed=request.seed,
             validation=self.held_out,
             weights=None if data.weights is None else data.weights[self.rows],
-            class_weights=weights_of_classes(request.class_weights, definition.classes),
+            class_weights=weights_of_classes(
+                definition.class_weights if request.class_weights is None else request.class_weights, definition.classes
+            ),
             epochs=request.epochs,
             threads=threads,
         )
@@ -208,27 +209,6 @@ def watched(request: TrainingRequest, validated: bool) -> tuple[Monitor, float]:
     if stopping.monitor.startswith("validation") and not validated:
         raise InvalidError.at("/early_stopping/monitor", f"{stopping.monitor} needs validation, and none is asked for")
     return stopping.monitor, stopping.min_delta
-
-
-def weights_of_classes(
-    wanted: Literal["balanced"] | Mapping[str, float] | Sequence[float] | None, classes: Sequence[Label]
-) -> Literal["balanced"] | list[float] | None:
-    """The weights of classes in their order; an object names each class by its label. Raises InvalidError."""
-    if wanted is None or wanted == "balanced":
-        return wanted
-    if not isinstance(wanted, Mapping):
-        if len(wanted) != len(classes):
-            raise InvalidError.at("/class_weights", f"must hold {len(classes)} weights. Received: {len(wanted)}")
-        if not any(wanted):
-            raise InvalidError.at("/class_weights", "must not all be 0")
-        return [float(weight) for weight in wanted]
-    if not any(wanted.values()) and len(wanted) == len(classes):
-        raise InvalidError.at("/class_weights", "must not all be 0")
-    names = [str(label) for label in classes]
-    for name in wanted:
-        if name not in names:
-            raise InvalidError.at("/class_weights", f"must name classes of the model. Received: {name!r}")
-    return [float(wanted.get(name, 1.0)) for name in names]
 
 
 def split_rows(labels: Array, request: TrainingRequest) -> tuple[Array, Array | None]:

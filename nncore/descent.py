@@ -101,7 +101,10 @@ class Optimizer(ABC):
     clip_norm: float | None = hyperparameter(None, above=0.0, maximum=1e12, help="Largest 2-norm of the gradient.")
     clip_value: float | None = hyperparameter(None, above=0.0, maximum=1e12, help="Largest element of the gradient.")
     average: float | None = hyperparameter(
-        None, above=0.0, below=1.0, help="Decay of a moving average of the parameters that is evaluated and published."
+        None,
+        above=0.0,
+        below=1.0,
+        help="Decay of a moving average of the parameters that is evaluated and published.",
     )
     accumulate: int = hyperparameter(
         1, minimum=1, maximum=1_000_000, help="Batches whose gradients together make one update."
@@ -125,6 +128,16 @@ class Optimizer(ABC):
         """
         factor = self.schedule.factor_at(time, length, state or {})
         return self.learning_rate * factor / (1.0 + self.decay * iterations)
+
+    def average_share_at(self, iterations: int) -> float:
+        """The share of the new parameters in their moving average, ``1 - min(average, (1+t)/(10+t))``; 0 without one.
+
+        The decay rises to its full value, as in TensorFlow's ExponentialMovingAverage: the first parameters, which are
+        random, would otherwise stay in the average for thousands of updates.
+        """
+        if self.average is None:
+            return 0.0
+        return 1.0 - min(self.average, (1.0 + iterations) / (10.0 + iterations))
 
     @property
     @abstractmethod

@@ -44,6 +44,7 @@ class Updates:
             self.averaged_statistics = NamedVector(network.statistics.shapes, network.statistics.vector.copy())
         # NumPy lets go of the interpreter's lock while it computes.
         pieces = self._cut_into_pieces(threads)
+        self._share = np.zeros((), network.dtype)
         self._factors = [np.zeros((), network.dtype) for _ in optimizer.factors(0, 0.0)]
         self._shares: list[Calls] = [
             [call for piece in share for call in optimizer.plan(piece, self._factors)] for share in pieces
@@ -60,7 +61,7 @@ class Updates:
         ]
         if optimizer.average is not None:
             for piece in chain.from_iterable(pieces):
-                self._after += _average_calls(piece, 1.0 - optimizer.average)
+                self._after += _average_calls(piece, self._share)
 
     @property
     def evaluated(self) -> NamedVector:
@@ -89,6 +90,8 @@ class Updates:
         """Change the parameters by the gradients; False where these are not finite, and nothing was changed."""
         if self._clips and not self._clip():
             return False
+        share = self.optimizer.average_share_at(self.count)
+        self._share[()] = share
         for cell, factor in zip(self._factors, self.optimizer.factors(self.count, rate), strict=True):
             cell[()] = factor
         if self._pool is None:
@@ -102,7 +105,7 @@ class Updates:
         _run(self._after)
         if self.averaged_statistics:
             average = self.averaged_statistics.vector
-            average += (1.0 - (self.optimizer.average or 0.0)) * (self._statistics.vector - average)
+            average += share * (self._statistics.vector - average)
         self.count += 1
         return True
 
@@ -150,12 +153,12 @@ def _run_quietly(calls: Calls) -> None:
         _run(calls)
 
 
-def _average_calls(piece: UpdateMemory, share: float) -> Calls:
+def _average_calls(piece: UpdateMemory, share: Array) -> Calls:
     """Move the average towards the parameters by a share of the way."""
     average, scratch = piece.moments["average"], piece.scratch
     return [
         partial(np.subtract, piece.parameters, average, out=scratch),
-        partial(np.multiply, scratch, piece.constant(share), out=scratch),
+        partial(np.multiply, scratch, share, out=scratch),
         partial(np.add, average, scratch, out=average),
     ]
 

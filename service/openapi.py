@@ -12,6 +12,7 @@ from flask import Response
 from flask_smorest import Api, Blueprint
 from webargs.flaskparser import FlaskParser
 
+from models.class_weights import ClassWeights
 from models.definitions import NAME_PATTERN
 from models.errors import InvalidError, Problem, escaped
 from models.matrices import CLASS_LIST, LABELS, MATRIX, WEIGHTS
@@ -58,6 +59,7 @@ _REFERENCES: dict[str, dict[str, Any]] = {
         layers={"type": "array", "items": {"$ref": "#/components/schemas/Layer"}},
         optimizer={"$ref": "#/components/schemas/Optimizer"},
         loss={"$ref": "#/components/schemas/Loss"},
+        class_weights={"anyOf": [ClassWeights().json_schema(), {"type": "null"}]},
         dtype={"type": "string", "enum": ["float32", "float64"]},
         metadata={"type": "object"},
         parameters={"type": "integer", "description": "Number of trainable numbers."},

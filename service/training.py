@@ -13,6 +13,7 @@ from flask import Response, url_for
 
 from models import records, registry, versions
 from models.checkpoints import CheckpointError, load_checkpoint
+from models.class_weights import weights_of_classes
 from models.datasets import Dataset, from_rows, load_dataset
 from models.definitions import ModelDefinition, complete, loss_field, optimizer_field
 from models.dry_run import dry_run
@@ -21,7 +22,7 @@ from models.files import FileRecord
 from models.identifiers import new_id
 from models.matrices import Array
 from models.training_request import TrainingRequest, TrainSchema
-from models.training_run import activation_bytes, split_rows, watched, weights_of_classes
+from models.training_run import activation_bytes, split_rows, watched
 from models.warm_start import check_start
 from service import queue
 from service.context import context
@@ -111,6 +112,8 @@ def train(body: dict[str, Any]) -> Response:
             return json_response(dry_run(definition, request, data.dataset, validation.dataset if validation else None))
     body["optimizer"] = request.optimizer or definition.optimizer
     body["loss"] = request.loss or definition.loss
+    if request.class_weights is None:
+        body["class_weights"] = definition.class_weights
     told = {
         **body,
         "model": definition.name,

@@ -59,6 +59,7 @@ CANONICAL: dict[str, Any] = {
         "amsgrad": False,
     },
     "loss": {"type": "categorical_crossentropy", "label_smoothing": 0.0},
+    "class_weights": None,
     "dtype": "float32",
     "metadata": {},
 }
@@ -227,6 +228,9 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "null": (None, ""),
     "unknown field": (changed(lares=[]), "/lares"),
     "unknown field with a slash": (changed(**{"a/b~c": 1}), "/a~1b~0c"),
+    "class weights of another class": (changed(class_weights={"pink": 2.0}), "/class_weights"),
+    "class weights below 0": (changed(class_weights=[1, -1, 1]), "/class_weights/1"),
+    "too few class weights": (changed(class_weights=[1]), "/class_weights"),
     "no name": (without("name"), "/name"),
     "empty name": (changed(name=""), "/name"),
     "capital in name": (changed(name="Spiral"), "/name"),

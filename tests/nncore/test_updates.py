@@ -75,15 +75,17 @@ def test_accumulated_batches_make_the_update_of_one_large_batch(batch, together,
 
 
 def test_the_average_follows_its_equation_and_is_what_is_evaluated():
-    """``a = βa + (1-β)θ`` from the first parameters on, and validation is its score."""
+    """``a = βa + (1-β)θ`` with β from 1/10 up to that given, and validation is its score."""
     x, y = blobs(40, 4, 3)
     network = a_network()
     expected = network.parameters.vector.copy()
     rule = Adam(0.05, average=0.9)
     training = Training(network, x, y, optimizer=rule, batch_size="full", validation=(x, y))
-    for _ in range(20):
+    for update in range(120):
         record = training.run_epoch()
-        expected = 0.9 * expected + 0.1 * network.parameters.vector
+        decay = min(0.9, (1 + update) / (10 + update))
+        expected = decay * expected + (1 - decay) * network.parameters.vector
+    assert decay == 0.9
     np.testing.assert_allclose(training.evaluated.vector, expected, rtol=0, atol=1e-13)
     other = a_network()
     other.parameters.vector[...] = expected
@@ -190,9 +192,10 @@ def test_the_average_has_statistics_of_its_own():
     network = Network(layers, inputs=4, dtype="float64")
     expected = network.statistics.vector.copy()
     training = Training(network, x, y, optimizer=Adam(0.05, average=0.9), batch_size="full", validation=(x, y))
-    for _ in range(20):
+    for update in range(20):
         record = training.run_epoch()
-        expected = 0.9 * expected + 0.1 * network.statistics.vector
+        decay = min(0.9, (1 + update) / (10 + update))
+        expected = decay * expected + (1 - decay) * network.statistics.vector
     np.testing.assert_allclose(training.evaluated_statistics.vector, expected, rtol=0, atol=1e-12)
     served = {**training.evaluated, **training.evaluated_statistics}
     shares = Predictor(network.layers, 4, served).predict_proba(x)

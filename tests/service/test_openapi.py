@@ -196,6 +196,7 @@ class TestRequests:
         "activation with layers",
         "class a fraction",
         "class repeated",
+        "class weights of another class",
         "classes of two kinds",
         "inputs a fraction",
         "layers and hidden",
@@ -206,6 +207,7 @@ class TestRequests:
         "no layers",
         "no softmax",
         "softmax alone",
+        "too few class weights",
         "units other than classes",
     }
 

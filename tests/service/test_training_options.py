@@ -140,6 +140,12 @@ class TestWeights:
         client.run(a_training(name, **request, class_weights={"red": 0.0}))
         answer = client.post("/predict", {"model": name, "inputs": ROWS}).json
         assert "red" not in answer["predictions"]
+        defined = client.define(a_model(fresh("weighted"), class_weights={"red": 0.0}))["name"]
+        job = client.run(a_training(defined, **request))
+        assert job["request"]["class_weights"] == {"red": 0.0}
+        assert (
+            client.post("/predict", {"model": defined, "inputs": ROWS}).json["probabilities"] == answer["probabilities"]
+        )
         weights = [0.0 if label == "red" else 1.0 for label in LABELS]
         same = client.run(a_training(name, **request, data={**DATA, "weights": weights}))
         again = client.post("/predict", {"model": name, "inputs": ROWS, "version": same["version"]}).json
