@@ -275,7 +275,7 @@ def _adam_factors(rule: Adam | AdamW, iterations: int, rate: float) -> tuple[flo
 
 
 def _plan_adam(rule: Adam | AdamW, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
-    parameters, gradients, moments, scratch = memory
+    parameters, gradients, moments, _ = memory
     epsilon, rate = factors
     total, squares = moments["gradient_sum"], moments["square_sum"]
     calls: Calls = [
@@ -287,12 +287,13 @@ def _plan_adam(rule: Adam | AdamW, memory: UpdateMemory, factors: Sequence[Array
         peak = moments["square_sum_peak"]
         calls.append(partial(np.maximum, peak, squares, out=peak))
         squares = peak
+    # In the memory of the gradients, which are not needed any more and are still in the cache.
     return [
         *calls,
-        *root_calls(squares, epsilon, rule.epsilon_mode, scratch),
-        partial(np.divide, total, scratch, out=scratch),
-        partial(np.multiply, scratch, rate, out=scratch),
-        partial(np.subtract, parameters, scratch, out=parameters),
+        *root_calls(squares, epsilon, rule.epsilon_mode, gradients),
+        partial(np.divide, total, gradients, out=gradients),
+        partial(np.multiply, gradients, rate, out=gradients),
+        partial(np.subtract, parameters, gradients, out=parameters),
     ]
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 
-from nncore.arrays import Array, NamedVector, Workspace
+from nncore.arrays import ALIGNMENT, Array, NamedVector, Workspace, aligned
 from nncore.descent import UpdateMemory
 from nncore.layers import Calls, LayerArrays
 from nncore.network import Network
@@ -17,9 +17,9 @@ from nncore.optimizers import Optimizer
 
 __all__ = ["Updates"]
 
-#: Elements of an optimizer's vectors that are updated at a time once there are more of them than ``WHOLE``.
+#: Elements of an optimizer's vectors that one thread updates at a time, and how many it updates as a whole.
 PIECE = 262_144
-WHOLE = 524_288
+WHOLE = 1_048_576
 
 
 class Updates:
@@ -124,11 +124,13 @@ class Updates:
     def _cut_into_pieces(self, threads: int) -> list[list[UpdateMemory]]:
         """The pieces of all vectors, dealt out to as many threads as there is work for."""
         size, dtype = self._parameters.vector.size, self._parameters.vector.dtype
-        piece = size if size <= WHOLE else PIECE
+        count = 1 if size <= WHOLE // threads else threads * math.ceil(size / (threads * PIECE))
+        # As many pieces for each thread, each beginning at a cache line.
+        piece = math.ceil(size / count / ALIGNMENT) * ALIGNMENT
         starts = range(0, size, piece)
         shares: list[list[UpdateMemory]] = []
         for number in range(min(threads, len(starts))):
-            scratch = np.empty(piece, dtype)
+            scratch = aligned(piece, dtype)
             shares.append(
                 [
                     UpdateMemory(
