@@ -146,7 +146,7 @@ def test_pieces_change_no_bit(rule, monkeypatch):
     x, y = blobs(40, 3, 3)
 
     def end(threads=1):
-        network = Network([Dense(7), ReLU(), Dense(3), Softmax()], inputs=3, seed=1)
+        network = Network([Dense(70), ReLU(), Dense(3), Softmax()], inputs=3, seed=1)
         training = Training(network, x, y, optimizer=rule, batch_size=16, threads=threads)
         for _ in range(5):
             training.run_epoch()
