@@ -1,7 +1,7 @@
 """Checkpoints: one immutable HDF5 file for everything a model knows and a run needs to go on.
 
     /             attrs: format "trainyard-checkpoint", format_version 1, created_at, nncore_version, numpy_version,
-                  definition (JSON), classes (JSON)
+                  definition (JSON), classes (JSON); of a job's checkpoint also job (its id), kind and metrics (JSON)
     /parameters   a dataset for each parameter, index_type/name
     /statistics   a dataset for each array that is served like a parameter but not trained, index_type/name
     /averaged_statistics  the same, averaged as /optimizer/average is; only where that is there
@@ -45,7 +45,9 @@ from nncore.training import Epoch, TrainingState
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "Origin",
     "load_checkpoint",
+    "load_origin",
     "map_parameters",
     "nncore_version",
     "save_checkpoint",
@@ -93,12 +95,37 @@ class Checkpoint:
         return self.state.averaged_statistics or self.statistics
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> FileRecord:
+@dataclass(frozen=True)
+class Origin:
+    """What made a checkpoint: its job, None for an imported one, why it was taken, and the metrics of its epoch."""
+
+    job: str | None
+    kind: str
+    metrics: dict[str, float | None]
+
+    def attributes(self) -> dict[str, str]:
+        """How it stands in the file."""
+        said = {"kind": self.kind, "metrics": json.dumps(self.metrics)}
+        return said if self.job is None else {**said, "job": self.job}
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint, origin: Origin | None = None) -> FileRecord:
     """Write a checkpoint durably; raises OSError and leaves nothing behind where that fails."""
-    return write_durably(path, hdf5_image(lambda file: _build(file, checkpoint)))
+    return write_durably(path, hdf5_image(lambda file: _build(file, checkpoint, origin)))
 
 
-def _build(file: h5py.File, checkpoint: Checkpoint) -> None:
+def load_origin(path: Path) -> Origin | None:
+    """What made a checkpoint; None where its file does not say. Raises CheckpointError."""
+    try:
+        with h5py.File(path, "r") as file:
+            if "kind" not in file.attrs:
+                return None
+            return Origin(file.attrs.get("job"), file.attrs["kind"], json.loads(file.attrs["metrics"]))
+    except (OSError, KeyError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _build(file: h5py.File, checkpoint: Checkpoint, origin: Origin | None) -> None:
     definition, state = checkpoint.definition, checkpoint.state
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
@@ -107,6 +134,8 @@ def _build(file: h5py.File, checkpoint: Checkpoint) -> None:
     file.attrs["numpy_version"] = np.__version__
     file.attrs["definition"] = definition.canonical()
     file.attrs["classes"] = json.dumps(definition.classes)
+    if origin is not None:
+        file.attrs.update(origin.attributes())
     for name, array in checkpoint.parameters.items():
         file[f"parameters/{name}"] = array
     file.create_group("statistics")

@@ -1,6 +1,7 @@
 """Labelled rows: parsed from JSON or CSV, kept as HDF5.
 
-/         attrs: format "trainyard-dataset", format_version 1, features (JSON), label_kind
+/         attrs: format "trainyard-dataset", format_version 1, features (JSON), label_kind, created_at, name: empty for
+          rows that came within a training request
 /inputs   (n_rows, n_features) float32 where that holds every number exactly, else float64
 /labels   (n_rows,) int64, indices into classes
 /classes  UTF-8 JSON list, as bytes
@@ -29,7 +30,16 @@ from models.images import hdf5_image
 from models.matrices import Label, Labels, describe, encode, number_matrix, parse_labels
 from nncore.arrays import Array
 
-__all__ = ["Dataset", "from_csv", "from_rows", "load_dataset", "save_dataset"]
+__all__ = [
+    "Dataset",
+    "DatasetLabel",
+    "from_csv",
+    "from_rows",
+    "is_inline",
+    "load_dataset",
+    "load_label",
+    "save_dataset",
+]
 
 #: Weights of rows that are not 0; beyond these they would not be weights in float32.
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-12, 1e12
@@ -241,7 +251,15 @@ def _typed(labels: list[str]) -> list[Any]:
     return integers if exact and all(abs(number) < 2**53 for number in integers) else labels
 
 
-def save_dataset(path: Path, dataset: Dataset) -> FileRecord:
+@dataclass(frozen=True)
+class DatasetLabel:
+    """What a dataset's file says of itself: its name, None for rows within a training request, and when it came."""
+
+    name: str | None
+    created_at: str
+
+
+def save_dataset(path: Path, dataset: Dataset, label: DatasetLabel | None = None) -> FileRecord:
     """Write a dataset durably."""
     with np.errstate(over="ignore"):
         single = dataset.inputs.astype(np.float32)
@@ -252,6 +270,8 @@ def save_dataset(path: Path, dataset: Dataset) -> FileRecord:
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["features"] = json.dumps(dataset.features)
         file.attrs["label_kind"] = dataset.labels.kind
+        if label is not None:
+            file.attrs["name"], file.attrs["created_at"] = label.name or "", label.created_at
         file["inputs"] = inputs
         file["labels"] = dataset.labels.codes.astype(np.int64)
         if dataset.weights is not None:
@@ -271,6 +291,23 @@ def load_dataset(path: Path) -> Dataset:
         found = str(error).replace(str(path), path.name)
         detail = f"is not a {FORMAT} of version {FORMAT_VERSION}: {found}"
         raise OSError(errno.EIO, detail, str(path)) from error
+
+
+def load_label(path: Path) -> DatasetLabel | None:
+    """What a dataset's file says of itself, None where it says nothing; raises OSError where it cannot be read."""
+    with h5py.File(path, "r") as file:
+        if "name" not in file.attrs:
+            return None
+        return DatasetLabel(file.attrs["name"] or None, file.attrs["created_at"])
+
+
+def is_inline(path: Path) -> bool:
+    """Whether a file says that its rows came within a training request, and so are of no use without that job."""
+    try:
+        label = load_label(path)
+    except OSError:
+        return False
+    return label is not None and label.name is None
 
 
 def _read(path: Path) -> Dataset:

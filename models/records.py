@@ -7,6 +7,7 @@ Functions take an open SQLAlchemy connection and leave the transaction to the ca
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from models.errors import ConflictError, MissingError
 from models.files import FileRecord
 from models.tables import CHECKPOINTS, DATASETS, VERSIONS
 from models.versions import plain, require_model, with_metrics
+from nncore.stopping import Monitor
 
 __all__ = [
     "add_checkpoint",
@@ -25,6 +27,8 @@ __all__ = [
     "dataset",
     "datasets",
     "delete_dataset",
+    "fault_of",
+    "files_at_fault",
     "forget_checkpoints",
     "require_free_dataset_name",
     "superfluous_checkpoints",
@@ -60,21 +64,50 @@ def checkpoints(
 
 
 def checkpoint_document(values: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint as the API shows it."""
+    """A checkpoint as the API shows it; ``fault`` only where its file has one."""
     order = ("id", "model", "job", "epoch", "step", "bytes", "sha256", "metrics", "created_at")
-    return {key: values[key] for key in order}
+    return {key: values[key] for key in order} | fault_of(values)
 
 
-def superfluous_checkpoints(connection: sa.Connection, job: str, keep: int) -> list[str]:
-    """Checkpoints of a job on its way that may go: all but the newest ``keep``, and none that is named elsewhere.
+def fault_of(values: dict[str, Any]) -> dict[str, Any]:
+    """What documents say of a file's fault: nothing where it has none."""
+    return {} if values["fault"] is None else {"fault": values["fault"]}
 
-    The first, the last, the newest of all and what a version names always stay.
+
+def superfluous_checkpoints(
+    connection: sa.Connection, job: str, keep: int, monitor: Monitor | None = None, needed: Collection[str] = ()
+) -> list[str]:
+    """Checkpoints of a job on its way that may go: all but the newest ``keep``, and none that is of use elsewhere.
+
+    The first and the last, the newest good one, the best by ``monitor`` where one is given, what a version names and
+    what is ``needed`` always stay. One whose file is at fault counts for nothing and is left as it is.
     """
-    query = sa.select(CHECKPOINTS.c.id, CHECKPOINTS.c.kind).where(CHECKPOINTS.c.job == job)
+    query = sa.select(CHECKPOINTS).where(CHECKPOINTS.c.job == job, CHECKPOINTS.c.fault.is_(None))
     rows = list(connection.execute(query.order_by(CHECKPOINTS.c.id.desc())))
-    named = set(connection.scalars(sa.select(VERSIONS.c.checkpoint).where(VERSIONS.c.job == job)))
-    passing = [row.id for row in rows if row.kind in ("between", "interrupted")]
-    return [checkpoint_id for checkpoint_id in passing[keep:] if checkpoint_id not in named | {rows[0].id}]
+    passing = [row for row in rows if row.kind in ("between", "interrupted")]
+    stay = {*needed, *connection.scalars(sa.select(VERSIONS.c.checkpoint))}
+    best = None if monitor is None else _best_of(passing, monitor)
+    stay |= {row.id for row in (_newest_state(rows), best) if row is not None}
+    return [row.id for row in passing[keep:] if row.id not in stay]
+
+
+def _newest_state(rows: list[sa.Row[Any]]) -> sa.Row[Any] | None:
+    """What a run would go on from: the first of these rows, which are newest first, that is no earlier epoch's."""
+    return next((row for row in rows if row.kind != "best"), None)
+
+
+def _best_of(rows: list[sa.Row[Any]], monitor: Monitor) -> sa.Row[Any] | None:
+    """The row with the best value, of equal ones the oldest; None where no epoch had ended."""
+    values = {row: json.loads(row.metrics).get(monitor) for row in reversed(rows)}
+    scored = [row for row, value in values.items() if value is not None]
+    choose = max if monitor.endswith("accuracy") else min
+    return choose(scored, key=lambda row: values[row], default=None)
+
+
+def files_at_fault(connection: sa.Connection) -> int:
+    """Number of files that were found missing or damaged."""
+    queries = [sa.select(sa.func.count()).where(table.c.fault.is_not(None)) for table in (CHECKPOINTS, DATASETS)]
+    return sum(connection.scalar(query) or 0 for query in queries)
 
 
 def forget_checkpoints(connection: sa.Connection, ids: list[str]) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "DivergedError",
     "Epoch",
     "Journal",
+    "Monitor",
     "TrainingRun",
     "activation_bytes",
     "split_rows",

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from models.clock import utc_now
 from models.errors import ConflictError, InvalidError, MissingError
-from models.tables import ALIASES, MODELS, VERSIONS
+from models.tables import ALIASES, CHECKPOINTS, MODELS, VERSIONS
 
 __all__ = [
     "DEFAULT",
@@ -43,8 +43,8 @@ def require_model(connection: sa.Connection, name: str) -> None:
         raise MissingError("not_found", f"there is no model {name!r}")
 
 
-def publish(connection: sa.Connection, model: str, job: str, checkpoint_id: str, metrics: str) -> int:
-    """Make a checkpoint the next version of its model; the version's number."""
+def publish(connection: sa.Connection, model: str, job: str | None, checkpoint_id: str, metrics: str) -> int:
+    """Make a checkpoint, of a job or imported, the next version of its model; the version's number."""
     connection.execute(sa.update(MODELS).where(MODELS.c.name == model).values(newest=MODELS.c.newest + 1))
     version = connection.scalar(sa.select(MODELS.c.newest).where(MODELS.c.name == model))
     if version is None:
@@ -76,8 +76,16 @@ def plain(row: sa.Row[Any]) -> dict[str, Any]:
 
 
 def default_of(connection: sa.Connection, model: str) -> int | None:
-    """The version that serves requests which name none: the alias ``default``, else the newest; None before any."""
+    """The version that serves requests which name none; None before any.
+
+    That is the alias ``default``, else the newest whose file is not known to be at fault, else the newest.
+    """
     found = connection.scalar(sa.select(ALIASES.c.version).where(ALIASES.c.model == model, ALIASES.c.alias == DEFAULT))
+    if found is None:
+        good = sa.join(VERSIONS, CHECKPOINTS, VERSIONS.c.checkpoint == CHECKPOINTS.c.id)
+        query = sa.select(VERSIONS.c.version).select_from(good)
+        query = query.where(VERSIONS.c.model == model, CHECKPOINTS.c.fault.is_(None))
+        found = connection.scalar(query.order_by(VERSIONS.c.version.desc()).limit(1))
     return found if found is not None else newest_of(connection, model)
 
 
@@ -112,12 +120,17 @@ def resolve(connection: sa.Connection, model: str, wanted: int | str | None) -> 
     return with_metrics(row)
 
 
-#: One row (version, checkpoint) for the parameters ``model`` and ``alias``, or none.
+#: One row (version, checkpoint, fault and time of its file) for the parameters ``model`` and ``alias``, or none.
 SERVING_QUERY = sa.text(
-    "SELECT versions.version, versions.checkpoint FROM models JOIN versions ON versions.model = models.name"
+    "SELECT versions.version, versions.checkpoint, checkpoints.fault, checkpoints.mtime_ns FROM models"
+    " JOIN versions ON versions.model = models.name"
     " AND versions.version = CASE WHEN :alias = 'latest' THEN models.newest ELSE COALESCE("
     "(SELECT version FROM aliases WHERE aliases.model = models.name AND aliases.alias = :alias),"
-    " CASE WHEN :alias = 'default' THEN models.newest END) END WHERE models.name = :model"
+    " CASE WHEN :alias = 'default' THEN COALESCE("
+    "(SELECT good.version FROM versions AS good JOIN checkpoints AS file ON file.id = good.checkpoint"
+    " WHERE good.model = models.name AND file.fault IS NULL ORDER BY good.version DESC LIMIT 1),"
+    " models.newest) END) END"
+    " LEFT JOIN checkpoints ON checkpoints.id = versions.checkpoint WHERE models.name = :model"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from service.models import models
     from service.openapi import Documentation
     from service.operations import operations
-    from service.predictions import PredictionServer, predictions
+    from service.predictions import PredictionServer, checked_file, predictions
     from service.settings import Settings
     from service.storage import Storage
     from service.training import training
@@ -56,7 +57,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         OPENAPI_URL_PREFIX="/",
         API_SPEC_OPTIONS={"info": {"description": "Trains neural-network classifiers and serves their predictions."}},
     )
-    served = ServedModels(settings.served_bytes, storage.checkpoint)
+    served = ServedModels(settings.served_bytes, partial(checked_file, database, storage))
     parts = app.extensions["trainyard"] = Context(settings, database, storage, served)
     app.wsgi_app = PredictionServer(app.wsgi_app, parts)  # type: ignore[method-assign]
     errors.install(app)

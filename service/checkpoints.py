@@ -9,6 +9,7 @@ from flask import Response, send_file
 from models import records
 from models.errors import MissingError
 from service.context import context, page
+from service.inspection import intact_checkpoint
 from service.openapi import Resource, refusals
 from service.pages import CheckpointPage
 from service.wire import json_response
@@ -46,11 +47,10 @@ def download(checkpoint_id: str) -> Response:
     parts = context()
     with parts.database.read() as connection:
         found = records.checkpoint(connection, checkpoint_id)
-    path = parts.storage.checkpoint(checkpoint_id)
-    if not path.is_file():
+    if not parts.storage.checkpoint(checkpoint_id).is_file():
         raise MissingError("file_missing", f"the file of checkpoint {checkpoint_id} is not in the data directory")
     return send_file(
-        path,
+        intact_checkpoint(parts.database, parts.storage, checkpoint_id),
         "application/x-hdf5",
         as_attachment=True,
         download_name=f"{found['model']}-{checkpoint_id}.h5",

@@ -10,7 +10,7 @@ from flask import Response, request, url_for
 
 from models import records
 from models.clock import utc_now
-from models.datasets import Dataset, from_csv, from_rows, save_dataset
+from models.datasets import Dataset, DatasetLabel, from_csv, from_rows, save_dataset
 from models.definitions import NAME_PATTERN
 from models.errors import ConflictError, InvalidError, Problem, escaped
 from models.files import FileRecord
@@ -83,14 +83,15 @@ def create(query: dict[str, Any]) -> Response:
     with context().database.read() as connection:
         records.require_free_dataset_name(connection, name)
     dataset_id = new_id("ds")
-    values, record = keep(dataset_id, name, dataset)
-    try:
-        with context().database.write() as connection:
-            records.add_dataset(connection, values, record)
-            document = _document(records.dataset(connection, dataset_id))
-    except BaseException:
-        context().storage.dataset(dataset_id).unlink(missing_ok=True)
-        raise
+    with context().storage.writing():
+        values, record = keep(dataset_id, name, dataset)
+        try:
+            with context().database.write() as connection:
+                records.add_dataset(connection, values, record)
+                document = _document(records.dataset(connection, dataset_id))
+        except BaseException:
+            context().storage.dataset(dataset_id).unlink(missing_ok=True)
+            raise
     return json_response(document, 201, {"Location": url_for("datasets.show", key=dataset_id)})
 
 
@@ -148,21 +149,23 @@ def _as_object(body: Any) -> dict[str, Any]:
 
 def keep(dataset_id: str, name: str | None, dataset: Dataset) -> tuple[dict[str, Any], FileRecord]:
     """Write a dataset's file; the values of its row, which is to be added next."""
-    record = save_dataset(context().storage.dataset(dataset_id), dataset)
+    path, created_at = context().storage.dataset(dataset_id), utc_now()
+    record = save_dataset(path, dataset, DatasetLabel(name, created_at))
     values = {
         "id": dataset_id,
         "name": name,
         "rows": dataset.rows,
         "features": list(dataset.features),
         "classes": list(dataset.labels.classes),
-        "created_at": utc_now(),
+        "created_at": created_at,
+        "mtime_ns": path.stat().st_mtime_ns,
     }
     return values, record
 
 
 def _document(values: dict[str, Any]) -> dict[str, Any]:
     order = ("id", "name", "rows", "features", "classes", "bytes", "sha256", "created_at")
-    return {key: values[key] for key in order}
+    return {key: values[key] for key in order} | records.fault_of(values)
 
 
 @datasets.route("/datasets", methods=["GET"])

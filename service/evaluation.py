@@ -26,8 +26,7 @@ evaluation = Resource("evaluation", __name__, description="How well a version cl
 def evaluate(body: dict[str, Any]) -> Response:
     """Measure a published version of a model on rows whose labels are known; nothing is stored."""
     parts, top_k = context(), body["top_k"]
-    version, checkpoint_id = version_to_serve(parts, body["model"], body["version"])
-    served = parts.served.get(checkpoint_id)
+    version, served = version_to_serve(parts, body["model"], body["version"])
     if top_k is not None:
         served.require_top_k(top_k)
     data = Source(body["data"], "/data")

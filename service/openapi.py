@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 import marshmallow as ma
 from apispec.ext.marshmallow import MarshmallowPlugin
@@ -15,6 +15,7 @@ from webargs.flaskparser import FlaskParser
 from models.class_weights import ClassWeights
 from models.definitions import NAME_PATTERN
 from models.errors import InvalidError, Problem, escaped
+from models.intact import Fault
 from models.matrices import CLASS_LIST, LABELS, MATRIX, WEIGHTS
 from models.schemas import DescribedField, Tagged, problems_of, schema_for
 from service.errors import PROBLEM_SCHEMA
@@ -38,6 +39,11 @@ def _list_of(name: str) -> dict[str, Any]:
     return _object("One page of a list, newest first.", data=items, has_more={"type": "boolean"})
 
 
+_FAULT = {
+    "type": "string",
+    "enum": list(get_args(Fault)),
+    "description": "What was found wrong with the file when it was last looked at; absent where nothing was.",
+}
 _STATES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 _METRICS = {
     "type": "object",
@@ -83,6 +89,7 @@ _REFERENCES: dict[str, dict[str, Any]] = {
     ),
     "Dataset": _object(
         "Labelled rows that are kept by name.",
+        ("fault",),
         id={"type": "string"},
         name={"type": ["string", "null"]},
         rows={"type": "integer"},
@@ -91,6 +98,7 @@ _REFERENCES: dict[str, dict[str, Any]] = {
         bytes={"type": "integer"},
         sha256={"type": "string"},
         created_at=_TIME,
+        fault=_FAULT,
     ),
     "Job": _object(
         "A training job.",
@@ -180,6 +188,7 @@ _REFERENCES: dict[str, dict[str, Any]] = {
     ),
     "Checkpoint": _object(
         "A checkpoint: an immutable HDF5 file.",
+        ("fault",),
         id={"type": "string"},
         model={"type": "string"},
         job={"type": "string"},
@@ -189,6 +198,7 @@ _REFERENCES: dict[str, dict[str, Any]] = {
         sha256={"type": "string"},
         metrics=_METRICS,
         created_at=_TIME,
+        fault=_FAULT,
     ),
     "PredictRequest": {
         **_object(

@@ -11,7 +11,7 @@ import numpy as np
 import sqlalchemy as sa
 from flask import Response
 
-from models import registry
+from models import records, registry
 from models.checkpoints import nncore_version
 from service import __version__, queue
 from service.context import context
@@ -91,6 +91,7 @@ def metrics() -> Response:
         by_state = sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state)
         states: dict[str, int] = {row[0]: row[1] for row in connection.execute(by_state)}
         counts = registry.totals(connection)
+        at_fault = records.files_at_fault(connection)
         up = _trainer_is_up(connection)
     lines = [
         "# HELP trainyard_info Version of the service.",
@@ -103,6 +104,7 @@ def metrics() -> Response:
         "# TYPE trainyard_jobs gauge",
     ]
     lines += [f'trainyard_jobs{{state="{state}"}} {states.get(state, 0)}' for state in (*queue.ACTIVE, *queue.FINAL)]
+    counts["files_at_fault"] = at_fault, "Files that are missing or damaged."
     for name, (value, text) in counts.items():
         lines += [f"# HELP trainyard_{name} {text}", f"# TYPE trainyard_{name} gauge", f"trainyard_{name} {value}"]
     return Response("\n".join(lines) + "\n", content_type="text/plain; version=0.0.4; charset=utf-8")

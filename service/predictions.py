@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from flask import Response, request
 
-from models import versions
+from models import records, versions
 from models.errors import InvalidError, TrainyardError, escaped
+from models.files import FileRecord
+from models.intact import DamagedError
 from models.matrices import Array, describe, number_matrix
 from models.serving import ServedModel
 from service.context import Context, context
+from service.database import Database
 from service.errors import request_id_of
+from service.inspection import intact_checkpoint
 from service.openapi import Resource, json_body, refusals
+from service.storage import Storage
 from service.wire import is_json, json_bytes, json_response, parse_json, read_json
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["PredictionServer", "predictions", "version_to_serve"]
+__all__ = ["PredictionServer", "checked_file", "predictions", "version_to_serve"]
 
 predictions = Resource("predictions", __name__, description="Softmax predictions.")
 
@@ -102,8 +108,7 @@ def _length(environ: WSGIEnvironment) -> int | None:
 def _answer(parts: Context, body: Any) -> dict[str, Any]:
     """The prediction that a parsed body asks for."""
     model, inputs, wanted, top_k = _arguments(body)
-    version, checkpoint_id = version_to_serve(parts, model, wanted)
-    served = parts.served.get(checkpoint_id)
+    version, served = version_to_serve(parts, model, wanted)
     probabilities = served.predict_proba(_rows(inputs, served))
     overflow = served.overflow(probabilities)
     if overflow is not None:
@@ -122,15 +127,56 @@ def _answer(parts: Context, body: Any) -> dict[str, Any]:
     return answer
 
 
-def version_to_serve(parts: Context, model: str, wanted: int | str | None) -> tuple[int, str]:
-    """Number and checkpoint of the version to serve, asked of the database every time: all workers agree."""
+def version_to_serve(parts: Context, model: str, wanted: int | str | None) -> tuple[int, ServedModel]:
+    """The version to serve, and its number, asked of the database every time: all workers agree.
+
+    Raises CheckpointError where its file is not what was written. A request that names no version then gets the newest
+    one that is, unless somebody has set the alias ``default``.
+    """
+    refused = None
+    while True:
+        found = _look_up(parts, model, wanted)
+        if found.fault is not None:
+            # Also where it is loaded: it is mapped from that very file.
+            with parts.database.read() as connection:
+                row = records.checkpoint(connection, found.checkpoint)
+            path = parts.storage.checkpoint(found.checkpoint)
+            raise DamagedError(path, FileRecord(row["bytes"], row["sha256"]), found.fault)
+        try:
+            return found.version, parts.served.get(f"{found.checkpoint}.{found.mtime_ns}")
+        except DamagedError:
+            # It is noted now, so that whoever names no version is sent to another one.
+            if found.checkpoint == refused:
+                raise
+            refused = found.checkpoint
+
+
+def checked_file(database: Database, storage: Storage, key: str) -> Path:
+    """The file behind a key of the loaded versions, a checkpoint's id and the time of the file's last change.
+
+    So a file that was put back in place of a damaged one is loaded anew. Raises DamagedError.
+    """
+    return intact_checkpoint(database, storage, key.partition(".")[0])
+
+
+class _Found(NamedTuple):
+    """A version as the database knows it now."""
+
+    version: int
+    checkpoint: str
+    fault: str | None
+    mtime_ns: int | None
+
+
+def _look_up(parts: Context, model: str, wanted: int | str | None) -> _Found:
     if not isinstance(wanted, int):
         row = parts.database.serving_version.first(model=model, alias=wanted or versions.DEFAULT)
         if row is not None:
-            return row[0], row[1]
+            return _Found(*row)
     with parts.database.read() as connection:
-        found = versions.resolve(connection, model, wanted)
-    return found["version"], found["checkpoint"]
+        version = versions.resolve(connection, model, wanted)
+        checkpoint = records.checkpoint(connection, version["checkpoint"])
+    return _Found(version["version"], version["checkpoint"], checkpoint["fault"], checkpoint["mtime_ns"])
 
 
 def _rows(inputs: Any, served: ServedModel) -> Array:

@@ -22,15 +22,15 @@ import sqlalchemy as sa
 from threadpoolctl import threadpool_limits
 
 from models import records, registry
-from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
-from models.datasets import load_dataset
+from models.checkpoints import Checkpoint, CheckpointError, Origin, load_checkpoint, save_checkpoint
+from models.datasets import Dataset, load_dataset
 from models.errors import TrainyardError
-from models.files import sha256_of
 from models.identifiers import new_id
 from models.training_request import TrainingRequest
-from models.training_run import CheckpointKind, DivergedError, Epoch, TrainingRun
-from service import queue
+from models.training_run import CheckpointKind, DivergedError, Epoch, TrainingRun, watched
+from service import inspection, queue
 from service.database import JOBS, Database
+from service.retention import drop_superfluous
 from service.settings import Settings
 from service.storage import Storage
 
@@ -56,6 +56,7 @@ class Reporter:
         with database.read() as connection:
             self._known = queue.newest_epoch(connection, row.id)
         self.lost, self.newest = False, row.checkpoint
+        self._monitor, _ = watched(run.request, run.held_out is not None)
         self._stop = False
         self._records: list[Epoch] = []
         self._begin, self._begin_done = monotonic(), self._epochs_done()
@@ -76,9 +77,16 @@ class Reporter:
         """Write the state durably, then name it; old ones between are deleted after that."""
         if self.lost:
             return
+        with self._storage.writing():
+            named = self._save(checkpoint, kind)
+        if named:
+            drop_superfluous(self._database, self._storage, self._row.id, self._request.keep, self._monitor)
+
+    def _save(self, checkpoint: Checkpoint, kind: CheckpointKind) -> bool:
         checkpoint_id = new_id("ckpt")
         path = self._storage.checkpoint(checkpoint_id)
-        record = save_checkpoint(path, checkpoint)
+        origin = Origin(self._row.id, kind, _metrics(self._run, kind))
+        record = save_checkpoint(path, checkpoint, origin)
         values = {
             "id": checkpoint_id,
             "model": self._row.model,
@@ -86,8 +94,9 @@ class Reporter:
             "kind": kind,
             "epoch": checkpoint.state.epoch,
             "step": checkpoint.state.step,
-            "metrics": json.dumps(_metrics(self._run, kind)),
+            "metrics": json.dumps(origin.metrics),
             "created_at": checkpoint.created_at,
+            "mtime_ns": path.stat().st_mtime_ns,
         }
         told = {"checkpoint": checkpoint_id, "epoch": checkpoint.state.epoch, "step": checkpoint.state.step}
 
@@ -104,15 +113,7 @@ class Reporter:
                 path.unlink(missing_ok=True)
         if named:
             self.newest = checkpoint_id
-            self._drop_old_ones()
-
-    def _drop_old_ones(self) -> None:
-        """Delete checkpoints between the first and the last beyond those to be kept."""
-        with self._database.write() as connection:
-            old = records.superfluous_checkpoints(connection, self._row.id, self._request.keep)
-            records.forget_checkpoints(connection, old)
-        for checkpoint_id in old:
-            self._storage.checkpoint(checkpoint_id).unlink(missing_ok=True)
+        return named
 
     def _look(self) -> None:
         # Readable means at its end: the trainer, which has nothing more to say, closed it or is gone.
@@ -187,14 +188,21 @@ def _newest_good_checkpoint(database: Database, storage: Storage, job_id: str) -
     for candidate in candidates:
         if candidate["kind"] == "best":
             continue  # Its parameters are those of an earlier epoch.
-        path = storage.checkpoint(candidate["id"])
         try:
-            if sha256_of(path) == candidate["sha256"]:
-                return load_checkpoint(path)
-            _log.error("checkpoint %s does not match its digest; an older one is tried", candidate["id"])
-        except (OSError, CheckpointError) as error:
-            _log.error("checkpoint %s cannot be read; an older one is tried: %s", candidate["id"], error)
+            return load_checkpoint(inspection.intact_checkpoint(database, storage, candidate["id"], thorough=True))
+        except CheckpointError as error:
+            _log.error("an older checkpoint is tried, as one cannot be used: %s", error)
     return None
+
+
+def _start(database: Database, storage: Storage, checkpoint_id: str) -> Checkpoint:
+    """The checkpoint from which a job begins; raises CheckpointError where its file is not what was written."""
+    return load_checkpoint(inspection.intact_checkpoint(database, storage, checkpoint_id, thorough=True))
+
+
+def _dataset(database: Database, storage: Storage, dataset_id: str) -> Dataset:
+    """The rows of a job, as they were when they came; raises OSError where the file is not what was written."""
+    return load_dataset(inspection.intact_dataset(database, storage, dataset_id))
 
 
 def _train(database: Database, storage: Storage, job_id: str, fence: int) -> dict[str, Any]:
@@ -209,11 +217,11 @@ def _train(database: Database, storage: Storage, job_id: str, fence: int) -> dic
     run = TrainingRun(
         definition,
         request,
-        load_dataset(storage.dataset(row.dataset)),
-        load_dataset(storage.dataset(row.validation_dataset)) if row.validation_dataset else None,
+        _dataset(database, storage, row.dataset),
+        _dataset(database, storage, row.validation_dataset) if row.validation_dataset else None,
         resume=resume,
         threads=database.settings.job_threads,
-        start=load_checkpoint(storage.checkpoint(start_from)) if start_from and resume is None else None,
+        start=_start(database, storage, start_from) if start_from and resume is None else None,
     )
     reporter = Reporter(database, storage, row, fence, run)
     try:

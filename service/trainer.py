@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from models.clock import utc_now
 from service import queue
 from service.database import TRAINERS, Database
+from service.housekeeping import Housekeeper
 from service.processes import TRAINER_LOCK, WEB_LOCK, is_free, start
 from service.settings import Settings
 from service.storage import Storage
@@ -74,6 +75,8 @@ class Trainer:
         self._set_presence(True)
         for name in self.storage.sweep():
             _log.info("removed %s, whose writer was killed", name)
+        housekeeper = Housekeeper(self.database, self.storage)
+        housekeeper.start()
         _log.info("trainer %s is at work", self.name)
         try:
             while not self._stopping:
@@ -87,6 +90,7 @@ class Trainer:
         finally:
             try:
                 self._release_all()
+                housekeeper.stop()
                 self._set_presence(False)
             except sa.exc.OperationalError as error:
                 _log.warning("the database did not answer; leases tell the next trainer: %s", error.orig)

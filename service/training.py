@@ -123,7 +123,8 @@ def train(body: dict[str, Any]) -> Response:
         "loss": loss_field().serialize("loss", body),
         "early_stopping": None if request.early_stopping is None else asdict(request.early_stopping),
     }
-    job_id = _store(definition if is_new else None, definition.name, request, told, data, validation)
+    with context().storage.writing():
+        job_id = _store(definition if is_new else None, definition.name, request, told, data, validation)
     with context().database.read() as connection:
         document = queue.document(queue.find(connection, job_id))
     return json_response(document, 202, {"Location": url_for("jobs.show", job_id=job_id)})
@@ -208,6 +209,8 @@ def _store(
             for values, record in kept:
                 records.add_dataset(connection, values, record)
             _require_datasets(connection, data, validation)
+            if told["start_from"] is not None:
+                records.checkpoint(connection, told["start_from"])
             queue.create(
                 connection,
                 {

@@ -296,7 +296,7 @@ class TestDamage:
         ended = client.wait(job)
         assert ended["state"] == "succeeded"
         assert [epoch["epoch"] for epoch in client.history(job)] == list(range(1, EPOCHS + 1))
-        assert f"checkpoint {newest['id']} does not match its digest" in server.log
+        assert f"{newest['id']}.h5: /: expected" in server.log
         assert older["step"] <= newest["step"]
 
     def test_a_missing_file_is_told(self, make_server: Callable[..., Server]) -> None:

@@ -1,0 +1,130 @@
+"""What the database knows of a model beside its checkpoints' own files, kept as a file too.
+
+/          attrs: format "trainyard-model", format_version 1, name, number, created_at, definition (JSON), newest,
+           sha256 of the two datasets' bytes and the definition, one after the other
+/versions  UTF-8 JSON list, as bytes: each version with the row of its checkpoint
+/aliases   UTF-8 JSON object, as bytes: the version by alias
+
+From these files and the checkpoints a lost database is made again (``models.reindexing``). The database is the
+authority: a file follows it, and is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import sqlalchemy as sa
+
+from models.errors import MissingError
+from models.files import write_durably
+from models.images import hdf5_image
+from models.tables import CHECKPOINTS, MODELS, VERSIONS
+from models.versions import aliases, plain
+
+__all__ = ["ModelFile", "ModelFileError", "State", "load_model_file", "model_file", "save_model_file", "states"]
+
+FORMAT, FORMAT_VERSION = "trainyard-model", 1
+
+#: What changes with every change that a model's file has to follow.
+State = tuple[Any, ...]
+
+
+class ModelFileError(Exception):
+    """A file is not a model's, or is damaged."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model's row, its versions, each with its checkpoint's row under ``checkpoint``, and its aliases."""
+
+    name: str
+    number: int
+    created_at: str
+    definition: str
+    newest: int
+    versions: list[dict[str, Any]]
+    aliases: dict[str, int]
+
+
+def states(connection: sa.Connection) -> dict[str, State]:
+    """The state of each model: two equal ones have equal files."""
+    found: dict[str, State] = {
+        row.name: (row.number, row.created_at, row.newest)
+        for row in connection.execute(sa.select(MODELS.c.name, MODELS.c.number, MODELS.c.created_at, MODELS.c.newest))
+    }
+    named = sa.text("SELECT model, alias, version FROM aliases ORDER BY model, alias")
+    for model, alias, version in connection.execute(named):
+        if model in found:
+            found[model] += ((alias, version),)
+    return found
+
+
+def model_file(connection: sa.Connection, name: str) -> ModelFile:
+    """What a model's file has to hold now; raises MissingError for an unknown model."""
+    row = connection.execute(sa.select(MODELS).where(MODELS.c.name == name)).first()
+    if row is None:
+        raise MissingError("not_found", f"there is no model {name!r}")
+    versions = connection.execute(sa.select(VERSIONS).where(VERSIONS.c.model == name).order_by(VERSIONS.c.version))
+    published = sa.select(VERSIONS.c.checkpoint).where(VERSIONS.c.model == name)
+    named = sa.select(CHECKPOINTS).where(CHECKPOINTS.c.id.in_(published))
+    checkpoints = {found.id: plain(found) for found in connection.execute(named)}
+    for checkpoint in checkpoints.values():
+        del checkpoint["fault"], checkpoint["mtime_ns"]  # of the present, and of this disk
+    return ModelFile(
+        row.name,
+        row.number,
+        row.created_at,
+        row.definition,
+        row.newest,
+        # A model that is being deleted loses its checkpoints between two selects.
+        [
+            {**plain(row), "checkpoint": checkpoints[row.checkpoint]}
+            for row in versions
+            if row.checkpoint in checkpoints
+        ],
+        aliases(connection, name),
+    )
+
+
+def save_model_file(path: Path, content: ModelFile) -> None:
+    """Write a model's file durably in place of the one before; raises OSError."""
+    versions, names = json.dumps(content.versions).encode(), json.dumps(content.aliases).encode()
+
+    def build(file: h5py.File) -> None:
+        file.attrs["format"], file.attrs["format_version"] = FORMAT, FORMAT_VERSION
+        file.attrs["name"], file.attrs["number"] = content.name, content.number
+        file.attrs["created_at"], file.attrs["newest"] = content.created_at, content.newest
+        file.attrs["definition"] = content.definition
+        file.attrs["sha256"] = _digest(versions, names, content.definition)
+        file["versions"], file["aliases"] = np.frombuffer(versions, np.uint8), np.frombuffer(names, np.uint8)
+
+    write_durably(path, hdf5_image(build))
+
+
+def load_model_file(path: Path) -> ModelFile:
+    """Read a model's file; raises ModelFileError."""
+    try:
+        with h5py.File(path, "r") as file:
+            found = file.attrs["format"], file.attrs["format_version"]
+            if found != (FORMAT, FORMAT_VERSION):
+                raise ValueError(f"its format and version are {found}")  # noqa: TRY301 - told like HDF5's own errors
+            versions, names = (file[name][()].tobytes() for name in ("versions", "aliases"))
+            attributes = {name: file.attrs[name] for name in ("name", "created_at", "definition", "sha256")}
+            number, newest = int(file.attrs["number"]), int(file.attrs["newest"])
+        if _digest(versions, names, attributes["definition"]) != attributes.pop("sha256"):
+            raise ValueError("its content does not match its digest")  # noqa: TRY301
+        return ModelFile(
+            number=number, newest=newest, versions=json.loads(versions), aliases=json.loads(names), **attributes
+        )
+    except (OSError, KeyError, ValueError) as error:
+        raise ModelFileError(f"{path.name}: {str(error).replace(str(path), path.name)}") from error
+
+
+def _digest(versions: bytes, names: bytes, definition: str) -> str:
+    return hashlib.sha256(versions + names + definition.encode()).hexdigest()

@@ -1,0 +1,37 @@
+"""Retention: which checkpoints of a job go when a newer one is there."""
+
+from __future__ import annotations
+
+import json
+
+import sqlalchemy as sa
+
+from models import records
+from models.training_run import Monitor
+from service.database import JOBS, Database
+from service.queue import ACTIVE
+from service.storage import Storage
+
+__all__ = ["drop_superfluous", "starting_points"]
+
+
+def drop_superfluous(database: Database, storage: Storage, job: str, keep: int, monitor: Monitor) -> None:
+    """Delete checkpoints between a job's first and last beyond those to be kept.
+
+    To be called once a newer one is durable and named. The files go after the transaction that forgets them: a crash
+    in between leaves files that no row names, which the next start of the trainer removes.
+    """
+    with database.write() as connection:
+        old = records.superfluous_checkpoints(connection, job, keep, monitor, starting_points(connection).values())
+        records.forget_checkpoints(connection, old)
+    for checkpoint_id in old:
+        storage.checkpoint(checkpoint_id).unlink(missing_ok=True)
+
+
+def starting_points(connection: sa.Connection) -> dict[str, str]:
+    """The active jobs that start from a checkpoint, each with its id."""
+    query = sa.select(JOBS.c.id, JOBS.c.request).where(
+        JOBS.c.state.in_(ACTIVE), JOBS.c.request.contains('"start_from": "', autoescape=True)
+    )
+    found = {row.id: json.loads(row.request)["start_from"] for row in connection.execute(query)}
+    return {job: checkpoint for job, checkpoint in found.items() if checkpoint is not None}
