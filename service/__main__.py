@@ -64,6 +64,22 @@ def migrate() -> None:
 
 
 @cli.command()
+def verify() -> None:
+    """Read every file and compare it with the database; status 1 where anything is wrong. The service may run."""
+    from service.verify import main
+
+    sys.exit(main(_settings()))
+
+
+@cli.command()
+def reindex() -> None:
+    """Fill an empty database from the files of the data directory; the service must not run."""
+    from service.reindex import main
+
+    sys.exit(main(_settings()))
+
+
+@cli.command()
 def healthcheck() -> None:
     """Ask the web service of this machine whether it is ready; status 1 where it is not."""
     import urllib.request

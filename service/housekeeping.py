@@ -11,6 +11,7 @@ import logging
 import threading
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 
 import sqlalchemy as sa
 
@@ -40,8 +41,10 @@ class Housekeeper:
 
     def __init__(self, database: Database, storage: Storage) -> None:
         self._database, self._storage = database, storage
+        self._own: bool | None = None
+        self._cleared = False
+        self._inspection = inspect(database, storage)
         self._known: dict[str, State] = {}
-        self._swept = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
@@ -55,40 +58,45 @@ class Housekeeper:
         self._thread.join(JOIN_SECONDS)
 
     def _run(self) -> None:
-        begun = False
         while True:
             last = self._stop.is_set()
             try:
-                if not begun:
-                    self._begin()
-                    begun = True
                 self._turn()
             except (OSError, sa.exc.OperationalError) as error:
                 _log.warning("housekeeping goes on in the next turn: %s", getattr(error, "orig", error))
+                self._inspection = inspect(self._database, self._storage)
             if last:
                 return
             self._stop.wait(TURN_SECONDS)
 
-    def _begin(self) -> None:
-        for found in inspect(self._database, self._storage):
-            if found.finding.fault is not None:
-                _log.error("%s: %s, noted and not used", found.path.name, found.finding.fault)
-
     def _turn(self) -> None:
-        if not is_own(self._database, self._storage):
-            if not self._swept:
+        if self._own is None:
+            self._own = is_own(self._database, self._storage)
+            if not self._own:
                 _log.error(
                     "the database does not know the files in %s: they are left as they are. If it was lost, stop the "
                     "service and run `python -m service reindex`",
                     self._storage.data,
                 )
-            self._swept = True
-            return
-        if not self._swept:
-            with suppress(BlockingIOError), self._storage.nobody_writing():
-                clear(self._database, self._storage)
-                self._swept = True
-        self._keep_model_files()
+        if self._own:
+            if not self._cleared:
+                self._clear()
+            self._keep_model_files()
+        self._inspect()
+
+    def _clear(self) -> None:
+        with suppress(BlockingIOError), self._storage.nobody_writing():
+            clear(self._database, self._storage)
+            self._cleared = True
+
+    def _inspect(self) -> None:
+        """Look at more of the files that the database names, until all were looked at."""
+        until = monotonic() + TURN_SECONDS
+        for found in self._inspection:
+            if found.finding.fault is not None:
+                _log.error("%s: %s; it is not used", found.path.name, found.finding.fault)
+            if monotonic() > until:
+                return
 
     def _keep_model_files(self) -> None:
         """Write the files of models that changed, and remove those of models that are no more."""
@@ -119,27 +127,27 @@ def keep_model_file(database: Database, path: Path, name: str) -> None:
 
 
 def is_own(database: Database, storage: Storage) -> bool:
-    """Whether the files belong to this database; one that has nothing takes no directory that has files."""
-    with database.read() as connection:
-        own = connection.scalar(sa.select(IDENTITY.c.id))
-        names_any = any(
-            connection.scalar(sa.select(sa.func.count()).select_from(table))
-            for table in (MODELS, CHECKPOINTS, DATASETS)
-        )
+    """Whether the files belong to this database; one that names nothing takes no directory that has files."""
     mark = _mark(storage)
     if mark.exists():
-        return mark.read_text() == own
-    if not names_any and (storage.checkpoint_ids() or storage.dataset_ids() or storage.model_names()):
-        return False
+        return mark.read_text() == _identity(database)
+    if storage.checkpoint_ids() or storage.dataset_ids() or storage.model_names():
+        with database.read() as connection:
+            named = (connection.scalar(sa.select(table.c[0]).limit(1)) for table in (MODELS, CHECKPOINTS, DATASETS))
+            if all(first is None for first in named):
+                return False
     adopt(database, storage)
     return True
 
 
 def adopt(database: Database, storage: Storage) -> None:
     """Mark the files as those of this database."""
+    write_durably(_mark(storage), _identity(database).encode())
+
+
+def _identity(database: Database) -> str:
     with database.read() as connection:
-        own = connection.scalar(sa.select(IDENTITY.c.id)) or ""
-    write_durably(_mark(storage), own.encode())
+        return str(connection.scalar(sa.select(IDENTITY.c.id)))
 
 
 def _mark(storage: Storage) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import NamedTuple
 
+import click
 import sqlalchemy as sa
 
 from models.checkpoints import CheckpointError, load_checkpoint
@@ -19,9 +20,10 @@ from service.database import Database
 from service.housekeeping import is_own, unnamed
 from service.inspection import Inspected, inspect
 from service.processes import TRAINER_LOCK, is_free
+from service.settings import Settings
 from service.storage import Storage
 
-__all__ = ["Report", "Wrong", "verify"]
+__all__ = ["Report", "Wrong", "main", "verify"]
 
 #: A trainer brings a model's file up to date, and a writer names its file, in less than this.
 PATIENCE_SECONDS = 10.0
@@ -55,7 +57,7 @@ class Report:
 
 
 def verify(database: Database, storage: Storage) -> Report:
-    """Read every file and hold it against the database; faults of files are noted there, and cleared where they are gone.
+    """Read every file and hold it against the database, where faults are noted and those that are gone cleared.
 
     Raises SQLAlchemy's OperationalError where the database does not answer.
     """
@@ -164,3 +166,12 @@ def _model_fault(database: Database, storage: Storage, name: str) -> tuple[str, 
     except ModelFileError as error:
         return "wrong_digest", f"{error}; {advice}"
     return None if found == wanted else ("behind", advice)
+
+
+def main(settings: Settings) -> int:
+    """Print what is wrong in a data directory; 1 where anything is."""
+    database, storage = Database(settings), Storage(settings.data)
+    database.migrate()
+    report = verify(database, storage)
+    click.echo(str(report))
+    return 1 if report.wrong else 0
