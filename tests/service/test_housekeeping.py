@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +185,18 @@ class TestVerify:
         assert "served alias lost" in bad.stdout
         assert bad.stdout.endswith(f"; {len(expected) + 1} things are wrong\n")
 
+    def test_bits_that_changed_by_themselves_are_found(self, stopped: tuple[Server, list[dict[str, Any]]]) -> None:
+        """The file's time is as it was: nothing but the digest tells."""
+        server, jobs = stopped
+        path = file_of(server, jobs[2])
+        times = path.stat()
+        flip(path)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        done = command(server, "verify")
+        assert done.returncode == 1
+        assert f"{path.name}  wrong_digest" in done.stdout
+        assert ask(server.start()).json == jobs[1]["answer"]
+
     def test_beside_a_service_at_work_nothing_is_wrong(self, make_server: Callable[..., Server]) -> None:
         server = make_server(WORKERS=1, REPORT_SECONDS=0.01)
         client = server.start_ready()
@@ -254,6 +268,55 @@ class TestOrphans:
             assert written.exists()
         eventually(lambda: not written.exists(), what="the orphan cleared away")
         assert (server.data / "orphans" / written.name).exists()
+
+    def test_whoever_writes_a_file_holds_the_lock_until_it_is_named(self, make_server: Callable[..., Server]) -> None:
+        server = make_server(WORKERS=1)
+        client = server.start_ready()
+        client.define(a_model("held"))
+        upload = partial(
+            client.post, "/datasets?name=held&label=colour", CSV.encode(), headers={"Content-Type": "text/csv"}
+        )
+        with ThreadPoolExecutor(2) as threads:
+            with Storage(server.data).nobody_writing():
+                sent = [threads.submit(upload), threads.submit(client.train, a_training("held"))]
+                worker = server.processes("gunicorn")[-1].pid
+                eventually(lambda: waiting_for_locks().count(worker) == 2, what="both writers wait")
+                assert server.files("datasets") == []
+            assert sent[0].result().status == 201
+            client.wait(sent[1].result()["id"])
+        before = server.files("checkpoints")
+        job = client.train(a_training("held", epochs=10**6, checkpoint={"every_epochs": 1, "keep": 3}))["id"]
+        client.until_epoch(job, 2)
+        with eventually_alone(server):
+            runner = server.busy_runner().pid
+            eventually(lambda: runner in waiting_for_locks(), what="the runner waits")
+            named = {f"{row['id']}.h5" for row in client.pages("/models/held/checkpoints", 100)}
+            assert set(server.files("checkpoints")) == named
+        assert set(before) < named
+        client.post(f"/jobs/{job}/cancel")
+        assert client.wait(job)["state"] == "cancelled"
+
+
+def waiting_for_locks() -> list[int]:
+    """The processes that wait for a lock on a file, one entry a lock (proc_locks(5))."""
+    lines = Path("/proc/locks").read_text().splitlines()
+    return [int(line.split()[5]) for line in lines if line.split()[1] == "->"]
+
+
+@contextmanager
+def eventually_alone(server: Server) -> Iterator[None]:
+    """The lock that shuts out all writers, as soon as it is to be had."""
+    with ExitStack() as stack:
+
+        def got() -> bool:
+            try:
+                stack.enter_context(Storage(server.data).nobody_writing())
+            except BlockingIOError:
+                return False
+            return True
+
+        eventually(got, what="a moment in which nobody writes")
+        yield
 
 
 class TestRetention:
