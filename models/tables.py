@@ -22,7 +22,7 @@ VERSIONS = sa.Table(
     METADATA,
     sa.Column("model", sa.String(63), primary_key=True),
     sa.Column("version", sa.Integer, primary_key=True),
-    sa.Column("job", sa.String(40), nullable=False),
+    sa.Column("job", sa.String(40), nullable=True),  # null: imported
     sa.Column("checkpoint", sa.String(40), nullable=False),
     sa.Column("metrics", sa.Text, nullable=False),
     sa.Column("created_at", sa.String(30), nullable=False),
@@ -39,7 +39,7 @@ CHECKPOINTS = sa.Table(
     METADATA,
     sa.Column("id", sa.String(40), primary_key=True),
     sa.Column("model", sa.String(63), nullable=False, index=True),
-    sa.Column("job", sa.String(40), nullable=False, index=True),
+    sa.Column("job", sa.String(40), nullable=True, index=True),  # null: imported
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("step", sa.BigInteger, nullable=False),

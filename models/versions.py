@@ -43,8 +43,8 @@ def require_model(connection: sa.Connection, name: str) -> None:
         raise MissingError("not_found", f"there is no model {name!r}")
 
 
-def publish(connection: sa.Connection, model: str, job: str, checkpoint_id: str, metrics: str) -> int:
-    """Make a checkpoint the next version of its model; the version's number."""
+def publish(connection: sa.Connection, model: str, job: str | None, checkpoint_id: str, metrics: str) -> int:
+    """Make a checkpoint, of a job or imported, the next version of its model; the version's number."""
     connection.execute(sa.update(MODELS).where(MODELS.c.name == model).values(newest=MODELS.c.newest + 1))
     version = connection.scalar(sa.select(MODELS.c.newest).where(MODELS.c.name == model))
     if version is None:

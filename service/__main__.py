@@ -55,6 +55,15 @@ def runner() -> None:
     main()
 
 
+@cli.command(hidden=True)
+def reader() -> None:
+    """Read files from outside for the socket on standard input; used by the web service."""
+    from service.reader import main
+
+    _start_log("reader")
+    main()
+
+
 @cli.command()
 def migrate() -> None:
     """Bring the database to the newest schema."""

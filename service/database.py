@@ -22,7 +22,7 @@ from service.settings import Settings
 __all__ = ["EVENTS", "HEAD", "JOBS", "METADATA", "TRAINERS", "ChangeCounter", "Database", "FastQuery"]
 
 #: The newest migration in service/migrations/versions.
-HEAD = "0002"
+HEAD = "0006"
 
 JOBS = sa.Table(
     "jobs",

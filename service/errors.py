@@ -19,7 +19,7 @@ from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from models.checkpoints import CheckpointError
-from models.errors import ConflictError, InvalidError, MissingError, TrainyardError
+from models.errors import ConflictError, InvalidError, MissingError, TrainyardError, UnreadableError
 from service.wire import MalformedError, UnsupportedError
 
 __all__ = ["PROBLEM_SCHEMA", "BusyError", "install", "problem", "request_id", "request_id_of"]
@@ -28,6 +28,9 @@ _log = logging.getLogger("trainyard.web")
 
 #: How much of a refused body is read and thrown away.
 DRAINED_BYTES = 64 * 2**20
+
+#: Endpoints that read their bodies piece by piece, to a bound of their own.
+STREAMED = {"checkpoints.import_file"}
 
 _PROCESS, _COUNTER = secrets.token_hex(8), itertools.count(1)
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,128}\Z")
@@ -39,6 +42,7 @@ class BusyError(TrainyardError):
 
 _STATUS: dict[type[TrainyardError], int] = {
     MalformedError: 400,
+    UnreadableError: 400,
     MissingError: 404,
     ConflictError: 409,
     UnsupportedError: 415,
@@ -90,6 +94,8 @@ def _bound_body() -> None:
         environ.pop("wsgi.input_terminated", None)
         return
     if not environ.get("wsgi.input_terminated") or request.method in ("GET", "HEAD"):
+        return
+    if request.endpoint in STREAMED:
         return
     limit = current_app.config["MAX_CONTENT_LENGTH"]
     try:
@@ -163,7 +169,7 @@ def _http_error(error: HTTPException) -> Response:
     if status == 404:
         detail = f"there is nothing at {request.path}"
     if status == 413:
-        detail = f"the body must have at most {current_app.config['MAX_CONTENT_LENGTH']} bytes"
+        detail = f"the body must have at most {request.max_content_length} bytes"
     headers = [(name, value) for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")]
     return problem(status, _CODES.get(status, phrase.lower().replace(" ", "_")), detail, headers=headers)
 

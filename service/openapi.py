@@ -38,6 +38,7 @@ def _list_of(name: str) -> dict[str, Any]:
     return _object("One page of a list, newest first.", data=items, has_more={"type": "boolean"})
 
 
+_JOB = {"type": ["string", "null"], "description": "The job it came from; null where it was imported."}
 _STATES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 _METRICS = {
     "type": "object",
@@ -70,7 +71,7 @@ _REFERENCES: dict[str, dict[str, Any]] = {
         "A published version of a model.",
         model={"type": "string"},
         version={"type": "integer"},
-        job={"type": "string"},
+        job=_JOB,
         checkpoint={"type": "string"},
         metrics=_METRICS,
         created_at=_TIME,
@@ -182,7 +183,7 @@ _REFERENCES: dict[str, dict[str, Any]] = {
         "A checkpoint: an immutable HDF5 file.",
         id={"type": "string"},
         model={"type": "string"},
-        job={"type": "string"},
+        job=_JOB,
         epoch={"type": "integer"},
         step={"type": "integer"},
         bytes={"type": "integer"},

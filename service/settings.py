@@ -44,6 +44,7 @@ SETTINGS = (
     Setting("lease_seconds", 10.0, "A job whose trainer gave no sign for so long is taken over.", 1, 3600),
     Setting("report_seconds", 0.2, "Pause between two reports of a running job to the database.", 0.01, 60),
     Setting("max_body_bytes", 256 * 2**20, "Largest request body.", 1024),
+    Setting("max_import_bytes", 2 * 2**30, "Largest checkpoint file that can be imported.", 1024),
     Setting("max_parameters", 100_000_000, "Most parameters a model may have.", 1),
     Setting("max_batch_bytes", 4 * 2**30, "Most memory that one training batch or one evaluation may take.", 2**20),
     Setting("served_bytes", 512 * 2**20, "Parameters that a web worker keeps loaded for predictions.", 0),
@@ -69,6 +70,7 @@ class Settings:
     lease_seconds: float
     report_seconds: float
     max_body_bytes: int
+    max_import_bytes: int
     max_parameters: int
     max_batch_bytes: int
     served_bytes: int

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import IO
 
-from models.files import sweep
+from models.files import TEMPORARY_SUFFIX, sweep
 
 __all__ = ["Storage"]
 
@@ -25,6 +27,13 @@ class Storage:
     def dataset(self, dataset_id: str) -> Path:
         """The file of a dataset."""
         return self.data / "datasets" / f"{dataset_id}.h5"
+
+    def unnamed(self) -> IO[bytes]:
+        """A file without a name: it is gone with its last descriptor, however its owner ends.
+
+        Where the file system knows no such files it has a name for a moment, which ``sweep`` knows.
+        """
+        return tempfile.TemporaryFile(dir=self.data / "checkpoints", prefix=".import.", suffix=TEMPORARY_SUFFIX)
 
     def sweep(self) -> list[str]:
         """Remove what a process that was killed had begun to write; the names."""
