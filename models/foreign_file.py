@@ -146,7 +146,7 @@ class ForeignFile:
             return  # Where one is in the place of another, that other one is missing.
         if not isinstance(group, h5g.GroupID):
             raise _fault(place, "must be a group", _kind(group))
-        other = group.links.iterate(lambda name: name if name not in known else None)
+        other, _ = group.links.iterate(lambda name: name if name not in known else None)
         wanted = ", ".join(sorted(name.decode() for name in known))
         raise _fault(place, f"must hold {wanted} and nothing else", (other or b"").decode(errors="replace"))
 
@@ -160,7 +160,7 @@ class ForeignFile:
 
     def dataset(self, place: str, shape: tuple[int, ...], dtype: str) -> h5d.DatasetID:
         """A dataset that has this shape and type and lies in the file in one piece, not yet read."""
-        wanted = f"{dtype} of shape {shape}"
+        wanted = f"little-endian {dtype} of shape {shape}"
         found = self._stored(place, wanted)
         kind = found.get_type()
         if kind.committed() or not kind.equal(_TYPES[dtype]):

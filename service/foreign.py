@@ -117,15 +117,13 @@ class Reader:
         self._control, theirs = socket.socketpair()
         self._control.settimeout(WALL_SECONDS + 10)
         with theirs:
-            self._process = start(
-                self._settings,
-                "reader",
-                variables={"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"},
-                without="HDF5_",
-                stdin=theirs,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            self._process = self._launch(theirs)
+
+    def _launch(self, control: socket.socket) -> subprocess.Popen[bytes]:
+        # HDF5 is told by variables which drivers and plugins to load; "::" means none.
+        variables = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
+        options = {"stdin": control, "stdout": subprocess.DEVNULL, "start_new_session": True}
+        return start(self._settings, "reader", variables=variables, without="HDF5_", **options)
 
     def close(self) -> None:
         """End the reader, with a child that it may have."""
