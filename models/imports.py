@@ -121,7 +121,7 @@ def _check_definition(file: ForeignFile, definition: ModelDefinition) -> None:
     """Raise InvalidError naming each difference between the file's definition, where it has one, and the model's."""
     own = json.loads(definition.canonical())
     theirs = _json(file, "/", "definition")
-    if theirs is not None:
+    if theirs is not None and theirs != own:
         try:
             theirs = json.loads(ModelDefinition.load(theirs).canonical())
         except InvalidError as error:

@@ -1,15 +1,17 @@
-"""A hostile file harms nothing: hand-made bad files and mutated good ones, sent to the service, and to a reader whose
-every opening of a file is watched.
+"""A hostile file harms nothing: hand-made bad files and mutated good ones, to the service and under watch.
 
-Half of the mutated files go through ``POST /models/{name}/checkpoints`` of a running service, half to a reader of the
-very same kind under strace. Each is read by a process of its own. A file that is still good after its mutation may be
-accepted.
+Bad files go through ``POST /models/{name}/checkpoints`` of a running service, and to a reader like the service's that
+runs under strace. Of the mutated files a part goes through the service, where each is read by a process of its own; the
+others are read by the same code under the same limits, many to a process (``reliability.reading``), under strace. A
+file that is still good after its mutation may be accepted.
 """
 
 from __future__ import annotations
 
 import io
 import itertools
+import json
+import os
 import re
 import shutil
 import socket
@@ -17,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,10 +37,13 @@ from tests.service.samples import CLASSES, DATA, ROWS
 
 __all__ = ["foreign_opens", "run"]
 
-GOALS = {"mutated files": 20_000, "of them through the service": 10_000, "of them watched": 10_000}
+GOALS = {"mutated files": 20_000, "through the service": 4_000, "watched": 16_000}
 #: What strace is to write down: every way to open a file.
 _STRACE = ("strace", "-f", "--seccomp-bpf", "-e", "trace=open,openat,openat2,creat,execve", "-o")
-_TINY = {"name": "tiny", "inputs": 2, "classes": CLASSES, "hidden": []}
+_TINY = {"name": "tiny", "inputs": 2, "classes": CLASSES, "hidden": [], "optimizer": {"type": "sgd"}}
+_ROOT = Path(__file__).parent.parent
+#: As the service starts its readers.
+_QUIET = {"PATH": os.defpath, "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
 _FILE = {"Content-Type": "application/x-hdf5"}
 
 
@@ -51,10 +56,10 @@ class WatchedReader(Reader):
 
     def _launch(self, control: socket.socket) -> subprocess.Popen[bytes]:
         command = [*_STRACE, str(self.log), sys.executable, "-m", "service", "reader"]
-        environment = {**self._settings.environment(), "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
+        environment = {**_QUIET, **self._settings.environment()}
         return subprocess.Popen(
-            command, env=environment, stdin=control, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            cwd=Path(__file__).parent.parent, start_new_session=True,
+            command, cwd=_ROOT, env=environment, stdin=control, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )  # fmt: skip
 
 
@@ -80,14 +85,9 @@ def run(scale: float) -> Figure:
         with serving(Path(folder) / "data", WORKERS=2) as server:
             watched = WatchedReader(Settings.read({"TRAINYARD_DATA": folder}), Path(folder) / "strace.log")
             try:
-                _try_all(server, watched, figure, scale)
+                _try_all(server, watched, figure, Path(folder), scale)
             finally:
                 watched.close()
-        children, foreign = foreign_opens(watched.log.read_text())
-        figure.count("readers watched", children)
-        figure.broken += [f"opened a file: {call}" for call in foreign]
-        if children < figure.counts["of them watched"]:
-            figure.broken.append(f"strace saw only {children} readers")
     return figure
 
 
@@ -147,35 +147,69 @@ class _Trial:
                 self.figure.count("bad files")
                 if outcome != "refused":
                     self.figure.broken.append(f"{case}: {outcome}")
+        self.watched.close()
+        self.watch(self.watched.log)
 
-    def send_mutated(self, ask: Callable[[str, bytes], str], what: str, numbers: Iterable[int]) -> None:
-        """Those of these numbers, of which most are of the smaller model."""
+    def send_mutated(self, numbers: Iterable[int]) -> None:
+        """Mutated files through the service, half of them of each model."""
         for number in numbers:
-            model = MODEL["name"] if number // 2 % 4 == 3 else _TINY["name"]
-            outcome = ask(model, mutated(self.bases[model], number))
-            with self._lock:
-                self.figure.count(what)
-                if outcome in ("accepted", "refused"):
-                    self.figure.count(outcome)
-                else:
-                    self.figure.broken.append(f"mutation {number} of {model}: {outcome}")
+            model = (MODEL, _TINY)[number // 2 % 2]["name"]
+            self.note(
+                "through the service",
+                f"mutation {number} of {model}",
+                self.service(model, mutated(self.bases[model], number)),
+            )
+
+    def read_mutated(self, folder: Path, model: str, start: int, stop: int) -> None:
+        """Mutated files of a model, read as the service's reader does, under strace."""
+        log = folder / f"{model}.log"
+        command = [*_STRACE, log, sys.executable, "-m", "reliability.reading", folder, model, str(start), str(stop)]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True, cwd=_ROOT, env=_QUIET
+        )
+        for line in done.stdout.splitlines():
+            number, _, outcome = line.partition(" ")
+            if re.fullmatch("ended SIG(PROF|XCPU|SEGV|BUS|FPE|ABRT)", outcome):
+                self.figure.count(f"readers lost by {outcome.removeprefix('ended ')}")
+                outcome = "refused"
+            self.note("watched", f"mutation {number} of {model}", outcome)
+        self.watch(log)
+
+    def watch(self, log: Path) -> None:
+        """Whether strace saw a reader or its children open anything."""
+        children, opened = foreign_opens(log.read_text())
+        self.figure.count("reader processes watched", children)
+        self.figure.broken += [f"opened a file: {call}" for call in opened]
+
+    def note(self, what: str, case: str, outcome: str) -> None:
+        with self._lock:
+            self.figure.count("mutated files")
+            self.figure.count(what)
+            if outcome in ("accepted", "refused"):
+                self.figure.count(outcome)
+            else:
+                self.figure.broken.append(f"{case}: {outcome}")
 
 
-def _try_all(server: Server, watched: WatchedReader, figure: Figure, scale: float) -> None:
+def _try_all(server: Server, watched: WatchedReader, figure: Figure, folder: Path, scale: float) -> None:
     trial = _Trial(server, watched, figure)
     before = trial.client.post("/predict", {"model": "tiny", "inputs": ROWS, "version": 1}).body
     for _ in range(8):
         trial.service("tiny", b"")  # Each worker has its reader now.
     processes = server.processes()
     trial.send_bad_files(scale)
-    figure.count("mutated files", total := int(GOALS["mutated files"] * scale))
-    through = "of them through the service"
+    for model in (MODEL, _TINY):
+        (folder / f"{model['name']}.json").write_text(json.dumps(model))
+        for index, content in enumerate(trial.bases[model["name"]]):
+            (folder / f"{model['name']}-{index}.h5").write_bytes(content)
+    through, beside = int(GOALS["through the service"] * scale), int(GOALS["watched"] * scale)
     with ThreadPoolExecutor(3) as pool:
         done = [
-            pool.submit(trial.send_mutated, trial.service, through, range(0, total, 4)),
-            pool.submit(trial.send_mutated, trial.service, through, range(2, total, 4)),
-            pool.submit(trial.send_mutated, trial.reader, "of them watched", range(1, total, 2)),
+            pool.submit(trial.send_mutated, range(0, through, 2)),
+            pool.submit(trial.send_mutated, range(1, through, 2)),
+            pool.submit(trial.read_mutated, folder, "target", through, through + beside // 4),
         ]
+        done.append(pool.submit(trial.read_mutated, folder, "tiny", through + beside // 4, through + beside))
         for each in done:
             each.result()
     _check_service(server, figure, before, processes == server.processes())

@@ -11,6 +11,7 @@ that document's length.
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
@@ -35,7 +36,7 @@ from models.images import hdf5_image
 from models.imports import read_import
 from models.matrices import Array
 
-__all__ = ["IDLE_SECONDS", "LENGTH", "STATUS", "TELL_BYTES", "WALL_SECONDS", "main"]
+__all__ = ["LENGTH", "STATUS", "TELL_BYTES", "WALL_SECONDS", "answer", "limit", "main", "own_bytes", "warm_up"]
 
 _log = logging.getLogger("trainyard.reader")
 
@@ -46,18 +47,15 @@ TELL_BYTES = 2**20
 #: A reader that nobody asks for so long ends.
 IDLE_SECONDS = 60.0
 #: A file is read within this time, and within so much processor time, to which each 50 MB add a second.
-WALL_SECONDS, PROCESSOR_SECONDS, BYTES_A_SECOND = 120, 10, 50_000_000
+WALL_SECONDS, PROCESSOR_SECONDS, BYTES_A_SECOND = 120, 1, 50_000_000
 #: Memory beside the process itself and twice the parameters, of which one array is read at a time.
 RESERVE_BYTES = 256 * 2**20
 
 
 def main() -> None:
     """Serve the socket that is standard input, one file after the other, until it ends."""
-    # Where a file does not open, HDF5 looks through these folders for a plugin that may know it.
-    while h5pl.size():
-        h5pl.remove(0)
-    _warm_up()
-    own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    warm_up()
+    own = own_bytes()
     control = socket.socket(fileno=0)
     control.settimeout(IDLE_SECONDS)
     while True:
@@ -75,8 +73,16 @@ def main() -> None:
             return  # Nobody asks, or the one who did is gone.
 
 
-def _warm_up() -> None:
+def own_bytes() -> int:
+    """The address space that this process takes."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def warm_up() -> None:
     """Read one good file, so that nothing is imported, and no file opened for it, when it counts."""
+    # Where a file does not open, HDF5 looks through these folders for a plugin that may know it.
+    while h5pl.size():
+        h5pl.remove(0)
     definition = ModelDefinition.load({"name": "warm", "inputs": 1, "classes": 2, "hidden": []})
 
     def build(file: h5py.File) -> None:
@@ -91,7 +97,8 @@ def _warm_up() -> None:
     with tempfile.TemporaryFile() as upload, tempfile.TemporaryFile() as exchange:
         upload.write(hdf5_image(build))
         upload.flush()
-        _answer(upload.fileno(), exchange.fileno(), definition)
+        answer(upload.fileno(), exchange.fileno(), definition)
+    gc.freeze()  # What is there by now is shared with every child.
 
 
 def _serve(upload: int, exchange: int, own: int) -> NoReturn:
@@ -107,15 +114,15 @@ def _serve(upload: int, exchange: int, own: int) -> NoReturn:
             order = json.loads(file.readall())
             file.truncate(0)
         definition = ModelDefinition.load(json.loads(order["definition"]))
-        _limit(os.fstat(0).st_size, definition, own)
-        _answer(0, 1, definition)
+        limit(os.fstat(0).st_size, definition, own)
+        answer(0, 1, definition)
         status = 0
     except BaseException as error:  # noqa: BLE001 - told by the status, and no child may go on as if it were the reader
         _log.error("a child failed: %s: %s", type(error).__name__, error)
     os._exit(status)
 
 
-def _limit(size: int, definition: ModelDefinition, own: int) -> None:
+def limit(size: int, definition: ModelDefinition, own: int) -> None:
     """Give up, for good, what reading a file of this size does not take."""
     parameters = definition.parameter_count * np.dtype(definition.dtype).itemsize
     seconds = PROCESSOR_SECONDS + size // BYTES_A_SECOND
@@ -134,7 +141,7 @@ class _StorageError(Exception):
     """What was found could not be written."""
 
 
-def _answer(upload: int, exchange: int, definition: ModelDefinition) -> None:
+def answer(upload: int, exchange: int, definition: ModelDefinition) -> None:
     """Read the one file and write into the other what was found, or why it is refused."""
     try:
         told, arrays = read_import(upload, definition)
