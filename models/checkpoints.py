@@ -13,7 +13,8 @@
                   parameters/… and statistics/…
     /history      one dataset a column
 
-Contiguous and uncompressed, so that a server can map it. Loading is strict: the skeleton comes from the definition,
+docs/checkpoint-format.md tells the same to those who read such a file elsewhere. Contiguous and uncompressed, so that a
+server can map it. Loading is strict: the skeleton comes from the definition,
 and the file must fill it exactly.
 """
 

@@ -117,6 +117,7 @@ class _Trial:
         for model in (MODEL, _TINY):
             self.client.define(model)
         self.bases = {name: list(_bases(self.client, name)) for name in self.definitions}
+        self.ways = (self.service, self.reader)
         self._lock = threading.Lock()
 
     def service(self, model: str, content: bytes) -> str:
@@ -141,12 +142,13 @@ class _Trial:
 
     def send_bad_files(self, scale: float) -> None:
         """Every one that was made by hand, to both."""
-        for case, content in _bad_files(self.bases[MODEL["name"]][0], scale):
-            for ask in (self.service, self.reader):
-                outcome = ask(MODEL["name"], content)
-                self.figure.count("bad files")
-                if outcome != "refused":
-                    self.figure.broken.append(f"{case}: {outcome}")
+        files = list(_bad_files(self.bases[MODEL["name"]][0], scale))
+        with ThreadPoolExecutor(2) as pool:
+            for outcomes in pool.map(lambda ask: [ask(MODEL["name"], content) for _, content in files], self.ways):
+                for (case, _), outcome in zip(files, outcomes, strict=True):
+                    self.figure.count("bad files")
+                    if outcome != "refused":
+                        self.figure.broken.append(f"{case}: {outcome}")
         self.watched.close()
         self.watch(self.watched.log)
 
