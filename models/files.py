@@ -44,9 +44,9 @@ def write_durably(path: Path, content: Sequence[memoryview]) -> FileRecord:
             digest = beside.submit(_digest, content)
             for piece in content:
                 _write(file, piece)
-            flushed = beside.submit(os.fsync, file.fileno())
-            _require_same(file, content)
-            flushed.result()
+            read_back = beside.submit(_require_same, file, content)
+            os.fsync(file.fileno())
+            read_back.result()
             temporary.rename(path)
             named = True
         _flush_directory(path.parent)

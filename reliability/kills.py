@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import shutil
 import signal
 import tempfile
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from reliability.figure import Figure
 from reliability.runners import Store
-from reliability.tracing import CALLS, strace_missing, traced
+from reliability.tracing import calls_made, strace_missing, traced
 
 __all__ = ["run"]
 
@@ -82,5 +81,4 @@ def _calls_of_a_run(store: Store, log: Path) -> list[tuple[str, int]]:
     with traced(one.pid, log):
         one.release()
         assert one.outcome()["outcome"] == "finished"
-    made = re.findall(rf"^\d+ +({'|'.join(CALLS)})\(", log.read_text(), re.MULTILINE)
-    return [(call, number) for call in CALLS for number in range(1, made.count(call) + 1)]
+    return calls_made(log)

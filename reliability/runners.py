@@ -99,9 +99,9 @@ class Store:
         self.settings = Settings.read(self.environment)
 
     @classmethod
-    def make(cls, data: Path, **training: Any) -> Store:
+    def make(cls, data: Path, model: dict[str, Any] | None = None, **training: Any) -> Store:
         """Define the model and queue the job, as a client does."""
-        document = a_training({**a_model("tried")}, **training)
+        document = a_training(a_model("tried", **(model or {})), **training)
         done = subprocess.run(
             [sys.executable, "-c", _DEFINE, json.dumps(document)],
             env={**os.environ, **_environment(data)},
@@ -172,7 +172,15 @@ class Store:
         database.dispose()
         return document
 
-    def damage(self) -> list[str]:
+    def events(self) -> list[str]:
+        """The job's events as JSON text."""
+        database = Database(self.settings)
+        with database.read() as connection:
+            found = [row.data for row in queue.events_after(connection, self.job, 0, 100_000)]
+        database.dispose()
+        return found
+
+    def damage(self, *, sweep: bool = True) -> list[str]:
         """What is wrong with the checkpoints that the database names, and what the next start would leave behind."""
         wrong = []
         for checkpoint_id, (size, digest) in self.named().items():
@@ -184,6 +192,8 @@ class Store:
                     load_checkpoint(path)
             except Exception as error:  # noqa: BLE001 - whatever keeps a named checkpoint from being read is a finding
                 wrong.append(f"{path.name}: {type(error).__name__}: {error}")
+        if not sweep:
+            return wrong
         self.storage.sweep()
         return wrong + [f"{name} survived the sweep" for name in self.temporary_files()]
 

@@ -86,8 +86,8 @@ def wal_is_safe(version: tuple[int, ...]) -> bool:
 
 #: How SQLite keeps a commit whole.
 JOURNAL_MODE = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "DELETE"
-#: How much of a commit is flushed before it is told. With a rollback journal a commit takes effect as the journal's name
-#: is removed; FULL does not flush the directory, and a power cut brings the journal back, which undoes the commit.
+#: How much of a commit is flushed before it is told. With a rollback journal it takes effect as the journal's name is
+#: removed; FULL does not flush the directory, and a power cut brings the journal back, which undoes the commit.
 SYNCHRONOUS = "FULL" if JOURNAL_MODE == "WAL" else "EXTRA"
 #: Answers that a fast query remembers.
 MAXIMUM_KNOWN = 10_000

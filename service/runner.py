@@ -54,8 +54,8 @@ class Reporter:
     def __init__(self, database: Database, storage: Storage, row: sa.Row[Any], fence: int, run: TrainingRun) -> None:
         self._database, self._storage, self._row, self._fence = database, storage, row, fence
         self._run, self._training, self._request = run, run.training, run.request
-        with database.read() as connection:
-            self._known = queue.newest_epoch(connection, row.id)
+        #: The newest epoch that the database has, and whether that may have changed since.
+        self._known, self._unsure = 0, True
         self.lost, self.newest = False, row.checkpoint
         #: Whether the run was to stop before a disk that failed could be written again.
         self.unsaved = False
@@ -112,17 +112,34 @@ class Reporter:
         if self._saving is None:
             return True
         save, self._saving = self._saving, None
-        named = False
         try:
-            self._name(save.values, save.written.result())
-            named = not self.lost
-        except (OSError, sa.exc.OperationalError) as error:
+            record = save.written.result()
+        except OSError as error:
+            self._trouble = _trouble(error, self._database.settings)
+            return False
+        try:
+            self._name(save.values, record)
+        except sa.exc.OperationalError as error:
             if storage_fault(error) is None:
                 raise
             self._trouble = _trouble(error, self._database.settings)
-        finally:
-            if not named:
-                save.path.unlink(missing_ok=True)
+        return self._keep_if_named(save)
+
+    def _keep_if_named(self, save: Save) -> bool:
+        """Whether the database names a file, which is deleted where it does not.
+
+        A commit that is said to have failed may have taken effect; where that cannot be told, the file stays.
+        """
+        try:
+            with self._database.read() as connection:
+                named = records.is_named(connection, save.values["id"])
+        except sa.exc.OperationalError as error:
+            _log.warning("whether %s is named cannot be told: %s", save.path.name, error.orig)
+            return False
+        if named:
+            self.newest = save.values["id"]
+        else:
+            save.path.unlink(missing_ok=True)
         return named
 
     def _name(self, values: dict[str, Any], record: FileRecord) -> None:
@@ -136,15 +153,14 @@ class Reporter:
         self._trouble = None
         self.flush(name_it, checkpoint=values["id"], deaths=0)
         if not self.lost:
-            self.newest = values["id"]
             self._drop_old_ones()
 
     def _wait(self, seconds: float) -> bool:
         """Let time pass, telling and looking as ever; False as soon as the run is to stop."""
         until = monotonic() + seconds
-        while not self._stop and monotonic() < until:
+        while not self._stop and (left := until - monotonic()) > 0.0:
             self._look()
-            select.select([sys.stdin], [], [], self._database.settings.report_seconds)
+            select.select([sys.stdin], [], [], min(left, self._database.settings.report_seconds))
         return not self._stop
 
     def _drop_old_ones(self) -> None:
@@ -172,6 +188,9 @@ class Reporter:
 
     def flush(self, also: Callable[[sa.Connection], None] | None = None, **columns: Any) -> None:
         """Write what was noted so far, in one transaction with ``also``; ``lost`` tells whether it was refused."""
+        if self._unsure:
+            with self._database.read() as connection:
+                self._known = queue.newest_epoch(connection, self._row.id)
         new = [record for record in self._records if record.number > self._known]
         events: list[tuple[str, int | None, dict[str, Any]]] = [
             ("epoch", record.number, _epoch_document(record)) for record in new
@@ -181,6 +200,7 @@ class Reporter:
             events.append(("log", None, {"level": "error", "message": self._trouble["detail"], **self._trouble}))
         columns["details"] = json.dumps(_details(self._run))
         columns["error"] = None if self._trouble is None else json.dumps(self._trouble)
+        self._unsure = True  # A commit that is said to have failed may have taken effect.
         try:
             with self._database.write() as connection:
                 wanted = queue.report(connection, self._row.id, self._fence, progress, **columns)
@@ -191,7 +211,7 @@ class Reporter:
             _log.warning("%s", error)
             self.lost = self._stop = True
             return
-        self._records, self._told_trouble = [], self._trouble
+        self._records, self._told_trouble, self._unsure = [], self._trouble, False
         self._known = new[-1].number if new else self._known
         self._stop = self._stop or wanted is not None
 
