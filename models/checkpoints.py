@@ -36,7 +36,7 @@ from models.best import Best
 from models.definitions import ModelDefinition, optimizer_field
 from models.errors import InvalidError
 from models.files import FileRecord, write_durably
-from models.images import hdf5_image
+from models.images import Image, Memory, Put, hdf5_image
 from models.schemas import load
 from nncore.arrays import Array
 from nncore.network import parameter_shapes, statistics_shapes
@@ -46,6 +46,7 @@ from nncore.training import Epoch, TrainingState
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "checkpoint_image",
     "load_checkpoint",
     "map_parameters",
     "nncore_version",
@@ -94,12 +95,19 @@ class Checkpoint:
         return self.state.averaged_statistics or self.statistics
 
 
+def checkpoint_image(checkpoint: Checkpoint, memory: Memory | None = None) -> Image:
+    """The file of a checkpoint, to be written by ``write_durably``: good until its arrays change or, where they are
+    copied to ``memory``, until that is used again.
+    """
+    return hdf5_image(lambda file, put: _build(file, put, checkpoint), memory)
+
+
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> FileRecord:
     """Write a checkpoint durably; raises OSError and leaves nothing behind where that fails."""
-    return write_durably(path, hdf5_image(lambda file: _build(file, checkpoint)))
+    return write_durably(path, checkpoint_image(checkpoint))
 
 
-def _build(file: h5py.File, checkpoint: Checkpoint) -> None:
+def _build(file: h5py.File, put: Put, checkpoint: Checkpoint) -> None:
     definition, state = checkpoint.definition, checkpoint.state
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
@@ -109,12 +117,12 @@ def _build(file: h5py.File, checkpoint: Checkpoint) -> None:
     file.attrs["definition"] = definition.canonical()
     file.attrs["classes"] = json.dumps(definition.classes)
     for name, array in checkpoint.parameters.items():
-        file[f"parameters/{name}"] = array
+        put(f"parameters/{name}", array)
     file.create_group("statistics")
     for name, array in checkpoint.statistics.items():
-        file[f"statistics/{name}"] = array
+        put(f"statistics/{name}", array)
     for name, array in state.averaged_statistics.items():
-        file[f"averaged_statistics/{name}"] = array
+        put(f"averaged_statistics/{name}", array)
     document = optimizer_field().serialize("optimizer", {"optimizer": checkpoint.optimizer})
     optimizer = file.create_group("optimizer")
     optimizer.attrs["type"] = document.pop("type")
@@ -122,26 +130,27 @@ def _build(file: h5py.File, checkpoint: Checkpoint) -> None:
     optimizer.attrs["iterations"] = state.updates
     for moment, arrays in state.moments.items():
         for name, array in arrays.items():
-            optimizer[f"{moment}/{name}"] = array
+            put(f"optimizer/{moment}/{name}", array)
     training = file.create_group("training")
     for name in _SCALARS:
         training.attrs[name] = getattr(state, name)
     training.attrs["streams"] = json.dumps(state.streams)
     training.attrs["schedule"] = json.dumps(state.schedule)
-    training["permutation"] = state.order.astype(np.int64)
-    training["rows"] = checkpoint.rows.astype(np.int64)
+    put("training/permutation", state.order.astype(np.int64))
+    put("training/rows", checkpoint.rows.astype(np.int64))
     if checkpoint.best is not None:
-        _build_best(file.create_group("best"), checkpoint.best)
-    history = file.create_group("history")
+        _build_best(file.create_group("best"), put, checkpoint.best)
+    file.create_group("history")
     for column in fields(Epoch):
         values = [getattr(epoch, column.name) for epoch in checkpoint.history]
-        history[_column(column.name)] = np.array(
+        numbers = np.array(
             [np.nan if value is None else value for value in values],
             np.int64 if column.name == "number" else np.float64,
         )
+        put(f"history/{_column(column.name)}", numbers)
 
 
-def _build_best(group: h5py.Group, best: Best) -> None:
+def _build_best(group: h5py.Group, put: Put, best: Best) -> None:
     group.attrs["monitor"] = best.monitor
     group.attrs["min_delta"] = best.min_delta
     group.attrs["value"] = math.nan if best.value is None else best.value
@@ -149,9 +158,9 @@ def _build_best(group: h5py.Group, best: Best) -> None:
     if best.epoch:
         group.create_group("statistics")
     for name, array in best.parameters.items():
-        group[f"parameters/{name}"] = array
+        put(f"best/parameters/{name}", array)
     for name, array in best.statistics.items():
-        group[f"statistics/{name}"] = array
+        put(f"best/statistics/{name}", array)
 
 
 def _column(field_name: str) -> str:

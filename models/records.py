@@ -26,6 +26,7 @@ __all__ = [
     "datasets",
     "delete_dataset",
     "forget_checkpoints",
+    "is_named",
     "require_free_dataset_name",
     "superfluous_checkpoints",
 ]
@@ -42,6 +43,11 @@ def checkpoint(connection: sa.Connection, checkpoint_id: str) -> dict[str, Any]:
     if row is None:
         raise MissingError("not_found", f"there is no checkpoint {checkpoint_id!r}")
     return with_metrics(row)
+
+
+def is_named(connection: sa.Connection, checkpoint_id: str) -> bool:
+    """Whether there is a checkpoint of this id."""
+    return connection.scalar(sa.select(CHECKPOINTS.c.id).where(CHECKPOINTS.c.id == checkpoint_id)) is not None
 
 
 def checkpoints(

@@ -86,6 +86,9 @@ def wal_is_safe(version: tuple[int, ...]) -> bool:
 
 #: How SQLite keeps a commit whole.
 JOURNAL_MODE = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "DELETE"
+#: How much of a commit is flushed before it is told. With a rollback journal it takes effect as the journal's name is
+#: removed; FULL does not flush the directory, and a power cut brings the journal back, which undoes the commit.
+SYNCHRONOUS = "FULL" if JOURNAL_MODE == "WAL" else "EXTRA"
 #: Answers that a fast query remembers.
 MAXIMUM_KNOWN = 10_000
 
@@ -233,7 +236,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     # timeout; with None the driver leaves BEGIN to us.
     connection.isolation_level = None
     connection.execute("PRAGMA busy_timeout = 10000")
-    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
     connection.execute(f"PRAGMA journal_mode = {JOURNAL_MODE}")
 
 

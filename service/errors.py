@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import http
 import io
 import itertools
@@ -20,6 +19,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntity
 
 from models.checkpoints import CheckpointError
 from models.errors import ConflictError, InvalidError, MissingError, TrainyardError, UnreadableError
+from service.storage import storage_fault
 from service.wire import MalformedError, UnsupportedError
 
 __all__ = ["PROBLEM_SCHEMA", "BusyError", "install", "problem", "request_id", "request_id_of"]
@@ -187,14 +187,23 @@ def _checkpoint_error(error: CheckpointError) -> Response:
 def _storage_error(error: OSError) -> Response:
     """What keeps a file from being read or written, by the file's name: the directory is nobody's business."""
     _log.error("request %s met a fault of the storage", request_id(), exc_info=error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return problem(503, "storage_full", "there is no space left for files", headers={"Retry-After": "60"})
+    if storage_fault(error) == "storage_full":
+        return _storage_full("files")
     name = Path(error.filename).name if error.filename else "a file"
     return problem(500, "storage_error", f"{name}: {error.strerror or 'it cannot be read or written'}")
 
 
+def _storage_full(what: str) -> Response:
+    return problem(503, "storage_full", f"there is no space left for {what}", headers={"Retry-After": "60"})
+
+
 def _database_error(error: sa.exc.OperationalError) -> Response:
     _log.error("the database did not answer: %s", error.orig)
+    fault = storage_fault(error)
+    if fault == "storage_full":
+        return _storage_full("the database")
+    if fault == "storage_error":
+        return problem(500, "storage_error", "the database cannot be read or written")
     return problem(503, "database_unavailable", "the database did not answer", headers={"Retry-After": "1"})
 
 
