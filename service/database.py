@@ -19,10 +19,20 @@ from models.tables import METADATA
 from models.versions import SERVING_QUERY
 from service.settings import Settings
 
-__all__ = ["EVENTS", "HEAD", "JOBS", "METADATA", "TRAINERS", "ChangeCounter", "Database", "FastQuery"]
+__all__ = [
+    "EVENTS",
+    "HEAD",
+    "IDEMPOTENCY_KEYS",
+    "JOBS",
+    "METADATA",
+    "TRAINERS",
+    "ChangeCounter",
+    "Database",
+    "FastQuery",
+]
 
 #: The newest migration in service/migrations/versions.
-HEAD = "0002"
+HEAD = "0003"
 
 JOBS = sa.Table(
     "jobs",
@@ -73,6 +83,17 @@ TRAINERS = sa.Table(
     sa.Column("id", sa.String(80), primary_key=True),
     sa.Column("started_at", sa.String(30), nullable=False),
     sa.Column("seen_at", sa.Float, nullable=False),  # seconds since 1970
+)
+IDEMPOTENCY_KEYS = sa.Table(
+    "idempotency_keys",
+    METADATA,
+    sa.Column("scope", sa.String(80), primary_key=True),  # method and path
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("payload", sa.String(64), nullable=False),  # SHA-256
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("headers", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("stored_at", sa.Float, nullable=False, index=True),  # seconds since 1970
 )
 
 #: From these releases on, SQLite's write-ahead log is free of the bug that could reset it under a reader.

@@ -46,6 +46,7 @@ SETTINGS = (
     Setting("max_body_bytes", 256 * 2**20, "Largest request body.", 1024),
     Setting("max_parameters", 100_000_000, "Most parameters a model may have.", 1),
     Setting("max_batch_bytes", 4 * 2**30, "Most memory that one training batch or one evaluation may take.", 2**20),
+    Setting("idempotency_seconds", 24 * 3600, "How long an answer is kept under its Idempotency-Key.", 1),
     Setting("served_bytes", 512 * 2**20, "Parameters that a web worker keeps loaded for predictions.", 0),
 )  # fmt: skip
 
@@ -71,6 +72,7 @@ class Settings:
     max_body_bytes: int
     max_parameters: int
     max_batch_bytes: int
+    idempotency_seconds: int
     served_bytes: int
 
     @classmethod
