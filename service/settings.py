@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from service.filesystems import network_mount_of
+
 __all__ = ["PREFIX", "SETTINGS", "Setting", "Settings", "SettingsError"]
 
 PREFIX = "TRAINYARD_"
@@ -93,11 +95,23 @@ class Settings:
         return cls(**{**values, "data": data, "database_url": url})
 
     def prepare(self) -> None:
-        """Make the data directory; raises SettingsError where that cannot be."""
+        """Make the data directory; raises SettingsError where that or the database cannot be there."""
+        self._require_local_database()
         try:
             self.data.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError(f"TRAINYARD_DATA must be a directory that can be made: {error}") from None
+
+    def _require_local_database(self) -> None:
+        """SQLite keeps several processes apart by locks on its file, which only a local filesystem promises to heed."""
+        found = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+).*", self.database_url)
+        mount = network_mount_of(Path(found[1])) if found else None
+        if mount is not None:
+            raise SettingsError(
+                f"TRAINYARD_DATA must be on a local disk for SQLite, as the locks of a network filesystem do not "
+                f"protect a database; or TRAINYARD_DATABASE_URL must name a PostgreSQL database. "
+                f"Received: {found[1] if found else ''}, where {mount.place} is mounted as {mount.type}"
+            )
 
     def environment(self) -> dict[str, str]:
         """The variables that give a child process these same settings."""
