@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from models.files import sweep
+from service.pins import pins, sweep_pins
 
 __all__ = ["Storage"]
 
@@ -14,8 +16,8 @@ class Storage:
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self._folders = [data / "checkpoints", data / "datasets"]
-        for folder in self._folders:
+        self.folders = (data / "checkpoints", data / "datasets")
+        for folder in self.folders:
             folder.mkdir(parents=True, exist_ok=True)
 
     def checkpoint(self, checkpoint_id: str) -> Path:
@@ -28,7 +30,12 @@ class Storage:
 
     def sweep(self) -> list[str]:
         """Remove what a process that was killed had begun to write; the names."""
-        return [name for folder in self._folders for name in sweep(folder)]
+        sweep_pins(self.data, self.folders)
+        return [name for folder in self.folders for name in sweep(folder)]
+
+    def pins(self) -> AbstractContextManager[None]:
+        """The right to pin files, which one process has at a time; raises BlockingIOError."""
+        return pins(self.data, self.folders)
 
     def writable(self) -> bool:
         """Whether a file can be made now."""
