@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from flask import Response, g, request
 
-from models.errors import InvalidError
+from models.errors import ConflictError, InvalidError
 from service.context import Context, context
 from service.database import IDEMPOTENCY_KEYS as KEYS
 from service.openapi import refusals
@@ -77,8 +77,8 @@ def idempotent(view: View) -> View:
             g.idempotency = claim
             try:
                 return view(*arguments, **options)
-            except sa.exc.IntegrityError:
-                # Only where several machines share the database: another one was faster with this very key.
+            except (sa.exc.IntegrityError, ConflictError):
+                # Where several machines share the database, another one may have been faster with this very key.
                 known = _answer_to(parts, claim)
                 if known is None:
                     raise

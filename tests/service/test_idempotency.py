@@ -354,7 +354,10 @@ def test_a_key_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert connection.scalars(sa.select(IDEMPOTENCY_KEYS.c.key)).all() == ["another"]
 
 
-def test_machines_that_share_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("path", "body"), [("/train", a_training("m")), ("/datasets", {"name": "d", **DATA})])
+def test_machines_that_share_a_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any]
+) -> None:
     """Their locks do not know of each other: the table itself keeps a key from being used twice."""
     url = f"sqlite:///{tmp_path}/shared.db"
     ours, theirs = (application(tmp_path / name, TRAINYARD_DATABASE_URL=url) for name in ("ours", "theirs"))
@@ -363,14 +366,15 @@ def test_machines_that_share_a_database(tmp_path: Path, monkeypatch: pytest.Monk
 
     def be_faster() -> Any:
         """Between our look at the table and our transaction."""
-        first.append(theirs.test_client().post("/train", json=a_training("m"), headers=keyed("k")))
+        first.append(theirs.test_client().post(path, json=body, headers=keyed("k")))
         return write()
 
     monkeypatch.setattr(database(ours), "write", be_faster)
-    answer = ours.test_client().post("/train", json=a_training("m"), headers=keyed("k"))
-    assert (first[0].status_code, answer.status_code) == (202, 202)
+    answer = ours.test_client().post(path, json=body, headers=keyed("k"))
+    assert answer.status_code == first[0].status_code == (202 if path == "/train" else 201)
     assert "Idempotent-Replayed" not in first[0].headers
     assert (answer.data, answer.headers["Idempotent-Replayed"]) == (first[0].data, "true")
     with database(ours).read() as connection:
-        assert connection.scalar(sa.select(sa.func.count()).select_from(JOBS)) == 1
+        assert connection.scalar(sa.select(sa.func.count()).select_from(JOBS)) == (path == "/train")
     assert list((tmp_path / "ours" / "datasets").iterdir()) == []
+    assert len(list((tmp_path / "theirs" / "datasets").iterdir())) == 1
