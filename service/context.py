@@ -14,6 +14,7 @@ from models.serving import ServedModels
 from service.database import Database
 from service.errors import BusyError
 from service.foreign import Reader
+from service.key_locks import KeyLocks
 from service.settings import Settings
 from service.storage import Storage
 from service.wire import json_response
@@ -33,11 +34,13 @@ class Context:
     served: ServedModels
     waiting: threading.BoundedSemaphore = field(init=False)
     reader: Reader = field(init=False)
+    keys: KeyLocks = field(init=False)
 
     def __post_init__(self) -> None:
         self.reader = Reader(self.settings)
         # Clients that wait hold a thread each; the other half stays free for everybody else.
         self.waiting = threading.BoundedSemaphore(max(1, self.settings.threads // 2))
+        self.keys = KeyLocks(self.settings.data / "idempotency.lock")
 
     @contextmanager
     def wait_slot(self) -> Iterator[None]:

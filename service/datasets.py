@@ -20,6 +20,7 @@ from models.training_request import Untouched
 from service import queue
 from service.context import context, page
 from service.database import JOBS
+from service.idempotency import idempotent, remember
 from service.openapi import Resource, refusals
 from service.pages import DatasetPage
 from service.wire import MalformedError, json_response, read_json
@@ -61,6 +62,7 @@ class RowsSchema(StrictSchema):
 
 
 @datasets.route("/datasets", methods=["POST"])
+@idempotent
 @datasets.arguments(UploadSchema, location="query")
 @datasets.response(201, "Dataset")
 @datasets.doc(
@@ -88,10 +90,11 @@ def create(query: dict[str, Any]) -> Response:
         with context().database.write() as connection:
             records.add_dataset(connection, values, record)
             document = _document(records.dataset(connection, dataset_id))
+            location = url_for("datasets.show", key=dataset_id)
+            return remember(connection, json_response(document, 201, {"Location": location}))
     except BaseException:
         context().storage.dataset(dataset_id).unlink(missing_ok=True)
         raise
-    return json_response(document, 201, {"Location": url_for("datasets.show", key=dataset_id)})
 
 
 def _received(query: dict[str, Any]) -> tuple[str, Dataset]:

@@ -32,7 +32,7 @@ from h5py import h5pl
 from models.checkpoints import FORMAT, FORMAT_VERSION
 from models.definitions import ModelDefinition
 from models.errors import TrainyardError, UnreadableError
-from models.images import hdf5_image
+from models.images import Put, hdf5_image
 from models.imports import read_import
 from models.matrices import Array
 
@@ -85,17 +85,18 @@ def warm_up() -> None:
         h5pl.remove(0)
     definition = ModelDefinition.load({"name": "warm", "inputs": 1, "classes": 2, "hidden": []})
 
-    def build(file: h5py.File) -> None:
+    def build(file: h5py.File, put: Put) -> None:
         file.attrs["format"], file.attrs["format_version"] = FORMAT, FORMAT_VERSION
         file.attrs["definition"], file.attrs["classes"] = definition.canonical(), np.bytes_(b"[0, 1]")
-        file["parameters/0_dense/weights"], file["parameters/0_dense/bias"] = np.zeros((1, 2), "f4"), np.zeros(2, "f4")
+        put("parameters/0_dense/weights", np.zeros((1, 2), "f4"))
+        put("parameters/0_dense/bias", np.zeros(2, "f4"))
         optimizer = definition.document()["optimizer"]
         group = file.create_group("optimizer")
         group.attrs["type"], group.attrs["iterations"] = optimizer.pop("type"), 0
         group.attrs["hyperparameters"] = json.dumps(optimizer)
 
     with tempfile.TemporaryFile() as upload, tempfile.TemporaryFile() as exchange:
-        upload.write(hdf5_image(build))
+        upload.writelines(hdf5_image(build))
         upload.flush()
         answer(upload.fileno(), exchange.fileno(), definition)
     gc.freeze()  # What is there by now is shared with every child.

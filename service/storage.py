@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import sqlite3
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Literal
 
 import sqlalchemy as sa
 
 from models.files import TEMPORARY_SUFFIX, sweep
+from service.pins import pins, sweep_pins
 
 __all__ = ["Storage", "storage_fault"]
 
@@ -29,8 +31,8 @@ class Storage:
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self._folders = [data / "checkpoints", data / "datasets"]
-        for folder in self._folders:
+        self.folders = (data / "checkpoints", data / "datasets")
+        for folder in self.folders:
             folder.mkdir(parents=True, exist_ok=True)
 
     def checkpoint(self, checkpoint_id: str) -> Path:
@@ -50,7 +52,12 @@ class Storage:
 
     def sweep(self) -> list[str]:
         """Remove what a process that was killed had begun to write; the names."""
-        return [name for folder in self._folders for name in sweep(folder)]
+        sweep_pins(self.data, self.folders)
+        return [name for folder in self.folders for name in sweep(folder)]
+
+    def pins(self) -> AbstractContextManager[None]:
+        """The right to pin files, which one process has at a time; raises BlockingIOError."""
+        return pins(self.data, self.folders)
 
     def writable(self) -> bool:
         """Whether a file can be made now."""
