@@ -7,6 +7,7 @@ Functions take an open SQLAlchemy connection and leave the transaction to the ca
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,7 +27,7 @@ __all__ = [
     "datasets",
     "delete_dataset",
     "forget_checkpoints",
-    "is_named",
+    "named",
     "require_free_dataset_name",
     "superfluous_checkpoints",
 ]
@@ -45,9 +46,10 @@ def checkpoint(connection: sa.Connection, checkpoint_id: str) -> dict[str, Any]:
     return with_metrics(row)
 
 
-def is_named(connection: sa.Connection, checkpoint_id: str) -> bool:
-    """Whether there is a checkpoint of this id."""
-    return connection.scalar(sa.select(CHECKPOINTS.c.id).where(CHECKPOINTS.c.id == checkpoint_id)) is not None
+def named(connection: sa.Connection, ids: Sequence[str]) -> set[str]:
+    """Those of these ids that a checkpoint or a dataset has."""
+    places = [sa.select(table.c.id).where(table.c.id.in_(ids)) for table in (CHECKPOINTS, DATASETS)]
+    return set(connection.scalars(sa.union_all(*places)))
 
 
 def checkpoints(

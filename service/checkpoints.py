@@ -12,7 +12,7 @@ from models.checkpoints import Checkpoint, save_checkpoint
 from models.definitions import ModelDefinition
 from models.errors import MissingError
 from models.identifiers import new_id
-from service.context import context, page
+from service.context import context, discard, page
 from service.foreign import receive
 from service.openapi import Resource, refusals
 from service.pages import CheckpointPage
@@ -90,7 +90,7 @@ def _publish(definition: ModelDefinition, checkpoint: Checkpoint) -> Response:
             version = versions.publish(connection, definition.name, None, checkpoint_id, metrics)
             document = versions.resolve(connection, definition.name, version)
     except BaseException:
-        path.unlink(missing_ok=True)
+        discard(path)
         raise
     place = url_for("models.show_version", name=definition.name, version=version)
     return json_response(document, 201, {"Location": place})

@@ -18,7 +18,7 @@ from models.identifiers import new_id
 from models.schemas import StrictSchema, Text, load
 from models.training_request import Untouched
 from service import queue
-from service.context import context, page
+from service.context import context, discard, page
 from service.database import JOBS
 from service.idempotency import idempotent, remember
 from service.openapi import Resource, refusals
@@ -93,7 +93,7 @@ def create(query: dict[str, Any]) -> Response:
             location = url_for("datasets.show", key=dataset_id)
             return remember(connection, json_response(document, 201, {"Location": location}))
     except BaseException:
-        context().storage.dataset(dataset_id).unlink(missing_ok=True)
+        discard(context().storage.dataset(dataset_id))
         raise
 
 

@@ -132,7 +132,7 @@ class Reporter:
         """
         try:
             with self._database.read() as connection:
-                named = records.is_named(connection, save.values["id"])
+                named = bool(records.named(connection, [save.values["id"]]))
         except sa.exc.OperationalError as error:
             _log.warning("whether %s is named cannot be told: %s", save.path.name, error.orig)
             return False

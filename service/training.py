@@ -25,7 +25,7 @@ from models.training_request import TrainingRequest, TrainSchema
 from models.training_run import activation_bytes, split_rows, watched
 from models.warm_start import check_start
 from service import queue
-from service.context import context
+from service.context import context, discard
 from service.datasets import keep
 from service.idempotency import idempotent, remember
 from service.models import check_size
@@ -222,8 +222,7 @@ def _store(
             location = url_for("jobs.show", job_id=job_id)
             return remember(connection, json_response(document, 202, {"Location": location}))
     except BaseException:
-        for values, _ in kept:
-            parts.storage.dataset(values["id"]).unlink(missing_ok=True)
+        discard(*(parts.storage.dataset(values["id"]) for values, _ in kept))
         raise
 
 
