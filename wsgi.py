@@ -9,10 +9,10 @@ from service.settings import Settings, SettingsError
 try:
     settings = Settings.read()
     settings.prepare()
+    app = create_app(settings)
 except SettingsError as error:
     print(f"trainyard: {error}", file=sys.stderr)
     raise SystemExit(4) from None  # gunicorn's own status for an application that cannot be loaded
 
-app = create_app(settings)
 if settings.trainer == "auto":
     keep_trainer(settings)

@@ -13,7 +13,8 @@
                   parameters/… and statistics/…
     /history      one dataset a column
 
-Contiguous and uncompressed, so that a server can map it. Loading is strict: the skeleton comes from the definition,
+docs/checkpoint-format.md tells the same to those who read such a file elsewhere. Contiguous and uncompressed, so that a
+server can map it. Loading is strict: the skeleton comes from the definition,
 and the file must fill it exactly.
 """
 
@@ -35,7 +36,7 @@ from models.best import Best
 from models.definitions import ModelDefinition, optimizer_field
 from models.errors import InvalidError
 from models.files import FileRecord, write_durably
-from models.images import hdf5_image
+from models.images import Image, Memory, Put, hdf5_image
 from models.schemas import load
 from nncore.arrays import Array
 from nncore.network import parameter_shapes, statistics_shapes
@@ -46,8 +47,8 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Origin",
+    "checkpoint_image",
     "load_checkpoint",
-    "load_origin",
     "map_parameters",
     "nncore_version",
     "save_checkpoint",
@@ -71,6 +72,27 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What made a checkpoint: its job, None where it was imported, why it was taken, and its metrics as JSON."""
+
+    job: str | None
+    kind: str
+    metrics: str
+
+    def attributes(self) -> dict[str, str]:
+        """How it stands in the file."""
+        said = {"kind": self.kind, "metrics": self.metrics}
+        return said if self.job is None else {**said, "job": self.job}
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, Any]) -> Origin | None:
+        """What a file's attributes say; None where they say nothing."""
+        if "kind" not in attributes:
+            return None
+        return cls(attributes.get("job"), attributes["kind"], attributes["metrics"])
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """What a checkpoint file holds; ``rows`` tells the training rows' places in the data as it was given."""
 
@@ -83,6 +105,7 @@ class Checkpoint:
     rows: Array
     best: Best | None
     created_at: str
+    origin: Origin | None = None
 
     @property
     def evaluated(self) -> Mapping[str, Array]:
@@ -95,37 +118,19 @@ class Checkpoint:
         return self.state.averaged_statistics or self.statistics
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What made a checkpoint: its job, None for an imported one, why it was taken, and the metrics of its epoch."""
-
-    job: str | None
-    kind: str
-    metrics: dict[str, float | None]
-
-    def attributes(self) -> dict[str, str]:
-        """How it stands in the file."""
-        said = {"kind": self.kind, "metrics": json.dumps(self.metrics)}
-        return said if self.job is None else {**said, "job": self.job}
+def checkpoint_image(checkpoint: Checkpoint, memory: Memory | None = None) -> Image:
+    """The file of a checkpoint, to be written by ``write_durably``: good until its arrays change or, where they are
+    copied to ``memory``, until that is used again.
+    """
+    return hdf5_image(lambda file, put: _build(file, put, checkpoint), memory)
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint, origin: Origin | None = None) -> FileRecord:
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> FileRecord:
     """Write a checkpoint durably; raises OSError and leaves nothing behind where that fails."""
-    return write_durably(path, hdf5_image(lambda file: _build(file, checkpoint, origin)))
+    return write_durably(path, checkpoint_image(checkpoint))
 
 
-def load_origin(path: Path) -> Origin | None:
-    """What made a checkpoint; None where its file does not say. Raises CheckpointError."""
-    try:
-        with h5py.File(path, "r") as file:
-            if "kind" not in file.attrs:
-                return None
-            return Origin(file.attrs.get("job"), file.attrs["kind"], json.loads(file.attrs["metrics"]))
-    except (OSError, KeyError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _build(file: h5py.File, checkpoint: Checkpoint, origin: Origin | None) -> None:
+def _build(file: h5py.File, put: Put, checkpoint: Checkpoint) -> None:
     definition, state = checkpoint.definition, checkpoint.state
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
@@ -134,15 +139,14 @@ def _build(file: h5py.File, checkpoint: Checkpoint, origin: Origin | None) -> No
     file.attrs["numpy_version"] = np.__version__
     file.attrs["definition"] = definition.canonical()
     file.attrs["classes"] = json.dumps(definition.classes)
-    if origin is not None:
-        file.attrs.update(origin.attributes())
+    file.attrs.update({} if checkpoint.origin is None else checkpoint.origin.attributes())
     for name, array in checkpoint.parameters.items():
-        file[f"parameters/{name}"] = array
+        put(f"parameters/{name}", array)
     file.create_group("statistics")
     for name, array in checkpoint.statistics.items():
-        file[f"statistics/{name}"] = array
+        put(f"statistics/{name}", array)
     for name, array in state.averaged_statistics.items():
-        file[f"averaged_statistics/{name}"] = array
+        put(f"averaged_statistics/{name}", array)
     document = optimizer_field().serialize("optimizer", {"optimizer": checkpoint.optimizer})
     optimizer = file.create_group("optimizer")
     optimizer.attrs["type"] = document.pop("type")
@@ -150,26 +154,27 @@ def _build(file: h5py.File, checkpoint: Checkpoint, origin: Origin | None) -> No
     optimizer.attrs["iterations"] = state.updates
     for moment, arrays in state.moments.items():
         for name, array in arrays.items():
-            optimizer[f"{moment}/{name}"] = array
+            put(f"optimizer/{moment}/{name}", array)
     training = file.create_group("training")
     for name in _SCALARS:
         training.attrs[name] = getattr(state, name)
     training.attrs["streams"] = json.dumps(state.streams)
     training.attrs["schedule"] = json.dumps(state.schedule)
-    training["permutation"] = state.order.astype(np.int64)
-    training["rows"] = checkpoint.rows.astype(np.int64)
+    put("training/permutation", state.order.astype(np.int64))
+    put("training/rows", checkpoint.rows.astype(np.int64))
     if checkpoint.best is not None:
-        _build_best(file.create_group("best"), checkpoint.best)
-    history = file.create_group("history")
+        _build_best(file.create_group("best"), put, checkpoint.best)
+    file.create_group("history")
     for column in fields(Epoch):
         values = [getattr(epoch, column.name) for epoch in checkpoint.history]
-        history[_column(column.name)] = np.array(
+        numbers = np.array(
             [np.nan if value is None else value for value in values],
             np.int64 if column.name == "number" else np.float64,
         )
+        put(f"history/{_column(column.name)}", numbers)
 
 
-def _build_best(group: h5py.Group, best: Best) -> None:
+def _build_best(group: h5py.Group, put: Put, best: Best) -> None:
     group.attrs["monitor"] = best.monitor
     group.attrs["min_delta"] = best.min_delta
     group.attrs["value"] = math.nan if best.value is None else best.value
@@ -177,9 +182,9 @@ def _build_best(group: h5py.Group, best: Best) -> None:
     if best.epoch:
         group.create_group("statistics")
     for name, array in best.parameters.items():
-        group[f"parameters/{name}"] = array
+        put(f"best/parameters/{name}", array)
     for name, array in best.statistics.items():
-        group[f"statistics/{name}"] = array
+        put(f"best/statistics/{name}", array)
 
 
 def _column(field_name: str) -> str:
@@ -326,6 +331,7 @@ class _Reader:
             rows=training["rows"][()],
             best=self.best(definition),
             created_at=self.file.attrs["created_at"],
+            origin=Origin.of(self.file.attrs),
         )
 
     def best(self, definition: ModelDefinition) -> Best | None:

@@ -26,7 +26,7 @@ import numpy as np
 
 from models.errors import InvalidError, Problem
 from models.files import FileRecord, write_durably
-from models.images import hdf5_image
+from models.images import Put, hdf5_image
 from models.matrices import Label, Labels, describe, encode, number_matrix, parse_labels
 from nncore.arrays import Array
 
@@ -265,18 +265,18 @@ def save_dataset(path: Path, dataset: Dataset, label: DatasetLabel | None = None
         single = dataset.inputs.astype(np.float32)
     inputs = single if np.array_equal(single, dataset.inputs) else dataset.inputs
 
-    def build(file: h5py.File) -> None:
+    def build(file: h5py.File, put: Put) -> None:
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["features"] = json.dumps(dataset.features)
         file.attrs["label_kind"] = dataset.labels.kind
         if label is not None:
             file.attrs["name"], file.attrs["created_at"] = label.name or "", label.created_at
-        file["inputs"] = inputs
-        file["labels"] = dataset.labels.codes.astype(np.int64)
+        put("inputs", inputs)
+        put("labels", dataset.labels.codes.astype(np.int64))
         if dataset.weights is not None:
-            file["weights"] = dataset.weights
-        file["classes"] = np.frombuffer(json.dumps(dataset.labels.classes).encode(), np.uint8)
+            put("weights", dataset.weights)
+        put("classes", np.frombuffer(json.dumps(dataset.labels.classes).encode(), np.uint8))
 
     return write_durably(path, hdf5_image(build))
 

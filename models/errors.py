@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-__all__ = ["ConflictError", "InvalidError", "MissingError", "Problem", "TrainyardError", "escaped"]
+__all__ = ["ConflictError", "InvalidError", "MissingError", "Problem", "TrainyardError", "UnreadableError", "escaped"]
 
 
 def escaped(name: object) -> str:
@@ -59,3 +59,7 @@ class MissingError(TrainyardError):
 
 class ConflictError(TrainyardError):
     """The present state forbids it."""
+
+
+class UnreadableError(TrainyardError):
+    """A file that was sent is not one of its kind, or is so damaged that it cannot be read."""

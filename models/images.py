@@ -1,32 +1,142 @@
-"""HDF5 files as bytes, made in memory so that they are hashed and written in one go."""
+"""HDF5 files as pieces of memory, so that they are copied, hashed and written without HDF5.
+
+HDF5 itself lays out the file and writes all that is small into memory; it only reserves the places of large arrays,
+which are taken from where they lie. So a save touches each number once, and a disk that fails does so in a call of our
+own, not within the library.
+"""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import h5py
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["hdf5_image"]
+__all__ = ["Image", "Memory", "Put", "hdf5_image"]
+
+#: The bytes of a file: pieces of memory that stand in it one behind the other.
+Image = Sequence[memoryview]
+#: Adds an array to the file under a path of groups and a name.
+Put = Callable[[str, npt.NDArray[Any]], None]
+
+#: Arrays of at least so many bytes are left where they are.
+_LARGE = 65_536
+_PAGE = 4096
 
 
-def hdf5_image(build: Callable[[h5py.File], None]) -> bytes:
-    """The bytes of an HDF5 file that ``build`` fills, made in memory so that it is hashed and written in one go.
+class Memory:
+    """Room for copies that is kept, so that the pages of one save serve the next."""
 
-    Data sets begin at multiples of 64 bytes, so that they can be mapped and handed to vector instructions. The format
-    is the one of HDF5 1.8, which every tool reads.
+    def __init__(self) -> None:
+        self._bytes = np.empty(0, np.uint8)
+
+    def room(self, size: int) -> npt.NDArray[np.uint8]:
+        """So many bytes, of unspecified content; what was handed out before must not be needed any more."""
+        if self._bytes.size < size:
+            self._bytes = np.empty(size + size // 8, np.uint8)
+        return self._bytes[:size]
+
+
+def hdf5_image(build: Callable[[h5py.File, Put], None], memory: Memory | None = None) -> Image:
+    """The HDF5 file that ``build`` fills, by attributes, groups and arrays that it puts.
+
+    Arrays begin at multiples of 64 bytes, so that they can be mapped and handed to vector instructions. The format is
+    the one of HDF5 1.8, which every tool reads.
+
+    Large arrays are not copied: the image is good until they change. With ``memory`` they are copied there, and the
+    image is good until that is used again.
     """
-    name = f"image-{secrets.token_hex(8)}"
+    sparse, large = _SparseFile(), list[tuple[int, npt.NDArray[Any]]]()
     with h5py.File(
-        name,
-        "w",
-        driver="core",
-        backing_store=False,
-        libver=("v108", "v108"),
-        alignment_threshold=64,
-        alignment_interval=64,
+        sparse, "w", libver=("v108", "v108"), alignment_threshold=1, alignment_interval=64, locking=False
     ) as file:
-        build(file)
-        file.flush()
-        image: bytes = file.id.get_file_image()
-    return image
+
+        def put(name: str, array: npt.NDArray[Any]) -> None:
+            if array.nbytes < _LARGE:
+                file[name] = array
+                return
+            place = file.create_dataset(name, array.shape, array.dtype, dcpl=_reserved(), track_times=False).id
+            large.append((place.get_offset(), np.ascontiguousarray(array)))
+
+        build(file, put)
+    if memory is not None:
+        large = _copied(large, memory)
+    pieces, end = [], 0
+    for offset, array in sorted(large, key=lambda place: place[0]):
+        pieces += [sparse.read_between(end, offset), array.reshape(-1).view(np.uint8).data]
+        end = offset + array.nbytes
+    pieces.append(sparse.read_between(end, sparse.size))
+    return [piece for piece in pieces if piece.nbytes]
+
+
+def _reserved() -> h5py.h5p.PropDCID:
+    """How a contiguous dataset is made whose place is known at once and left alone."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.CONTIGUOUS)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    return properties
+
+
+def _copied(large: list[tuple[int, npt.NDArray[Any]]], memory: Memory) -> list[tuple[int, npt.NDArray[Any]]]:
+    room = memory.room(sum(array.nbytes for _, array in large))
+    copies, start = [], 0
+    for offset, array in large:
+        copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        np.copyto(copy, array)
+        copies.append((offset, copy))
+        start += array.nbytes
+    return copies
+
+
+class _SparseFile(io.RawIOBase):
+    """A file in memory that holds the pages that were written, and reads as zeros elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 0
+        self._position = 0
+        self._pages: dict[int, bytearray] = {}
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def truncate(self, size: int | None = None) -> int:
+        self.size = self._position if size is None else size
+        return self.size
+
+    def write(self, data: Any) -> int:
+        content = memoryview(data).cast("B")
+        done = 0
+        while done < len(content):
+            number, offset = divmod(self._position, _PAGE)
+            piece = content[done : done + _PAGE - offset]
+            page = self._pages.setdefault(number, bytearray(_PAGE))
+            page[offset : offset + len(piece)] = piece
+            done += len(piece)
+            self._position += len(piece)
+        self.size = max(self.size, self._position)
+        return done
+
+    def readinto(self, buffer: Any) -> int:
+        content = memoryview(buffer).cast("B")
+        content[:] = self.read_between(self._position, self._position + len(content))
+        self._position += len(content)
+        return len(content)
+
+    def read_between(self, start: int, stop: int) -> memoryview:
+        """The bytes from ``start`` to before ``stop``."""
+        content = bytearray(stop - start)
+        for number in range(start // _PAGE, -(-stop // _PAGE)):
+            page = self._pages.get(number)
+            if page is not None:
+                low, high = max(start, number * _PAGE), min(stop, (number + 1) * _PAGE)
+                content[low - start : high - start] = page[low - number * _PAGE : high - number * _PAGE]
+        return memoryview(content)

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 
 from models.errors import MissingError
 from models.files import write_durably
-from models.images import hdf5_image
+from models.images import Put, hdf5_image
 from models.tables import CHECKPOINTS, MODELS, VERSIONS
 from models.versions import aliases, plain
 
@@ -96,13 +96,14 @@ def save_model_file(path: Path, content: ModelFile) -> None:
     """Write a model's file durably in place of the one before; raises OSError."""
     versions, names = json.dumps(content.versions).encode(), json.dumps(content.aliases).encode()
 
-    def build(file: h5py.File) -> None:
+    def build(file: h5py.File, put: Put) -> None:
         file.attrs["format"], file.attrs["format_version"] = FORMAT, FORMAT_VERSION
         file.attrs["name"], file.attrs["number"] = content.name, content.number
         file.attrs["created_at"], file.attrs["newest"] = content.created_at, content.newest
         file.attrs["definition"] = content.definition
         file.attrs["sha256"] = _digest(versions, names, content.definition)
-        file["versions"], file["aliases"] = np.frombuffer(versions, np.uint8), np.frombuffer(names, np.uint8)
+        put("versions", np.frombuffer(versions, np.uint8))
+        put("aliases", np.frombuffer(names, np.uint8))
 
     write_durably(path, hdf5_image(build))
 

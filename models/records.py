@@ -7,7 +7,7 @@ Functions take an open SQLAlchemy connection and leave the transaction to the ca
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,6 +30,7 @@ __all__ = [
     "fault_of",
     "files_at_fault",
     "forget_checkpoints",
+    "named",
     "require_free_dataset_name",
     "superfluous_checkpoints",
 ]
@@ -46,6 +47,12 @@ def checkpoint(connection: sa.Connection, checkpoint_id: str) -> dict[str, Any]:
     if row is None:
         raise MissingError("not_found", f"there is no checkpoint {checkpoint_id!r}")
     return with_metrics(row)
+
+
+def named(connection: sa.Connection, ids: Sequence[str]) -> set[str]:
+    """Those of these ids that a checkpoint or a dataset has."""
+    places = [sa.select(table.c.id).where(table.c.id.in_(ids)) for table in (CHECKPOINTS, DATASETS)]
+    return set(connection.scalars(sa.union_all(*places)))
 
 
 def checkpoints(

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from models.checkpoints import CheckpointError, Origin, load_checkpoint, load_origin
+from models.checkpoints import CheckpointError, Origin, load_checkpoint
 from models.datasets import load_dataset, load_label
 from models.definitions import ModelDefinition
 from models.files import sha256_of
@@ -24,10 +24,10 @@ from models.tables import ALIASES, CHECKPOINTS, DATASETS, MODELS, VERSIONS
 
 __all__ = ["Found", "find", "store"]
 
-#: Why a checkpoint was taken that a job may publish.
-_FINAL = ("last", "best")
-#: Of a checkpoint whose file does not say what made it: it was imported, or written by an early release.
-_UNKNOWN = Origin(None, "import", {})
+#: Kinds of checkpoints of which a job's newest becomes a version, as does every imported one.
+_FINAL = ("last", "best", "import")
+#: Of a checkpoint whose file does not say what made it.
+_UNKNOWN = Origin(None, "unknown", "{}")
 
 
 @dataclass
@@ -62,10 +62,11 @@ def find(models: Iterable[Path], checkpoints: Iterable[Path], datasets: Iterable
 
 def _add_checkpoint(found: Found, path: Path) -> None:
     try:
-        checkpoint, origin = load_checkpoint(path), load_origin(path) or _UNKNOWN
+        checkpoint = load_checkpoint(path)
     except CheckpointError as error:
         found.told.append(f"{error}: left out")
         return
+    origin = checkpoint.origin or _UNKNOWN
     found.checkpoints[path.stem] = {
         "id": path.stem,
         "model": checkpoint.definition.name,
@@ -73,7 +74,7 @@ def _add_checkpoint(found: Found, path: Path) -> None:
         "kind": origin.kind,
         "epoch": checkpoint.state.epoch,
         "step": checkpoint.state.step,
-        "metrics": json.dumps(origin.metrics),
+        "metrics": origin.metrics,
         "created_at": checkpoint.created_at,
         **_record(path),
         "fault": None,
@@ -122,8 +123,8 @@ def _from_checkpoints(found: Found, name: str, number: int) -> ModelFile:
     rows = [row for row in rows if row["definition"] == definition]
     ends: dict[str, dict[str, Any]] = {}
     for row in rows:
-        if row["job"] is not None and row["kind"] in _FINAL:
-            ends[row["job"]] = row
+        if row["kind"] in _FINAL:
+            ends[row["job"] or row["id"]] = row
     published = sorted(ends.values(), key=lambda row: str(row["id"]))
     versions = [
         {

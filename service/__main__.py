@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 
 import click
 
@@ -55,12 +56,40 @@ def runner() -> None:
     main()
 
 
+@cli.command(hidden=True)
+def reader() -> None:
+    """Read files from outside for the socket on standard input; used by the web service."""
+    from service.reader import main
+
+    _start_log("reader")
+    main()
+
+
 @cli.command()
 def migrate() -> None:
     """Bring the database to the newest schema."""
     from service.database import Database
 
     Database(_settings()).migrate()
+
+
+@cli.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+def backup(directory: Path) -> None:
+    """Copy database and files to DIRECTORY, consistently and verified, while the service may run."""
+    from service.backup import BackupError, back_up
+
+    try:
+        made = back_up(_settings(), directory)
+    except BackupError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(
+        f"{made.files} files of {made.bytes} bytes{' and the database' if made.has_database else ''}: {directory}"
+    )
+    if not made.has_database:
+        click.echo("The database is not SQLite: it is not in this copy. Run pg_dump before each backup of the files.")
+    if made.faults:
+        raise click.ClickException("; ".join(made.faults))
 
 
 @cli.command()

@@ -17,9 +17,19 @@ import sqlalchemy.event
 
 from models.tables import METADATA
 from models.versions import SERVING_QUERY
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 
-__all__ = ["EVENTS", "HEAD", "JOBS", "METADATA", "TRAINERS", "ChangeCounter", "Database", "FastQuery"]
+__all__ = [
+    "EVENTS",
+    "HEAD",
+    "IDEMPOTENCY_KEYS",
+    "JOBS",
+    "METADATA",
+    "TRAINERS",
+    "ChangeCounter",
+    "Database",
+    "FastQuery",
+]
 
 #: The newest migration in service/migrations/versions.
 HEAD = "0005"
@@ -74,6 +84,17 @@ TRAINERS = sa.Table(
     sa.Column("started_at", sa.String(30), nullable=False),
     sa.Column("seen_at", sa.Float, nullable=False),  # seconds since 1970
 )
+IDEMPOTENCY_KEYS = sa.Table(
+    "idempotency_keys",
+    METADATA,
+    sa.Column("scope", sa.String(80), primary_key=True),  # method and path
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("payload", sa.String(64), nullable=False),  # SHA-256
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("headers", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("stored_at", sa.Float, nullable=False, index=True),  # seconds since 1970
+)
 
 #: From these releases on, SQLite's write-ahead log is free of the bug that could reset it under a reader.
 _WAL_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
@@ -86,6 +107,9 @@ def wal_is_safe(version: tuple[int, ...]) -> bool:
 
 #: How SQLite keeps a commit whole.
 JOURNAL_MODE = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "DELETE"
+#: How much of a commit is flushed before it is told. With a rollback journal it takes effect as the journal's name is
+#: removed; FULL does not flush the directory, and a power cut brings the journal back, which undoes the commit.
+SYNCHRONOUS = "FULL" if JOURNAL_MODE == "WAL" else "EXTRA"
 #: Answers that a fast query remembers.
 MAXIMUM_KNOWN = 10_000
 
@@ -186,6 +210,8 @@ class Database:
         self.settings = settings
         settings.data.mkdir(parents=True, exist_ok=True)
         self.engine = sa.create_engine(settings.database_url, pool_size=2 * settings.threads + 2, pool_pre_ping=False)
+        sqlalchemy.event.listen(self.engine, "connect", _remember_process)
+        sqlalchemy.event.listen(self.engine, "checkout", _require_process)
         if self.engine.dialect.name == "sqlite":
             sqlalchemy.event.listen(self.engine, "connect", _configure_sqlite)
             sqlalchemy.event.listen(self.engine, "begin", _begin_sqlite)
@@ -233,11 +259,31 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     # timeout; with None the driver leaves BEGIN to us.
     connection.isolation_level = None
     connection.execute("PRAGMA busy_timeout = 10000")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA journal_mode = {JOURNAL_MODE}")
+    connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
+    # This converts a database that another build of SQLite left in another mode, if no other process has it open.
+    (mode,) = connection.execute(f"PRAGMA journal_mode = {JOURNAL_MODE}").fetchone()
+    if mode.upper() != JOURNAL_MODE:
+        raise SettingsError(
+            f"the database must be in journal mode {JOURNAL_MODE}, the safe one for SQLite {sqlite3.sqlite_version}, "
+            f"and cannot be put into it. Received: {mode.upper()}"
+        )
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    # A read takes no transaction: each select sees the newest state by itself.
-    if not connection.get_execution_options().get("reading"):
+    # A read takes no transaction: each select sees the newest state by itself. SQLite refuses to write there.
+    if connection.get_execution_options().get("reading"):
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+    else:
+        connection.exec_driver_sql("PRAGMA query_only = OFF")
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _remember_process(_connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+    record.info["process"] = os.getpid()
+
+
+def _require_process(_connection: Any, record: Any, proxy: Any) -> None:
+    """Leave a connection that came across a fork to the process it belongs to; the pool then makes another one."""
+    if record.info["process"] != os.getpid():
+        record.dbapi_connection = proxy.dbapi_connection = None
+        raise sa.exc.DisconnectionError("this connection belongs to another process")

@@ -18,8 +18,9 @@ from models.identifiers import new_id
 from models.schemas import StrictSchema, Text, load
 from models.training_request import Untouched
 from service import queue
-from service.context import context, page
+from service.context import context, discard, page
 from service.database import JOBS
+from service.idempotency import idempotent, remember
 from service.openapi import Resource, refusals
 from service.pages import DatasetPage
 from service.wire import MalformedError, json_response, read_json
@@ -61,6 +62,7 @@ class RowsSchema(StrictSchema):
 
 
 @datasets.route("/datasets", methods=["POST"])
+@idempotent
 @datasets.arguments(UploadSchema, location="query")
 @datasets.response(201, "Dataset")
 @datasets.doc(
@@ -89,10 +91,11 @@ def create(query: dict[str, Any]) -> Response:
             with context().database.write() as connection:
                 records.add_dataset(connection, values, record)
                 document = _document(records.dataset(connection, dataset_id))
+                location = url_for("datasets.show", key=dataset_id)
+                return remember(connection, json_response(document, 201, {"Location": location}))
         except BaseException:
-            context().storage.dataset(dataset_id).unlink(missing_ok=True)
+            discard(context().storage.dataset(dataset_id))
             raise
-    return json_response(document, 201, {"Location": url_for("datasets.show", key=dataset_id)})
 
 
 def _received(query: dict[str, Any]) -> tuple[str, Dataset]:

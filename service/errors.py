@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import http
 import io
 import itertools
@@ -19,7 +18,8 @@ from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
 from models.checkpoints import CheckpointError
-from models.errors import ConflictError, InvalidError, MissingError, TrainyardError
+from models.errors import ConflictError, InvalidError, MissingError, TrainyardError, UnreadableError
+from service.storage import storage_fault
 from service.wire import MalformedError, UnsupportedError
 
 __all__ = ["PROBLEM_SCHEMA", "BusyError", "install", "problem", "request_id", "request_id_of"]
@@ -28,6 +28,9 @@ _log = logging.getLogger("trainyard.web")
 
 #: How much of a refused body is read and thrown away.
 DRAINED_BYTES = 64 * 2**20
+
+#: Endpoints that read their bodies piece by piece, to a bound of their own.
+STREAMED = {"checkpoints.import_file"}
 
 _PROCESS, _COUNTER = secrets.token_hex(8), itertools.count(1)
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,128}\Z")
@@ -39,6 +42,7 @@ class BusyError(TrainyardError):
 
 _STATUS: dict[type[TrainyardError], int] = {
     MalformedError: 400,
+    UnreadableError: 400,
     MissingError: 404,
     ConflictError: 409,
     UnsupportedError: 415,
@@ -90,6 +94,8 @@ def _bound_body() -> None:
         environ.pop("wsgi.input_terminated", None)
         return
     if not environ.get("wsgi.input_terminated") or request.method in ("GET", "HEAD"):
+        return
+    if request.endpoint in STREAMED:
         return
     limit = current_app.config["MAX_CONTENT_LENGTH"]
     try:
@@ -163,7 +169,7 @@ def _http_error(error: HTTPException) -> Response:
     if status == 404:
         detail = f"there is nothing at {request.path}"
     if status == 413:
-        detail = f"the body must have at most {current_app.config['MAX_CONTENT_LENGTH']} bytes"
+        detail = f"the body must have at most {request.max_content_length} bytes"
     headers = [(name, value) for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")]
     return problem(status, _CODES.get(status, phrase.lower().replace(" ", "_")), detail, headers=headers)
 
@@ -181,14 +187,23 @@ def _checkpoint_error(error: CheckpointError) -> Response:
 def _storage_error(error: OSError) -> Response:
     """What keeps a file from being read or written, by the file's name: the directory is nobody's business."""
     _log.error("request %s met a fault of the storage", request_id(), exc_info=error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return problem(503, "storage_full", "there is no space left for files", headers={"Retry-After": "60"})
+    if storage_fault(error) == "storage_full":
+        return _storage_full("files")
     name = Path(error.filename).name if error.filename else "a file"
     return problem(500, "storage_error", f"{name}: {error.strerror or 'it cannot be read or written'}")
 
 
+def _storage_full(what: str) -> Response:
+    return problem(503, "storage_full", f"there is no space left for {what}", headers={"Retry-After": "60"})
+
+
 def _database_error(error: sa.exc.OperationalError) -> Response:
     _log.error("the database did not answer: %s", error.orig)
+    fault = storage_fault(error)
+    if fault == "storage_full":
+        return _storage_full("the database")
+    if fault == "storage_error":
+        return problem(500, "storage_error", "the database cannot be read or written")
     return problem(503, "database_unavailable", "the database did not answer", headers={"Retry-After": "1"})
 
 

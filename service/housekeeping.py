@@ -15,7 +15,7 @@ from time import monotonic
 
 import sqlalchemy as sa
 
-from models.checkpoints import CheckpointError, load_origin
+from models.checkpoints import CheckpointError, load_checkpoint
 from models.datasets import is_inline
 from models.errors import MissingError
 from models.files import write_durably
@@ -142,7 +142,7 @@ def is_own(database: Database, storage: Storage) -> bool:
 
 def adopt(database: Database, storage: Storage) -> None:
     """Mark the files as those of this database."""
-    write_durably(_mark(storage), _identity(database).encode())
+    write_durably(_mark(storage), [memoryview(_identity(database).encode())])
 
 
 def _identity(database: Database) -> str:
@@ -193,7 +193,7 @@ def _clear(path: Path, aside: Path, *, superfluous: bool) -> None:
 def _is_superseded(database: Database, path: Path) -> bool:
     """Whether the database names a good checkpoint of the same job that is newer, as it does of all retention drops."""
     try:
-        origin = load_origin(path)
+        origin = load_checkpoint(path).origin
     except CheckpointError:
         return False
     if origin is None or origin.job is None:

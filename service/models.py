@@ -17,6 +17,7 @@ from models.tables import CHECKPOINTS
 from service import queue
 from service.context import context, page
 from service.database import JOBS
+from service.idempotency import idempotent, remember
 from service.openapi import Resource, refusals
 from service.pages import NUMBER_PATTERN, NumberPage, PageSchema
 from service.retention import starting_points
@@ -28,6 +29,7 @@ models = Resource("models", __name__, description="Definitions, versions and ali
 
 
 @models.route("/models", methods=["POST"])
+@idempotent
 @models.arguments(DefinitionSchema)
 @models.response(201, "Model")
 @models.doc(responses={"200": {"description": "The very same definition was there."}, **refusals(409)})
@@ -36,8 +38,8 @@ def define(definition: ModelDefinition) -> Response:
     check_size(definition, read_json(request), "")
     with context().database.write() as connection:
         row, new = registry.define(connection, definition)
-    location = url_for("models.show", name=definition.name)
-    return json_response(row.document(), 201 if new else 200, {"Location": location})
+        location = url_for("models.show", name=definition.name)
+        return remember(connection, json_response(row.document(), 201 if new else 200, {"Location": location}))
 
 
 def check_size(definition: ModelDefinition, given: dict[str, Any], pointer: str) -> None:

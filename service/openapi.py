@@ -44,6 +44,7 @@ _FAULT = {
     "enum": list(get_args(Fault)),
     "description": "What was found wrong with the file when it was last looked at; absent where nothing was.",
 }
+_JOB = {"type": ["string", "null"], "description": "The job it came from; null where it was imported."}
 _STATES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 _METRICS = {
     "type": "object",
@@ -76,7 +77,7 @@ _REFERENCES: dict[str, dict[str, Any]] = {
         "A published version of a model.",
         model={"type": "string"},
         version={"type": "integer"},
-        job={"type": "string"},
+        job=_JOB,
         checkpoint={"type": "string"},
         metrics=_METRICS,
         created_at=_TIME,
@@ -191,7 +192,7 @@ _REFERENCES: dict[str, dict[str, Any]] = {
         ("fault",),
         id={"type": "string"},
         model={"type": "string"},
-        job={"type": "string"},
+        job=_JOB,
         epoch={"type": "integer"},
         step={"type": "integer"},
         bytes={"type": "integer"},

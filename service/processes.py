@@ -33,12 +33,20 @@ def is_free(path: Path) -> bool:
 
 
 def start(
-    settings: Settings, *arguments: str, variables: dict[str, str] | None = None, **options: Any
+    settings: Settings,
+    *arguments: str,
+    variables: dict[str, str] | None = None,
+    without: str | None = None,
+    **options: Any,
 ) -> subprocess.Popen[bytes]:
-    """Start ``python -m service …`` with the same settings; ``options`` are those of ``subprocess.Popen``."""
+    """Start ``python -m service …`` with the same settings; ``options`` are those of ``subprocess.Popen``.
+
+    Of this process's environment, variables that begin with ``without`` are left out, and ``variables`` are added.
+    """
+    inherited = {name: value for name, value in os.environ.items() if without is None or not name.startswith(without)}
     return subprocess.Popen(
         [sys.executable, "-m", "service", *arguments],
-        env={**os.environ, **settings.environment(), **(variables or {})},
+        env={**inherited, **settings.environment(), **(variables or {})},
         cwd=Path(__file__).parent.parent,
         **options,
     )

@@ -7,14 +7,14 @@ line on standard output tells how it ended; the trainer alone records that.
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
 import select
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from time import monotonic
 from typing import Any
 
@@ -22,22 +22,25 @@ import sqlalchemy as sa
 from threadpoolctl import threadpool_limits
 
 from models import records, registry
-from models.checkpoints import Checkpoint, CheckpointError, Origin, load_checkpoint, save_checkpoint
+from models.checkpoints import Checkpoint, CheckpointError, Origin, load_checkpoint
 from models.datasets import Dataset, load_dataset
 from models.errors import TrainyardError
-from models.identifiers import new_id
+from models.files import FileRecord
 from models.training_request import TrainingRequest
 from models.training_run import CheckpointKind, DivergedError, Epoch, TrainingRun, watched
 from service import inspection, queue
 from service.database import JOBS, Database
 from service.retention import drop_superfluous
+from service.saver import Save, Saver
 from service.settings import Settings
-from service.storage import Storage
+from service.storage import Storage, storage_fault
 
 __all__ = ["main"]
 
 _log = logging.getLogger("trainyard.runner")
 
+#: Seconds between two tries of a last save at most.
+LONGEST_PAUSE = 30.0
 #: What of an epoch's record a job and a checkpoint show as their metrics.
 METRICS = ("loss", "accuracy", "validation_loss", "validation_accuracy")
 
@@ -53,10 +56,18 @@ class Reporter:
     def __init__(self, database: Database, storage: Storage, row: sa.Row[Any], fence: int, run: TrainingRun) -> None:
         self._database, self._storage, self._row, self._fence = database, storage, row, fence
         self._run, self._training, self._request = run, run.training, run.request
-        with database.read() as connection:
-            self._known = queue.newest_epoch(connection, row.id)
+        #: The newest epoch that the database has, and whether that may have changed since.
+        self._known, self._unsure = 0, True
         self.lost, self.newest = False, row.checkpoint
+        #: Whether the run was to stop before a disk that failed could be written again.
+        self.unsaved = False
         self._monitor, _ = watched(run.request, run.held_out is not None)
+        self._saver = Saver(storage)
+        self._saving: Save | None = None
+        #: From the beginning of a save to its end, which names the file.
+        self._writing = ExitStack()
+        self._trouble: dict[str, str] | None = None
+        self._told_trouble: dict[str, str] | None = None
         self._stop = False
         self._records: list[Epoch] = []
         self._begin, self._begin_done = monotonic(), self._epochs_done()
@@ -64,6 +75,8 @@ class Reporter:
 
     def stopping(self) -> bool:
         """Whether to save and stop: a client asked for it, the trainer is gone, or the job is no longer ours."""
+        if self._saving is not None and self._saving.written.done():
+            self.settle()
         if monotonic() >= self._due:
             self._look()
             self._due = monotonic() + self._database.settings.report_seconds
@@ -74,46 +87,100 @@ class Reporter:
         self._records.append(record)
 
     def checkpoint(self, checkpoint: Checkpoint, kind: CheckpointKind) -> None:
-        """Write the state durably, then name it; old ones between are deleted after that."""
-        if self.lost:
-            return
-        with self._storage.writing():
-            named = self._save(checkpoint, kind)
-        if named:
-            drop_superfluous(self._database, self._storage, self._row.id, self._request.keep, self._monitor)
+        """Save the state; old ones between are deleted after that.
 
-    def _save(self, checkpoint: Checkpoint, kind: CheckpointKind) -> bool:
-        checkpoint_id = new_id("ckpt")
-        path = self._storage.checkpoint(checkpoint_id)
-        origin = Origin(self._row.id, kind, _metrics(self._run, kind))
-        record = save_checkpoint(path, checkpoint, origin)
-        values = {
-            "id": checkpoint_id,
+        Training goes on as soon as the state is copied, or an earlier save has ended. One that fails is told, and the
+        next one comes in its time. The last ones are waited for, and tried until they succeed or the run is to stop.
+        """
+        self.settle()
+        on_the_way, pause = kind in ("first", "between"), 1.0
+        values = self._values(checkpoint, kind)
+        checkpoint = replace(checkpoint, origin=Origin(values["job"], kind, values["metrics"]))
+        while not (self.lost or self.unsaved):
+            self._writing.enter_context(self._storage.writing())
+            self._saving = self._saver.begin(checkpoint, values, copy=on_the_way)
+            if on_the_way or self.settle() or kind == "interrupted":
+                return
+            self.unsaved = not self._wait(pause)
+            pause = min(2.0 * pause, LONGEST_PAUSE)
+
+    def _values(self, checkpoint: Checkpoint, kind: CheckpointKind) -> dict[str, Any]:
+        return {
             "model": self._row.model,
             "job": self._row.id,
             "kind": kind,
             "epoch": checkpoint.state.epoch,
             "step": checkpoint.state.step,
-            "metrics": json.dumps(origin.metrics),
+            "metrics": json.dumps(_metrics(self._run, kind)),
             "created_at": checkpoint.created_at,
-            "mtime_ns": path.stat().st_mtime_ns,
         }
-        told = {"checkpoint": checkpoint_id, "epoch": checkpoint.state.epoch, "step": checkpoint.state.step}
+
+    def settle(self) -> bool:
+        """Wait for the save that is under way and name its file; whether all is saved that was to be."""
+        if self._saving is None:
+            return True
+        save, self._saving = self._saving, None
+        with self._writing:
+            return self._settle(save)
+
+    def _settle(self, save: Save) -> bool:
+        try:
+            record = save.written.result()
+        except OSError as error:
+            self._trouble = _trouble(error, self._database.settings)
+            return False
+        try:
+            self._name({**save.values, "mtime_ns": save.path.stat().st_mtime_ns}, record)
+        except sa.exc.OperationalError as error:
+            if storage_fault(error) is None:
+                raise
+            self._trouble = _trouble(error, self._database.settings)
+        return self._keep_if_named(save)
+
+    def _keep_if_named(self, save: Save) -> bool:
+        """Whether the database names a file, which is deleted where it does not.
+
+        A commit that is said to have failed may have taken effect; where that cannot be told, the file stays.
+        """
+        try:
+            with self._database.read() as connection:
+                named = bool(records.named(connection, [save.values["id"]]))
+        except sa.exc.OperationalError as error:
+            _log.warning("whether %s is named cannot be told: %s", save.path.name, error.orig)
+            return False
+        if named:
+            self.newest = save.values["id"]
+        else:
+            save.path.unlink(missing_ok=True)
+        return named
+
+    def _name(self, values: dict[str, Any], record: FileRecord) -> None:
+        """Have the database name a file that is durable."""
+        told = {"checkpoint": values["id"], "epoch": values["epoch"], "step": values["step"]}
 
         def name_it(connection: sa.Connection) -> None:
             records.add_checkpoint(connection, values, record)
             queue.add_events(connection, self._row.id, [("checkpoint", None, told)])
 
-        named = False
+        self._trouble = None
+        self.flush(name_it, checkpoint=values["id"], deaths=0)
+        if not self.lost:
+            self._drop_old_ones()
+
+    def _wait(self, seconds: float) -> bool:
+        """Let time pass, telling and looking as ever; False as soon as the run is to stop."""
+        until = monotonic() + seconds
+        while not self._stop and (left := until - monotonic()) > 0.0:
+            self._look()
+            select.select([sys.stdin], [], [], min(left, self._database.settings.report_seconds))
+        return not self._stop
+
+    def _drop_old_ones(self) -> None:
+        """Delete checkpoints between the first and the last beyond those to be kept."""
         try:
-            self.flush(name_it, checkpoint=checkpoint_id, deaths=0)
-            named = not self.lost
-        finally:
-            if not named:
-                path.unlink(missing_ok=True)
-        if named:
-            self.newest = checkpoint_id
-        return named
+            drop_superfluous(self._database, self._storage, self._row.id, self._request.keep, self._monitor)
+        except sa.exc.OperationalError as error:
+            _log.warning("the database did not answer; old checkpoints go after the next one: %s", error.orig)
 
     def _look(self) -> None:
         # Readable means at its end: the trainer, which has nothing more to say, closed it or is gone.
@@ -123,13 +190,24 @@ class Reporter:
             self.flush()
         except sa.exc.OperationalError as error:
             _log.warning("the database did not answer; the report comes with the next: %s", error.orig)
+            if storage_fault(error) is not None:
+                self._trouble = _trouble(error, self._database.settings)
 
     def flush(self, also: Callable[[sa.Connection], None] | None = None, **columns: Any) -> None:
         """Write what was noted so far, in one transaction with ``also``; ``lost`` tells whether it was refused."""
+        if self._unsure:
+            with self._database.read() as connection:
+                self._known = queue.newest_epoch(connection, self._row.id)
         new = [record for record in self._records if record.number > self._known]
-        events = [("epoch", record.number, _epoch_document(record)) for record in new]
+        events: list[tuple[str, int | None, dict[str, Any]]] = [
+            ("epoch", record.number, _epoch_document(record)) for record in new
+        ]
         progress = self._progress(self._records[-1] if self._records else None)
+        if self._trouble is not None and self._trouble != self._told_trouble:
+            events.append(("log", None, {"level": "error", "message": self._trouble["detail"], **self._trouble}))
         columns["details"] = json.dumps(_details(self._run))
+        columns["error"] = None if self._trouble is None else json.dumps(self._trouble)
+        self._unsure = True  # A commit that is said to have failed may have taken effect.
         try:
             with self._database.write() as connection:
                 wanted = queue.report(connection, self._row.id, self._fence, progress, **columns)
@@ -140,7 +218,7 @@ class Reporter:
             _log.warning("%s", error)
             self.lost = self._stop = True
             return
-        self._records = []
+        self._records, self._told_trouble, self._unsure = [], self._trouble, False
         self._known = new[-1].number if new else self._known
         self._stop = self._stop or wanted is not None
 
@@ -227,17 +305,21 @@ def _train(database: Database, storage: Storage, job_id: str, fence: int) -> dic
     try:
         finished = run.run(reporter)
     except DivergedError as error:
+        reporter.settle()
         reporter.flush()  # The epochs that led there are what its owner wants to see.
         detail = f"{error} The last good checkpoint is {reporter.newest}."
         return {"outcome": "failed", "code": "diverged", "detail": detail}
+    finally:
+        reporter.settle()
     if reporter.lost:
         return {"outcome": "lost"}
-    return {"outcome": "finished" if finished else "stopped"}
+    return {"outcome": "finished" if finished and not reporter.unsaved else "stopped"}
 
 
-def _told(error: OSError, settings: Settings) -> str:
-    """What went wrong with a file, which clients know by its name and not by the directory of this machine."""
-    return str(error).replace(f"{settings.data}/", "")
+def _trouble(error: OSError | sa.exc.OperationalError, settings: Settings) -> dict[str, str]:
+    """What is wrong with the disk; clients know a file by its name and not by the directory of this machine."""
+    detail = str(error).replace(f"{settings.data}/", "") if isinstance(error, OSError) else f"database: {error.orig}"
+    return {"code": storage_fault(error) or "storage_error", "detail": detail}
 
 
 def main() -> None:
@@ -263,12 +345,7 @@ def main() -> None:
         _log.error("the database did not answer: %s", error.orig)
         raise SystemExit(1) from None
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        outcome = {
-            "outcome": "failed",
-            "code": "storage_full" if full else "storage_error",
-            "detail": _told(error, settings),
-        }
+        outcome = {"outcome": "failed", **_trouble(error, settings)}
     except Exception as error:  # noqa: BLE001 - told to the trainer, which records it
         _log.exception("job %s failed", order["job"])
         outcome = {"outcome": "failed", "code": "internal_error", "detail": f"{type(error).__name__}: {error}"}

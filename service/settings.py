@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from service.filesystems import network_mount_of
+
 __all__ = ["PREFIX", "SETTINGS", "Setting", "Settings", "SettingsError"]
 
 PREFIX = "TRAINYARD_"
@@ -44,8 +46,10 @@ SETTINGS = (
     Setting("lease_seconds", 10.0, "A job whose trainer gave no sign for so long is taken over.", 1, 3600),
     Setting("report_seconds", 0.2, "Pause between two reports of a running job to the database.", 0.01, 60),
     Setting("max_body_bytes", 256 * 2**20, "Largest request body.", 1024),
+    Setting("max_import_bytes", 2 * 2**30, "Largest checkpoint file that can be imported.", 1024),
     Setting("max_parameters", 100_000_000, "Most parameters a model may have.", 1),
     Setting("max_batch_bytes", 4 * 2**30, "Most memory that one training batch or one evaluation may take.", 2**20),
+    Setting("idempotency_seconds", 24 * 3600, "How long an answer is kept under its Idempotency-Key.", 1),
     Setting("served_bytes", 512 * 2**20, "Parameters that a web worker keeps loaded for predictions.", 0),
 )  # fmt: skip
 
@@ -69,8 +73,10 @@ class Settings:
     lease_seconds: float
     report_seconds: float
     max_body_bytes: int
+    max_import_bytes: int
     max_parameters: int
     max_batch_bytes: int
+    idempotency_seconds: int
     served_bytes: int
 
     @classmethod
@@ -91,11 +97,23 @@ class Settings:
         return cls(**{**values, "data": data, "database_url": url})
 
     def prepare(self) -> None:
-        """Make the data directory; raises SettingsError where that cannot be."""
+        """Make the data directory; raises SettingsError where that or the database cannot be there."""
+        self._require_local_database()
         try:
             self.data.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError(f"TRAINYARD_DATA must be a directory that can be made: {error}") from None
+
+    def _require_local_database(self) -> None:
+        """SQLite keeps several processes apart by locks on its file, which only a local filesystem promises to heed."""
+        found = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+).*", self.database_url)
+        mount = network_mount_of(Path(found[1])) if found else None
+        if mount is not None:
+            raise SettingsError(
+                f"TRAINYARD_DATA must be on a local disk for SQLite, as the locks of a network filesystem do not "
+                f"protect a database; or TRAINYARD_DATABASE_URL must name a PostgreSQL database. "
+                f"Received: {found[1] if found else ''}, where {mount.place} is mounted as {mount.type}"
+            )
 
     def environment(self) -> dict[str, str]:
         """The variables that give a child process these same settings."""

@@ -25,8 +25,9 @@ from models.training_request import TrainingRequest, TrainSchema
 from models.training_run import activation_bytes, split_rows, watched
 from models.warm_start import check_start
 from service import queue
-from service.context import context
+from service.context import context, discard
 from service.datasets import keep
+from service.idempotency import idempotent, remember
 from service.models import check_size
 from service.openapi import Resource, refusals
 from service.wire import json_response
@@ -83,6 +84,7 @@ class Source:
 
 
 @training.route("/train", methods=["POST"])
+@idempotent
 @training.arguments(TrainSchema)
 @training.response(202, "Job")
 @training.doc(
@@ -124,10 +126,7 @@ def train(body: dict[str, Any]) -> Response:
         "early_stopping": None if request.early_stopping is None else asdict(request.early_stopping),
     }
     with context().storage.writing():
-        job_id = _store(definition if is_new else None, definition.name, request, told, data, validation)
-    with context().database.read() as connection:
-        document = queue.document(queue.find(connection, job_id))
-    return json_response(document, 202, {"Location": url_for("jobs.show", job_id=job_id)})
+        return _store(definition if is_new else None, definition.name, request, told, data, validation)
 
 
 def _definition(model: Any, dataset: Dataset) -> tuple[ModelDefinition, bool]:
@@ -192,8 +191,8 @@ def _store(
     told: dict[str, Any],
     data: Source,
     validation: Source | None,
-) -> str:
-    """Write the rows that came along, then everything else in one transaction; the job's id."""
+) -> Response:
+    """Write the rows that came along, then everything else in one transaction; the answer, which shows the job."""
     parts = context()
     kept: list[tuple[dict[str, Any], FileRecord]] = []
     job_id = new_id("job")
@@ -222,11 +221,12 @@ def _store(
                     "epochs": request.epochs,
                 },
             )
+            document = queue.document(queue.find(connection, job_id))
+            location = url_for("jobs.show", job_id=job_id)
+            return remember(connection, json_response(document, 202, {"Location": location}))
     except BaseException:
-        for values, _ in kept:
-            parts.storage.dataset(values["id"]).unlink(missing_ok=True)
+        discard(*(parts.storage.dataset(values["id"]) for values, _ in kept))
         raise
-    return job_id
 
 
 def _require_datasets(connection: sa.Connection, *sources: Source | None) -> None:

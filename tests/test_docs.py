@@ -118,6 +118,7 @@ EXPECTED = {
     "download_checkpoint.sh": r"(?s)/square_sum/0_dense/weights float32 \(2, 16\).*a row of 0.1: .*'blue': 0\.9",
     "evaluate.sh": r'(?s)"top_k_accuracy": .*"class": "blue".*"confusion_matrix": .*"version": 1,.*"accuracy": 1.0',
     "history.sh": r'(?s)"epoch": 198, .*"epoch": 200, ',
+    "import_checkpoint.sh": r'(?s)"model": "colors".*"job": null.*"checkpoint": "ckpt_',
     "predict.sh": r'(?s)"class": "red".*"version": 1.*"alias": "stable"',
     "train_csv.sh": r'"state": "succeeded"',
     "train_dataset.sh": r'"state": "succeeded"',

@@ -19,7 +19,7 @@ import pytest
 import nncore
 from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint, map_parameters, save_checkpoint
 from models.files import sha256_of, sweep, write_durably
-from models.images import hdf5_image
+from models.images import Put, hdf5_image
 from nncore.optimizers import SGD, Adam, Optimizer, RMSProp
 from tests.models.runs import Recorder, a_definition, a_run
 
@@ -339,17 +339,24 @@ class TestDurably:
         assert list(path.parent.iterdir()) == []
 
     def test_a_failing_flush_leaves_an_older_file_alone(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        write_durably(path, b"old")
+        write_durably(path, [memoryview(b"old")])
         monkeypatch.setattr(os, "fsync", lambda _descriptor: (_ for _ in ()).throw(OSError("full")))
         with pytest.raises(OSError, match="full"):
-            write_durably(path, b"new")
+            write_durably(path, [memoryview(b"new")])
         assert path.read_bytes() == b"old"
         assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
     def test_what_does_not_read_back_is_not_kept(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("models.files.sha256_of", lambda _path: "0" * 64)
-        with pytest.raises(OSError, match="did not read back"):
-            write_durably(path, b"content")
+        flip = os.preadv
+
+        def damaged(descriptor: int, buffers: list[Any], offset: int) -> int:
+            count = flip(descriptor, buffers, offset)
+            buffers[0][0] ^= 1
+            return count
+
+        monkeypatch.setattr(os, "preadv", damaged)
+        with pytest.raises(OSError, match="does not read back"):
+            write_durably(path, [memoryview(b"con"), memoryview(b"tent")])
         assert list(path.parent.iterdir()) == []
 
     def test_the_content_is_flushed_before_the_name_and_the_directory_after(
@@ -364,7 +371,7 @@ class TestDurably:
             flush(descriptor)
 
         monkeypatch.setattr(os, "fsync", note)
-        write_durably(path, b"content")
+        write_durably(path, [memoryview(b"con"), memoryview(b"tent")])
         (first, names_before), (second, names_after) = seen
         assert first.endswith(".partial")
         assert [Path(first).name] == names_before
@@ -376,8 +383,9 @@ class TestDurably:
         assert list(path.parent.iterdir()) == []
 
 
-def _break_off(file: h5py.File) -> None:
-    file["a"] = np.zeros(1000)
+def _break_off(file: h5py.File, put: Put) -> None:
+    put("a", np.zeros(1000))
+    put("b", np.zeros(100_000))
     raise RuntimeError("in the middle")
 
 
@@ -398,8 +406,8 @@ def test_a_killed_writer_leaves_what_a_sweep_finds(tmp_path: Path) -> None:
     code = (
         "import os, pathlib, signal, sys\n"
         "from models import files\n"
-        "files._verify = lambda path, record: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "files.write_durably(pathlib.Path(sys.argv[1]), b'content')\n"
+        "files._require_same = lambda file, content: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "files.write_durably(pathlib.Path(sys.argv[1]), [memoryview(b'content')])\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "ckpt_1.h5")], cwd=Path(__file__).parents[2])
     assert done.returncode == -signal.SIGKILL

@@ -1,4 +1,4 @@
-"""What is known of a file beside size and digest, a database's identity, and checkpoints of no known job."""
+"""What is known of a file beside size and digest, and a database's identity."""
 
 from __future__ import annotations
 
@@ -8,28 +8,21 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
-down_revision = "0002"
+down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Add the columns and the one row of identity, and let a job be null."""
+    """Add the columns and the one row of identity."""
     for table in ("checkpoints", "datasets"):
         op.add_column(table, sa.Column("mtime_ns", sa.BigInteger, nullable=True))
         op.add_column(table, sa.Column("fault", sa.String(16), nullable=True))
-    for table in ("versions", "checkpoints"):
-        with op.batch_alter_table(table) as batch:
-            batch.alter_column("job", existing_type=sa.String(40), nullable=True)
     identity = op.create_table("identity", sa.Column("id", sa.String(32), primary_key=True))
     op.bulk_insert(identity, [{"id": secrets.token_hex(16)}])
 
 
 def downgrade() -> None:
-    """Drop them, and ask for a job again."""
+    """Drop them."""
     op.drop_table("identity")
-    for table in ("versions", "checkpoints"):
-        op.execute(f"DELETE FROM {table} WHERE job IS NULL")  # noqa: S608 - our own two words
-        with op.batch_alter_table(table) as batch:
-            batch.alter_column("job", existing_type=sa.String(40), nullable=False)
     for table in ("checkpoints", "datasets"):
         with op.batch_alter_table(table) as batch:
             batch.drop_column("fault")

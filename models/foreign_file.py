@@ -1,0 +1,240 @@
+"""One HDF5 file that comes from outside, read by expected names only.
+
+Nothing that the file says is believed. A name is asked what kind of link it is before it is followed, a dataset how
+it is stored before its shape, and its size before a byte of it is read. HDF5 itself is C code that meets whatever the
+file holds: call this in a process that may be lost, and that can open no other file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from h5py import h5a, h5d, h5f, h5fd, h5g, h5l, h5o, h5p, h5s, h5t
+
+from models.errors import InvalidError, UnreadableError
+from nncore.arrays import Array
+
+__all__ = ["ForeignFile", "read"]
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+_LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "an external link"}
+_LAYOUTS = {h5d.COMPACT: "compact", h5d.CHUNKED: "chunked", h5d.VIRTUAL: "virtual"}
+_CLASSES = {
+    h5t.INTEGER: "integers",
+    h5t.FLOAT: "floating-point numbers",
+    h5t.STRING: "strings",
+    h5t.BITFIELD: "bit fields",
+    h5t.OPAQUE: "opaque bytes",
+    h5t.COMPOUND: "compounds",
+    h5t.REFERENCE: "references",
+    h5t.ENUM: "enumerations",
+    h5t.VLEN: "variable-length lists",
+    h5t.ARRAY: "arrays",
+}
+#: The types that are taken, by NumPy's name; little-endian, as this service writes them.
+_TYPES = {
+    "float32": h5t.IEEE_F32LE,
+    "float64": h5t.IEEE_F64LE,
+    "int64": h5t.STD_I64LE,
+}
+
+
+class _Content:
+    """The bytes behind a descriptor, as h5py's driver for Python objects wants them: HDF5 itself opens no file."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._position = descriptor, 0
+        self.size = os.fstat(descriptor).st_size
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + (self.size if whence == os.SEEK_END else 0)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = memoryview(buffer)
+        while wanted.nbytes:
+            count = os.preadv(self._descriptor, [wanted], self._position)
+            if not count:
+                raise OSError(f"the file ends at {self.size}, before what it says it holds")
+            self._position += count
+            wanted = wanted[count:]
+        return len(buffer)
+
+
+class ForeignFile:
+    """An open file; ``texts`` bounds the bytes of each string that is read from it.
+
+    Whatever is not as asked for raises InvalidError with its place, what would do and what was received. What is not
+    HDF5 raises UnreadableError; damage raises whatever h5py makes of it.
+    """
+
+    def __init__(self, descriptor: int, texts: int) -> None:
+        self._texts = texts
+        content = _Content(descriptor)
+        self.size = content.size
+        beginning = os.pread(descriptor, len(SIGNATURE), 0)
+        # A user block would stand before the signature.
+        if beginning != SIGNATURE:
+            received = "an empty file" if not beginning else f"the bytes {beginning.hex(' ')}"
+            raise UnreadableError("invalid_hdf5", f"the file must begin with HDF5's signature. Received: {received}")
+        access = h5p.create(h5p.FILE_ACCESS)
+        access.set_fileobj_driver(h5fd.fileobj_driver, content)
+        self._root = h5g.open(h5f.open(b"upload", h5f.ACC_RDONLY, access), b"/")
+
+    def has(self, place: str) -> bool:
+        """Whether there is something at a place; raises where a link on the way is not a hard one."""
+        return self._find(place) is not None
+
+    def text(self, place: str, name: str) -> str | None:
+        """The string attribute of an object; None where the object or the attribute is missing."""
+        attribute = self._attribute(place, name)
+        if attribute is None:
+            return None
+        kind = attribute.get_type()
+        if kind.get_class() != h5t.STRING or kind.committed():
+            raise _fault(place, f"the attribute {name!r} must be a string", _described(kind))
+        if kind.get_size() > self._texts:
+            raise self._too_long(place, name, kind.get_size())
+        # A string of variable length tells its size only by being read; memory is bounded, and no string of a file
+        # is longer than the file.
+        found: Array = np.empty((), kind.dtype)
+        attribute.read(found)
+        content: bytes = found.item()
+        if len(content) > self._texts:
+            raise self._too_long(place, name, len(content))
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            raise _fault(place, f"the attribute {name!r} must be UTF-8", str(error)) from None
+
+    def _too_long(self, place: str, name: str, received: int) -> InvalidError:
+        return _fault(place, f"the attribute {name!r} must have at most {self._texts} bytes", received)
+
+    def whole_number(self, place: str, name: str) -> int | None:
+        """The 64-bit integer attribute of an object; None where the object or the attribute is missing."""
+        attribute = self._attribute(place, name)
+        if attribute is None:
+            return None
+        kind = attribute.get_type()
+        if kind.committed() or not kind.equal(_TYPES["int64"]):
+            raise _fault(place, f"the attribute {name!r} must be a 64-bit integer", _described(kind))
+        found = np.empty((), np.int64)
+        attribute.read(found)
+        return int(found)
+
+    def _attribute(self, place: str, name: str) -> Any:
+        """An attribute with one value, open; None where the object or the attribute is missing."""
+        owner = self._find(place)
+        if owner is None or not h5a.exists(owner, name.encode()):
+            return None
+        attribute = h5a.open(owner, name.encode())
+        if attribute.get_space().get_simple_extent_type() != h5s.SCALAR:
+            raise _fault(place, f"the attribute {name!r} must be one value", _shape_of(attribute.get_space()))
+        return attribute
+
+    def require_names(self, place: str, names: Iterable[str]) -> None:
+        """Raise InvalidError where a group, if it is there, holds a name that is not among these."""
+        group, known = self._find(place), {name.encode() for name in names}
+        if group is None or (isinstance(group, h5g.GroupID) and group.get_num_objs() <= len(known)):
+            return  # Where one is in the place of another, that other one is missing.
+        if not isinstance(group, h5g.GroupID):
+            raise _fault(place, "must be a group", _kind(group))
+        other, _ = group.links.iterate(lambda name: name if name not in known else None)
+        wanted = ", ".join(sorted(name.decode() for name in known))
+        raise _fault(place, f"must hold {wanted} and nothing else", (other or b"").decode(errors="replace"))
+
+    def length(self, place: str) -> int:
+        """The length of a one-dimensional dataset, which its ``dataset`` confirms."""
+        found = self._stored(place, "a dataset of one dimension")
+        shape = found.get_space().get_simple_extent_dims()
+        if len(shape) != 1:
+            raise _fault(place, "must have one dimension", len(shape))
+        return int(shape[0])
+
+    def dataset(self, place: str, shape: tuple[int, ...], dtype: str) -> h5d.DatasetID:
+        """A dataset that has this shape and type and lies in the file in one piece, not yet read."""
+        wanted = f"little-endian {dtype} of shape {shape}"
+        found = self._stored(place, wanted)
+        kind = found.get_type()
+        if kind.committed() or not kind.equal(_TYPES[dtype]):
+            raise _fault(place, f"must be {wanted}", _described(kind))
+        space = found.get_space()
+        if space.get_simple_extent_type() == h5s.NULL or space.get_simple_extent_dims() != shape:
+            raise _fault(place, f"must be {wanted}", _shape_of(space))
+        offset, size = found.get_offset(), space.get_simple_extent_npoints() * kind.get_size()
+        if size and (offset is None or offset + size > self.size):
+            ends = "nothing was written" if offset is None else f"they would end at byte {offset + size}"
+            raise _fault(place, f"must have its {size} bytes within the file's {self.size}", ends)
+        return found
+
+    def _stored(self, place: str, wanted: str) -> h5d.DatasetID:
+        """A dataset that is stored contiguously, without filters, within the file; its space is not asked for before,
+        because the space of a virtual dataset opens others.
+        """
+        found = self._find(place)
+        if not isinstance(found, h5d.DatasetID):
+            raise _fault(place, f"must be {wanted}", "nothing" if found is None else _kind(found))
+        plan = found.get_create_plist()
+        layout = plan.get_layout()
+        if layout != h5d.CONTIGUOUS:
+            raise _fault(place, "must be stored contiguously", f"{_LAYOUTS.get(layout, 'unknown')} storage")
+        if plan.get_external_count():
+            raise _fault(place, "must have its values in this file", "external storage")
+        if plan.get_nfilters():
+            raise _fault(place, "must be stored without filters", f"{plan.get_nfilters()} of them")
+        return found
+
+    def _find(self, place: str) -> Any:
+        """The object at ``place``, by hard links alone; None where a name on the way is missing."""
+        here, path = self._root, ""
+        for part in filter(None, place.split("/")):
+            if not isinstance(here, h5g.GroupID):
+                raise _fault(path, "must be a group", _kind(here))
+            path, name = f"{path}/{part}", part.encode()
+            if not here.links.exists(name):
+                return None
+            link = here.links.get_info(name).type
+            if link != h5l.TYPE_HARD:
+                raise _fault(path, "must be linked by a hard link", _LINKS.get(link, "a link of another kind"))
+            here = h5o.open(here, name)
+        return here
+
+
+def read(place: str, found: h5d.DatasetID, dtype: str, *, nan: bool = False) -> Array:
+    """The values of a dataset that was checked; they must be finite, where ``nan`` says so NaN apart."""
+    values: Array = np.empty(found.get_space().get_simple_extent_dims(), dtype)
+    found.read(h5s.ALL, h5s.ALL, values)
+    good = np.isfinite(values)
+    if nan:
+        good |= np.isnan(values)
+    if not good.all():
+        where = np.unravel_index(int(np.argmin(good)), values.shape)
+        at = ", ".join(str(int(index)) for index in where)
+        raise _fault(place, "must hold finite numbers", f"{values[where]} at ({at})")
+    return values
+
+
+def _fault(place: str, wanted: str, received: object) -> InvalidError:
+    return InvalidError.at(place, f"{wanted}. Received: {received}")
+
+
+def _kind(found: Any) -> str:
+    names: dict[type, str] = {h5g.GroupID: "a group", h5d.DatasetID: "a dataset"}
+    return names.get(type(found), "a named type")
+
+
+def _described(kind: Any) -> str:
+    name = "a named type of " * bool(kind.committed()) + _CLASSES.get(kind.get_class(), "an unknown type")
+    return f"{name}, {kind.get_size()} bytes each"
+
+
+def _shape_of(space: Any) -> str:
+    kind = space.get_simple_extent_type()
+    return "no values" if kind == h5s.NULL else f"shape {space.get_simple_extent_dims()}"

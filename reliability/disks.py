@@ -1,0 +1,182 @@
+"""A full or failing disk fails the save, not the history."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from models.files import TEMPORARY_SUFFIX
+from reliability.figure import Figure
+from reliability.runners import Runner, Store
+from reliability.tracing import calls_made, strace_missing, traced
+from tests.service.harness import Client, eventually, serving
+from tests.service.samples import DATA, ROWS, a_model, a_training
+
+__all__ = ["run"]
+
+ERRORS = ("ENOSPC", "EIO")
+#: Larger than the database, so that a limit can lie between the two.
+WIDE = [{"type": "dense", "units": 256}, {"type": "relu"}, {"type": "dense", "units": 256}, {"type": "relu"}]
+FILE_LIMIT = 400_000
+
+
+def run(scale: float) -> Figure:
+    """Let each call of a run fail once; then full filesystems, and a limit of the size of files."""
+    figure = Figure(goals={"calls that failed": 100})
+    with tempfile.TemporaryDirectory(prefix="trainyard-disks-") as name:
+        folder = Path(name)
+        missing = strace_missing()
+        if missing:
+            figure.broken.append(missing)
+        else:
+            _fail_each_call(folder, figure, scale)
+        _limit_file_size(folder, figure)
+        if os.geteuid() == 0:
+            _fill_tmpfs(folder, figure)
+            _fill_under_a_service(folder, figure)
+    return figure
+
+
+def _fail_each_call(folder: Path, figure: Figure, scale: float) -> None:
+    """A short job over and over: each time one more call fails, and the job ends well all the same."""
+    fresh = Store.make(folder / "fresh", epochs=2, checkpoint={"every_epochs": 1})
+    store, log = fresh.copy(folder / "counted"), folder / "log"
+    one = store.start(held=True)
+    with traced(one.pid, log):
+        one.release()
+        assert one.outcome()["outcome"] == "finished"
+    places = [(error, *place) for error in ERRORS for place in calls_made(log)]
+    for error, call, number in places[:: max(1, round(1 / scale))]:
+        store = fresh.copy(folder / "failing")
+        one = store.start(held=True)
+        with traced(one.pid, log, f"inject={call}:error={error}:when={number}"):
+            one.release()
+            outcome = one.outcome()
+        name = f"{error} from {call} number {number}"
+        if "(INJECTED)" not in log.read_text():
+            figure.broken.append(f"{name}: nothing was injected")
+        if not outcome and call == "write" and "write(1<pipe" in log.read_text():
+            outcome = {"outcome": "finished"}  # It could not say so.
+        if outcome.get("outcome") != "finished":
+            figure.broken.append(f"{name}: the run ended with {outcome}")
+        elif store.told()["checkpoint"] is None:
+            figure.broken.append(f"{name}: the run ended without a checkpoint")
+        figure.count("calls that failed")
+        figure.count("told as an event", int(any("storage_" in text for text in store.events())))
+        figure.broken += [f"{name}: {what}" for what in [*store.damage(), *_flushed_again(log)]]
+        shutil.rmtree(store.data)
+
+
+def _flushed_again(log: Path) -> list[str]:
+    """Files of checkpoints that were flushed or renamed after a flush of theirs had failed."""
+    failed: set[str] = set()
+    wrong = []
+    for line in log.read_text().splitlines():
+        found = re.search(rf"(fsync|rename)\((?:\d+<)?\"?([^>\"]*{re.escape(TEMPORARY_SUFFIX)})", line)
+        if found is None:
+            continue
+        if found[2] in failed:
+            wrong.append(f"{found[2]} was used after its flush had failed")
+        if found[1] == "fsync" and "= -1" in line:
+            failed.add(found[2])
+    return wrong
+
+
+def _limit_file_size(folder: Path, figure: Figure) -> None:
+    """RLIMIT_FSIZE between the database and a checkpoint."""
+    layers = [*WIDE, {"type": "dense", "units": 3}, {"type": "softmax"}]
+    store = Store.make(folder / "limited", {"layers": layers}, epochs=3, checkpoint={"every_epochs": 1})
+    one = store.start(limit=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT, FILE_LIMIT)))
+    _expect_trouble(store, "storage_error", "RLIMIT_FSIZE", figure)
+    one.stop()
+    if one.outcome().get("outcome") != "stopped" or store.named():
+        figure.broken.append("RLIMIT_FSIZE: the run did not stop without a checkpoint")
+    _expect_success(store, store.start(), "RLIMIT_FSIZE lifted", figure)
+
+
+@contextmanager
+def _tmpfs(place: Path, size: str) -> Iterator[None]:
+    place.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def _fill_tmpfs(folder: Path, figure: Figure) -> None:
+    """64 KB for checkpoints, of which the fourth does not fit; then more."""
+    store = Store.make(folder / "small", epochs=8, checkpoint={"every_epochs": 1, "keep": 100})
+    with _tmpfs(store.data / "checkpoints", "64k"):
+        one = store.start()
+        _expect_trouble(store, "storage_full", "64 KB", figure)
+        if not store.named():
+            figure.broken.append("64 KB: nothing was saved before it was full")
+        figure.broken += [f"64 KB: {what}" for what in store.damage(sweep=False)]
+        subprocess.run(["mount", "-o", "remount,size=10m", store.data / "checkpoints"], check=True)
+        _expect_success(store, one, "64 KB made more", figure)
+
+
+def _fill_under_a_service(folder: Path, figure: Figure) -> None:
+    """Everything on a filesystem without a byte left: the service predicts on and refuses, and the job ends later."""
+    place = folder / "whole"
+    with _tmpfs(place, "8m"), serving(place / "data", WORKERS=1) as server:
+        client: Client = server.client
+        client.define(a_model("filled"))
+        client.run(a_training("filled"))
+        job = client.train(a_training("filled", epochs=4000, checkpoint={"every_epochs": 1, "keep": 1}))
+        client.until_epoch(job["id"], 2)
+        ballast = place / "ballast"
+        _fill(ballast)
+        wrong = []
+        for number in range(5):
+            if client.post("/predict", {"model": "filled", "inputs": ROWS}).status != 200:
+                wrong.append("no prediction")
+            refused = client.post("/datasets", {"name": f"d{number}", **DATA})
+            if (refused.status, refused.json["code"]) != (503, "storage_full"):
+                wrong.append(f"POST /datasets answered {refused.status} {refused.json['code']}")
+            _fill(ballast)
+        if client.job(job["id"])["state"] != "running":
+            wrong.append(f"the job is {client.job(job['id'])['state']}")
+        ballast.unlink()
+        if client.wait(job["id"])["state"] != "succeeded":
+            wrong.append(f"the job ended as {client.job(job['id'])}")
+        figure.count("services on a full filesystem")
+        figure.broken += [f"a service without space: {what}" for what in wrong]
+
+
+def _fill(ballast: Path) -> None:
+    """Take every byte that is left."""
+    with ballast.open("ab", buffering=0) as file:
+        for size in (65_536, 4096, 1):
+            try:
+                while file.write(bytes(size)) == size:
+                    pass
+            except OSError:
+                continue
+
+
+def _expect_trouble(store: Store, code: str, what: str, figure: Figure) -> None:
+    def told() -> dict[str, Any] | None:
+        error: dict[str, Any] | None = store.told()["error"]
+        return error
+
+    error = eventually(told, what=f"{what}: the job's error")
+    if error is None or error["code"] != code:
+        figure.broken.append(f"{what}: the job says {error} and not {code}")
+    figure.count("disks that were full or limited")
+
+
+def _expect_success(store: Store, one: Runner, what: str, figure: Figure) -> None:
+    outcome = one.outcome()
+    if outcome.get("outcome") != "finished" or store.told()["error"] is not None:
+        figure.broken.append(f"{what}: the run ended with {outcome}, and its job says {store.told()['error']}")
+    figure.broken += [f"{what}: {wrong}" for wrong in store.damage()]

@@ -1,0 +1,257 @@
+"""A hostile file harms nothing: hand-made bad files and mutated good ones, to the service and under watch.
+
+Bad files go through ``POST /models/{name}/checkpoints`` of a running service, and to a reader like the service's that
+runs under strace. Of the mutated files a part goes through the service, where each is read by a process of its own; the
+others are read by the same code under the same limits, many to a process (``reliability.reading``), under strace. A
+file that is still good after its mutation may be accepted.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import h5py
+
+from models.definitions import ModelDefinition
+from models.errors import InvalidError, UnreadableError
+from reliability.figure import Figure
+from reliability.mutations import mutated
+from service.foreign import Reader
+from service.settings import Settings
+from tests.service.bad_files import BAD, GOOD, MODEL, large_attribute, many_attributes, truncated
+from tests.service.harness import Client, Server, serving
+from tests.service.samples import CLASSES, DATA, ROWS
+
+__all__ = ["foreign_opens", "run"]
+
+GOALS = {"mutated files": 20_000, "through the service": 4_000, "watched": 16_000}
+#: What strace is to write down: every way to open a file.
+_STRACE = ("strace", "-f", "--seccomp-bpf", "-e", "trace=open,openat,openat2,creat,execve", "-o")
+_TINY = {"name": "tiny", "inputs": 2, "classes": CLASSES, "hidden": [], "optimizer": {"type": "sgd"}}
+_ROOT = Path(__file__).parent.parent
+#: As the service starts its readers.
+_QUIET = {"PATH": os.defpath, "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
+_FILE = {"Content-Type": "application/x-hdf5"}
+
+
+class WatchedReader(Reader):
+    """The service's own reader, under strace."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        super().__init__(settings)
+        self.log = log
+
+    def _launch(self, control: socket.socket) -> subprocess.Popen[bytes]:
+        command = [*_STRACE, str(self.log), sys.executable, "-m", "service", "reader"]
+        environment = {**_QUIET, **self._settings.environment()}
+        return subprocess.Popen(
+            command, cwd=_ROOT, env=environment, stdin=control, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def foreign_opens(log: str) -> tuple[int, list[str]]:
+    """Of strace's log of a reader: how many of its children have ended, and the calls by which a child, or the reader
+    itself between them, opened a file or tried to.
+    """
+    # The last file that a reader opens before it takes orders tells it its own size.
+    _, _, rest = log.partition('"/proc/self/statm"')
+    calls = [line.partition(" ")[2].strip() for line in rest.splitlines()[1:]]
+    ends = sum(call.startswith("+++ ") for call in calls)
+    return ends, [call for call in calls if re.match(r"(open|openat|openat2|creat|execve)\(", call)]
+
+
+def run(scale: float) -> Figure:
+    """Bad files, each once to the service and once watched; then mutated ones, half to each."""
+    figure = Figure(goals=dict(GOALS))
+    if shutil.which("strace") is None:
+        figure.skipped = "strace is not installed"
+        return figure
+    with tempfile.TemporaryDirectory() as folder:
+        _check_watch(Path(folder), figure)
+        with serving(Path(folder) / "data", WORKERS=2) as server:
+            watched = WatchedReader(Settings.read({"TRAINYARD_DATA": folder}), Path(folder) / "strace.log")
+            try:
+                _try_all(server, watched, figure, Path(folder), scale)
+            finally:
+                watched.close()
+    return figure
+
+
+def _check_watch(folder: Path, figure: Figure) -> None:
+    """What is looked for is found where it does happen: external storage, read as any program would."""
+    path, log = folder / "external.h5", folder / "control.log"
+    path.write_bytes(BAD["external raw storage"].make())
+    script = """
+import os, sys, h5py
+open("/proc/self/statm").close()
+if not os.fork():
+    h5py.File(sys.argv[1])["parameters/0_dense/weights"][()]
+else:
+    os.wait()
+"""
+    subprocess.run([*_STRACE, log, sys.executable, "-c", script, path], check=True, stdout=subprocess.DEVNULL)
+    if not any("/etc/passwd" in call for call in foreign_opens(log.read_text())[1]):
+        figure.broken.append("the watch is blind: it missed a file that was opened")
+
+
+class _Trial:
+    """The service and a watched reader, and what came of each file that they were sent."""
+
+    def __init__(self, server: Server, watched: WatchedReader, figure: Figure) -> None:
+        self.client, self.watched, self.figure = server.client, watched, figure
+        self.definitions = {model["name"]: ModelDefinition.load(model) for model in (MODEL, _TINY)}
+        for model in (MODEL, _TINY):
+            self.client.define(model)
+        self.bases = {name: list(_bases(self.client, name)) for name in self.definitions}
+        self.ways = (self.service, self.reader)
+        self._lock = threading.Lock()
+
+    def service(self, model: str, content: bytes) -> str:
+        """What the service makes of a file: accepted, refused, or what is wrong with its answer."""
+        answer = self.client.post(f"/models/{model}/checkpoints", content, headers=_FILE)
+        if answer.status == 201:
+            return "accepted"
+        typed = answer.headers["content-type"] == "application/problem+json" and answer.json["code"]
+        return "refused" if typed and 400 <= answer.status < 500 else f"{answer.status} {answer.body[:300]!r}"
+
+    def reader(self, model: str, content: bytes) -> str:
+        """What the watched reader makes of a file."""
+        with tempfile.TemporaryFile() as upload, tempfile.TemporaryFile() as exchange:
+            upload.write(content)
+            try:
+                self.watched.checkpoint(upload, exchange, self.definitions[model])
+            except (InvalidError, UnreadableError):
+                return "refused"
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told as what broke
+                return f"{type(error).__name__}: {error}"
+        return "accepted"
+
+    def send_bad_files(self, scale: float) -> None:
+        """Every one that was made by hand, to both."""
+        files = list(_bad_files(self.bases[MODEL["name"]][0], scale))
+        with ThreadPoolExecutor(2) as pool:
+            for outcomes in pool.map(lambda ask: [ask(MODEL["name"], content) for _, content in files], self.ways):
+                for (case, _), outcome in zip(files, outcomes, strict=True):
+                    self.figure.count("bad files")
+                    if outcome != "refused":
+                        self.figure.broken.append(f"{case}: {outcome}")
+        self.watched.close()
+        self.watch(self.watched.log)
+
+    def send_mutated(self, numbers: Iterable[int]) -> None:
+        """Mutated files through the service, half of them of each model."""
+        for number in numbers:
+            model = (MODEL, _TINY)[number // 2 % 2]["name"]
+            self.note(
+                "through the service",
+                f"mutation {number} of {model}",
+                self.service(model, mutated(self.bases[model], number)),
+            )
+
+    def read_mutated(self, folder: Path, model: str, start: int, stop: int) -> None:
+        """Mutated files of a model, read as the service's reader does, under strace."""
+        log = folder / f"{model}.log"
+        command = [*_STRACE, log, sys.executable, "-m", "reliability.reading", folder, model, str(start), str(stop)]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True, cwd=_ROOT, env=_QUIET
+        )
+        for line in done.stdout.splitlines():
+            number, _, outcome = line.partition(" ")
+            if re.fullmatch("ended SIG(PROF|XCPU|SEGV|BUS|FPE|ABRT)", outcome):
+                self.figure.count(f"readers lost by {outcome.removeprefix('ended ')}")
+                outcome = "refused"
+            self.note("watched", f"mutation {number} of {model}", outcome)
+        self.watch(log)
+
+    def watch(self, log: Path) -> None:
+        """Whether strace saw a reader or its children open anything."""
+        children, opened = foreign_opens(log.read_text())
+        self.figure.count("reader processes watched", children)
+        self.figure.broken += [f"opened a file: {call}" for call in opened]
+
+    def note(self, what: str, case: str, outcome: str) -> None:
+        with self._lock:
+            self.figure.count("mutated files")
+            self.figure.count(what)
+            if outcome in ("accepted", "refused"):
+                self.figure.count(outcome)
+            else:
+                self.figure.broken.append(f"{case}: {outcome}")
+
+
+def _try_all(server: Server, watched: WatchedReader, figure: Figure, folder: Path, scale: float) -> None:
+    trial = _Trial(server, watched, figure)
+    before = trial.client.post("/predict", {"model": "tiny", "inputs": ROWS, "version": 1}).body
+    for _ in range(8):
+        trial.service("tiny", b"")  # Each worker has its reader now.
+    processes = server.processes()
+    trial.send_bad_files(scale)
+    for model in (MODEL, _TINY):
+        (folder / f"{model['name']}.json").write_text(json.dumps(model))
+        for index, content in enumerate(trial.bases[model["name"]]):
+            (folder / f"{model['name']}-{index}.h5").write_bytes(content)
+    through, beside = int(GOALS["through the service"] * scale), int(GOALS["watched"] * scale)
+    with ThreadPoolExecutor(3) as pool:
+        done = [
+            pool.submit(trial.send_mutated, range(0, through, 2)),
+            pool.submit(trial.send_mutated, range(1, through, 2)),
+            pool.submit(trial.read_mutated, folder, "target", through, through + beside // 4),
+        ]
+        done.append(pool.submit(trial.read_mutated, folder, "tiny", through + beside // 4, through + beside))
+        for each in done:
+            each.result()
+    _check_service(server, figure, before, processes == server.processes())
+
+
+def _check_service(server: Server, figure: Figure, before: bytes, all_alive: bool) -> None:
+    """No process was lost, the service answers as it did, and what lies on disk is what it knows."""
+    if not all_alive:
+        figure.broken.append("a process of the service was lost")
+    if server.client.get("/health/ready").status != 200:
+        figure.broken.append("the service is not ready")
+    if server.client.post("/predict", {"model": "tiny", "inputs": ROWS, "version": 1}).body != before:
+        figure.broken.append("a version predicts other than before")
+    stored = server.stored()
+    if stored["checkpoints"] != stored["checkpoints files"]:
+        figure.broken.append(f"left on disk: {stored}")
+
+
+def _bases(client: Client, model: str) -> Iterator[bytes]:
+    """A real checkpoint of a model as the service wrote it, and in the oldest and newest forms that HDF5 writes."""
+    job = client.run({"model": model, "data": DATA, "epochs": 2, "seed": 1})
+    own = client.get(f"/checkpoints/{job['checkpoint']}/file").body
+    oldest, newest = (_written_again(own, libver) for libver in ("earliest", "latest"))
+    # The oldest form has no checksums, so that damage gets further.
+    yield from (oldest, own, newest, oldest, oldest)
+
+
+def _written_again(content: bytes, libver: str) -> bytes:
+    buffer = io.BytesIO()
+    with h5py.File(io.BytesIO(content)) as source, h5py.File(buffer, "w", libver=libver) as file:
+        for name in source:
+            source.copy(name, file)
+        for name, value in source.attrs.items():
+            file.attrs[name] = value
+    return buffer.getvalue()
+
+
+def _bad_files(good: bytes, scale: float) -> Iterator[tuple[str, bytes]]:
+    yield from ((name, case.make()) for name, case in BAD.items())
+    yield from ((f"cut at {len(content)}", content) for content in itertools.chain(truncated(GOOD), truncated(good)))
+    if scale >= 1:
+        yield "an attribute of 256 MB", large_attribute(4096)
+        yield "a million attributes", many_attributes(1_000_000)

@@ -1,0 +1,84 @@
+"""A kill never costs a committed checkpoint."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+from reliability.figure import Figure
+from reliability.runners import Store
+from reliability.tracing import calls_made, strace_missing, traced
+
+__all__ = ["run"]
+
+KILLS = 2000
+
+
+def run(scale: float) -> Figure:
+    """Kill runners at random moments, and at each call by which a save changes the disk."""
+    figure = Figure(
+        goals={"kills at random moments": KILLS, "after a new checkpoint": KILLS // 4, "within a save": KILLS // 10}
+    )
+    with tempfile.TemporaryDirectory(prefix="trainyard-kills-") as folder:
+        _at_random(Path(folder), figure, max(1, round(KILLS * scale)))
+        missing = strace_missing()
+        if missing:
+            figure.broken.append(missing)
+        else:
+            _at_each_call(Path(folder), figure, scale)
+    return figure
+
+
+def _at_random(folder: Path, figure: Figure, kills: int) -> None:
+    """Two at a time, between their start and twice the time that they take to their first new checkpoint."""
+    first = Store.make(folder / "random", epochs=1_000_000, checkpoint={"every_epochs": 1, "keep": 2})
+    stores = [first, first.copy(folder / "random-2")]
+    latest, moments = 2.0 * _seconds_to_a_checkpoint(first), random.Random(1)
+    for _ in range(-(-kills // len(stores))):
+        before = [set(store.named()) for store in stores]
+        runners = [store.start() for store in stores]
+        time.sleep(moments.uniform(0.0, latest))
+        for store, known, one in zip(stores, before, runners, strict=True):
+            assert one.kill() == -signal.SIGKILL
+            figure.count("kills at random moments")
+            figure.count("after a new checkpoint", int(bool(store.named().keys() - known)))
+            figure.count("within a save", int(any(store.temporary_files())))
+            figure.broken += store.damage()
+
+
+def _seconds_to_a_checkpoint(store: Store) -> float:
+    begin, one = time.monotonic(), store.start()
+    while not store.named():
+        assert time.monotonic() < begin + 30.0
+    one.kill()
+    return time.monotonic() - begin
+
+
+def _at_each_call(folder: Path, figure: Figure, scale: float) -> None:
+    """A short job over and over, each time killed at one call more; all of them, or an even share."""
+    fresh = Store.make(folder / "fresh", epochs=2, checkpoint={"every_epochs": 1})
+    places = _calls_of_a_run(fresh.copy(folder / "counted"), folder / "log")
+    for call, number in places[:: max(1, round(1 / scale))]:
+        store = fresh.copy(folder / f"{call}-{number}")
+        one = store.start(held=True)
+        with traced(one.pid, folder / "log", f"inject={call}:signal=SIGKILL:when={number}"):
+            one.release()
+            status = one.wait()
+        if status != -signal.SIGKILL:
+            figure.broken.append(f"{call} number {number}: the runner was not killed but ended with {status}")
+        figure.count("kills at a call")
+        figure.broken += [f"{call} number {number}: {what}" for what in store.damage()]
+        shutil.rmtree(store.data)
+
+
+def _calls_of_a_run(store: Store, log: Path) -> list[tuple[str, int]]:
+    """The calls that change the disk which a run makes, each by name and number."""
+    one = store.start(held=True)
+    with traced(one.pid, log):
+        one.release()
+        assert one.outcome()["outcome"] == "finished"
+    return calls_made(log)

@@ -1,0 +1,72 @@
+"""``python -m reliability.reading FOLDER MODEL START STOP``: read mutated files as the service's reader does, many to a
+process; one line of standard output a file.
+
+``FOLDER`` holds the model's definition as ``MODEL.json`` and good files as ``MODEL-….h5``. Where a file costs a child
+its life, that file's line says so, and another child goes on with the next file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO
+
+from models.definitions import ModelDefinition
+from reliability.mutations import mutated
+from service.reader import LENGTH, answer, limit, own_bytes, warm_up
+
+#: Files that one child reads.
+FILES = 200
+#: Processor time of one file, far beyond what a good one takes; HDF5 goes round in circles on some.
+SECONDS = 0.25
+
+
+def main(folder: Path, model: str, start: int, stop: int) -> None:
+    definition = ModelDefinition.load(json.loads((folder / f"{model}.json").read_text()))
+    bases = [path.read_bytes() for path in sorted(folder.glob(f"{model}-*.h5"))]
+    warm_up()
+    with tempfile.TemporaryFile() as upload, tempfile.TemporaryFile() as exchange, tempfile.TemporaryFile() as place:
+        own = own_bytes()
+        while start < stop:
+            end = min(start + FILES, stop)
+            child = os.fork()
+            if not child:
+                limit(max(map(len, bases)) + 2**16, definition, own)
+                for number in range(start, end):
+                    os.pwrite(place.fileno(), LENGTH.pack(number), 0)
+                    _read(number, mutated(bases, number), upload, exchange, definition)
+                os._exit(0)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            if status:
+                (end,) = LENGTH.unpack(os.pread(place.fileno(), LENGTH.size, 0))
+                ended = signal.Signals(-status).name if status < 0 else f"status {status}"
+                print(end, "ended", ended, flush=True)
+                end += 1
+            start = end
+
+
+def _read(number: int, content: bytes, upload: IO[bytes], exchange: IO[bytes], definition: ModelDefinition) -> None:
+    os.ftruncate(upload.fileno(), 0)
+    os.pwrite(upload.fileno(), content, 0)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    answer(upload.fileno(), exchange.fileno(), definition)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    found = os.pread(exchange.fileno(), os.fstat(exchange.fileno()).st_size, 0)
+    (length,) = LENGTH.unpack(found[-LENGTH.size :])
+    told = json.loads(found[-LENGTH.size - length : -LENGTH.size])
+    refused = told.get("refused")
+    good = (
+        refused["code"] in ("validation_failed", "invalid_hdf5") and refused["detail"]
+        if refused
+        else "errno" not in told
+    )
+    outcome = ("refused" if refused else "accepted") if good else f"wrong {told}"
+    os.write(1, f"{number} {outcome}\n".encode())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

@@ -1,0 +1,202 @@
+"""Real runners in quick succession: forked from this process, which has imported what they need and opened nothing.
+
+A runner is ``service.runner.main`` over a real database file and a real data directory; only the interpreter's start is
+spared. Run it in a process that has no other threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from models.checkpoints import load_checkpoint
+from models.files import TEMPORARY_SUFFIX, sha256_of
+from service import queue, runner
+from service.database import JOBS, Database
+from service.settings import Settings
+from service.storage import Storage
+from tests.service.samples import a_model, a_training
+
+__all__ = ["Runner", "Store"]
+
+LEASE = 3600.0
+_DEFINE = """
+import json, sys
+from service import create_app
+client = create_app().test_client()
+document = json.loads(sys.argv[1])
+answer = client.post("/train", json=document)
+assert answer.status_code == 202, answer.text
+print(answer.json["id"])
+"""
+
+
+def _environment(data: Path) -> dict[str, str]:
+    return {"TRAINYARD_DATA": str(data), "TRAINYARD_TRAINER": "external", "TRAINYARD_REPORT_SECONDS": "60"}
+
+
+@dataclass
+class Runner:
+    """A runner at work."""
+
+    pid: int
+    stdin: int
+    stdout: int
+    order: bytes
+
+    def release(self) -> None:
+        """Let it begin, where it was started held."""
+        os.write(self.stdin, self.order)
+
+    def kill(self) -> int:
+        """End it at once; its exit status, negative for a signal."""
+        os.kill(self.pid, signal.SIGKILL)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Its exit status, negative for a signal."""
+        _, status = os.waitpid(self.pid, 0)
+        self._close()
+        return os.waitstatus_to_exitcode(status)
+
+    def outcome(self) -> dict[str, Any]:
+        """How it says that it ended."""
+        line = b""
+        while piece := os.read(self.stdout, 65_536):
+            line += piece
+        self.wait()
+        outcome: dict[str, Any] = json.loads(line or b"{}")
+        return outcome
+
+    def stop(self) -> None:
+        """Have it save and stop."""
+        os.close(self.stdin)
+        self.stdin = -1
+
+    def _close(self) -> None:
+        for descriptor in (self.stdin, self.stdout):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.stdin = self.stdout = -1
+
+
+class Store:
+    """A data directory with its database, and one job in it that runners work on, one after the other."""
+
+    def __init__(self, data: Path, job: str) -> None:
+        self.data, self.job, self.storage = data, job, Storage(data)
+        self.environment = _environment(data)
+        self.settings = Settings.read(self.environment)
+
+    @classmethod
+    def make(cls, data: Path, model: dict[str, Any] | None = None, **training: Any) -> Store:
+        """Define the model and queue the job, as a client does."""
+        document = a_training(a_model("tried", **(model or {})), **training)
+        done = subprocess.run(
+            [sys.executable, "-c", _DEFINE, json.dumps(document)],
+            env={**os.environ, **_environment(data)},
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return cls(data, done.stdout.strip())
+
+    def copy(self, data: Path) -> Store:
+        """The same in another place."""
+        shutil.copytree(self.data, data)
+        return Store(data, self.job)
+
+    def start(self, *, held: bool = False, limit: Any = None) -> Runner:
+        """A runner for the job, whatever became of the one before; ``limit`` is called in it before it begins."""
+        database = Database(self.settings)
+        with database.write() as connection:
+            connection.execute(
+                sa.update(JOBS).where(JOBS.c.id == self.job).values(state="queued", deaths=0, finished_at=None)
+            )
+            row = queue.claim(connection, time.time(), LEASE)
+            assert row is not None
+        database.dispose()
+        order = json.dumps({"job": self.job, "fence": row.fence}).encode() + b"\n"
+        inward, stdin = os.pipe()
+        stdout, outward = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            self._be_runner(inward, outward, (stdin, stdout), limit)
+        os.close(inward)
+        os.close(outward)
+        one = Runner(pid, stdin, stdout, order)
+        if not held:
+            one.release()
+        return one
+
+    def _be_runner(self, inward: int, outward: int, others: tuple[int, int], limit: Any) -> None:
+        status = 1
+        try:
+            for descriptor in others:
+                os.close(descriptor)
+            os.dup2(inward, 0)
+            os.dup2(outward, 1)
+            os.environ.update(self.environment)
+            sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
+            if limit is not None:
+                limit()
+            runner.main()
+            status = 0
+        finally:
+            os._exit(status)
+
+    def named(self) -> dict[str, tuple[int, str]]:
+        """Size and digest of every checkpoint that the database names."""
+        database = Database(self.settings)
+        with database.read() as connection:
+            rows = connection.execute(sa.text("SELECT id, bytes, sha256 FROM checkpoints")).all()
+        database.dispose()
+        return {row.id: (row.bytes, row.sha256) for row in rows}
+
+    def told(self) -> dict[str, Any]:
+        """The job as clients see it."""
+        database = Database(self.settings)
+        with database.read() as connection:
+            document = queue.document(queue.find(connection, self.job))
+        database.dispose()
+        return document
+
+    def events(self) -> list[str]:
+        """The job's events as JSON text."""
+        database = Database(self.settings)
+        with database.read() as connection:
+            found = [row.data for row in queue.events_after(connection, self.job, 0, 100_000)]
+        database.dispose()
+        return found
+
+    def damage(self, *, sweep: bool = True) -> list[str]:
+        """What is wrong with the checkpoints that the database names, and what the next start would leave behind."""
+        wrong = []
+        for checkpoint_id, (size, digest) in self.named().items():
+            path = self.storage.checkpoint(checkpoint_id)
+            try:
+                if path.stat().st_size != size or sha256_of(path) != digest:
+                    wrong.append(f"{path.name} is not as the database knows it")
+                else:
+                    load_checkpoint(path)
+            except Exception as error:  # noqa: BLE001 - whatever keeps a named checkpoint from being read is a finding
+                wrong.append(f"{path.name}: {type(error).__name__}: {error}")
+        if not sweep:
+            return wrong
+        self.storage.sweep()
+        return wrong + [f"{name} survived the sweep" for name in self.temporary_files()]
+
+    def temporary_files(self) -> list[str]:
+        """Names of files that were begun and not ended."""
+        return [path.name for path in (self.data / "checkpoints").iterdir() if path.name.endswith(TEMPORARY_SUFFIX)]

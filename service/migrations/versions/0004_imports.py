@@ -1,0 +1,26 @@
+"""Versions and checkpoints that no job has made: those that were imported."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+_TABLES = ("versions", "checkpoints")
+
+
+def upgrade() -> None:
+    """Let the job be null."""
+    for table in _TABLES:
+        with op.batch_alter_table(table) as batch:
+            batch.alter_column("job", existing_type=sa.String(40), nullable=True)
+
+
+def downgrade() -> None:
+    """Forget what was imported, and ask for a job again."""
+    for table in _TABLES:
+        op.execute(f"DELETE FROM {table} WHERE job IS NULL")  # noqa: S608 - our own two words
+        with op.batch_alter_table(table) as batch:
+            batch.alter_column("job", existing_type=sa.String(40), nullable=False)

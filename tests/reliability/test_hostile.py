@@ -1,0 +1,51 @@
+"""The short form: every hand-made bad file, and some hundred mutated ones."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from reliability.hostile import GOALS, foreign_opens, run
+from reliability.mutations import mutated
+from tests.service.bad_files import BAD, GOOD
+
+SCALE = 0.02
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_a_hostile_file_harms_nothing() -> None:
+    figure = run(SCALE)
+    assert figure.holds(SCALE), figure.broken
+    counts = figure.counts
+    assert counts["mutated files"] == int(GOALS["mutated files"] * SCALE)
+    assert counts["bad files"] > 2 * len(BAD)
+    assert counts["reader processes watched"] > len(BAD)
+    # Mutations that are all refused, or all harmless, would try little.
+    assert min(counts["refused"], counts["accepted"]) > 0.1 * counts["mutated files"]
+
+
+LOG = """\
+7 openat(AT_FDCWD, "/lib/libc.so.6", O_RDONLY|O_CLOEXEC) = 3
+8 execve("/bin/uname", ["uname"], 0x0) = 0
+8 +++ exited with 0 +++
+7 openat(AT_FDCWD, "/proc/self/statm", O_RDONLY|O_CLOEXEC) = 3
+9 +++ exited with 0 +++
+10 +++ killed by SIGSEGV +++
+"""
+
+
+def test_what_the_watch_takes_for_a_foreign_file() -> None:
+    """Everything that is opened once the reader takes orders, also where it is refused."""
+    assert foreign_opens(LOG) == (2, [])
+    for call in (
+        'openat(AT_FDCWD, "/etc/passwd", O_RDONLY) = -1 EMFILE (Too many open files)',
+        'open("x", O_RDONLY) = 3',
+    ):
+        assert foreign_opens(f"{LOG}11 {call}\n") == (2, [call])
+
+
+def test_a_number_names_one_mutation() -> None:
+    found = [mutated([GOOD], number) for number in range(50)]
+    assert found == [mutated([GOOD], number) for number in range(50)]
+    assert len(set(found)) > 45

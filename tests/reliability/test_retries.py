@@ -1,0 +1,21 @@
+"""The short form of ``python -m reliability retries``."""
+
+from __future__ import annotations
+
+from reliability import retries
+
+SCALE = 0.04
+
+
+def test_a_retry_makes_one() -> None:
+    figure = retries.run(SCALE)
+    assert figure.broken == []
+    assert figure.holds(SCALE)
+    assert figure.counts["jobs of as many keys"] == 8
+    assert figure.counts["models of as many keys"] == figure.counts["datasets of as many keys"] == 4
+    # Each key was sent by 32 clients, of which one at the most had the first answer.
+    assert figure.counts["replays"] >= 16 * 31
+    assert figure.counts["keys refused to another payload"] == 16
+    assert figure.counts["workers killed"] == 3
+    for what in ("cut connections", "told to wait", "lost answers"):
+        assert figure.counts[what] > 0, what

@@ -1,0 +1,121 @@
+"""docs/checkpoint-format.md: its code, with h5py and NumPy alone, does on a real checkpoint what the page says."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.service.harness import ROOT, Client
+from tests.service.samples import CLASSES, DATA, ROWS, a_training, fresh
+
+PAGE = (ROOT / "docs" / "checkpoint-format.md").read_text()
+READ, PREDICT, MOMENTS, WRITE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+LAYERS: list[dict[str, Any]] = [
+    {"type": "dense", "units": 6},
+    {"type": "batch_norm"},
+    {"type": "relu"},
+    {"type": "dropout", "rate": 0.2},
+    {"type": "dense", "units": 5, "use_bias": False},
+    {"type": "relu"},
+    {"type": "dense", "units": 3},
+    {"type": "softmax"},
+]
+
+
+def run(folder: Path, code: str) -> Any:
+    """What a script prints as JSON; it runs where no module of this project can be imported."""
+    done = subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_no_project_module_is_within_reach(tmp_path: Path) -> None:
+    code = "import importlib.util as u, json; print(json.dumps([u.find_spec(n) is None for n in ('models', 'nncore')]))"
+    assert run(tmp_path, code) == [True, True]
+
+
+def trained(client: Client, name: str, folder: Path, **optimizer: Any) -> Path:
+    client.define(
+        {"name": name, "inputs": 2, "classes": CLASSES, "layers": LAYERS, "optimizer": {"type": "adam", **optimizer}}
+    )
+    job = client.run(a_training(name, validation=DATA))
+    path = folder / "downloaded.h5"
+    path.write_bytes(client.get(f"/checkpoints/{job['checkpoint']}/file").body)
+    return path
+
+
+@pytest.mark.parametrize("average", [None, 0.7])
+def test_reading_as_the_page_does_predicts_what_the_service_predicts(
+    client: Client, tmp_path: Path, average: float | None
+) -> None:
+    name = fresh("page")
+    path = trained(client, name, tmp_path, average=average)
+    told = "print(json.dumps([predict_proba(rows).tolist(), classes, definition['name'], history['epoch'].tolist()]))"
+    code = f"path, rows = {str(path)!r}, {ROWS!r}\n{READ}\n{PREDICT}\n{told}"
+    probabilities, classes, model, epochs = run(tmp_path, code)
+    served = client.post("/predict", {"model": name, "inputs": ROWS}).json
+    assert np.allclose(probabilities, served["probabilities"], rtol=1e-5, atol=1e-7)
+    assert (classes, model, epochs) == (CLASSES, name, [1, 2, 3, 4, 5])
+
+
+def test_the_moments_are_those_of_the_equations(client: Client, tmp_path: Path) -> None:
+    """After one update of Adam, θ has moved by η m̂ ⊘ √(ŝ + ε)."""
+    name = fresh("page")
+    client.define({"name": name, "inputs": 2, "classes": CLASSES, "hidden": [], "dtype": "float64"})
+    job = client.run(a_training(name, epochs=1, batch_size="full"))
+    first, last = (
+        client.get(f"/checkpoints/{each['id']}/file").body
+        for each in reversed(client.get(f"/jobs/{job['id']}/checkpoints").json["data"])
+    )
+    paths = [tmp_path / "first.h5", tmp_path / "last.h5"]
+    for path, content in zip(paths, (first, last), strict=True):
+        path.write_bytes(content)
+    head = f"import json, h5py, numpy as np\npath = {str(paths[1])!r}\n"
+    m, s, beta1, beta2, iterations = run(
+        tmp_path,
+        f"{head}{MOMENTS}\nprint(json.dumps([m.tolist(), s.tolist(), adam['beta1'], adam['beta2'], int(iterations)]))",
+    )
+    assert iterations == 1
+    with h5py.File(paths[0]) as before, h5py.File(paths[1]) as after:
+        moved = before["parameters/0_dense/weights"][()] - after["parameters/0_dense/weights"][()]
+    step = 0.001 * (np.array(m) / (1 - beta1)) / np.sqrt(np.array(s) / (1 - beta2) + 1e-7)
+    assert np.abs(moved).max() > 1e-6
+    assert np.allclose(moved, step, rtol=1e-6)
+
+
+def test_a_file_written_as_the_page_does_is_imported_and_predicts_what_its_maker_did(
+    client: Client, tmp_path: Path
+) -> None:
+    source, name = fresh("page"), fresh("elsewhere")
+    path = trained(client, source, tmp_path)
+    client.define({"name": name, "inputs": 2, "classes": CLASSES, "layers": LAYERS})
+    code = f"path, rows = {str(path)!r}, {ROWS!r}\n{READ}\n{PREDICT}\nweights = arrays\n{WRITE}"
+    probabilities = run(tmp_path, f"{code}\nprint(json.dumps(predict_proba(rows).tolist()))")
+    content = (tmp_path / "made-elsewhere.h5").read_bytes()
+    answer = client.post(f"/models/{name}/checkpoints", content, headers={"Content-Type": "application/x-hdf5"})
+    assert answer.status == 201, answer
+    served = client.post("/predict", {"model": name, "inputs": ROWS}).json
+    assert served["version"] == 1
+    assert np.allclose(probabilities, served["probabilities"], rtol=1e-5, atol=1e-7)
+
+
+def test_the_table_names_every_group_of_a_file_and_every_attribute(client: Client, tmp_path: Path) -> None:
+    path = trained(client, fresh("page"), tmp_path, average=0.7, accumulate=2)
+    rows = dict(re.findall(r"^\| `(/[^`]*)` \| (.*) \|$", PAGE, re.MULTILINE))
+    known = {place.strip("/").partition("/")[0] for place in rows}
+    with h5py.File(path) as file:
+        assert set(file) < known
+        for place in ("/", "/optimizer", "/training"):
+            assert [name for name in file[place].attrs if f"`{name}`" not in rows[place]] == []
+        for group in ("training", "history"):
+            assert [name for name in file[group] if f"`{name}`" not in rows[f"/{group}"]] == []
+        vectors = (ROOT / "docs" / "optimizers.md").read_text() + "".join(rows)
+        assert [name for name in file["optimizer"] if f"`{name}`" not in vectors and f"/{name}/" not in vectors] == []
