@@ -1,0 +1,259 @@
+"""The store keeps what it should and knows what it has: retention, damage that is named and passed over, reindexing.
+
+Jobs with checkpoints after every epoch run under real trainers and runners, which are killed at random. Then files are
+damaged at random, a few at a time: verify must name exactly these, and every version is asked for a prediction. Last
+the database is lost and made again from the files, again and again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from reliability.figure import Figure
+from service import create_app
+from service.database import Database
+from service.inspection import inspect
+from service.reindex import reindex
+from service.settings import Settings
+from service.storage import Storage
+from service.verify import verify
+from tests.service.harness import Server, eventually
+from tests.service.samples import CSV, ROWS, a_model, a_training
+
+__all__ = ["run"]
+
+HISTORIES = 2
+#: Of a full run, in all histories together.
+GOALS = {"kills": 20, "files damaged": 60, "predictions compared": 200, "registries rebuilt": 10}
+ROUNDS, JOBS = 30, 12
+MODELS = ("one", "two")
+EPOCHS = 60
+#: A trainer is killed this often; else it is the runner of a job.
+TRAINER_ONE_IN = 4
+
+
+def run(scale: float) -> Figure:
+    """Histories of kills, then rounds of damage and of lost databases."""
+    figure = Figure(goals=dict(GOALS))
+    histories = max(1, round(HISTORIES * scale))
+    share = scale / histories
+    for seed in range(histories):
+        with tempfile.TemporaryDirectory() as folder:
+            settings = {"TRAINER": "external", "LEASE_SECONDS": 1, "REPORT_SECONDS": 0.02, "BLAS_THREADS": 1}
+            with closing(Server(Path(folder) / "data", **settings)) as server:
+                _History(server, figure, random.Random(seed), share).run()
+    return figure
+
+
+class _History:
+    """One data directory from its first job to its last damage; web requests are made within this process."""
+
+    def __init__(self, server: Server, figure: Figure, chance: random.Random, share: float) -> None:
+        self.server, self.figure, self.chance, self.share = server, figure, chance, share
+        self.settings = Settings.read(server.environment)
+        self.database, self.storage = Database(self.settings), Storage(self.settings.data)
+        self.client = self.fresh_client()
+        self.answers: dict[tuple[str, int], Any] = {}
+        self.files: dict[tuple[str, int], str] = {}
+
+    def run(self) -> None:
+        self.train()
+        self.check_files()
+        self.learn_answers()
+        pristine = self.server.data.with_name("pristine")
+        shutil.copytree(self.server.data, pristine)
+        for number in range(round(ROUNDS * self.share)):
+            self.damage(pristine, verify_first=number % 2 == 0)
+        self.expect(verify(self.database, self.storage).wrong == [], "all put back, and verify finds a fault")
+        for _ in range(round(GOALS["registries rebuilt"] * self.share)):
+            self.rebuild()
+
+    def fresh_client(self) -> FlaskClient:
+        """A web process that has loaded nothing."""
+        return create_app(self.settings).test_client()
+
+    def expect(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            self.figure.broken.append(otherwise)
+
+    # Kills and retention.
+
+    def train(self) -> None:
+        for name in MODELS:
+            assert self.client.post("/models", json=a_model(name)).status_code == 201
+        upload = self.client.post("/datasets?name=kept&label=colour", data=CSV, content_type="text/csv")
+        assert upload.status_code == 201
+        self.server.run_beside("trainer")
+        kills, jobs = round(GOALS["kills"] * self.share), max(len(MODELS), round(JOBS * self.share))
+        for number in range(jobs):
+            keep = self.chance.randrange(4)
+            policy = {"every_epochs": 1, "keep": keep}
+            request = a_training(MODELS[number % 2], epochs=EPOCHS, seed=number, checkpoint=policy)
+            job = self.client.post("/train", json=request).json["id"]
+            for _ in range(kills // jobs + (number < kills % jobs)):
+                self.kill(job)
+            self.until(job, lambda document: document["state"] == "succeeded")
+            self.check_retention(job, keep)
+
+    def until(self, job: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        def document() -> dict[str, Any] | None:
+            found: dict[str, Any] = self.client.get(f"/jobs/{job}").json
+            assert found["state"] not in ("failed", "cancelled"), found
+            return found if holds(found) else None
+
+        found = eventually(document, 60.0, job)
+        assert found is not None
+        return found
+
+    def kill(self, job: str) -> None:
+        """Kill whoever is at work on a job, once it has gone on from the kill before."""
+        before = self.client.get(f"/jobs/{job}").json["checkpoint"]
+        self.until(job, lambda document: document["checkpoint"] != before)
+        sleep(self.chance.uniform(0.0, 0.05))  # so that the kill meets different moments of a save
+        if self.client.get(f"/jobs/{job}").json["state"] != "running":
+            return
+        kill_trainer = self.chance.randrange(TRAINER_ONE_IN) == 0
+        os.kill(self.server.trainer().pid if kill_trainer else self.server.busy_runner().pid, signal.SIGKILL)
+        self.figure.count("kills")
+        if kill_trainer:
+            self.server.beside[-1].wait(10)
+            self.server.run_beside("trainer")
+
+    def check_retention(self, job: str, keep: int) -> None:
+        rows = self.client.get(f"/jobs/{job}/checkpoints?limit=100").json["data"]
+        epochs = [row["epoch"] for row in rows]
+        losses = {row["epoch"]: row["loss"] for row in self.client.get(f"/jobs/{job}/history").json["data"]}
+        del losses[EPOCHS]
+        best = min(losses, key=lambda epoch: (losses[epoch], epoch))
+        between = [epoch for epoch in epochs if 0 < epoch < EPOCHS]
+        told = f"{job} keeps {epochs} of keep {keep} and best {best}"
+        self.expect(epochs[0] == EPOCHS and epochs[-1] == 0, told)
+        self.expect(best in between and len(between) <= keep + 1, told)
+        saved = [event for event in self.events(job) if event["type"] == "checkpoint"]
+        self.figure.count("checkpoints saved", len(saved))
+        self.figure.count("checkpoints kept", len(rows))
+
+    def events(self, job: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            after = f"&after={found[-1]['id']}" if found else ""
+            page = self.client.get(f"/jobs/{job}/events?limit=100{after}").json
+            found += page["data"]
+            if not page["has_more"]:
+                return found
+
+    def check_files(self) -> None:
+        """After one more start, the files are those that the database names, and each is whole."""
+        self.stop_trainer()
+        self.server.run_beside("trainer")
+        wrong = eventually(
+            lambda: (report := verify(self.database, self.storage)).wrong == [] and report, 20.0, "no fault"
+        )
+        self.figure.count("files verified", wrong.checkpoints + wrong.datasets)
+        left = [path.name for path in self.server.data.glob("*/.*.partial")]
+        self.expect(left == [], f"temporary files are left: {left}")
+        self.stop_trainer()
+
+    def stop_trainer(self) -> None:
+        trainer = self.server.beside[-1]
+        trainer.terminate()
+        trainer.wait(30)
+
+    # Damage.
+
+    def learn_answers(self) -> None:
+        for name in MODELS:
+            for row in self.client.get(f"/models/{name}/versions?limit=100").json["data"]:
+                key = name, row["version"]
+                self.answers[key], self.files[key] = self.ask(*key)[1], row["checkpoint"]
+
+    def ask(self, name: str, version: int | None) -> tuple[int, Any]:
+        answer = self.client.post("/predict", json={"model": name, "inputs": ROWS, "version": version})
+        return answer.status_code, answer.json
+
+    def damage(self, pristine: Path, *, verify_first: bool) -> None:
+        """Damage a few files, look how it is told and what is served, and put them back."""
+        folder = self.storage.data / "checkpoints"
+        chosen = self.chance.sample(sorted(folder.glob("*.h5")), self.chance.randint(1, 4))
+        done = {path.name: self.chance.choice((_flip, _cut, _delete))(path, self.chance) for path in chosen}
+        self.figure.count("files damaged", len(done))
+        self.client = self.fresh_client()
+        if not verify_first:
+            self.check_served(set(done))
+        found = {wrong.what: wrong.fault for wrong in verify(self.database, self.storage).wrong}
+        self.expect(found == done, f"damaged {done}, and verify names {found}")
+        if verify_first:
+            self.check_served(set(done))
+        for path in chosen:
+            shutil.copy2(pristine / "checkpoints" / path.name, path)
+        self.expect(all(one.finding.fault is None for one in inspect(self.database, self.storage)), "all is put back")
+
+    def check_served(self, damaged: set[str]) -> None:
+        """Good versions answer as ever, damaged ones are refused, and the default is the newest good one."""
+        for name in MODELS:
+            good = None
+            for key in [key for key in self.answers if key[0] == name]:  # the newest first
+                status, answer = self.ask(*key)
+                if f"{self.files[key]}.h5" in damaged:
+                    self.expect(
+                        (status, answer["code"]) == (500, "checkpoint_unreadable"), f"{key} is served: {answer}"
+                    )
+                else:
+                    self.expect(answer == self.answers[key], f"{key} answers otherwise")
+                    good = good or key
+                self.figure.count("predictions compared")
+            _, answer = self.ask(name, None)
+            held = answer == self.answers[good] if good else answer["code"] == "checkpoint_unreadable"
+            self.expect(held, f"the default of {name} should be {good}: {answer}")
+
+    # A lost database.
+
+    def rebuild(self) -> None:
+        before = self.registry()
+        self.database.dispose()
+        for path in self.server.data.glob("trainyard.db*"):
+            path.unlink()
+        self.database = Database(self.settings)
+        told = reindex(self.database, self.storage).told
+        self.client = self.fresh_client()
+        self.expect(told == [] and self.registry() == before, f"the registry made again differs: {told}")
+        for key, answer in self.answers.items():
+            self.expect(self.ask(*key)[1] == answer, f"{key} answers otherwise after reindexing")
+            self.figure.count("predictions compared")
+        self.figure.count("registries rebuilt")
+
+    def registry(self) -> list[Any]:
+        paths = ["/models", "/datasets"]
+        paths += [f"/models/{name}/{kind}" for name in MODELS for kind in ("versions", "checkpoints", "aliases")]
+        return [self.client.get(path if path.endswith("aliases") else f"{path}?limit=100").json for path in paths]
+
+
+def _flip(path: Path, chance: random.Random) -> str:
+    """Change one bit anywhere."""
+    with path.open("r+b") as file:
+        file.seek(chance.randrange(path.stat().st_size))
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1 << chance.randrange(8)]))
+    return "wrong_digest"
+
+
+def _cut(path: Path, chance: random.Random) -> str:
+    os.truncate(path, chance.randrange(path.stat().st_size))
+    return "wrong_size"
+
+
+def _delete(path: Path, _chance: random.Random) -> str:
+    path.unlink()
+    return "missing"

@@ -1,0 +1,20 @@
+"""The short form of ``python -m reliability store``."""
+
+from __future__ import annotations
+
+from reliability import store
+
+SCALE = 0.1
+
+
+def test_the_store_knows_what_it_has() -> None:
+    figure = store.run(SCALE)
+    assert figure.broken == []
+    assert figure.holds(SCALE)
+    assert figure.counts["kills"] == 2
+    assert figure.counts["registries rebuilt"] == 1
+    # Two jobs save a checkpoint after each of 60 epochs, and keep the first, the last, the best and three at most.
+    assert figure.counts["checkpoints saved"] >= 2 * 60
+    assert 2 * 3 <= figure.counts["checkpoints kept"] <= 2 * 6
+    # Those kept and the one dataset.
+    assert figure.counts["files verified"] == figure.counts["checkpoints kept"] + 1
