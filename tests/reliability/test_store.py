@@ -13,8 +13,10 @@ def test_the_store_knows_what_it_has() -> None:
     assert figure.holds(SCALE)
     assert figure.counts["kills"] == 2
     assert figure.counts["registries rebuilt"] == 1
-    # Two jobs save a checkpoint after each of 60 epochs, and keep the first, the last, the best and three at most.
-    assert figure.counts["checkpoints saved"] >= 2 * 60
+    # Two jobs save a checkpoint after each of 40 epochs, and keep the first, the last, the best and three at most.
+    assert figure.counts["checkpoints saved"] >= 2 * 40
     assert 2 * 3 <= figure.counts["checkpoints kept"] <= 2 * 6
     # Those kept and the one dataset.
     assert figure.counts["files verified"] == figure.counts["checkpoints kept"] + 1
+    # In each of two rounds of damage and one of a lost database, each of two versions.
+    assert figure.counts["predictions compared"] == 3 * 2
