@@ -186,6 +186,11 @@ class _History:
         folder = self.storage.data / "checkpoints"
         chosen = self.chance.sample(sorted(folder.glob("*.h5")), self.chance.randint(2, 3))
         done = {path.name: self.chance.choice((_flip, _cut, _delete))(path, self.chance) for path in chosen}
+        if not verify_first:  # A version that only its digest can tell, when it is first asked for.
+            served = self.storage.checkpoint(self.chance.choice([*self.files.values()]))
+            if served not in chosen:
+                chosen.append(served)
+                done[served.name] = _flip(served, self.chance)
         self.figure.count("files damaged", len(done))
         self.client = self.fresh_client()
         if not verify_first:
