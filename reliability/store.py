@@ -184,13 +184,11 @@ class _History:
     def damage(self, pristine: Path, *, verify_first: bool) -> None:
         """Damage a few files, look how it is told and what is served, and put them back."""
         folder = self.storage.data / "checkpoints"
-        chosen = self.chance.sample(sorted(folder.glob("*.h5")), self.chance.randint(2, 3))
-        done = {path.name: self.chance.choice((_flip, _cut, _delete))(path, self.chance) for path in chosen}
-        if not verify_first:  # A version that only its digest can tell, when it is first asked for.
-            served = self.storage.checkpoint(self.chance.choice([*self.files.values()]))
-            if served not in chosen:
-                chosen.append(served)
-                done[served.name] = _flip(served, self.chance)
+        # One is a version that only its digest can tell when it is first asked for.
+        served = self.storage.checkpoint(self.chance.choice([*self.files.values()]))
+        others = self.chance.sample(sorted({*folder.glob("*.h5")} - {served}), self.chance.randint(1, 2))
+        done = {path.name: self.chance.choice((_flip, _cut, _delete))(path, self.chance) for path in others}
+        done[served.name] = _flip(served, self.chance)
         self.figure.count("files damaged", len(done))
         self.client = self.fresh_client()
         if not verify_first:
@@ -199,7 +197,7 @@ class _History:
         self.expect(found == done, f"damaged {done}, and verify names {found}")
         if verify_first:
             self.check_served(set(done))
-        for path in chosen:
+        for path in (served, *others):
             shutil.copy2(pristine / "checkpoints" / path.name, path)
         self.expect(all(one.finding.fault is None for one in inspect(self.database, self.storage)), "all is put back")
 
