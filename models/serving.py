@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoints import map_parameters
 from models.errors import InvalidError
+from models.mapping import map_parameters
 from models.matrices import Label
 from nncore.arrays import Array
 from nncore.network import Predictor

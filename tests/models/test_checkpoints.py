@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 import nncore
-from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint, map_parameters, save_checkpoint
+from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from models.files import sha256_of, sweep, write_durably
 from models.images import Put, hdf5_image
+from models.mapping import map_parameters
 from nncore.optimizers import SGD, Adam, Optimizer, RMSProp
 from tests.models.runs import Recorder, a_definition, a_run
 
