@@ -79,8 +79,8 @@ class _Group:
         group.id.links.visit(lambda name, link: links.update({name.decode(): link.type}), info=True)
         for name in sorted(shapes.keys() - links.keys()):
             raise self._refusal(name, shapes[name], "nothing")
-        for name in links:
-            if links[name] != h5py.h5l.TYPE_HARD:
+        for name, kind in links.items():
+            if kind != h5py.h5l.TYPE_HARD:
                 raise self._refusal(name, "a hard link", "a link of another kind")
         for name in sorted(links.keys() - shapes.keys() - {name.partition("/")[0] for name in shapes}):
             if isinstance(group[name], h5py.Dataset):
