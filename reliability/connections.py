@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import socket
+from collections.abc import Mapping
 from time import sleep
 from typing import NamedTuple
 
@@ -24,10 +25,10 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def post(path: str, body: bytes, content_type: str | None = None) -> bytes:
+def post(path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
     """A request as it goes over the wire."""
     head = [f"POST {path} HTTP/1.1", "Host: trainyard", f"Content-Length: {len(body)}"]
-    head += [f"Content-Type: {content_type}"] if content_type else []
+    head += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*head, "", ""]).encode() + body
 
 
@@ -35,11 +36,12 @@ class Connection:
     """A connection that is made when it is needed, and again after the server has said ``Connection: close`` or has
     closed it while nothing was asked.
 
-    ``made`` counts connections, ``found_closed`` those that the server had closed while they were idle.
+    ``lateness`` is how long, in seconds, it takes to close its own end after such an answer. ``made`` counts
+    connections, ``found_closed`` those that the server had closed while they were idle.
     """
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self._address = address
+    def __init__(self, address: tuple[str, int], lateness: float = 0.0) -> None:
+        self._address, self._lateness = address, lateness
         self._socket: socket.socket | None = None
         self.made = self.found_closed = 0
 
@@ -84,6 +86,7 @@ class Connection:
             pieces.append(self._piece(connection))
             missing -= len(pieces[-1])
         if headers.get("connection", "").lower() == "close":
+            sleep(self._lateness)
             self.close()
         return Answer(int(status.split(" ")[1]), b"".join(pieces))
 

@@ -21,24 +21,41 @@ from nncore.network import Predictor
 from reliability.connections import Connection, post
 from reliability.figure import Figure
 
-__all__ = ["Client", "Question", "Seen", "Trial", "Version", "check"]
+__all__ = ["Client", "Habit", "Question", "Seen", "Trial", "Version", "check"]
 
 #: One request in so many is a large one, and one in so many is sent over a connection that is made for it.
 LARGE_ONE_IN, FRESH_ONE_IN = 200, 50
 
 
-class Question(NamedTuple):
-    """What a request asks, and how it goes over the wire."""
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a request asks, ``version`` None for the default, and the content type that it says, if any."""
 
     model: str
-    version: int | None
     rows: np.ndarray[Any, Any]
-    message: bytes
+    version: int | None = None
+    content_type: str | None = None
 
-    @classmethod
-    def of(cls, model: str, rows: np.ndarray[Any, Any], version: int | None, content_type: str | None) -> Question:
-        document = {"model": model, "inputs": rows.tolist(), **({} if version is None else {"version": version})}
-        return cls(model, version, rows, post("/predict", json.dumps(document).encode(), content_type))
+    def message(self, *, closing: bool) -> bytes:
+        """The request as it goes over the wire."""
+        document = {"model": self.model, "inputs": self.rows.tolist()}
+        if self.version is not None:
+            document["version"] = self.version
+        headers = {"Content-Type": self.content_type} if self.content_type else {}
+        headers |= {"Connection": "close"} if closing else {}
+        return post("/predict", json.dumps(document).encode(), headers)
+
+
+class Habit(NamedTuple):
+    """How a client asks; the longest times in seconds."""
+
+    name: str
+    #: Between two requests.
+    pause: float = 0.0
+    #: Within a request, which it sends in two pieces.
+    halt: float = 0.0
+    #: Until it closes its end of a connection, which it asks the server to close after each answer.
+    lateness: float = 0.0
 
 
 class Seen(NamedTuple):
@@ -97,17 +114,15 @@ class Trial:
 
 
 class Client:
-    """Asks until the trial is over; ``pause`` and ``halt`` are the longest times, in seconds, between two requests and
-    within one."""
+    """One that asks until the trial is over."""
 
-    def __init__(self, trial: Trial, number: int, pause: float = 0.0, halt: float = 0.0) -> None:
-        self._trial, self._pause, self._halt = trial, pause, halt
-        self._kind = "after a pause" if pause else "sent slowly" if halt else "at once"
-        self._chance = random.Random(number)
-        self._connection = Connection(trial.address)
+    def __init__(self, trial: Trial, number: int, habit: Habit) -> None:
+        self._trial, self._habit, self._chance = trial, habit, random.Random(number)
+        self._connection = Connection(trial.address, habit.lateness)
+        self._messages = {question: question.message(closing=habit.lateness > 0) for question in trial.questions}
         self._small = [question for question in trial.questions if len(question.rows) == 1]
         self._large = [question for question in trial.questions if len(question.rows) > 1]
-        self._known: dict[tuple[int, bytes], int] = {}
+        self._known: dict[tuple[Question, bytes], int] = {}
         self._newest: dict[str, int] = {}
 
     def run(self) -> None:
@@ -117,8 +132,8 @@ class Client:
                 if self._chance.randrange(FRESH_ONE_IN) == 0:
                     self._connection.close()
                 self._ask(self._chance.choice(self._small if self._chance.randrange(LARGE_ONE_IN) else self._large))
-                if self._pause:
-                    self._trial.over.wait(self._chance.uniform(0.0, self._pause))
+                if self._habit.pause:
+                    self._trial.over.wait(self._chance.uniform(0.0, self._habit.pause))
         self._trial.count("connections", self._connection.made)
         self._trial.count("found closed while idle", self._connection.found_closed)
 
@@ -126,18 +141,17 @@ class Client:
         trial = self._trial
         least = max(trial.published[question.model], self._newest.get(question.model, 0))
         try:
-            answer = self._connection.ask(question.message, self._chance.uniform(0.0, self._halt))
+            answer = self._connection.ask(self._messages[question], self._chance.uniform(0.0, self._habit.halt))
         except OSError as error:
             self._connection.close()
-            trial.broke(f"{question.model}, {self._kind}: {type(error).__name__}: {error}")
+            trial.broke(f"{question.model}, {self._habit.name}: {type(error).__name__}: {error}")
             return
         if answer.status != 200:
-            trial.broke(f"{question.model}, {self._kind}: {answer.status} {answer.body[:300]!r}")
+            trial.broke(f"{question.model}, {self._habit.name}: {answer.status} {answer.body[:300]!r}")
             return
         trial.count("predictions")
-        if self._pause or self._halt:
-            trial.count(f"of them {self._kind}")
-        version = self._known.get((id(question), answer.body)) or self._note(question, answer.body)
+        trial.count(f"of them {self._habit.name}")
+        version = self._known.get((question, answer.body)) or self._note(question, answer.body)
         if question.version is None and version < least:
             trial.broke(f"{question.model}: version {version} after {least} was published")
         elif question.version is None:
@@ -147,14 +161,14 @@ class Client:
         """Keep an answer that is new to this client; its version."""
         self._trial.saw(Seen(question, datetime.now(UTC), body))
         version: int = json.loads(body)["version"]
-        self._known[id(question), body] = version
+        self._known[question, body] = version
         return version
 
 
 def check(trial: Trial, versions: Mapping[str, Mapping[int, Version]]) -> None:
     """Compare every different answer with what its version computes from its file, bit for bit."""
-    answers: dict[int, dict[int, bytes]] = {}
-    expected: dict[tuple[int, int], dict[str, Any]] = {}
+    answers: dict[Question, dict[int, bytes]] = {}
+    expected: dict[tuple[Question, int], dict[str, Any]] = {}
     predictors = {
         (model, number): _Judge(version.path) for model, known in versions.items() for number, version in known.items()
     }
@@ -165,12 +179,12 @@ def check(trial: Trial, versions: Mapping[str, Mapping[int, Version]]) -> None:
         if version is None or version.published > at or question.version not in (None, number):
             trial.broke(f"{question.model}: {number} was answered, {question.version} asked, published: {version}")
             continue
-        key = id(question), number
+        key = question, number
         if key not in expected:
             expected[key] = predictors[question.model, number].answer(question, number)
         if not _same(document, expected[key]):
             trial.broke(f"{question.model}: the answer is not what version {number} computes: {body[:300]!r}")
-        answers.setdefault(id(question), {})[number] = json.dumps(document["probabilities"]).encode()
+        answers.setdefault(question, {})[number] = json.dumps(document["probabilities"]).encode()
     for told in answers.values():
         if len(set(told.values())) != len(told):
             trial.broke("two versions answer alike: had one been taken for the other, it would not show")

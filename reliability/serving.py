@@ -1,9 +1,10 @@
 """Serving survives training: predictions while jobs publish, their processes are killed, and web workers come and go.
 
 Clients ask over connections that they keep, and none of them tries twice: busy ones, ones that pause for longer than
-the server keeps an idle connection, and ones whose requests take long to send. Meanwhile jobs train and publish; their
-runners and the trainer are killed; gunicorn reloads, its workers are told to end, and end by themselves after some
-requests. A version that a job has told of is what the next request gets, whoever asks.
+the server keeps an idle connection, ones whose requests take long to send, and ones that close their end of a
+connection late. Meanwhile jobs train and publish; their runners and the trainer are killed; gunicorn reloads, its
+workers are told to end, and end by themselves after some requests. A version that a job has told of is what the next
+request gets, whoever asks.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from reliability.figure import Figure
-from reliability.predicting import Client, Question, Trial, Version, check
+from reliability.predicting import Client, Habit, Question, Trial, Version, check
 from tests.service.harness import FINAL, Process, Server
 
 __all__ = ["run"]
@@ -46,8 +47,14 @@ DISTURBANCES = (
     *("workers told to end", "runners killed", "runners killed"),
 )
 QUIET = 3.0
-#: The clients' pauses and halts, in seconds: gunicorn keeps an idle connection for five.
-CLIENTS = [(0.0, 0.0)] * 6 + [(1.0, 0.0)] * 2 + [(7.0, 0.0)] * 8 + [(0.0, 1.5)] * 2
+#: The clients; gunicorn keeps an idle connection for five seconds.
+CLIENTS = [
+    *[Habit("at once")] * 6,
+    *[Habit("after a short pause", pause=1.0)] * 2,
+    *[Habit("after a long pause", pause=7.0)] * 8,
+    *[Habit("sent slowly", halt=1.5)] * 2,
+    *[Habit("closed late", lateness=1.5)] * 2,
+]
 #: By model: inputs, hidden units, rows of a large request.
 MODELS = {"narrow": (2, [8], 40), "broad": (64, [128, 128], 600)}
 CLASSES = ["red", "green", "blue"]
@@ -102,7 +109,7 @@ def questions() -> list[Question]:
     """For each model single rows and a large body, of different content types, the default version or the first."""
     generator, binary = np.random.default_rng(0), "application/octet-stream"
     return [
-        Question.of(model, generator.normal(size=(rows, inputs)), version, kind)
+        Question(model, generator.normal(size=(rows, inputs)), version, kind)
         for model, (inputs, _, many) in MODELS.items()
         for rows, version, kind in (
             *((1, None, "application/json"), (1, None, None), (1, None, binary)),
@@ -199,7 +206,7 @@ def run(scale: float) -> Figure:
 def _run(trial: Trial, server: RecyclingServer, seconds: float) -> None:
     tasks = [(recycled, (trial, server)), (disturb, (trial, server)), (trial.supervise, (seconds,))]
     tasks += [(publish, (trial, server, model)) for model in MODELS]
-    tasks += [(Client(trial, number, *times).run, ()) for number, times in enumerate(CLIENTS)]
+    tasks += [(Client(trial, number, habit).run, ()) for number, habit in enumerate(CLIENTS)]
     with ThreadPoolExecutor(len(tasks)) as pool:
         running = [pool.submit(task, *arguments) for task, arguments in tasks]
         try:
