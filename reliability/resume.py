@@ -48,8 +48,9 @@ def run(scale: float) -> Figure:
     draw = random.Random(3)
     with tempfile.TemporaryDirectory(prefix="trainyard-resume-") as name:
         folder = Path(name)
-        for number in range(max(1, round(PAIRS * scale))):
-            _pair(folder / f"pair-{number}", draw, figure)
+        numbers = count()
+        while figure.counts.get("pairs", 0) < max(1, round(PAIRS * scale)) and not figure.broken:
+            _pair(folder / f"pair-{next(numbers)}", draw, figure)
         for number in range(max(1, round(CONTROLS * scale))):
             _control(folder / f"control-{number}", number, figure)
         _jobs(folder, max(1, round(SERVICE_PAIRS * scale)), draw, figure)
@@ -173,7 +174,7 @@ def _control(folder: Path, number: int, figure: Figure) -> None:
     arguments = {"definition": definition, "request": a_request(epochs=EPOCHS, seed=number, every_seconds=5.0)}
     whole, cut = Disk(folder / "whole"), Disk(folder / "cut")
     _train(arguments, whole)
-    _in_a_process(lambda: _train(arguments, Disk(folder / "cut", BATCHES + 3)))
+    _in_a_process(lambda: _train(arguments, Disk(folder / "cut", 3 * BATCHES)))
     half = cut.newest()
     assert half is not None
     half.state.streams[stream] = TrainingRun(**arguments, data=some_rows()).training.state().streams[stream]
