@@ -21,6 +21,7 @@ from models.records import checkpoint
 from models.tables import DATASETS
 from models.versions import publish
 from service.database import EVENTS, JOBS
+from service.deaths import Death
 
 __all__ = [
     "ACTIVE",
@@ -242,21 +243,17 @@ def stop(connection: sa.Connection, job_id: str, fence: int) -> None:
     _set_state(connection, job_id, state)
 
 
-def lose(connection: sa.Connection, job_id: str, fence: int, cause: str) -> None:
+def lose(connection: sa.Connection, job_id: str, fence: int, death: Death) -> None:
     """The worker is gone: queue the job again, or give it up after too many deaths. Raises StaleError."""
     _owned_update(connection, job_id, fence, deaths=JOBS.c.deaths + 1)
     row = find(connection, job_id)
-    add_events(connection, job_id, [("log", None, {"level": "warning", "message": f"worker lost: {cause}"})])
+    told = {"level": "warning", "message": f"worker lost: {death.detail}", "code": death.code}
+    add_events(connection, job_id, [("log", None, told)])
     if row.wanted == "cancel":
         _set_state(connection, job_id, "cancelled")
     elif row.deaths >= MAXIMUM_DEATHS:
-        fail(
-            connection,
-            job_id,
-            fence,
-            "worker_lost",
-            f"{row.deaths} workers were lost without a new checkpoint: {cause}",
-        )
+        detail = f"{row.deaths} workers were lost without a new checkpoint; the last one: {death.detail}"
+        fail(connection, job_id, fence, death.code, detail)
     else:
         connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(attempt=JOBS.c.attempt + 1))
         _set_state(connection, job_id, "paused" if row.wanted == "pause" else "queued")
@@ -279,7 +276,8 @@ def expire(connection: sa.Connection, now: float) -> None:
     """Take every job whose owner gave no sign in time away from it."""
     query = sa.select(JOBS.c.id, JOBS.c.fence).where(JOBS.c.state == "running", JOBS.c.lease_until < now)
     for row in list(connection.execute(query)):
-        lose(connection, row.id, row.fence, "its trainer gave no sign before the lease ran out")
+        death = Death("worker_lost", "its trainer gave no sign before the lease ran out")
+        lose(connection, row.id, row.fence, death)
 
 
 def _owned_update(connection: sa.Connection, job_id: str, fence: int, **columns: Any) -> None:

@@ -339,7 +339,8 @@ def main() -> None:
     except CheckpointError as error:
         outcome = {"outcome": "failed", "code": "checkpoint_unreadable", "detail": str(error)}
     except MemoryError as error:
-        outcome = {"outcome": "failed", "code": "out_of_memory", "detail": str(error) or "memory ran out"}
+        # Memory may be there again when the job is taken up by another process.
+        outcome = {"outcome": "died", "code": "out_of_memory", "detail": f"memory ran out. {error}".strip()}
     except sa.exc.OperationalError as error:
         # Without an outcome the trainer counts this process as lost, and the job is taken up again.
         _log.error("the database did not answer: %s", error.orig)

@@ -45,6 +45,8 @@ class Storage:
         self.folders = (data / "checkpoints", data / "datasets")
         for folder in (*self.folders, data / "models"):
             folder.mkdir(parents=True, exist_ok=True)
+        # So that holding the lock needs no space later.
+        (data / WRITING_LOCK).touch()
 
     def checkpoint(self, checkpoint_id: str) -> Path:
         """The file of a checkpoint."""

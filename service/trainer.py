@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from models.clock import utc_now
 from service import queue
 from service.database import TRAINERS, Database
+from service.deaths import Death, OomKills, death_of
 from service.housekeeping import Housekeeper
 from service.processes import TRAINER_LOCK, WEB_LOCK, is_free, start
 from service.settings import Settings
@@ -66,6 +67,7 @@ class Trainer:
         self._assignments: list[Assignment] = []
         self._waiting: subprocess.Popen[bytes] | None = None
         self._stopping = False
+        self._oom_kills = OomKills()
         self._next_beat = self._next_look = self._next_start = 0.0
 
     def run(self) -> None:
@@ -176,7 +178,11 @@ class Trainer:
         if outcome is None:
             line = _pipe(process.stdout).read()  # to its end, which is the end of the process
             process.wait()
-            outcome = assignment.outcome = json.loads(line) if line.endswith(b"\n") else {"outcome": "died"}
+            if line.endswith(b"\n"):
+                outcome = json.loads(line)
+            else:
+                outcome = {"outcome": "died", **death_of(process.returncode, self._oom_kills.since_last())._asdict()}
+            assignment.outcome = outcome
         job, fence = assignment.job, assignment.fence
         try:
             with self.database.write() as connection:
@@ -188,7 +194,7 @@ class Trainer:
                     case "failed":
                         queue.fail(connection, job, fence, outcome["code"], outcome["detail"])
                     case "died":
-                        queue.lose(connection, job, fence, _cause(process.returncode))
+                        queue.lose(connection, job, fence, Death(outcome["code"], outcome["detail"]))
         except queue.StaleError as error:
             _log.warning("%s; how it ended here is not recorded", error)
         _close(process)
@@ -227,10 +233,6 @@ def _close(process: subprocess.Popen[bytes]) -> None:
     for stream in (process.stdin, process.stdout):
         with suppress(BrokenPipeError):
             _pipe(stream).close()
-
-
-def _cause(status: int) -> str:
-    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
 
 
 def main(settings: Settings, *, while_web_lives: bool) -> int:

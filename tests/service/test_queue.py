@@ -21,6 +21,7 @@ from models.records import add_checkpoint, add_dataset, dataset
 from models.tables import CHECKPOINTS
 from service import queue
 from service.database import JOBS, Database
+from service.deaths import Death
 from service.queue import ACTIVE, FINAL, MAXIMUM_DEATHS, Progress, StaleError
 from service.settings import Settings
 from tests.models.runs import a_definition
@@ -193,7 +194,7 @@ def test_only_a_running_job_says_when_it_will_have_ended(connection: sa.Connecti
     def eta() -> float | None:
         queue.report(connection, job, queue.find(connection, job).fence, PROGRESS)
         assert queue.find(connection, job).eta_seconds == PROGRESS.eta_seconds
-        queue.lose(connection, job, queue.find(connection, job).fence, "killed")
+        queue.lose(connection, job, queue.find(connection, job).fence, Death("worker_lost", "killed"))
         return queue.find(connection, job).eta_seconds
 
     assert (eta(), state(connection, job)) == (None, "queued")
@@ -227,7 +228,7 @@ class TestLeases:
         assert state(connection, job) == "queued"
 
     def test_a_loss_is_logged_with_its_cause(self, connection: sa.Connection, job: str, fence: int) -> None:
-        queue.lose(connection, job, fence, "killed by SIGKILL")
+        queue.lose(connection, job, fence, Death("worker_lost", "killed by SIGKILL"))
         logs = [event for event in queue.events_after(connection, job, 0, 100) if event.type == "log"]
         assert json.loads(logs[0].data) == {"level": "warning", "message": "worker lost: killed by SIGKILL"}
 
@@ -241,13 +242,13 @@ class TestStaleOwners:
         "finish": lambda c, j, f: queue.finish(c, j, f, publish_version=True),
         "fail": lambda c, j, f: queue.fail(c, j, f, "x", "y"),
         "stop": queue.stop,
-        "lose": lambda c, j, f: queue.lose(c, j, f, "z"),
+        "lose": lambda c, j, f: queue.lose(c, j, f, Death("worker_lost", "z")),
     }
 
     @pytest.mark.parametrize("call", CALLS)
     @pytest.mark.parametrize("now", ["running", "queued", "paused", *FINAL])
     def test_nothing_changes(self, connection: sa.Connection, job: str, fence: int, call: str, now: str) -> None:
-        queue.lose(connection, job, fence, "thought dead")
+        queue.lose(connection, job, fence, Death("worker_lost", "thought dead"))
         if now != "queued":
             queue.claim(connection, 1.0, LEASE)
         if now == "paused":
@@ -280,7 +281,7 @@ class TestDeaths:
     def lose_once(self, connection: sa.Connection, job: str) -> str:
         row = queue.claim(connection, 0.0, LEASE)
         assert row is not None
-        queue.lose(connection, job, row.fence, "killed")
+        queue.lose(connection, job, row.fence, Death("worker_lost", "killed"))
         return state(connection, job)
 
     def test_three_without_a_checkpoint(self, connection: sa.Connection, job: str) -> None:
@@ -351,7 +352,7 @@ class TestWishes:
         self, connection: sa.Connection, job: str, fence: int, wish: Any, end: str
     ) -> None:
         queue.ask(connection, job, wish)
-        queue.lose(connection, job, fence, "killed")
+        queue.lose(connection, job, fence, Death("worker_lost", "killed"))
         assert state(connection, job) == end
 
     def test_a_job_that_ends_before_it_hears_of_a_wish_has_ended(
@@ -503,7 +504,7 @@ class Life(RuleBasedStateMachine):
             "finish": lambda: queue.finish(self.connection, job, fence, publish_version=True),
             "fail": lambda: queue.fail(self.connection, job, fence, "diverged", "because"),
             "stop": lambda: queue.stop(self.connection, job, fence),
-            "lose": lambda: queue.lose(self.connection, job, fence, "killed"),
+            "lose": lambda: queue.lose(self.connection, job, fence, Death("worker_lost", "killed")),
         }
         if age or known["state"] != "running":
             with pytest.raises(StaleError):

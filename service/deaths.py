@@ -1,0 +1,70 @@
+"""What a process died of, as far as its end and the kernel tell."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["Death", "OomKills", "death_of"]
+
+
+class Death(NamedTuple):
+    """A cause: a code of the job's error, and a sentence."""
+
+    code: str
+    detail: str
+
+
+class OomKills:
+    """How often the kernel has killed a process of this control group because memory ran out.
+
+    Read from ``memory.events`` (cgroup version 2) or ``memory.oom_control`` (version 1); where neither can be read, it
+    stands still.
+    """
+
+    def __init__(self) -> None:
+        self._files = [path for path in _counters() if path.is_file()]
+        self._seen = self._count()
+
+    def since_last(self) -> int:
+        """Kills since this was asked before."""
+        before, self._seen = self._seen, self._count()
+        return self._seen - before
+
+    def _count(self) -> int:
+        total = 0
+        for path in self._files:
+            fields = dict(line.split(maxsplit=1) for line in path.read_text().splitlines())
+            total += int(fields.get("oom_kill", 0))
+        return total
+
+
+def _counters() -> list[Path]:
+    """Where this process's control groups count such kills (cgroups(7), /proc/self/cgroup)."""
+    root, own = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+    found = []
+    for line in own.read_text().splitlines() if own.is_file() else []:
+        _, controllers, place = line.split(":", 2)
+        if not controllers:
+            found.append(root / place.lstrip("/") / "memory.events")
+        elif "memory" in controllers.split(","):
+            found.append(root / "memory" / place.lstrip("/") / "memory.oom_control")
+    return found
+
+
+def death_of(status: int, oom_kills: int) -> Death:
+    """The cause of an end without a word: ``status`` is negative for a signal.
+
+    SIGKILL comes from outside; the other signals that end a process come from what it did itself.
+    """
+    if status >= 0:
+        return Death("worker_lost", f"exited with status {status}")
+    name = signal.Signals(-status).name
+    if -status == signal.SIGKILL:
+        if oom_kills > 0:
+            return Death("out_of_memory", "killed by the kernel, which ran out of memory")
+        return Death("worker_lost", f"killed by {name}")
+    if -status in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        return Death("worker_lost", f"ended by {name}")
+    return Death("crashed", f"crashed: {name}")
