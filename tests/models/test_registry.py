@@ -14,6 +14,7 @@ from models import records, registry, versions
 from models.errors import ConflictError, InvalidError, MissingError
 from models.files import FileRecord
 from models.tables import METADATA
+from nncore.stopping import Monitor
 from tests.models.runs import a_definition
 
 
@@ -286,6 +287,30 @@ class TestCheckpoints:
             add_checkpoint(connection, number, "between")
         versions.publish(connection, "small", "job_1", "ckpt_001", "{}")
         assert records.superfluous_checkpoints(connection, "job_1", 0) == ["ckpt_002", "ckpt_000"]
+
+    @pytest.mark.parametrize(("monitor", "best"), [("loss", "ckpt_001"), ("accuracy", "ckpt_002"), (None, None)])
+    def test_the_best_stays(self, connection: sa.Connection, monitor: Monitor | None, best: str | None) -> None:
+        """Of equal ones the oldest; not one that was taken before an epoch had ended."""
+        scores = [(None, None), (0.1, 0.5), (0.2, 0.9), (0.1, 0.9), (0.3, 0.1), (0.4, 0.1)]
+        for number, (loss, accuracy) in enumerate(scores):
+            metrics = {} if loss is None else {"loss": loss, "accuracy": accuracy}
+            add_checkpoint(connection, number, "between", metrics=json.dumps(metrics))
+        gone = [f"ckpt_{number:03}" for number in (4, 3, 2, 1, 0)]
+        expected = [checkpoint_id for checkpoint_id in gone if checkpoint_id != best]
+        assert records.superfluous_checkpoints(connection, "job_1", 0, monitor) == expected
+
+    def test_what_is_needed_stays(self, connection: sa.Connection) -> None:
+        for number in range(4):
+            add_checkpoint(connection, number, "between")
+        found = records.superfluous_checkpoints(connection, "job_1", 0, needed=["ckpt_001"])
+        assert found == ["ckpt_002", "ckpt_000"]
+
+    def test_damaged_ones_count_for_nothing(self, connection: sa.Connection) -> None:
+        """The newest good one stays, however many damaged ones are newer."""
+        for number in range(5):
+            add_checkpoint(connection, number, "between", fault=None if number < 3 else "missing")
+        assert records.superfluous_checkpoints(connection, "job_1", 0) == ["ckpt_001", "ckpt_000"]
+        assert records.superfluous_checkpoints(connection, "job_1", 2) == ["ckpt_000"]
 
     def test_forgotten_rows_are_gone(self, connection: sa.Connection) -> None:
         for number in range(3):

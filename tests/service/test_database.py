@@ -182,10 +182,10 @@ def test_no_answer_outlives_a_count_that_comes_twice(tmp_path: Path) -> None:
 
     query = FastQuery(migrated.engine, SERVING_QUERY, counter)
     query._known["m", "default"] = (b"older", (0, "older"))  # so that the counter is asked
-    assert query.first(model="m", alias="default") == (1, "first")
+    assert query.first(model="m", alias="default") == (1, "first", None, None)
     commit()
     assert real() == left_behind
-    assert query.first(model="m", alias="default") == (1, "second")
+    assert query.first(model="m", alias="default") == (1, "second", None, None)
     assert len(calls) >= 2
     other.close()
     migrated.dispose()

@@ -277,7 +277,7 @@ class TestOrphans:
             client.post, "/datasets?name=held&label=colour", CSV.encode(), headers={"Content-Type": "text/csv"}
         )
         with ThreadPoolExecutor(2) as threads:
-            with Storage(server.data).nobody_writing():
+            with eventually_alone(server):
                 sent = [threads.submit(upload), threads.submit(client.train, a_training("held"))]
                 worker = server.processes("gunicorn")[-1].pid
                 eventually(lambda: waiting_for_locks().count(worker) == 2, what="both writers wait")
