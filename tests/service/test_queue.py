@@ -230,7 +230,8 @@ class TestLeases:
     def test_a_loss_is_logged_with_its_cause(self, connection: sa.Connection, job: str, fence: int) -> None:
         queue.lose(connection, job, fence, Death("worker_lost", "killed by SIGKILL"))
         logs = [event for event in queue.events_after(connection, job, 0, 100) if event.type == "log"]
-        assert json.loads(logs[0].data) == {"level": "warning", "message": "worker lost: killed by SIGKILL"}
+        told = {"level": "warning", "message": "worker lost: killed by SIGKILL", "code": "worker_lost"}
+        assert json.loads(logs[0].data) == told
 
 
 class TestStaleOwners:
