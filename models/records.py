@@ -92,8 +92,9 @@ def superfluous_checkpoints(
     query = sa.select(CHECKPOINTS).where(CHECKPOINTS.c.job == job, CHECKPOINTS.c.fault.is_(None))
     rows = list(connection.execute(query.order_by(CHECKPOINTS.c.id.desc())))
     passing = [row for row in rows if row.kind in ("between", "interrupted")]
-    stay = {*needed, *connection.scalars(sa.select(VERSIONS.c.checkpoint))}
-    best = None if monitor is None else _best_of(passing, monitor)
+    published = VERSIONS.c.checkpoint.in_([row.id for row in passing])
+    stay = {*needed, *connection.scalars(sa.select(VERSIONS.c.checkpoint).where(published))}
+    best = None if monitor is None else _best_of([row for row in rows if row.kind != "best"], monitor)
     stay |= {row.id for row in (_newest_state(rows), best) if row is not None}
     return [row.id for row in passing[keep:] if row.id not in stay]
 

@@ -13,14 +13,12 @@ from models import registry, versions
 from models.definitions import NAME_PATTERN, DefinitionSchema, ModelDefinition
 from models.errors import ConflictError, InvalidError, MissingError
 from models.schemas import Bounds, StrictSchema, Text, Whole
-from models.tables import CHECKPOINTS
 from service import queue
 from service.context import context, page
 from service.database import JOBS
 from service.idempotency import idempotent, remember
 from service.openapi import Resource, refusals
 from service.pages import NUMBER_PATTERN, NumberPage, PageSchema
-from service.retention import starting_points
 from service.wire import json_response, read_json
 
 __all__ = ["models"]
@@ -92,20 +90,11 @@ def delete(query: dict[str, Any], name: str) -> Response:
         )
         if active and not query["force"]:
             raise ConflictError("model_in_use", f"model {name!r} has {active} active jobs; ?force=true cancels them")
-        _require_not_started_from(connection, name)
         queue.abandon(connection, name)
         gone = registry.delete_model(connection, name)
     for checkpoint_id in gone:
         parts.storage.checkpoint(checkpoint_id).unlink(missing_ok=True)
     return Response(status=204)
-
-
-def _require_not_started_from(connection: sa.Connection, name: str) -> None:
-    """Raise ConflictError where a job of another model waits to start from a checkpoint of this one."""
-    for job, checkpoint_id in starting_points(connection).items():
-        row = connection.execute(sa.select(CHECKPOINTS.c.model).where(CHECKPOINTS.c.id == checkpoint_id)).first()
-        if row is not None and row.model == name and queue.find(connection, job).model != name:
-            raise ConflictError("model_in_use", f"{job} starts from {checkpoint_id} of {name!r}; cancel that job first")
 
 
 @models.route("/models/<name>/versions", methods=["GET"])

@@ -22,16 +22,15 @@ def drop_superfluous(database: Database, storage: Storage, job: str, keep: int, 
     in between leaves files that no row names, which the next start of the trainer removes.
     """
     with database.write() as connection:
-        old = records.superfluous_checkpoints(connection, job, keep, monitor, starting_points(connection).values())
+        old = records.superfluous_checkpoints(connection, job, keep, monitor, starting_points(connection))
         records.forget_checkpoints(connection, old)
     for checkpoint_id in old:
         storage.checkpoint(checkpoint_id).unlink(missing_ok=True)
 
 
-def starting_points(connection: sa.Connection) -> dict[str, str]:
-    """The active jobs that start from a checkpoint, each with its id."""
-    query = sa.select(JOBS.c.id, JOBS.c.request).where(
+def starting_points(connection: sa.Connection) -> set[str]:
+    """The checkpoints from which active jobs start."""
+    query = sa.select(JOBS.c.request).where(
         JOBS.c.state.in_(ACTIVE), JOBS.c.request.contains('"start_from": "', autoescape=True)
     )
-    found = {row.id: json.loads(row.request)["start_from"] for row in connection.execute(query)}
-    return {job: checkpoint for job, checkpoint in found.items() if checkpoint is not None}
+    return {json.loads(request)["start_from"] for request in connection.scalars(query)} - {None}
