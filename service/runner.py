@@ -7,6 +7,7 @@ line on standard output tells how it ended; the trainer alone records that.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -167,10 +168,14 @@ class Reporter:
         """Delete checkpoints between the first and the last beyond those to be kept."""
         try:
             with self._database.write() as connection:
+                queue.require_owner(connection, self._row.id, self._fence)
                 old = records.superfluous_checkpoints(connection, self._row.id, self._request.keep)
                 records.forget_checkpoints(connection, old)
         except sa.exc.OperationalError as error:
             _log.warning("the database did not answer; old checkpoints go after the next one: %s", error.orig)
+            return
+        except queue.StaleError as error:
+            self._lose(error)
             return
         for checkpoint_id in old:
             self._storage.checkpoint(checkpoint_id).unlink(missing_ok=True)
@@ -208,12 +213,15 @@ class Reporter:
                 if also is not None:
                     also(connection)
         except queue.StaleError as error:
-            _log.warning("%s", error)
-            self.lost = self._stop = True
+            self._lose(error)
             return
         self._records, self._told_trouble, self._unsure = [], self._trouble, False
         self._known = new[-1].number if new else self._known
         self._stop = self._stop or wanted is not None
+
+    def _lose(self, error: queue.StaleError) -> None:
+        _log.warning("%s", error)
+        self.lost = self._stop = True
 
     def _epochs_done(self) -> float:
         return self._training.epoch + self._training.position / self._training.samples
@@ -308,6 +316,11 @@ def _trouble(error: OSError | sa.exc.OperationalError, settings: Settings) -> di
     return {"code": storage_fault(error) or "storage_error", "detail": detail}
 
 
+def _out_of_memory(error: Exception) -> dict[str, Any]:
+    """A death like any other: another try may find more memory."""
+    return {"outcome": "died", "code": "out_of_memory", "detail": f"out of memory: {error}".rstrip(": ")}
+
+
 def main() -> None:
     """Wait for a job, run it, tell how it ended."""
     settings = Settings.read()
@@ -325,13 +338,15 @@ def main() -> None:
     except CheckpointError as error:
         outcome = {"outcome": "failed", "code": "checkpoint_unreadable", "detail": str(error)}
     except MemoryError as error:
-        outcome = {"outcome": "failed", "code": "out_of_memory", "detail": str(error) or "memory ran out"}
+        outcome = _out_of_memory(error)
     except sa.exc.OperationalError as error:
         # Without an outcome the trainer counts this process as lost, and the job is taken up again.
         _log.error("the database did not answer: %s", error.orig)
         raise SystemExit(1) from None
     except OSError as error:
         outcome = {"outcome": "failed", **_trouble(error, settings)}
+        if error.errno == errno.ENOMEM:
+            outcome = _out_of_memory(error)
     except Exception as error:  # noqa: BLE001 - told to the trainer, which records it
         _log.exception("job %s failed", order["job"])
         outcome = {"outcome": "failed", "code": "internal_error", "detail": f"{type(error).__name__}: {error}"}
