@@ -14,10 +14,13 @@ import os
 import select
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 from threadpoolctl import threadpool_limits
 
@@ -30,6 +33,7 @@ from models.training_request import TrainingRequest
 from models.training_run import CheckpointKind, DivergedError, Epoch, TrainingRun
 from service import queue
 from service.database import JOBS, Database
+from service.deaths import Death
 from service.saver import Save, Saver
 from service.settings import Settings
 from service.storage import Storage, storage_fault
@@ -316,15 +320,40 @@ def _trouble(error: OSError | sa.exc.OperationalError, settings: Settings) -> di
     return {"code": storage_fault(error) or "storage_error", "detail": detail}
 
 
-def _out_of_memory(error: Exception) -> dict[str, Any]:
-    """A death like any other: another try may find more memory."""
-    return {"outcome": "died", "code": "out_of_memory", "detail": f"out of memory: {error}".rstrip(": ")}
+def _outcome_of(error: Exception, settings: Settings) -> dict[str, Any]:
+    """What an error means for the job: it has failed, or this process has died and another may do better."""
+    match error:
+        case TrainyardError():
+            return {"outcome": "failed", "code": error.code, "detail": error.detail}
+        case CheckpointError():
+            return {"outcome": "failed", "code": "checkpoint_unreadable", "detail": str(error)}
+        case MemoryError() | OSError(errno=errno.ENOMEM) | RuntimeError(args=("can't start new thread",)):
+            return {"outcome": "died", **Death("out_of_memory", f"out of memory: {error}".rstrip(": "))._asdict()}
+        case sa.exc.OperationalError():
+            return {"outcome": "died", **Death("worker_lost", f"the database did not answer: {error.orig}")._asdict()}
+        case OSError():
+            return {"outcome": "failed", **_trouble(error, settings)}
+    _log.error("the job failed", exc_info=error)
+    return {"outcome": "failed", "code": "internal_error", "detail": f"{type(error).__name__}: {error}"}
+
+
+def _make_ready(threads: int) -> None:
+    """Have this process be what the kernel ends where memory runs out, and BLAS take what memory it will need.
+
+    OpenBLAS ends a process that it cannot have memory for, without a word to the caller.
+    """
+    with suppress(OSError):  # Not every container lets a process speak of this.
+        Path("/proc/self/oom_score_adj").write_text("500")
+    with threadpool_limits(threads):
+        square = np.ones((256, 256), np.float32)
+        square @ square
 
 
 def main() -> None:
     """Wait for a job, run it, tell how it ended."""
     settings = Settings.read()
     database, storage = Database(settings), Storage(settings.data)
+    _make_ready(settings.job_threads)
     line = sys.stdin.buffer.readline()
     if not line:
         return  # The trainer needs no runner any more.
@@ -333,23 +362,8 @@ def main() -> None:
     try:
         with threadpool_limits(settings.job_threads):
             outcome = _train(database, storage, order["job"], order["fence"])
-    except TrainyardError as error:
-        outcome = {"outcome": "failed", "code": error.code, "detail": error.detail}
-    except CheckpointError as error:
-        outcome = {"outcome": "failed", "code": "checkpoint_unreadable", "detail": str(error)}
-    except MemoryError as error:
-        outcome = _out_of_memory(error)
-    except sa.exc.OperationalError as error:
-        # Without an outcome the trainer counts this process as lost, and the job is taken up again.
-        _log.error("the database did not answer: %s", error.orig)
-        raise SystemExit(1) from None
-    except OSError as error:
-        outcome = {"outcome": "failed", **_trouble(error, settings)}
-        if error.errno == errno.ENOMEM:
-            outcome = _out_of_memory(error)
     except Exception as error:  # noqa: BLE001 - told to the trainer, which records it
-        _log.exception("job %s failed", order["job"])
-        outcome = {"outcome": "failed", "code": "internal_error", "detail": f"{type(error).__name__}: {error}"}
+        outcome = _outcome_of(error, settings)
     _log.info("job %s: %s after %.2f s", order["job"], outcome["outcome"], monotonic() - begin)
     try:
         sys.stdout.write(json.dumps(outcome) + "\n")
