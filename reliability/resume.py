@@ -1,0 +1,256 @@
+"""Resume is exact."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from models.definitions import ModelDefinition
+from models.training_request import TrainingRequest
+from models.training_run import CheckpointKind, DivergedError, Epoch, TrainingRun
+from nncore import Dense, Layer, Softmax
+from nncore.stopping import EarlyStopping
+from reliability.figure import Figure
+from reliability.resumed_jobs import JOBS, try_jobs
+from tests.models.runs import a_request, some_rows
+from tests.nncore import cases
+
+__all__ = ["bits_of", "differences", "run"]
+
+PAIRS, CONTROLS = 200, 20
+EPOCHS, STEPS = 4, 6
+DIVERGED = 3
+#: Of no run are these ever the same twice.
+TIMES = {"/created_at", "/training/seconds", "/history/seconds"}
+#: A clean process that has imported this module and forks one for each piece of a run.
+_processes = multiprocessing.get_context("forkserver")
+
+
+def bits_of(path: Path) -> dict[str, bytes]:
+    """All that a checkpoint file holds, by place, without times."""
+    found: dict[str, bytes] = {}
+
+    def note(place: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[f"{place} {item.dtype} {item.shape}"] = item[()].tobytes()
+        for name, value in item.attrs.items():
+            found[f"{place}/{name}"] = np.asarray(value).tobytes() if not isinstance(value, str) else value.encode()
+
+    with h5py.File(path, "r") as file:
+        note("", file)
+        file.visititems(lambda place, item: note(f"/{place}", item))
+    return {place: value for place, value in found.items() if place.partition(" ")[0] not in TIMES}
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """Places at which two checkpoint files differ."""
+    bits, others = bits_of(one), bits_of(other)
+    return sorted(place for place in bits.keys() | others.keys() if bits.get(place) != others.get(place))
+
+
+# What is tried: every member of the case tables in turn, the rest at random.
+
+
+def drawn(number: int) -> tuple[ModelDefinition, TrainingRequest]:
+    """A run over 43 rows in batches of 8, six an epoch, that saves its state every few batches."""
+    rng = random.Random(number)
+    layers: list[Layer] = [layer for layer in cases.every(cases.LAYERS) if not isinstance(layer, Softmax)]
+    noisy = [layer for name in cases.DIFFERENT_IN_TRAINING for layer in cases.LAYERS[name]]
+    stack = [layers[number % len(layers)], noisy[number % len(noisy)], *rng.choices(layers, k=rng.randrange(3))]
+    optimizers, schedules = cases.every(cases.OPTIMIZERS), cases.every(cases.SCHEDULES)
+    optimizer = optimizers[number % len(optimizers)]
+    optimizer = replace(
+        optimizer,
+        learning_rate=min(optimizer.learning_rate, 0.01),
+        schedule=schedules[number % len(schedules)],
+        clip_norm=rng.choice([None, 1.0]),
+        average=rng.choice([None, 0.9]),
+        accumulate=rng.choice([1, 1, 2, 4]),
+    )
+    definition = ModelDefinition(
+        name="drawn",
+        inputs=2,
+        classes=("a", "b", "c"),
+        layers=(*rng.sample(stack, len(stack)), Dense(3), Softmax()),
+        loss=rng.choice(cases.every(cases.LOSSES)),
+        dtype=rng.choice(["float32", "float64"]),
+    )
+    request = a_request(
+        epochs=EPOCHS,
+        optimizer=optimizer,
+        shuffle=rng.random() < 0.8,
+        seed=number,
+        validation_fraction=rng.choice([None, 0.25]),
+        every_epochs=rng.choice([None, 1]),
+        every_seconds=rng.randint(1, 5) + 0.5,  # of a clock that counts batches
+        class_weights=rng.choice([None, "balanced"]),
+        early_stopping=rng.choice([None, EarlyStopping(patience=1)]),
+        publish=rng.choice(["last", "best"]),
+    )
+    return definition, request
+
+
+# A piece of a run, in a process of its own.
+
+
+class Disk:
+    """A journal that saves checkpoints to a folder, is killed before a batch, and is a clock that counts batches."""
+
+    def __init__(self, folder: Path, last_batch: int | None) -> None:
+        self.folder, self.left, self.batches = folder, last_batch, 0
+        self.number = len(list(folder.glob("*.h5")))
+
+    def stopping(self) -> bool:
+        self.batches += 1
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return False
+
+    def epoch(self, record: Epoch) -> None:
+        """Checkpoints hold the history."""
+
+    def checkpoint(self, checkpoint: Checkpoint, kind: CheckpointKind) -> None:
+        save_checkpoint(self.folder / f"{self.number:04}-{kind}.h5", checkpoint)
+        self.number += 1
+
+
+def newest(folder: Path, *kinds: CheckpointKind) -> Path | None:
+    """The newest checkpoint of these kinds; by default any but the best epoch's, from which no run goes on."""
+    wanted = kinds or ("first", "between", "last")
+    return max((path for path in folder.glob("*.h5") if path.stem.partition("-")[2] in wanted), default=None)
+
+
+def train(number: int, folder: Path, last_batch: int | None, forget: bool) -> None:
+    """Begin the run or go on with it, to its end or to a batch; ``forget`` leaves the random state out."""
+    definition, request = drawn(number)
+    path = newest(folder)
+    resume = None if path is None else load_checkpoint(path)
+    if forget:
+        assert resume is not None
+        resume.state.streams.update(TrainingRun(definition, request, some_rows()).training.state().streams)
+    disk = Disk(folder, last_batch)
+    try:
+        TrainingRun(definition, request, some_rows(), resume=resume).run(disk, lambda: disk.batches)
+    except DivergedError:
+        os._exit(DIVERGED)
+
+
+def piece(number: int, folder: Path, last_batch: int | None = None, forget: bool = False, alive: float = 60.0) -> int:
+    """Run a piece, for ``alive`` seconds at most; how it ended, as an exit status."""
+    process = _processes.Process(target=train, args=(number, folder, last_batch, forget))
+    process.start()
+    process.join(alive)
+    process.kill()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+# Pairs of an uncut run and a killed one.
+
+
+def try_pair(folder: Path, number: int) -> Figure:
+    """One run uncut, and again with kills at random batches and moments; what differs."""
+    figure, rng = Figure(), random.Random(number)
+    whole, cut = folder / "whole", folder / "cut"
+    whole.mkdir(parents=True)
+    cut.mkdir()
+    begin = time.monotonic()
+    if piece(number, whole) == DIVERGED:
+        figure.count("runs left out as they diverge")
+        return figure
+    took = time.monotonic() - begin
+    kills = 0
+    for _ in range(rng.randint(1, 3)):
+        # By itself right before a batch, or from outside at any moment, within a save too.
+        at_batch = rng.random() < 0.6
+        last, alive = (rng.randrange(EPOCHS * STEPS // 2), 60.0) if at_batch else (None, rng.uniform(0.2, 1.0) * took)
+        if piece(number, cut, last, alive=alive) == -signal.SIGKILL:
+            kills += 1
+            path = newest(cut)
+            figure.count("within an epoch", int(path is not None and load_checkpoint(path).state.position > 0))
+    end = piece(number, cut)
+    figure.count("kills -9 of a run", kills)
+    figure.count("pairs", int(kills > 0))
+    if end:
+        figure.broken.append(f"run {number}: what was killed could not go on, status {end}")
+        return figure
+    figure.broken += [f"run {number}: {kind} differs in {place}" for kind, place in different_ends(whole, cut)]
+    return figure
+
+
+def different_ends(whole: Path, cut: Path) -> Iterator[tuple[str, str]]:
+    """Kinds of last checkpoints, and where the two runs' differ."""
+    kinds: tuple[CheckpointKind, ...] = ("last", "best")
+    for kind in kinds:
+        one, other = newest(whole, kind), newest(cut, kind)
+        if one is None or other is None:
+            if one is not other or kind == "last":
+                yield kind, "being there"
+        else:
+            yield from ((kind, place) for place in differences(one, other))
+
+
+def try_control(folder: Path, number: int) -> Figure:
+    """A run that is killed after its first epoch and goes on without its random state must end in other bits."""
+    figure = Figure()
+    whole, cut = folder / "whole", folder / "cut"
+    whole.mkdir(parents=True)
+    cut.mkdir()
+    _, request = drawn(number)
+    if not request.shuffle or request.early_stopping is not None or piece(number, whole) == DIVERGED:
+        return figure
+    assert piece(number, cut, 2 * STEPS + 1) == -signal.SIGKILL
+    assert piece(number, cut, forget=True) == 0
+    if not any(place.startswith("/parameters") for _, place in different_ends(whole, cut)):
+        figure.broken.append(f"run {number}: ends in the same bits without its random state")
+    figure.count("controls that differ")
+    return figure
+
+
+def gather(figure: Figure, tried: Any, folder: Path, what: str, goal: int) -> None:
+    """Try one number after the other, two at a time, until there are as many as wanted of ``what``."""
+    numbers = count()
+
+    def one(number: int) -> Figure:
+        place = folder / f"{what}-{number}"
+        try:
+            found: Figure = tried(place, number)
+            return found
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    with ThreadPoolExecutor(2) as pool:
+        while figure.counts.get(what, 0) < goal:
+            for found in pool.map(one, [next(numbers) for _ in range(4)]):
+                for name, number in found.counts.items():
+                    figure.count(name, number)
+                figure.broken += found.broken
+
+
+def run(scale: float) -> Figure:
+    """Pairs of runs, of jobs of a service, and controls."""
+    _processes.set_forkserver_preload([__name__])
+    figure = Figure(goals={"pairs": PAIRS, "controls that differ": CONTROLS, "pairs of jobs": JOBS})
+    with tempfile.TemporaryDirectory(prefix="trainyard-resume-") as folder:
+        gather(figure, try_pair, Path(folder), "pairs", max(1, round(PAIRS * scale)))
+        gather(figure, try_control, Path(folder), "controls that differ", max(1, round(CONTROLS * scale)))
+        try_jobs(figure, Path(folder), scale, drawn, differences)
+    return figure
