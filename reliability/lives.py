@@ -13,8 +13,18 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import sqlalchemy as sa
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from models import registry
 from models.errors import ConflictError
@@ -27,11 +37,12 @@ from service.queue import ACTIVE, FINAL, MAXIMUM_DEATHS, Progress, StaleError
 from service.settings import Settings
 from tests.models.runs import a_definition
 
-__all__ = ["Life", "make_job", "name_checkpoint"]
+__all__ = ["live", "make_job"]
 
 LEASE, RETRY = 10.0, 2.0
 #: Jobs that have not ended, at most; those that have stay and may be asked to change.
 JOBS_AT_ONCE = 4
+STEPS_OF_A_LIFE = 100
 PROGRESS = Progress(1, 7, 0.1, 3.0, {"loss": 0.5, "accuracy": 0.75})
 DEATHS = tuple(Death(code, "because") for code in ("worker_lost", "out_of_memory", "crashed"))
 
@@ -293,3 +304,22 @@ class Life(RuleBasedStateMachine):
         told = "SELECT data FROM events WHERE job = ? AND type = 'state' ORDER BY id DESC LIMIT 1"
         (newest,) = self.looker.execute(told, [row["id"]]).fetchone()
         assert json.loads(newest)["state"] == row["state"]
+
+
+def live(steps: int) -> Counter[str]:
+    """Lives of so many steps in all; how many were tried of each kind. What must not be raises AssertionError."""
+    number = 0
+    while Life.counts["steps"] < steps:
+        number += 1
+        examples = max(1, min(100, (steps - Life.counts["steps"]) // STEPS_OF_A_LIFE))
+        options = settings(
+            max_examples=examples,
+            stateful_step_count=STEPS_OF_A_LIFE,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+            print_blob=False,
+        )
+        run_state_machine_as_test(seed(number)(Life), settings=options)
+    return Life.counts

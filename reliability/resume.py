@@ -33,7 +33,7 @@ from tests.nncore import cases
 __all__ = ["bits_of", "differences", "run"]
 
 PAIRS, CONTROLS = 200, 20
-EPOCHS, STEPS = 4, 6
+EPOCHS, STEPS = 6, 6
 DIVERGED = 3
 #: Of no run are these ever the same twice.
 TIMES = {"/created_at", "/training/seconds", "/history/seconds"}
@@ -178,10 +178,10 @@ def try_pair(folder: Path, number: int) -> Figure:
         return figure
     took = time.monotonic() - begin
     kills = 0
-    for _ in range(rng.randint(1, 3)):
+    for turn in range(rng.randint(1, 3)):
         # By itself right before a batch, or from outside at any moment, within a save too.
-        at_batch = rng.random() < 0.6
-        last, alive = (rng.randrange(EPOCHS * STEPS // 2), 60.0) if at_batch else (None, rng.uniform(0.2, 1.0) * took)
+        at_batch = turn == 0 or rng.random() < 0.5
+        last, alive = (rng.randrange(EPOCHS * STEPS), 60.0) if at_batch else (None, rng.uniform(0.2, 1.0) * took)
         if piece(number, cut, last, alive=alive) == -signal.SIGKILL:
             kills += 1
             path = newest(cut)

@@ -122,7 +122,7 @@ class Store:
         database = Database(self.settings)
         with database.write() as connection:
             connection.execute(
-                sa.update(JOBS).where(JOBS.c.id == self.job).values(state="queued", deaths=0, finished_at=None)
+                sa.update(JOBS).where(JOBS.c.id == self.job).values(state="queued", deaths=0, not_before=None, finished_at=None)
             )
             row = queue.claim(connection, time.time(), LEASE)
             assert row is not None
