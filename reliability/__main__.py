@@ -21,7 +21,6 @@ PROMISES: tuple[str, ...] = (
     "retries",
     "serving",
     "hostile",
-    "store",
 )
 
 
