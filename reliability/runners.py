@@ -147,6 +147,8 @@ class Store:
                 os.close(descriptor)
             os.dup2(inward, 0)
             os.dup2(outward, 1)
+            with self.data.with_suffix(".log").open("ab") as log:
+                os.dup2(log.fileno(), 2)
             os.environ.update(self.environment)
             sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
             if limit is not None:
