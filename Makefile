@@ -12,6 +12,7 @@ serve: $(VENV)/.runtime
 	$(BIN)/gunicorn wsgi:app
 
 test: $(VENV)/.test
+	.ci/packages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -30,6 +31,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
 
 reliability: $(VENV)/.test
+	.ci/packages
 	$(BIN)/python -m reliability
 
 clean:

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -46,11 +45,12 @@ from nncore.training import Epoch, TrainingState
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "Reader",
     "checkpoint_image",
     "load_checkpoint",
-    "map_parameters",
     "nncore_version",
     "save_checkpoint",
+    "unreadable",
 ]
 
 nncore_version = nncore.__version__
@@ -65,7 +65,8 @@ class CheckpointError(Exception):
         super().__init__(f"{path.name}: {place}: expected {expected}, found {found}")
 
 
-def _unreadable(path: Path, error: Exception) -> CheckpointError:
+def unreadable(path: Path, error: Exception) -> CheckpointError:
+    """What is told of a file that HDF5 itself cannot read."""
     found = "no such file" if isinstance(error, FileNotFoundError) else str(error).replace(str(path), path.name)
     return CheckpointError(path, "/", "a checkpoint", found)
 
@@ -183,37 +184,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint whole; raises CheckpointError naming path, expected and found."""
     try:
         with h5py.File(path, "r") as file:
-            return _Reader(path, file).checkpoint()
+            return Reader(path, file).checkpoint()
     except (OSError, KeyError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def map_parameters(path: Path) -> tuple[ModelDefinition, dict[str, Array]]:
-    """The definition, and the parameters and statistics to serve, as read-only arrays mapped from the file, whose pages
-    all workers share: the optimizer's moving average of the parameters where it keeps one.
-
-    Raises CheckpointError naming path, expected and found.
-    """
-    try:
-        with h5py.File(path, "r") as file:
-            reader = _Reader(path, file)
-            definition = reader.definition()
-            served = "optimizer/average" if "average" in file["optimizer"] else "parameters"
-            datasets = reader.datasets(served, _parameter_shapes(definition), definition)
-            statistics = "averaged_statistics" if "averaged_statistics" in file else "statistics"
-            datasets |= reader.datasets(statistics, _statistics_shapes(definition), definition)
-            places = {name: (data.id.get_offset(), data.shape, data.dtype) for name, data in datasets.items()}
-        with path.open("rb") as raw:
-            content = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, KeyError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    arrays = {}
-    for name, (offset, shape, dtype) in places.items():
-        if offset is None:
-            raise CheckpointError(path, f"/parameters/{name}", "a contiguous dataset", "no place in the file")
-        array: Array = np.frombuffer(content, dtype, int(np.prod(shape)), offset).reshape(shape)
-        arrays[name] = np.require(array, requirements="A")
-    return definition, arrays
+        raise unreadable(path, error) from error
 
 
 def _parameter_shapes(definition: ModelDefinition) -> dict[str, tuple[int, ...]]:
@@ -224,7 +197,7 @@ def _statistics_shapes(definition: ModelDefinition) -> dict[str, tuple[int, ...]
     return statistics_shapes(definition.layers, definition.inputs)
 
 
-class _Reader:
+class Reader:
     """One open file, read strictly against the skeleton that its own definition gives."""
 
     def __init__(self, path: Path, file: h5py.File) -> None:
@@ -242,8 +215,9 @@ class _Reader:
         return found
 
     def definition(self) -> ModelDefinition:
+        """The definition that the rest of the file has to fill."""
         try:
-            return ModelDefinition.load(json.loads(self.file.attrs["definition"]))
+            return ModelDefinition.parse(self.file.attrs["definition"])
         except InvalidError as error:
             raise CheckpointError(self.path, "/ attribute definition", "a valid definition", error.detail) from error
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, get_args
 
 import marshmallow as ma
@@ -14,7 +14,7 @@ import marshmallow as ma
 from models.class_weights import ClassWeights, ClassWeightsValue, weights_of_classes
 from models.errors import InvalidError, Problem
 from models.matrices import CLASS_LIST, Label, describe
-from models.schemas import DescribedField, StrictSchema, Tagged, Text, Whole, load
+from models.schemas import DescribedField, StrictSchema, Tagged, Text, Whole, load, shared
 from nncore.hyperparameters import Bounds
 from nncore.layers import LAYERS, Dense, Layer, Softmax
 from nncore.losses import LOSSES, CategoricalCrossentropy, Loss
@@ -85,7 +85,7 @@ class ModelDefinition:
     @classmethod
     def load(cls, document: Any, maximum_parameters: int | None = None) -> ModelDefinition:
         """Validate a document; raises InvalidError with a JSON pointer for each fault."""
-        definition: ModelDefinition = load(DefinitionSchema(), document)
+        definition: ModelDefinition = load(shared(DefinitionSchema), document)
         if maximum_parameters is not None and definition.parameter_count > maximum_parameters:
             raise InvalidError.at(
                 "/layers",
@@ -93,9 +93,22 @@ class ModelDefinition:
             )
         return definition
 
+    @classmethod
+    def parse(cls, text: str) -> ModelDefinition:
+        """The definition of a canonical text; equal texts, such as a model's checkpoints hold, are validated once.
+
+        Raises InvalidError, or ValueError where the text is not JSON.
+        """
+        return _parse(text)
+
     def network(self, seed: int) -> Network:
         """A fresh network with weights drawn from ``seed``."""
         return Network(self.layers, self.inputs, seed=seed, dtype=self.dtype)
+
+
+@lru_cache(maxsize=64)
+def _parse(text: str) -> ModelDefinition:
+    return ModelDefinition.load(json.loads(text))
 
 
 def layer_field(**options: Any) -> Tagged:

@@ -31,6 +31,7 @@ __all__ = [
     "field_for",
     "load",
     "schema_for",
+    "shared",
 ]
 
 
@@ -188,7 +189,7 @@ class Tagged(ma.fields.Field[Any]):
             received = describe(name) if "type" in value else "no type"
             raise ma.ValidationError({"type": [f"must be one of {known}. Received: {received}"]})
         rest = {key: item for key, item in value.items() if key != "type"}
-        values = schema_for(self.table[name])().load(rest)
+        values = shared(schema_for(self.table[name])).load(rest)
         try:
             return self.table[name](**values)
         except FieldError as error:
@@ -198,7 +199,7 @@ class Tagged(ma.fields.Field[Any]):
         if value is None:
             return None
         name, rule = next(item for item in self.table.items() if item[1] is type(value))
-        return {"type": name, **schema_for(rule)().dump(value)}
+        return {"type": name, **shared(schema_for(rule)).dump(value)}
 
 
 #: Rules that are a field of another rule, and the table of their members.
@@ -217,6 +218,12 @@ def schema_for(rule: type) -> type[StrictSchema]:
         bounds = bounds_of(item.metadata)
         declared[item.name] = field_for(hints[item.name], bounds, metadata={"description": bounds.help}, **options)
     return type(f"{rule.__name__}Schema", (StrictSchema,), declared)
+
+
+@cache
+def shared(schema: type[StrictSchema]) -> StrictSchema:
+    """The one instance of a schema: making it takes longer than using it, and its use leaves nothing on it."""
+    return schema()
 
 
 def field_for(hint: Any, bounds: Bounds, **options: Any) -> ma.fields.Field[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -75,7 +76,7 @@ def bounds_of(metadata: Any) -> Bounds:
 
 def check_hyperparameters(rule: Any) -> None:
     """Raise ValueError or TypeError naming the first field of ``rule`` that is out of its type or bounds."""
-    hints = get_type_hints(type(rule))
+    hints = _hints(rule.__class__)
     for item in fields(rule):
         value, hint = getattr(rule, item.name), hints[item.name]
         if get_origin(hint) in (Union, UnionType):
@@ -83,6 +84,12 @@ def check_hyperparameters(rule: Any) -> None:
                 continue
             (hint,) = (choice for choice in get_args(hint) if choice is not NoneType)
         _check(f"{type(rule).__name__}.{item.name}", value, hint, bounds_of(item.metadata))
+
+
+@cache
+def _hints(rule: type) -> dict[str, Any]:
+    """The types of a rule's fields, which stand there as texts to be compiled."""
+    return get_type_hints(rule)
 
 
 def _check(place: str, value: Any, hint: Any, bounds: Bounds) -> None:

@@ -80,10 +80,11 @@ class Predictor:
             if parameters[name].shape != shape:
                 raise ValueError(f"{name}: expected shape {shape}, found {parameters[name].shape}")
         self.inputs = inputs
-        self._steps = [
-            (layer, {name.partition("/")[2]: parameters[name] for name in shapes if name.partition("/")[0] == group})
-            for group, layer in zip(group_names(layers), layers, strict=True)
-        ]
+        groups: dict[str, dict[str, Array]] = {group: {} for group in group_names(layers)}
+        for name in shapes:
+            group, _, member = name.partition("/")
+            groups[group][member] = parameters[name]
+        self._steps = list(zip(layers, groups.values(), strict=True))
         self.dtype = next(iter(parameters.values())).dtype
 
     def predict_proba(self, x: Array) -> Array:

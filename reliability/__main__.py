@@ -11,7 +11,17 @@ import sys
 from time import monotonic
 
 #: The promises, in the order of docs/reliability.md; each is a module of this package.
-PROMISES: tuple[str, ...] = ("kills", "power", "disks", "retries", "hostile")
+PROMISES: tuple[str, ...] = (
+    "kills",
+    "power",
+    "disks",
+    "resume",
+    "owner",
+    "causes",
+    "retries",
+    "serving",
+    "hostile",
+)
 
 
 def main() -> None:

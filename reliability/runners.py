@@ -19,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from models.checkpoints import load_checkpoint
+from models.checkpoints import Checkpoint, load_checkpoint
 from models.files import TEMPORARY_SUFFIX, sha256_of
 from service import queue, runner
 from service.database import JOBS, Database
@@ -122,7 +122,9 @@ class Store:
         database = Database(self.settings)
         with database.write() as connection:
             connection.execute(
-                sa.update(JOBS).where(JOBS.c.id == self.job).values(state="queued", deaths=0, not_before=None, finished_at=None)
+                sa.update(JOBS)
+                .where(JOBS.c.id == self.job)
+                .values(state="queued", deaths=0, not_before=None, finished_at=None)
             )
             row = queue.claim(connection, time.time(), LEASE)
             assert row is not None
@@ -147,6 +149,8 @@ class Store:
                 os.close(descriptor)
             os.dup2(inward, 0)
             os.dup2(outward, 1)
+            with self.data.with_suffix(".log").open("ab") as log:
+                os.dup2(log.fileno(), 2)
             os.environ.update(self.environment)
             sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
             if limit is not None:
@@ -171,6 +175,10 @@ class Store:
             document = queue.document(queue.find(connection, self.job))
         database.dispose()
         return document
+
+    def newest(self) -> Checkpoint:
+        """The job's newest checkpoint."""
+        return load_checkpoint(self.storage.checkpoint(self.told()["checkpoint"]))
 
     def events(self) -> list[str]:
         """The job's events as JSON text."""

@@ -126,32 +126,36 @@ class FastQuery:
         compiled = statement.compile(dialect=engine.dialect)
         self._engine, self._sql, self._names = engine, compiled.string, compiled.positiontup
         self._counter = counter
-        self._known: dict[tuple[Any, ...], tuple[bytes, tuple[Any, ...] | None]] = {}
+        self._known: dict[tuple[Any, ...], tuple[bytes, tuple[Any, ...]]] = {}
         # SQLite ends a read with its cursor; elsewhere the driver has begun a transaction that must not stay open.
         self._must_end = engine.dialect.name != "sqlite"
         self._local = threading.local()
 
     def first(self, **parameters: Any) -> tuple[Any, ...] | None:
         """The first row, if any; raises SQLAlchemy's OperationalError where the database does not answer."""
-        key, before = tuple(parameters.values()), self._counter()
+        key = tuple(parameters.values())
         known = self._known.get(key)
-        if known is not None and known[0] == before:
+        if known is not None and known[0] == self._counter():
             return known[1]
-        row = self._ask(parameters)
-        # Equal before and after: the row belongs to this count, and to no commit that was under way and taken back.
-        if before is not None and self._counter() == before:
+        row, count = self._ask(parameters)
+        if row is not None and count is not None:
             if len(self._known) >= MAXIMUM_KNOWN:
                 self._known.clear()
-            self._known[key] = (before, row)
+            self._known[key] = (count, row)
         return row
 
-    def _ask(self, parameters: dict[str, Any]) -> tuple[Any, ...] | None:
+    def _ask(self, parameters: dict[str, Any]) -> tuple[tuple[Any, ...] | None, bytes | None]:
+        """The first row, and the count at which it was read."""
         connection = getattr(self._local, "connection", None)
         try:
             if connection is None:
                 connection = self._local.connection = self._engine.raw_connection()
             cursor = connection.cursor()
             cursor.execute(self._sql, [parameters[name] for name in self._names] if self._names else parameters)
+            # The select has found its row and not yet let go of its lock, so nobody commits: the count and the row
+            # belong together. Read at another time, it may be that of a writer who was killed in his commit, and
+            # which the next one uses again.
+            count = self._counter()
             row: tuple[Any, ...] | None = cursor.fetchone()
             cursor.close()
             if self._must_end:
@@ -161,7 +165,7 @@ class FastQuery:
             if connection is not None:
                 connection.invalidate()
             raise sa.exc.OperationalError(self._sql, parameters, error) from error
-        return row
+        return row, count
 
 
 class ChangeCounter:

@@ -1,81 +1,76 @@
-"""Why a runner died: told by how its process ended and by what the kernel counts."""
+"""What a process died of, as far as its end and the kernel tell."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-__all__ = ["Death", "OutOfMemoryKills", "death_of"]
-
-#: Signals that a process gets for what it does itself; others come from outside.
-_FAULTS = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "SIGXCPU", "SIGXFSZ")
+__all__ = ["Death", "OomKills", "death_of"]
 
 
 class Death(NamedTuple):
-    """The end of a runner that could not say how it ended, as a job's error."""
+    """A cause: a code of the job's error, and a sentence."""
 
-    code: Literal["worker_lost", "out_of_memory", "crashed"]
+    code: str
     detail: str
 
 
-class OutOfMemoryKills:
-    """How many processes of this control group the kernel has killed for want of memory.
+class OomKills:
+    """How often the kernel has killed a process of this control group because memory ran out.
 
-    The kernel sends the same SIGKILL as anybody else; this count alone tells the difference. ``process`` and
-    ``groups`` are the places of the kernel's files.
+    Read from ``memory.events`` (cgroup version 2) or ``memory.oom_control`` (version 1); where neither can be read, it
+    stands still.
     """
 
-    def __init__(self, process: Path = Path("/proc/self"), groups: Path = Path("/sys/fs/cgroup")) -> None:
-        # The last is the whole machine's count, for a process that is in no group.
-        places = [*_counters(process / "cgroup", groups), process.parent / "vmstat"]
-        self._place = next((place for place in places if _count(place) is not None), None)
-        self._known = self._now()
+    def __init__(self) -> None:
+        self._files = [path for path in _counters() if path.is_file()]
+        self._seen = self._count()
 
-    def any_new(self) -> bool:
-        """Whether there was one since this was asked last."""
-        before, self._known = self._known, self._now()
-        return self._known > before
+    def since_last(self) -> int:
+        """Kills since this was asked before."""
+        before, self._seen = self._seen, self._count()
+        return self._seen - before
 
-    def _now(self) -> int:
-        return (_count(self._place) if self._place is not None else None) or 0
+    def _count(self) -> int:
+        total = 0
+        for path in self._files:
+            fields = dict(line.split(maxsplit=1) for line in path.read_text().splitlines())
+            total += int(fields.get("oom_kill", 0))
+        return total
 
 
-def _counters(groups_of_process: Path, groups: Path) -> Iterator[Path]:
-    """Files that may count for the groups of a process (cgroups(7)), the most likely first.
+def _counters() -> list[Path]:
+    """Where this process's control groups count such kills (cgroups(7), /proc/self/cgroup)."""
+    root, own = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+    found = []
+    for line in own.read_text().splitlines() if own.is_file() else []:
+        _, controllers, place = line.split(":", 2)
+        if not controllers:
+            found += _of_group(root, place, "memory.events")
+        elif "memory" in controllers.split(","):
+            found += _of_group(root / "memory", place, "memory.oom_control")
+    return found
 
-    The last of each kind is for a container that sees its own group as the root and is told another path.
+
+def _of_group(root: Path, place: str, name: str) -> list[Path]:
+    """A file of a control group; of the root where a container sees its own group there and is told another place."""
+    own = root / place.lstrip("/")
+    return [(own if own.is_dir() else root) / name]
+
+
+def death_of(status: int, oom_kills: int) -> Death:
+    """The cause of an end without a word: ``status`` is negative for a signal.
+
+    SIGKILL comes from outside; the other signals that end a process come from what it did itself.
     """
-    lines: list[str] = []
-    with suppress(OSError):
-        lines = groups_of_process.read_text().splitlines()
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if "memory" in controllers.split(","):
-            yield from (groups / "memory" / inside / "memory.oom_control" for inside in (path.lstrip("/"), ""))
-        elif not controllers:
-            yield from (groups / inside / "memory.events" for inside in (path.lstrip("/"), ""))
-
-
-def _count(place: Path) -> int | None:
-    """The number behind the word ``oom_kill``; None where the file does not say."""
-    with suppress(OSError):
-        for line in place.read_text().splitlines():
-            word, _, number = line.partition(" ")
-            if word == "oom_kill":
-                return int(number)
-    return None
-
-
-def death_of(status: int, out_of_memory_kills: OutOfMemoryKills) -> Death:
-    """What a runner died of that ended with ``status``: negative for a signal, as ``subprocess`` tells it."""
     if status >= 0:
         return Death("worker_lost", f"exited with status {status}")
     name = signal.Signals(-status).name
-    if name == "SIGKILL" and out_of_memory_kills.any_new():
-        return Death("out_of_memory", "out of memory: killed by the kernel")
-    if name in _FAULTS:
-        return Death("crashed", f"crashed: {name}")
-    return Death("worker_lost", f"killed by {name}")
+    if -status == signal.SIGKILL:
+        if oom_kills > 0:
+            return Death("out_of_memory", "killed by the kernel, which ran out of memory")
+        return Death("worker_lost", f"killed by {name}")
+    if -status in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        return Death("worker_lost", f"ended by {name}")
+    return Death("crashed", f"crashed: {name}")

@@ -264,11 +264,12 @@ def lose(connection: sa.Connection, job_id: str, fence: int, death: Death, now: 
     """
     _owned_update(connection, job_id, fence, deaths=JOBS.c.deaths + 1)
     row = find(connection, job_id)
-    add_events(connection, job_id, [("log", None, {"level": "warning", "message": f"worker lost: {death.detail}"})])
+    told = {"level": "warning", "message": f"worker lost: {death.detail}", "code": death.code}
+    add_events(connection, job_id, [("log", None, told)])
     if row.wanted == "cancel":
         _set_state(connection, job_id, "cancelled")
     elif row.deaths >= MAXIMUM_DEATHS:
-        detail = f"{death.detail}; {row.deaths} workers were lost without a new checkpoint"
+        detail = f"{row.deaths} workers were lost without a new checkpoint; the last one: {death.detail}"
         fail(connection, job_id, fence, death.code, detail)
     else:
         values = {"attempt": JOBS.c.attempt + 1, "not_before": now + retry * 2.0 ** (row.deaths - 1)}

@@ -328,7 +328,7 @@ def _outcome_of(error: Exception, settings: Settings) -> dict[str, Any]:
         case CheckpointError():
             return {"outcome": "failed", "code": "checkpoint_unreadable", "detail": str(error)}
         case MemoryError() | OSError(errno=errno.ENOMEM) | RuntimeError(args=("can't start new thread",)):
-            return {"outcome": "died", **Death("out_of_memory", f"out of memory: {error}".rstrip(": "))._asdict()}
+            return {"outcome": "died", **Death("out_of_memory", f"memory ran out. {error}".strip())._asdict()}
         case sa.exc.OperationalError():
             return {"outcome": "died", **Death("worker_lost", f"the database did not answer: {error.orig}")._asdict()}
         case OSError():

@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from models.clock import utc_now
 from service import queue
 from service.database import TRAINERS, Database
-from service.deaths import Death, OutOfMemoryKills, death_of
+from service.deaths import Death, OomKills, death_of
 from service.processes import TRAINER_LOCK, WEB_LOCK, is_free, start
 from service.settings import Settings
 from service.storage import Storage
@@ -70,7 +70,7 @@ class Trainer:
         self._assignments: list[Assignment] = []
         self._waiting: subprocess.Popen[bytes] | None = None
         self._stopping = False
-        self._out_of_memory_kills = OutOfMemoryKills()
+        self._oom_kills = OomKills()
         self._next_beat = self._next_look = self._next_start = 0.0
 
     def run(self) -> None:
@@ -198,7 +198,7 @@ class Trainer:
         if line.endswith(b"\n"):
             told: dict[str, Any] = json.loads(line)
             return told
-        death = HELD_UP if assignment.held_up else death_of(status, self._out_of_memory_kills)
+        death = HELD_UP if assignment.held_up else death_of(status, self._oom_kills.since_last())
         return {"outcome": "died", **death._asdict()}
 
     def _record_end(self, assignment: Assignment) -> None:

@@ -21,6 +21,7 @@ ALLOWED = {
         {
             *("models", "numpy", "h5py", "sqlalchemy", "alembic", "marshmallow", "apispec", "webargs"),
             *("flask", "flask_smorest", "flask_swagger_ui", "werkzeug", "orjson", "threadpoolctl", "click"),
+            "gunicorn",
         },
         set(),
     ),

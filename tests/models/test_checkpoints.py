@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 import nncore
-from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint, map_parameters, save_checkpoint
+from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from models.files import sha256_of, sweep, write_durably
 from models.images import Put, hdf5_image
+from models.mapping import map_parameters
 from nncore.optimizers import SGD, Adam, Optimizer, RMSProp
 from tests.models.runs import Recorder, a_definition, a_run
 
@@ -314,6 +315,28 @@ class TestTampering:
     def test_no_file_at_all(self, path: Path, read: Callable[[Path], Any]) -> None:
         with pytest.raises(CheckpointError, match=path.name):
             read(path)
+
+    @pytest.mark.parametrize("kind", ["soft", "external"])
+    def test_a_parameter_that_is_only_a_link_is_not_mapped(self, path: Path, kind: str) -> None:
+        """What HDF5 would follow without a word, into another file too."""
+        save_checkpoint(path, a_checkpoint())
+        save_checkpoint(path.with_name("other.h5"), a_checkpoint())
+        with h5py.File(path, "r+") as file:
+            del file[WEIGHTS]
+            aim = "/elsewhere" if kind == "soft" else f"/{WEIGHTS}"
+            link = h5py.SoftLink(aim) if kind == "soft" else h5py.ExternalLink("other.h5", aim)
+            file["elsewhere"] = np.zeros((2, 5), np.float32)
+            file[WEIGHTS] = link
+        with pytest.raises(CheckpointError, match=f"/{WEIGHTS}: expected a hard link"):
+            map_parameters(path)
+
+    def test_a_group_in_a_parameters_place(self, path: Path) -> None:
+        save_checkpoint(path, a_checkpoint())
+        with h5py.File(path, "r+") as file:
+            del file[WEIGHTS]
+            file.create_group(WEIGHTS)
+        with pytest.raises(CheckpointError, match=f"/{WEIGHTS}: .* found a group"):
+            map_parameters(path)
 
     def test_a_chunked_parameter_cannot_be_mapped(self, path: Path) -> None:
         save_checkpoint(path, a_checkpoint())

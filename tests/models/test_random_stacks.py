@@ -10,8 +10,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.checkpoints import load_checkpoint, map_parameters, save_checkpoint
+from models.checkpoints import load_checkpoint, save_checkpoint
 from models.definitions import ModelDefinition
+from models.mapping import map_parameters
 from models.training_request import TrainingRequest
 from models.training_run import TrainingRun
 from nncore import Dense, Dropout, Optimizer, Softmax

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
@@ -85,6 +86,73 @@ def test_a_missing_file_is_told_and_not_remembered(folder: Path) -> None:
         served.get("c9")
     (folder / "c0.h5").rename(folder / "c9.h5")
     assert served.get("c9").inputs == 2
+
+
+class TestLoading:
+    """Many threads want versions of which some are not loaded yet."""
+
+    @pytest.fixture
+    def held(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Event, Event, list[str]]]:
+        """Loading ``c0`` says so and waits to be let go; the names of files in the order in which they were loaded."""
+        begun, let_go, seen = Event(), Event(), []
+
+        class Held(ServedModel):
+            def __init__(self, path: Path) -> None:
+                seen.append(path.stem)
+                if path.stem == "c0":
+                    begun.set()
+                    assert let_go.wait(20)
+                super().__init__(path)
+
+        monkeypatch.setattr(serving, "ServedModel", Held)
+        yield begun, let_go, seen
+        let_go.set()
+
+    def test_one_loads_and_the_others_wait_for_it(self, folder: Path, held: tuple[Event, Event, list[str]]) -> None:
+        begun, let_go, seen = held
+        served = cache(folder, 4 * SIZE)
+        asked = Barrier(9)
+
+        def ask() -> ServedModel:
+            asked.wait(20)
+            return served.get("c0")
+
+        with ThreadPoolExecutor(8) as pool:
+            waiting = [pool.submit(ask) for _ in range(8)]
+            asked.wait(20)
+            assert begun.wait(20)
+            assert not any(each.done() for each in waiting)
+            let_go.set()
+            assert len({id(each.result(20)) for each in waiting}) == 1
+        assert seen == ["c0"]
+
+    def test_other_versions_are_served_meanwhile(self, folder: Path, held: tuple[Event, Event, list[str]]) -> None:
+        begun, let_go, seen = held
+        served = cache(folder, 4 * SIZE)
+        ready = served.get("c1")
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(served.get, "c0")
+            assert begun.wait(20)
+            assert served.get("c1") is ready
+            assert served.get("c2").inputs == 2
+            assert not slow.done()
+            let_go.set()
+            assert slow.result(20) is served.get("c0")
+        assert seen == ["c1", "c0", "c2"]
+
+    def test_each_that_waited_for_an_unreadable_file_is_told(self, folder: Path) -> None:
+        served = cache(folder, 4 * SIZE)
+        (folder / "c0.h5").write_bytes(b"no checkpoint")
+        together = Barrier(8)
+
+        def ask() -> None:
+            together.wait(20)
+            with pytest.raises(CheckpointError, match=r"c0\.h5"):
+                served.get("c0")
+
+        with ThreadPoolExecutor(8) as pool:
+            for each in [pool.submit(ask) for _ in range(8)]:
+                each.result(20)
 
 
 def test_many_threads_share_one_cache(folder: Path) -> None:

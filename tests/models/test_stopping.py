@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.checkpoints import load_checkpoint, map_parameters
+from models.checkpoints import load_checkpoint
 from models.errors import InvalidError
+from models.mapping import map_parameters
 from nncore.network import Predictor
 from nncore.optimizers import SGD, Adam
 from nncore.stopping import EarlyStopping, improves

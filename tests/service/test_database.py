@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,12 @@ from alembic.command import downgrade
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from service.database import EVENTS, HEAD, METADATA, Database, wal_is_safe
+from models.registry import define
+from models.versions import SERVING_QUERY, publish
+from service.database import EVENTS, HEAD, JOURNAL_MODE, METADATA, ChangeCounter, Database, FastQuery, wal_is_safe
 from service.migrations import configuration
 from service.settings import Settings
+from tests.models.runs import a_definition
 from tests.service.harness import ROOT
 
 
@@ -148,6 +153,41 @@ def test_writers_wait_for_each_other(tmp_path: Path) -> None:
         list(pool.map(add, range(24)))
     with migrated.read() as connection:
         assert connection.scalars(sa.select(EVENTS.c.epoch).order_by(EVENTS.c.id)).all() == list(range(24))
+    migrated.dispose()
+
+
+@pytest.mark.skipif(JOURNAL_MODE != "DELETE", reason="the write-ahead log leaves the change counter alone")
+def test_no_answer_outlives_a_count_that_comes_twice(tmp_path: Path) -> None:
+    """A writer killed in his commit leaves a count behind that the next one uses: the answer between is an old one."""
+    migrated = database(tmp_path)
+    migrated.migrate()
+    with migrated.write() as connection:
+        define(connection, a_definition(name="m"))
+        publish(connection, "m", "j", "first", "{}")
+    real = ChangeCounter(migrated.engine)
+    left_behind = (int.from_bytes(real() or b"", "big") + 1).to_bytes(4, "big")
+    other = sqlite3.connect(tmp_path / "trainyard.db", timeout=0, isolation_level=None)
+    calls: list[bytes | None] = []
+
+    def commit() -> None:
+        other.execute("UPDATE versions SET checkpoint = 'second'")
+
+    def counter() -> bytes | None:
+        """First what the killed writer left; then somebody tries to commit whenever the counter is read."""
+        calls.append(left_behind if not calls else None)
+        if calls[-1] is None:
+            with suppress(sqlite3.OperationalError):  # The reader's lock keeps him out.
+                commit()
+        return calls[-1] or real()
+
+    query = FastQuery(migrated.engine, SERVING_QUERY, counter)
+    query._known["m", "default"] = (b"older", (0, "older"))  # so that the counter is asked
+    assert query.first(model="m", alias="default") == (1, "first")
+    commit()
+    assert real() == left_behind
+    assert query.first(model="m", alias="default") == (1, "second")
+    assert len(calls) >= 2
+    other.close()
     migrated.dispose()
 
 

@@ -213,7 +213,11 @@ class TestLeases:
     def test_a_loss_is_logged_with_its_cause(self, connection: sa.Connection, job: str, fence: int) -> None:
         queue.lose(connection, job, fence, KILLED, 0.0, 0.0)
         logs = [event for event in queue.events_after(connection, job, 0, 100) if event.type == "log"]
-        assert json.loads(logs[0].data) == {"level": "warning", "message": "worker lost: killed by SIGKILL"}
+        assert json.loads(logs[0].data) == {
+            "level": "warning",
+            "message": "worker lost: killed by SIGKILL",
+            "code": "worker_lost",
+        }
 
 
 class TestStaleOwners:
@@ -282,7 +286,8 @@ class TestDeaths:
             assert row is not None
             queue.lose(connection, job, row.fence, death, 0.0, 0.0)
         error = queue.document(queue.find(connection, job))["error"]
-        assert error == {"code": code, "detail": "the cause; 3 workers were lost without a new checkpoint"}
+        detail = "3 workers were lost without a new checkpoint; the last one: the cause"
+        assert error == {"code": code, "detail": detail}
 
     def test_each_further_try_comes_later(self, connection: sa.Connection, job: str) -> None:
         now, pauses = 100.0, []

@@ -1,0 +1,91 @@
+"""What a checkpoint of 5.8 million parameters with Adam's moments costs, against ``dd conv=fsync`` of as many bytes."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from models.checkpoints import checkpoint_image
+from models.datasets import from_rows
+from models.definitions import ModelDefinition
+from models.files import write_durably
+from models.images import Memory
+from models.training_request import TrainingRequest
+from models.training_run import TrainingRun
+
+ROUNDS = 21
+GOAL = 1.5
+
+
+def main() -> dict[str, float]:
+    """Measure in turn on one filesystem; medians, and the ratio of each round's two."""
+    run = _run()
+    memory = Memory()
+    copies, saves, dds, ratios = [], [], [], []
+    with tempfile.TemporaryDirectory(prefix="trainyard-bench-", dir=Path.cwd()) as name:
+        folder = Path(name)
+        for number in range(ROUNDS):
+            begin = perf_counter()
+            image = checkpoint_image(run.checkpoint(), memory)
+            copied = perf_counter()
+            size = write_durably(folder / f"{number}.h5", image).bytes
+            saved = perf_counter()
+            (folder / f"{number}.h5").unlink()
+            spent = _dd(folder / "dd", size)
+            copies.append(copied - begin)
+            saves.append(saved - copied)
+            dds.append(spent)
+            ratios.append((saved - copied) / spent)
+    results = {
+        "bytes": float(size),
+        "copy_ms": statistics.median(copies) * 1e3,
+        "save_ms": statistics.median(saves) * 1e3,
+        "dd_ms": statistics.median(dds) * 1e3,
+        "ratio": statistics.median(ratios),
+    }
+    copied = f"{size / 1e6:.1f} MB: training waits {results['copy_ms']:.1f} ms for the copy"
+    told = f"written, verified and durable in {results['save_ms']:.1f} ms, dd conv=fsync in {results['dd_ms']:.1f} ms"
+    print(f"{copied}; {told}: {results['ratio']:.2f} times (goal {GOAL})")
+    return results
+
+
+def _run() -> TrainingRun:
+    """One step of the benchmark's largest network, so that no moment is zero."""
+    document = {"name": "wide", "inputs": 784, "classes": 10, "hidden": [2048, 2048]}
+    generator = np.random.default_rng(0)
+    rows = generator.standard_normal((20, 784))
+    data = from_rows(rows.tolist(), [number % 10 for number in range(20)])
+    request = TrainingRequest(
+        epochs=1,
+        batch_size="full",
+        shuffle=True,
+        seed=0,
+        optimizer=None,
+        validation_fraction=None,
+        every_epochs=None,
+        every_seconds=None,
+        keep=0,
+        publish=None,
+    )
+    run = TrainingRun(ModelDefinition.load(document), request, data)
+    run.training.run_epoch()
+    return run
+
+
+def _dd(path: Path, size: int) -> float:
+    """Seconds that dd takes for as many bytes, its start included."""
+    command = ["dd", "if=/dev/zero", f"of={path}", "bs=1M", f"count={size}", "iflag=count_bytes", "conv=fsync"]
+    begin = perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    spent = perf_counter() - begin
+    path.unlink()
+    return spent
+
+
+if __name__ == "__main__":
+    main()

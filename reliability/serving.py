@@ -1,0 +1,216 @@
+"""Serving survives training: predictions while jobs publish, their processes are killed, and web workers come and go.
+
+Clients ask over connections that they keep, and none of them tries twice: busy ones, ones that pause for longer than
+the server keeps an idle connection, ones whose requests take long to send, and ones that close their end of a
+connection late. Meanwhile jobs train and publish; their runners and the trainer are killed; gunicorn reloads, its
+workers are told to end, and end by themselves after some requests. A version that a job has told of is what the next
+request gets, whoever asks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from reliability.figure import Figure
+from reliability.predicting import Client, Habit, Question, Trial, Version, check
+from tests.service.harness import FINAL, Process, Server
+
+__all__ = ["run"]
+
+GOALS = {
+    "predictions": 100_000,
+    "versions published": 20,
+    "runners killed": 30,
+    "trainers killed": 10,
+    "reloads": 10,
+    "workers told to end": 10,
+    "workers recycled": 10,
+}
+#: Seconds after which a full run is given up.
+TIME_LIMIT = 480.0
+#: A worker ends by itself after so many requests, or up to half as many more.
+RECYCLE_AFTER = 5000
+#: What is done to the service, over and over, and the longest time between two of these, in seconds.
+DISTURBANCES = (
+    *("runners killed", "reloads", "trainers killed"),
+    *("workers told to end", "runners killed", "runners killed"),
+)
+QUIET = 3.0
+#: The clients; gunicorn keeps an idle connection for five seconds.
+CLIENTS = [
+    *[Habit("at once")] * 6,
+    *[Habit("after a short pause", pause=1.0)] * 2,
+    *[Habit("after a long pause", pause=7.0)] * 8,
+    *[Habit("sent slowly", halt=1.5)] * 2,
+    *[Habit("closed late", lateness=1.5)] * 2,
+]
+#: By model: inputs, hidden units, rows of a large request.
+MODELS = {"narrow": (2, [8], 40), "broad": (64, [128, 128], 600)}
+CLASSES = ["red", "green", "blue"]
+LOST = {"worker_lost"}
+
+
+class RecyclingServer(Server):
+    """A server whose workers end after some requests and are replaced."""
+
+    def __init__(self, data: Path, recycle_after: int, **settings: object) -> None:
+        super().__init__(data, **settings)
+        self._recycle = f"--max-requests {recycle_after} --max-requests-jitter {recycle_after // 2}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**super().environment, "GUNICORN_CMD_ARGS": self._recycle}
+
+    @property
+    def arbiter(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def workers(self) -> list[Process]:
+        """The web workers, the oldest first."""
+        return [one for one in self.processes("gunicorn") if one.parent == self.arbiter]
+
+
+def training(model: str, seed: int) -> dict[str, Any]:
+    """A job of about half a second, with checkpoints in which a killed one goes on."""
+    inputs, _, _ = MODELS[model]
+    rows = np.random.default_rng(seed).normal(size=(120, inputs)).astype(np.float32)
+    labels = [CLASSES[int(row[0] > 0) + int(row[1] > 0)] for row in rows]
+    epochs = 1000 if model == "narrow" else 150
+    return {
+        "model": model,
+        "data": {"inputs": rows.tolist(), "labels": labels},
+        "epochs": epochs,
+        "batch_size": 60,
+        "seed": seed,
+        "checkpoint": {"every_epochs": max(1, epochs // 5)},
+    }
+
+
+def define_and_publish(server: Server) -> None:
+    """Version 1 of each model."""
+    for model, (inputs, hidden, _) in MODELS.items():
+        server.client.define({"name": model, "inputs": inputs, "classes": CLASSES, "hidden": hidden})
+        server.client.run(training(model, seed=0))
+
+
+def questions() -> list[Question]:
+    """For each model single rows and a large body, of different content types, the default version or the first."""
+    generator, binary = np.random.default_rng(0), "application/octet-stream"
+    return [
+        Question(model, generator.normal(size=(rows, inputs)), version, kind)
+        for model, (inputs, _, many) in MODELS.items()
+        for rows, version, kind in (
+            *((1, None, "application/json"), (1, None, None), (1, None, binary)),
+            *((1, 1, None), (many, None, binary)),
+        )
+    ]
+
+
+def publish(trial: Trial, server: Server, model: str) -> None:
+    """Train one version after the other; what a job tells is what every later request must get."""
+    seed = 0
+    while not trial.over.is_set():
+        seed += 1
+        job = server.client.train(training(model, seed))
+        while job["state"] not in FINAL and not trial.over.is_set():
+            job = server.client.get(f"/jobs/{job['id']}?wait=1").json
+        if job["state"] == "succeeded":
+            trial.published[model] = max(trial.published[model], job["version"])
+            trial.count("versions published")
+        elif job["state"] == "failed" and job["error"]["code"] not in LOST:
+            trial.broke(f"{model}: {job['error']}")
+
+
+def disturb(trial: Trial, server: RecyclingServer) -> None:
+    """Kill, reload and end, one after the other, at moments left to chance."""
+    chance = random.Random(0)
+    for action in itertools.cycle(DISTURBANCES):
+        if trial.over.wait(chance.uniform(0.0, QUIET)):
+            return
+        number, victims = {
+            "runners killed": (signal.SIGKILL, lambda: server.processes("service runner")),
+            "trainers killed": (signal.SIGKILL, lambda: server.processes("service trainer")),
+            "workers told to end": (signal.SIGTERM, server.workers),
+            "reloads": (signal.SIGHUP, lambda: server.processes("gunicorn")),
+        }[action]
+        found = victims()
+        if found and _send(found[0], number):
+            trial.count(action)
+
+
+def _send(process: Process, number: signal.Signals) -> bool:
+    try:
+        os.kill(process.pid, number)
+    except ProcessLookupError:
+        return False  # It has ended meanwhile.
+    return True
+
+
+def recycled(trial: Trial, server: RecyclingServer) -> None:
+    """Count the workers that ended by themselves, which the log tells."""
+    known = 0
+    while not trial.over.wait(0.2):
+        now = server.log.count("Autorestarting worker after current request")
+        trial.count("workers recycled", now - known)
+        known = now
+
+
+def versions_of(server: Server) -> dict[str, dict[int, Version]]:
+    """All versions by model and number."""
+    return {
+        model: {
+            one["version"]: Version(
+                one["version"],
+                datetime.fromisoformat(one["created_at"]),
+                server.data / "checkpoints" / f"{one['checkpoint']}.h5",
+            )
+            for one in server.client.pages(f"/models/{model}/versions", 100)
+        }
+        for model in MODELS
+    }
+
+
+def run(scale: float) -> Figure:
+    """Disturb and ask until each count has reached a share ``scale`` of its goal."""
+    figure = Figure(goals=dict(GOALS))
+    goals = {what: max(1, round(goal * scale)) for what, goal in GOALS.items()}
+    with tempfile.TemporaryDirectory(prefix="trainyard-serving-") as folder:
+        recycle_after = max(200, round(RECYCLE_AFTER * min(1.0, 4 * scale)))
+        server = RecyclingServer(Path(folder) / "data", recycle_after, LEASE_SECONDS=1)
+        try:
+            server.start_ready()
+            define_and_publish(server)
+            place = urlsplit(server.client.base)
+            assert place.hostname is not None
+            assert place.port is not None
+            trial = Trial((place.hostname, place.port), questions(), figure, goals, dict.fromkeys(MODELS, 1))
+            _run(trial, server, max(60.0, TIME_LIMIT * scale))
+            check(trial, versions_of(server))
+        finally:
+            server.close()
+    return figure
+
+
+def _run(trial: Trial, server: RecyclingServer, seconds: float) -> None:
+    tasks = [(recycled, (trial, server)), (disturb, (trial, server)), (trial.supervise, (seconds,))]
+    tasks += [(publish, (trial, server, model)) for model in MODELS]
+    tasks += [(Client(trial, number, habit).run, ()) for number, habit in enumerate(CLIENTS)]
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        running = [pool.submit(task, *arguments) for task, arguments in tasks]
+        try:
+            for each in running:
+                each.result()
+        finally:
+            trial.over.set()

@@ -1,0 +1,42 @@
+"""Short forms of the promises that are tried by forked runners, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+#: By promise: the share of the full figure, and the counts that must be told.
+SHORT = {
+    "kills": (0.01, ("kills at random moments", "kills at a call")),
+    "power": (0.02, ("cuts of ext4", "cuts of xfs")),
+    "disks": (0.02, ("calls that failed", "disks that were full or limited")),
+    "resume": (0.05, ("pairs", "controls that differ", "jobs")),
+    "owner": (0.01, ("pauses", "pauses in a service", "steps", "stale writes refused", "final states")),
+}
+
+
+@pytest.mark.parametrize("promise", SHORT)
+def test_it_holds(promise: str) -> None:
+    """Nothing breaks, and what is counted really happened."""
+    scale, counts = SHORT[promise]
+    done = subprocess.run(
+        [sys.executable, "-m", "reliability", promise, "--scale", str(scale)],
+        cwd=ROOT,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    if "skipped: " in done.stdout:
+        pytest.skip(done.stdout.partition("skipped: ")[2].strip())
+    for count in counts:
+        found = re.search(rf"([\d,]+) {count}", done.stdout)
+        assert found is not None, done.stdout
+        assert int(found[1].replace(",", "")) > 0, done.stdout

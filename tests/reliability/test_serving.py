@@ -1,0 +1,20 @@
+"""The short form of ``python -m reliability serving``."""
+
+from __future__ import annotations
+
+from reliability import serving
+
+SCALE = 0.03
+
+
+def test_serving_survives_training() -> None:
+    figure = serving.run(SCALE)
+    assert figure.broken == []
+    assert figure.holds(SCALE)
+    assert figure.counts["predictions"] >= 3000
+    # Each of these happened while the clients asked, and every kind of client did.
+    for what in serving.GOALS:
+        assert figure.counts[what] >= 1, what
+    for habit in serving.CLIENTS:
+        assert figure.counts[f"of them {habit.name}"] >= 1, habit.name
+    assert figure.counts["different answers compared"] >= 10
