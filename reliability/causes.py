@@ -18,7 +18,7 @@ from tests.service.samples import LABELS, ROWS, a_model, a_training
 
 __all__ = ["run"]
 
-#: Address space that a runner may take beyond what it has while it waits: too little for 36 million parameters and their gradients.
+#: Address space beyond what a runner takes while it waits: too little for 36 million parameters and their gradients.
 ROOM = 200 * 2**20
 LARGE = [{"type": "dense", "units": 6000}, {"type": "relu"}, {"type": "dense", "units": 6000}, {"type": "relu"}]
 #: What all processes of the group may take in which the kernel has to end one.
