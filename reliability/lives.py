@@ -1,4 +1,7 @@
-"""Lives of jobs: random steps of clients, owners and a clock, beside a plain model of what each must be."""
+"""Lives of jobs: random steps of clients, owners and a clock, beside a plain model of what each must be.
+
+``python -m reliability.lives STEPS`` prints how many were tried of each kind.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import atexit
 import json
 import shutil
 import sqlite3
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +24,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    multiple,
     precondition,
     rule,
     run_state_machine_as_test,
@@ -41,8 +44,10 @@ __all__ = ["live", "make_job"]
 
 LEASE, RETRY = 10.0, 2.0
 #: Jobs that have not ended, at most; those that have stay and may be asked to change.
-JOBS_AT_ONCE = 4
-STEPS_OF_A_LIFE = 100
+JOBS_AT_ONCE = 3
+STEPS_OF_A_LIFE, LIVES_OF_A_SEED = 100, 10
+#: Which owner acts, counted from the newest.
+BACK = st.integers(0, 9)
 PROGRESS = Progress(1, 7, 0.1, 3.0, {"loss": 0.5, "accuracy": 0.75})
 DEATHS = tuple(Death(code, "because") for code in ("worker_lost", "out_of_memory", "crashed"))
 
@@ -83,7 +88,7 @@ def name_checkpoint(connection: sa.Connection, job: str, fence: int, checkpoint:
 class Life(RuleBasedStateMachine):
     """Each step is a transaction of its own on a database file; claims are remembered for ever, so most grow stale."""
 
-    jobs, claims = Bundle("jobs"), Bundle("claims")
+    jobs = Bundle("jobs")
     #: What all lives of this process did.
     counts: ClassVar[Counter[str]] = Counter()
     _empty: ClassVar[Path | None] = None
@@ -99,6 +104,8 @@ class Life(RuleBasedStateMachine):
         self.looker = sqlite3.connect(f"file:{data / 'trainyard.db'}?mode=ro", uri=True)
         self.looker.row_factory = sqlite3.Row
         self.now, self.count, self.saved, self.published = 0.0, 0, 0, 0
+        #: Every job and number that an owner ever got, the newest last.
+        self.claims: list[tuple[str, int]] = []
         #: By job: its state, attempt, deaths, fence, wish, end of lease, begin of the next attempt.
         self.known: dict[str, dict[str, Any]] = {}
         #: By job that has ended: its row at that time.
@@ -128,7 +135,6 @@ class Life(RuleBasedStateMachine):
 
     def write(self, change: Callable[[sa.Connection], Any]) -> Any:
         """Make a change in a transaction of its own."""
-        self.counts["steps"] += 1
         with self.database.write() as connection:
             return change(connection)
 
@@ -189,11 +195,10 @@ class Life(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0.1, 8.0))
     def time_goes_by(self, seconds: float) -> None:
-        self.counts["steps"] += 1
         self.now += seconds
 
-    @rule(target=claims)
-    def claim(self) -> Any:
+    @rule()
+    def claim(self) -> None:
         due = sorted(
             job
             for job, known in self.known.items()
@@ -203,11 +208,11 @@ class Life(RuleBasedStateMachine):
         row = self.write(lambda connection: queue.claim(connection, self.now, LEASE))
         assert (row and row.id) == (due[0] if due else None)
         if row is None:
-            return multiple()
+            return
         known = self.known[row.id]
         known.update(state="running", fence=known["fence"] + 1, wanted=None, not_before=None)
         known["lease_until"] = self.now + LEASE
-        return row.id, row.fence
+        self.claims.append((row.id, row.fence))
 
     @rule()
     def expire(self) -> None:
@@ -215,6 +220,15 @@ class Life(RuleBasedStateMachine):
         for known in self.known.values():
             if known["state"] == "running" and known["lease_until"] < self.now:
                 self.has_lost(known)
+
+    @precondition(lambda self: any(known["state"] == "running" for known in self.known.values()))
+    @rule()
+    def owners_are_held_up(self) -> None:
+        """Leases run out, and others take over."""
+        self.now += LEASE + 0.1
+        self.expire()
+        self.now += RETRY * 2.0**MAXIMUM_DEATHS
+        self.claim()
 
     def has_lost(self, known: dict[str, Any]) -> None:
         known["deaths"] += 1
@@ -230,13 +244,23 @@ class Life(RuleBasedStateMachine):
 
     # Owners, of which all but one are stale.
 
-    @rule(
-        claim=claims,
-        act=st.sampled_from(["renew", "save", "tidy", "finish", "fail", "stop", "lose"]),
-        death=st.sampled_from(DEATHS),
-    )
-    def owner_acts(self, claim: tuple[str, int], act: str, death: Death) -> None:
-        job, fence = claim
+    @precondition(lambda self: self.claims)
+    @rule(back=BACK, act=st.sampled_from(["renew", "save", "tidy"]))
+    def owner_goes_on(self, back: int, act: str) -> None:
+        self.owner_acts(back, act, DEATHS[0])
+
+    @precondition(lambda self: self.claims)
+    @rule(back=BACK, act=st.sampled_from(["stop", "lose"]), death=st.sampled_from(DEATHS))
+    def owner_gives_back(self, back: int, act: str, death: Death) -> None:
+        self.owner_acts(back, act, death)
+
+    @precondition(lambda self: self.claims)
+    @rule(back=BACK, act=st.sampled_from(["finish", "fail"]))
+    def owner_ends(self, back: int, act: str) -> None:
+        self.owner_acts(back, act, DEATHS[0])
+
+    def owner_acts(self, back: int, act: str, death: Death) -> None:
+        job, fence = self.claims[-1 - back % len(self.claims)]
         known = self.known[job]
         change = self.change_of(act, job, fence, death)
         if known["state"] != "running" or known["fence"] != fence:
@@ -281,6 +305,7 @@ class Life(RuleBasedStateMachine):
     def rows_are_as_expected(self) -> None:
         if not hasattr(self, "looker"):
             return
+        self.counts["steps"] += 1
         for row in self.looker.execute("SELECT * FROM jobs"):
             known = self.known[row["id"]]
             if known["state"] != "running":
@@ -308,12 +333,11 @@ class Life(RuleBasedStateMachine):
 
 def live(steps: int) -> Counter[str]:
     """Lives of so many steps in all; how many were tried of each kind. What must not be raises AssertionError."""
-    number = 0
+    number = 0  # of the seed: hypothesis makes the lives of one seed alike
     while Life.counts["steps"] < steps:
         number += 1
-        examples = max(1, min(100, (steps - Life.counts["steps"]) // STEPS_OF_A_LIFE))
         options = settings(
-            max_examples=examples,
+            max_examples=LIVES_OF_A_SEED,
             stateful_step_count=STEPS_OF_A_LIFE,
             deadline=None,
             database=None,
@@ -323,3 +347,7 @@ def live(steps: int) -> Counter[str]:
         )
         run_state_machine_as_test(seed(number)(Life), settings=options)
     return Life.counts
+
+
+if __name__ == "__main__":
+    print(json.dumps(live(int(sys.argv[1]))))
