@@ -1,5 +1,6 @@
 """The whole service on one machine: ``gunicorn wsgi:app``."""
 
+import gc
 import sys
 
 from service import create_app
@@ -16,3 +17,7 @@ except SettingsError as error:
 
 if settings.trainer == "auto":
     keep_trainer(settings)
+
+# What the start has made stays. A full collection that looks at all of it takes as long as many requests.
+gc.collect()
+gc.freeze()

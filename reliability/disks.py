@@ -109,7 +109,7 @@ def _tmpfs(place: Path, size: str) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", place], check=True)
+        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 def _fill_tmpfs(folder: Path, figure: Figure) -> None:
@@ -132,7 +132,7 @@ def _fill_under_a_service(folder: Path, figure: Figure) -> None:
         client: Client = server.client
         client.define(a_model("filled"))
         client.run(a_training("filled"))
-        job = client.train(a_training("filled", epochs=4000, checkpoint={"every_epochs": 1, "keep": 1}))
+        job = client.train(a_training("filled", epochs=300, checkpoint={"every_epochs": 1, "keep": 1}))
         client.until_epoch(job["id"], 2)
         ballast = place / "ballast"
         _fill(ballast)

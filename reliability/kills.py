@@ -21,7 +21,7 @@ KILLS = 2000
 def run(scale: float) -> Figure:
     """Kill runners at random moments, and at each call by which a save changes the disk."""
     figure = Figure(
-        goals={"kills at random moments": KILLS, "after a new checkpoint": KILLS // 4, "within a save": KILLS // 10}
+        goals={"kills at random moments": KILLS, "after a new checkpoint": KILLS // 4, "within a save": KILLS // 100}
     )
     with tempfile.TemporaryDirectory(prefix="trainyard-kills-") as folder:
         _at_random(Path(folder), figure, max(1, round(KILLS * scale)))

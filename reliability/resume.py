@@ -238,7 +238,7 @@ def gather(figure: Figure, tried: Any, folder: Path, what: str, goal: int) -> No
             shutil.rmtree(place, ignore_errors=True)
 
     with ThreadPoolExecutor(2) as pool:
-        while figure.counts.get(what, 0) < goal:
+        while figure.counts.get(what, 0) < goal and not figure.broken:
             for found in pool.map(one, [next(numbers) for _ in range(4)]):
                 for name, number in found.counts.items():
                     figure.count(name, number)

@@ -9,7 +9,6 @@ request gets, whoever asks.
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import signal
@@ -39,14 +38,14 @@ GOALS = {
 }
 #: Seconds after which a full run is given up.
 TIME_LIMIT = 480.0
-#: A worker ends by itself after so many requests, or up to half as many more.
+#: A worker ends by itself after so many requests, or up to twice as many.
 RECYCLE_AFTER = 5000
 #: What is done to the service, over and over, and the longest time between two of these, in seconds.
 DISTURBANCES = (
     *("runners killed", "reloads", "trainers killed"),
     *("workers told to end", "runners killed", "runners killed"),
 )
-QUIET = 3.0
+QUIET = 2.0
 #: The clients; gunicorn keeps an idle connection for five seconds.
 CLIENTS = [
     *[Habit("at once")] * 6,
@@ -66,7 +65,7 @@ class RecyclingServer(Server):
 
     def __init__(self, data: Path, recycle_after: int, **settings: object) -> None:
         super().__init__(data, **settings)
-        self._recycle = f"--max-requests {recycle_after} --max-requests-jitter {recycle_after // 2}"
+        self._recycle = f"--max-requests {recycle_after} --max-requests-jitter {recycle_after}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -134,25 +133,35 @@ def publish(trial: Trial, server: Server, model: str) -> None:
 
 
 def disturb(trial: Trial, server: RecyclingServer) -> None:
-    """Kill, reload and end, one after the other, at moments left to chance."""
+    """Kill, reload and end, one after the other, at moments left to chance.
+
+    Before every round there is calm until a version has been published, however slow the machine is.
+    """
     chance = random.Random(0)
-    for action in itertools.cycle(DISTURBANCES):
-        if trial.over.wait(chance.uniform(0.0, QUIET)):
-            return
-        number, victims = {
-            "runners killed": (signal.SIGKILL, lambda: server.processes("service runner")),
-            "trainers killed": (signal.SIGKILL, lambda: server.processes("service trainer")),
-            "workers told to end": (signal.SIGTERM, server.workers),
-            "reloads": (signal.SIGHUP, lambda: server.processes("gunicorn")),
-        }[action]
-        found = victims()
-        if found and _send(found[0], number):
-            trial.count(action)
+    while not trial.over.is_set():
+        before = sum(trial.published.values())
+        while sum(trial.published.values()) == before and not trial.over.wait(0.05):
+            pass
+        for action in DISTURBANCES:
+            if trial.over.wait(chance.uniform(0.0, QUIET)):
+                return
+            if _act(server, action):
+                trial.count(action)
 
 
-def _send(process: Process, number: signal.Signals) -> bool:
+def _act(server: RecyclingServer, action: str) -> bool:
+    """Send a signal to the process that an action is about; False where there is none at the moment."""
+    number, victims = {
+        "runners killed": (signal.SIGKILL, lambda: server.processes("service runner")),
+        "trainers killed": (signal.SIGKILL, lambda: server.processes("service trainer")),
+        "workers told to end": (signal.SIGTERM, server.workers),
+        "reloads": (signal.SIGHUP, lambda: server.processes("gunicorn")),
+    }[action]
+    found = victims()
+    if not found:
+        return False
     try:
-        os.kill(process.pid, number)
+        os.kill(found[0].pid, number)
     except ProcessLookupError:
         return False  # It has ended meanwhile.
     return True
@@ -185,9 +194,11 @@ def versions_of(server: Server) -> dict[str, dict[int, Version]]:
 def run(scale: float) -> Figure:
     """Disturb and ask until each count has reached a share ``scale`` of its goal."""
     figure = Figure(goals=dict(GOALS))
-    goals = {what: max(1, round(goal * scale)) for what, goal in GOALS.items()}
+    # Two versions at the least: one in the calm before, one out of the first disturbances.
+    least = {"versions published": 2}
+    goals = {what: max(least.get(what, 1), round(goal * scale)) for what, goal in GOALS.items()}
     with tempfile.TemporaryDirectory(prefix="trainyard-serving-") as folder:
-        recycle_after = max(200, round(RECYCLE_AFTER * min(1.0, 4 * scale)))
+        recycle_after = max(1200, round(RECYCLE_AFTER * min(1.0, scale)))
         server = RecyclingServer(Path(folder) / "data", recycle_after, LEASE_SECONDS=1)
         try:
             server.start_ready()

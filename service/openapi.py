@@ -16,7 +16,7 @@ from models.class_weights import ClassWeights
 from models.definitions import NAME_PATTERN
 from models.errors import InvalidError, Problem, escaped
 from models.matrices import CLASS_LIST, LABELS, MATRIX, WEIGHTS
-from models.schemas import DescribedField, Tagged, problems_of, schema_for
+from models.schemas import DescribedField, Tagged, problems_of, schema_for, shared
 from service.errors import PROBLEM_SCHEMA
 from service.wire import read_json
 
@@ -380,7 +380,7 @@ class Documentation(Api):  # type: ignore[misc]
             }
             self.spec.components.schema(parent, union)
             for name, member in table.items():
-                schema = self.ma_plugin.converter.schema2jsonschema(schema_for(member)())
+                schema = self.ma_plugin.converter.schema2jsonschema(shared(schema_for(member)))
                 schema["description"] = (member.__doc__ or "").strip().partition("\n")[0]
                 schema["properties"] = {"type": {"const": name}, **schema["properties"]}
                 schema["required"] = ["type", *schema.get("required", [])]

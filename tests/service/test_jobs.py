@@ -276,11 +276,14 @@ class Event(NamedTuple):
 class Stream:
     """An event stream, read line by line."""
 
-    def __init__(self, client: Client, job: str, last: int | None = None) -> None:
+    def __init__(self, client: Client, job: str, last: int | None = None, *, refused: bool = False) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(client.base).netloc, timeout=30)
         headers = {"Accept": "text/event-stream", **({} if last is None else {"Last-Event-ID": str(last)})}
         self._connection.request("GET", f"/jobs/{job}/events", headers=headers)
         self.response = self._connection.getresponse()
+        if refused and self.response.status == 503:
+            self._connection.close()
+            return
         assert self.response.status == 200
         assert self.response.headers["Content-Type"].startswith("text/event-stream")
 
@@ -357,8 +360,15 @@ class TestEvents:
 
     def test_a_client_that_leaves_frees_its_thread(self, client: Client, endless: str) -> None:
         # More than may wait at once, one after the other; each leaves in the middle.
+        def opened() -> Stream | None:
+            """None where the threads of those who left are not all free yet."""
+            stream = Stream(client, endless, refused=True)
+            return stream if stream.response.status == 200 else None
+
         for _ in range(20):
-            with Stream(client, endless) as stream:
+            stream = eventually(opened, what="a free thread")
+            assert stream is not None
+            with stream:
                 assert next(iter(stream)).type == "state"
             client.request("HEAD", f"/jobs/{endless}/events", headers={"Accept": "text/event-stream"})
         eventually(lambda: client.get(f"/jobs/{endless}?wait=0.01").status == 200, what="a free thread")

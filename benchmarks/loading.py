@@ -1,0 +1,95 @@
+"""Time that loading a version for serving takes: the first in a new web worker, and the next of the same model."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.servers import ROOT
+from benchmarks.workers import environment
+
+GOAL, ROUNDS = 5.0, 15
+#: Inputs, hidden units and classes by name; ``large`` has 5.8 million parameters.
+SIZES = {"small": (64, [64, 64], 10), "large": (784, [2048, 2048], 10)}
+
+
+def main() -> dict[str, Any]:
+    """The medians of new processes that load two versions of a model, whose files are in the page cache."""
+    results: dict[str, Any] = {"goal": GOAL}
+    with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as folder:
+        for name, (inputs, hidden, classes) in SIZES.items():
+            paths = [Path(folder) / f"{name}-{number}.h5" for number in range(2)]
+            parameters = _save(paths, name, inputs, hidden, classes)
+            rounds = [_in_new_process(paths) for _ in range(ROUNDS)]
+            first, next_one = (statistics.median(times) for times in zip(*rounds, strict=True))
+            print(
+                f"{name}, {parameters:,} parameters: {first:.2f} ms the first version, {next_one:.2f} ms the next one"
+                f" (goal {GOAL:g})"
+            )
+            results[name] = {"parameters": parameters, "first_ms": first, "next_ms": next_one}
+    return results
+
+
+def _save(paths: list[Path], name: str, inputs: int, hidden: list[int], classes: int) -> int:
+    """Checkpoints of one definition and different weights; the number of parameters."""
+    from models.checkpoints import save_checkpoint
+    from models.datasets import from_rows
+    from models.definitions import ModelDefinition
+    from models.training_request import TrainingRequest
+    from models.training_run import TrainingRun
+
+    definition = ModelDefinition.load({"name": name, "inputs": inputs, "classes": classes, "hidden": hidden})
+    data = from_rows([[float(label)] * inputs for label in range(classes)], list(range(classes)))
+    for seed, path in enumerate(paths):
+        request = TrainingRequest(
+            epochs=1,
+            batch_size="full",
+            shuffle=True,
+            seed=seed,
+            optimizer=None,
+            validation_fraction=None,
+            every_epochs=None,
+            every_seconds=None,
+            keep=1,
+            publish="last",
+        )
+        save_checkpoint(path, TrainingRun(definition, request, data, None).checkpoint())
+    return definition.parameter_count
+
+
+def _in_new_process(paths: list[Path]) -> list[float]:
+    command = [sys.executable, "-m", "benchmarks.loading", "measure", *map(str, paths)]
+    variables = {"TRAINYARD_DATA": str(paths[0].parent / "data"), "TRAINYARD_TRAINER": "external"}
+    done = subprocess.run(
+        command, cwd=ROOT, env={**environment(1), **variables}, stdout=subprocess.PIPE, text=True, check=True
+    )
+    times: list[float] = json.loads(done.stdout)
+    return times
+
+
+def _measure(paths: list[str]) -> None:
+    """In the new process, which is a web worker but for the network: print the milliseconds that each file takes."""
+    importlib.import_module("wsgi")
+    from models.serving import ServedModel
+
+    times = []
+    for path in map(Path, paths):
+        path.read_bytes()  # into the page cache
+        begin = time.perf_counter()
+        ServedModel(path)
+        times.append(1e3 * (time.perf_counter() - begin))
+    print(json.dumps(times))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["measure"]:
+        _measure(sys.argv[2:])
+    else:
+        main()
