@@ -61,7 +61,7 @@ def _expect(client: Client, job: dict[str, Any], code: str, what: str, figure: F
 
 
 def _check_pauses(client: Client, job: str, what: str, figure: Figure) -> None:
-    """Between a loss and the next try lies the pause that is set, and twice that after a second loss."""
+    """The first time it is tried again at once; between the second loss and the next try lies the pause that is set."""
     told = [event for event in client.pages(f"/jobs/{job}/events", 100)[::-1] if event["type"] in ("state", "log")]
     times = [(event["data"].get("state"), datetime.fromisoformat(event["at"])) for event in told]
     pauses = [
@@ -71,7 +71,7 @@ def _check_pauses(client: Client, job: str, what: str, figure: Figure) -> None:
     ][1:]  # The first one has lost nothing.
     figure.count("retries", len(pauses))
     for number, pause in enumerate(pauses):
-        if pause < RETRY * 2**number - 0.002:  # Events are told in milliseconds.
+        if pause < RETRY * number - 0.002:  # Events are told in milliseconds.
             figure.broken.append(f"{what}: tried again {pause:.3f} s after death {number + 1}")
 
 

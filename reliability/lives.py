@@ -227,7 +227,7 @@ class Life(RuleBasedStateMachine):
         """Leases run out, and others take over."""
         self.now += LEASE + 0.1
         self.expire()
-        self.now += RETRY * 2.0**MAXIMUM_DEATHS
+        self.now += RETRY
         self.claim()
 
     def has_lost(self, known: dict[str, Any]) -> None:
@@ -240,7 +240,7 @@ class Life(RuleBasedStateMachine):
             known.update(state="paused", attempt=known["attempt"] + 1)
         else:
             known.update(state="queued", attempt=known["attempt"] + 1)
-            known["not_before"] = self.now + RETRY * 2.0 ** (known["deaths"] - 1)
+            known["not_before"] = self.now + {1: 0.0, 2: RETRY}[known["deaths"]]
 
     # Owners, of which all but one are stale.
 

@@ -260,7 +260,8 @@ def stop(connection: sa.Connection, job_id: str, fence: int) -> None:
 def lose(connection: sa.Connection, job_id: str, fence: int, death: Death, now: float, retry: float) -> None:
     """The worker is gone: queue the job again, or give it up after too many deaths. Raises StaleError.
 
-    It may be claimed after ``retry`` seconds, twice as many after each further death without a new checkpoint.
+    The first time it may be claimed at once, so that an accident does not cost its turn; after a second death without
+    a new checkpoint, in ``retry`` seconds, and in twice as many after each further one.
     """
     _owned_update(connection, job_id, fence, deaths=JOBS.c.deaths + 1)
     row = find(connection, job_id)
@@ -272,7 +273,8 @@ def lose(connection: sa.Connection, job_id: str, fence: int, death: Death, now: 
         detail = f"{row.deaths} workers were lost without a new checkpoint; the last one: {death.detail}"
         fail(connection, job_id, fence, death.code, detail)
     else:
-        values = {"attempt": JOBS.c.attempt + 1, "not_before": now + retry * 2.0 ** (row.deaths - 1)}
+        pause = retry * 2.0 ** (row.deaths - 2) if row.deaths > 1 else 0.0
+        values = {"attempt": JOBS.c.attempt + 1, "not_before": now + pause}
         connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(**values))
         _set_state(connection, job_id, "paused" if row.wanted == "pause" else "queued")
 

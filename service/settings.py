@@ -44,7 +44,7 @@ SETTINGS = (
     Setting("blas_threads", 0, "Threads of a job's matrix products; 0: the cores but one, shared by the parallel jobs.",
             0, 256),
     Setting("lease_seconds", 10.0, "A job whose trainer gave no sign for so long is taken over.", 1, 3600),
-    Setting("retry_seconds", 1.0, "Pause before a lost worker's job is tried again; doubled by each further loss.",
+    Setting("retry_seconds", 1.0, "Pause before a job that lost a second worker is tried again; then doubled.",
             0, 3600),
     Setting("report_seconds", 0.2, "Pause between two reports of a running job to the database.", 0.01, 60),
     Setting("max_body_bytes", 256 * 2**20, "Largest request body.", 1024),

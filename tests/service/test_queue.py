@@ -299,21 +299,31 @@ class TestDeaths:
             pauses.append(due - now)
             assert not queue.any_queued(connection, due - 0.001)
             assert queue.claim(connection, due - 0.001, LEASE) is None
+            assert queue.any_queued(connection, due)
             now = due
-        assert pauses == [1.5, 3.0]
+        assert pauses == [0.0, 1.5]
         row = queue.claim(connection, now, LEASE)
         assert row is not None
         assert row.not_before is None
 
-    def test_a_job_that_has_to_wait_holds_up_no_other(self, connection: sa.Connection, job: str, fence: int) -> None:
+    def lose_twice(self, connection: sa.Connection, job: str, fence: int) -> None:
+        """The job then has to wait for 100 seconds."""
         queue.lose(connection, job, fence, KILLED, 0.0, 100.0)
+        again = queue.claim(connection, 0.0, LEASE)
+        assert again is not None
+        assert again.id == job
+        queue.lose(connection, job, again.fence, KILLED, 0.0, 100.0)
+
+    def test_a_job_that_has_to_wait_holds_up_no_other(self, connection: sa.Connection, job: str, fence: int) -> None:
+        self.lose_twice(connection, job, fence)
         other = make(connection, 2)
         row = queue.claim(connection, 0.0, LEASE)
         assert row is not None
         assert row.id == other
 
     def test_whoever_resumes_a_job_does_not_wait(self, connection: sa.Connection, job: str, fence: int) -> None:
-        queue.lose(connection, job, fence, KILLED, 0.0, 100.0)
+        self.lose_twice(connection, job, fence)
+        assert not queue.any_queued(connection, 0.0)
         queue.ask(connection, job, "pause")
         queue.resume(connection, job)
         assert queue.any_queued(connection, 0.0)

@@ -132,6 +132,8 @@ class TestRunner:
         job = begin(server, "runner-stopped")
         stopped = server.busy_runner().pid
         os.kill(stopped, signal.SIGSTOP)
+        # Where it was stopped within a commit, nobody can read before it is ended.
+        eventually(lambda: server.client.get(f"/jobs/{job}").json.get("attempt") == 2, 40.0, "it is taken over")
         assert whole.assert_same(server, job)["attempt"] == 2
         assert stopped not in {one.pid for one in server.processes()}
         assert logs(server.client, job) == ["worker lost: stopped by a signal for as long as a lease"]
