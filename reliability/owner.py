@@ -81,9 +81,9 @@ def _pause_past_the_lease(store: Store, moments: random.Random, figure: Figure) 
         # What the first owner had begun to write goes with it; nothing else may come or go.
         if before.get(place) != after.get(place) and not (place.endswith(".partial") and place not in after):
             figure.broken.append(f"{place} was changed by the first owner")
-    figure.broken += store.damage()
-    os.kill(owner.pid, signal.SIGCONT)
+    figure.broken += store.damage(sweep=False)
     owner.kill()
+    figure.broken += store.damage()
 
 
 def _stop_off_the_database(store: Store, one: Runner, seconds: float) -> None:
