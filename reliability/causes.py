@@ -6,18 +6,24 @@ import os
 import resource
 import signal
 import tempfile
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from reliability.figure import Figure
+from reliability.groups import memory_group
 from tests.service.harness import Client, Server, eventually, serving
 from tests.service.samples import LABELS, ROWS, a_model, a_training
 
 __all__ = ["run"]
 
-#: Address space that a runner may take beyond what it has while it waits: too little for 80 million parameters.
-ROOM = 400 * 2**20
-LARGE = [{"type": "dense", "units": 9000}, {"type": "relu"}, {"type": "dense", "units": 9000}, {"type": "relu"}]
+#: Address space beyond what a runner takes while it waits: too little for 36 million parameters and their gradients.
+ROOM = 200 * 2**20
+LARGE = [{"type": "dense", "units": 6000}, {"type": "relu"}, {"type": "dense", "units": 6000}, {"type": "relu"}]
+#: What all processes of the group may take in which the kernel has to end one.
+GROUP = 320 * 2**20
+RETRY = 0.1
 ENDS = {"SIGKILL": "worker_lost", "SIGSEGV": "crashed", "SIGBUS": "crashed", "SIGABRT": "crashed"}
 
 
@@ -28,15 +34,20 @@ def run(scale: float) -> Figure:
     figure.goals["causes told apart"] = len(ends) + 2
     with (
         tempfile.TemporaryDirectory(prefix="trainyard-causes-") as folder,
-        serving(Path(folder) / "data", WORKERS=1, REPORT_SECONDS=0.05) as server,
+        serving(Path(folder) / "data", WORKERS=1, REPORT_SECONDS=0.05, RETRY_SECONDS=RETRY) as server,
     ):
         server.client.define(a_model("tried"))
         _go_on_after_one_death(server, figure)
         for name, code in ends.items():
             job = server.client.train(a_training("tried", epochs=10_000_000))
-            _expect(server.client, _end_three_times(server, job, signal.Signals[name]), code, name, figure)
+            _expect(server.client, _end_three_times(server, job, signal.Signals[name], figure), code, name, figure)
         _diverge(server.client, figure)
         _run_out_of_memory(server, figure)
+    with tempfile.TemporaryDirectory(prefix="trainyard-causes-") as folder, memory_group(GROUP) as group:
+        if group is None:
+            print("    no memory control group can be made here: the kernel's OOM killer is not tried")
+        else:
+            _be_killed_for_memory(Path(folder), group, figure)
     return figure
 
 
@@ -46,13 +57,30 @@ def _expect(client: Client, job: dict[str, Any], code: str, what: str, figure: F
     if (ended["state"], error.get("code")) != ("failed", code) or what not in error["detail"]:
         figure.broken.append(f"{what}: the job ended as {ended['state']} with {error}")
     figure.count("causes told apart")
+    _check_pauses(client, job["id"], what, figure)
 
 
-def _end_three_times(server: Server, job: dict[str, Any], number: signal.Signals) -> dict[str, Any]:
+def _check_pauses(client: Client, job: str, what: str, figure: Figure) -> None:
+    """The first time it is tried again at once; between the second loss and the next try lies the pause that is set."""
+    told = [event for event in client.pages(f"/jobs/{job}/events", 100)[::-1] if event["type"] in ("state", "log")]
+    times = [(event["data"].get("state"), datetime.fromisoformat(event["at"])) for event in told]
+    pauses = [
+        (later - earlier).total_seconds()
+        for (state, earlier), (next_state, later) in pairwise(times)
+        if (state, next_state) == ("queued", "running")
+    ][1:]  # The first one has lost nothing.
+    figure.count("retries", len(pauses))
+    for number, pause in enumerate(pauses):
+        if pause < RETRY * number - 0.002:  # Events are told in milliseconds.
+            figure.broken.append(f"{what}: tried again {pause:.3f} s after death {number + 1}")
+
+
+def _end_three_times(server: Server, job: dict[str, Any], number: signal.Signals, figure: Figure) -> dict[str, Any]:
     """Each time past its beginning: the first checkpoint of all clears the count of deaths."""
     for attempt in (1, 2, 3):
         _running(server.client, job["id"], attempt)
         os.kill(server.busy_runner().pid, number)
+        figure.count("deaths")
     return job
 
 
@@ -93,3 +121,19 @@ def _run_out_of_memory(server: Server, figure: Figure) -> None:
     _expect(client, client.train(a_training("large")), "out_of_memory", "memory ran out", figure)
     if client.run(a_training("tried"))["state"] != "succeeded":
         figure.broken.append("a small job after the large one did not succeed")
+
+
+def _be_killed_for_memory(folder: Path, group: Path, figure: Figure) -> None:
+    """The kernel ends the runner of a network that is too large for the control group, and not the trainer."""
+    server = Server(folder / "data", WORKERS=1, TRAINER="external", RETRY_SECONDS=RETRY)
+    try:
+        client = server.start()
+        trainer = server.run_beside("trainer")
+        (group / "cgroup.procs").write_text(str(trainer.pid))  # It still starts, and has not looked where it is.
+        client.define(a_model("large", layers=[*LARGE, {"type": "dense", "units": 3}, {"type": "softmax"}]))
+        _expect(client, client.train(a_training("large")), "out_of_memory", "killed by the kernel", figure)
+        if trainer.poll() is not None:
+            figure.broken.append("the kernel has ended the trainer")
+        figure.count("jobs that the kernel ended for memory")
+    finally:
+        server.close()

@@ -2,209 +2,260 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
+import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
+
 from models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from models.definitions import ModelDefinition
-from models.training_run import CheckpointKind, Epoch, TrainingRun
-from nncore import Dense, Softmax
+from models.training_request import TrainingRequest
+from models.training_run import CheckpointKind, DivergedError, Epoch, TrainingRun
+from nncore import Dense, Layer, Softmax
 from nncore.stopping import EarlyStopping
 from reliability.figure import Figure
-from reliability.runners import Store
+from reliability.resumed_jobs import JOBS, try_jobs
 from tests.models.runs import a_request, some_rows
-from tests.models.test_training_run import assert_same_bits
 from tests.nncore import cases
 
-__all__ = ["run"]
+__all__ = ["bits_of", "differences", "run"]
 
-PAIRS, SERVICE_PAIRS, CONTROLS = 200, 10, 10
-EPOCHS, BATCHES = 4, 6
-MILD = [layer for layer in cases.every(cases.LAYERS) if not isinstance(layer, Softmax)]
-#: A run with all that draws random numbers or keeps statistics, long enough to be killed by the clock.
-NOISY: dict[str, Any] = {
-    "layers": [
-        {"type": "dropout", "rate": 0.2},
-        {"type": "dense", "units": 16},
-        {"type": "batch_norm"},
-        {"type": "relu"},
-        {"type": "gaussian_noise", "stddev": 0.1},
-        {"type": "dense", "units": 3},
-        {"type": "softmax"},
-    ]
-}
+PAIRS, CONTROLS = 200, 20
+EPOCHS, STEPS = 6, 6
+#: How often a run is asked whether to stop before it is in its second epoch or a later one, and not at its end.
+IN_A_LATER_EPOCH = 20
+DIVERGED = 3
+#: Of no run are these ever the same twice.
+TIMES = {"/created_at", "/training/seconds", "/history/seconds"}
+#: A clean process that has imported this module and forks one for each piece of a run.
+_processes = multiprocessing.get_context("forkserver")
 
 
-def run(scale: float) -> Figure:
-    """Random runs killed at random batches, then jobs of real runners killed at random moments; and a control."""
-    figure = Figure(goals={"pairs": PAIRS, "jobs": SERVICE_PAIRS, "controls that differ": CONTROLS})
-    draw = random.Random(3)
-    with tempfile.TemporaryDirectory(prefix="trainyard-resume-") as name:
-        folder = Path(name)
-        numbers = count()
-        while figure.counts.get("pairs", 0) < max(1, round(PAIRS * scale)) and not figure.broken:
-            _pair(folder / f"pair-{next(numbers)}", draw, figure)
-        for number in range(max(1, round(CONTROLS * scale))):
-            _control(folder / f"control-{number}", number, figure)
-        _jobs(folder, max(1, round(SERVICE_PAIRS * scale)), draw, figure)
-    return figure
+def bits_of(path: Path) -> dict[str, bytes]:
+    """All that a checkpoint file holds, by place, without times."""
+    found: dict[str, bytes] = {}
+
+    def note(place: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[f"{place} {item.dtype} {item.shape}"] = item[()].tobytes()
+        for name, value in item.attrs.items():
+            found[f"{place}/{name}"] = np.asarray(value).tobytes() if not isinstance(value, str) else value.encode()
+
+    with h5py.File(path, "r") as file:
+        note("", file)
+        file.visititems(lambda place, item: note(f"/{place}", item))
+    return {place: value for place, value in found.items() if place.partition(" ")[0] not in TIMES}
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """Places at which two checkpoint files differ."""
+    bits, others = bits_of(one), bits_of(other)
+    return sorted(place for place in bits.keys() | others.keys() if bits.get(place) != others.get(place))
+
+
+# What is tried: every member of the case tables in turn, the rest at random.
+
+
+def drawn(number: int) -> tuple[ModelDefinition, TrainingRequest]:
+    """A run over 43 rows in batches of 8, six an epoch, that saves its state every few batches."""
+    rng = random.Random(number)
+    layers: list[Layer] = [layer for layer in cases.every(cases.LAYERS) if not isinstance(layer, Softmax)]
+    noisy = [layer for name in cases.DIFFERENT_IN_TRAINING for layer in cases.LAYERS[name]]
+    stack = [layers[number % len(layers)], noisy[number % len(noisy)], *rng.choices(layers, k=rng.randrange(3))]
+    optimizers, schedules = cases.every(cases.OPTIMIZERS), cases.every(cases.SCHEDULES)
+    optimizer = optimizers[number % len(optimizers)]
+    optimizer = replace(
+        optimizer,
+        learning_rate=min(optimizer.learning_rate, 0.01),
+        schedule=schedules[number % len(schedules)],
+        clip_norm=rng.choice([None, 1.0]),
+        average=rng.choice([None, 0.9]),
+        accumulate=rng.choice([1, 1, 2, 4]),
+    )
+    definition = ModelDefinition(
+        name="drawn",
+        inputs=2,
+        classes=("a", "b", "c"),
+        layers=(*rng.sample(stack, len(stack)), Dense(3), Softmax()),
+        loss=rng.choice(cases.every(cases.LOSSES)),
+        dtype=rng.choice(["float32", "float64"]),
+    )
+    request = a_request(
+        epochs=EPOCHS,
+        optimizer=optimizer,
+        shuffle=rng.random() < 0.8,
+        seed=number,
+        validation_fraction=rng.choice([None, 0.25]),
+        every_epochs=rng.choice([None, 1]),
+        every_seconds=rng.randint(1, 5) + 0.5,  # of a clock that counts batches
+        class_weights=rng.choice([None, "balanced"]),
+        early_stopping=rng.choice([None, EarlyStopping(patience=1)]),
+        publish=rng.choice(["last", "best"]),
+    )
+    return definition, request
+
+
+# A piece of a run, in a process of its own.
 
 
 class Disk:
-    """A journal that writes every checkpoint to a file, and ends its process by SIGKILL before a batch."""
+    """A journal that saves checkpoints to a folder, is killed before a batch, and is a clock that counts batches."""
 
-    def __init__(self, folder: Path, deadly: int | None = None) -> None:
-        self.folder, self._deadly, self._asked = folder, deadly, 0
-        folder.mkdir(exist_ok=True)
+    def __init__(self, folder: Path, last_batch: int | None) -> None:
+        self.folder, self.left, self.batches = folder, last_batch, 0
+        self.number = len(list(folder.glob("*.h5")))
 
     def stopping(self) -> bool:
-        if self._asked == self._deadly:
-            os.kill(os.getpid(), signal.SIGKILL)
-        self._asked += 1
+        self.batches += 1
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
         return False
 
     def epoch(self, record: Epoch) -> None:
-        """Nothing is shown to anybody."""
+        """Checkpoints hold the history."""
 
     def checkpoint(self, checkpoint: Checkpoint, kind: CheckpointKind) -> None:
-        if kind != "best":
-            save_checkpoint(self.folder / f"{len(list(self.folder.glob('*.h5'))):05}.h5", checkpoint)
-
-    def newest(self) -> Checkpoint | None:
-        """The last checkpoint."""
-        files = sorted(self.folder.glob("*.h5"))
-        return load_checkpoint(files[-1]) if files else None
+        save_checkpoint(self.folder / f"{self.number:04}-{kind}.h5", checkpoint)
+        self.number += 1
 
 
-def _random_run(draw: random.Random) -> dict[str, Any]:
-    rule = draw.choice(cases.every(cases.OPTIMIZERS))
-    members = {name: getattr(rule, name) for name in type(rule).__dataclass_fields__}
-    optimizer = type(rule)(
-        **{
-            **members,
-            "learning_rate": min(rule.learning_rate, 0.01),
-            "schedule": draw.choice(cases.every(cases.SCHEDULES)),
-            "clip_norm": draw.choice([None, 1.0]),
-            "average": draw.choice([None, 0.9]),
-            "accumulate": draw.choice([1, 2]),
-        }
-    )
-    return {
-        "definition": ModelDefinition(
-            name="random",
-            inputs=2,
-            classes=("a", "b", "c"),
-            layers=(*draw.choices(MILD, k=draw.randint(1, 5)), Dense(3), Softmax()),
-            loss=draw.choice(cases.every(cases.LOSSES)),
-            dtype=draw.choice(["float32", "float64"]),
-        ),
-        "request": a_request(
-            epochs=EPOCHS,
-            optimizer=optimizer,
-            seed=draw.randint(0, 100),
-            validation_fraction=draw.choice([None, 0.25]),
-            class_weights=draw.choice([None, "balanced"]),
-            early_stopping=draw.choice([None, EarlyStopping(patience=1)]),
-            every_seconds=float(draw.randint(4, 2 * BATCHES)),
-        ),
-    }
+def newest(folder: Path, *kinds: CheckpointKind) -> Path | None:
+    """The newest checkpoint of these kinds; by default any but the best epoch's, from which no run goes on."""
+    wanted = kinds or ("first", "between", "last")
+    return max((path for path in folder.glob("*.h5") if path.stem.partition("-")[2] in wanted), default=None)
 
 
-def _in_a_process(work: Callable[[], object]) -> int:
-    """Do it in a fork of this process; its exit status, negative for a signal."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def _train(arguments: dict[str, Any], journal: Disk) -> None:
-    """From the newest checkpoint to the end. A clock that ticks with each batch saves in the middle of epochs."""
-    ticks = count()
-    TrainingRun(**arguments, data=some_rows(), resume=journal.newest()).run(journal, lambda: float(next(ticks)))
-
-
-def _pair(folder: Path, draw: random.Random, figure: Figure) -> None:
-    folder.mkdir()
-    arguments = _random_run(draw)
-    whole, cut = Disk(folder / "whole"), folder / "cut"
-    if _in_a_process(lambda: _train(arguments, whole)) != 0:
-        figure.broken.append(f"{folder.name}: the uncut run failed: {arguments}")
-        return
-    deaths = 0
-    for _ in range(draw.randint(1, 3)):
-        deadly = draw.randint(0, BATCHES * EPOCHS // 2)
-        deaths += _in_a_process(lambda deadly=deadly: _train(arguments, Disk(cut, deadly))) == -signal.SIGKILL  # type: ignore[misc]
-    if not deaths:  # It was at its end by then.
-        _in_a_process(lambda: _train(arguments, Disk(cut)))
-    elif _in_a_process(lambda: _train(arguments, Disk(cut))) != 0:
-        figure.broken.append(f"{folder.name}: the run that was taken up failed: {arguments}")
-        return
-    figure.count("kills", deaths)
-    figure.count("pairs", int(deaths > 0))
-    _compare(Disk(cut).newest(), whole.newest(), f"{folder.name}: {arguments}", figure)
-
-
-def _compare(ours: Checkpoint | None, theirs: Checkpoint | None, what: str, figure: Figure) -> None:
-    assert ours is not None
-    assert theirs is not None
+def train(number: int, folder: Path, last_batch: int | None, forget: bool) -> None:
+    """Begin the run or go on with it, to its end or to a batch; ``forget`` leaves the random state out."""
+    definition, request = drawn(number)
+    path = newest(folder)
+    resume = None if path is None else load_checkpoint(path)
+    if forget:
+        assert resume is not None
+        resume.state.streams.update(TrainingRun(definition, request, some_rows()).training.state().streams)
+    disk = Disk(folder, last_batch)
     try:
-        assert_same_bits(ours, theirs)
-    except AssertionError as error:
-        figure.broken.append(f"{what}: {error}")
+        TrainingRun(definition, request, some_rows(), resume=resume).run(disk, lambda: disk.batches)
+    except DivergedError:
+        os._exit(DIVERGED)
 
 
-def _control(folder: Path, number: int, figure: Figure) -> None:
-    """With one of the random streams left out, the bits must differ, or the comparison would see nothing."""
-    folder.mkdir()
-    stream = ("noise", "order")[number % 2]
-    definition = ModelDefinition.load({"name": "noisy", "inputs": 2, "classes": ["a", "b", "c"], **NOISY})
-    arguments = {"definition": definition, "request": a_request(epochs=EPOCHS, seed=number, every_seconds=5.0)}
-    whole, cut = Disk(folder / "whole"), Disk(folder / "cut")
-    _train(arguments, whole)
-    _in_a_process(lambda: _train(arguments, Disk(folder / "cut", 3 * BATCHES)))
-    half = cut.newest()
-    assert half is not None
-    half.state.streams[stream] = TrainingRun(**arguments, data=some_rows()).training.state().streams[stream]
-    TrainingRun(**arguments, data=some_rows(), resume=half).run(cut)
-    expected, found = whole.newest(), cut.newest()
-    assert expected is not None
-    assert found is not None
-    name = "1_dense/weights"
-    differs = found.parameters[name].tobytes() != expected.parameters[name].tobytes()
-    figure.count("controls that differ", int(differs))
-    if not differs:
-        figure.broken.append(f"without the state of {stream} the run ends in the same bits")
+def piece(number: int, folder: Path, last_batch: int | None = None, forget: bool = False, alive: float = 60.0) -> int:
+    """Run a piece, for ``alive`` seconds at most; how it ended, as an exit status."""
+    process = _processes.Process(target=train, args=(number, folder, last_batch, forget))
+    process.start()
+    process.join(alive)
+    process.kill()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
 
 
-def _jobs(folder: Path, pairs: int, draw: random.Random, figure: Figure) -> None:
-    """Jobs of real runners with a real database, killed at random moments until they reach their end."""
-    fresh = Store.make(folder / "fresh", NOISY, epochs=150, batch_size=4, checkpoint={"every_epochs": 5, "keep": 2})
-    whole = fresh.copy(folder / "whole-job")
-    assert whole.start().outcome()["outcome"] == "finished"
-    expected = whole.newest()
-    for number in range(pairs):
-        store, kills = fresh.copy(folder / f"job-{number}"), 0
-        while kills < 3:
-            one = store.start()
-            time.sleep(draw.uniform(0.05, 0.3))
-            if one.kill() == -signal.SIGKILL:
-                kills += 1
-            if store.told()["progress"]["fraction"] == 1.0:
-                break
-        assert store.start().outcome()["outcome"] == "finished"
-        figure.count("kills", kills)
-        figure.count("jobs")
-        _compare(store.newest(), expected, f"job {number}", figure)
+# Pairs of an uncut run and a killed one.
+
+
+def try_pair(folder: Path, number: int) -> Figure:
+    """One run uncut, and again with kills at random batches and moments; what differs."""
+    figure, rng = Figure(), random.Random(number)
+    whole, cut = folder / "whole", folder / "cut"
+    whole.mkdir(parents=True)
+    cut.mkdir()
+    begin = time.monotonic()
+    if piece(number, whole) == DIVERGED:
+        figure.count("runs left out as they diverge")
+        return figure
+    took = time.monotonic() - begin
+    kills = 0
+    for turn in range(rng.randint(1, 3)):
+        # By itself right before a batch, or from outside at any moment, within a save too.
+        at_batch = turn == 0 or rng.random() < 0.5
+        last, alive = (rng.randrange(EPOCHS * STEPS), 60.0) if at_batch else (None, rng.uniform(0.2, 1.0) * took)
+        if piece(number, cut, last, alive=alive) == -signal.SIGKILL:
+            kills += 1
+            path = newest(cut)
+            figure.count("within an epoch", int(path is not None and load_checkpoint(path).state.position > 0))
+    end = piece(number, cut)
+    figure.count("kills -9 of a run", kills)
+    figure.count("pairs", int(kills > 0))
+    if end:
+        figure.broken.append(f"run {number}: what was killed could not go on, status {end}")
+        return figure
+    figure.broken += [f"run {number}: {kind} differs in {place}" for kind, place in different_ends(whole, cut)]
+    return figure
+
+
+def different_ends(whole: Path, cut: Path) -> Iterator[tuple[str, str]]:
+    """Kinds of last checkpoints, and where the two runs' differ."""
+    kinds: tuple[CheckpointKind, ...] = ("last", "best")
+    for kind in kinds:
+        one, other = newest(whole, kind), newest(cut, kind)
+        if one is None or other is None:
+            if one is not other or kind == "last":
+                yield kind, "being there"
+        else:
+            yield from ((kind, place) for place in differences(one, other))
+
+
+def try_control(folder: Path, number: int) -> Figure:
+    """A run that is killed after its first epoch and goes on without its random state must end in other bits."""
+    figure = Figure()
+    whole, cut = folder / "whole", folder / "cut"
+    whole.mkdir(parents=True)
+    cut.mkdir()
+    _, request = drawn(number)
+    if not request.shuffle or request.early_stopping is not None or piece(number, whole) == DIVERGED:
+        return figure
+    assert piece(number, cut, IN_A_LATER_EPOCH) == -signal.SIGKILL
+    path = newest(cut)
+    assert path is not None
+    assert load_checkpoint(path).state.epoch, "in the first epoch nothing was drawn since the start"
+    assert piece(number, cut, forget=True) == 0
+    if not any(place.startswith("/parameters") for _, place in different_ends(whole, cut)):
+        figure.broken.append(f"run {number}: ends in the same bits without its random state")
+    figure.count("controls that differ")
+    return figure
+
+
+def gather(figure: Figure, tried: Any, folder: Path, what: str, goal: int) -> None:
+    """Try one number after the other, two at a time, until there are as many as wanted of ``what``."""
+    numbers = count()
+
+    def one(number: int) -> Figure:
+        place = folder / f"{what}-{number}"
+        try:
+            found: Figure = tried(place, number)
+            return found
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    with ThreadPoolExecutor(2) as pool:
+        while figure.counts.get(what, 0) < goal and not figure.broken:
+            for found in pool.map(one, [next(numbers) for _ in range(4)]):
+                for name, number in found.counts.items():
+                    figure.count(name, number)
+                figure.broken += found.broken
+
+
+def run(scale: float) -> Figure:
+    """Pairs of runs, of jobs of a service, and controls."""
+    _processes.set_forkserver_preload([__name__])
+    figure = Figure(goals={"pairs": PAIRS, "controls that differ": CONTROLS, "pairs of jobs": JOBS})
+    with tempfile.TemporaryDirectory(prefix="trainyard-resume-") as folder:
+        gather(figure, try_pair, Path(folder), "pairs", max(1, round(PAIRS * scale)))
+        gather(figure, try_control, Path(folder), "controls that differ", max(1, round(CONTROLS * scale)))
+        try_jobs(figure, Path(folder), scale, drawn, differences)
+    return figure

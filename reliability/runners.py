@@ -19,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from models.checkpoints import Checkpoint, load_checkpoint
+from models.checkpoints import load_checkpoint
 from models.files import TEMPORARY_SUFFIX, sha256_of
 from service import queue, runner
 from service.database import JOBS, Database
@@ -122,7 +122,9 @@ class Store:
         database = Database(self.settings)
         with database.write() as connection:
             connection.execute(
-                sa.update(JOBS).where(JOBS.c.id == self.job).values(state="queued", deaths=0, finished_at=None)
+                sa.update(JOBS)
+                .where(JOBS.c.id == self.job)
+                .values(state="queued", deaths=0, not_before=None, finished_at=None)
             )
             row = queue.claim(connection, time.time(), LEASE)
             assert row is not None
@@ -173,10 +175,6 @@ class Store:
             document = queue.document(queue.find(connection, self.job))
         database.dispose()
         return document
-
-    def newest(self) -> Checkpoint:
-        """The job's newest checkpoint."""
-        return load_checkpoint(self.storage.checkpoint(self.told()["checkpoint"]))
 
     def events(self) -> list[str]:
         """The job's events as JSON text."""

@@ -53,6 +53,7 @@ JOBS = sa.Table(
         "fence", sa.Integer, nullable=False
     ),  # rises with every owner; a write under an older one changes nothing
     sa.Column("lease_until", sa.Float, nullable=True),  # seconds since 1970
+    sa.Column("not_before", sa.Float, nullable=True),  # seconds since 1970; when a lost job may be tried again
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("epochs", sa.Integer, nullable=False),
     sa.Column("step", sa.BigInteger, nullable=False),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 __all__ = ["Death", "OomKills", "death_of"]
+
+#: Where the kernel shows control groups, and which of them are this process's (cgroups(7)).
+GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 class Death(NamedTuple):
@@ -35,22 +39,28 @@ class OomKills:
     def _count(self) -> int:
         total = 0
         for path in self._files:
-            fields = dict(line.split(maxsplit=1) for line in path.read_text().splitlines())
-            total += int(fields.get("oom_kill", 0))
+            with suppress(OSError):  # The group may be gone, with this process moved to another one.
+                fields = dict(line.split(maxsplit=1) for line in path.read_text().splitlines())
+                total += int(fields.get("oom_kill", 0))
         return total
 
 
 def _counters() -> list[Path]:
-    """Where this process's control groups count such kills (cgroups(7), /proc/self/cgroup)."""
-    root, own = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-    found = []
-    for line in own.read_text().splitlines() if own.is_file() else []:
+    """Where this process's control groups count such kills."""
+    found: list[Path] = []
+    for line in OWN_GROUPS.read_text().splitlines() if OWN_GROUPS.is_file() else []:
         _, controllers, place = line.split(":", 2)
         if not controllers:
-            found.append(root / place.lstrip("/") / "memory.events")
+            found += _of_group(GROUPS, place, "memory.events")
         elif "memory" in controllers.split(","):
-            found.append(root / "memory" / place.lstrip("/") / "memory.oom_control")
+            found += _of_group(GROUPS / "memory", place, "memory.oom_control")
     return found
+
+
+def _of_group(root: Path, place: str, name: str) -> list[Path]:
+    """A file of a control group; of the root where a container sees its own group there and is told another place."""
+    own = root / place.lstrip("/")
+    return [(own if own.is_dir() else root) / name]
 
 
 def death_of(status: int, oom_kills: int) -> Death:

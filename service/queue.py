@@ -46,6 +46,7 @@ __all__ = [
     "newest_epoch",
     "renew",
     "report",
+    "require_owner",
     "resume",
     "stop",
 ]
@@ -55,6 +56,8 @@ FINAL = ("succeeded", "failed", "cancelled")
 
 #: Workers that may be lost without a new checkpoint in between before a job counts as poisonous.
 MAXIMUM_DEATHS = 3
+#: A lease that ran out.
+NO_SIGN = Death("worker_lost", "its trainer gave no sign before the lease ran out")
 #: What becomes of a job as its clients wish.
 _WISHED = {"cancel": "cancelled", "pause": "paused"}
 
@@ -93,9 +96,14 @@ def create(connection: sa.Connection, values: dict[str, Any]) -> None:
     _state_event(connection, values["id"], "queued")
 
 
-def find(connection: sa.Connection, job_id: str) -> sa.Row[Any]:
-    """A job's row; raises MissingError."""
-    row = connection.execute(sa.select(JOBS).where(JOBS.c.id == job_id)).first()
+def find(connection: sa.Connection, job_id: str, *, to_change: bool = False) -> sa.Row[Any]:
+    """A job's row, which nobody else changes before this transaction ends where it is ``to_change``.
+
+    Raises MissingError.
+    """
+    query = sa.select(JOBS).where(JOBS.c.id == job_id)
+    # SQLite has one writer at a time and knows no such clause; other databases lock the row.
+    row = connection.execute(query.with_for_update() if to_change else query).first()
     if row is None:
         raise MissingError("not_found", f"there is no job {job_id!r}")
     return row
@@ -137,7 +145,7 @@ def ask(connection: sa.Connection, job_id: str, wish: Literal["cancel", "pause"]
 
     A cancel overrides a pause, and either may be asked again.
     """
-    row = find(connection, job_id)
+    row = find(connection, job_id, to_change=True)
     if row.state in FINAL or (wish == "pause" and (row.state == "paused" or row.wanted == "cancel")):
         now = "being cancelled" if row.wanted == "cancel" and row.state == "running" else row.state
         raise ConflictError("wrong_state", f"job {job_id} is {now}: it cannot be {_WISHED[wish]}")
@@ -150,7 +158,7 @@ def ask(connection: sa.Connection, job_id: str, wish: Literal["cancel", "pause"]
 
 def resume(connection: sa.Connection, job_id: str) -> sa.Row[Any]:
     """Queue a paused job again, or take back a pause that has not happened yet. Raises ConflictError."""
-    row = find(connection, job_id)
+    row = find(connection, job_id, to_change=True)
     if row.state == "running" and row.wanted == "pause":
         connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(wanted=None))
     elif row.state == "paused":
@@ -162,7 +170,7 @@ def resume(connection: sa.Connection, job_id: str) -> sa.Row[Any]:
 
 def abandon(connection: sa.Connection, model: str) -> None:
     """Cancel all active jobs of a model at once, so that their runners' writes come too late."""
-    query = sa.select(JOBS.c.id).where(JOBS.c.model == model, JOBS.c.state.in_(ACTIVE))
+    query = sa.select(JOBS.c.id).where(JOBS.c.model == model, JOBS.c.state.in_(ACTIVE)).with_for_update()
     for job_id in list(connection.scalars(query)):
         connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(fence=JOBS.c.fence + 1))
         _set_state(connection, job_id, "cancelled")
@@ -171,14 +179,20 @@ def abandon(connection: sa.Connection, model: str) -> None:
 # What owners do.
 
 
-def any_queued(connection: sa.Connection) -> bool:
+def any_queued(connection: sa.Connection, now: float) -> bool:
     """Whether a job waits for an owner."""
-    return connection.scalar(sa.select(JOBS.c.id).where(JOBS.c.state == "queued").limit(1)) is not None
+    return connection.scalar(_queued(now)) is not None
+
+
+def _queued(now: float) -> sa.Select[Any]:
+    """The oldest job that may be claimed now."""
+    due = sa.or_(JOBS.c.not_before.is_(None), JOBS.c.not_before <= now)
+    return sa.select(JOBS.c.id).where(JOBS.c.state == "queued", due).order_by(JOBS.c.id).limit(1)
 
 
 def claim(connection: sa.Connection, now: float, lease: float) -> sa.Row[Any] | None:
     """Become the owner of the oldest queued job; None where there is none."""
-    job_id = connection.scalar(sa.select(JOBS.c.id).where(JOBS.c.state == "queued").order_by(JOBS.c.id).limit(1))
+    job_id: str | None = connection.scalar(_queued(now).with_for_update(skip_locked=True))
     if job_id is None:
         return None
     connection.execute(
@@ -243,8 +257,12 @@ def stop(connection: sa.Connection, job_id: str, fence: int) -> None:
     _set_state(connection, job_id, state)
 
 
-def lose(connection: sa.Connection, job_id: str, fence: int, death: Death) -> None:
-    """The worker is gone: queue the job again, or give it up after too many deaths. Raises StaleError."""
+def lose(connection: sa.Connection, job_id: str, fence: int, death: Death, now: float, retry: float) -> None:
+    """The worker is gone: queue the job again, or give it up after too many deaths. Raises StaleError.
+
+    The first time it may be claimed at once, so that an accident does not cost its turn; after a second death without
+    a new checkpoint, in ``retry`` seconds, and in twice as many after each further one.
+    """
     _owned_update(connection, job_id, fence, deaths=JOBS.c.deaths + 1)
     row = find(connection, job_id)
     told = {"level": "warning", "message": f"worker lost: {death.detail}", "code": death.code}
@@ -255,7 +273,9 @@ def lose(connection: sa.Connection, job_id: str, fence: int, death: Death) -> No
         detail = f"{row.deaths} workers were lost without a new checkpoint; the last one: {death.detail}"
         fail(connection, job_id, fence, death.code, detail)
     else:
-        connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(attempt=JOBS.c.attempt + 1))
+        pause = retry * 2.0 ** (row.deaths - 2) if row.deaths > 1 else 0.0
+        values = {"attempt": JOBS.c.attempt + 1, "not_before": now + pause}
+        connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(**values))
         _set_state(connection, job_id, "paused" if row.wanted == "pause" else "queued")
 
 
@@ -272,12 +292,17 @@ def drop_finished_data(connection: sa.Connection) -> list[str]:
     return gone
 
 
-def expire(connection: sa.Connection, now: float) -> None:
+def expire(connection: sa.Connection, now: float, retry: float) -> None:
     """Take every job whose owner gave no sign in time away from it."""
     query = sa.select(JOBS.c.id, JOBS.c.fence).where(JOBS.c.state == "running", JOBS.c.lease_until < now)
-    for row in list(connection.execute(query)):
-        death = Death("worker_lost", "its trainer gave no sign before the lease ran out")
-        lose(connection, row.id, row.fence, death)
+    # A row that is locked is being changed by its owner, which thereby gives a sign.
+    for row in list(connection.execute(query.with_for_update(skip_locked=True))):
+        lose(connection, row.id, row.fence, NO_SIGN, now, retry)
+
+
+def require_owner(connection: sa.Connection, job_id: str, fence: int) -> None:
+    """Raise StaleError unless the job is held under ``fence``, and go on being so to this transaction's end."""
+    _owned_update(connection, job_id, fence, state="running")
 
 
 def _owned_update(connection: sa.Connection, job_id: str, fence: int, **columns: Any) -> None:
@@ -290,6 +315,8 @@ def _owned_update(connection: sa.Connection, job_id: str, fence: int, **columns:
 
 def _set_state(connection: sa.Connection, job_id: str, state: str, **told: Any) -> None:
     columns: dict[str, Any] = {"state": state}
+    if state != "queued":
+        columns["not_before"] = None
     if state != "running":
         columns |= {"lease_until": None, "wanted": None, "eta_seconds": 0.0 if state == "succeeded" else None}
     if state in FINAL:

@@ -8,20 +8,22 @@ import sqlalchemy as sa
 
 from models import records
 from models.training_run import Monitor
+from service import queue
 from service.database import JOBS, Database
-from service.queue import ACTIVE
 from service.storage import Storage
 
 __all__ = ["drop_superfluous", "starting_points"]
 
 
-def drop_superfluous(database: Database, storage: Storage, job: str, keep: int, monitor: Monitor) -> None:
+def drop_superfluous(database: Database, storage: Storage, job: str, fence: int, keep: int, monitor: Monitor) -> None:
     """Delete checkpoints between a job's first and last beyond those to be kept.
 
     To be called once a newer one is durable and named. The files go after the transaction that forgets them: a crash
-    in between leaves files that no row names, which the next start of the trainer removes.
+    in between leaves files that no row names, which the next start of the trainer removes. Raises queue.StaleError
+    unless the job is held under ``fence``.
     """
     with database.write() as connection:
+        queue.require_owner(connection, job, fence)
         old = records.superfluous_checkpoints(connection, job, keep, monitor, starting_points(connection))
         records.forget_checkpoints(connection, old)
     for checkpoint_id in old:
@@ -31,6 +33,6 @@ def drop_superfluous(database: Database, storage: Storage, job: str, keep: int, 
 def starting_points(connection: sa.Connection) -> set[str]:
     """The checkpoints from which active jobs start."""
     query = sa.select(JOBS.c.request).where(
-        JOBS.c.state.in_(ACTIVE), JOBS.c.request.contains('"start_from": "', autoescape=True)
+        JOBS.c.state.in_(queue.ACTIVE), JOBS.c.request.contains('"start_from": "', autoescape=True)
     )
     return {json.loads(request)["start_from"] for request in connection.scalars(query)} - {None}

@@ -7,17 +7,20 @@ line on standard output tells how it ended; the trainer alone records that.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import select
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 from threadpoolctl import threadpool_limits
 
@@ -30,6 +33,7 @@ from models.training_request import TrainingRequest
 from models.training_run import CheckpointKind, DivergedError, Epoch, TrainingRun, watched
 from service import inspection, queue
 from service.database import JOBS, Database
+from service.deaths import Death
 from service.retention import drop_superfluous
 from service.saver import Save, Saver
 from service.settings import Settings
@@ -178,9 +182,13 @@ class Reporter:
     def _drop_old_ones(self) -> None:
         """Delete checkpoints between the first and the last beyond those to be kept."""
         try:
-            drop_superfluous(self._database, self._storage, self._row.id, self._request.keep, self._monitor)
+            drop_superfluous(
+                self._database, self._storage, self._row.id, self._fence, self._request.keep, self._monitor
+            )
         except sa.exc.OperationalError as error:
             _log.warning("the database did not answer; old checkpoints go after the next one: %s", error.orig)
+        except queue.StaleError as error:
+            self._lose(error)
 
     def _look(self) -> None:
         # Readable means at its end: the trainer, which has nothing more to say, closed it or is gone.
@@ -215,12 +223,15 @@ class Reporter:
                 if also is not None:
                     also(connection)
         except queue.StaleError as error:
-            _log.warning("%s", error)
-            self.lost = self._stop = True
+            self._lose(error)
             return
         self._records, self._told_trouble, self._unsure = [], self._trouble, False
         self._known = new[-1].number if new else self._known
         self._stop = self._stop or wanted is not None
+
+    def _lose(self, error: queue.StaleError) -> None:
+        _log.warning("%s", error)
+        self.lost = self._stop = True
 
     def _epochs_done(self) -> float:
         return self._training.epoch + self._training.position / self._training.samples
@@ -322,10 +333,40 @@ def _trouble(error: OSError | sa.exc.OperationalError, settings: Settings) -> di
     return {"code": storage_fault(error) or "storage_error", "detail": detail}
 
 
+def _outcome_of(error: Exception, settings: Settings) -> dict[str, Any]:
+    """What an error means for the job: it has failed, or this process has died and another may do better."""
+    match error:
+        case TrainyardError():
+            return {"outcome": "failed", "code": error.code, "detail": error.detail}
+        case CheckpointError():
+            return {"outcome": "failed", "code": "checkpoint_unreadable", "detail": str(error)}
+        case MemoryError() | OSError(errno=errno.ENOMEM) | RuntimeError(args=("can't start new thread",)):
+            return {"outcome": "died", **Death("out_of_memory", f"memory ran out. {error}".strip())._asdict()}
+        case sa.exc.OperationalError():
+            return {"outcome": "died", **Death("worker_lost", f"the database did not answer: {error.orig}")._asdict()}
+        case OSError():
+            return {"outcome": "failed", **_trouble(error, settings)}
+    _log.error("the job failed", exc_info=error)
+    return {"outcome": "failed", "code": "internal_error", "detail": f"{type(error).__name__}: {error}"}
+
+
+def _make_ready(threads: int) -> None:
+    """Have this process be what the kernel ends where memory runs out, and BLAS take what memory it will need.
+
+    OpenBLAS ends a process that it cannot have memory for, without a word to the caller.
+    """
+    with suppress(OSError):  # Not every container lets a process speak of this.
+        Path("/proc/self/oom_score_adj").write_text("500")
+    with threadpool_limits(threads):
+        square = np.ones((256, 256), np.float32)
+        square @ square
+
+
 def main() -> None:
     """Wait for a job, run it, tell how it ended."""
     settings = Settings.read()
     database, storage = Database(settings), Storage(settings.data)
+    _make_ready(settings.job_threads)
     line = sys.stdin.buffer.readline()
     if not line:
         return  # The trainer needs no runner any more.
@@ -334,22 +375,8 @@ def main() -> None:
     try:
         with threadpool_limits(settings.job_threads):
             outcome = _train(database, storage, order["job"], order["fence"])
-    except TrainyardError as error:
-        outcome = {"outcome": "failed", "code": error.code, "detail": error.detail}
-    except CheckpointError as error:
-        outcome = {"outcome": "failed", "code": "checkpoint_unreadable", "detail": str(error)}
-    except MemoryError as error:
-        # Memory may be there again when the job is taken up by another process.
-        outcome = {"outcome": "died", "code": "out_of_memory", "detail": f"memory ran out. {error}".strip()}
-    except sa.exc.OperationalError as error:
-        # Without an outcome the trainer counts this process as lost, and the job is taken up again.
-        _log.error("the database did not answer: %s", error.orig)
-        raise SystemExit(1) from None
-    except OSError as error:
-        outcome = {"outcome": "failed", **_trouble(error, settings)}
     except Exception as error:  # noqa: BLE001 - told to the trainer, which records it
-        _log.exception("job %s failed", order["job"])
-        outcome = {"outcome": "failed", "code": "internal_error", "detail": f"{type(error).__name__}: {error}"}
+        outcome = _outcome_of(error, settings)
     _log.info("job %s: %s after %.2f s", order["job"], outcome["outcome"], monotonic() - begin)
     try:
         sys.stdout.write(json.dumps(outcome) + "\n")

@@ -44,6 +44,8 @@ SETTINGS = (
     Setting("blas_threads", 0, "Threads of a job's matrix products; 0: the cores but one, shared by the parallel jobs.",
             0, 256),
     Setting("lease_seconds", 10.0, "A job whose trainer gave no sign for so long is taken over.", 1, 3600),
+    Setting("retry_seconds", 1.0, "Pause before a job that lost a second worker is tried again; then doubled.",
+            0, 3600),
     Setting("report_seconds", 0.2, "Pause between two reports of a running job to the database.", 0.01, 60),
     Setting("max_body_bytes", 256 * 2**20, "Largest request body.", 1024),
     Setting("max_import_bytes", 2 * 2**30, "Largest checkpoint file that can be imported.", 1024),
@@ -71,6 +73,7 @@ class Settings:
     parallel_jobs: int
     blas_threads: int
     lease_seconds: float
+    retry_seconds: float
     report_seconds: float
     max_body_bytes: int
     max_import_bytes: int

@@ -39,6 +39,8 @@ _log = logging.getLogger("trainyard.trainer")
 POLL_SECONDS = 0.05
 #: A web service that restarts its workers is gone for less than this.
 GRACE_SECONDS = 2.0
+#: The end of a runner that was stopped, and not continued in time.
+HELD_UP = Death("worker_lost", "stopped by a signal for as long as a lease")
 #: Runners that were told to stop save their state in less than this, or are killed.
 STOP_SECONDS = 30.0
 
@@ -52,6 +54,8 @@ class Assignment:
     publish: bool
     process: subprocess.Popen[bytes]
     outcome: dict[str, Any] | None = None  # how the runner ended, once it has
+    stopped_at: float | None = None  # since when the runner is stopped by a signal
+    held_up: bool = False  # whether it was ended for that
 
 
 class Trainer:
@@ -115,6 +119,9 @@ class Trainer:
             self._waiting, self._next_start = None, monotonic() + 1.0
         if self._waiting is None and monotonic() >= self._next_start:
             self._waiting = self._start_runner()
+        for assignment in self._assignments:
+            # Before anything of the database, which one that was stopped within a commit holds up for all.
+            self._end_if_held_up(assignment)
         for assignment in list(self._assignments):
             if select.select([_pipe(assignment.process.stdout)], [], [], 0)[0]:
                 self._record_end(assignment)
@@ -131,7 +138,7 @@ class Trainer:
 
     def _claim(self, runner: subprocess.Popen[bytes]) -> None:
         with self.database.read() as connection:
-            if not queue.any_queued(connection):
+            if not queue.any_queued(connection, time()):
                 return
         with self.database.write() as connection:
             row = queue.claim(connection, time(), self.settings.lease_seconds)
@@ -156,7 +163,7 @@ class Trainer:
                 except queue.StaleError as error:
                     _log.warning("%s; its runner is ended", error)
                     assignment.process.kill()
-            queue.expire(connection, now)
+            queue.expire(connection, now, self.settings.retry_seconds)
             unused = queue.drop_finished_data(connection)
         for dataset_id in unused:
             self.storage.dataset(dataset_id).unlink(missing_ok=True)
@@ -172,18 +179,37 @@ class Trainer:
             _log.info("the web service is gone")
             self._stopping = True
 
+    def _end_if_held_up(self, assignment: Assignment) -> None:
+        """End a runner that has been stopped for as long as a lease lasts.
+
+        Its job, and the database where it was stopped within a commit, would wait for it without an end.
+        """
+        with suppress(ChildProcessError):  # It is gone, which its output tells.
+            change = os.waitid(os.P_PID, assignment.process.pid, os.WSTOPPED | os.WCONTINUED | os.WNOHANG)
+            if change is not None:
+                assignment.stopped_at = monotonic() if change.si_code == os.CLD_STOPPED else None
+        since = assignment.stopped_at
+        if since is not None and not assignment.held_up and monotonic() - since > self.settings.lease_seconds:
+            _log.warning("the runner of job %s was stopped for as long as a lease; it is ended", assignment.job)
+            assignment.held_up = True
+            assignment.process.kill()
+
+    def _outcome(self, assignment: Assignment) -> dict[str, Any]:
+        """How a runner ended, told by itself or by its end."""
+        process = assignment.process
+        line = _pipe(process.stdout).read()  # to its end, which is the end of the process
+        status = process.wait()
+        if line.endswith(b"\n"):
+            told: dict[str, Any] = json.loads(line)
+            return told
+        death = HELD_UP if assignment.held_up else death_of(status, self._oom_kills.since_last())
+        return {"outcome": "died", **death._asdict()}
+
     def _record_end(self, assignment: Assignment) -> None:
         """Record how a runner ended; where the database does not answer, this is called again."""
-        process, outcome = assignment.process, assignment.outcome
-        if outcome is None:
-            line = _pipe(process.stdout).read()  # to its end, which is the end of the process
-            process.wait()
-            if line.endswith(b"\n"):
-                outcome = json.loads(line)
-            else:
-                outcome = {"outcome": "died", **death_of(process.returncode, self._oom_kills.since_last())._asdict()}
-            assignment.outcome = outcome
-        job, fence = assignment.job, assignment.fence
+        if assignment.outcome is None:
+            assignment.outcome = self._outcome(assignment)
+        job, fence, outcome = assignment.job, assignment.fence, assignment.outcome
         try:
             with self.database.write() as connection:
                 match outcome["outcome"]:
@@ -194,10 +220,11 @@ class Trainer:
                     case "failed":
                         queue.fail(connection, job, fence, outcome["code"], outcome["detail"])
                     case "died":
-                        queue.lose(connection, job, fence, Death(outcome["code"], outcome["detail"]))
+                        death = Death(outcome["code"], outcome["detail"])
+                        queue.lose(connection, job, fence, death, time(), self.settings.retry_seconds)
         except queue.StaleError as error:
             _log.warning("%s; how it ended here is not recorded", error)
-        _close(process)
+        _close(assignment.process)
         self._assignments.remove(assignment)
 
     def _release_all(self) -> None:

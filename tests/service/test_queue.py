@@ -1,51 +1,34 @@
-"""The life of a job as transitions of its row: one by one, and as a machine that takes random steps."""
+"""The life of a job as transitions of its row, one by one; reliability/lives.py takes random steps."""
 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from sqlalchemy.dialects import postgresql
 
 from models import registry, versions
 from models.errors import ConflictError, MissingError
 from models.files import FileRecord
 from models.records import add_checkpoint, add_dataset, dataset
 from models.tables import CHECKPOINTS
+from reliability.lives import make_job as make
 from service import queue
 from service.database import JOBS, Database
 from service.deaths import Death
-from service.queue import ACTIVE, FINAL, MAXIMUM_DEATHS, Progress, StaleError
+from service.queue import FINAL, MAXIMUM_DEATHS, Progress, StaleError
 from service.settings import Settings
 from tests.models.runs import a_definition
 
 LEASE = 10.0
+KILLED = Death("worker_lost", "killed by SIGKILL")
 PROGRESS = Progress(
     1, 7, 0.1, 3.0, {"loss": 0.5, "accuracy": 0.75, "validation_loss": None, "validation_accuracy": None}
 )
-
-
-def make(connection: sa.Connection, number: int, model: str = "small") -> str:
-    job_id = f"job_{number:04}"
-    queue.create(
-        connection,
-        {
-            "id": job_id,
-            "model": model,
-            "request": json.dumps({"epochs": 10, "publish": True}),
-            "dataset": "ds_1",
-            "validation_dataset": None,
-            "epochs": 10,
-        },
-    )
-    return job_id
 
 
 @pytest.fixture
@@ -123,7 +106,7 @@ def test_a_new_job_waits(connection: sa.Connection, job: str) -> None:
         "error": None,
         "request": {"epochs": 10, "publish": True},
     }
-    assert queue.any_queued(connection)
+    assert queue.any_queued(connection, 0.0)
 
 
 def test_an_unknown_job_is_missing(connection: sa.Connection) -> None:
@@ -137,7 +120,7 @@ def test_the_oldest_job_is_claimed_first(connection: sa.Connection) -> None:
     claimed = [queue.claim(connection, 0.0, LEASE) for _ in made]
     assert [row.id for row in claimed if row is not None] == sorted(made)
     assert queue.claim(connection, 0.0, LEASE) is None
-    assert not queue.any_queued(connection)
+    assert not queue.any_queued(connection, 0.0)
 
 
 def test_a_claim_starts_the_job_once(connection: sa.Connection, job: str, fence: int) -> None:
@@ -194,7 +177,7 @@ def test_only_a_running_job_says_when_it_will_have_ended(connection: sa.Connecti
     def eta() -> float | None:
         queue.report(connection, job, queue.find(connection, job).fence, PROGRESS)
         assert queue.find(connection, job).eta_seconds == PROGRESS.eta_seconds
-        queue.lose(connection, job, queue.find(connection, job).fence, Death("worker_lost", "killed"))
+        queue.lose(connection, job, queue.find(connection, job).fence, KILLED, 0.0, 0.0)
         return queue.find(connection, job).eta_seconds
 
     assert (eta(), state(connection, job)) == (None, "queued")
@@ -214,24 +197,27 @@ class TestLeases:
     """An owner that gives no sign loses its job."""
 
     def test_a_renewed_lease_holds(self, connection: sa.Connection, job: str, fence: int) -> None:
-        queue.expire(connection, LEASE)
+        queue.expire(connection, LEASE, 0.0)
         assert state(connection, job) == "running"
         queue.renew(connection, job, fence, LEASE, LEASE)
-        queue.expire(connection, 2 * LEASE)
+        queue.expire(connection, 2 * LEASE, 0.0)
         assert state(connection, job) == "running"
-        queue.expire(connection, 2 * LEASE + 0.001)
+        queue.expire(connection, 2 * LEASE + 0.001, 0.0)
         row = queue.find(connection, job)
         assert (row.state, row.attempt, row.lease_until, row.deaths) == ("queued", 2, None, 1)
 
     def test_waiting_jobs_have_no_lease(self, connection: sa.Connection, job: str) -> None:
-        queue.expire(connection, 1e12)
+        queue.expire(connection, 1e12, 0.0)
         assert state(connection, job) == "queued"
 
     def test_a_loss_is_logged_with_its_cause(self, connection: sa.Connection, job: str, fence: int) -> None:
-        queue.lose(connection, job, fence, Death("worker_lost", "killed by SIGKILL"))
+        queue.lose(connection, job, fence, KILLED, 0.0, 0.0)
         logs = [event for event in queue.events_after(connection, job, 0, 100) if event.type == "log"]
-        told = {"level": "warning", "message": "worker lost: killed by SIGKILL", "code": "worker_lost"}
-        assert json.loads(logs[0].data) == told
+        assert json.loads(logs[0].data) == {
+            "level": "warning",
+            "message": "worker lost: killed by SIGKILL",
+            "code": "worker_lost",
+        }
 
 
 class TestStaleOwners:
@@ -243,13 +229,14 @@ class TestStaleOwners:
         "finish": lambda c, j, f: queue.finish(c, j, f, publish_version=True),
         "fail": lambda c, j, f: queue.fail(c, j, f, "x", "y"),
         "stop": queue.stop,
-        "lose": lambda c, j, f: queue.lose(c, j, f, Death("worker_lost", "z")),
+        "require_owner": queue.require_owner,
+        "lose": lambda c, j, f: queue.lose(c, j, f, KILLED, 0.0, 0.0),
     }
 
     @pytest.mark.parametrize("call", CALLS)
     @pytest.mark.parametrize("now", ["running", "queued", "paused", *FINAL])
     def test_nothing_changes(self, connection: sa.Connection, job: str, fence: int, call: str, now: str) -> None:
-        queue.lose(connection, job, fence, Death("worker_lost", "thought dead"))
+        queue.lose(connection, job, fence, KILLED, 0.0, 0.0)
         if now != "queued":
             queue.claim(connection, 1.0, LEASE)
         if now == "paused":
@@ -282,7 +269,7 @@ class TestDeaths:
     def lose_once(self, connection: sa.Connection, job: str) -> str:
         row = queue.claim(connection, 0.0, LEASE)
         assert row is not None
-        queue.lose(connection, job, row.fence, Death("worker_lost", "killed"))
+        queue.lose(connection, job, row.fence, KILLED, 0.0, 0.0)
         return state(connection, job)
 
     def test_three_without_a_checkpoint(self, connection: sa.Connection, job: str) -> None:
@@ -291,6 +278,55 @@ class TestDeaths:
         assert document["error"]["code"] == "worker_lost"
         assert "3 workers were lost" in document["error"]["detail"]
         assert document["attempt"] == 3
+
+    @pytest.mark.parametrize("code", ["worker_lost", "out_of_memory", "crashed"])
+    def test_the_last_cause_is_told(self, connection: sa.Connection, job: str, code: Any) -> None:
+        for death in (KILLED, KILLED, Death(code, "the cause")):
+            row = queue.claim(connection, 0.0, LEASE)
+            assert row is not None
+            queue.lose(connection, job, row.fence, death, 0.0, 0.0)
+        error = queue.document(queue.find(connection, job))["error"]
+        detail = "3 workers were lost without a new checkpoint; the last one: the cause"
+        assert error == {"code": code, "detail": detail}
+
+    def test_each_further_try_comes_later(self, connection: sa.Connection, job: str) -> None:
+        now, pauses = 100.0, []
+        for _ in range(MAXIMUM_DEATHS - 1):
+            row = queue.claim(connection, now, LEASE)
+            assert row is not None
+            queue.lose(connection, job, row.fence, KILLED, now, 1.5)
+            due = queue.find(connection, job).not_before
+            pauses.append(due - now)
+            assert not queue.any_queued(connection, due - 0.001)
+            assert queue.claim(connection, due - 0.001, LEASE) is None
+            assert queue.any_queued(connection, due)
+            now = due
+        assert pauses == [0.0, 1.5]
+        row = queue.claim(connection, now, LEASE)
+        assert row is not None
+        assert row.not_before is None
+
+    def lose_twice(self, connection: sa.Connection, job: str, fence: int) -> None:
+        """The job then has to wait for 100 seconds."""
+        queue.lose(connection, job, fence, KILLED, 0.0, 100.0)
+        again = queue.claim(connection, 0.0, LEASE)
+        assert again is not None
+        assert again.id == job
+        queue.lose(connection, job, again.fence, KILLED, 0.0, 100.0)
+
+    def test_a_job_that_has_to_wait_holds_up_no_other(self, connection: sa.Connection, job: str, fence: int) -> None:
+        self.lose_twice(connection, job, fence)
+        other = make(connection, 2)
+        row = queue.claim(connection, 0.0, LEASE)
+        assert row is not None
+        assert row.id == other
+
+    def test_whoever_resumes_a_job_does_not_wait(self, connection: sa.Connection, job: str, fence: int) -> None:
+        self.lose_twice(connection, job, fence)
+        assert not queue.any_queued(connection, 0.0)
+        queue.ask(connection, job, "pause")
+        queue.resume(connection, job)
+        assert queue.any_queued(connection, 0.0)
 
     def test_a_checkpoint_clears_the_count(self, connection: sa.Connection, job: str) -> None:
         for _ in range(4):
@@ -353,7 +389,7 @@ class TestWishes:
         self, connection: sa.Connection, job: str, fence: int, wish: Any, end: str
     ) -> None:
         queue.ask(connection, job, wish)
-        queue.lose(connection, job, fence, Death("worker_lost", "killed"))
+        queue.lose(connection, job, fence, KILLED, 0.0, 0.0)
         assert state(connection, job) == end
 
     def test_a_job_that_ends_before_it_hears_of_a_wish_has_ended(
@@ -379,7 +415,7 @@ class TestWishes:
         conflict(queue.ask, connection, job, "pause")
         conflict(queue.resume, connection, job)
         queue.abandon(connection, "small")
-        queue.expire(connection, 1e12)
+        queue.expire(connection, 1e12, 0.0)
         assert queue.claim(connection, 0.0, LEASE) is None
         assert state(connection, job) == final
 
@@ -421,6 +457,30 @@ def test_rows_of_ended_jobs_are_dropped_and_named_ones_kept(connection: sa.Conne
     assert dataset(connection, "kept")["id"] == "ds_c"
 
 
+def test_other_databases_lock_the_rows_that_are_to_change(
+    connection: sa.Connection, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite has one writer at a time; elsewhere two transactions must not both find a job queued, or not ended."""
+    asked: list[str] = []
+    execute = sa.Connection.execute
+
+    def note(self: sa.Connection, statement: Any, *arguments: Any, **options: Any) -> Any:
+        asked.append(" ".join(str(statement.compile(dialect=postgresql.dialect())).split()))
+        return execute(self, statement, *arguments, **options)
+
+    monkeypatch.setattr(sa.Connection, "execute", note)
+    for call, clause in (
+        (lambda: queue.ask(connection, job, "pause"), "FOR UPDATE"),
+        (lambda: queue.resume(connection, job), "FOR UPDATE"),
+        (lambda: queue.expire(connection, 0.0, 0.0), "FOR UPDATE SKIP LOCKED"),
+        (lambda: queue.abandon(connection, "small"), "FOR UPDATE"),
+    ):
+        asked.clear()
+        call()
+        assert asked[0].startswith("SELECT"), asked
+        assert asked[0].endswith(clause), asked
+
+
 def test_history_is_the_epochs_in_order(connection: sa.Connection, job: str) -> None:
     other = make(connection, 2)
     queue.add_events(connection, job, [("epoch", 2, {"epoch": 2}), ("log", None, {"level": "info"})])
@@ -428,160 +488,3 @@ def test_history_is_the_epochs_in_order(connection: sa.Connection, job: str) -> 
     queue.add_events(connection, job, [("epoch", 1, {"epoch": 1})])
     assert [json.loads(text)["epoch"] for text in queue.history(connection, job)] == [1, 2]
     assert (queue.newest_epoch(connection, job), queue.newest_epoch(connection, "none")) == (2, 0)
-
-
-class Life(RuleBasedStateMachine):
-    """Random steps of clients, owners and the clock, beside a plain model of what each job must be."""
-
-    jobs = Bundle("jobs")
-
-    @initialize()
-    def begin(self) -> None:
-        self.folder = tempfile.TemporaryDirectory()
-        self.database = Database(Settings.read({"TRAINYARD_DATA": self.folder.name}))
-        self.database.migrate()
-        # One transaction for the whole life, since a flush to the disk for every step would only be slow.
-        self.transaction = self.database.write()
-        self.connection = self.transaction.__enter__()
-        registry.define(self.connection, a_definition())
-        self.now = 0.0
-        self.count = self.published = 0
-        #: By job: its state, attempt, deaths, fence, wish, end of lease.
-        self.known: dict[str, dict[str, Any]] = {}
-
-    def teardown(self) -> None:
-        if hasattr(self, "transaction"):
-            self.transaction.__exit__(None, None, None)
-            self.database.dispose()
-            self.folder.cleanup()
-
-    @rule(target=jobs)
-    def create(self) -> str:
-        self.count += 1
-        job = make(self.connection, self.count)
-        self.known[job] = {"state": "queued", "attempt": 1, "deaths": 0, "fence": 0, "wish": None, "until": None}
-        return job
-
-    @rule()
-    def claim(self) -> None:
-        waiting = sorted(job for job, known in self.known.items() if known["state"] == "queued")
-        assert queue.any_queued(self.connection) is bool(waiting)
-        row = queue.claim(self.connection, self.now, LEASE)
-        assert (row and row.id) == (waiting[0] if waiting else None)
-        if row is not None:
-            known = self.known[row.id]
-            known.update(state="running", fence=known["fence"] + 1, wish=None, until=self.now + LEASE)
-            assert row.fence == known["fence"]
-
-    @rule(seconds=st.floats(0.1, 8.0))
-    def time_goes_by(self, seconds: float) -> None:
-        self.now += seconds
-
-    @rule()
-    def expire(self) -> None:
-        queue.expire(self.connection, self.now)
-        for job, known in self.known.items():
-            if known["state"] == "running" and known["until"] < self.now:
-                self.has_lost(job)
-
-    def has_lost(self, job: str) -> None:
-        known = self.known[job]
-        known["deaths"] += 1
-        if known["wish"] == "cancel":
-            known["state"] = "cancelled"
-        elif known["deaths"] >= MAXIMUM_DEATHS:
-            known["state"] = "failed"
-        else:
-            known.update(state="paused" if known["wish"] == "pause" else "queued", attempt=known["attempt"] + 1)
-        known["wish"] = None
-
-    @rule(job=jobs, age=st.integers(0, 2), act=st.sampled_from(["renew", "save", "finish", "fail", "stop", "lose"]))
-    def owner_acts(self, job: str, age: int, act: str) -> None:
-        known = self.known[job]
-        fence = known["fence"] - age
-        calls: dict[str, Callable[[], Any]] = {
-            "renew": lambda: queue.renew(self.connection, job, fence, self.now, LEASE),
-            "save": lambda: save(self.connection, job, fence),
-            "finish": lambda: queue.finish(self.connection, job, fence, publish_version=True),
-            "fail": lambda: queue.fail(self.connection, job, fence, "diverged", "because"),
-            "stop": lambda: queue.stop(self.connection, job, fence),
-            "lose": lambda: queue.lose(self.connection, job, fence, Death("worker_lost", "killed")),
-        }
-        if age or known["state"] != "running":
-            with pytest.raises(StaleError):
-                calls[act]()
-            return
-        if act == "finish":  # A runner saves its last state before it says that it has finished.
-            save(self.connection, job, fence)
-        calls[act]()
-        if act == "renew":
-            known["until"] = self.now + LEASE
-        elif act == "save":
-            known["deaths"] = 0
-        elif act == "finish":
-            known.update(state="succeeded", wish=None, deaths=0)
-            self.published += 1
-        elif act == "fail":
-            known.update(state="failed", wish=None)
-        elif act == "stop":
-            ends = {"cancel": "cancelled", "pause": "paused", None: "queued"}
-            known.update(state=ends[known["wish"]], wish=None)
-        else:
-            self.has_lost(job)
-
-    @rule(job=jobs)
-    def cancel(self, job: str) -> None:
-        known = self.known[job]
-        if known["state"] in FINAL:
-            conflict(queue.ask, self.connection, job, "cancel")
-            return
-        queue.ask(self.connection, job, "cancel")
-        if known["state"] == "running":
-            known["wish"] = "cancel"
-        else:
-            known["state"] = "cancelled"
-
-    @rule(job=jobs)
-    def pause(self, job: str) -> None:
-        known = self.known[job]
-        if known["state"] in (*FINAL, "paused") or known["wish"] == "cancel":
-            conflict(queue.ask, self.connection, job, "pause")
-            return
-        queue.ask(self.connection, job, "pause")
-        if known["state"] == "running":
-            known["wish"] = "pause"
-        else:
-            known["state"] = "paused"
-
-    @rule(job=jobs)
-    def resume(self, job: str) -> None:
-        known = self.known[job]
-        if known["state"] == "running" and known["wish"] == "pause":
-            queue.resume(self.connection, job)
-            known["wish"] = None
-        elif known["state"] == "paused":
-            queue.resume(self.connection, job)
-            known["state"] = "queued"
-        else:
-            conflict(queue.resume, self.connection, job)
-
-    @invariant()
-    def rows_are_as_expected(self) -> None:
-        for job, known in getattr(self, "known", {}).items():
-            row = queue.find(self.connection, job)
-            told = {"state": row.state, "attempt": row.attempt, "deaths": row.deaths, "fence": row.fence}
-            assert told == {name: known[name] for name in told}
-            assert row.wanted == known["wish"]
-            assert (row.finished_at is not None) is (row.state in FINAL)
-            assert (row.error is not None) is (row.state == "failed")
-            assert (row.version is not None) is (row.state == "succeeded")
-            assert (row.lease_until is not None) is (row.state == "running")
-            assert row.state in (*ACTIVE, *FINAL)
-            told_last = states_told(self.connection, job)[-1]
-            assert told_last == row.state
-        if hasattr(self, "published"):
-            assert (versions.newest_of(self.connection, "small") or 0) == self.published
-
-
-TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)

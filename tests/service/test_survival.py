@@ -127,6 +127,26 @@ class TestRunner:
         assert ended["error"]["code"] == "worker_lost"
         assert "SIGKILL" in ended["error"]["detail"]
 
+    def test_one_that_is_stopped_past_its_lease_is_replaced(self, killable: tuple[Server, Whole]) -> None:
+        server, whole = killable
+        job = begin(server, "runner-stopped")
+        stopped = server.busy_runner().pid
+        os.kill(stopped, signal.SIGSTOP)
+        # Where it was stopped within a commit, nobody can read before it is ended.
+        eventually(lambda: server.client.get(f"/jobs/{job}").json.get("attempt") == 2, 40.0, "it is taken over")
+        assert whole.assert_same(server, job)["attempt"] == 2
+        assert stopped not in {one.pid for one in server.processes()}
+        assert logs(server.client, job) == ["worker lost: stopped by a signal for as long as a lease"]
+
+    def test_one_that_is_continued_in_time_goes_on(self, killable: tuple[Server, Whole]) -> None:
+        server, whole = killable
+        job = begin(server, "runner-continued")
+        runner = server.busy_runner().pid
+        for _ in range(3):
+            os.kill(runner, signal.SIGSTOP)
+            os.kill(runner, signal.SIGCONT)
+        assert whole.assert_same(server, job)["attempt"] == 1
+
     def test_one_that_only_waits_is_replaced(self, killable: tuple[Server, Whole]) -> None:
         server, _ = killable
         client = server.client

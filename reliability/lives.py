@@ -1,0 +1,353 @@
+"""Lives of jobs: random steps of clients, owners and a clock, beside a plain model of what each must be.
+
+``python -m reliability.lives STEPS`` prints how many were tried of each kind.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import sqlalchemy as sa
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from models import registry
+from models.errors import ConflictError
+from models.files import FileRecord
+from models.records import add_checkpoint
+from service import queue
+from service.database import Database
+from service.deaths import Death
+from service.queue import ACTIVE, FINAL, MAXIMUM_DEATHS, Progress, StaleError
+from service.settings import Settings
+from tests.models.runs import a_definition
+
+__all__ = ["live", "make_job"]
+
+LEASE, RETRY = 10.0, 2.0
+#: Jobs that have not ended, at most; those that have stay and may be asked to change.
+JOBS_AT_ONCE = 3
+STEPS_OF_A_LIFE, LIVES_OF_A_SEED = 100, 10
+#: Which owner acts, counted from the newest.
+BACK = st.integers(0, 9)
+PROGRESS = Progress(1, 7, 0.1, 3.0, {"loss": 0.5, "accuracy": 0.75})
+DEATHS = tuple(Death(code, "because") for code in ("worker_lost", "out_of_memory", "crashed"))
+
+
+def make_job(connection: sa.Connection, number: int, model: str = "small") -> str:
+    """Queue a job; its id, which is greater for a greater ``number``."""
+    job_id = f"job_{number:04}"
+    queue.create(
+        connection,
+        {
+            "id": job_id,
+            "model": model,
+            "request": json.dumps({"epochs": 10, "publish": True}),
+            "dataset": "ds_1",
+            "validation_dataset": None,
+            "epochs": 10,
+        },
+    )
+    return job_id
+
+
+def name_checkpoint(connection: sa.Connection, job: str, fence: int, checkpoint: str, progress: Progress) -> None:
+    """What a runner does once a checkpoint's file is durable."""
+    values = {
+        "id": checkpoint,
+        "model": "small",
+        "job": job,
+        "kind": "between",
+        "epoch": progress.epoch,
+        "step": progress.step,
+        "metrics": json.dumps(progress.metrics),
+        "created_at": "2026-01-01T00:00:00.000Z",
+    }
+    queue.report(connection, job, fence, progress, checkpoint=checkpoint, deaths=0)
+    add_checkpoint(connection, values, FileRecord(1, "00"))
+
+
+class Life(RuleBasedStateMachine):
+    """Each step is a transaction of its own on a database file; claims are remembered for ever, so most grow stale."""
+
+    jobs = Bundle("jobs")
+    #: What all lives of this process did.
+    counts: ClassVar[Counter[str]] = Counter()
+    _empty: ClassVar[Path | None] = None
+
+    @initialize()
+    def begin(self) -> None:
+        memory = Path("/dev/shm")  # Where a flush costs nothing; what is tried here is no power cut.
+        self.folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
+        data = Path(self.folder.name)
+        self.database = Database(Settings.read({"TRAINYARD_DATA": str(data)}))
+        shutil.copy(self.empty_database(), data / "trainyard.db")
+        #: A look at the same file that owes nothing to what is tried.
+        self.looker = sqlite3.connect(f"file:{data / 'trainyard.db'}?mode=ro", uri=True)
+        self.looker.row_factory = sqlite3.Row
+        self.now, self.count, self.saved, self.published = 0.0, 0, 0, 0
+        #: Every job and number that an owner ever got, the newest last.
+        self.claims: list[tuple[str, int]] = []
+        #: By job: its state, attempt, deaths, fence, wish, end of lease, begin of the next attempt.
+        self.known: dict[str, dict[str, Any]] = {}
+        #: By job that has ended: its row at that time.
+        self.ended: dict[str, tuple[Any, ...]] = {}
+        #: Rows as they were after the step before.
+        self.before: dict[str, tuple[Any, ...]] = {}
+
+    @classmethod
+    def empty_database(cls) -> Path:
+        """The file of a database that knows one model; made once, since migrations take long."""
+        if cls._empty is None:
+            folder = tempfile.TemporaryDirectory()
+            atexit.register(folder.cleanup)
+            database = Database(Settings.read({"TRAINYARD_DATA": folder.name}))
+            database.migrate()
+            with database.write() as connection:
+                registry.define(connection, a_definition())
+            database.dispose()
+            cls._empty = Path(folder.name) / "trainyard.db"
+        return cls._empty
+
+    def teardown(self) -> None:
+        if hasattr(self, "looker"):
+            self.looker.close()
+            self.database.dispose()
+            self.folder.cleanup()
+
+    def write(self, change: Callable[[sa.Connection], Any]) -> Any:
+        """Make a change in a transaction of its own."""
+        with self.database.write() as connection:
+            return change(connection)
+
+    def is_refused(self, change: Callable[[sa.Connection], Any], refusal: type[Exception], what: str) -> None:
+        """The change must be refused, and leave all as it was."""
+        before = self.everything()
+        try:
+            self.write(change)
+        except refusal:
+            assert self.everything() == before
+            self.counts[what] += 1
+        else:
+            raise AssertionError(f"{what}: not refused")
+
+    def everything(self) -> list[Any]:
+        """All rows that owners and clients can change."""
+        tables = ("jobs", "events", "checkpoints", "versions")
+        return [tuple(row) for table in tables for row in self.looker.execute(f"SELECT * FROM {table}")]
+
+    # Clients.
+
+    @precondition(lambda self: sum(known["state"] in ACTIVE for known in self.known.values()) < JOBS_AT_ONCE)
+    @rule(target=jobs)
+    def create(self) -> str:
+        self.count += 1
+        job: str = self.write(lambda connection: make_job(connection, self.count))
+        self.known[job] = {"state": "queued", "attempt": 1, "deaths": 0, "fence": 0, "wanted": None}
+        self.known[job] |= {"lease_until": None, "not_before": None}
+        return job
+
+    @rule(job=jobs, wish=st.sampled_from(["cancel", "pause"]))
+    def ask(self, job: str, wish: Literal["cancel", "pause"]) -> None:
+        known = self.known[job]
+        if known["state"] in FINAL or (wish == "pause" and (known["state"] == "paused" or known["wanted"] == "cancel")):
+            what = "final states asked to change" if known["state"] in FINAL else "wishes refused"
+            self.is_refused(lambda connection: queue.ask(connection, job, wish), ConflictError, what)
+            return
+        self.write(lambda connection: queue.ask(connection, job, wish))
+        if known["state"] == "running":
+            known["wanted"] = wish
+        else:
+            known.update(state={"cancel": "cancelled", "pause": "paused"}[wish], not_before=None)
+
+    @rule(job=jobs)
+    def resume(self, job: str) -> None:
+        known = self.known[job]
+        if known["state"] == "running" and known["wanted"] == "pause":
+            self.write(lambda connection: queue.resume(connection, job))
+            known["wanted"] = None
+        elif known["state"] == "paused":
+            self.write(lambda connection: queue.resume(connection, job))
+            known["state"] = "queued"
+        else:
+            what = "final states asked to change" if known["state"] in FINAL else "wishes refused"
+            self.is_refused(lambda connection: queue.resume(connection, job), ConflictError, what)
+
+    # The clock and the trainers.
+
+    @rule(seconds=st.floats(0.1, 8.0))
+    def time_goes_by(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def claim(self) -> None:
+        due = sorted(
+            job
+            for job, known in self.known.items()
+            if known["state"] == "queued" and (known["not_before"] is None or known["not_before"] <= self.now)
+        )
+        assert self.write(lambda connection: queue.any_queued(connection, self.now)) is bool(due)
+        row = self.write(lambda connection: queue.claim(connection, self.now, LEASE))
+        assert (row and row.id) == (due[0] if due else None)
+        if row is None:
+            return
+        known = self.known[row.id]
+        known.update(state="running", fence=known["fence"] + 1, wanted=None, not_before=None)
+        known["lease_until"] = self.now + LEASE
+        self.claims.append((row.id, row.fence))
+
+    @rule()
+    def expire(self) -> None:
+        self.write(lambda connection: queue.expire(connection, self.now, RETRY))
+        for known in self.known.values():
+            if known["state"] == "running" and known["lease_until"] < self.now:
+                self.has_lost(known)
+
+    @precondition(lambda self: any(known["state"] == "running" for known in self.known.values()))
+    @rule()
+    def owners_are_held_up(self) -> None:
+        """Leases run out, and others take over."""
+        self.now += LEASE + 0.1
+        self.expire()
+        self.now += RETRY
+        self.claim()
+
+    def has_lost(self, known: dict[str, Any]) -> None:
+        known["deaths"] += 1
+        if known["wanted"] == "cancel":
+            known["state"] = "cancelled"
+        elif known["deaths"] >= MAXIMUM_DEATHS:
+            known["state"] = "failed"
+        elif known["wanted"] == "pause":
+            known.update(state="paused", attempt=known["attempt"] + 1)
+        else:
+            known.update(state="queued", attempt=known["attempt"] + 1)
+            known["not_before"] = self.now + {1: 0.0, 2: RETRY}[known["deaths"]]
+
+    # Owners, of which all but one are stale.
+
+    @precondition(lambda self: self.claims)
+    @rule(back=BACK, act=st.sampled_from(["renew", "save", "tidy"]))
+    def owner_goes_on(self, back: int, act: str) -> None:
+        self.owner_acts(back, act, DEATHS[0])
+
+    @precondition(lambda self: self.claims)
+    @rule(back=BACK, act=st.sampled_from(["stop", "lose"]), death=st.sampled_from(DEATHS))
+    def owner_gives_back(self, back: int, act: str, death: Death) -> None:
+        self.owner_acts(back, act, death)
+
+    @precondition(lambda self: self.claims)
+    @rule(back=BACK, act=st.sampled_from(["finish", "fail"]))
+    def owner_ends(self, back: int, act: str) -> None:
+        self.owner_acts(back, act, DEATHS[0])
+
+    def owner_acts(self, back: int, act: str, death: Death) -> None:
+        job, fence = self.claims[-1 - back % len(self.claims)]
+        known = self.known[job]
+        change = self.change_of(act, job, fence, death)
+        if known["state"] != "running" or known["fence"] != fence:
+            self.is_refused(change, StaleError, "stale writes refused")
+            return
+        if act == "finish":  # A runner saves its last state before it says that it has finished.
+            self.write(self.change_of("save", job, fence, death))
+        self.write(change)
+        self.has_done(act, known)
+
+    def change_of(self, act: str, job: str, fence: int, death: Death) -> Callable[[sa.Connection], Any]:
+        self.saved += 1
+        checkpoint = f"ckpt_{self.saved:05}"
+        return {
+            "renew": lambda connection: queue.renew(connection, job, fence, self.now, LEASE),
+            "save": lambda connection: name_checkpoint(connection, job, fence, checkpoint, PROGRESS),
+            "tidy": lambda connection: queue.require_owner(connection, job, fence),
+            "finish": lambda connection: queue.finish(connection, job, fence, publish_version=True),
+            "fail": lambda connection: queue.fail(connection, job, fence, "diverged", "because"),
+            "stop": lambda connection: queue.stop(connection, job, fence),
+            "lose": lambda connection: queue.lose(connection, job, fence, death, self.now, RETRY),
+        }[act]
+
+    def has_done(self, act: str, known: dict[str, Any]) -> None:
+        if act == "renew":
+            known["lease_until"] = self.now + LEASE
+        elif act == "save":
+            known["deaths"] = 0
+        elif act == "finish":
+            known.update(state="succeeded", deaths=0)
+            self.published += 1
+        elif act == "fail":
+            known["state"] = "failed"
+        elif act == "stop":
+            known["state"] = {"cancel": "cancelled", "pause": "paused", None: "queued"}[known["wanted"]]
+        elif act == "lose":
+            self.has_lost(known)
+
+    # What must hold after every step.
+
+    @invariant()
+    def rows_are_as_expected(self) -> None:
+        if not hasattr(self, "looker"):
+            return
+        self.counts["steps"] += 1
+        for row in self.looker.execute("SELECT * FROM jobs"):
+            known = self.known[row["id"]]
+            if known["state"] != "running":
+                known.update(wanted=None, lease_until=None)
+            assert {name: row[name] for name in known} == known
+            assert tuple(row) == self.ended.get(row["id"], tuple(row)), "a final state was left or changed"
+            if self.before.get(row["id"]) != tuple(row):
+                self.changed_row_is_whole(row)
+                self.before[row["id"]] = tuple(row)
+        (published,) = self.looker.execute("SELECT count(*) FROM versions").fetchone()
+        assert published == self.published
+
+    def changed_row_is_whole(self, row: sqlite3.Row) -> None:
+        if row["state"] in FINAL:
+            self.ended[row["id"]] = tuple(row)
+            self.counts["final states"] += 1
+        assert row["state"] in (*ACTIVE, *FINAL)
+        assert (row["finished_at"] is not None) is (row["state"] in FINAL)
+        assert (row["error"] is not None) is (row["state"] == "failed")
+        assert (row["version"] is not None) is (row["state"] == "succeeded")
+        told = "SELECT data FROM events WHERE job = ? AND type = 'state' ORDER BY id DESC LIMIT 1"
+        (newest,) = self.looker.execute(told, [row["id"]]).fetchone()
+        assert json.loads(newest)["state"] == row["state"]
+
+
+def live(steps: int) -> Counter[str]:
+    """Lives of so many steps in all; how many were tried of each kind. What must not be raises AssertionError."""
+    number = 0  # of the seed: hypothesis makes the lives of one seed alike
+    while Life.counts["steps"] < steps:
+        number += 1
+        options = settings(
+            max_examples=LIVES_OF_A_SEED,
+            stateful_step_count=STEPS_OF_A_LIFE,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+            print_blob=False,
+        )
+        run_state_machine_as_test(seed(number)(Life), settings=options)
+    return Life.counts
+
+
+if __name__ == "__main__":
+    print(json.dumps(live(int(sys.argv[1]))))

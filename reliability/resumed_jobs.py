@@ -1,0 +1,142 @@
+"""Exact resume through the service: jobs whose runners and trainers are killed, beside the same jobs left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from models.definitions import ModelDefinition, optimizer_field
+from models.training_request import TrainingRequest
+from reliability.figure import Figure
+from tests.service.harness import FINAL, Client, Server, eventually, serving
+from tests.service.samples import a_training
+from tests.service.test_jobs import timeless
+
+__all__ = ["JOBS", "try_jobs"]
+
+JOBS = 4
+#: A second or two of work, with a state to go on from every few hundredths of it.
+EPOCHS, EVERY = 2_000, 50
+
+
+def model_of(definition: ModelDefinition, number: int) -> dict[str, Any]:
+    """A drawn definition as a client sends it."""
+    document: dict[str, Any] = json.loads(definition.canonical())
+    return {**document, "name": f"drawn-{number}", "classes": ["red", "green", "blue"]}
+
+
+def training_of(request: TrainingRequest, model: str) -> dict[str, Any]:
+    """A drawn request as a client sends it, with more epochs, so that it can be disturbed."""
+    return a_training(
+        model,
+        epochs=EPOCHS,
+        batch_size=2,
+        shuffle=request.shuffle,
+        seed=request.seed,
+        optimizer=optimizer_field().serialize("optimizer", {"optimizer": request.optimizer}),
+        validation={"fraction": 0.25} if request.validation_fraction else None,
+        class_weights=request.class_weights,
+        publish=request.publish,
+        checkpoint={"every_epochs": EVERY, "keep": 2},
+    )
+
+
+class Disturber:
+    """Kills what works on a job, and pauses it, so that it stops within an epoch too."""
+
+    def __init__(self, server: Server, figure: Figure, rng: random.Random) -> None:
+        self.server, self.figure, self.rng = server, figure, rng
+
+    def disturb(self, job_id: str) -> None:
+        """Three times on the way, as the job's progress allows."""
+        client = self.server.client
+        for share in (0.2, 0.4, 0.6):
+            epoch = int(EPOCHS * share + self.rng.randrange(EPOCHS // 10))
+            job = eventually(lambda wanted=epoch: past(client, job_id, wanted), 60.0, f"{job_id} at epoch {epoch}")
+            if job["state"] in FINAL:
+                return
+            self.rng.choice((self.kill, self.kill, self.pause))(job_id)
+
+    def kill(self, job_id: str) -> None:
+        attempt = self.server.client.job(job_id)["attempt"]
+        with suppress(ProcessLookupError):  # It may have ended by itself this moment.
+            os.kill(self.server.busy_runner().pid, signal.SIGKILL)
+        job = eventually(lambda: next_attempt(self.server.client, job_id, attempt), what=f"{job_id} is taken up again")
+        self.figure.count("kills -9 of a job", int(job["attempt"] > attempt))
+
+    def pause(self, job_id: str) -> None:
+        client = self.server.client
+        if client.post(f"/jobs/{job_id}/pause").status != 202:
+            return
+        job = client.until_state(job_id, "paused", *FINAL)
+        if job["state"] == "paused":
+            self.figure.count("pauses of a job")
+            assert client.post(f"/jobs/{job_id}/resume").status == 202
+
+
+def past(client: Client, job_id: str, epoch: int) -> dict[str, Any] | None:
+    """The job, once it is at work past an epoch or has ended."""
+    job = client.job(job_id)
+    there = job["state"] == "running" and job["progress"]["epoch"] >= epoch
+    return job if there or job["state"] in FINAL else None
+
+
+def next_attempt(client: Client, job_id: str, attempt: int) -> dict[str, Any] | None:
+    """The job, once it has lost its worker or has ended."""
+    job = client.job(job_id)
+    return job if job["attempt"] > attempt or job["state"] in FINAL else None
+
+
+def try_job(
+    server: Server,
+    figure: Figure,
+    model: dict[str, Any],
+    training: dict[str, Any],
+    differences: Callable[[Path, Path], list[str]],
+) -> None:
+    """The same job twice, the second one disturbed; where their ends differ."""
+    client = server.client
+    client.define(model)
+    ends = []
+    for disturbed in (False, True):
+        job_id = client.train(training)["id"]
+        if disturbed:
+            Disturber(server, figure, random.Random(training["seed"])).disturb(job_id)
+        ends.append(client.wait(job_id))
+    one, other = ends
+    if one["error"] is not None and one["error"] == other["error"]:
+        figure.count("jobs left out as they diverge")
+        return
+    figure.count("pairs of jobs", int(other["attempt"] > 1))
+    if one["state"] != "succeeded" or one["state"] != other["state"]:
+        figure.broken.append(f"{model['name']}: {one['state']} and {other['state']}, {one['error']} {other['error']}")
+        return
+    places = differences(*(server.data / "checkpoints" / f"{job['checkpoint']}.h5" for job in ends))
+    figure.broken += [f"{model['name']}: differs in {place}" for place in places]
+    if timeless(client.history(one["id"])) != timeless(client.history(other["id"])):
+        figure.broken.append(f"{model['name']}: another history is told")
+
+
+def try_jobs(
+    figure: Figure,
+    folder: Path,
+    scale: float,
+    drawn: Callable[[int], tuple[ModelDefinition, TrainingRequest]],
+    differences: Callable[[Path, Path], list[str]],
+) -> None:
+    """So many pairs of jobs that were really killed."""
+    wanted = max(1, round(JOBS * scale))
+    with serving(folder / "data", WORKERS=1, LEASE_SECONDS=1, REPORT_SECONDS=0.05, RETRY_SECONDS=0.05) as server:
+        for number in range(3 * JOBS):
+            if figure.counts.get("pairs of jobs", 0) == wanted:
+                return
+            definition, request = drawn(7 * number)
+            model = model_of(definition, number)
+            try_job(server, figure, model, training_of(request, model["name"]), differences)
+    figure.broken.append(f"of {3 * JOBS} jobs, {figure.counts.get('pairs of jobs', 0)} could be killed")
