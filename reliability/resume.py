@@ -38,13 +38,13 @@ EPOCHS, STEPS = 6, 6
 IN_A_LATER_EPOCH = 20
 DIVERGED = 3
 #: Of no run are these ever the same twice.
-TIMES = {"/created_at", "/training/seconds", "/history/seconds"}
+OF_ONE_RUN = {"/created_at", "/training/seconds", "/history/seconds", "/job"}
 #: A clean process that has imported this module and forks one for each piece of a run.
 _processes = multiprocessing.get_context("forkserver")
 
 
 def bits_of(path: Path) -> dict[str, bytes]:
-    """All that a checkpoint file holds, by place, without times."""
+    """All that a checkpoint file holds, by place, without what is of one run alone."""
     found: dict[str, bytes] = {}
 
     def note(place: str, item: Any) -> None:
@@ -56,7 +56,7 @@ def bits_of(path: Path) -> dict[str, bytes]:
     with h5py.File(path, "r") as file:
         note("", file)
         file.visititems(lambda place, item: note(f"/{place}", item))
-    return {place: value for place, value in found.items() if place.partition(" ")[0] not in TIMES}
+    return {place: value for place, value in found.items() if place.partition(" ")[0] not in OF_ONE_RUN}
 
 
 def differences(one: Path, other: Path) -> list[str]:

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 #: The newest migration in service/migrations/versions.
-HEAD = "0005"
+HEAD = "0006"
 
 JOBS = sa.Table(
     "jobs",
