@@ -17,7 +17,7 @@ import pytest
 
 from models.identifiers import new_id
 from service.storage import Storage
-from tests.service.harness import Client, Server, eventually
+from tests.service.harness import Client, Server, eventually, serving
 from tests.service.samples import CSV, ROWS, a_model, a_training
 from tests.service.test_reindex import command
 
@@ -49,18 +49,29 @@ def ask(client: Client, **members: Any) -> Any:
     return client.post("/predict", {"model": "served", "inputs": ROWS, **members})
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """The data directory of a service that was stopped, with three versions of a model; and their jobs."""
+    data = tmp_path_factory.mktemp("made") / "data"
+    with serving(data, WORKERS=2) as server:
+        client = server.client
+        client.define(a_model("served"))
+        jobs = [client.run(a_training("served", seed=seed)) for seed in (1, 2, 3)]
+        for version, job in enumerate(jobs, start=1):
+            job["answer"] = ask(client, version=version).json
+        assert server.terminate() == 0
+        server.wait_until_gone()
+    return data, jobs
+
+
 @pytest.fixture
-def stopped(make_server: Callable[..., Server]) -> tuple[Server, list[dict[str, Any]]]:
+def stopped(
+    made: tuple[Path, list[dict[str, Any]]], make_server: Callable[..., Server]
+) -> tuple[Server, list[dict[str, Any]]]:
     """A model with three versions, the oldest first, and its service, which is stopped."""
+    data, jobs = made
     server = make_server(WORKERS=2)
-    client = server.start_ready()
-    client.define(a_model("served"))
-    jobs = [client.run(a_training("served", seed=seed)) for seed in (1, 2, 3)]
-    answers = [ask(client, version=version).json for version in (1, 2, 3)]
-    for job, answer in zip(jobs, answers, strict=True):
-        job["answer"] = answer
-    assert server.terminate() == 0
-    server.wait_until_gone()
+    shutil.copytree(data, server.data, dirs_exist_ok=True)  # with its files' times, by which damage is seen
     return server, jobs
 
 
