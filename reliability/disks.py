@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from tests.service.samples import DATA, ROWS, a_model, a_training
 __all__ = ["run"]
 
 ERRORS = ("ENOSPC", "EIO")
+#: Runs at the same time.
+ABREAST = 2
 #: Larger than the database, so that a limit can lie between the two.
 WIDE = [{"type": "dense", "units": 256}, {"type": "relu"}, {"type": "dense", "units": 256}, {"type": "relu"}]
 FILE_LIMIT = 400_000
@@ -54,18 +56,28 @@ def _fail_each_call(folder: Path, figure: Figure, scale: float) -> None:
         one.release()
         assert one.outcome()["outcome"] == "finished"
     places = [(error, *place) for error in ERRORS for place in calls_made(log)]
-    for error, call, number in places[:: max(1, round(1 / scale))]:
-        store = fresh.copy(folder / "failing")
-        one = store.start(held=True)
-        with traced(one.pid, log, f"inject={call}:error={error}:when={number}"):
+    places = places[:: max(1, round(1 / scale))]
+    for first in range(0, len(places), ABREAST):
+        _fail_at(places[first : first + ABREAST], fresh, folder, figure)
+
+
+def _fail_at(places: list[tuple[str, str, int]], fresh: Store, folder: Path, figure: Figure) -> None:
+    """A run for each of these, all at the same time."""
+    with ExitStack() as all_traced:
+        runs = []
+        for index, (error, call, number) in enumerate(places):
+            store, log = fresh.copy(folder / f"failing-{index}"), folder / f"log-{index}"
+            one = store.start(held=True)
+            all_traced.enter_context(traced(one.pid, log, f"inject={call}:error={error}:when={number}"))
+            runs.append((f"{error} from {call} number {number}", call, store, log, one))
+        for *_, one in runs:
             one.release()
-            outcome = one.outcome()
-        name = f"{error} from {call} number {number}"
+        outcomes = [one.outcome() for *_, one in runs]
+    for (name, call, store, log, _), outcome in zip(runs, outcomes, strict=True):
         if "(INJECTED)" not in log.read_text():
             figure.broken.append(f"{name}: nothing was injected")
-        if not outcome and call == "write" and "write(1<pipe" in log.read_text():
-            outcome = {"outcome": "finished"}  # It could not say so.
-        if outcome.get("outcome") != "finished":
+        could_not_say_so = not outcome and call == "write" and "write(1<pipe" in log.read_text()
+        if outcome.get("outcome") != "finished" and not could_not_say_so:
             figure.broken.append(f"{name}: the run ended with {outcome}")
         elif store.told()["checkpoint"] is None:
             figure.broken.append(f"{name}: the run ended without a checkpoint")

@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from reliability.figure import Figure
@@ -16,6 +17,8 @@ from reliability.tracing import calls_made, strace_missing, traced
 __all__ = ["run"]
 
 KILLS = 2000
+#: Runs at the same time.
+ABREAST = 2
 
 
 def run(scale: float) -> Figure:
@@ -34,9 +37,9 @@ def run(scale: float) -> Figure:
 
 
 def _at_random(folder: Path, figure: Figure, kills: int) -> None:
-    """Two at a time, between their start and twice the time that they take to their first new checkpoint."""
+    """Some at a time, between their start and twice the time that they take to their first new checkpoint."""
     first = Store.make(folder / "random", epochs=1_000_000, checkpoint={"every_epochs": 1, "keep": 2})
-    stores = [first, first.copy(folder / "random-2")]
+    stores = [first, *(first.copy(folder / f"random-{number}") for number in range(1, ABREAST))]
     latest, moments = 2.0 * _seconds_to_a_checkpoint(first), random.Random(1)
     for _ in range(-(-kills // len(stores))):
         before = [set(store.named()) for store in stores]
@@ -62,16 +65,29 @@ def _at_each_call(folder: Path, figure: Figure, scale: float) -> None:
     """A short job over and over, each time killed at one call more; all of them, or an even share."""
     fresh = Store.make(folder / "fresh", epochs=2, checkpoint={"every_epochs": 1})
     places = _calls_of_a_run(fresh.copy(folder / "counted"), folder / "log")
-    for call, number in places[:: max(1, round(1 / scale))]:
-        store = fresh.copy(folder / f"{call}-{number}")
-        one = store.start(held=True)
-        with traced(one.pid, folder / "log", f"inject={call}:signal=SIGKILL:when={number}"):
+    places = places[:: max(1, round(1 / scale))]
+    for first in range(0, len(places), ABREAST):
+        _at(places[first : first + ABREAST], fresh, folder, figure)
+
+
+def _at(places: list[tuple[str, int]], fresh: Store, folder: Path, figure: Figure) -> None:
+    """A run for each of these calls, all at the same time."""
+    with ExitStack() as all_traced:
+        runs = []
+        for call, number in places:
+            store = fresh.copy(folder / f"{call}-{number}")
+            one = store.start(held=True)
+            log = store.data.with_suffix(".calls")
+            all_traced.enter_context(traced(one.pid, log, f"inject={call}:signal=SIGKILL:when={number}"))
+            runs.append((f"{call} number {number}", store, one))
+        for _, _, one in runs:
             one.release()
-            status = one.wait()
+        ends = [one.wait() for _, _, one in runs]
+    for (name, store, _), status in zip(runs, ends, strict=True):
         if status != -signal.SIGKILL:
-            figure.broken.append(f"{call} number {number}: the runner was not killed but ended with {status}")
+            figure.broken.append(f"{name}: the runner was not killed but ended with {status}")
         figure.count("kills at a call")
-        figure.broken += [f"{call} number {number}: {what}" for what in store.damage()]
+        figure.broken += [f"{name}: {what}" for what in store.damage()]
         shutil.rmtree(store.data)
 
 

@@ -7,6 +7,7 @@ the database is lost and made again from the files, again and again.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import shutil
@@ -45,6 +46,8 @@ TRAINER_ONE_IN = 4
 
 def run(scale: float) -> Figure:
     """Histories of kills, then rounds of damage and of lost databases."""
+    # Refusals are what is tried here, and each answer is looked at.
+    logging.getLogger("trainyard").addHandler(logging.NullHandler())
     figure = Figure(goals=dict(GOALS))
     histories = max(1, round(HISTORIES * scale))
     share = scale / histories
