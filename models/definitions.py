@@ -13,6 +13,7 @@ import marshmallow as ma
 
 from models.class_weights import ClassWeights, ClassWeightsValue, weights_of_classes
 from models.errors import InvalidError, Problem
+from models.identifiers import NAME_PATTERN
 from models.matrices import CLASS_LIST, Label, describe
 from models.schemas import DescribedField, StrictSchema, Tagged, Text, Whole, load, shared
 from nncore.hyperparameters import Bounds
@@ -22,7 +23,6 @@ from nncore.network import Dtype, Network, group_names, parameter_shapes
 from nncore.optimizers import OPTIMIZERS, Adam, Optimizer
 
 __all__ = [
-    "NAME_PATTERN",
     "DefinitionSchema",
     "Metadata",
     "ModelDefinition",
@@ -32,7 +32,6 @@ __all__ = [
     "optimizer_field",
 ]
 
-NAME_PATTERN = "[a-z0-9][a-z0-9._-]{0,62}"
 ACTIVATIONS = tuple(name for name, layer in LAYERS.items() if layer.elementwise)
 MAXIMUM_CLASSES = 65_536
 MAXIMUM_LAYERS = 256

@@ -9,8 +9,8 @@ from typing import Any
 
 import marshmallow as ma
 
-from models.definitions import NAME_PATTERN
 from models.errors import InvalidError
+from models.identifiers import NAME_PATTERN
 from models.matrices import Label
 from models.schemas import Bounds, DescribedField, StrictSchema, Text, Whole
 from models.training_request import RowsSchema

@@ -1,4 +1,4 @@
-"""Ids that carry their kind and sort by creation: ``job_06f3…``."""
+"""Names that clients give, and ids that carry their kind and sort by creation: ``job_06f3…``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import secrets
 import time
 from typing import Literal
 
-__all__ = ["Kind", "id_pattern", "new_id"]
+__all__ = ["NAME_PATTERN", "Kind", "id_pattern", "new_id"]
 
 Kind = Literal["job", "ckpt", "ds"]
+
+#: The regular expression that a name of a model, dataset or alias matches as a whole.
+NAME_PATTERN = "[a-z0-9][a-z0-9._-]{0,62}"
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
 _last = 0

@@ -27,12 +27,9 @@ from models.images import Put, hdf5_image
 from models.tables import CHECKPOINTS, MODELS, VERSIONS
 from models.versions import aliases, plain
 
-__all__ = ["ModelFile", "ModelFileError", "State", "load_model_file", "model_file", "save_model_file", "states"]
+__all__ = ["ModelFile", "ModelFileError", "load_model_file", "model_file", "save_model_file"]
 
 FORMAT, FORMAT_VERSION = "trainyard-model", 1
-
-#: What changes with every change that a model's file has to follow.
-State = tuple[Any, ...]
 
 
 class ModelFileError(Exception):
@@ -50,19 +47,6 @@ class ModelFile:
     newest: int
     versions: list[dict[str, Any]]
     aliases: dict[str, int]
-
-
-def states(connection: sa.Connection) -> dict[str, State]:
-    """The state of each model: two equal ones have equal files."""
-    found: dict[str, State] = {
-        row.name: (row.number, row.created_at, row.newest)
-        for row in connection.execute(sa.select(MODELS.c.name, MODELS.c.number, MODELS.c.created_at, MODELS.c.newest))
-    }
-    named = sa.text("SELECT model, alias, version FROM aliases ORDER BY model, alias")
-    for model, alias, version in connection.execute(named):
-        if model in found:
-            found[model] += ((alias, version),)
-    return found
 
 
 def model_file(connection: sa.Connection, name: str) -> ModelFile:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -16,7 +16,9 @@ from models.errors import ConflictError, MissingError
 from models.files import FileRecord
 from models.tables import CHECKPOINTS, DATASETS, VERSIONS
 from models.versions import plain, require_model, with_metrics
-from nncore.stopping import Monitor
+
+if TYPE_CHECKING:
+    from nncore.stopping import Monitor
 
 __all__ = [
     "add_checkpoint",

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import marshmallow as ma
 
 from models.class_weights import ClassWeights, ClassWeightsValue
-from models.definitions import NAME_PATTERN, Metadata, loss_field, optimizer_field
+from models.definitions import Metadata, loss_field, optimizer_field
+from models.identifiers import NAME_PATTERN
 from models.matrices import LABELS, MATRIX, WEIGHTS, describe
 from models.schemas import DescribedField, Flag, Number, StrictSchema, Text, Whole, schema_for
 from nncore.hyperparameters import Bounds

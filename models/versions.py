@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT",
     "LATEST",
     "SERVING_QUERY",
+    "State",
     "aliases",
     "default_of",
     "newest_of",
@@ -27,6 +28,7 @@ __all__ = [
     "require_version_form",
     "resolve",
     "set_alias",
+    "states",
     "versions",
     "with_metrics",
 ]
@@ -35,6 +37,8 @@ __all__ = [
 DEFAULT, LATEST = "default", "latest"
 #: What the databases' integers can hold.
 MAXIMUM_VERSION = 2**31 - 1
+#: What changes with every change of a model, its versions or its aliases.
+State = tuple[Any, ...]
 
 
 def require_model(connection: sa.Connection, name: str) -> None:
@@ -132,6 +136,19 @@ SERVING_QUERY = sa.text(
     " models.newest) END) END"
     " LEFT JOIN checkpoints ON checkpoints.id = versions.checkpoint WHERE models.name = :model"
 )
+
+
+def states(connection: sa.Connection) -> dict[str, State]:
+    """The state of each model, by name: while it is equal, so is the model's file (``models.model_files``)."""
+    found: dict[str, State] = {
+        row.name: (row.number, row.created_at, row.newest)
+        for row in connection.execute(sa.select(MODELS.c.name, MODELS.c.number, MODELS.c.created_at, MODELS.c.newest))
+    }
+    named = sa.text("SELECT model, alias, version FROM aliases ORDER BY model, alias")
+    for model, alias, version in connection.execute(named):
+        if model in found:
+            found[model] += ((alias, version),)
+    return found
 
 
 def aliases(connection: sa.Connection, model: str) -> dict[str, int]:

@@ -57,6 +57,18 @@ def runner() -> None:
 
 
 @cli.command(hidden=True)
+@click.argument("work", type=click.Choice(["check", "files"]))
+def housekeeping(work: str) -> None:
+    """Keep data directory and database in step; used by the trainer."""
+    from service.housekeeping import check, keep_files
+
+    _start_log("housekeeping")
+    if work == "check":
+        sys.exit(check(_settings()))
+    keep_files(_settings())
+
+
+@cli.command(hidden=True)
 def reader() -> None:
     """Read files from outside for the socket on standard input; used by the web service."""
     from service.reader import main

@@ -11,10 +11,9 @@ from flask import Response, request, url_for
 from models import records
 from models.clock import utc_now
 from models.datasets import Dataset, DatasetLabel, from_csv, from_rows, save_dataset
-from models.definitions import NAME_PATTERN
 from models.errors import ConflictError, InvalidError, Problem, escaped
 from models.files import FileRecord
-from models.identifiers import new_id
+from models.identifiers import NAME_PATTERN, new_id
 from models.schemas import StrictSchema, Text, load
 from models.training_request import Untouched
 from service import queue

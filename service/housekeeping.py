@@ -1,17 +1,20 @@
-"""Housekeeping: a thread of the trainer that keeps data directory and database in step.
+"""Housekeeping: data directory and database are kept in step, by processes that the trainer starts.
 
-At the start it looks at every file that the database names and clears away what no row names. Then it keeps a file for
-each model, from which a lost database can be made again. Nothing is deleted that the database does not prove to be
-superfluous; what may be of use to somebody is moved aside.
+One looks at every file that the database names when a trainer starts, and clears away what no row names. Another one
+keeps a file for each model, from which a lost database can be made again. Nothing is deleted that the database does not
+prove to be superfluous; what may be of use to somebody is moved aside. Each ends with its standard input.
 """
 
 from __future__ import annotations
 
+import fcntl
+import json
 import logging
-import threading
+import os
+import select
+import sys
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic
 
 import sqlalchemy as sa
 
@@ -19,103 +22,107 @@ from models.checkpoints import CheckpointError, load_checkpoint
 from models.datasets import is_inline
 from models.errors import MissingError
 from models.files import write_durably
-from models.model_files import ModelFileError, State, load_model_file, model_file, save_model_file, states
+from models.model_files import ModelFileError, load_model_file, model_file, save_model_file
 from models.tables import CHECKPOINTS, DATASETS, IDENTITY, MODELS
 from service.database import Database
 from service.inspection import inspect
+from service.settings import Settings
 from service.storage import Storage
 
-__all__ = ["Housekeeper", "adopt", "is_own", "keep_model_file", "unnamed"]
+__all__ = ["adopt", "check", "is_own", "keep_files", "unnamed"]
 
 _log = logging.getLogger("trainyard.housekeeping")
 
-TURN_SECONDS = 0.5
-#: Files of models that are brought up to date in one turn.
-FILES_A_TURN = 50
-#: Joining waits no longer for a turn that hangs on a disk.
-JOIN_SECONDS = 10.0
+#: Held by the one who keeps the files of models, so that no older state replaces a newer one.
+KEEPER_LOCK = "keeper.lock"
+#: How much this gives way to training and serving (nice(2)).
+NICENESS = 10
+#: How often it is asked whether the writers of files have a pause.
+LOOK_SECONDS = 0.1
 
 
-class Housekeeper:
-    """The housekeeping of one data directory, for as long as its trainer is at work."""
-
-    def __init__(self, database: Database, storage: Storage) -> None:
-        self._database, self._storage = database, storage
-        self._own: bool | None = None
-        self._cleared = False
-        self._inspection = inspect(database, storage)
-        self._known: dict[str, State] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
-
-    def start(self) -> None:
-        """Begin; returns at once."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Write what changed last, and end."""
-        self._stop.set()
-        self._thread.join(JOIN_SECONDS)
-
-    def _run(self) -> None:
-        while True:
-            last = self._stop.is_set()
-            try:
-                self._turn()
-            except (OSError, sa.exc.OperationalError) as error:
-                _log.warning("housekeeping goes on in the next turn: %s", getattr(error, "orig", error))
-                self._inspection = inspect(self._database, self._storage)
-            if last:
-                return
-            self._stop.wait(TURN_SECONDS)
-
-    def _turn(self) -> None:
-        if self._own is None:
-            self._own = is_own(self._database, self._storage)
-            if not self._own:
-                _log.error(
-                    "the database does not know the files in %s: they are left as they are. If it was lost, stop the "
-                    "service and run `python -m service reindex`",
-                    self._storage.data,
-                )
-        if self._own:
-            if not self._cleared:
-                self._clear()
-            self._keep_model_files()
-        self._inspect()
-
-    def _clear(self) -> None:
-        with suppress(BlockingIOError), self._storage.nobody_writing():
-            clear(self._database, self._storage)
-            self._cleared = True
-
-    def _inspect(self) -> None:
-        """Look at more of the files that the database names, until all were looked at."""
-        until = monotonic() + TURN_SECONDS
-        for found in self._inspection:
-            if found.finding.fault is not None:
-                _log.error("%s: %s; it is not used", found.path.name, found.finding.fault)
-            if monotonic() > until:
-                return
-
-    def _keep_model_files(self) -> None:
-        """Write the files of models that changed, and remove those of models that are no more."""
-        with self._database.read() as connection:
-            now = states(connection)
-        for name in self._storage.model_names() - now.keys():
-            self._storage.model(name).unlink(missing_ok=True)
-            self._known.pop(name, None)
-        changed = [name for name, state in now.items() if self._known.get(name) != state]
-        for name in changed[:FILES_A_TURN]:
-            with suppress(MissingError):  # It was deleted just now.
-                keep_model_file(self._database, self._storage.model(name), name)
-                self._known[name] = now[name]
+def check(settings: Settings) -> int:
+    """Look at all files once, noting what is at fault, and clear away what no row names; 1 where that was cut short."""
+    os.nice(NICENESS)
+    database, storage = Database(settings), Storage(settings.data)
+    try:
+        done = _check(database, storage)
+    except (OSError, sa.exc.OperationalError) as error:
+        _log.warning("the check of all files begins anew in a moment: %s", getattr(error, "orig", error))
+        done = False
+    database.dispose()
+    return 0 if done else 1
 
 
-def keep_model_file(database: Database, path: Path, name: str) -> None:
-    """Bring a model's file up to date; raises MissingError where there is no such model, OSError where it fails."""
-    with database.read() as connection:
-        wanted = model_file(connection, name)
+def _check(database: Database, storage: Storage) -> bool:
+    own = is_own(database, storage)
+    if not own:
+        _log.error(
+            "the database does not know the files in %s: they are left as they are. If it was lost, stop the service "
+            "and run `python -m service reindex`",
+            storage.data,
+        )
+    for found in inspect(database, storage):
+        if found.finding.fault is not None:
+            _log.error("%s: %s; it is not used", found.path.name, found.finding.fault)
+        if _is_over():
+            return False
+    return not own or _clear_in_a_pause(database, storage)
+
+
+def _clear_in_a_pause(database: Database, storage: Storage) -> bool:
+    """Clear files away as soon as nobody is writing; False where the trainer is gone before that."""
+    waiting = False
+    while True:
+        try:
+            with storage.nobody_writing():
+                clear(database, storage)
+        except BlockingIOError:
+            if not waiting:
+                _log.info("files are being written: what no row names is cleared away in a pause")
+                waiting = True
+            if _is_over(LOOK_SECONDS):
+                return False
+        else:
+            return True
+
+
+def _is_over(seconds: float = 0.0) -> bool:
+    """Whether the trainer is gone, which closes standard input."""
+    return bool(select.select([sys.stdin], [], [], seconds)[0])
+
+
+def keep_files(settings: Settings) -> None:
+    """Bring the files of models up to date: of each line's names, a JSON list, the answer has those that are."""
+    os.nice(NICENESS)
+    database, storage = Database(settings), Storage(settings.data)
+    with (settings.data / KEEPER_LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # One whose trainer was killed ends soon.
+        for line in sys.stdin:
+            done = [name for name in json.loads(line) if _keep(database, storage, name)]
+            sys.stdout.write(json.dumps(done) + "\n")
+            sys.stdout.flush()
+    database.dispose()
+
+
+def _keep(database: Database, storage: Storage, name: str) -> bool:
+    try:
+        if is_own(database, storage):
+            _keep_model_file(database, storage.model(name), name)
+    except (OSError, sa.exc.OperationalError) as error:
+        _log.warning("models/%s.h5 is written in a moment: %s", name, getattr(error, "orig", error))
+        return False
+    return True
+
+
+def _keep_model_file(database: Database, path: Path, name: str) -> None:
+    """Make a model's file say what the database says; it goes where there is no such model."""
+    try:
+        with database.read() as connection:
+            wanted = model_file(connection, name)
+    except MissingError:
+        path.unlink(missing_ok=True)
+        return
     if path.exists():
         with suppress(ModelFileError):  # A damaged one is written anew.
             if load_model_file(path) == wanted:

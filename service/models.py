@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from flask import Response, request, url_for
 
 from models import registry, versions
-from models.definitions import NAME_PATTERN, DefinitionSchema, ModelDefinition
+from models.definitions import DefinitionSchema, ModelDefinition
 from models.errors import ConflictError, InvalidError, MissingError
+from models.identifiers import NAME_PATTERN
 from models.schemas import Bounds, StrictSchema, Text, Whole
 from service import queue
 from service.context import context, page

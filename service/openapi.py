@@ -13,8 +13,8 @@ from flask_smorest import Api, Blueprint
 from webargs.flaskparser import FlaskParser
 
 from models.class_weights import ClassWeights
-from models.definitions import NAME_PATTERN
 from models.errors import InvalidError, Problem, escaped
+from models.identifiers import NAME_PATTERN
 from models.intact import Fault
 from models.matrices import CLASS_LIST, LABELS, MATRIX, WEIGHTS
 from models.schemas import DescribedField, Tagged, problems_of, schema_for, shared

@@ -14,9 +14,8 @@ from typing import IO, Literal
 
 import sqlalchemy as sa
 
-from models.definitions import NAME_PATTERN
 from models.files import TEMPORARY_SUFFIX, sweep
-from models.identifiers import id_pattern
+from models.identifiers import NAME_PATTERN, id_pattern
 from service.pins import pins, sweep_pins
 
 __all__ = ["Storage", "storage_fault"]

@@ -27,7 +27,7 @@ from models.clock import utc_now
 from service import queue
 from service.database import TRAINERS, Database
 from service.deaths import Death, OomKills, death_of
-from service.housekeeping import Housekeeper
+from service.housekeeper import Housekeeper
 from service.processes import TRAINER_LOCK, WEB_LOCK, is_free, start
 from service.settings import Settings
 from service.storage import Storage
@@ -72,7 +72,8 @@ class Trainer:
         self._waiting: subprocess.Popen[bytes] | None = None
         self._stopping = False
         self._oom_kills = OomKills()
-        self._next_beat = self._next_look = self._next_start = 0.0
+        self._housekeeper = Housekeeper(settings, self.database, self.storage)
+        self._next_beat = self._next_look = self._next_start = self._next_housekeeping = 0.0
 
     def run(self) -> None:
         """Work until a signal comes or, where asked to, the last web process is gone."""
@@ -81,8 +82,6 @@ class Trainer:
         self._set_presence(True)
         for name in self.storage.sweep():
             _log.info("removed %s, whose writer was killed", name)
-        housekeeper = Housekeeper(self.database, self.storage)
-        housekeeper.start()
         _log.info("trainer %s is at work", self.name)
         try:
             while not self._stopping:
@@ -96,7 +95,7 @@ class Trainer:
         finally:
             try:
                 self._release_all()
-                housekeeper.stop()
+                self._housekeeper.stop()
                 self._set_presence(False)
             except sa.exc.OperationalError as error:
                 _log.warning("the database did not answer; leases tell the next trainer: %s", error.orig)
@@ -128,6 +127,9 @@ class Trainer:
         if monotonic() >= self._next_beat:
             self._beat()
             self._next_beat = monotonic() + min(1.0, self.settings.lease_seconds / 4)
+        if monotonic() >= self._next_housekeeping:
+            self._housekeeper.turn()
+            self._next_housekeeping = monotonic() + 0.5
         if self._waiting is not None and len(self._assignments) < self.settings.parallel_jobs:
             self._claim(self._waiting)
 

@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from models.checkpoints import CheckpointError, load_checkpoint
 from models.datasets import load_dataset
 from models.errors import MissingError
-from models.model_files import ModelFileError, load_model_file, model_file, states
+from models.model_files import ModelFileError, load_model_file, model_file
 from models.tables import ALIASES, CHECKPOINTS, VERSIONS
+from models.versions import states
 from service.database import Database
 from service.housekeeping import is_own, unnamed
 from service.inspection import Inspected, inspect

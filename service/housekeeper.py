@@ -1,0 +1,155 @@
+"""The trainer's end of the housekeeping (``service.housekeeping``): processes that live while there is work for them.
+
+What they need to read HDF5 would otherwise lie in the trainer's memory for good.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import IO
+
+from models.versions import State, states
+from service.database import Database
+from service.processes import start
+from service.settings import Settings
+from service.storage import Storage
+
+__all__ = ["Housekeeper"]
+
+#: The process that keeps models' files ends when there was nothing to do for so long.
+LINGER_SECONDS = 10.0
+#: After something failed it is tried again so much later.
+PAUSE_SECONDS = 2.0
+#: What is asked for at once, so that a question fits into a pipe.
+FILES_AT_ONCE = 50
+#: Stopping waits no longer for a disk that hangs.
+STOP_SECONDS = 10.0
+#: Of a file of which nothing is known but that it is there.
+_UNKNOWN: State = ()
+
+
+class Housekeeper:
+    """Has everything checked once, and models' files follow the registry, for as long as a trainer is at work."""
+
+    def __init__(self, settings: Settings, database: Database, storage: Storage) -> None:
+        self._settings, self._database = settings, database
+        self._check: subprocess.Popen[bytes] | None = None
+        self._checked = False
+        self._keeper: subprocess.Popen[bytes] | None = None
+        #: Of which state of each model the file is; what the keeper was asked for and has not answered yet.
+        self._kept: dict[str, State] = dict.fromkeys(storage.model_names(), _UNKNOWN)
+        self._asked: dict[str, State | None] = {}
+        self._leaving: list[subprocess.Popen[bytes]] = []
+        self._used = self._next_check = self._next_question = 0.0
+
+    def turn(self) -> None:
+        """Start, ask and end processes as is called for, without waiting; raises SQLAlchemy's OperationalError."""
+        self._leaving = [process for process in self._leaving if process.poll() is None]
+        self._see_to_check()
+        self._hear()
+        if self._asked or monotonic() < self._next_question:
+            return
+        if not self._ask() and self._keeper is not None and monotonic() - self._used > LINGER_SECONDS:
+            self._dismiss_keeper()
+
+    def stop(self) -> None:
+        """Have the last changes written, and all processes end; raises SQLAlchemy's OperationalError."""
+        until = monotonic() + STOP_SECONDS
+        if self._check is not None:
+            self._leaving.append(_dismissed(self._check))
+        try:
+            while monotonic() < until and (self._asked or self._ask()):
+                select.select([_pipe(self._keeper.stdout)] if self._keeper else [], [], [], until - monotonic())
+                self._hear()
+                if monotonic() < self._next_question:
+                    break  # It cannot be done now; the next trainer sees to it.
+        finally:
+            if self._keeper is not None:
+                self._dismiss_keeper()
+            for process in self._leaving:
+                _wait_or_kill(process, until)
+
+    def _see_to_check(self) -> None:
+        """Start the check of everything; once more, after a pause, where it could not be brought to its end."""
+        if self._check is None:
+            if not self._checked and monotonic() >= self._next_check:
+                self._check = self._start("check")
+        elif self._check.poll() is not None:
+            self._checked = self._check.returncode == 0
+            _dismissed(self._check)
+            self._check, self._next_check = None, monotonic() + PAUSE_SECONDS
+
+    def _ask(self) -> bool:
+        """Ask for files of models that changed; False where there are none."""
+        with self._database.read() as connection:
+            now = states(connection)
+        changed = [name for name in self._kept.keys() | now.keys() if self._kept.get(name) != now.get(name)]
+        if not changed:
+            return False
+        if self._keeper is None:
+            self._keeper = self._start("files")
+        self._asked = {name: now.get(name) for name in changed[:FILES_AT_ONCE]}
+        self._used = monotonic()
+        with suppress(BrokenPipeError):  # It has ended, which its output tells.
+            _pipe(self._keeper.stdin).write(json.dumps([*self._asked]).encode() + b"\n")
+            _pipe(self._keeper.stdin).flush()
+        return True
+
+    def _hear(self) -> None:
+        """Take note of what the keeper has done, or that it is gone."""
+        if self._keeper is None or not select.select([_pipe(self._keeper.stdout)], [], [], 0)[0]:
+            return
+        line = _pipe(self._keeper.stdout).readline()
+        done: Sequence[str] = json.loads(line) if line else ()
+        for name in done:
+            state = self._asked.pop(name)
+            if state is None:
+                self._kept.pop(name, None)
+            else:
+                self._kept[name] = state
+        if self._asked:
+            self._asked, self._next_question = {}, monotonic() + PAUSE_SECONDS
+        if not line:
+            self._dismiss_keeper()
+
+    def _dismiss_keeper(self) -> None:
+        assert self._keeper is not None
+        self._leaving.append(_dismissed(self._keeper))
+        self._keeper, self._asked = None, {}
+
+    def _start(self, work: str) -> subprocess.Popen[bytes]:
+        # A session of its own: an interrupt at the terminal is for the trainer, whom it follows.
+        return start(
+            self._settings,
+            "housekeeping",
+            work,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None
+    return stream
+
+
+def _dismissed(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """The process, to which nobody speaks or listens any more, so that it ends."""
+    for stream in (process.stdin, process.stdout):
+        with suppress(BrokenPipeError):
+            _pipe(stream).close()
+    return process
+
+
+def _wait_or_kill(process: subprocess.Popen[bytes], until: float) -> None:
+    try:
+        process.wait(max(0.0, until - monotonic()))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
