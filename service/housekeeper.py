@@ -13,6 +13,9 @@ from contextlib import suppress
 from time import monotonic
 from typing import IO
 
+import sqlalchemy as sa
+
+from models.tables import CHECKPOINTS, DATASETS
 from models.versions import State, states
 from service.database import Database
 from service.processes import start
@@ -21,8 +24,9 @@ from service.storage import Storage
 
 __all__ = ["Housekeeper"]
 
-#: The process that keeps models' files ends when there was nothing to do for so long.
-LINGER_SECONDS = 10.0
+#: The process that keeps models' files starts when a change is so old, so that a new model's first job has the cores;
+#: it ends when there was nothing to do for so long.
+DELAY_SECONDS, LINGER_SECONDS = 1.0, 10.0
 #: After something failed it is tried again so much later.
 PAUSE_SECONDS = 2.0
 #: What is asked for at once, so that a question fits into a pipe.
@@ -39,12 +43,14 @@ class Housekeeper:
     def __init__(self, settings: Settings, database: Database, storage: Storage) -> None:
         self._settings, self._database = settings, database
         self._check: subprocess.Popen[bytes] | None = None
-        self._checked = False
+        self._checked = not _has_files(database, storage)
         self._keeper: subprocess.Popen[bytes] | None = None
         #: Of which state of each model the file is; what the keeper was asked for and has not answered yet.
         self._kept: dict[str, State] = dict.fromkeys(storage.model_names(), _UNKNOWN)
         self._asked: dict[str, State | None] = {}
         self._leaving: list[subprocess.Popen[bytes]] = []
+        #: When a change was first seen for which there is no keeper yet.
+        self._changed: float | None = None
         self._used = self._next_check = self._next_question = 0.0
 
     def turn(self) -> None:
@@ -54,7 +60,7 @@ class Housekeeper:
         self._hear()
         if self._asked or monotonic() < self._next_question:
             return
-        if not self._ask() and self._keeper is not None and monotonic() - self._used > LINGER_SECONDS:
+        if not self._ask(DELAY_SECONDS) and self._keeper is not None and monotonic() - self._used > LINGER_SECONDS:
             self._dismiss_keeper()
 
     def stop(self) -> None:
@@ -84,15 +90,18 @@ class Housekeeper:
             _dismissed(self._check)
             self._check, self._next_check = None, monotonic() + PAUSE_SECONDS
 
-    def _ask(self) -> bool:
-        """Ask for files of models that changed; False where there are none."""
+    def _ask(self, delay: float = 0.0) -> bool:
+        """Ask for files of models that changed; False where there are none, or a keeper is to start for them later."""
         with self._database.read() as connection:
             now = states(connection)
         changed = [name for name in self._kept.keys() | now.keys() if self._kept.get(name) != now.get(name)]
         if not changed:
             return False
         if self._keeper is None:
-            self._keeper = self._start("files")
+            self._changed = self._changed or monotonic()
+            if monotonic() - self._changed < delay:
+                return False
+            self._keeper, self._changed = self._start("files"), None
         self._asked = {name: now.get(name) for name in changed[:FILES_AT_ONCE]}
         self._used = monotonic()
         with suppress(BrokenPipeError):  # It has ended, which its output tells.
@@ -132,6 +141,14 @@ class Housekeeper:
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
+
+
+def _has_files(database: Database, storage: Storage) -> bool:
+    """Whether there is anything to check: a file, or a row that names one."""
+    if storage.checkpoint_ids() or storage.dataset_ids():
+        return True
+    with database.read() as connection:
+        return any(connection.scalar(sa.select(table.c.id).limit(1)) is not None for table in (CHECKPOINTS, DATASETS))
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

@@ -38,7 +38,7 @@ _log = logging.getLogger("trainyard.trainer")
 
 POLL_SECONDS = 0.05
 #: A web service that restarts its workers is gone for less than this.
-GRACE_SECONDS = 2.0
+GRACE_SECONDS = 3.0
 #: The end of a runner that was stopped, and not continued in time.
 HELD_UP = Death("worker_lost", "stopped by a signal for as long as a lease")
 #: Runners that were told to stop save their state in less than this, or are killed.
@@ -72,7 +72,6 @@ class Trainer:
         self._waiting: subprocess.Popen[bytes] | None = None
         self._stopping = False
         self._oom_kills = OomKills()
-        self._housekeeper = Housekeeper(settings, self.database, self.storage)
         self._next_beat = self._next_look = self._next_start = self._next_housekeeping = 0.0
 
     def run(self) -> None:
@@ -82,11 +81,13 @@ class Trainer:
         self._set_presence(True)
         for name in self.storage.sweep():
             _log.info("removed %s, whose writer was killed", name)
+        housekeeper = Housekeeper(self.settings, self.database, self.storage)
         _log.info("trainer %s is at work", self.name)
         try:
             while not self._stopping:
                 try:
                     self._turn()
+                    self._keep_house(housekeeper)
                 except sa.exc.OperationalError as error:
                     # A busy or absent database is no reason to give up the jobs in hand; leases bound how long.
                     _log.warning("the database did not answer: %s", error.orig)
@@ -95,11 +96,16 @@ class Trainer:
         finally:
             try:
                 self._release_all()
-                self._housekeeper.stop()
+                housekeeper.stop()
                 self._set_presence(False)
             except sa.exc.OperationalError as error:
                 _log.warning("the database did not answer; leases tell the next trainer: %s", error.orig)
             _log.info("trainer %s has stopped", self.name)
+
+    def _keep_house(self, housekeeper: Housekeeper) -> None:
+        if monotonic() >= self._next_housekeeping:
+            housekeeper.turn()
+            self._next_housekeeping = monotonic() + 0.5
 
     def _pause(self) -> None:
         """Sleep until the next turn, or until a runner has something to tell."""
@@ -127,9 +133,6 @@ class Trainer:
         if monotonic() >= self._next_beat:
             self._beat()
             self._next_beat = monotonic() + min(1.0, self.settings.lease_seconds / 4)
-        if monotonic() >= self._next_housekeeping:
-            self._housekeeper.turn()
-            self._next_housekeeping = monotonic() + 0.5
         if self._waiting is not None and len(self._assignments) < self.settings.parallel_jobs:
             self._claim(self._waiting)
 

@@ -263,7 +263,7 @@ class TestEverything:
         job = begin(server, "restarted")
         trainer = server.trainer().pid
         assert server.terminate() == 0
-        # By itself it would leave two seconds later, which is as long as the job takes.
+        # By itself it would leave three seconds later, which is as long as the job takes.
         os.kill(trainer, signal.SIGTERM)
         server.wait_until_gone()
         client = server.start()
