@@ -26,7 +26,7 @@ __all__ = ["run"]
 
 PAUSES, PAUSES_IN_SERVICE, STEPS = 200, 12, 50_000
 #: So few that not even a stale write is among them would prove nothing.
-LEAST_STEPS = 3_000
+LEAST_STEPS = 1_500
 #: Jobs of the service that are stopped at once.
 ABREAST = 3
 

@@ -16,7 +16,7 @@ SHORT = {
     "kills": (0.01, ("kills at random moments", "kills at a call")),
     "power": (0.02, ("cuts of ext4", "cuts of xfs")),
     "disks": (0.02, ("calls that failed", "disks that were full or limited")),
-    "resume": (0.05, ("pairs", "within an epoch", "controls that differ", "pairs of jobs")),
+    "resume": (0.03, ("pairs", "within an epoch", "controls that differ", "pairs of jobs")),
     "owner": (0.01, ("pauses", "pauses in a service", "steps", "stale writes refused", "final states")),
 }
 
