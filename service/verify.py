@@ -54,7 +54,8 @@ class Report:
         table = [("FILE OR ROW", "FAULT", "DETAIL"), *self.wrong]
         widths = [max(len(row[column]) for row in table) for column in (0, 1)]
         lines = [f"{what:<{widths[0]}}  {fault:<{widths[1]}}  {detail}" for what, fault, detail in table]
-        return "\n".join([*lines, f"{read}; {len(self.wrong)} things are wrong"])
+        count = "1 thing is" if len(self.wrong) == 1 else f"{len(self.wrong)} things are"
+        return "\n".join([*lines, f"{read}; {count} wrong"])
 
 
 def verify(database: Database, storage: Storage) -> Report:
