@@ -11,14 +11,13 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import IO
 
 import sqlalchemy as sa
 
 from models.tables import CHECKPOINTS, DATASETS
 from models.versions import State, states
 from service.database import Database
-from service.processes import start
+from service.processes import close, pipe, start
 from service.settings import Settings
 from service.storage import Storage
 
@@ -67,10 +66,11 @@ class Housekeeper:
         """Have the last changes written, and all processes end; raises SQLAlchemy's OperationalError."""
         until = monotonic() + STOP_SECONDS
         if self._check is not None:
-            self._leaving.append(_dismissed(self._check))
+            close(self._check)
+            self._leaving.append(self._check)
         try:
             while monotonic() < until and (self._asked or self._ask()):
-                select.select([_pipe(self._keeper.stdout)] if self._keeper else [], [], [], until - monotonic())
+                select.select([pipe(self._keeper.stdout)] if self._keeper else [], [], [], until - monotonic())
                 self._hear()
                 if monotonic() < self._next_question:
                     break  # It cannot be done now; the next trainer sees to it.
@@ -87,7 +87,7 @@ class Housekeeper:
                 self._check = self._start("check")
         elif self._check.poll() is not None:
             self._checked = self._check.returncode == 0
-            _dismissed(self._check)
+            close(self._check)
             self._check, self._next_check = None, monotonic() + PAUSE_SECONDS
 
     def _ask(self, delay: float = 0.0) -> bool:
@@ -96,6 +96,7 @@ class Housekeeper:
             now = states(connection)
         changed = [name for name in self._kept.keys() | now.keys() if self._kept.get(name) != now.get(name)]
         if not changed:
+            self._changed = None
             return False
         if self._keeper is None:
             self._changed = self._changed or monotonic()
@@ -105,15 +106,15 @@ class Housekeeper:
         self._asked = {name: now.get(name) for name in changed[:FILES_AT_ONCE]}
         self._used = monotonic()
         with suppress(BrokenPipeError):  # It has ended, which its output tells.
-            _pipe(self._keeper.stdin).write(json.dumps([*self._asked]).encode() + b"\n")
-            _pipe(self._keeper.stdin).flush()
+            pipe(self._keeper.stdin).write(json.dumps([*self._asked]).encode() + b"\n")
+            pipe(self._keeper.stdin).flush()
         return True
 
     def _hear(self) -> None:
         """Take note of what the keeper has done, or that it is gone."""
-        if self._keeper is None or not select.select([_pipe(self._keeper.stdout)], [], [], 0)[0]:
+        if self._keeper is None or not select.select([pipe(self._keeper.stdout)], [], [], 0)[0]:
             return
-        line = _pipe(self._keeper.stdout).readline()
+        line = pipe(self._keeper.stdout).readline()
         done: Sequence[str] = json.loads(line) if line else ()
         for name in done:
             state = self._asked.pop(name)
@@ -128,7 +129,8 @@ class Housekeeper:
 
     def _dismiss_keeper(self) -> None:
         assert self._keeper is not None
-        self._leaving.append(_dismissed(self._keeper))
+        close(self._keeper)
+        self._leaving.append(self._keeper)
         self._keeper, self._asked = None, {}
 
     def _start(self, work: str) -> subprocess.Popen[bytes]:
@@ -149,19 +151,6 @@ def _has_files(database: Database, storage: Storage) -> bool:
         return True
     with database.read() as connection:
         return any(connection.scalar(sa.select(table.c.id).limit(1)) is not None for table in (CHECKPOINTS, DATASETS))
-
-
-def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None
-    return stream
-
-
-def _dismissed(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
-    """The process, to which nobody speaks or listens any more, so that it ends."""
-    for stream in (process.stdin, process.stdout):
-        with suppress(BrokenPipeError):
-            _pipe(stream).close()
-    return process
 
 
 def _wait_or_kill(process: subprocess.Popen[bytes], until: float) -> None:

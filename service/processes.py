@@ -9,12 +9,13 @@ import fcntl
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from service.settings import Settings
 
-__all__ = ["TRAINER_LOCK", "WEB_LOCK", "is_free", "start"]
+__all__ = ["TRAINER_LOCK", "WEB_LOCK", "close", "is_free", "pipe", "start"]
 
 #: Held by the trainer of a data directory, so that there is one.
 TRAINER_LOCK = "trainer.lock"
@@ -50,3 +51,16 @@ def start(
         cwd=Path(__file__).parent.parent,
         **options,
     )
+
+
+def pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    """A stream of a process that was started with a pipe there."""
+    assert stream is not None
+    return stream
+
+
+def close(process: subprocess.Popen[bytes]) -> None:
+    """Speak and listen to a process no more, which ends those that follow their standard input."""
+    for stream in (process.stdin, process.stdout):
+        with suppress(BrokenPipeError):
+            pipe(stream).close()

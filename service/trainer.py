@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic, sleep, time
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -28,7 +28,7 @@ from service import queue
 from service.database import TRAINERS, Database
 from service.deaths import Death, OomKills, death_of
 from service.housekeeper import Housekeeper
-from service.processes import TRAINER_LOCK, WEB_LOCK, is_free, start
+from service.processes import TRAINER_LOCK, WEB_LOCK, close, is_free, pipe, start
 from service.settings import Settings
 from service.storage import Storage
 
@@ -109,7 +109,7 @@ class Trainer:
 
     def _pause(self) -> None:
         """Sleep until the next turn, or until a runner has something to tell."""
-        select.select([_pipe(assignment.process.stdout) for assignment in self._assignments], [], [], POLL_SECONDS)
+        select.select([pipe(assignment.process.stdout) for assignment in self._assignments], [], [], POLL_SECONDS)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
@@ -128,7 +128,7 @@ class Trainer:
             # Before anything of the database, which one that was stopped within a commit holds up for all.
             self._end_if_held_up(assignment)
         for assignment in list(self._assignments):
-            if select.select([_pipe(assignment.process.stdout)], [], [], 0)[0]:
+            if select.select([pipe(assignment.process.stdout)], [], [], 0)[0]:
                 self._record_end(assignment)
         if monotonic() >= self._next_beat:
             self._beat()
@@ -154,8 +154,8 @@ class Trainer:
         self._assignments.append(Assignment(row.id, row.fence, publish, runner))
         # A runner that died while it waited is found by its end, like any other.
         with suppress(BrokenPipeError):
-            _pipe(runner.stdin).write(json.dumps({"job": row.id, "fence": row.fence}).encode() + b"\n")
-            _pipe(runner.stdin).flush()
+            pipe(runner.stdin).write(json.dumps({"job": row.id, "fence": row.fence}).encode() + b"\n")
+            pipe(runner.stdin).flush()
 
     def _beat(self) -> None:
         now = time()
@@ -202,7 +202,7 @@ class Trainer:
     def _outcome(self, assignment: Assignment) -> dict[str, Any]:
         """How a runner ended, told by itself or by its end."""
         process = assignment.process
-        line = _pipe(process.stdout).read()  # to its end, which is the end of the process
+        line = pipe(process.stdout).read()  # to its end, which is the end of the process
         status = process.wait()
         if line.endswith(b"\n"):
             told: dict[str, Any] = json.loads(line)
@@ -229,16 +229,16 @@ class Trainer:
                         queue.lose(connection, job, fence, death, time(), self.settings.retry_seconds)
         except queue.StaleError as error:
             _log.warning("%s; how it ended here is not recorded", error)
-        _close(assignment.process)
+        close(assignment.process)
         self._assignments.remove(assignment)
 
     def _release_all(self) -> None:
         """Have every runner save and stop, and put its job back into the queue."""
         if self._waiting is not None:
-            _close(self._waiting)
+            close(self._waiting)
             self._waiting.wait()
         for assignment in self._assignments:
-            _pipe(assignment.process.stdin).close()
+            pipe(assignment.process.stdin).close()
         until = monotonic() + STOP_SECONDS
         for assignment in list(self._assignments):
             try:
@@ -254,17 +254,6 @@ class Trainer:
             if present:
                 values = {"id": self.name, "started_at": utc_now(), "seen_at": time()}
                 connection.execute(sa.insert(TRAINERS).values(**values))
-
-
-def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None
-    return stream
-
-
-def _close(process: subprocess.Popen[bytes]) -> None:
-    for stream in (process.stdin, process.stdout):
-        with suppress(BrokenPipeError):
-            _pipe(stream).close()
 
 
 def main(settings: Settings, *, while_web_lives: bool) -> int:
