@@ -5,26 +5,24 @@ from __future__ import annotations
 import os
 import re
 import resource
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from models.files import TEMPORARY_SUFFIX
 from reliability.figure import Figure
+from reliability.injections import Meddled, calls_of_a_run, meddled
 from reliability.runners import Runner, Store
-from reliability.tracing import calls_made, strace_missing, traced
+from reliability.tracing import strace_missing
 from tests.service.harness import Client, eventually, serving
 from tests.service.samples import DATA, ROWS, a_model, a_training
 
 __all__ = ["run"]
 
 ERRORS = ("ENOSPC", "EIO")
-#: Runs at the same time.
-ABREAST = 2
 #: Larger than the database, so that a limit can lie between the two.
 WIDE = [{"type": "dense", "units": 256}, {"type": "relu"}, {"type": "dense", "units": 256}, {"type": "relu"}]
 FILE_LIMIT = 400_000
@@ -50,41 +48,19 @@ def run(scale: float) -> Figure:
 def _fail_each_call(folder: Path, figure: Figure, scale: float) -> None:
     """A short job over and over: each time one more call fails, and the job ends well all the same."""
     fresh = Store.make(folder / "fresh", epochs=2, checkpoint={"every_epochs": 1})
-    store, log = fresh.copy(folder / "counted"), folder / "log"
-    one = store.start(held=True)
-    with traced(one.pid, log):
-        one.release()
-        assert one.outcome()["outcome"] == "finished"
-    places = [(error, *place) for error in ERRORS for place in calls_made(log)]
-    places = places[:: max(1, round(1 / scale))]
-    for first in range(0, len(places), ABREAST):
-        _fail_at(places[first : first + ABREAST], fresh, folder, figure)
-
-
-def _fail_at(places: list[tuple[str, str, int]], fresh: Store, folder: Path, figure: Figure) -> None:
-    """A run for each of these, all at the same time."""
-    with ExitStack() as all_traced:
-        runs = []
-        for index, (error, call, number) in enumerate(places):
-            store, log = fresh.copy(folder / f"failing-{index}"), folder / f"log-{index}"
-            one = store.start(held=True)
-            all_traced.enter_context(traced(one.pid, log, f"inject={call}:error={error}:when={number}"))
-            runs.append((f"{error} from {call} number {number}", call, store, log, one))
-        for *_, one in runs:
-            one.release()
-        outcomes = [one.outcome() for *_, one in runs]
-    for (name, call, store, log, _), outcome in zip(runs, outcomes, strict=True):
+    calls = calls_of_a_run(fresh.copy(folder / "counted"), folder / "log")
+    places = [Meddled(f"error={error}", *call) for error in ERRORS for call in calls]
+    for place, store, log, outcome in meddled(fresh, folder, places, scale, Runner.outcome):
         if "(INJECTED)" not in log.read_text():
-            figure.broken.append(f"{name}: nothing was injected")
-        could_not_say_so = not outcome and call == "write" and "write(1<pipe" in log.read_text()
+            figure.broken.append(f"{place}: nothing was injected")
+        could_not_say_so = not outcome and place.call == "write" and "write(1<pipe" in log.read_text()
         if outcome.get("outcome") != "finished" and not could_not_say_so:
-            figure.broken.append(f"{name}: the run ended with {outcome}")
+            figure.broken.append(f"{place}: the run ended with {outcome}")
         elif store.told()["checkpoint"] is None:
-            figure.broken.append(f"{name}: the run ended without a checkpoint")
+            figure.broken.append(f"{place}: the run ended without a checkpoint")
         figure.count("calls that failed")
         figure.count("told as an event", int(any("storage_" in text for text in store.events())))
-        figure.broken += [f"{name}: {what}" for what in [*store.damage(), *_flushed_again(log)]]
-        shutil.rmtree(store.data)
+        figure.broken += [f"{place}: {what}" for what in [*store.damage(), *_flushed_again(log)]]
 
 
 def _flushed_again(log: Path) -> list[str]:

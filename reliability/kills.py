@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import random
-import shutil
 import signal
 import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 from reliability.figure import Figure
-from reliability.runners import Store
-from reliability.tracing import calls_made, strace_missing, traced
+from reliability.injections import ABREAST, Meddled, calls_of_a_run, meddled
+from reliability.runners import Runner, Store
+from reliability.tracing import strace_missing
 
 __all__ = ["run"]
 
 KILLS = 2000
-#: Runs at the same time.
-ABREAST = 2
 
 
 def run(scale: float) -> Figure:
@@ -64,37 +61,10 @@ def _seconds_to_a_checkpoint(store: Store) -> float:
 def _at_each_call(folder: Path, figure: Figure, scale: float) -> None:
     """A short job over and over, each time killed at one call more; all of them, or an even share."""
     fresh = Store.make(folder / "fresh", epochs=2, checkpoint={"every_epochs": 1})
-    places = _calls_of_a_run(fresh.copy(folder / "counted"), folder / "log")
-    places = places[:: max(1, round(1 / scale))]
-    for first in range(0, len(places), ABREAST):
-        _at(places[first : first + ABREAST], fresh, folder, figure)
-
-
-def _at(places: list[tuple[str, int]], fresh: Store, folder: Path, figure: Figure) -> None:
-    """A run for each of these calls, all at the same time."""
-    with ExitStack() as all_traced:
-        runs = []
-        for call, number in places:
-            store = fresh.copy(folder / f"{call}-{number}")
-            one = store.start(held=True)
-            log = store.data.with_suffix(".calls")
-            all_traced.enter_context(traced(one.pid, log, f"inject={call}:signal=SIGKILL:when={number}"))
-            runs.append((f"{call} number {number}", store, one))
-        for _, _, one in runs:
-            one.release()
-        ends = [one.wait() for _, _, one in runs]
-    for (name, store, _), status in zip(runs, ends, strict=True):
+    calls = calls_of_a_run(fresh.copy(folder / "counted"), folder / "log")
+    places = [Meddled("signal=SIGKILL", *call) for call in calls]
+    for place, store, _, status in meddled(fresh, folder, places, scale, Runner.wait):
         if status != -signal.SIGKILL:
-            figure.broken.append(f"{name}: the runner was not killed but ended with {status}")
+            figure.broken.append(f"{place}: the runner was not killed but ended with {status}")
         figure.count("kills at a call")
-        figure.broken += [f"{name}: {what}" for what in store.damage()]
-        shutil.rmtree(store.data)
-
-
-def _calls_of_a_run(store: Store, log: Path) -> list[tuple[str, int]]:
-    """The calls that change the disk which a run makes, each by name and number."""
-    one = store.start(held=True)
-    with traced(one.pid, log):
-        one.release()
-        assert one.outcome()["outcome"] == "finished"
-    return calls_made(log)
+        figure.broken += [f"{place}: {what}" for what in store.damage()]

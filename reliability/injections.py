@@ -1,0 +1,63 @@
+"""Runs of a short job in each of which strace meddles with one call."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from reliability.runners import Runner, Store
+from reliability.tracing import calls_made, traced
+
+__all__ = ["ABREAST", "Meddled", "calls_of_a_run", "meddled"]
+
+#: Runs at the same time.
+ABREAST = 2
+End = TypeVar("End")
+
+
+class Meddled(NamedTuple):
+    """A fault as strace writes it, and the call of a thread that it meets: its name and number."""
+
+    fault: str
+    call: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.fault} at {self.call} number {self.number}"
+
+
+def calls_of_a_run(store: Store, log: Path) -> list[tuple[str, int]]:
+    """The calls that change the disk which a run makes, each by name and number."""
+    one = store.start(held=True)
+    with traced(one.pid, log):
+        one.release()
+        assert one.outcome()["outcome"] == "finished"
+    return calls_made(log)
+
+
+def meddled(
+    fresh: Store, folder: Path, places: list[Meddled], scale: float, end: Callable[[Runner], End]
+) -> Iterator[tuple[Meddled, Store, Path, End]]:
+    """For each place, or an even share of them: a copy of ``fresh`` after its run, strace's log, and what ``end`` gave.
+
+    The copy is deleted when the next one is asked for.
+    """
+    places = places[:: max(1, round(1 / scale))]
+    for first in range(0, len(places), ABREAST):
+        runs = []
+        with ExitStack() as all_traced:
+            for index, place in enumerate(places[first : first + ABREAST]):
+                store, log = fresh.copy(folder / f"meddled-{index}"), folder / f"log-{index}"
+                one = store.start(held=True)
+                inject = f"inject={place.call}:{place.fault}:when={place.number}"
+                all_traced.enter_context(traced(one.pid, log, inject))
+                runs.append((place, store, log, one))
+            for *_, one in runs:
+                one.release()
+            ends = [end(one) for *_, one in runs]
+        for (place, store, log, _), result in zip(runs, ends, strict=True):
+            yield place, store, log, result
+            shutil.rmtree(store.data)
