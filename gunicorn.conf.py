@@ -10,7 +10,7 @@ except SettingsError as error:
 
 bind = _settings.bind
 workers = _settings.workers
-worker_class = "service.web_worker.WebWorker"
+worker_class = "service.web.gunicorn_worker.WebWorker"
 threads = _settings.threads
 # A heartbeat of the worker, not a limit on a request.
 timeout = 60

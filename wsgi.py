@@ -3,9 +3,9 @@
 import gc
 import sys
 
-from service import create_app
-from service.keeper import keep_trainer
+from service.jobs.watchdog import keep_trainer
 from service.settings import Settings, SettingsError
+from service.web.app import create_app
 
 try:
     settings = Settings.read()

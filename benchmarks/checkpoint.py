@@ -10,13 +10,13 @@ from time import perf_counter
 
 import numpy as np
 
-from models.checkpoints import checkpoint_image
-from models.datasets import from_rows
-from models.definitions import ModelDefinition
-from models.files import write_durably
-from models.images import Memory
-from models.training_request import TrainingRequest
-from models.training_run import TrainingRun
+from models.data.dataset import from_rows
+from models.definition.definition import ModelDefinition
+from models.formats.checkpoint_file import checkpoint_image
+from models.formats.durable import write_durably
+from models.formats.hdf5_image import Memory
+from models.training.request import TrainingRequest
+from models.training.run import TrainingRun
 
 ROUNDS = 21
 GOAL = 1.5

@@ -39,11 +39,11 @@ def main() -> dict[str, Any]:
 
 def _save(paths: list[Path], name: str, inputs: int, hidden: list[int], classes: int) -> int:
     """Checkpoints of one definition and different weights; the number of parameters."""
-    from models.checkpoints import save_checkpoint
-    from models.datasets import from_rows
-    from models.definitions import ModelDefinition
-    from models.training_request import TrainingRequest
-    from models.training_run import TrainingRun
+    from models.data.dataset import from_rows
+    from models.definition.definition import ModelDefinition
+    from models.formats.checkpoint_file import save_checkpoint
+    from models.training.request import TrainingRequest
+    from models.training.run import TrainingRun
 
     definition = ModelDefinition.load({"name": name, "inputs": inputs, "classes": classes, "hidden": hidden})
     data = from_rows([[float(label)] * inputs for label in range(classes)], list(range(classes)))
@@ -77,7 +77,7 @@ def _in_new_process(paths: list[Path]) -> list[float]:
 def _measure(paths: list[str]) -> None:
     """In the new process, which is a web worker but for the network: print the milliseconds that each file takes."""
     importlib.import_module("wsgi")
-    from models.serving import ServedModel
+    from models.serving.served_model import ServedModel
 
     times = []
     for path in map(Path, paths):

@@ -1,1 +1,1 @@
-"""What a model is over time: definition, data, checkpoints, training runs, versions. No Flask, no processes."""
+"""What a model is over time. The ground: refusals, names and ids, time, schema fields derived from dataclasses."""

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-__all__ = ["ConflictError", "InvalidError", "MissingError", "Problem", "TrainyardError", "UnreadableError", "escaped"]
+__all__ = [
+    "BusyError",
+    "ConflictError",
+    "InvalidError",
+    "MalformedError",
+    "MissingError",
+    "Problem",
+    "TrainyardError",
+    "UnreadableError",
+    "UnsupportedError",
+    "escaped",
+]
 
 
 def escaped(name: object) -> str:
@@ -63,3 +75,45 @@ class ConflictError(TrainyardError):
 
 class UnreadableError(TrainyardError):
     """A file that was sent is not one of its kind, or is so damaged that it cannot be read."""
+
+
+def file_fault(detail: str, row: int | None = None, column: str | None = None) -> InvalidError:
+    where = [f"row {row}"] if row is not None else []
+    where += [f"column {column!r}"] if column is not None else []
+    return InvalidError(
+        "validation_failed",
+        f"{', '.join(where) or 'the file'}: {detail}",
+        [Problem("", detail, row=row, column=column)],
+    )
+
+
+def describe(value: Any) -> str:
+    """A short picture of a received value for an error message."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case dict():
+            return "an object"
+        case list():
+            return (
+                f"a list of {len(value)}"
+                if len(value) > 8 or any(type(x) in (list, dict, str) for x in value)
+                else repr(value)
+            )
+        case str():
+            return repr(value if len(value) <= 60 else value[:57] + "…")
+    return repr(value)
+
+
+class BusyError(TrainyardError):
+    """Too much at once; the client should come back."""
+
+
+class MalformedError(TrainyardError):
+    """The body is not JSON, or not the JSON that RFC 8259 recommends."""
+
+
+class UnsupportedError(TrainyardError):
+    """The body's content type is not one that the route takes."""

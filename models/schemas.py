@@ -13,8 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import marshmallow as ma
 
-from models.errors import InvalidError, Problem, escaped
-from models.matrices import describe
+from models.errors import InvalidError, Problem, describe, escaped
 from nncore.hyperparameters import MAXIMUM_ITEMS, Bounds, FieldError, bounds_of
 from nncore.schedules import SCHEDULES, Schedule
 

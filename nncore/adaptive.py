@@ -14,7 +14,9 @@ from functools import lru_cache, partial
 import numpy as np
 
 from nncore.arrays import Array
-from nncore.descent import (
+from nncore.hyperparameters import hyperparameter
+from nncore.layer import Calls
+from nncore.optimizer import (
     EpsilonMode,
     Optimizer,
     UpdateMemory,
@@ -26,8 +28,6 @@ from nncore.descent import (
     share_field,
     weight_decay_field,
 )
-from nncore.hyperparameters import hyperparameter
-from nncore.layer import Calls
 
 __all__ = ["Adadelta", "Adagrad", "Adam", "AdamW", "NAdam", "RMSProp"]
 

@@ -1,6 +1,6 @@
 """All layers, and the name of each in definitions, checkpoints and tests.
 
-To add a layer: one class, one line in ``LAYERS`` at the foot, one case in ``tests/nncore/cases.py`` and its equation in
+To add a layer: one class, one line in ``LAYERS`` at the foot, one case in ``testing/cases.py`` and its equation in
 ``tests/nncore/plain.py``.
 """
 

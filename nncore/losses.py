@@ -3,7 +3,7 @@
 ŷ is kept at 1e-7 or more where its logarithm is taken; gradients are those of the mean over samples. Samples may have
 weights, which multiply their losses; the mean still divides by the number of samples.
 
-To add a loss: one class here, one line in ``LOSSES`` at the foot, one case in ``tests/nncore/cases.py``.
+To add a loss: one class here, one line in ``LOSSES`` at the foot, one case in ``testing/cases.py``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every optimizer divides its rate by ``1 + decay·t`` before an update, t being the updates made so far.
 
-To add an optimizer: one class, one line in ``OPTIMIZERS`` at the foot, one case in ``tests/nncore/cases.py``.
+To add an optimizer: one class, one line in ``OPTIMIZERS`` at the foot, one case in ``testing/cases.py``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 from nncore.adaptive import Adadelta, Adagrad, Adam, AdamW, NAdam, RMSProp
 from nncore.arrays import Array
-from nncore.descent import EpsilonMode, Optimizer, UpdateMemory, learning_rate_field, share_field, weight_decay_field
 from nncore.hyperparameters import hyperparameter
 from nncore.layer import Calls
+from nncore.optimizer import EpsilonMode, Optimizer, UpdateMemory, learning_rate_field, share_field, weight_decay_field
 
 __all__ = [
     "OPTIMIZERS",

@@ -3,7 +3,7 @@
 Time is counted in epochs of the run, with fractions: the same schedule fits every batch size. A schedule is a frozen
 dataclass; one that learns from the run keeps what it learned in a state that the caller holds and saves.
 
-To add a schedule: one class here, one line in ``SCHEDULES`` at the foot, one case in ``tests/nncore/cases.py``.
+To add a schedule: one class here, one line in ``SCHEDULES`` at the foot, one case in ``testing/cases.py``.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from itertools import chain
 import numpy as np
 
 from nncore.arrays import ALIGNMENT, Array, NamedVector, Workspace, aligned
-from nncore.descent import UpdateMemory
 from nncore.layers import Calls, LayerArrays
 from nncore.network import Network
+from nncore.optimizer import UpdateMemory
 from nncore.optimizers import Optimizer
 
 __all__ = ["Updates"]

@@ -13,8 +13,8 @@ from typing import Any
 
 from reliability.figure import Figure
 from reliability.groups import memory_group
-from tests.service.harness import Client, Server, eventually, serving
-from tests.service.samples import LABELS, ROWS, a_model, a_training
+from testing.harness import Client, Server, eventually, serving
+from testing.samples import LABELS, ROWS, a_model, a_training
 
 __all__ = ["run"]
 

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from models.files import TEMPORARY_SUFFIX
+from models.formats.durable import TEMPORARY_SUFFIX
 from reliability.figure import Figure
 from reliability.injections import Meddled, calls_of_a_run, meddled
 from reliability.runners import Runner, Store
 from reliability.tracing import strace_missing
-from tests.service.harness import Client, eventually, serving
-from tests.service.samples import DATA, ROWS, a_model, a_training
+from testing.harness import Client, eventually, serving
+from testing.samples import DATA, ROWS, a_model, a_training
 
 __all__ = ["run"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.service.harness import eventually
+from testing.harness import eventually
 
 __all__ = ["memory_group"]
 

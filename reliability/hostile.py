@@ -25,15 +25,15 @@ from pathlib import Path
 
 import h5py
 
-from models.definitions import ModelDefinition
+from models.definition.definition import ModelDefinition
 from models.errors import InvalidError, UnreadableError
 from reliability.figure import Figure
 from reliability.mutations import mutated
-from service.foreign import Reader
 from service.settings import Settings
-from tests.service.bad_files import BAD, GOOD, MODEL, large_attribute, many_attributes, truncated
-from tests.service.harness import Client, Server, serving
-from tests.service.samples import CLASSES, DATA, ROWS
+from service.uploads.reader import Reader
+from testing.bad_files import BAD, GOOD, MODEL, large_attribute, many_attributes, truncated
+from testing.harness import Client, Server, serving
+from testing.samples import CLASSES, DATA, ROWS
 
 __all__ = ["foreign_opens", "run"]
 

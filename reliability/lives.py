@@ -29,16 +29,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from models import registry
 from models.errors import ConflictError
-from models.files import FileRecord
-from models.records import add_checkpoint
-from service import queue
-from service.database import Database
-from service.deaths import Death
-from service.queue import ACTIVE, FINAL, MAXIMUM_DEATHS, Progress, StaleError
+from models.formats.durable import FileRecord
+from models.registry import models
+from models.registry.checkpoints import add_checkpoint
+from service.jobs import lifecycle
+from service.jobs.exit_causes import Death
+from service.jobs.lifecycle import ACTIVE, FINAL, MAXIMUM_DEATHS, Progress, StaleError
 from service.settings import Settings
-from tests.models.runs import a_definition
+from service.store.database import Database
+from testing.runs import a_definition
 
 __all__ = ["live", "make_job"]
 
@@ -55,7 +55,7 @@ DEATHS = tuple(Death(code, "because") for code in ("worker_lost", "out_of_memory
 def make_job(connection: sa.Connection, number: int, model: str = "small") -> str:
     """Queue a job; its id, which is greater for a greater ``number``."""
     job_id = f"job_{number:04}"
-    queue.create(
+    lifecycle.create(
         connection,
         {
             "id": job_id,
@@ -81,7 +81,7 @@ def name_checkpoint(connection: sa.Connection, job: str, fence: int, checkpoint:
         "metrics": json.dumps(progress.metrics),
         "created_at": "2026-01-01T00:00:00.000Z",
     }
-    queue.report(connection, job, fence, progress, checkpoint=checkpoint, deaths=0)
+    lifecycle.report(connection, job, fence, progress, checkpoint=checkpoint, deaths=0)
     add_checkpoint(connection, values, FileRecord(1, "00"))
 
 
@@ -122,7 +122,7 @@ class Life(RuleBasedStateMachine):
             database = Database(Settings.read({"TRAINYARD_DATA": folder.name}))
             database.migrate()
             with database.write() as connection:
-                registry.define(connection, a_definition())
+                models.define_model(connection, a_definition())
             database.dispose()
             cls._empty = Path(folder.name) / "trainyard.db"
         return cls._empty
@@ -170,9 +170,9 @@ class Life(RuleBasedStateMachine):
         known = self.known[job]
         if known["state"] in FINAL or (wish == "pause" and (known["state"] == "paused" or known["wanted"] == "cancel")):
             what = "final states asked to change" if known["state"] in FINAL else "wishes refused"
-            self.is_refused(lambda connection: queue.ask(connection, job, wish), ConflictError, what)
+            self.is_refused(lambda connection: lifecycle.ask(connection, job, wish), ConflictError, what)
             return
-        self.write(lambda connection: queue.ask(connection, job, wish))
+        self.write(lambda connection: lifecycle.ask(connection, job, wish))
         if known["state"] == "running":
             known["wanted"] = wish
         else:
@@ -182,14 +182,14 @@ class Life(RuleBasedStateMachine):
     def resume(self, job: str) -> None:
         known = self.known[job]
         if known["state"] == "running" and known["wanted"] == "pause":
-            self.write(lambda connection: queue.resume(connection, job))
+            self.write(lambda connection: lifecycle.resume(connection, job))
             known["wanted"] = None
         elif known["state"] == "paused":
-            self.write(lambda connection: queue.resume(connection, job))
+            self.write(lambda connection: lifecycle.resume(connection, job))
             known["state"] = "queued"
         else:
             what = "final states asked to change" if known["state"] in FINAL else "wishes refused"
-            self.is_refused(lambda connection: queue.resume(connection, job), ConflictError, what)
+            self.is_refused(lambda connection: lifecycle.resume(connection, job), ConflictError, what)
 
     # The clock and the trainers.
 
@@ -204,8 +204,8 @@ class Life(RuleBasedStateMachine):
             for job, known in self.known.items()
             if known["state"] == "queued" and (known["not_before"] is None or known["not_before"] <= self.now)
         )
-        assert self.write(lambda connection: queue.any_queued(connection, self.now)) is bool(due)
-        row = self.write(lambda connection: queue.claim(connection, self.now, LEASE))
+        assert self.write(lambda connection: lifecycle.any_queued(connection, self.now)) is bool(due)
+        row = self.write(lambda connection: lifecycle.claim(connection, self.now, LEASE))
         assert (row and row.id) == (due[0] if due else None)
         if row is None:
             return
@@ -216,7 +216,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def expire(self) -> None:
-        self.write(lambda connection: queue.expire(connection, self.now, RETRY))
+        self.write(lambda connection: lifecycle.expire(connection, self.now, RETRY))
         for known in self.known.values():
             if known["state"] == "running" and known["lease_until"] < self.now:
                 self.has_lost(known)
@@ -275,13 +275,13 @@ class Life(RuleBasedStateMachine):
         self.saved += 1
         checkpoint = f"ckpt_{self.saved:05}"
         return {
-            "renew": lambda connection: queue.renew(connection, job, fence, self.now, LEASE),
+            "renew": lambda connection: lifecycle.renew(connection, job, fence, self.now, LEASE),
             "save": lambda connection: name_checkpoint(connection, job, fence, checkpoint, PROGRESS),
-            "tidy": lambda connection: queue.require_owner(connection, job, fence),
-            "finish": lambda connection: queue.finish(connection, job, fence, publish_version=True),
-            "fail": lambda connection: queue.fail(connection, job, fence, "diverged", "because"),
-            "stop": lambda connection: queue.stop(connection, job, fence),
-            "lose": lambda connection: queue.lose(connection, job, fence, death, self.now, RETRY),
+            "tidy": lambda connection: lifecycle.require_owner(connection, job, fence),
+            "finish": lambda connection: lifecycle.finish(connection, job, fence, publish_version=True),
+            "fail": lambda connection: lifecycle.fail(connection, job, fence, "diverged", "because"),
+            "stop": lambda connection: lifecycle.stop(connection, job, fence),
+            "lose": lambda connection: lifecycle.lose(connection, job, fence, death, self.now, RETRY),
         }[act]
 
     def has_done(self, act: str, known: dict[str, Any]) -> None:

@@ -16,11 +16,11 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from models.files import sha256_of
+from models.formats.durable import sha256_of
 from reliability.figure import Figure
 from reliability.runners import Runner, Store
-from tests.service.harness import Server, eventually, serving
-from tests.service.samples import a_model, a_training
+from testing.harness import Server, eventually, serving
+from testing.samples import a_model, a_training
 
 __all__ = ["run"]
 

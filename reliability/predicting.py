@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from models.checkpoints import load_checkpoint
+from models.formats.checkpoint_file import load_checkpoint
 from nncore.network import Predictor
 from reliability.connections import Connection, post
 from reliability.figure import Figure

@@ -15,9 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from models.definitions import ModelDefinition
+from models.definition.definition import ModelDefinition
 from reliability.mutations import mutated
-from service.reader import LENGTH, answer, limit, own_bytes, warm_up
+from service.uploads.reader_process import LENGTH, answer, limit, own_bytes, warm_up
 
 #: Files that one child reads.
 FILES = 200

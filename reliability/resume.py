@@ -19,16 +19,18 @@ from typing import Any
 import h5py
 import numpy as np
 
-from models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from models.definitions import ModelDefinition
-from models.training_request import TrainingRequest
-from models.training_run import CheckpointKind, DivergedError, Epoch, TrainingRun
+from models.definition.definition import ModelDefinition
+from models.formats.checkpoint_file import load_checkpoint, save_checkpoint
+from models.training.checkpoint import Checkpoint
+from models.training.request import TrainingRequest
+from models.training.run import CheckpointKind, TrainingRun
 from nncore import Dense, Layer, Softmax
 from nncore.stopping import EarlyStopping
+from nncore.training import DivergedError, Epoch
 from reliability.figure import Figure
 from reliability.resumed_jobs import JOBS, try_jobs
-from tests.models.runs import a_request, some_rows
-from tests.nncore import cases
+from testing import cases
+from testing.runs import a_request, some_rows
 
 __all__ = ["bits_of", "differences", "run"]
 

@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from models.definitions import ModelDefinition, optimizer_field
-from models.training_request import TrainingRequest
+from models.definition.definition import ModelDefinition, optimizer_field
+from models.training.request import TrainingRequest
 from reliability.figure import Figure
-from tests.service.harness import FINAL, Client, Server, eventually, serving
-from tests.service.samples import a_training
-from tests.service.test_jobs import timeless
+from testing.harness import FINAL, Client, Server, eventually, serving
+from testing.jobs import timeless
+from testing.samples import a_training
 
 __all__ = ["JOBS", "try_jobs"]
 

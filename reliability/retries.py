@@ -26,8 +26,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from reliability.figure import Figure
-from tests.service.harness import Server, eventually
-from tests.service.samples import CSV, a_model, a_training
+from testing.harness import Server, eventually
+from testing.samples import CSV, a_model, a_training
 
 __all__ = ["run"]
 

@@ -1,7 +1,7 @@
 """Real runners in quick succession: forked from this process, which has imported what they need and opened nothing.
 
-A runner is ``service.runner.main`` over a real database file and a real data directory; only the interpreter's start is
-spared. Run it in a process that has no other threads.
+A runner is ``service.jobs.runner.main`` over a real database file and a real data directory; only the interpreter's
+start is spared. Run it in a process that has no other threads.
 """
 
 from __future__ import annotations
@@ -19,20 +19,23 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from models.checkpoints import load_checkpoint
-from models.files import TEMPORARY_SUFFIX, sha256_of
-from service import queue, runner
-from service.database import JOBS, Database
+from models.formats.checkpoint_file import load_checkpoint
+from models.formats.durable import TEMPORARY_SUFFIX, sha256_of
+from service.jobs import lifecycle, runner
+from service.jobs.document import job_document
+from service.jobs.events import events_after
 from service.settings import Settings
-from service.storage import Storage
-from tests.service.samples import a_model, a_training
+from service.store.database import Database
+from service.store.files import Storage
+from service.store.tables import JOBS
+from testing.samples import a_model, a_training
 
 __all__ = ["Runner", "Store"]
 
 LEASE = 3600.0
 _DEFINE = """
 import json, sys
-from service import create_app
+from service.web.app import create_app
 client = create_app().test_client()
 document = json.loads(sys.argv[1])
 answer = client.post("/train", json=document)
@@ -126,7 +129,7 @@ class Store:
                 .where(JOBS.c.id == self.job)
                 .values(state="queued", deaths=0, not_before=None, finished_at=None)
             )
-            row = queue.claim(connection, time.time(), LEASE)
+            row = lifecycle.claim(connection, time.time(), LEASE)
             assert row is not None
         database.dispose()
         order = json.dumps({"job": self.job, "fence": row.fence}).encode() + b"\n"
@@ -172,7 +175,7 @@ class Store:
         """The job as clients see it."""
         database = Database(self.settings)
         with database.read() as connection:
-            document = queue.document(queue.find(connection, self.job))
+            document = job_document(lifecycle.find(connection, self.job))
         database.dispose()
         return document
 
@@ -180,7 +183,7 @@ class Store:
         """The job's events as JSON text."""
         database = Database(self.settings)
         with database.read() as connection:
-            found = [row.data for row in queue.events_after(connection, self.job, 0, 100_000)]
+            found = [row.data for row in events_after(connection, self.job, 0, 100_000)]
         database.dispose()
         return found
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from reliability.figure import Figure
 from reliability.predicting import Client, Habit, Question, Trial, Version, check
-from tests.service.harness import FINAL, Process, Server
+from testing.harness import FINAL, Process, Server
 
 __all__ = ["run"]
 

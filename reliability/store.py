@@ -22,15 +22,15 @@ from typing import Any
 from flask.testing import FlaskClient
 
 from reliability.figure import Figure
-from service import create_app
-from service.database import Database
-from service.inspection import inspect
-from service.reindex import reindex
 from service.settings import Settings
-from service.storage import Storage
-from service.verify import verify
-from tests.service.harness import Server, eventually
-from tests.service.samples import CSV, ROWS, a_model, a_training
+from service.store.database import Database
+from service.store.files import Storage
+from service.upkeep.inspection import inspect
+from service.upkeep.reindex import reindex
+from service.upkeep.verify import verify
+from service.web.app import create_app
+from testing.harness import Server, eventually
+from testing.samples import CSV, ROWS, a_model, a_training
 
 __all__ = ["run"]
 

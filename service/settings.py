@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from service.filesystems import network_mount_of
+from service.mounts import network_mount_of
 
 __all__ = ["PREFIX", "SETTINGS", "Setting", "Settings", "SettingsError"]
 

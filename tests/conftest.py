@@ -7,11 +7,10 @@ import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.service.harness import ROOT, Client, Server, serving
+from testing.harness import ROOT, Client, Server, serving
 
 # Two cores that also run servers are no place for a per-example deadline.
 settings.register_profile("trainyard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -45,18 +44,6 @@ def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     finally:
         for running in made:
             running.close()
-
-
-def spiral(seed: int) -> tuple[list[list[float]], list[int]]:
-    """Three arms of 100 points: radius 0…1, angle 4c…4(c+1) with N(0, 0.2²) noise, at (r sin 2.5t, r cos 2.5t)."""
-    generator = np.random.default_rng(seed)
-    points, labels = [], []
-    for arm in range(3):
-        radius = np.linspace(0.0, 1.0, 100)
-        angle = np.linspace(4.0 * arm, 4.0 * (arm + 1), 100) + generator.normal(0.0, 0.2, 100)
-        points += np.column_stack([radius * np.sin(2.5 * angle), radius * np.cos(2.5 * angle)]).tolist()
-        labels += [arm] * 100
-    return points, labels
 
 
 @pytest.fixture(scope="session")

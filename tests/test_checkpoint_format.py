@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.service.harness import ROOT, Client
-from tests.service.samples import CLASSES, DATA, ROWS, a_training, fresh
+from testing.harness import ROOT, Client
+from testing.samples import CLASSES, DATA, ROWS, a_training, fresh
 
 PAGE = (ROOT / "docs" / "checkpoint-format.md").read_text()
 READ, PREDICT, MOMENTS, WRITE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

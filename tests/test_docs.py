@@ -22,7 +22,7 @@ from nncore.layers import Layer
 from nncore.losses import CategoricalCrossentropy
 from nncore.plan import BatchPlan
 from service.settings import SETTINGS, table
-from tests.service.harness import Client, serving
+from testing.harness import Client, serving
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

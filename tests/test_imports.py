@@ -62,11 +62,11 @@ def test_no_arrow_runs_back(package: str) -> None:
 @pytest.mark.parametrize(
     ("package", "line"),
     [
-        ("nncore", "from models.definitions import ModelDefinition"),
+        ("nncore", "from models.definition.definition import ModelDefinition"),
         ("nncore", "import h5py"),
         ("nncore", "def f():\n    import os.path"),
         ("nncore", "from concurrent.futures import ProcessPoolExecutor"),
-        ("models", "import service.queue"),
+        ("models", "import service.jobs.lifecycle"),
         ("models", "from flask import request"),
         ("models", "import subprocess"),
         ("service", "from nncore import Network"),

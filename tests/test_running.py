@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from benchmarks.servers import free_port
-from tests.service.harness import Client, eventually
+from testing.harness import Client, eventually
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

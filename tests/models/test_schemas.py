@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import marshmallow as ma
 import pytest
 
-from models.definitions import layer_field, loss_field, optimizer_field
+from models.definition.definition import layer_field, loss_field, optimizer_field
 from models.errors import InvalidError, Problem
 from models.schemas import DescribedField, StrictSchema, Tagged, field_for, load, problems_of, schema_for
 from nncore.hyperparameters import Bounds, bounds_of
@@ -19,7 +19,7 @@ from nncore.layers import LAYERS
 from nncore.losses import LOSSES
 from nncore.optimizers import OPTIMIZERS, SGD
 from nncore.schedules import SCHEDULES, Schedule
-from tests.nncore import cases
+from testing import cases
 
 TABLES: dict[str, dict[str, Any]] = {"layer": LAYERS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
 CASES: dict[str, list[Any]] = {

@@ -10,8 +10,8 @@ from hypothesis import settings
 
 from nncore import Dense, Layer, Network, ReLU
 from nncore.arrays import Array, NamedVector, Workspace
-from nncore.descent import UpdateMemory
 from nncore.layers import LayerArrays, LayerMemory, Signal
+from nncore.optimizer import UpdateMemory
 from nncore.plan import BatchPlan
 
 #: Relative error that a gradient may have.

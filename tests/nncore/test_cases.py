@@ -9,7 +9,8 @@ from nncore.layers import LAYERS, layer_type
 from nncore.losses import LOSSES
 from nncore.optimizers import OPTIMIZERS, optimizer_type
 from nncore.schedules import SCHEDULES
-from tests.nncore import cases, plain
+from testing import cases
+from tests.nncore import plain
 
 
 @pytest.mark.parametrize(

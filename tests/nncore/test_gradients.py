@@ -11,7 +11,8 @@ from nncore import CategoricalCrossentropy, Dense, ReLU, Softmax
 from nncore.arrays import NamedVector, Workspace
 from nncore.layers import layer_type
 from nncore.plan import BatchPlan
-from tests.nncore import cases, plain
+from testing import cases
+from tests.nncore import plain
 from tests.nncore.support import LayerRun, check_gradient, check_layer, check_network, examples, kink_free, off_zero
 
 

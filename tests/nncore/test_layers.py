@@ -33,7 +33,8 @@ from nncore.initializers import INITIALIZERS
 from nncore.layers import LAYERS, LayerArrays, layer_type
 from nncore.plan import BatchPlan
 from nncore.streams import stream
-from tests.nncore import cases, plain
+from testing import cases
+from tests.nncore import plain
 from tests.nncore.support import LayerRun, blobs, check_network, examples, spread
 
 EVERY = cases.every(cases.LAYERS)

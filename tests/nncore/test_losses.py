@@ -11,7 +11,7 @@ from nncore import CategoricalCrossentropy, FocalLoss
 from nncore.arrays import Workspace
 from nncore.layers import Signal
 from nncore.losses import class_weights
-from tests.nncore import cases
+from testing import cases
 from tests.nncore.support import check_gradient, examples
 
 

@@ -12,7 +12,7 @@ from nncore.arrays import NamedVector, Workspace
 from nncore.initializers import INITIALIZERS
 from nncore.network import PREDICTION_ROWS
 from nncore.streams import generator_from_state, generator_state, stream
-from tests.nncore import cases
+from testing import cases
 from tests.nncore.support import examples
 
 

@@ -29,7 +29,8 @@ from nncore.adaptive import _nesterov_momenta
 from nncore.hyperparameters import bounds_of
 from nncore.optimizers import OPTIMIZERS, optimizer_type
 from nncore.schedules import SCHEDULES
-from tests.nncore import cases, plain
+from testing import cases
+from tests.nncore import plain
 from tests.nncore.support import PlannedUpdate, blobs
 
 STEPS = 200

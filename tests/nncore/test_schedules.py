@@ -25,7 +25,7 @@ from nncore import (
     Step,
     Training,
 )
-from tests.nncore import cases
+from testing import cases
 from tests.nncore.support import blobs
 
 LENGTH = 10.0

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nncore import SGD, Adam, Dense, DivergedError, Network, ReLU, RMSProp, Softmax, Training, train
-from tests.nncore import cases, plain
+from testing import cases
+from tests.nncore import plain
 from tests.nncore.support import blobs, examples
 
 

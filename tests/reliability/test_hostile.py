@@ -8,7 +8,7 @@ import pytest
 
 from reliability.hostile import GOALS, foreign_opens, run
 from reliability.mutations import mutated
-from tests.service.bad_files import BAD, GOOD
+from testing.bad_files import BAD, GOOD
 
 SCALE = 0.02
 

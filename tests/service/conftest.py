@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import pytest
 from flask import Flask
 
-from service import create_app
 from service.settings import Settings
-from tests.service.harness import Server
-from tests.service.samples import a_model, a_training, fresh
+from service.web.app import create_app
+from testing.harness import Server
+from testing.samples import a_model, a_training, fresh
 
 
 class Trained(NamedTuple):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import SETTINGS, Setting, Settings, SettingsError, table
-from tests.service.harness import ROOT, Server
+from testing.harness import ROOT, Server
 
 NUMBERS = [setting for setting in SETTINGS if isinstance(setting.default, (int, float))]
 LIMITED = [

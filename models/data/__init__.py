@@ -1,0 +1,1 @@
+"""Rows and labels: parsed, typed, described."""

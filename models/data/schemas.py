@@ -1,0 +1,60 @@
+"""Schemas of rows and labels in requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+
+from models.data.labels import LABELS
+from models.data.rows import MATRIX, WEIGHTS
+from models.schemas import DescribedField, Number, StrictSchema, Text
+from nncore.hyperparameters import Bounds
+
+__all__ = ["DataSchema", "RowsSchema", "Untouched", "ValidationSchema"]
+
+
+class Untouched(DescribedField):
+    """Numbers or labels, left as parsed: arrays are checked as arrays, not by a schema."""
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"inputs": MATRIX, "labels": LABELS, "weights": WEIGHTS}[str(self.name)]
+
+    def _validated(self, value: Any) -> Any:
+        return value
+
+
+class RowsSchema(StrictSchema):
+    """Rows and labels, inline or as a dataset's name or id."""
+
+    inputs = Untouched()
+    labels = Untouched()
+    dataset = Text(maximum=63)
+
+    choices = "must hold inputs and labels, or dataset"
+    #: The sets of fields of which one must be given.
+    allowed: tuple[set[str], ...] = ({"dataset"}, {"inputs", "labels"})
+
+    @ma.post_load
+    def _one_of(self, values: dict[str, Any], **_options: Any) -> dict[str, Any]:
+        if set(values) not in self.allowed:
+            raise ma.ValidationError(f"{self.choices}. Received: {', '.join(sorted(values)) or 'nothing'}")
+        return values
+
+
+class DataSchema(RowsSchema):
+    """Rows to train on, which may have weights."""
+
+    weights = Untouched(metadata={"description": "How much each row counts; 1 where it is left out."})
+
+    choices = "must hold inputs and labels (and weights where rows count differently), or dataset"
+    allowed = (*RowsSchema.allowed, {"inputs", "labels", "weights"})
+
+
+class ValidationSchema(RowsSchema):
+    """Held-out data: a share of the training rows, or rows of their own."""
+
+    fraction = Number(Bounds(above=0.0, below=1.0))
+
+    choices = "must hold fraction, or inputs and labels, or dataset"
+    allowed = (*RowsSchema.allowed, {"fraction"})

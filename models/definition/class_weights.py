@@ -1,0 +1,74 @@
+"""Class weights: how much the rows of each class count, as a definition or a request says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import marshmallow as ma
+
+from models.data.labels import Label
+from models.errors import InvalidError
+from models.schemas import DescribedField, Number
+from nncore.hyperparameters import Bounds
+
+__all__ = ["ClassWeights", "ClassWeightsValue", "weights_of_classes"]
+
+ClassWeightsValue = Literal["balanced"] | dict[str, float] | list[float]
+
+
+class ClassWeights(DescribedField):
+    """How much each class counts: "balanced", a number a class in order, or an object by label (others count 1)."""
+
+    wanted = '"balanced", a list of numbers or an object of numbers by label'
+    _weight = Number(Bounds(minimum=0.0, maximum=1e12))
+
+    def json_schema(self) -> dict[str, Any]:
+        weight = self._weight.json_schema()
+        return {
+            "oneOf": [
+                {"const": "balanced"},
+                {"type": "array", "items": weight},
+                {"type": "object", "additionalProperties": weight},
+            ]
+        }
+
+    def _validated(self, value: Any) -> Any:
+        if value == "balanced":
+            return value
+        if isinstance(value, list):
+            places: list[tuple[Any, Any]] = list(enumerate(value))
+        elif isinstance(value, dict):
+            places = list(value.items())
+        else:
+            raise self.fault(value)
+        messages = {}
+        for place, weight in places:
+            try:
+                self._weight.deserialize(weight)
+            except ma.ValidationError as error:
+                messages[place] = error.messages
+        if messages:
+            raise ma.ValidationError(messages)
+        return value
+
+
+def weights_of_classes(
+    wanted: Literal["balanced"] | Mapping[str, float] | Sequence[float] | None, classes: Sequence[Label]
+) -> Literal["balanced"] | list[float] | None:
+    """The weights of classes in their order; an object names each class by its label. Raises InvalidError."""
+    if wanted is None or wanted == "balanced":
+        return wanted
+    if not isinstance(wanted, Mapping):
+        if len(wanted) != len(classes):
+            raise InvalidError.at("/class_weights", f"must hold {len(classes)} weights. Received: {len(wanted)}")
+        if not any(wanted):
+            raise InvalidError.at("/class_weights", "must not all be 0")
+        return [float(weight) for weight in wanted]
+    if not any(wanted.values()) and len(wanted) == len(classes):
+        raise InvalidError.at("/class_weights", "must not all be 0")
+    names = [str(label) for label in classes]
+    for name in wanted:
+        if name not in names:
+            raise InvalidError.at("/class_weights", f"must name classes of the model. Received: {name!r}")
+    return [float(wanted.get(name, 1.0)) for name in names]

@@ -1,0 +1,249 @@
+"""What a model is: its name, its stack of layers, its classes and its optimizer, as one immutable value."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, get_args
+
+import marshmallow as ma
+
+from models.data.labels import CLASS_LIST, Label
+from models.definition.class_weights import ClassWeights, ClassWeightsValue, weights_of_classes
+from models.errors import InvalidError, Problem, describe
+from models.identifiers import NAME_PATTERN
+from models.schemas import DescribedField, StrictSchema, Tagged, Text, Whole, load, shared
+from nncore.hyperparameters import Bounds
+from nncore.layers import LAYERS, Dense, Layer, Softmax
+from nncore.losses import LOSSES, CategoricalCrossentropy, Loss
+from nncore.network import Dtype, Network, group_names, parameter_shapes
+from nncore.optimizers import OPTIMIZERS, Adam, Optimizer
+
+__all__ = [
+    "DefinitionSchema",
+    "Metadata",
+    "ModelDefinition",
+    "complete",
+    "layer_field",
+    "loss_field",
+    "optimizer_field",
+]
+
+ACTIVATIONS = tuple(name for name, layer in LAYERS.items() if layer.elementwise)
+MAXIMUM_CLASSES = 65_536
+MAXIMUM_LAYERS = 256
+METADATA_BYTES = 16_384
+METADATA_DEPTH = 32
+
+
+@dataclass(frozen=True)
+class ModelDefinition:
+    """A model as defined; equal definitions have equal documents."""
+
+    name: str
+    inputs: int
+    classes: tuple[Label, ...]
+    layers: tuple[Layer, ...]
+    optimizer: Optimizer = field(default_factory=Adam)
+    loss: Loss = field(default_factory=CategoricalCrossentropy)
+    class_weights: ClassWeightsValue | None = None
+    dtype: Dtype = "float32"
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def parameter_count(self) -> int:
+        """Number of trainable numbers."""
+        return sum(math.prod(shape) for shape in parameter_shapes(self.layers, self.inputs).values())
+
+    @property
+    def groups(self) -> list[str]:
+        """The layers' names in parameters and checkpoints, ``index_type``."""
+        return group_names(self.layers)
+
+    def document(self) -> dict[str, Any]:
+        """The canonical document, with every default filled in."""
+        return {
+            "name": self.name,
+            "inputs": self.inputs,
+            "classes": list(self.classes),
+            "layers": [layer_field().serialize("layer", {"layer": layer}) for layer in self.layers],
+            "optimizer": optimizer_field().serialize("optimizer", {"optimizer": self.optimizer}),
+            "loss": loss_field().serialize("loss", {"loss": self.loss}),
+            "class_weights": self.class_weights,
+            "dtype": self.dtype,
+            "metadata": self.metadata,
+        }
+
+    def canonical(self) -> str:
+        """The canonical document as JSON text: equal for equal definitions."""
+        return json.dumps(self.document(), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def load(cls, document: Any, maximum_parameters: int | None = None) -> ModelDefinition:
+        """Validate a document; raises InvalidError with a JSON pointer for each fault."""
+        definition: ModelDefinition = load(shared(DefinitionSchema), document)
+        if maximum_parameters is not None and definition.parameter_count > maximum_parameters:
+            raise InvalidError.at(
+                "/layers",
+                f"must have at most {maximum_parameters} parameters in all. Received: {definition.parameter_count}",
+            )
+        return definition
+
+    @classmethod
+    def parse(cls, text: str) -> ModelDefinition:
+        """The definition of a canonical text; equal texts, such as a model's checkpoints hold, are validated once.
+
+        Raises InvalidError, or ValueError where the text is not JSON.
+        """
+        return _parse(text)
+
+    def network(self, seed: int) -> Network:
+        """A fresh network with weights drawn from ``seed``."""
+        return Network(self.layers, self.inputs, seed=seed, dtype=self.dtype)
+
+
+@lru_cache(maxsize=64)
+def _parse(text: str) -> ModelDefinition:
+    return ModelDefinition.load(json.loads(text))
+
+
+def layer_field(**options: Any) -> Tagged:
+    """The field of one layer."""
+    return Tagged(LAYERS, **options)
+
+
+def optimizer_field(**options: Any) -> Tagged:
+    """The field of an optimizer."""
+    return Tagged(OPTIMIZERS, **options)
+
+
+def loss_field(**options: Any) -> Tagged:
+    """The field of a loss."""
+    return Tagged(LOSSES, **options)
+
+
+class Classes(DescribedField):
+    """A count of classes, or their labels in order."""
+
+    def json_schema(self) -> dict[str, Any]:
+        count = {"type": "integer", "minimum": 2, "maximum": MAXIMUM_CLASSES, "description": "Labels are 0…n-1."}
+        limits = {"minItems": 2, "maxItems": MAXIMUM_CLASSES, "uniqueItems": True}
+        return {"oneOf": [count, {**CLASS_LIST, **limits, "description": "The labels in order."}]}
+
+    def _validated(self, value: Any) -> tuple[Label, ...]:
+        if type(value) is int:
+            if not 2 <= value <= MAXIMUM_CLASSES:
+                raise ma.ValidationError(f"must be from 2 to {MAXIMUM_CLASSES}. Received: {value}")
+            return tuple(range(value))
+        if not isinstance(value, list):
+            raise ma.ValidationError(f"must be a count or a list of labels. Received: {describe(value)}")
+        if not 2 <= len(value) <= MAXIMUM_CLASSES:
+            raise ma.ValidationError(f"must hold 2 to {MAXIMUM_CLASSES} labels. Received: {len(value)}")
+        kind = type(value[0])
+        for index, label in enumerate(value):
+            if type(label) not in (int, str):
+                raise ma.ValidationError({index: [f"must be a string or an integer. Received: {describe(label)}"]})
+            if type(label) is not kind:
+                raise ma.ValidationError({index: [f"must be of the first label's kind. Received: {describe(label)}"]})
+        seen: set[Label] = set()
+        for index, label in enumerate(value):
+            if label in seen:
+                raise ma.ValidationError({index: [f"must not be repeated. Received: {describe(label)}"]})
+            seen.add(label)
+        return tuple(value)
+
+
+class Metadata(DescribedField):
+    """An object of the client's own, of bounded size."""
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "object", "description": f"The client's own; at most {METADATA_BYTES} bytes as JSON."}
+
+    def _validated(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ma.ValidationError(f"must be an object. Received: {describe(value)}")
+        if _depth(value) > METADATA_DEPTH:
+            raise ma.ValidationError(f"must be nested at most {METADATA_DEPTH} levels deep")
+        size = len(json.dumps(value).encode())
+        if size > METADATA_BYTES:
+            raise ma.ValidationError(f"must take at most {METADATA_BYTES} bytes as JSON. Received: {size}")
+        return value
+
+
+def _depth(value: Any) -> int:
+    """Levels of nested objects and lists, counted without recursion."""
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, (dict, list))]:
+        depth += 1
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+    return depth
+
+
+class DefinitionSchema(StrictSchema):
+    """A model's definition; ``hidden`` with ``activation`` may stand in place of ``layers``."""
+
+    name = Text(required=True, pattern=NAME_PATTERN, maximum=63)
+    inputs = Whole(Bounds(minimum=1, maximum=1_000_000), required=True)
+    classes = Classes(required=True)
+    layers = ma.fields.List(layer_field(), validate=ma.validate.Length(1, MAXIMUM_LAYERS))
+    hidden = ma.fields.List(
+        Whole(Bounds(minimum=1, maximum=65_536)), validate=ma.validate.Length(0, MAXIMUM_LAYERS // 2 - 1)
+    )
+    activation = Text(choices=ACTIVATIONS)
+    optimizer = optimizer_field(load_default=Adam)
+    loss = loss_field(load_default=CategoricalCrossentropy)
+    class_weights = ClassWeights(load_default=None, allow_none=True)
+    dtype = Text(choices=get_args(Dtype), load_default="float32")
+    metadata = Metadata(load_default=dict)
+
+    @ma.post_load
+    def _build(self, values: dict[str, Any], **_options: Any) -> ModelDefinition:
+        hidden, activation = values.pop("hidden", None), values.pop("activation", None)
+        if (hidden is None) == ("layers" not in values):
+            raise ma.ValidationError({"layers": ["give either layers or hidden"]})
+        if activation is not None and hidden is None:
+            raise ma.ValidationError({"activation": ["goes with hidden, not with layers"]})
+        if hidden is not None:
+            values["layers"] = _stack(hidden, activation or "relu", len(values["classes"]))
+        problem = _stack_problem(values["layers"], len(values["classes"]))
+        if problem:
+            raise ma.ValidationError(problem)
+        weights_of_classes(values["class_weights"], values["classes"])
+        return ModelDefinition(**{**values, "layers": tuple(values["layers"])})
+
+
+def _stack(hidden: Sequence[int], activation: str, classes: int) -> list[Layer]:
+    layers: list[Layer] = []
+    for units in hidden:
+        layers += [Dense(units), LAYERS[activation]()]
+    return [*layers, Dense(classes), Softmax()]
+
+
+def _stack_problem(layers: Sequence[Layer], classes: int) -> dict[str, Any] | None:
+    """What keeps a stack from being a classifier of so many classes, as a tree of messages."""
+    if not isinstance(layers[-1], Softmax):
+        return {"layers": {len(layers) - 1: {"type": ["the last layer must be 'softmax'"]}}}
+    if len(layers) < 2 or not isinstance(layers[-2], Dense):
+        return {"layers": {max(len(layers) - 2, 0): {"type": ["the layer before the last must be 'dense'"]}}}
+    if layers[-2].units != classes:
+        message = f"must be {classes}, one unit a class. Received: {layers[-2].units}"
+        return {"layers": {len(layers) - 2: {"units": [message]}}}
+    return None
+
+
+def complete(document: Any, inputs: int, classes: Sequence[Label]) -> Any:
+    """Fill in what a definition may leave to its data: inputs, classes, the last dense layer's units."""
+    if not isinstance(document, dict):
+        raise InvalidError.of([Problem("", f"must be an object. Received: {describe(document)}")])
+    filled = {"inputs": inputs, "classes": list(classes), **document}
+    layers = document.get("layers")
+    if isinstance(layers, list) and len(layers) >= 2 and isinstance(layers[-2], dict):
+        last = layers[-2]
+        if last.get("type") == "dense" and "units" not in last:
+            known = filled["classes"]
+            units = len(known) if isinstance(known, list) else known
+            filled["layers"] = [*layers[:-2], {**last, "units": units}, layers[-1]]
+    return filled

@@ -1,0 +1,288 @@
+"""Checkpoints: one immutable HDF5 file for everything a model knows and a run needs to go on.
+
+    /             attrs: format "trainyard-checkpoint", format_version 1, created_at, nncore_version, numpy_version,
+                  definition (JSON), classes (JSON); of a job's checkpoint also job (its id), kind and metrics (JSON)
+    /parameters   a dataset for each parameter, index_type/name
+    /statistics   a dataset for each array that is served like a parameter but not trained, index_type/name
+    /averaged_statistics  the same, averaged as /optimizer/average is; only where that is there
+    /optimizer    attrs: type, hyperparameters (JSON), iterations; a group for each of its vectors,
+                  with the parameters' names
+    /training     attrs: epoch, step, position, streams (JSON), loss_sum, hits, seconds; permutation, the order of the
+                  training rows in the epoch under way; rows, each training row's place in the data as given
+    /best         where the run looks for its best epoch: attrs monitor, min_delta, value, epoch, waited; that epoch's
+                  parameters/… and statistics/…
+    /history      one dataset a column
+
+docs/checkpoint-format.md tells the same to those who read such a file elsewhere. Contiguous and uncompressed, so that a
+server can map it. Loading is strict: the skeleton comes from the definition,
+and the file must fill it exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+import nncore
+from models.definition.definition import ModelDefinition, optimizer_field
+from models.errors import InvalidError
+from models.formats.durable import FileRecord, write_durably
+from models.formats.hdf5_image import Image, Memory, Put, hdf5_image
+from models.schemas import load
+from models.training.best import Best
+from models.training.checkpoint import Checkpoint, Origin
+from nncore.arrays import Array
+from nncore.network import parameter_shapes, statistics_shapes
+from nncore.optimizers import Optimizer
+from nncore.training import Epoch, TrainingState
+
+__all__ = [
+    "CheckpointError",
+    "Reader",
+    "checkpoint_image",
+    "load_checkpoint",
+    "nncore_version",
+    "save_checkpoint",
+    "unreadable",
+]
+
+
+nncore_version = nncore.__version__
+
+FORMAT, FORMAT_VERSION = "trainyard-checkpoint", 1
+
+
+class CheckpointError(Exception):
+    """A file is not the checkpoint that its definition calls for; says path, expected and found."""
+
+    def __init__(self, path: Path, place: str, expected: object, found: object) -> None:
+        super().__init__(f"{path.name}: {place}: expected {expected}, found {found}")
+
+
+def unreadable(path: Path, error: Exception) -> CheckpointError:
+    """What is told of a file that HDF5 itself cannot read."""
+    found = "no such file" if isinstance(error, FileNotFoundError) else str(error).replace(str(path), path.name)
+    return CheckpointError(path, "/", "a checkpoint", found)
+
+
+def checkpoint_image(checkpoint: Checkpoint, memory: Memory | None = None) -> Image:
+    """The file of a checkpoint, to be written by ``write_durably``: good until its arrays change or, where they are
+    copied to ``memory``, until that is used again.
+    """
+    return hdf5_image(lambda file, put: _build(file, put, checkpoint), memory)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> FileRecord:
+    """Write a checkpoint durably; raises OSError and leaves nothing behind where that fails."""
+    return write_durably(path, checkpoint_image(checkpoint))
+
+
+def _build(file: h5py.File, put: Put, checkpoint: Checkpoint) -> None:
+    definition, state = checkpoint.definition, checkpoint.state
+    file.attrs["format"] = FORMAT
+    file.attrs["format_version"] = FORMAT_VERSION
+    file.attrs["created_at"] = checkpoint.created_at
+    file.attrs["nncore_version"] = nncore_version
+    file.attrs["numpy_version"] = np.__version__
+    file.attrs["definition"] = definition.canonical()
+    file.attrs["classes"] = json.dumps(definition.classes)
+    file.attrs.update({} if checkpoint.origin is None else checkpoint.origin.attributes())
+    for name, array in checkpoint.parameters.items():
+        put(f"parameters/{name}", array)
+    file.create_group("statistics")
+    for name, array in checkpoint.statistics.items():
+        put(f"statistics/{name}", array)
+    for name, array in state.averaged_statistics.items():
+        put(f"averaged_statistics/{name}", array)
+    document = optimizer_field().serialize("optimizer", {"optimizer": checkpoint.optimizer})
+    optimizer = file.create_group("optimizer")
+    optimizer.attrs["type"] = document.pop("type")
+    optimizer.attrs["hyperparameters"] = json.dumps(document)
+    optimizer.attrs["iterations"] = state.updates
+    for moment, arrays in state.moments.items():
+        for name, array in arrays.items():
+            put(f"optimizer/{moment}/{name}", array)
+    training = file.create_group("training")
+    for name in _SCALARS:
+        training.attrs[name] = getattr(state, name)
+    training.attrs["streams"] = json.dumps(state.streams)
+    training.attrs["schedule"] = json.dumps(state.schedule)
+    put("training/permutation", state.order.astype(np.int64))
+    put("training/rows", checkpoint.rows.astype(np.int64))
+    if checkpoint.best is not None:
+        _build_best(file.create_group("best"), put, checkpoint.best)
+    file.create_group("history")
+    for column in fields(Epoch):
+        values = [getattr(epoch, column.name) for epoch in checkpoint.history]
+        numbers = np.array(
+            [np.nan if value is None else value for value in values],
+            np.int64 if column.name == "number" else np.float64,
+        )
+        put(f"history/{_column(column.name)}", numbers)
+
+
+def _build_best(group: h5py.Group, put: Put, best: Best) -> None:
+    group.attrs["monitor"] = best.monitor
+    group.attrs["min_delta"] = best.min_delta
+    group.attrs["value"] = math.nan if best.value is None else best.value
+    group.attrs["epoch"], group.attrs["waited"] = best.epoch, best.waited
+    if best.epoch:
+        group.create_group("statistics")
+    for name, array in best.parameters.items():
+        put(f"best/parameters/{name}", array)
+    for name, array in best.statistics.items():
+        put(f"best/statistics/{name}", array)
+
+
+def _column(field_name: str) -> str:
+    """The name under which a field of an epoch's record stands in /history."""
+    return "epoch" if field_name == "number" else field_name
+
+
+#: The plain numbers of a training state, which stand as attributes of /training.
+_SCALARS: dict[str, type[int] | type[float]] = {
+    "epoch": int,
+    "step": int,
+    "position": int,
+    "loss_sum": float,
+    "hits": int,
+    "seconds": float,
+}
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint whole; raises CheckpointError naming path, expected and found."""
+    try:
+        with h5py.File(path, "r") as file:
+            return Reader(path, file).checkpoint()
+    except (OSError, KeyError, ValueError) as error:
+        raise unreadable(path, error) from error
+
+
+def _parameter_shapes(definition: ModelDefinition) -> dict[str, tuple[int, ...]]:
+    return parameter_shapes(definition.layers, definition.inputs)
+
+
+def _statistics_shapes(definition: ModelDefinition) -> dict[str, tuple[int, ...]]:
+    return statistics_shapes(definition.layers, definition.inputs)
+
+
+class Reader:
+    """One open file, read strictly against the skeleton that its own definition gives."""
+
+    def __init__(self, path: Path, file: h5py.File) -> None:
+        self.path, self.file = path, file
+        for name, expected in (("format", FORMAT), ("format_version", FORMAT_VERSION)):
+            found = file.attrs.get(name)
+            if found != expected:
+                raise CheckpointError(path, f"/ attribute {name}", repr(expected), repr(found))
+
+    def attribute(self, group: str, name: str) -> Any:
+        """An attribute that has to be there."""
+        found = self.file[group].attrs.get(name)
+        if found is None:
+            raise CheckpointError(self.path, f"/{group} attribute {name}", "a value", "nothing")
+        return found
+
+    def definition(self) -> ModelDefinition:
+        """The definition that the rest of the file has to fill."""
+        try:
+            return ModelDefinition.parse(self.file.attrs["definition"])
+        except InvalidError as error:
+            raise CheckpointError(self.path, "/ attribute definition", "a valid definition", error.detail) from error
+
+    def datasets(
+        self, group: str, shapes: Mapping[str, tuple[int, ...]], definition: ModelDefinition
+    ) -> dict[str, h5py.Dataset]:
+        """The datasets below ``group``: exactly these names, shapes and the definition's dtype.
+
+        A group that would be empty may be absent.
+        """
+        found: dict[str, h5py.Dataset] = {}
+        if shapes or group in self.file:
+            self.file[group].visititems(
+                lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None
+            )
+        for name in sorted(shapes.keys() ^ found.keys()):
+            here = (shapes[name], "nothing") if name in shapes else ("nothing", found[name].shape)
+            raise CheckpointError(self.path, f"/{group}/{name}", *here)
+        for name, shape in shapes.items():
+            data = found[name]
+            if data.shape != shape or data.dtype != np.dtype(definition.dtype):
+                expected, received = f"{definition.dtype} of {shape}", f"{data.dtype} of {data.shape}"
+                raise CheckpointError(self.path, f"/{group}/{name}", expected, received)
+        return {name: found[name] for name in shapes}
+
+    def arrays(
+        self, group: str, shapes: Mapping[str, tuple[int, ...]], definition: ModelDefinition
+    ) -> dict[str, Array]:
+        return {name: data[()] for name, data in self.datasets(group, shapes, definition).items()}
+
+    def checkpoint(self) -> Checkpoint:
+        definition = self.definition()
+        group = self.file["optimizer"]
+        document = {"type": group.attrs["type"], **json.loads(group.attrs["hyperparameters"])}
+        try:
+            optimizer: Optimizer = load(optimizer_field(), document)
+        except InvalidError as error:
+            raise CheckpointError(self.path, "/optimizer attributes", "a valid optimizer", error.detail) from error
+        if set(group) != set(optimizer.vectors):
+            raise CheckpointError(self.path, "/optimizer", sorted(optimizer.vectors), sorted(group))
+        training = self.file["training"]
+        shapes = _parameter_shapes(definition)
+        scalars: dict[str, Any] = {name: kind(self.attribute("training", name)) for name, kind in _SCALARS.items()}
+        averaged = _statistics_shapes(definition) if optimizer.average is not None else {}
+        state = TrainingState(
+            **scalars,
+            order=training["permutation"][()],
+            streams=json.loads(self.attribute("training", "streams")),
+            updates=int(self.attribute("optimizer", "iterations")),
+            schedule=json.loads(training.attrs.get("schedule", "{}")) or optimizer.schedule.initial_state(),
+            averaged_statistics=self.arrays("averaged_statistics", averaged, definition),
+            moments={name: self.arrays(f"optimizer/{name}", shapes, definition) for name in optimizer.vectors},
+        )
+        return Checkpoint(
+            definition=definition,
+            parameters=self.arrays("parameters", shapes, definition),
+            statistics=self.arrays("statistics", _statistics_shapes(definition), definition),
+            optimizer=optimizer,
+            state=state,
+            history=self.history(),
+            rows=training["rows"][()],
+            best=self.best(definition),
+            created_at=self.file.attrs["created_at"],
+            origin=Origin.of(self.file.attrs),
+        )
+
+    def best(self, definition: ModelDefinition) -> Best | None:
+        if "best" not in self.file:
+            return None
+        value, epoch = float(self.attribute("best", "value")), int(self.attribute("best", "epoch"))
+        best = Best(
+            monitor=self.attribute("best", "monitor"),
+            min_delta=float(self.attribute("best", "min_delta")),
+            value=None if math.isnan(value) else value,
+            epoch=epoch,
+            waited=int(self.attribute("best", "waited")),
+        )
+        if epoch:
+            best.parameters = self.arrays("best/parameters", _parameter_shapes(definition), definition)
+            best.statistics = self.arrays("best/statistics", _statistics_shapes(definition), definition)
+        return best
+
+    def history(self) -> list[Epoch]:
+        expected = sorted(_column(item.name) for item in fields(Epoch))
+        if sorted(self.file["history"]) != expected:
+            raise CheckpointError(self.path, "/history", expected, sorted(self.file["history"]))
+        columns = {name: data[()].tolist() for name, data in self.file["history"].items()}
+        for name in ("validation_loss", "validation_accuracy"):
+            columns[name] = [None if math.isnan(value) else value for value in columns[name]]
+        columns["number"] = columns.pop("epoch")
+        return [Epoch(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]

@@ -1,0 +1,279 @@
+"""Checkpoints that come from outside: what of a file is taken, and the checkpoint that is made of it.
+
+A limited process reads the file and hands over what it found as plain numbers and raw arrays, in an order that both
+sides know from the model's definition (``read_import``); this service makes a checkpoint of its own from these
+(``checkpoint_of``). The layout that is asked for is described in docs/checkpoint-format.md.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from models.clock import utc_now
+from models.definition.definition import ModelDefinition, optimizer_field
+from models.errors import InvalidError, Problem
+from models.formats.checkpoint_file import FORMAT, FORMAT_VERSION
+from models.formats.untrusted_hdf5 import ForeignFile, read
+from models.schemas import StrictSchema, Whole, load
+from models.training.checkpoint import Checkpoint
+from nncore.arrays import Array
+from nncore.hyperparameters import Bounds
+from nncore.network import parameter_shapes, statistics_shapes
+from nncore.optimizers import Optimizer
+from nncore.training import Epoch, TrainingState
+
+__all__ = ["checkpoint_of", "read_import"]
+
+#: Texts of a file may be so long, beyond twice what the model's own definition takes.
+TEXT_BYTES = 2**20
+MAXIMUM_COUNT = 2**53
+MAXIMUM_EPOCHS = 1_000_000
+#: What of a definition decides the meaning of parameters; name, optimizer, loss and metadata may differ.
+DECISIVE = ("inputs", "classes", "dtype", "layers")
+#: Columns of /history, by the field of an epoch's record.
+_COLUMNS = {item.name: "epoch" if item.name == "number" else item.name for item in fields(Epoch)}
+#: NaN in these means that there was no validation.
+_OPTIONAL_COLUMNS = ("/history/validation_loss", "/history/validation_accuracy")
+
+#: Shape and type of each array, by its place in the file, in the order in which they are handed over.
+Places = dict[str, tuple[tuple[int, ...], str]]
+
+
+class ToldSchema(StrictSchema):
+    """What a file tells beside its arrays; ``optimizer`` is null where it keeps no state of one."""
+
+    optimizer = optimizer_field(required=True, allow_none=True)
+    iterations = Whole(Bounds(minimum=0, maximum=MAXIMUM_COUNT), required=True)
+    epoch = Whole(Bounds(minimum=0, maximum=MAXIMUM_COUNT), required=True)
+    step = Whole(Bounds(minimum=0, maximum=MAXIMUM_COUNT), required=True)
+    epochs = Whole(Bounds(minimum=0, maximum=MAXIMUM_EPOCHS), required=True)
+
+
+def places(definition: ModelDefinition, optimizer: Optimizer | None, epochs: int) -> Places:
+    """The arrays that are taken of a file with this optimizer's state, if any, and a history of so many epochs."""
+    shapes = parameter_shapes(definition.layers, definition.inputs)
+    statistics = statistics_shapes(definition.layers, definition.inputs)
+    groups = {"/parameters": shapes, "/statistics": statistics}
+    if optimizer is not None:
+        groups |= {f"/optimizer/{vector}": shapes for vector in optimizer.vectors}
+        if optimizer.average is not None:
+            groups["/averaged_statistics"] = statistics
+    # Eight bytes a number: what follows is aligned.
+    history = {
+        f"/history/{column}": ((epochs,), "int64" if name == "number" else "float64")
+        for name, column in _COLUMNS.items()
+    }
+    return (history if epochs else {}) | {
+        f"{group}/{name}": (shape, definition.dtype)
+        for group, members in groups.items()
+        for name, shape in members.items()
+    }
+
+
+def read_import(descriptor: int, definition: ModelDefinition) -> tuple[dict[str, Any], Iterator[Array]]:
+    """What a file tells, as a document of ``ToldSchema``, and its arrays in the order of ``places``.
+
+    Everything is checked before the first array is read. Raises InvalidError and UnreadableError, and on damage
+    whatever h5py raises.
+    """
+    file = ForeignFile(descriptor, TEXT_BYTES + 2 * len(definition.canonical().encode()))
+    _check_format(file)
+    _check_definition(file, definition)
+    optimizer, iterations = _optimizer(file)
+    epochs = file.length("/history/epoch") if file.has("/history") else 0
+    if epochs > MAXIMUM_EPOCHS:
+        raise InvalidError.at("/history/epoch", f"must have at most {MAXIMUM_EPOCHS} rows. Received: {epochs}")
+    told = {
+        "optimizer": None if optimizer is None else optimizer_field().serialize("rule", {"rule": optimizer}),
+        "iterations": iterations,
+        "epoch": _count(file, "/training", "epoch") or 0,
+        "step": _count(file, "/training", "step") or 0,
+        "epochs": epochs,
+    }
+    wanted = places(definition, optimizer, epochs)
+    for group, members in _members(wanted).items():
+        file.require_names(group, members)
+    found = {place: file.dataset(place, shape, dtype) for place, (shape, dtype) in wanted.items()}
+    size = _bytes(wanted)
+    if size > file.size:
+        raise InvalidError.at("/", f"must hold {size} bytes of numbers. Received: a file of {file.size} bytes")
+    return told, (
+        read(place, found[place], dtype, nan=place in _OPTIONAL_COLUMNS) for place, (_, dtype) in wanted.items()
+    )
+
+
+def _check_format(file: ForeignFile) -> None:
+    found: dict[str, Any] = {
+        "format": file.text("/", "format"),
+        "format_version": file.whole_number("/", "format_version"),
+    }
+    for name, expected in (("format", FORMAT), ("format_version", FORMAT_VERSION)):
+        if found[name] != expected:
+            received = "nothing" if found[name] is None else repr(found[name])
+            raise InvalidError.at("/", f"the attribute {name!r} must be {expected!r}. Received: {received[:200]}")
+
+
+def _check_definition(file: ForeignFile, definition: ModelDefinition) -> None:
+    """Raise InvalidError naming each difference between the file's definition, where it has one, and the model's."""
+    own = json.loads(definition.canonical())
+    theirs = _json(file, "/", "definition")
+    if theirs is not None and theirs != own:
+        try:
+            theirs = json.loads(ModelDefinition.load(theirs).canonical())
+        except InvalidError as error:
+            raise error.moved("", "/definition") from None
+    classes = _json(file, "/", "classes")
+    problems = (
+        []
+        if theirs is None
+        else [problem for name in DECISIVE for problem in _differences(own[name], theirs[name], f"/definition/{name}")]
+    )
+    if classes is not None:
+        problems += _differences(own["classes"], classes, "/classes")
+    if problems:
+        raise InvalidError.of(problems[:20])
+
+
+def _differences(own: Any, theirs: Any, pointer: str) -> list[Problem]:
+    """Where two JSON documents differ, as deep as both have the same members."""
+    if isinstance(own, dict) and isinstance(theirs, dict) and own.keys() == theirs.keys():
+        pairs = [(name, own[name], theirs[name]) for name in own]
+    elif isinstance(own, list) and isinstance(theirs, list) and len(own) == len(theirs):
+        pairs = [(str(index), mine, other) for index, (mine, other) in enumerate(zip(own, theirs, strict=True))]
+    elif own == theirs and type(own) is type(theirs):
+        return []
+    else:
+        wanted, received = (json.dumps(each, ensure_ascii=False)[:200] for each in (own, theirs))
+        return [Problem(pointer, f"must be {wanted}, as the model has it. Received: {received}")]
+    return [problem for name, mine, other in pairs for problem in _differences(mine, other, f"{pointer}/{name}")]
+
+
+def _optimizer(file: ForeignFile) -> tuple[Optimizer | None, int]:
+    """The optimizer whose state a file keeps, and the updates it has made; None where it keeps none."""
+    if not file.has("/optimizer"):
+        return None, 0
+    kind, hyperparameters = file.text("/optimizer", "type"), _json(file, "/optimizer", "hyperparameters")
+    iterations = _count(file, "/optimizer", "iterations")
+    for name, value in (("type", kind), ("hyperparameters", hyperparameters), ("iterations", iterations)):
+        if value is None:
+            raise InvalidError.at("/optimizer", f"must have the attribute {name!r}. Received: nothing")
+    if not isinstance(hyperparameters, dict):
+        raise InvalidError.at(
+            "/optimizer", "the attribute 'hyperparameters' must be a JSON object. Received: other JSON"
+        )
+    try:
+        optimizer: Optimizer = load(optimizer_field(), {**hyperparameters, "type": kind})
+    except InvalidError as error:
+        raise error.moved("", "/optimizer") from None
+    return optimizer, iterations or 0
+
+
+def _count(file: ForeignFile, place: str, name: str) -> int | None:
+    found = file.whole_number(place, name)
+    if found is not None and not 0 <= found <= MAXIMUM_COUNT:
+        wanted = f"the attribute {name!r} must be from 0 to {MAXIMUM_COUNT}"
+        raise InvalidError.at(place, f"{wanted}. Received: {found}")
+    return found
+
+
+def _json(file: ForeignFile, place: str, name: str) -> Any:
+    """The JSON in a string attribute; None where there is none."""
+    text = file.text(place, name)
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        wanted = f"the attribute {name!r} must be JSON"
+        raise InvalidError.at(place, f"{wanted}. Received: {text[:50]!r}, {error}") from None
+
+
+def _members(wanted: Places) -> dict[str, set[str]]:
+    """The names in each group that has to hold these and no others."""
+    members: dict[str, set[str]] = {"/statistics": set()}
+    for place in wanted:
+        parent, _, name = place.rpartition("/")
+        while parent and parent != "/history":
+            members.setdefault(parent, set()).add(name)
+            parent, _, name = parent.rpartition("/")
+    return members
+
+
+def _bytes(wanted: Places) -> int:
+    return sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in wanted.values())
+
+
+def checkpoint_of(definition: ModelDefinition, document: Any, content: memoryview) -> Checkpoint:
+    """The checkpoint of what ``read_import`` gave: its document, and the bytes of its arrays one after the other.
+
+    Where the file keeps no state of an optimizer, it is that of the model's own before its first update. Random
+    streams, the order of rows and the best epoch are those of a run, and no run goes on from an import. Raises
+    InvalidError for a document, and ValueError for content, that the reader cannot have given.
+    """
+    told = load(ToldSchema(), document)
+    wanted = places(definition, told["optimizer"], told["epochs"])
+    if content.nbytes != _bytes(wanted):
+        raise ValueError(f"the arrays must have {_bytes(wanted)} bytes. Received: {content.nbytes}")
+    arrays: dict[str, Array] = {}
+    start = 0
+    for place, (shape, dtype) in wanted.items():
+        arrays[place] = np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
+        start += arrays[place].nbytes
+    parameters, statistics = _group(arrays, "/parameters/"), _group(arrays, "/statistics/")
+    optimizer: Optimizer = told["optimizer"] or definition.optimizer
+    if told["optimizer"] is None:
+        moments = {
+            vector: {name: np.zeros_like(each) for name, each in parameters.items()} for vector in optimizer.vectors
+        }
+        averaged = {}
+        if optimizer.average is not None:
+            moments["average"], averaged = parameters, statistics
+    else:
+        moments = {vector: _group(arrays, f"/optimizer/{vector}/") for vector in optimizer.vectors}
+        averaged = _group(arrays, "/averaged_statistics/")
+    none = np.zeros(0, np.int64)
+    state = TrainingState(
+        epoch=told["epoch"],
+        step=told["step"],
+        updates=told["iterations"],
+        position=0,
+        order=none,
+        streams={},
+        loss_sum=0.0,
+        hits=0,
+        seconds=0.0,
+        averaged_statistics=averaged,
+        moments=moments,
+    )
+    return Checkpoint(
+        definition=definition,
+        parameters=parameters,
+        statistics=statistics,
+        optimizer=optimizer,
+        state=state,
+        history=_history(arrays),
+        rows=none,
+        best=None,
+        created_at=utc_now(),
+    )
+
+
+def _group(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    return {place.removeprefix(prefix): array for place, array in arrays.items() if place.startswith(prefix)}
+
+
+def _history(arrays: Mapping[str, Array]) -> list[Epoch]:
+    columns = {
+        name: arrays[f"/history/{column}"].tolist()
+        for name, column in _COLUMNS.items()
+        if f"/history/{column}" in arrays
+    }
+    for name in ("validation_loss", "validation_accuracy"):
+        columns[name] = [None if math.isnan(value) else value for value in columns.get(name, [])]
+    return [Epoch(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]

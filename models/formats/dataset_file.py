@@ -1,0 +1,99 @@
+"""The file of a dataset.
+
+/         attrs: format "trainyard-dataset", format_version 1, features (JSON), label_kind, created_at, name: empty for
+          rows that came within a training request
+/inputs   (n_rows, n_features) float32 where that holds every number exactly, else float64
+/labels   (n_rows,) int64, indices into classes
+/classes  UTF-8 JSON list, as bytes
+/weights  (n_rows,) float64, how much each row counts; absent where all count alike
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from models.data.dataset import Dataset
+from models.data.labels import Labels
+from models.formats.durable import FileRecord, write_durably
+from models.formats.hdf5_image import Put, hdf5_image
+
+__all__ = ["DatasetLabel", "is_inline", "load_dataset", "load_label", "save_dataset"]
+
+
+FORMAT, FORMAT_VERSION = "trainyard-dataset", 1
+
+
+@dataclass(frozen=True)
+class DatasetLabel:
+    """What a dataset's file says of itself: its name, None for rows within a training request, and when it came."""
+
+    name: str | None
+    created_at: str
+
+
+def save_dataset(path: Path, dataset: Dataset, label: DatasetLabel | None = None) -> FileRecord:
+    """Write a dataset durably."""
+    with np.errstate(over="ignore"):
+        single = dataset.inputs.astype(np.float32)
+    inputs = single if np.array_equal(single, dataset.inputs) else dataset.inputs
+
+    def build(file: h5py.File, put: Put) -> None:
+        file.attrs["format"] = FORMAT
+        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["features"] = json.dumps(dataset.features)
+        file.attrs["label_kind"] = dataset.labels.kind
+        if label is not None:
+            file.attrs["name"], file.attrs["created_at"] = label.name or "", label.created_at
+        put("inputs", inputs)
+        put("labels", dataset.labels.codes.astype(np.int64))
+        if dataset.weights is not None:
+            put("weights", dataset.weights)
+        put("classes", np.frombuffer(json.dumps(dataset.labels.classes).encode(), np.uint8))
+
+    return write_durably(path, hdf5_image(build))
+
+
+def load_dataset(path: Path) -> Dataset:
+    """Read a dataset that ``save_dataset`` wrote; raises OSError with the file's name where the file is not one."""
+    try:
+        return _read(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path)) from error
+    except (OSError, KeyError, ValueError) as error:
+        found = str(error).replace(str(path), path.name)
+        detail = f"is not a {FORMAT} of version {FORMAT_VERSION}: {found}"
+        raise OSError(errno.EIO, detail, str(path)) from error
+
+
+def load_label(path: Path) -> DatasetLabel | None:
+    """What a dataset's file says of itself, None where it says nothing; raises OSError where it cannot be read."""
+    with h5py.File(path, "r") as file:
+        if "name" not in file.attrs:
+            return None
+        return DatasetLabel(file.attrs["name"] or None, file.attrs["created_at"])
+
+
+def is_inline(path: Path) -> bool:
+    """Whether a file says that its rows came within a training request, and so are of no use without that job."""
+    try:
+        label = load_label(path)
+    except OSError:
+        return False
+    return label is not None and label.name is None
+
+
+def _read(path: Path) -> Dataset:
+    with h5py.File(path, "r") as file:
+        format_and_version = file.attrs.get("format"), file.attrs.get("format_version")
+        if format_and_version != (FORMAT, FORMAT_VERSION):
+            raise ValueError(f"its format and version are {format_and_version}")
+        classes = tuple(json.loads(file["classes"][()].tobytes()))
+        labels = Labels(file["labels"][()].astype(np.intp), classes, file.attrs["label_kind"])
+        weights = file["weights"][()] if "weights" in file else None
+        return Dataset(file["inputs"][()], labels, tuple(json.loads(file.attrs["features"])), weights)

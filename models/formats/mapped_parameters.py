@@ -1,0 +1,102 @@
+"""Parameters mapped from a checkpoint file, to be served: nothing is read but names, shapes and places.
+
+h5py's own objects take several times as long to open a dataset as HDF5 does, which counts where a stack is deep; so
+what is asked of each dataset is asked of HDF5.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+
+from models.definition.definition import ModelDefinition
+from models.formats.checkpoint_file import CheckpointError, Reader, unreadable
+from nncore.arrays import Array
+from nncore.network import parameter_shapes, statistics_shapes
+
+__all__ = ["map_parameters"]
+
+Shape = tuple[int, ...]
+
+
+def map_parameters(path: Path) -> tuple[ModelDefinition, dict[str, Array]]:
+    """The definition, and the parameters and statistics to serve, as read-only arrays mapped from the file, whose pages
+    all workers share: the optimizer's moving average of the parameters where it keeps one.
+
+    Raises CheckpointError naming path, expected and found where the file does not fill the definition's skeleton
+    exactly, or where an array does not lie in the file in one piece.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            definition = Reader(path, file).definition()
+            served = "optimizer/average" if "average" in file["optimizer"] else "parameters"
+            statistics = "averaged_statistics" if "averaged_statistics" in file else "statistics"
+            places = {
+                **_Group(path, file, served, definition.dtype).places(
+                    parameter_shapes(definition.layers, definition.inputs)
+                ),
+                **_Group(path, file, statistics, definition.dtype).places(
+                    statistics_shapes(definition.layers, definition.inputs)
+                ),
+            }
+        with path.open("rb") as raw:
+            content = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
+        return definition, {name: place.array(content, definition.dtype) for name, place in places.items()}
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise unreadable(path, error) from error
+
+
+class _Place(NamedTuple):
+    """Where an array lies in its file."""
+
+    offset: int
+    shape: Shape
+
+    def array(self, content: mmap.mmap, dtype: str) -> Array:
+        """The array as a view of the mapped file; a copy where it does not lie at a multiple of its items' size."""
+        array: Array = np.ndarray(self.shape, dtype, content, self.offset)
+        return np.require(array, requirements="A")
+
+
+class _Group:
+    """A group of an open file whose datasets have names, shapes and type that are known beforehand."""
+
+    def __init__(self, path: Path, file: h5py.File, name: str, dtype: str) -> None:
+        self._path, self._file, self._name = path, file, name
+        self._type = h5py.h5t.py_create(np.dtype(dtype))
+
+    def places(self, shapes: Mapping[str, Shape]) -> dict[str, _Place]:
+        """The places of exactly these datasets; a group that would be empty may be absent."""
+        if not shapes and self._name not in self._file:
+            return {}
+        group = self._file[self._name]
+        links: dict[str, int] = {}
+        group.id.links.visit(lambda name, link: links.update({name.decode(): link.type}), info=True)
+        for name in sorted(shapes.keys() - links.keys()):
+            raise self._refusal(name, shapes[name], "nothing")
+        for name, kind in links.items():
+            if kind != h5py.h5l.TYPE_HARD:
+                raise self._refusal(name, "a hard link", "a link of another kind")
+        for name in sorted(links.keys() - shapes.keys() - {name.partition("/")[0] for name in shapes}):
+            if isinstance(group[name], h5py.Dataset):
+                raise self._refusal(name, "nothing", group[name].shape)
+        return {name: self._place(group, name, shape) for name, shape in shapes.items()}
+
+    def _place(self, group: h5py.Group, name: str, shape: Shape) -> _Place:
+        data = h5py.h5o.open(group.id, name.encode())
+        if not isinstance(data, h5py.h5d.DatasetID):
+            raise self._refusal(name, shape, "a group")
+        if data.shape != shape or data.get_type() != self._type:
+            raise self._refusal(name, f"{self._type.dtype} of {shape}", f"{data.dtype} of {data.shape}")
+        offset = data.get_offset()
+        if offset is None:
+            raise self._refusal(name, "a contiguous dataset", "no place in the file")
+        return _Place(offset, shape)
+
+    def _refusal(self, name: str, expected: object, found: object) -> CheckpointError:
+        return CheckpointError(self._path, f"/{self._name}/{name}", expected, found)

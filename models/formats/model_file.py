@@ -1,0 +1,85 @@
+"""What the database knows of a model beside its checkpoints' own files, kept as a file too.
+
+/          attrs: format "trainyard-model", format_version 1, name, number, created_at, definition (JSON), newest,
+           sha256 of the two datasets' bytes and the definition, one after the other
+/versions  UTF-8 JSON list, as bytes: each version with the row of its checkpoint
+/aliases   UTF-8 JSON object, as bytes: the version by alias
+
+From these files and the checkpoints a lost database is made again (``models.registry.rebuild``). The database is the
+authority: a file follows it, and is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from models.formats.durable import write_durably
+from models.formats.hdf5_image import Put, hdf5_image
+
+__all__ = ["ModelFile", "ModelFileError", "load_model_file", "save_model_file"]
+
+
+FORMAT, FORMAT_VERSION = "trainyard-model", 1
+
+
+class ModelFileError(Exception):
+    """A file is not a model's, or is damaged."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model's row, its versions, each with its checkpoint's row under ``checkpoint``, and its aliases."""
+
+    name: str
+    number: int
+    created_at: str
+    definition: str
+    newest: int
+    versions: list[dict[str, Any]]
+    aliases: dict[str, int]
+
+
+def save_model_file(path: Path, content: ModelFile) -> None:
+    """Write a model's file durably in place of the one before; raises OSError."""
+    versions, names = json.dumps(content.versions).encode(), json.dumps(content.aliases).encode()
+
+    def build(file: h5py.File, put: Put) -> None:
+        file.attrs["format"], file.attrs["format_version"] = FORMAT, FORMAT_VERSION
+        file.attrs["name"], file.attrs["number"] = content.name, content.number
+        file.attrs["created_at"], file.attrs["newest"] = content.created_at, content.newest
+        file.attrs["definition"] = content.definition
+        file.attrs["sha256"] = _digest(versions, names, content.definition)
+        put("versions", np.frombuffer(versions, np.uint8))
+        put("aliases", np.frombuffer(names, np.uint8))
+
+    write_durably(path, hdf5_image(build))
+
+
+def load_model_file(path: Path) -> ModelFile:
+    """Read a model's file; raises ModelFileError."""
+    try:
+        with h5py.File(path, "r") as file:
+            found = file.attrs["format"], file.attrs["format_version"]
+            if found != (FORMAT, FORMAT_VERSION):
+                raise ValueError(f"its format and version are {found}")  # noqa: TRY301 - told like HDF5's own errors
+            versions, names = (file[name][()].tobytes() for name in ("versions", "aliases"))
+            attributes = {name: file.attrs[name] for name in ("name", "created_at", "definition", "sha256")}
+            number, newest = int(file.attrs["number"]), int(file.attrs["newest"])
+        if _digest(versions, names, attributes["definition"]) != attributes.pop("sha256"):
+            raise ValueError("its content does not match its digest")  # noqa: TRY301
+        return ModelFile(
+            number=number, newest=newest, versions=json.loads(versions), aliases=json.loads(names), **attributes
+        )
+    except (OSError, KeyError, ValueError) as error:
+        raise ModelFileError(f"{path.name}: {str(error).replace(str(path), path.name)}") from error
+
+
+def _digest(versions: bytes, names: bytes, definition: str) -> str:
+    return hashlib.sha256(versions + names + definition.encode()).hexdigest()

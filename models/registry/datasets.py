@@ -1,0 +1,60 @@
+"""Rows of datasets, which name the files on disk.
+
+Functions take an open SQLAlchemy connection and leave the transaction to the caller.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+
+from models.errors import ConflictError, MissingError
+from models.formats.durable import FileRecord
+from models.registry.rows import plain
+from models.registry.tables import DATASETS
+
+__all__ = ["add_dataset", "dataset_rows", "delete_dataset", "find_dataset", "require_free_dataset_name"]
+
+
+def add_dataset(connection: sa.Connection, values: dict[str, Any], record: FileRecord) -> None:
+    """Name a dataset whose file is durable; raises ConflictError where its name is taken."""
+    if values["name"] is not None:
+        require_free_dataset_name(connection, values["name"])
+    columns = {**values, "features": json.dumps(values["features"]), "classes": json.dumps(values["classes"])}
+    connection.execute(sa.insert(DATASETS).values(**columns, bytes=record.bytes, sha256=record.sha256))
+
+
+def require_free_dataset_name(connection: sa.Connection, name: str) -> None:
+    """Raise ConflictError where a dataset has this name, or this id: a key in a path means one dataset."""
+    taken = sa.or_(DATASETS.c.name == name, DATASETS.c.id == name)
+    if connection.scalar(sa.select(DATASETS.c.id).where(taken).limit(1)) is not None:
+        raise ConflictError(
+            "name_taken", f"the name {name!r} belongs to another dataset; choose a new one or delete it"
+        )
+
+
+def find_dataset(connection: sa.Connection, key: str) -> dict[str, Any]:
+    """A dataset by id or name; raises MissingError."""
+    row = connection.execute(sa.select(DATASETS).where(sa.or_(DATASETS.c.id == key, DATASETS.c.name == key))).first()
+    if row is None:
+        raise MissingError("not_found", f"there is no dataset {key!r}")
+    return _dataset_document(row)
+
+
+def dataset_rows(connection: sa.Connection, limit: int, after: str | None) -> list[dict[str, Any]]:
+    """Named datasets, newest first."""
+    query = sa.select(DATASETS).where(DATASETS.c.name.is_not(None)).order_by(DATASETS.c.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(DATASETS.c.id < after)
+    return [_dataset_document(row) for row in connection.execute(query)]
+
+
+def delete_dataset(connection: sa.Connection, dataset_id: str) -> None:
+    """Forget a dataset."""
+    connection.execute(sa.delete(DATASETS).where(DATASETS.c.id == dataset_id))
+
+
+def _dataset_document(row: sa.Row[Any]) -> dict[str, Any]:
+    return {**plain(row), "features": json.loads(row.features), "classes": json.loads(row.classes)}

@@ -1,0 +1,123 @@
+"""The registry of models by name.
+
+Functions take an open SQLAlchemy connection and leave the transaction to the caller.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from models.clock import utc_now
+from models.definition.definition import ModelDefinition
+from models.errors import ConflictError, MissingError
+from models.registry.tables import ALIASES, CHECKPOINTS, DATASETS, MODELS, VERSIONS
+from models.registry.versions import default_of, require_model
+
+__all__ = [
+    "ModelRow",
+    "as_json",
+    "check_definable",
+    "define_model",
+    "delete_model",
+    "find_model",
+    "model_names",
+    "totals",
+]
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A defined model as the registry has it; ``default`` is the version that serves unnamed requests."""
+
+    number: int
+    definition: ModelDefinition
+    default: int | None
+    created_at: str
+
+    def document(self) -> dict[str, Any]:
+        """The model as the API shows it."""
+        return {
+            **self.definition.document(),
+            "parameters": self.definition.parameter_count,
+            "default": self.default,
+            "created_at": self.created_at,
+        }
+
+
+def check_definable(connection: sa.Connection, definition: ModelDefinition) -> bool:
+    """Whether a definition is new; raises ConflictError where its name means another one."""
+    known = connection.scalar(sa.select(MODELS.c.definition).where(MODELS.c.name == definition.name))
+    if known is not None and ModelDefinition.load(json.loads(known)) != definition:
+        raise ConflictError(
+            "name_taken",
+            f"the name {definition.name!r} belongs to another definition; choose a new name or delete that model",
+        )
+    return known is None
+
+
+def define_model(connection: sa.Connection, definition: ModelDefinition) -> tuple[ModelRow, bool]:
+    """Store a definition; tells whether it is new. Raises ConflictError where the name means another one."""
+    new = check_definable(connection, definition)
+    if new:
+        connection.execute(
+            sa.insert(MODELS).values(
+                name=definition.name, definition=definition.canonical(), newest=0, created_at=utc_now()
+            )
+        )
+    return find_model(connection, definition.name), new
+
+
+def find_model(connection: sa.Connection, name: str) -> ModelRow:
+    """A model by name; raises MissingError."""
+    row = connection.execute(sa.select(MODELS).where(MODELS.c.name == name)).first()
+    if row is None:
+        raise MissingError("not_found", f"there is no model {name!r}")
+    return ModelRow(
+        row.number, ModelDefinition.load(json.loads(row.definition)), default_of(connection, name), row.created_at
+    )
+
+
+def model_names(connection: sa.Connection, limit: int, after: str | None) -> list[str]:
+    """Names of models, newest first, beginning below the model named ``after``."""
+    query = sa.select(MODELS.c.name).order_by(MODELS.c.number.desc()).limit(limit)
+    if after is not None:
+        query = query.where(MODELS.c.number < find_model(connection, after).number)
+    return list(connection.scalars(query))
+
+
+def delete_model(connection: sa.Connection, name: str) -> list[str]:
+    """Delete a model with its versions, aliases and checkpoints; the ids of checkpoints whose files may go."""
+    require_model(connection, name)
+    gone = list(connection.scalars(sa.select(CHECKPOINTS.c.id).where(CHECKPOINTS.c.model == name)))
+    for table in (VERSIONS, ALIASES, CHECKPOINTS):
+        connection.execute(sa.delete(table).where(table.c.model == name))
+    connection.execute(sa.delete(MODELS).where(MODELS.c.name == name))
+    return gone
+
+
+def totals(connection: sa.Connection) -> dict[str, tuple[int, str]]:
+    """Figures for monitoring: value and meaning by name."""
+
+    def count(table: sa.Table) -> int:
+        return connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+
+    def stored(table: sa.Table) -> int:
+        return connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(table.c.bytes), 0))) or 0
+
+    return {
+        "models": (count(MODELS), "Defined models."),
+        "versions": (count(VERSIONS), "Published versions."),
+        "checkpoints": (count(CHECKPOINTS), "Checkpoints."),
+        "checkpoint_bytes": (stored(CHECKPOINTS), "Bytes of all checkpoints."),
+        "datasets": (count(DATASETS), "Datasets, those within training requests included."),
+        "dataset_bytes": (stored(DATASETS), "Bytes of all datasets."),
+    }
+
+
+def as_json(document: dict[str, Any]) -> str:
+    """A document as the database keeps it."""
+    return json.dumps(document, ensure_ascii=False)

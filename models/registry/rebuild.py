@@ -1,0 +1,205 @@
+"""The registry's rows made again from the files alone: models, versions, aliases and checkpoints; and datasets.
+
+A model's file has its versions and aliases, and the size and digest of each version's checkpoint. Where that file is
+lost, the model is the one that its newest checkpoint defines, and its versions are numbered anew in the order in which
+jobs ended: that is told, as numbers may then mean another version than before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from models.definition.definition import ModelDefinition
+from models.formats.checkpoint_file import CheckpointError, load_checkpoint
+from models.formats.dataset_file import load_dataset, load_label
+from models.formats.durable import sha256_of
+from models.formats.model_file import ModelFile, ModelFileError, load_model_file
+from models.registry.tables import ALIASES, CHECKPOINTS, DATASETS, MODELS, VERSIONS
+from models.training.checkpoint import Origin
+
+__all__ = ["Found", "find", "store"]
+
+#: Kinds of checkpoints of which a job's newest becomes a version, as does every imported one.
+_FINAL = ("last", "best", "import")
+#: Of a checkpoint whose file does not say what made it.
+_UNKNOWN = Origin(None, "unknown", "{}")
+
+
+@dataclass
+class Found:
+    """Rows to be, and what could not be made one: ``told`` has a sentence for each."""
+
+    models: dict[str, ModelFile] = field(default_factory=dict)
+    checkpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
+    datasets: list[dict[str, Any]] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+
+
+def find(models: Iterable[Path], checkpoints: Iterable[Path], datasets: Iterable[Path]) -> Found:
+    """Read all files; each is opened strictly, and what cannot be used is told."""
+    found = Found()
+    for path in sorted(models):
+        try:
+            model = load_model_file(path)
+            found.models[model.name] = model
+        except ModelFileError as error:
+            found.told.append(f"{error}: the model is made again from its checkpoints")
+    for path in sorted(checkpoints):
+        _add_checkpoint(found, path)
+    for model in found.models.values():
+        _add_published(found, model)
+    _add_models_without_file(found)
+    _drop_strangers(found)
+    for path in sorted(datasets):
+        _add_dataset(found, path)
+    return found
+
+
+def _add_checkpoint(found: Found, path: Path) -> None:
+    try:
+        checkpoint = load_checkpoint(path)
+    except CheckpointError as error:
+        found.told.append(f"{error}: left out")
+        return
+    origin = checkpoint.origin or _UNKNOWN
+    found.checkpoints[path.stem] = {
+        "id": path.stem,
+        "model": checkpoint.definition.name,
+        "job": origin.job,
+        "kind": origin.kind,
+        "epoch": checkpoint.state.epoch,
+        "step": checkpoint.state.step,
+        "metrics": origin.metrics,
+        "created_at": checkpoint.created_at,
+        **_record(path),
+        "fault": None,
+        "definition": checkpoint.definition.canonical(),
+    }
+
+
+def _record(path: Path) -> dict[str, Any]:
+    status = path.stat()
+    return {"bytes": status.st_size, "sha256": sha256_of(path), "mtime_ns": status.st_mtime_ns}
+
+
+def _add_published(found: Found, model: ModelFile) -> None:
+    """Hold the checkpoints of a model's versions against its file, which knows what was written."""
+    for version in model.versions:
+        written = version["checkpoint"]
+        there = found.checkpoints.get(written["id"])
+        row = {**written, "definition": model.definition, "mtime_ns": None, "fault": None}
+        if there is None:
+            row["fault"] = "missing"
+        elif there["bytes"] != written["bytes"]:
+            row["fault"] = "wrong_size"
+        elif there["sha256"] != written["sha256"]:
+            row["fault"] = "wrong_digest"
+        else:
+            row["mtime_ns"] = there["mtime_ns"]
+        if row["fault"] is not None:
+            found.told.append(
+                f"version {version['version']} of {model.name}: {written['id']}.h5 is not what was written"
+            )
+        found.checkpoints[written["id"]] = row
+
+
+def _add_models_without_file(found: Found) -> None:
+    """Make a model for each name that only checkpoints know, the one with the oldest of these first."""
+    number = max((model.number for model in found.models.values()), default=0)
+    for name in dict.fromkeys(row["model"] for row in found.checkpoints.values()):
+        if name not in found.models:
+            number += 1
+            found.models[name] = _from_checkpoints(found, name, number)
+
+
+def _from_checkpoints(found: Found, name: str, number: int) -> ModelFile:
+    rows = [row for row in found.checkpoints.values() if row["model"] == name]
+    definition = rows[-1]["definition"]
+    rows = [row for row in rows if row["definition"] == definition]
+    ends: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["kind"] in _FINAL:
+            ends[row["job"] or row["id"]] = row
+    published = sorted(ends.values(), key=lambda row: str(row["id"]))
+    versions = [
+        {
+            "model": name,
+            "version": place,
+            "job": row["job"],
+            "metrics": row["metrics"],
+            "created_at": row["created_at"],
+            "checkpoint": row,
+        }
+        for place, row in enumerate(published, start=1)
+    ]
+    found.told.append(
+        f"model {name} has no file of its own: it got {len(versions)} versions, numbered anew from what its jobs ended "
+        "with, and no alias"
+    )
+    return ModelFile(name, number, rows[0]["created_at"], definition, len(versions), versions, {})
+
+
+def _drop_strangers(found: Found) -> None:
+    """Leave out checkpoints of an earlier model of the same name."""
+    for row in list(found.checkpoints.values()):
+        if not _equal(row["definition"], found.models[row["model"]].definition):
+            found.told.append(f"{row['id']}.h5 is of another definition than model {row['model']}: left out")
+            del found.checkpoints[row["id"]]
+
+
+def _equal(one: str, other: str) -> bool:
+    """Whether two texts are one definition; an early release may have left out what is a default."""
+    return one == other or ModelDefinition.load(json.loads(one)) == ModelDefinition.load(json.loads(other))
+
+
+def _add_dataset(found: Found, path: Path) -> None:
+    try:
+        dataset, label = load_dataset(path), load_label(path)
+    except OSError as error:
+        found.told.append(f"{path.name}: {str(error).replace(str(path), path.name)}: left out")
+        return
+    if label is not None and label.name is None:
+        return  # It came within a training request, whose job is no more.
+    if label is None:
+        found.told.append(f"{path.name} does not say its name: it got its id for one")
+    name = path.stem if label is None or label.name is None else label.name
+    for other in [row for row in found.datasets if row["name"] == name]:
+        found.told.append(f"{other['id']}.h5 has the name {name} like a newer one: left out")
+        found.datasets.remove(other)
+    found.datasets.append(
+        {
+            "id": path.stem,
+            "name": name,
+            "rows": dataset.rows,
+            "features": json.dumps(dataset.features),
+            "classes": json.dumps(dataset.labels.classes),
+            "created_at": _EARLY if label is None else label.created_at,
+            **_record(path),
+        }
+    )
+
+
+#: When a dataset came whose file does not say.
+_EARLY = "1970-01-01T00:00:00.000Z"
+
+
+def store(connection: sa.Connection, found: Found) -> None:
+    """Write the rows into empty tables, with the models in the order in which they were defined."""
+    versions: list[dict[str, Any]] = []
+    for model in sorted(found.models.values(), key=lambda model: model.number):
+        values = {"name": model.name, "definition": model.definition, "newest": model.newest}
+        connection.execute(sa.insert(MODELS).values(number=model.number, created_at=model.created_at, **values))
+        versions += [{**version, "checkpoint": version["checkpoint"]["id"]} for version in model.versions]
+        for alias, version in model.aliases.items():
+            connection.execute(sa.insert(ALIASES).values(model=model.name, alias=alias, version=version))
+    columns = [column.name for column in CHECKPOINTS.columns]
+    checkpoints = [{name: row[name] for name in columns} for row in found.checkpoints.values()]
+    for table, rows in ((CHECKPOINTS, checkpoints), (VERSIONS, versions), (DATASETS, found.datasets)):
+        if rows:
+            connection.execute(sa.insert(table), rows)

@@ -1,0 +1,1 @@
+"""A published version that answers: loaded, cached, evaluated."""

@@ -1,0 +1,93 @@
+"""How well a published version classifies labelled rows: what a client asks, and what it is told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import marshmallow as ma
+
+from models.data.labels import Label
+from models.data.schemas import RowsSchema
+from models.errors import InvalidError
+from models.identifiers import NAME_PATTERN
+from models.registry.versions import require_version_form
+from models.schemas import DescribedField, StrictSchema, Text, Whole
+from nncore.arrays import Array
+from nncore.hyperparameters import Bounds
+from nncore.metrics import ClassScores, evaluate
+
+__all__ = ["EvaluateSchema", "evaluation_bytes", "evaluation_document"]
+
+#: At their peak, prediction and measures take 16 bytes for each probability in float64; the rest is a reserve.
+BYTES_A_PROBABILITY = 20
+
+
+class VersionReference(DescribedField):
+    """A version's number, or an alias."""
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"oneOf": [{"type": "integer", "minimum": 1}, {"type": "string", "minLength": 1}]}
+
+    def _validated(self, value: Any) -> Any:
+        try:
+            return require_version_form(value)
+        except InvalidError as error:
+            raise self.fault(value, error.problems[0].detail) from None
+
+
+class EvaluateSchema(StrictSchema):
+    """The body of ``POST /evaluate``."""
+
+    model = Text(required=True, pattern=NAME_PATTERN, maximum=63)
+    version = VersionReference(load_default=None, allow_none=True)
+    data = ma.fields.Nested(RowsSchema, required=True)
+    top_k = Whole(Bounds(minimum=1), load_default=None, allow_none=True)
+
+
+def evaluation_bytes(rows: int, classes: int) -> int:
+    """Memory that the evaluation of so many rows takes beside the rows themselves."""
+    return rows * classes * BYTES_A_PROBABILITY
+
+
+def evaluation_document(
+    probabilities: Array, codes: Array, classes: Sequence[Label], top_k: int | None
+) -> dict[str, Any]:
+    """All measures of probabilities (n_rows, n_classes) against class numbers (n_rows,), as the API shows them.
+
+    What is undefined, such as the ROC AUC of a class without rows, is None.
+    """
+    result = evaluate(probabilities, codes, top_k)
+    return {
+        "rows": result.samples,
+        "classes": list(classes),
+        "accuracy": result.accuracy,
+        "balanced_accuracy": result.balanced_accuracy,
+        "top_k": result.top_k,
+        "top_k_accuracy": result.top_k_accuracy,
+        "log_loss": result.log_loss,
+        "brier_score": result.brier_score,
+        "matthews_correlation": result.matthews_correlation,
+        "roc_auc": _defined(result.roc_auc),
+        "calibration_error": result.calibration_error,
+        "macro": asdict(result.macro),
+        "micro": asdict(result.micro),
+        "weighted": asdict(result.weighted),
+        "per_class": _per_class(result.per_class, classes),
+        "confusion_matrix": None if result.confusion_matrix is None else result.confusion_matrix.tolist(),
+    }
+
+
+def _per_class(scores: ClassScores, classes: Sequence[Label]) -> list[dict[str, Any]]:
+    columns = {name: values.tolist() for name, values in vars(scores).items()}
+    columns["roc_auc"] = [_defined(area) for area in columns["roc_auc"]]
+    return [
+        {"class": label, **dict(zip(columns, values, strict=True))}
+        for label, values in zip(classes, zip(*columns.values(), strict=True), strict=True)
+    ]
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value

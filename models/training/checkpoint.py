@@ -1,0 +1,66 @@
+"""A checkpoint as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.definition.definition import ModelDefinition
+from models.training.best import Best
+from nncore.arrays import Array
+from nncore.optimizers import Optimizer
+from nncore.training import Epoch, TrainingState
+
+__all__ = ["METRICS", "Checkpoint", "Origin"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made a checkpoint: its job, None where it was imported, why it was taken, and its metrics as JSON."""
+
+    job: str | None
+    kind: str
+    metrics: str
+
+    def attributes(self) -> dict[str, str]:
+        """How it stands in the file."""
+        said = {"kind": self.kind, "metrics": self.metrics}
+        return said if self.job is None else {**said, "job": self.job}
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, Any]) -> Origin | None:
+        """What a file's attributes say; None where they say nothing."""
+        if "kind" not in attributes:
+            return None
+        return cls(attributes.get("job"), attributes["kind"], attributes["metrics"])
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds; ``rows`` tells the training rows' places in the data as it was given."""
+
+    definition: ModelDefinition
+    parameters: Mapping[str, Array]
+    statistics: Mapping[str, Array]
+    optimizer: Optimizer
+    state: TrainingState
+    history: list[Epoch]
+    rows: Array
+    best: Best | None
+    created_at: str
+    origin: Origin | None = None
+
+    @property
+    def evaluated(self) -> Mapping[str, Array]:
+        """The parameters that are served: the optimizer's moving average where it keeps one."""
+        return self.state.moments.get("average", self.parameters)
+
+    @property
+    def evaluated_statistics(self) -> Mapping[str, Array]:
+        """The statistics that go with the parameters that are served."""
+        return self.state.averaged_statistics or self.statistics
+
+
+#: What of an epoch's record a job and a checkpoint show as their metrics.
+METRICS = ("loss", "accuracy", "validation_loss", "validation_accuracy")

@@ -1,0 +1,162 @@
+"""What a client asks of a training run, validated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import marshmallow as ma
+
+from models.data.schemas import DataSchema, ValidationSchema
+from models.definition.class_weights import ClassWeights, ClassWeightsValue
+from models.definition.definition import Metadata, loss_field, optimizer_field
+from models.errors import describe
+from models.identifiers import NAME_PATTERN
+from models.schemas import DescribedField, Flag, Number, StrictSchema, Text, Whole, schema_for
+from nncore.hyperparameters import Bounds
+from nncore.losses import Loss
+from nncore.optimizers import Optimizer
+from nncore.stopping import EarlyStopping
+
+__all__ = ["TrainSchema", "TrainingRequest"]
+
+
+MAXIMUM_EPOCHS = 10_000_000
+MAXIMUM_BATCH = 1_000_000
+MAXIMUM_SEED = 2**53 - 1
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """How to train: everything of ``POST /train`` but model and data."""
+
+    epochs: int
+    batch_size: int | Literal["full"]
+    shuffle: bool
+    seed: int
+    optimizer: Optimizer | None
+    validation_fraction: float | None
+    every_epochs: int | None
+    every_seconds: float | None
+    keep: int
+    publish: Literal["last", "best"] | None
+    loss: Loss | None = None
+    class_weights: ClassWeightsValue | None = None
+    early_stopping: EarlyStopping | None = None
+    max_seconds: float | None = None
+    anew: tuple[str, ...] = ()
+
+    @property
+    def tracks_best(self) -> bool:
+        """Whether the run has to know its best epoch."""
+        return self.publish == "best" or self.early_stopping is not None
+
+    @property
+    def ends_with_best(self) -> bool:
+        """Whether the run ends with the state of its best epoch."""
+        return self.publish == "best" or (self.early_stopping is not None and self.early_stopping.restore_best)
+
+    @classmethod
+    def of(cls, loaded: dict[str, Any]) -> TrainingRequest:
+        """The request within what ``TrainSchema`` has loaded, or a job's stored document."""
+        checkpoint = loaded["checkpoint"]
+        validation = loaded["validation"] or {}
+        # Jobs that were stored by an earlier version do not have all of them.
+        optimizer, loss, stopping = loaded["optimizer"], loaded.get("loss"), loaded.get("early_stopping")
+        return cls(
+            epochs=loaded["epochs"],
+            batch_size=loaded["batch_size"],
+            shuffle=loaded["shuffle"],
+            seed=loaded["seed"],
+            optimizer=optimizer_field().deserialize(optimizer) if isinstance(optimizer, dict) else optimizer,
+            validation_fraction=validation.get("fraction"),
+            every_epochs=checkpoint["every_epochs"],
+            every_seconds=checkpoint["every_seconds"],
+            keep=checkpoint["keep"],
+            publish=_PUBLISH[loaded["publish"]],
+            loss=loss_field().deserialize(loss) if isinstance(loss, dict) else loss,
+            class_weights=loaded.get("class_weights"),
+            early_stopping=EarlyStopping(**stopping) if stopping is not None else None,
+            max_seconds=loaded.get("max_seconds"),
+            anew=tuple(loaded.get("reinitialize", ())),
+        )
+
+
+#: What a client may say of publishing, and what it means.
+_PUBLISH: dict[bool | str, Literal["last", "best"] | None] = {True: "last", False: None, "last": "last", "best": "best"}
+
+
+class Publish(DescribedField):
+    """Which state becomes the model's next version: the last, the best so far, or none."""
+
+    wanted = 'true, false, "last" or "best"'
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"oneOf": [{"type": "boolean"}, {"enum": ["last", "best"]}]}
+
+    def _validated(self, value: Any) -> bool | str:
+        if not isinstance(value, (bool, str)) or value not in _PUBLISH:
+            raise self.fault(value)
+        return value
+
+
+class BatchSize(Whole):
+    """A number of rows, or "full" for all of them."""
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"oneOf": [super().json_schema(), {"const": "full"}]}
+
+    def _validated(self, value: Any) -> Any:
+        if value == "full":
+            return value
+        if type(value) is not int:
+            raise self.fault(value, 'must be a whole number or "full"')
+        return super()._validated(value)
+
+
+class CheckpointPolicySchema(StrictSchema):
+    """When to checkpoint between the first and the last epoch, and how many of these to keep."""
+
+    every_epochs = Whole(Bounds(minimum=1, maximum=MAXIMUM_EPOCHS), load_default=None, allow_none=True)
+    every_seconds = Number(Bounds(minimum=1, maximum=1e9), load_default=None, allow_none=True)
+    keep = Whole(Bounds(minimum=0, maximum=10_000), load_default=3)
+
+
+class ModelReference(DescribedField):
+    """The name of a model, or a definition, which is validated once the data is known."""
+
+    def json_schema(self) -> dict[str, Any]:
+        definition = {"description": "A definition as for POST /models; inputs and classes may be left to the data."}
+        return {"oneOf": [{"type": "string", "pattern": f"^{NAME_PATTERN}$"}, {"type": "object", **definition}]}
+
+    def _validated(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return value
+        if not isinstance(value, str):
+            raise ma.ValidationError(f"must be a model's name or a definition. Received: {describe(value)}")
+        return Text(pattern=NAME_PATTERN, maximum=63).deserialize(value)
+
+
+class TrainSchema(StrictSchema):
+    """The body of ``POST /train``."""
+
+    model = ModelReference(required=True)
+    data = ma.fields.Nested(DataSchema, required=True)
+    epochs = Whole(Bounds(minimum=0, maximum=MAXIMUM_EPOCHS), load_default=100)
+    batch_size = BatchSize(Bounds(minimum=1, maximum=MAXIMUM_BATCH), load_default=32)
+    shuffle = Flag(load_default=True)
+    seed = Whole(Bounds(minimum=0, maximum=MAXIMUM_SEED), load_default=0)
+    validation = ma.fields.Nested(ValidationSchema, load_default=None, allow_none=True)
+    optimizer = optimizer_field(load_default=None, allow_none=True)
+    checkpoint = ma.fields.Nested(
+        CheckpointPolicySchema, load_default=lambda: {"every_epochs": None, "every_seconds": None, "keep": 3}
+    )
+    loss = loss_field(load_default=None, allow_none=True)
+    class_weights = ClassWeights(load_default=None, allow_none=True)
+    early_stopping = ma.fields.Nested(schema_for(EarlyStopping), load_default=None, allow_none=True)
+    max_seconds = Number(Bounds(above=0.0, maximum=1e9), load_default=None, allow_none=True)
+    start_from = Text(load_default=None, allow_none=True, maximum=63)
+    reinitialize = ma.fields.List(Text(maximum=80), load_default=list)
+    publish = Publish(load_default=True)
+    dry_run = Flag(load_default=False)
+    metadata = Metadata(load_default=dict)

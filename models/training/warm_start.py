@@ -1,0 +1,67 @@
+"""Warm starts: a run that begins where another one was, with all layers or with some of them drawn anew."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from itertools import zip_longest
+
+from models.definition.definition import ModelDefinition
+from models.errors import InvalidError
+from models.training.checkpoint import Checkpoint
+from nncore.arrays import Array
+from nncore.network import group_names, parameter_shapes
+from nncore.training import Training
+
+__all__ = ["begin_at", "check_start"]
+
+
+def check_start(start: ModelDefinition, definition: ModelDefinition, anew: Collection[str]) -> None:
+    """Raise InvalidError where a run of ``definition`` cannot start from weights of ``start``.
+
+    ``anew`` names layers, as ``index_type``, that are drawn anew and may differ; classes may then differ too.
+    """
+    groups = group_names(definition.layers)
+    # The last dense layer's units mean the classes in their order.
+    for name in ("inputs", "dtype") if groups[-2] in anew else ("inputs", "classes", "dtype"):
+        if getattr(start, name) != getattr(definition, name):
+            raise InvalidError.at("/start_from", f"must be of a model with the same {name} as {definition.name!r}")
+    same_layers = all(
+        mine == theirs or group in anew for group, mine, theirs in zip_longest(groups, definition.layers, start.layers)
+    )
+    known = parameter_shapes(start.layers, start.inputs)
+    wanted = parameter_shapes(definition.layers, definition.inputs)
+    same_shapes = all(known.get(name) == shape for name, shape in wanted.items() if not _among(name, anew))
+    if not (same_layers and same_shapes):
+        raise InvalidError.at(
+            "/start_from",
+            f"must be of a model with the same layers as {definition.name!r}; reinitialize names those that may differ",
+        )
+
+
+def begin_at(training: Training, start: Checkpoint, anew: Collection[str]) -> None:
+    """Take over weights, but not of layers drawn anew; and the optimizer's state, where it is the same for all layers.
+
+    Where it is not, a moving average of the weights that ``start`` has is what the run begins with. Moments of some
+    layers alone would be of no use: their correction for the first steps is one for all.
+    """
+    network, same = training.network, start.optimizer == training.optimizer and not anew
+
+    def taken(given: Mapping[str, Array], own: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: array.copy() if _among(name, anew) else given[name] for name, array in own.items()}
+
+    network.parameters.fill_from(taken(start.parameters if same else start.evaluated, network.parameters))
+    statistics = start.statistics if same else start.evaluated_statistics
+    network.statistics.fill_from(taken(statistics, network.statistics))
+    own = training.state().moments
+    if same:
+        # Gradients that wait for an update are of the other run's batches.
+        waiting = {"accumulated": own["accumulated"]} if "accumulated" in own else {}
+        training.restore_moments(replace(start.state, moments={**start.state.moments, **waiting}))
+    elif "average" in own:
+        training.evaluated.vector[:] = network.parameters.vector
+        training.evaluated_statistics.vector[:] = network.statistics.vector
+
+
+def _among(name: str, groups: Collection[str]) -> bool:
+    return name.partition("/")[0] in groups

@@ -1,0 +1,72 @@
+"""Commands that run a process of the service, or ask whether it runs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+
+from service.cli.settings import read_settings
+
+__all__ = ["healthcheck", "housekeeping", "reader", "runner", "trainer"]
+
+
+def start_log(process: str) -> None:
+    logging.basicConfig(
+        level=logging.INFO, format=f"%(asctime)s {process} %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
+    )
+
+
+@click.command()
+@click.option("--while-web-lives", is_flag=True, help="End after the last web process; used by the web service itself.")
+def trainer(while_web_lives: bool) -> None:
+    """Run the trainer of the data directory."""
+    from service.jobs.trainer import main
+
+    start_log("trainer")
+    sys.exit(main(read_settings(), while_web_lives=while_web_lives))
+
+
+@click.command(hidden=True)
+def runner() -> None:
+    """Wait for one job on standard input and run it; used by the trainer."""
+    from service.jobs.runner import main
+
+    start_log("runner")
+    main()
+
+
+@click.command(hidden=True)
+@click.argument("work", type=click.Choice(["check", "files"]))
+def housekeeping(work: str) -> None:
+    """Keep data directory and database in step; used by the trainer."""
+    from service.upkeep.model_files import keep_files
+    from service.upkeep.startup_check import check
+
+    start_log("housekeeping")
+    if work == "check":
+        sys.exit(check(read_settings()))
+    keep_files(read_settings())
+
+
+@click.command(hidden=True)
+def reader() -> None:
+    """Read files from outside for the socket on standard input; used by the web service."""
+    from service.uploads.reader_process import main
+
+    start_log("reader")
+    main()
+
+
+@click.command()
+def healthcheck() -> None:
+    """Ask the web service of this machine whether it is ready; status 1 where it is not."""
+    import urllib.request
+
+    address = read_settings().bind.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104
+    try:
+        with urllib.request.urlopen(f"http://{address}/health/ready", timeout=3) as response:
+            click.echo(response.read().decode())
+    except OSError as error:
+        raise click.ClickException(f"http://{address}/health/ready: {error}") from None

@@ -1,0 +1,1 @@
+"""The life of a job: submitted, queued, placed, run, reported, ended."""

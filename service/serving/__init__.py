@@ -1,0 +1,1 @@
+"""Which version answers, and its prediction: one function for every protocol."""

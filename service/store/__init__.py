@@ -1,0 +1,1 @@
+"""Where rows and files lie: engine and transactions, SQLite, files, locks, migrations."""

@@ -1,0 +1,86 @@
+"""The database: engine, transactions, and the tables of jobs, events and trainers beside those of the registry."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+import sqlalchemy.event
+
+from models.registry.tables import METADATA
+from models.registry.versions import SERVING_QUERY
+from service.settings import Settings
+from service.store.fast_query import FastQuery
+from service.store.sqlite import ChangeCounter, begin_sqlite, configure_sqlite
+
+__all__ = ["HEAD", "METADATA", "Database"]
+
+
+#: The newest migration in service/store/migrations/versions.
+HEAD = "0006"
+
+
+class Database:
+    """Connections to the database of one process; made after a fork, never carried across one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        settings.data.mkdir(parents=True, exist_ok=True)
+        self.engine = sa.create_engine(settings.database_url, pool_size=2 * settings.threads + 2, pool_pre_ping=False)
+        sqlalchemy.event.listen(self.engine, "connect", _remember_process)
+        sqlalchemy.event.listen(self.engine, "checkout", _require_process)
+        if self.engine.dialect.name == "sqlite":
+            sqlalchemy.event.listen(self.engine, "connect", configure_sqlite)
+            sqlalchemy.event.listen(self.engine, "begin", begin_sqlite)
+        self._reader = self.engine.execution_options(reading=True)  # shares the engine's pool
+        self.serving_version = FastQuery(self.engine, SERVING_QUERY, ChangeCounter(self.engine))
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection for single selects, without a transaction around them."""
+        with self._reader.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A connection in a transaction that holds the right to write from its first statement on."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest migration; safe when several processes start at once."""
+        with (self.settings.data / "migrate.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self._version() == HEAD:
+                return
+            from alembic import command
+
+            from service.store.migrations import configuration
+
+            command.upgrade(configuration(self.engine), "head")
+
+    def _version(self) -> str | None:
+        with self.read() as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            version: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+            return version
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _remember_process(_connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+    record.info["process"] = os.getpid()
+
+
+def _require_process(_connection: Any, record: Any, proxy: Any) -> None:
+    """Leave a connection that came across a fork to the process it belongs to; the pool then makes another one."""
+    if record.info["process"] != os.getpid():
+        record.dbapi_connection = proxy.dbapi_connection = None
+        raise sa.exc.DisconnectionError("this connection belongs to another process")

@@ -1,0 +1,20 @@
+"""Which errors a full or failing disk causes."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from typing import Literal
+
+import sqlalchemy as sa
+
+__all__ = ["storage_fault"]
+
+
+def storage_fault(error: OSError | sa.exc.OperationalError) -> Literal["storage_full", "storage_error"] | None:
+    """The code of an error that a full or failing disk has made; None for what else keeps a database from answering."""
+    if isinstance(error, OSError):
+        return "storage_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "storage_error"
+    # The low byte is the kind of the error, the others tell it more closely.
+    kind = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    return {sqlite3.SQLITE_FULL: "storage_full", sqlite3.SQLITE_IOERR: "storage_error"}.get(kind)  # type: ignore[return-value]

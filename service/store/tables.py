@@ -1,0 +1,73 @@
+"""The tables of jobs, events, trainers and idempotency keys."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from models.registry.tables import METADATA
+
+__all__ = ["EVENTS", "IDEMPOTENCY_KEYS", "JOBS", "TRAINERS"]
+
+
+JOBS = sa.Table(
+    "jobs",
+    METADATA,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("model", sa.String(63), nullable=False, index=True),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("wanted", sa.String(16), nullable=True),  # what a client asked of a running job: "cancel" or "pause"
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("dataset", sa.String(40), nullable=False),
+    sa.Column("validation_dataset", sa.String(40), nullable=True),
+    sa.Column("created_at", sa.String(30), nullable=False),
+    sa.Column("started_at", sa.String(30), nullable=True),
+    sa.Column("finished_at", sa.String(30), nullable=True),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("deaths", sa.Integer, nullable=False),  # workers lost since the newest checkpoint
+    sa.Column(
+        "fence", sa.Integer, nullable=False
+    ),  # rises with every owner; a write under an older one changes nothing
+    sa.Column("lease_until", sa.Float, nullable=True),  # seconds since 1970
+    sa.Column("not_before", sa.Float, nullable=True),  # seconds since 1970; when a lost job may be tried again
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("epochs", sa.Integer, nullable=False),
+    sa.Column("step", sa.BigInteger, nullable=False),
+    sa.Column("fraction", sa.Float, nullable=False),
+    sa.Column("eta_seconds", sa.Float, nullable=True),
+    sa.Column("metrics", sa.Text, nullable=False),
+    sa.Column("checkpoint", sa.String(40), nullable=True),
+    sa.Column("version", sa.Integer, nullable=True),
+    sa.Column("error", sa.Text, nullable=True),
+    sa.Column("details", sa.Text, nullable=False, server_default="{}"),  # JSON: best, stopped_by
+)
+EVENTS = sa.Table(
+    "events",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("job", sa.String(40), nullable=False),
+    sa.Column("type", sa.String(16), nullable=False),
+    sa.Column("epoch", sa.Integer, nullable=True),  # of the events of type "epoch", which are the job's history
+    sa.Column("at", sa.String(30), nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+    sa.UniqueConstraint("job", "epoch", name="one_event_an_epoch"),
+    sa.Index("events_of_job", "job", "id"),
+    sqlite_autoincrement=True,
+)
+TRAINERS = sa.Table(
+    "trainers",
+    METADATA,
+    sa.Column("id", sa.String(80), primary_key=True),
+    sa.Column("started_at", sa.String(30), nullable=False),
+    sa.Column("seen_at", sa.Float, nullable=False),  # seconds since 1970
+)
+IDEMPOTENCY_KEYS = sa.Table(
+    "idempotency_keys",
+    METADATA,
+    sa.Column("scope", sa.String(80), primary_key=True),  # method and path
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("payload", sa.String(64), nullable=False),  # SHA-256
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("headers", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("stored_at", sa.Float, nullable=False, index=True),  # seconds since 1970
+)

@@ -1,0 +1,1 @@
+"""Files and rows kept in step: inspection, start-up check, backup, verify, reindex."""

@@ -1,0 +1,1 @@
+"""Checkpoint files that clients upload, parsed in a disposable process."""

@@ -1,0 +1,114 @@
+"""Uploads: parsed in a disposable process."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import threading
+from typing import IO, Any
+
+from models.definition.definition import ModelDefinition
+from models.errors import BusyError, InvalidError, Problem, UnreadableError
+from models.formats.checkpoint_import import checkpoint_of
+from models.training.checkpoint import Checkpoint
+from service.processes import start
+from service.settings import Settings
+from service.uploads.reader_process import LENGTH, STATUS, TELL_BYTES, WALL_SECONDS
+
+__all__ = ["Reader"]
+
+
+#: What ended a child that was held to its limits.
+_ENDS: dict[int, str] = {
+    signal.SIGXCPU: "it takes too much processor time",
+    signal.SIGKILL: "it takes too much processor time or memory",
+    signal.SIGALRM: f"it takes more than {WALL_SECONDS} seconds",
+}
+
+
+class Reader:
+    """The reader process (``uploads.reader_process``): started when needed, and asked for one file at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def checkpoint(self, upload: IO[bytes], exchange: IO[bytes], definition: ModelDefinition) -> Checkpoint:
+        """The checkpoint in ``upload`` as one of ``definition``; its arrays are views of ``exchange``, an empty file.
+
+        Raises InvalidError and UnreadableError where the file is refused, OSError where ``exchange`` cannot be
+        written, and BusyError where the reader itself was lost.
+        """
+        upload.flush()
+        exchange.write(json.dumps({"definition": definition.canonical()}).encode())
+        exchange.flush()
+        status = self._ask(upload.fileno(), exchange.fileno())
+        if status > 0:
+            raise RuntimeError(f"the reader's child ended with status {status}; the log has its error")
+        if status < 0:
+            why = _ENDS.get(-status) or f"its reader was ended by {signal.Signals(-status).name}"
+            raise UnreadableError("invalid_hdf5", f"the file cannot be read: {why}")
+        content = memoryview(mmap.mmap(exchange.fileno(), 0, access=mmap.ACCESS_READ))
+        (length,) = LENGTH.unpack(content[-LENGTH.size :])
+        if not 0 < length <= TELL_BYTES:
+            raise ValueError(f"the reader's document must have at most {TELL_BYTES} bytes. Received: {length}")
+        end = len(content) - LENGTH.size - length
+        told: dict[str, Any] = json.loads(bytes(content[end : -LENGTH.size]))
+        if "errno" in told:
+            raise OSError(told["errno"], os.strerror(told["errno"]))
+        if "refused" in told:
+            raise _refusal(**told["refused"])
+        return checkpoint_of(definition, told, content[:end])
+
+    def _ask(self, *descriptors: int) -> int:
+        """How the child that read a file ended: its exit status, or a signal's number below zero."""
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._start()
+            assert self._control is not None
+            try:
+                socket.send_fds(self._control, [b"r"], descriptors)
+                answer = self._control.recv(STATUS.size)
+            except OSError:
+                answer = b""
+            if len(answer) != STATUS.size:
+                self.close()
+                raise BusyError("reader_lost", "the process that reads files was lost; send the file again")
+            status: int = STATUS.unpack(answer)[0]
+            return status
+
+    def _start(self) -> None:
+        self.close()
+        self._control, theirs = socket.socketpair()
+        self._control.settimeout(WALL_SECONDS + 10)
+        with theirs:
+            self._process = self._launch(theirs)
+
+    def _launch(self, control: socket.socket) -> subprocess.Popen[bytes]:
+        # HDF5 is told by variables which drivers and plugins to load; "::" means none.
+        variables = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
+        options = {"stdin": control, "stdout": subprocess.DEVNULL, "start_new_session": True}
+        return start(self._settings, "reader", variables=variables, without="HDF5_", **options)
+
+    def close(self) -> None:
+        """End the reader, with a child that it may have."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+
+def _refusal(code: str, detail: str, places: list[list[str]]) -> InvalidError | UnreadableError:
+    if places:
+        return InvalidError.of([Problem(pointer, problem) for pointer, problem in places])
+    return UnreadableError(code, detail)

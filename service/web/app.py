@@ -1,0 +1,54 @@
+"""The WSGI application."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from flask import Flask
+from flask_swagger_ui import get_swaggerui_blueprint
+from threadpoolctl import threadpool_limits
+
+from models.serving.cache import ServedModels
+from service import __version__
+from service.serving.resolution import checked_file
+from service.settings import Settings
+from service.store.database import Database
+from service.store.files import Storage
+from service.web import errors
+from service.web.context import Context
+from service.web.json_bodies import OrjsonProvider
+from service.web.openapi import Documentation
+from service.web.protocols import native
+from service.web.protocols.native import PredictionServer
+from service.web.routes import checkpoints, datasets, evaluation, jobs, models, operations, training
+
+__all__ = ["create_app"]
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The WSGI application; reads the settings from the environment if none are given. Raises SettingsError."""
+    settings = settings or Settings.read()
+    database, storage = Database(settings), Storage(settings.data)
+    database.migrate()
+    # A prediction's products are small, and workers times threads must fit the cores.
+    threadpool_limits(1)
+
+    app = Flask("trainyard", static_folder=None)
+    app.json = OrjsonProvider(app)
+    app.config.update(
+        MAX_CONTENT_LENGTH=settings.max_body_bytes,
+        API_TITLE="Trainyard",
+        API_VERSION=__version__,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        API_SPEC_OPTIONS={"info": {"description": "Trains neural-network classifiers and serves their predictions."}},
+    )
+    served = ServedModels(settings.served_bytes, partial(checked_file, database, storage))
+    parts = app.extensions["trainyard"] = Context(settings, database, storage, served)
+    app.wsgi_app = PredictionServer(app.wsgi_app, parts)  # type: ignore[method-assign]
+    errors.install(app)
+    documentation = Documentation(app)
+    for module in (models, datasets, training, jobs, checkpoints, native, evaluation, operations):
+        documentation.register_blueprint(module.routes)
+    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "Trainyard"}))
+    return app

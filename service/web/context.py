@@ -1,0 +1,62 @@
+"""What the routes of one application share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+from flask import current_app
+
+from models.errors import BusyError
+from models.serving.cache import ServedModels
+from service.settings import Settings
+from service.store.database import Database
+from service.store.files import Storage
+from service.uploads.reader import Reader
+from service.web.idempotency_locks import KeyLocks
+
+__all__ = ["Context", "context"]
+
+
+_KEY = "trainyard"
+
+
+@dataclass
+class Context:
+    """The application's parts; one a process."""
+
+    settings: Settings
+    database: Database
+    storage: Storage
+    served: ServedModels
+    waiting: threading.BoundedSemaphore = field(init=False)
+    reader: Reader = field(init=False)
+    keys: KeyLocks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reader = Reader(self.settings)
+        # Clients that wait hold a thread each; the other half stays free for everybody else.
+        self.waiting = threading.BoundedSemaphore(max(1, self.settings.threads // 2))
+        self.keys = KeyLocks(self.settings.data / "idempotency.lock")
+
+    @contextmanager
+    def wait_slot(self) -> Iterator[None]:
+        """The right to hold a thread for long; raises BusyError where too many clients have it."""
+        self.take_wait_slot()
+        try:
+            yield
+        finally:
+            self.waiting.release()
+
+    def take_wait_slot(self) -> None:
+        """Like ``wait_slot``, to be given back with ``waiting.release``."""
+        if not self.waiting.acquire(blocking=False):
+            raise BusyError("too_many_waiting", "too many clients wait for jobs already; ask again without waiting")
+
+
+def context() -> Context:
+    """The parts of the application that serves the present request."""
+    return cast("Context", current_app.extensions[_KEY])

@@ -1,0 +1,205 @@
+"""Errors as ``application/problem+json`` (RFC 9457), on every path and for every status."""
+
+from __future__ import annotations
+
+import http
+import itertools
+import logging
+import re
+import secrets
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+import sqlalchemy as sa
+from flask import Flask, Response, request
+from werkzeug.exceptions import ClientDisconnected, HTTPException
+
+from models.errors import (
+    BusyError,
+    ConflictError,
+    InvalidError,
+    MalformedError,
+    MissingError,
+    TrainyardError,
+    UnreadableError,
+    UnsupportedError,
+)
+from models.formats.checkpoint_file import CheckpointError
+from service.store.faults import storage_fault
+from service.web.bodies import bound_body, drain
+
+__all__ = ["PROBLEM_SCHEMA", "install", "problem", "request_id", "request_id_of"]
+
+
+_log = logging.getLogger("trainyard.web")
+
+
+_PROCESS, _COUNTER = secrets.token_hex(8), itertools.count(1)
+_PRINTABLE = re.compile(r"[\x20-\x7e]{1,128}\Z")
+
+
+_STATUS: dict[type[TrainyardError], int] = {
+    MalformedError: 400,
+    UnreadableError: 400,
+    MissingError: 404,
+    ConflictError: 409,
+    UnsupportedError: 415,
+    InvalidError: 422,
+    BusyError: 503,
+}
+
+#: Stable codes of errors that Flask raises; others get their phrase in snake case.
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+
+
+def request_id() -> str:
+    """The id of the present request."""
+    return request_id_of(request.environ)
+
+
+def request_id_of(environ: dict[str, Any]) -> str:
+    """The id of a WSGI request: the client's own where it is fit to be sent back, else a new one."""
+    known: str | None = environ.get("trainyard.request_id")
+    if known is None:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        # Not secret, only unlike any other: a call of the system for fresh randomness would cost a switch of threads.
+        known = given if _PRINTABLE.match(given) else f"{_PROCESS}-{next(_COUNTER):x}"
+        environ["trainyard.request_id"] = known
+    return known
+
+
+def install(app: Flask) -> None:
+    """Register the handlers for every kind of error, and the header that every response has."""
+    app.register_error_handler(TrainyardError, _refusal)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(ClientDisconnected, _cut_short)
+    app.register_error_handler(sa.exc.OperationalError, _database_error)
+    app.register_error_handler(CheckpointError, _checkpoint_error)
+    app.register_error_handler(OSError, _storage_error)
+    app.register_error_handler(Exception, _fault)
+    app.before_request(bound_body)
+    app.after_request(_complete)
+
+
+def _complete(response: Response) -> Response:
+    response.headers["X-Request-Id"] = request_id()
+    if response.status_code >= 400:
+        drain()
+    return response
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    errors: list[dict[str, Any]] | None = None,
+    headers: Any = None,
+    **extensions: Any,
+) -> Response:
+    """A response that tells what is wrong; ``extensions`` are members of this problem alone."""
+    document = {
+        "type": "about:blank",
+        "title": http.HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "instance": request.path,
+        "request_id": request_id(),
+        "errors": errors or [],
+        **extensions,
+    }
+    return Response(orjson.dumps(document), status, headers, content_type="application/problem+json")
+
+
+def _refusal(error: TrainyardError) -> Response:
+    status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+    errors = []
+    for fault in error.problems:
+        entry: dict[str, Any] = {"pointer": fault.pointer, "detail": fault.detail}
+        entry |= {} if fault.row is None else {"row": fault.row}
+        entry |= {} if fault.column is None else {"column": fault.column}
+        errors.append(entry)
+    headers = {"Retry-After": "1"} if status == 503 else None
+    return problem(status, error.code, error.detail, errors, headers)
+
+
+def _http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    if status < 400:  # A redirect is an answer.
+        return cast("Response", error.get_response())
+    phrase = http.HTTPStatus(status).phrase
+    detail = error.description or phrase
+    if status == 404:
+        detail = f"there is nothing at {request.path}"
+    if status == 413:
+        detail = f"the body must have at most {request.max_content_length} bytes"
+    headers = [(name, value) for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")]
+    return problem(status, _CODES.get(status, phrase.lower().replace(" ", "_")), detail, headers=headers)
+
+
+def _cut_short(_error: ClientDisconnected) -> Response:
+    wanted = request.environ.get("CONTENT_LENGTH")
+    return problem(400, "invalid_body", f"the body must have {wanted} bytes, as announced. Received: fewer")
+
+
+def _checkpoint_error(error: CheckpointError) -> Response:
+    _log.error("request %s met an unreadable checkpoint: %s", request_id(), error)
+    return problem(500, "checkpoint_unreadable", str(error))
+
+
+def _storage_error(error: OSError) -> Response:
+    """What keeps a file from being read or written, by the file's name: the directory is nobody's business."""
+    _log.error("request %s met a fault of the storage", request_id(), exc_info=error)
+    if storage_fault(error) == "storage_full":
+        return _storage_full("files")
+    name = Path(error.filename).name if error.filename else "a file"
+    return problem(500, "storage_error", f"{name}: {error.strerror or 'it cannot be read or written'}")
+
+
+def _storage_full(what: str) -> Response:
+    return problem(503, "storage_full", f"there is no space left for {what}", headers={"Retry-After": "60"})
+
+
+def _database_error(error: sa.exc.OperationalError) -> Response:
+    _log.error("the database did not answer: %s", error.orig)
+    fault = storage_fault(error)
+    if fault == "storage_full":
+        return _storage_full("the database")
+    if fault == "storage_error":
+        return problem(500, "storage_error", "the database cannot be read or written")
+    return problem(503, "database_unavailable", "the database did not answer", headers={"Retry-After": "1"})
+
+
+def _fault(error: Exception) -> Response:
+    _log.error("request %s failed", request_id(), exc_info=error)
+    return problem(500, "internal_error", f"an error of the service; its log names request {request_id()}")
+
+
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "What is wrong (RFC 9457). `code` is a stable word; each fault in `errors` has its place.",
+    "required": ["type", "title", "status", "detail", "code", "instance", "request_id", "errors"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string", "examples": ["validation_failed", "not_found", "name_taken", "no_version"]},
+        "instance": {"type": "string"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail"],
+                "properties": {
+                    "pointer": {"type": "string", "description": "JSON pointer (RFC 6901) into the request's body."},
+                    "detail": {"type": "string"},
+                    "row": {"type": "integer", "description": "Row of a CSV file; the header is row 0."},
+                    "column": {"type": "string", "description": "Column of a CSV file."},
+                },
+            },
+        },
+    },
+}

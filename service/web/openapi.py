@@ -1,0 +1,133 @@
+"""The OpenAPI 3.1 document: how our fields are described, and the shapes of what the service answers."""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+import marshmallow as ma
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Response
+from flask_smorest import Api, Blueprint
+from webargs.flaskparser import FlaskParser
+
+from models.errors import InvalidError, Problem, escaped
+from models.schemas import DescribedField, Tagged, problems_of, schema_for, shared
+from service.web.json_bodies import read_json
+from service.web.response_shapes import SHAPES
+
+__all__ = ["Documentation", "Resource", "json_body", "refusals"]
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def refusals(*statuses: int) -> dict[str, str]:
+    """The documented responses of a route that may refuse in these ways."""
+    return {str(status): http.HTTPStatus(status).name for status in statuses}
+
+
+def json_body(name: str) -> dict[str, Any]:
+    """A JSON request body of a named shape, for a route that reads its body itself."""
+    return {"required": True, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
+
+
+class _Parser(FlaskParser):
+    """webargs with our strict JSON and our errors; unknown query parameters are refused like unknown fields."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": ma.RAISE}  # noqa: RUF012
+
+    def load_json(self, req: Any, schema: ma.Schema) -> Any:
+        return read_json(req)
+
+    def load_querystring(self, req: Any, schema: ma.Schema) -> Any:
+        twice = [name for name, values in req.args.lists() if len(values) > 1]
+        if twice:
+            raise InvalidError.of([Problem(f"/{escaped(name)}", "must be given once") for name in twice])
+        return super().load_querystring(req, schema)
+
+    def handle_error(self, error: ma.ValidationError, *_rest: Any, **_options: Any) -> Any:
+        assert isinstance(error.messages, dict)
+        (messages,) = error.messages.values()  # by location, of which there is one
+        raise InvalidError.of(problems_of(messages)) from None
+
+
+class Resource(Blueprint):  # type: ignore[misc]
+    """A blueprint whose arguments go through our parser."""
+
+    ARGUMENTS_PARSER = _Parser()
+
+    # flask-smorest carries no types; these say that its decorators keep the type of what they decorate.
+
+    def route(self, rule: str, **options: Any) -> Callable[[View], View]:
+        return cast("Callable[[View], View]", super().route(rule, **options))
+
+    def arguments(self, schema: type[ma.Schema], **options: Any) -> Callable[[Any], Callable[..., Response]]:
+        return cast("Callable[[Any], Callable[..., Response]]", super().arguments(schema, **options))
+
+    def response(self, status: int, schema: Any = None, **options: Any) -> Callable[[View], View]:
+        return cast("Callable[[View], View]", super().response(status, schema, **options))
+
+    @staticmethod
+    def doc(**options: Any) -> Callable[[View], View]:
+        return cast("Callable[[View], View]", Blueprint.doc(**options))
+
+
+class Documentation(Api):  # type: ignore[misc]
+    """flask-smorest's API object with problem+json for errors, whose handlers are installed elsewhere."""
+
+    def _register_error_handlers(self) -> None:
+        pass
+
+    def _register_responses(self) -> None:
+        problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        for status in http.HTTPStatus:
+            content = {"content": problem} if status >= 400 else {}
+            self.spec.components.response(status.name, {"description": status.phrase, **content}, lazy=True)
+        self.spec.components.response(
+            "DEFAULT_ERROR", {"description": "Any other refusal.", "content": problem}, lazy=True
+        )
+
+    def init_app(self, app: Any, *, spec_kwargs: Any = None) -> None:
+        plugin = MarshmallowPlugin()
+        super().init_app(app, spec_kwargs={**(spec_kwargs or {}), "marshmallow_plugin": plugin})
+        assert plugin.converter is not None
+
+        def describe_field(_converter: Any, field: ma.fields.Field[Any], **_options: Any) -> dict[str, Any]:
+            return self._describe(field)
+
+        plugin.converter.add_attribute_function(describe_field)  # type: ignore[no-untyped-call]
+        for name, schema in SHAPES.items():
+            self.spec.components.schema(name, schema)
+
+    def _describe(self, field: ma.fields.Field[Any]) -> dict[str, Any]:
+        """What JSON schema says of one of our fields."""
+        if isinstance(field, Tagged):
+            schema = self._one_of(field.table)
+        elif isinstance(field, DescribedField):
+            schema = field.json_schema()
+        else:
+            return {}
+        return {"anyOf": [schema, {"type": "null"}]} if field.allow_none else schema
+
+    def _one_of(self, table: Mapping[str, type]) -> dict[str, Any]:
+        """A reference to the union of a table's members, told apart by ``type``."""
+        parent = next(iter(table.values())).__mro__[1].__name__
+        known = self.spec.components.schemas
+        if parent not in known:
+            # Tables may have members of the same name: each stands under its table's name too.
+            components = {name: f"{name}_{parent.lower()}" for name in table}
+            places = {name: f"#/components/schemas/{component}" for name, component in components.items()}
+            union = {
+                "oneOf": [{"$ref": place} for place in places.values()],
+                "discriminator": {"propertyName": "type", "mapping": places},
+            }
+            self.spec.components.schema(parent, union)
+            for name, member in table.items():
+                schema = self.ma_plugin.converter.schema2jsonschema(shared(schema_for(member)))
+                schema["description"] = (member.__doc__ or "").strip().partition("\n")[0]
+                schema["properties"] = {"type": {"const": name}, **schema["properties"]}
+                schema["required"] = ["type", *schema.get("required", [])]
+                schema["additionalProperties"] = False
+                self.spec.components.schema(components[name], schema)
+        return {"$ref": f"#/components/schemas/{parent}"}

@@ -1,0 +1,1 @@
+"""Protocols in which a published version answers, a protocol a file."""

@@ -1,0 +1,277 @@
+"""JSON schemas of what the service answers."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from models.data.labels import CLASS_LIST, LABELS
+from models.data.rows import MATRIX, WEIGHTS
+from models.definition.class_weights import ClassWeights
+from models.identifiers import NAME_PATTERN
+from models.registry.integrity import Fault
+from service.web.errors import PROBLEM_SCHEMA
+
+__all__ = ["SHAPES"]
+
+
+_TIME = {"type": "string", "format": "date-time"}
+_NUMBER, _OPTIONAL_NUMBER = {"type": "number"}, {"type": ["number", "null"]}
+
+
+def _object(description: str, optional: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "description": description, "properties": properties, "required": required}
+
+
+def _list_of(name: str) -> dict[str, Any]:
+    items = {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
+    return _object("One page of a list, newest first.", data=items, has_more={"type": "boolean"})
+
+
+_FAULT = {
+    "type": "string",
+    "enum": list(get_args(Fault)),
+    "description": "What was found wrong with the file when it was last looked at; absent where nothing was.",
+}
+_JOB = {"type": ["string", "null"], "description": "The job it came from; null where it was imported."}
+_STATES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+_METRICS = {
+    "type": "object",
+    "properties": dict.fromkeys(("loss", "accuracy", "validation_loss", "validation_accuracy"), _OPTIONAL_NUMBER),
+}
+_AVERAGE: dict[str, Any] = {
+    "type": "object",
+    "properties": dict.fromkeys(("precision", "recall", "f1"), _NUMBER),
+    "required": ["precision", "recall", "f1"],
+}
+_PARTS: dict[str, Any] = {part: {"type": "string"} for part in ("database", "storage", "trainer")}
+SHAPES: dict[str, dict[str, Any]] = {
+    "Problem": PROBLEM_SCHEMA,
+    "Model": _object(
+        "A model: its canonical definition with every default filled in, and where it stands.",
+        name={"type": "string", "pattern": f"^{NAME_PATTERN}$"},
+        inputs={"type": "integer"},
+        classes=CLASS_LIST,
+        layers={"type": "array", "items": {"$ref": "#/components/schemas/Layer"}},
+        optimizer={"$ref": "#/components/schemas/Optimizer"},
+        loss={"$ref": "#/components/schemas/Loss"},
+        class_weights={"anyOf": [ClassWeights().json_schema(), {"type": "null"}]},
+        dtype={"type": "string", "enum": ["float32", "float64"]},
+        metadata={"type": "object"},
+        parameters={"type": "integer", "description": "Number of trainable numbers."},
+        default={"type": ["integer", "null"], "description": "The version that serves requests which name none."},
+        created_at=_TIME,
+    ),
+    "Version": _object(
+        "A published version of a model.",
+        model={"type": "string"},
+        version={"type": "integer"},
+        job=_JOB,
+        checkpoint={"type": "string"},
+        metrics=_METRICS,
+        created_at=_TIME,
+    ),
+    "Alias": _object(
+        "A name for a version.",
+        model={"type": "string"},
+        alias={"type": "string"},
+        version={"type": ["integer", "null"]},
+    ),
+    "Dataset": _object(
+        "Labelled rows that are kept by name.",
+        ("fault",),
+        id={"type": "string"},
+        name={"type": ["string", "null"]},
+        rows={"type": "integer"},
+        features={"type": "array", "items": {"type": "string"}},
+        classes=CLASS_LIST,
+        bytes={"type": "integer"},
+        sha256={"type": "string"},
+        created_at=_TIME,
+        fault=_FAULT,
+    ),
+    "Job": _object(
+        "A training job.",
+        id={"type": "string"},
+        model={"type": "string"},
+        state={"type": "string", "enum": _STATES},
+        created_at=_TIME,
+        started_at={"type": ["string", "null"], "format": "date-time"},
+        finished_at={"type": ["string", "null"], "format": "date-time"},
+        attempt={"type": "integer", "description": "Rises by one whenever a lost worker is replaced."},
+        progress=_object(
+            "How far the job is.",
+            epoch={"type": "integer"},
+            epochs={"type": "integer"},
+            step={"type": "integer"},
+            fraction={"type": "number"},
+            eta_seconds=_OPTIONAL_NUMBER,
+        ),
+        metrics=_METRICS,
+        best={
+            "type": ["object", "null"],
+            "description": "The best epoch so far, where the job looks for it (early_stopping, publish: best).",
+            "properties": {
+                "epoch": {"type": "integer"},
+                "monitor": {"type": "string"},
+                "value": {"type": "number"},
+            },
+        },
+        stopped_by={
+            "enum": ["early_stopping", "max_seconds", None],
+            "description": "What ended the job before its last epoch.",
+        },
+        checkpoint={"type": ["string", "null"], "description": "The newest checkpoint."},
+        version={"type": ["integer", "null"], "description": "The version it published."},
+        error={
+            "type": ["object", "null"],
+            "properties": {"code": {"type": "string"}, "detail": {"type": "string"}},
+        },
+        request={"type": "object", "description": "What was asked, with defaults filled in and data left out."},
+    ),
+    "DryRun": _object(
+        "What a training run would take; nothing was stored.",
+        dry_run={"const": True},
+        model={"type": "string"},
+        parameters={"type": "integer"},
+        bytes=_object(
+            "Memory of each part.",
+            parameters={"type": "integer"},
+            gradients={"type": "integer"},
+            moments={"type": "integer"},
+            activations={"type": "integer"},
+            data={"type": "integer"},
+        ),
+        rows=_object("Rows of each part.", training={"type": "integer"}, validation={"type": "integer"}),
+        batches_per_epoch={"type": "integer"},
+        estimate=_object(
+            "By a few measured steps; null where training diverges in them.",
+            seconds_per_step=_OPTIONAL_NUMBER,
+            seconds_per_epoch=_OPTIONAL_NUMBER,
+            seconds=_OPTIONAL_NUMBER,
+        ),
+        warnings={
+            "type": "array",
+            "items": _object("One finding.", code={"type": "string"}, detail={"type": "string"}),
+        },
+    ),
+    "Epoch": _object(
+        "One pass over the data; loss and accuracy are the mean over its batches, each before that batch's update.",
+        epoch={"type": "integer"},
+        loss={"type": "number"},
+        accuracy={"type": "number"},
+        validation_loss=_OPTIONAL_NUMBER,
+        validation_accuracy=_OPTIONAL_NUMBER,
+        learning_rate={"type": "number"},
+        seconds={"type": "number"},
+    ),
+    "History": _object(
+        "Every epoch so far, in order.",
+        data={"type": "array", "items": {"$ref": "#/components/schemas/Epoch"}},
+    ),
+    "Event": _object(
+        "Something that happened to a job.",
+        id={"type": "integer"},
+        type={"type": "string", "enum": ["state", "epoch", "checkpoint", "log"]},
+        at=_TIME,
+        data={"type": "object"},
+    ),
+    "Checkpoint": _object(
+        "A checkpoint: an immutable HDF5 file.",
+        ("fault",),
+        id={"type": "string"},
+        model={"type": "string"},
+        job=_JOB,
+        epoch={"type": "integer"},
+        step={"type": "integer"},
+        bytes={"type": "integer"},
+        sha256={"type": "string"},
+        metrics=_METRICS,
+        created_at=_TIME,
+        fault=_FAULT,
+    ),
+    "PredictRequest": {
+        **_object(
+            "Rows to classify.",
+            ("version", "top_k"),
+            model={"type": "string"},
+            inputs={
+                "description": "Rows of as many numbers as the model has inputs; one row may be a flat array.",
+                "oneOf": [MATRIX, {"type": "array", "items": {"type": "number"}}],
+            },
+            version={"type": ["integer", "string", "null"], "description": "A number or an alias; default: `default`."},
+            top_k={"type": ["integer", "null"], "minimum": 1, "description": "Also list this many likeliest classes."},
+        ),
+        "additionalProperties": False,
+        "examples": [{"model": "spiral", "inputs": [[0.1, 0.2], [0.3, 0.1]]}],
+    },
+    "Prediction": _object(
+        "The likeliest class of each row, and the probability of every class in the order of `classes`.",
+        ("top",),
+        model={"type": "string"},
+        version={"type": "integer"},
+        classes=CLASS_LIST,
+        predictions=CLASS_LIST,
+        probabilities=MATRIX,
+        top={
+            "type": "array",
+            "items": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {"class": CLASS_LIST["items"], "probability": {"type": "number"}},
+                    "required": ["class", "probability"],
+                },
+            },
+        },
+    ),
+    "Evaluation": _object(
+        "How well a version classifies labelled rows; null is what the rows leave undefined.",
+        model={"type": "string"},
+        version={"type": "integer"},
+        rows={"type": "integer"},
+        classes=CLASS_LIST,
+        accuracy=_NUMBER,
+        balanced_accuracy={**_NUMBER, "description": "Mean recall over the classes that the labels name."},
+        top_k={"type": ["integer", "null"], "description": "As asked."},
+        top_k_accuracy={**_OPTIONAL_NUMBER, "description": "How often the label is among the `top_k` likeliest."},
+        log_loss={**_NUMBER, "description": "Mean cross-entropy in nats; probabilities count as 1e-7 at least."},
+        brier_score={**_NUMBER, "description": "Mean squared distance to the one-hot label, from 0 to 2."},
+        matthews_correlation={**_NUMBER, "description": "From -1 to 1; 0 where labels or predictions are constant."},
+        roc_auc={**_OPTIONAL_NUMBER, "description": "Mean of `per_class` over the classes that have one."},
+        calibration_error={**_NUMBER, "description": "Expected, over 15 equal-width bins of the top probability."},
+        macro={**_AVERAGE, "description": "Mean over the classes that labels or predictions name."},
+        micro={**_AVERAGE, "description": "Over all rows; all three equal the accuracy."},
+        weighted={**_AVERAGE, "description": "Mean over the classes, weighted by their support."},
+        per_class={
+            "type": "array",
+            "description": "Each class against the rest, in the order of `classes`; what is divided by 0 is 0.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "class": CLASS_LIST["items"],
+                    **_AVERAGE["properties"],
+                    "support": {"type": "integer", "description": "Rows with this label."},
+                    "roc_auc": {**_OPTIONAL_NUMBER, "description": "null where none or all rows have this label."},
+                },
+                "required": ["class", *_AVERAGE["required"], "support", "roc_auc"],
+            },
+        },
+        confusion_matrix={
+            "description": "Rows by label (down) and predicted class (across); null for more than 1,000 classes.",
+            "oneOf": [{"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}, {"type": "null"}],
+        },
+    ),
+    "RowsRequest": {
+        **_object(
+            "Labelled rows.", ("weights",), name={"type": "string"}, inputs=MATRIX, labels=LABELS, weights=WEIGHTS
+        ),
+        "additionalProperties": False,
+    },
+    "Readiness": _object("The state of each part.", status={"const": "ready"}, **_PARTS),
+    "NotReady": {
+        "allOf": [{"$ref": "#/components/schemas/Problem"}, _object("The state of each part.", **_PARTS)],
+    },
+    **{f"{name}List": _list_of(name) for name in ("Model", "Version", "Dataset", "Job", "Event", "Checkpoint")},
+    "AliasList": _list_of("Alias"),
+}

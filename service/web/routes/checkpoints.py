@@ -1,0 +1,93 @@
+"""Routes of checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, request, send_file
+
+from models.errors import MissingError, UnsupportedError
+from models.registry import models
+from models.registry.checkpoints import checkpoint_document, checkpoint_rows, find_checkpoint
+from service.upkeep.inspection import intact_checkpoint
+from service.uploads.publication import publish_upload
+from service.web.bodies import receive
+from service.web.context import context
+from service.web.json_bodies import json_response
+from service.web.openapi import Resource, refusals
+from service.web.pagination import CheckpointPage, page
+
+__all__ = ["routes"]
+
+
+routes = Resource("checkpoints", __name__, description="HDF5 files of models in training and trained.")
+
+#: Content types under which a file is taken; curl --data-binary sends a form's type, some clients send none.
+_FILE_TYPES = ("application/x-hdf5", "application/octet-stream", "application/x-www-form-urlencoded", "")
+
+
+@routes.route("/models/<name>/checkpoints", methods=["GET"])
+@routes.arguments(CheckpointPage, location="query")
+@routes.response(200, "CheckpointList")
+@routes.doc(responses=refusals(404))
+def list_checkpoints(query: dict[str, Any], name: str) -> Response:
+    """A model's checkpoints, newest first; `after` takes an id."""
+    with context().database.read() as connection:
+        rows = checkpoint_rows(connection, query["limit"] + 1, query["after"], model=name)
+    return page([checkpoint_document(row) for row in rows], query["limit"])
+
+
+@routes.route("/models/<name>/checkpoints", methods=["POST"])
+@routes.response(201, "Version")
+@routes.doc(
+    requestBody={
+        "required": True,
+        "content": {"application/x-hdf5": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    responses=refusals(400, 404, 409, 413, 415, 503),
+)
+def import_file(name: str) -> Response:
+    """Import a checkpoint file, made here or elsewhere, as the model's next version.
+
+    The layout is described in docs/checkpoint-format.md; of it only the parameters and statistics have to be there.
+    """
+    parts = context()
+    if request.mimetype not in _FILE_TYPES:
+        wanted = f"the body must be an HDF5 file, {_FILE_TYPES[0]}"
+        raise UnsupportedError("unsupported_media_type", f"{wanted}. Received: {request.mimetype}")
+    with parts.database.read() as connection:
+        definition = models.find_model(connection, name).definition
+    with parts.storage.unnamed() as upload, parts.storage.unnamed() as exchange:
+        receive(upload, parts.settings.max_import_bytes)
+        with parts.wait_slot():
+            checkpoint = parts.reader.checkpoint(upload, exchange, definition)
+            with parts.storage.writing():
+                return publish_upload(definition, checkpoint)
+
+
+@routes.route("/checkpoints/<checkpoint_id>", methods=["GET"])
+@routes.response(200, "Checkpoint")
+@routes.doc(responses=refusals(404))
+def show(checkpoint_id: str) -> Response:
+    """One checkpoint."""
+    with context().database.read() as connection:
+        return json_response(checkpoint_document(find_checkpoint(connection, checkpoint_id)))
+
+
+@routes.route("/checkpoints/<checkpoint_id>/file", methods=["GET"])
+@routes.response(200, {"type": "string", "format": "binary"}, content_type="application/x-hdf5")
+@routes.doc(responses=refusals(404))
+def download(checkpoint_id: str) -> Response:
+    """The HDF5 file."""
+    parts = context()
+    with parts.database.read() as connection:
+        found = find_checkpoint(connection, checkpoint_id)
+    if not parts.storage.checkpoint(checkpoint_id).is_file():
+        raise MissingError("file_missing", f"the file of checkpoint {checkpoint_id} is not in the data directory")
+    return send_file(
+        intact_checkpoint(parts.database, parts.storage, checkpoint_id),
+        "application/x-hdf5",
+        as_attachment=True,
+        download_name=f"{found['model']}-{checkpoint_id}.h5",
+        etag=found["sha256"],
+    )

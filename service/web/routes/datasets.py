@@ -1,0 +1,192 @@
+"""Routes of datasets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Response, request, url_for
+
+from models.data.csv_rows import from_csv
+from models.data.dataset import Dataset, from_rows
+from models.data.schemas import Untouched
+from models.errors import ConflictError, InvalidError, MalformedError, Problem, escaped
+from models.identifiers import NAME_PATTERN, new_id
+from models.registry.datasets import add_dataset, dataset_rows, delete_dataset, find_dataset, require_free_dataset_name
+from models.registry.rows import fault_of
+from models.schemas import StrictSchema, Text, load
+from service.jobs import lifecycle
+from service.store.request_rows import discard, keep
+from service.store.tables import JOBS
+from service.web.context import context
+from service.web.idempotency import idempotent, remember
+from service.web.json_bodies import json_response, read_json
+from service.web.openapi import Resource, refusals
+from service.web.pagination import DatasetPage, page
+
+__all__ = ["routes"]
+
+
+routes = Resource("datasets", __name__, description="Labelled rows kept by name.")
+
+_CSV_BODY = {"schema": {"type": "string", "description": "RFC 4180, UTF-8, with a header row."}}
+_FILE_BODY = {
+    "schema": {
+        "type": "object",
+        "properties": {
+            "file": {"type": "string", "format": "binary"},
+            "name": {"type": "string"},
+            "label": {"type": "string"},
+            "weight": {"type": "string"},
+        },
+        "required": ["file"],
+    }
+}
+
+
+class UploadSchema(StrictSchema):
+    """How a CSV file is called, and which of its columns holds the labels and, where there is one, the weights."""
+
+    name = Text(pattern=NAME_PATTERN, maximum=63, load_default=None)
+    label = Text(load_default=None)
+    weight = Text(load_default=None)
+
+
+class RowsSchema(StrictSchema):
+    """Rows and labels as JSON."""
+
+    name = Text(required=True, pattern=NAME_PATTERN, maximum=63)
+    inputs = Untouched(required=True)
+    labels = Untouched(required=True)
+    weights = Untouched(load_default=None)
+
+
+@routes.route("/datasets", methods=["POST"])
+@idempotent
+@routes.arguments(UploadSchema, location="query")
+@routes.response(201, "Dataset")
+@routes.doc(
+    requestBody={
+        "required": True,
+        "content": {
+            "text/csv": _CSV_BODY,
+            "multipart/form-data": _FILE_BODY,
+            "application/json": {"schema": {"$ref": "#/components/schemas/RowsRequest"}},
+        },
+    },
+    responses=refusals(400, 409, 413, 415),
+)
+def create(query: dict[str, Any]) -> Response:
+    """Keep a dataset, from CSV (`name`, `label` and, where rows have weights, `weight` in the query) or JSON rows.
+
+    A body of another type is taken for CSV where the query names a `label`, as with `curl --data-binary @file.csv`.
+    """
+    name, dataset = _received(query)
+    with context().database.read() as connection:
+        require_free_dataset_name(connection, name)
+    dataset_id = new_id("ds")
+    with context().storage.writing():
+        values, record = keep(dataset_id, name, dataset)
+        try:
+            with context().database.write() as connection:
+                add_dataset(connection, values, record)
+                document = _document(find_dataset(connection, dataset_id))
+                location = url_for("datasets.show", key=dataset_id)
+                return remember(connection, json_response(document, 201, {"Location": location}))
+        except BaseException:
+            discard(context().storage.dataset(dataset_id))
+            raise
+
+
+def _received(query: dict[str, Any]) -> tuple[str, Dataset]:
+    """Name and rows out of whichever form the request has."""
+    name, label, weight = query["name"], query["label"], query["weight"]
+    if request.mimetype == "multipart/form-data":
+        if "file" not in request.files:
+            raise MalformedError("missing_file", "the form must have a field 'file' with the CSV file")
+        content = request.files["file"].read()
+        form = load(UploadSchema(), _fields_once())
+        name, label, weight = (_agreed(key, query[key], form[key]) for key in ("name", "label", "weight"))
+    elif request.mimetype == "text/csv" or (label is not None and not request.mimetype.endswith(("/json", "+json"))):
+        content = request.get_data(parse_form_data=False)
+    else:
+        for key, value in (("label", label), ("weight", weight)):
+            if value is not None:
+                raise InvalidError.at(f"/{key}", f"goes with a CSV file; JSON has its {key}s in the member {key}s")
+        body = load(RowsSchema(), {**({"name": name} if name else {}), **_as_object(read_json(request))})
+        rows = from_rows(body["inputs"], body["labels"], weights=body["weights"])
+        rows.require_two_classes("/labels")
+        return _agreed("name", name, body["name"]), rows
+    for key, value in (("name", name), ("label", label)):
+        if value is None:
+            raise InvalidError.at(f"/{key}", "is required, as in POST /datasets?name=iris&label=species")
+    table = from_csv(content, label, weight)
+    table.require_two_classes("", label)
+    return name, table
+
+
+def _fields_once() -> dict[str, str]:
+    """The fields of a form beside its file; raises InvalidError for what stands there twice, and for another file."""
+    names = Counter([name for name, _ in request.form.items(multi=True)])
+    names.update([name for name, _ in request.files.items(multi=True)])
+    faults = [Problem(f"/{escaped(name)}", "must be given once") for name, count in names.items() if count > 1]
+    others = request.files.keys() - {"file"}
+    faults += [Problem(f"/{escaped(name)}", "must not be a file; the one file is 'file'") for name in sorted(others)]
+    if faults:
+        raise InvalidError.of(faults)
+    return {key: request.form[key] for key in request.form}
+
+
+def _agreed(key: str, in_query: Any, within: Any) -> Any:
+    """What query and body say alike, or one of them alone; raises InvalidError where they differ."""
+    if None not in (in_query, within) and in_query != within:
+        raise InvalidError.at(f"/{key}", f"must be the same in query and body. Received: {in_query!r} and {within!r}")
+    return in_query if within is None else within
+
+
+def _as_object(body: Any) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise InvalidError.at("", "must be an object")
+    return body
+
+
+def _document(values: dict[str, Any]) -> dict[str, Any]:
+    order = ("id", "name", "rows", "features", "classes", "bytes", "sha256", "created_at")
+    return {key: values[key] for key in order} | fault_of(values)
+
+
+@routes.route("/datasets", methods=["GET"])
+@routes.arguments(DatasetPage, location="query")
+@routes.response(200, "DatasetList")
+def list_datasets(query: dict[str, Any]) -> Response:
+    """All datasets, newest first; `after` takes an id."""
+    with context().database.read() as connection:
+        rows = dataset_rows(connection, query["limit"] + 1, query["after"])
+    return page([_document(row) for row in rows], query["limit"])
+
+
+@routes.route("/datasets/<key>", methods=["GET"])
+@routes.response(200, "Dataset")
+@routes.doc(responses=refusals(404))
+def show(key: str) -> Response:
+    """One dataset, by id or name."""
+    with context().database.read() as connection:
+        return json_response(_document(find_dataset(connection, key)))
+
+
+@routes.route("/datasets/<key>", methods=["DELETE"])
+@routes.response(204)
+@routes.doc(responses=refusals(404, 409))
+def delete(key: str) -> Response:
+    """Delete a dataset that no active job uses."""
+    parts = context()
+    with parts.database.write() as connection:
+        dataset_id = find_dataset(connection, key)["id"]
+        uses = sa.or_(JOBS.c.dataset == dataset_id, JOBS.c.validation_dataset == dataset_id)
+        active = connection.scalar(sa.select(JOBS.c.id).where(uses, JOBS.c.state.in_(lifecycle.ACTIVE)).limit(1))
+        if active:
+            raise ConflictError("dataset_in_use", f"dataset {key!r} is in use by {active}; cancel that job first")
+        delete_dataset(connection, dataset_id)
+    parts.storage.dataset(dataset_id).unlink(missing_ok=True)
+    return Response(status=204)

@@ -1,0 +1,178 @@
+"""Routes of models, their versions and aliases."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import marshmallow as ma
+import sqlalchemy as sa
+from flask import Response, request, url_for
+
+from models.definition.definition import DefinitionSchema, ModelDefinition
+from models.errors import ConflictError, InvalidError, MissingError
+from models.identifiers import NAME_PATTERN
+from models.registry import versions
+from models.registry.models import define_model, delete_model, find_model, model_names
+from models.schemas import Bounds, StrictSchema, Text, Whole
+from service.jobs import lifecycle
+from service.jobs.submission import check_size
+from service.store.tables import JOBS
+from service.web.context import context
+from service.web.idempotency import idempotent, remember
+from service.web.json_bodies import json_response, read_json
+from service.web.openapi import Resource, refusals
+from service.web.pagination import NUMBER_PATTERN, NumberPage, PageSchema, page
+
+__all__ = ["routes"]
+
+
+routes = Resource("models", __name__, description="Definitions, versions and aliases.")
+
+
+@routes.route("/models", methods=["POST"])
+@idempotent
+@routes.arguments(DefinitionSchema)
+@routes.response(201, "Model")
+@routes.doc(responses={"200": {"description": "The very same definition was there."}, **refusals(409)})
+def define(definition: ModelDefinition) -> Response:
+    """Define a model; the same definition again is answered with 200."""
+    check_size(definition, read_json(request), "")
+    with context().database.write() as connection:
+        row, new = define_model(connection, definition)
+        location = url_for("models.show", name=definition.name)
+        return remember(connection, json_response(row.document(), 201 if new else 200, {"Location": location}))
+
+
+@routes.route("/models", methods=["GET"])
+@routes.arguments(PageSchema, location="query")
+@routes.response(200, "ModelList")
+def list_models(query: dict[str, Any]) -> Response:
+    """All models, newest first; `after` takes a name."""
+    with context().database.read() as connection:
+        try:
+            names = model_names(connection, query["limit"] + 1, query["after"])
+        except MissingError as error:
+            raise InvalidError.at("/after", error.detail) from None
+        rows = [find_model(connection, name).document() for name in names]
+    return page(rows, query["limit"])
+
+
+@routes.route("/models/<name>", methods=["GET"])
+@routes.response(200, "Model")
+@routes.doc(responses=refusals(404))
+def show(name: str) -> Response:
+    """One model."""
+    with context().database.read() as connection:
+        return json_response(find_model(connection, name).document())
+
+
+class ForceSchema(StrictSchema):
+    """Whether to go through with it."""
+
+    force = ma.fields.Boolean(load_default=False, metadata={"description": "Cancel active jobs of the model."})
+
+
+@routes.route("/models/<name>", methods=["DELETE"])
+@routes.arguments(ForceSchema, location="query")
+@routes.response(204)
+@routes.doc(responses=refusals(404, 409))
+def delete(query: dict[str, Any], name: str) -> Response:
+    """Delete a model with its versions, aliases and checkpoints; its jobs stay on record."""
+    parts = context()
+    with parts.database.write() as connection:
+        active = connection.scalar(
+            sa.select(sa.func.count()).where(JOBS.c.model == name, JOBS.c.state.in_(lifecycle.ACTIVE))
+        )
+        if active and not query["force"]:
+            raise ConflictError("model_in_use", f"model {name!r} has {active} active jobs; ?force=true cancels them")
+        lifecycle.abandon(connection, name)
+        gone = delete_model(connection, name)
+    for checkpoint_id in gone:
+        parts.storage.checkpoint(checkpoint_id).unlink(missing_ok=True)
+    return Response(status=204)
+
+
+@routes.route("/models/<name>/versions", methods=["GET"])
+@routes.arguments(NumberPage, location="query")
+@routes.response(200, "VersionList")
+@routes.doc(responses=refusals(404))
+def list_versions(query: dict[str, Any], name: str) -> Response:
+    """A model's versions, newest first; `after` takes a version's number."""
+    after = None if query["after"] is None else int(query["after"])
+    with context().database.read() as connection:
+        rows = versions.list_versions(connection, name, query["limit"] + 1, after)
+    return page(rows, query["limit"])
+
+
+@routes.route("/models/<name>/versions/<version>", methods=["GET"])
+@routes.response(200, "Version")
+@routes.doc(responses=refusals(404, 409))
+def show_version(name: str, version: str) -> Response:
+    """One version, by number or alias."""
+    wanted = int(version) if re.fullmatch(NUMBER_PATTERN, version) else version
+    with context().database.read() as connection:
+        return json_response(versions.resolve(connection, name, wanted))
+
+
+@routes.route("/models/<name>/aliases", methods=["GET"])
+@routes.response(200, "AliasList")
+@routes.doc(responses=refusals(404))
+def list_aliases(name: str) -> Response:
+    """The aliases that were set."""
+    with context().database.read() as connection:
+        found = versions.aliases(connection, name)
+    rows = [{"model": name, "alias": alias, "version": version} for alias, version in found.items()]
+    return json_response({"data": rows, "has_more": False})
+
+
+class AliasTargetSchema(StrictSchema):
+    """What an alias shall name."""
+
+    version = Whole(Bounds(minimum=1, maximum=2**53), required=True)
+
+
+@routes.route("/models/<name>/aliases/<alias>", methods=["PUT"])
+@routes.arguments(AliasTargetSchema)
+@routes.response(200, "Alias")
+@routes.doc(responses=refusals(404, 409))
+def put_alias(body: dict[str, Any], name: str, alias: str) -> Response:
+    """Let an alias name a version; `default` is what requests get that name no version."""
+    try:
+        Text(pattern=NAME_PATTERN, maximum=63).deserialize(alias)
+    except ma.ValidationError as error:
+        raise InvalidError.at("", f"the alias {error.messages[0]}") from None
+    if alias.isdecimal():
+        raise InvalidError.at("", f"the alias must not be a number, which names a version itself. Received: {alias!r}")
+    with context().database.write() as connection:
+        versions.set_alias(connection, name, alias, body["version"])
+    return json_response({"model": name, "alias": alias, "version": body["version"]})
+
+
+@routes.route("/models/<name>/aliases/<alias>", methods=["GET"])
+@routes.response(200, "Alias")
+@routes.doc(responses=refusals(404))
+def show_alias(name: str, alias: str) -> Response:
+    """The version that an alias names; `default` and `latest` answer also where nobody has set them."""
+    with context().database.read() as connection:
+        if alias == versions.DEFAULT:
+            versions.require_model(connection, name)
+            version = versions.default_of(connection, name)
+        elif alias == versions.LATEST:
+            versions.require_model(connection, name)
+            version = versions.newest_of(connection, name)
+        else:
+            version = versions.aliases(connection, name).get(alias)
+            if version is None:
+                raise MissingError("not_found", f"model {name!r} has no alias {alias!r}")
+    return json_response({"model": name, "alias": alias, "version": version})
+
+
+@routes.route("/models/<name>/aliases/<alias>", methods=["DELETE"])
+@routes.response(204)
+@routes.doc(responses=refusals(404))
+def delete_alias(name: str, alias: str) -> Response:
+    """Forget an alias; `default` then follows the newest version again."""
+    with context().database.write() as connection:
+        versions.remove_alias(connection, name, alias)
+    return Response(status=204)

@@ -1,0 +1,114 @@
+"""Routes for those who run the service: health, metrics, version."""
+
+from __future__ import annotations
+
+import platform
+from time import time
+from typing import Any
+
+import h5py
+import numpy as np
+import sqlalchemy as sa
+from flask import Response
+
+from models.formats.checkpoint_file import nncore_version
+from models.registry import models, rows
+from service import __version__
+from service.jobs import lifecycle
+from service.store.tables import JOBS, TRAINERS
+from service.web.context import context
+from service.web.errors import problem
+from service.web.json_bodies import json_response
+from service.web.openapi import Resource
+
+__all__ = ["routes"]
+
+
+routes = Resource("operations", __name__, description="Health, metrics, version.")
+
+#: A trainer that gave no sign for so long counts as absent.
+TRAINER_SECONDS = 5.0
+
+
+@routes.route("/health/live", methods=["GET"])
+@routes.response(200, {"type": "object", "properties": {"status": {"const": "live"}}})
+def live() -> Response:
+    """Whether this process answers."""
+    return json_response({"status": "live"})
+
+
+@routes.route("/health/ready", methods=["GET"])
+@routes.response(200, "Readiness")
+@routes.doc(
+    responses={
+        "503": {
+            "description": "Not ready: a problem that carries the state of each part.",
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/NotReady"}}},
+        }
+    }
+)
+def ready() -> Response:
+    """Whether predictions can be answered and jobs accepted; an absent trainer is shown, and only delays jobs."""
+    parts = context()
+    storage = "ok" if parts.storage.writable() else "not writable"
+    database = trainer = "ok"
+    try:
+        with parts.database.read() as connection:
+            trainer = "ok" if _trainer_is_up(connection) else "absent: jobs are queued until one starts"
+    except sa.exc.SQLAlchemyError as error:
+        database, trainer = f"unavailable: {type(error).__name__}", "unknown"
+    state: dict[str, Any] = {"database": database, "storage": storage, "trainer": trainer}
+    if storage == database == "ok":
+        return json_response({"status": "ready", **state})
+    faults = ", ".join(f"{part} is {state[part]}" for part in ("database", "storage") if state[part] != "ok")
+    return problem(503, "not_ready", faults, headers={"Retry-After": "1"}, **state)
+
+
+def _trainer_is_up(connection: sa.Connection) -> bool:
+    seen = connection.scalar(sa.select(sa.func.max(TRAINERS.c.seen_at)))
+    return seen is not None and time() - seen < TRAINER_SECONDS
+
+
+@routes.route("/version", methods=["GET"])
+@routes.response(200, {"type": "object"})
+def version() -> Response:
+    """Versions of the service and of what it computes with."""
+    return json_response(
+        {
+            "trainyard": __version__,
+            "nncore": nncore_version,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "h5py": h5py.__version__,
+            "hdf5": h5py.version.hdf5_version,
+        }
+    )
+
+
+@routes.route("/metrics", methods=["GET"])
+@routes.response(200, {"type": "string"}, content_type="text/plain")
+def metrics() -> Response:
+    """What the service holds and does, in the text format of Prometheus."""
+    with context().database.read() as connection:
+        by_state = sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state)
+        states: dict[str, int] = {row[0]: row[1] for row in connection.execute(by_state)}
+        counts = models.totals(connection)
+        at_fault = rows.files_at_fault(connection)
+        up = _trainer_is_up(connection)
+    lines = [
+        "# HELP trainyard_info Version of the service.",
+        "# TYPE trainyard_info gauge",
+        f'trainyard_info{{version="{__version__}"}} 1',
+        "# HELP trainyard_trainer_up Whether a trainer is at work.",
+        "# TYPE trainyard_trainer_up gauge",
+        f"trainyard_trainer_up {int(up)}",
+        "# HELP trainyard_jobs Jobs by state.",
+        "# TYPE trainyard_jobs gauge",
+    ]
+    lines += [
+        f'trainyard_jobs{{state="{state}"}} {states.get(state, 0)}' for state in (*lifecycle.ACTIVE, *lifecycle.FINAL)
+    ]
+    counts["files_at_fault"] = at_fault, "Files that are missing or damaged."
+    for name, (value, text) in counts.items():
+        lines += [f"# HELP trainyard_{name} {text}", f"# TYPE trainyard_{name} gauge", f"trainyard_{name} {value}"]
+    return Response("\n".join(lines) + "\n", content_type="text/plain; version=0.0.4; charset=utf-8")

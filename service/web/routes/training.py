@@ -1,0 +1,74 @@
+"""The route that launches training."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict
+from typing import Any
+
+from flask import Response
+
+from models.definition.definition import loss_field, optimizer_field
+from models.training.dry_run import dry_run
+from models.training.request import TrainingRequest, TrainSchema
+from service.jobs.submission import check, check_start_checkpoint, resolve_definition, store
+from service.store.request_rows import Source
+from service.web.context import context
+from service.web.idempotency import idempotent
+from service.web.json_bodies import json_response
+from service.web.openapi import Resource, refusals
+
+__all__ = ["routes"]
+
+
+routes = Resource("training", __name__, description="Launch training.")
+
+
+#: Steps are measured one request at a time, or the times would be those of several.
+_one_dry_run = threading.Lock()
+
+
+@routes.route("/train", methods=["POST"])
+@idempotent
+@routes.arguments(TrainSchema)
+@routes.response(202, "Job")
+@routes.doc(
+    responses={
+        "200": {
+            "description": "Of a dry run.",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DryRun"}}},
+        },
+        **refusals(400, 404, 409, 413),
+    }
+)
+def train(body: dict[str, Any]) -> Response:
+    """Queue a training job; its model may be defined by the same request.
+
+    With `dry_run`, nothing is stored: the answer, with status 200, tells parameters, memory, an estimate of the time
+    from a few measured steps, and warnings about the data.
+    """
+    request = TrainingRequest.of(body)
+    data = Source(body["data"], "/data")
+    definition, is_new = resolve_definition(body["model"], data.dataset)
+    given = body["validation"]
+    validation = Source(given, "/validation") if given and "fraction" not in given else None
+    check(definition, request, data, validation)
+    check_start_checkpoint(body["start_from"], definition, request.anew)
+    if body.pop("dry_run"):
+        with _one_dry_run:
+            return json_response(dry_run(definition, request, data.dataset, validation.dataset if validation else None))
+    body["optimizer"] = request.optimizer or definition.optimizer
+    body["loss"] = request.loss or definition.loss
+    if request.class_weights is None:
+        body["class_weights"] = definition.class_weights
+    told = {
+        **body,
+        "model": definition.name,
+        "data": data.told,
+        "validation": validation.told if validation else given,
+        "optimizer": optimizer_field().serialize("optimizer", body),
+        "loss": loss_field().serialize("loss", body),
+        "early_stopping": None if request.early_stopping is None else asdict(request.early_stopping),
+    }
+    with context().storage.writing():
+        return store(definition if is_new else None, definition.name, request, told, data, validation)

@@ -1,0 +1,1 @@
+"""What tests, reliability and benchmarks share: servers, samples, damaged files, small runs."""

@@ -1,0 +1,43 @@
+"""Files of models: they hold what the database knows, and tell when they are damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models.formats.model_file import ModelFile, ModelFileError, load_model_file, save_model_file
+
+CONTENT = ModelFile(
+    "small",
+    7,
+    "2026-01-01T00:00:00.000Z",
+    '{"name": "small"}',
+    1,
+    [{"version": 1, "checkpoint": {"id": "ckpt_1"}}],
+    {"a": 1},
+)
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    save_model_file(tmp_path / "small.h5", CONTENT)
+    assert load_model_file(tmp_path / "small.h5") == CONTENT
+
+
+@pytest.mark.parametrize("part", [b'"ckpt_1"', b'{"a"', b'{"name"'])
+def test_a_changed_bit_is_told(tmp_path: Path, part: bytes) -> None:
+    path = tmp_path / "small.h5"
+    save_model_file(path, CONTENT)
+    content = bytearray(path.read_bytes())
+    assert content.count(part) == 1
+    content[content.index(part) + 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match=r"^small.h5: its content does not match its digest$"):
+        load_model_file(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no HDF5"])
+def test_another_file_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "small.h5").write_bytes(content)
+    with pytest.raises(ModelFileError, match=r"^small.h5: "):
+        load_model_file(tmp_path / "small.h5")

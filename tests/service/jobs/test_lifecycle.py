@@ -1,0 +1,494 @@
+"""The life of a job as transitions of its row, one by one; reliability/lives.py takes random steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from models.errors import ConflictError, MissingError
+from models.formats.durable import FileRecord
+from models.registry import models, versions
+from models.registry.checkpoints import add_checkpoint
+from models.registry.datasets import add_dataset, find_dataset
+from models.registry.tables import CHECKPOINTS
+from reliability.lives import make_job as make
+from service.jobs import lifecycle
+from service.jobs.document import job_document
+from service.jobs.events import add_events, events_after, list_epochs, newest_epoch
+from service.jobs.exit_causes import Death
+from service.jobs.lifecycle import FINAL, MAXIMUM_DEATHS, Progress, StaleError
+from service.settings import Settings
+from service.store.database import Database
+from service.store.tables import JOBS
+from testing.runs import a_definition
+
+LEASE = 10.0
+KILLED = Death("worker_lost", "killed by SIGKILL")
+PROGRESS = Progress(
+    1, 7, 0.1, 3.0, {"loss": 0.5, "accuracy": 0.75, "validation_loss": None, "validation_accuracy": None}
+)
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sa.Connection]:
+    database = Database(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))
+    database.migrate()
+    with database.write() as opened:
+        models.define_model(opened, a_definition())
+        yield opened
+    database.dispose()
+
+
+@pytest.fixture
+def job(connection: sa.Connection) -> str:
+    return make(connection, 1)
+
+
+@pytest.fixture
+def fence(connection: sa.Connection, job: str) -> int:
+    """The number under which the job is held."""
+    row = lifecycle.claim(connection, 0.0, LEASE)
+    assert row is not None
+    assert row.id == job
+    return int(row.fence)
+
+
+def state(connection: sa.Connection, job: str) -> str:
+    return str(lifecycle.find(connection, job).state)
+
+
+def states_told(connection: sa.Connection, job: str) -> list[str]:
+    events = events_after(connection, job, 0, 1000)
+    return [json.loads(event.data)["state"] for event in events if event.type == "state"]
+
+
+def conflict(call: Callable[..., Any], *arguments: Any) -> str:
+    with pytest.raises(ConflictError) as refusal:
+        call(*arguments)
+    assert refusal.value.code == "wrong_state"
+    return refusal.value.detail
+
+
+def save(connection: sa.Connection, job: str, fence: int, checkpoint: str = "ckpt_1") -> None:
+    lifecycle.report(connection, job, fence, PROGRESS, checkpoint=checkpoint, deaths=0)
+    values = {
+        "id": checkpoint,
+        "model": "small",
+        "job": job,
+        "kind": "between",
+        "epoch": PROGRESS.epoch,
+        "step": PROGRESS.step,
+        "metrics": json.dumps(PROGRESS.metrics),
+        "created_at": "2026-01-01T00:00:00.000Z",
+    }
+    connection.execute(sa.delete(CHECKPOINTS).where(CHECKPOINTS.c.id == checkpoint))
+    add_checkpoint(connection, values, FileRecord(1, "00"))
+
+
+def test_a_new_job_waits(connection: sa.Connection, job: str) -> None:
+    document = job_document(lifecycle.find(connection, job))
+    assert document == {
+        "id": job,
+        "model": "small",
+        "state": "queued",
+        "created_at": document["created_at"],
+        "started_at": None,
+        "finished_at": None,
+        "attempt": 1,
+        "progress": {"epoch": 0, "epochs": 10, "step": 0, "fraction": 0.0, "eta_seconds": None},
+        "metrics": {},
+        "best": None,
+        "stopped_by": None,
+        "checkpoint": None,
+        "version": None,
+        "error": None,
+        "request": {"epochs": 10, "publish": True},
+    }
+    assert lifecycle.any_queued(connection, 0.0)
+
+
+def test_an_unknown_job_is_missing(connection: sa.Connection) -> None:
+    for call in (lifecycle.find, lambda c, j: lifecycle.ask(c, j, "cancel"), lifecycle.resume):
+        with pytest.raises(MissingError):
+            call(connection, "job_none")
+
+
+def test_the_oldest_job_is_claimed_first(connection: sa.Connection) -> None:
+    made = [make(connection, number) for number in (3, 1, 2)]
+    claimed = [lifecycle.claim(connection, 0.0, LEASE) for _ in made]
+    assert [row.id for row in claimed if row is not None] == sorted(made)
+    assert lifecycle.claim(connection, 0.0, LEASE) is None
+    assert not lifecycle.any_queued(connection, 0.0)
+
+
+def test_a_claim_starts_the_job_once(connection: sa.Connection, job: str, fence: int) -> None:
+    row = lifecycle.find(connection, job)
+    assert (row.state, row.attempt, row.lease_until) == ("running", 1, LEASE)
+    started = row.started_at
+    assert started is not None
+    lifecycle.stop(connection, job, fence)
+    again = lifecycle.claim(connection, 5.0, LEASE)
+    assert again is not None
+    assert (again.fence, again.started_at, again.lease_until) == (fence + 1, started, 15.0)
+
+
+def test_success_publishes_the_newest_checkpoint(connection: sa.Connection, job: str, fence: int) -> None:
+    save(connection, job, fence, "ckpt_1")
+    save(connection, job, fence, "ckpt_2")
+    lifecycle.finish(connection, job, fence, publish_version=True)
+    document = job_document(lifecycle.find(connection, job))
+    assert (document["state"], document["version"], document["checkpoint"]) == ("succeeded", 1, "ckpt_2")
+    assert document["finished_at"] is not None
+    assert (document["progress"]["fraction"], document["progress"]["eta_seconds"]) == (1.0, 0.0)
+    found = versions.resolve(connection, "small", None)
+    assert (found["version"], found["checkpoint"], found["job"]) == (1, "ckpt_2", job)
+    assert found["metrics"] == PROGRESS.metrics == document["metrics"]
+    assert states_told(connection, job) == ["queued", "running", "succeeded"]
+
+
+def test_success_without_publishing(connection: sa.Connection, job: str, fence: int) -> None:
+    save(connection, job, fence)
+    lifecycle.finish(connection, job, fence, publish_version=False)
+    assert (state(connection, job), lifecycle.find(connection, job).version) == ("succeeded", None)
+    assert versions.newest_of(connection, "small") is None
+
+
+def test_failure_is_told_with_code_and_detail(connection: sa.Connection, job: str, fence: int) -> None:
+    lifecycle.fail(connection, job, fence, "diverged", "in step 3")
+    document = job_document(lifecycle.find(connection, job))
+    assert (document["state"], document["error"]) == ("failed", {"code": "diverged", "detail": "in step 3"})
+    last = events_after(connection, job, 0, 100)[-1]
+    assert json.loads(last.data) == {"state": "failed", "error": {"code": "diverged", "detail": "in step 3"}}
+
+
+def test_a_report_answers_what_is_wanted(connection: sa.Connection, job: str, fence: int) -> None:
+    assert lifecycle.report(connection, job, fence, PROGRESS) is None
+    row = lifecycle.find(connection, job)
+    assert (row.epoch, row.step, row.fraction, row.eta_seconds) == (1, 7, 0.1, 3.0)
+    lifecycle.ask(connection, job, "pause")
+    assert lifecycle.report(connection, job, fence, PROGRESS) == "pause"
+    lifecycle.ask(connection, job, "cancel")
+    assert lifecycle.report(connection, job, fence, PROGRESS) == "cancel"
+
+
+def test_only_a_running_job_says_when_it_will_have_ended(connection: sa.Connection, job: str, fence: int) -> None:
+    def eta() -> float | None:
+        lifecycle.report(connection, job, lifecycle.find(connection, job).fence, PROGRESS)
+        assert lifecycle.find(connection, job).eta_seconds == PROGRESS.eta_seconds
+        lifecycle.lose(connection, job, lifecycle.find(connection, job).fence, KILLED, 0.0, 0.0)
+        return lifecycle.find(connection, job).eta_seconds
+
+    assert (eta(), state(connection, job)) == (None, "queued")
+    lifecycle.claim(connection, 0.0, LEASE)
+    lifecycle.ask(connection, job, "pause")
+    assert (eta(), state(connection, job)) == (None, "paused")
+    lifecycle.resume(connection, job)
+    again = lifecycle.claim(connection, 0.0, LEASE)
+    assert again is not None
+    lifecycle.report(connection, job, again.fence, PROGRESS)
+    lifecycle.abandon(connection, "small")
+    row = lifecycle.find(connection, job)
+    assert (row.state, row.eta_seconds) == ("cancelled", None)
+
+
+class TestLeases:
+    """An owner that gives no sign loses its job."""
+
+    def test_a_renewed_lease_holds(self, connection: sa.Connection, job: str, fence: int) -> None:
+        lifecycle.expire(connection, LEASE, 0.0)
+        assert state(connection, job) == "running"
+        lifecycle.renew(connection, job, fence, LEASE, LEASE)
+        lifecycle.expire(connection, 2 * LEASE, 0.0)
+        assert state(connection, job) == "running"
+        lifecycle.expire(connection, 2 * LEASE + 0.001, 0.0)
+        row = lifecycle.find(connection, job)
+        assert (row.state, row.attempt, row.lease_until, row.deaths) == ("queued", 2, None, 1)
+
+    def test_waiting_jobs_have_no_lease(self, connection: sa.Connection, job: str) -> None:
+        lifecycle.expire(connection, 1e12, 0.0)
+        assert state(connection, job) == "queued"
+
+    def test_a_loss_is_logged_with_its_cause(self, connection: sa.Connection, job: str, fence: int) -> None:
+        lifecycle.lose(connection, job, fence, KILLED, 0.0, 0.0)
+        logs = [event for event in events_after(connection, job, 0, 100) if event.type == "log"]
+        assert json.loads(logs[0].data) == {
+            "level": "warning",
+            "message": "worker lost: killed by SIGKILL",
+            "code": "worker_lost",
+        }
+
+
+class TestStaleOwners:
+    """Whoever is no longer the owner changes nothing."""
+
+    CALLS: dict[str, Callable[[sa.Connection, str, int], Any]] = {
+        "renew": lambda c, j, f: lifecycle.renew(c, j, f, 100.0, LEASE),
+        "report": lambda c, j, f: lifecycle.report(c, j, f, PROGRESS, checkpoint="ckpt_9", deaths=0),
+        "finish": lambda c, j, f: lifecycle.finish(c, j, f, publish_version=True),
+        "fail": lambda c, j, f: lifecycle.fail(c, j, f, "x", "y"),
+        "stop": lifecycle.stop,
+        "require_owner": lifecycle.require_owner,
+        "lose": lambda c, j, f: lifecycle.lose(c, j, f, KILLED, 0.0, 0.0),
+    }
+
+    @pytest.mark.parametrize("call", CALLS)
+    @pytest.mark.parametrize("now", ["running", "queued", "paused", *FINAL])
+    def test_nothing_changes(self, connection: sa.Connection, job: str, fence: int, call: str, now: str) -> None:
+        lifecycle.lose(connection, job, fence, KILLED, 0.0, 0.0)
+        if now != "queued":
+            lifecycle.claim(connection, 1.0, LEASE)
+        if now == "paused":
+            lifecycle.ask(connection, job, "pause")
+            lifecycle.stop(connection, job, fence + 1)
+        elif now == "succeeded":
+            save(connection, job, fence + 1)
+            lifecycle.finish(connection, job, fence + 1, publish_version=True)
+        elif now == "failed":
+            lifecycle.fail(connection, job, fence + 1, "diverged", "")
+        elif now == "cancelled":
+            lifecycle.ask(connection, job, "cancel")
+            lifecycle.stop(connection, job, fence + 1)
+        before = lifecycle.find(connection, job)
+        events = len(events_after(connection, job, 0, 100))
+        assert before.state == now
+        with pytest.raises(StaleError):
+            self.CALLS[call](connection, job, fence)
+        if now in FINAL or now == "paused":  # nor does the owner of a job that has ended
+            with pytest.raises(StaleError):
+                self.CALLS[call](connection, job, fence + 1)
+        assert lifecycle.find(connection, job) == before
+        assert len(events_after(connection, job, 0, 100)) == events
+        assert versions.newest_of(connection, "small") == (1 if now == "succeeded" else None)
+
+
+class TestDeaths:
+    """A job that kills its workers is given up."""
+
+    def lose_once(self, connection: sa.Connection, job: str) -> str:
+        row = lifecycle.claim(connection, 0.0, LEASE)
+        assert row is not None
+        lifecycle.lose(connection, job, row.fence, KILLED, 0.0, 0.0)
+        return state(connection, job)
+
+    def test_three_without_a_checkpoint(self, connection: sa.Connection, job: str) -> None:
+        assert [self.lose_once(connection, job) for _ in range(MAXIMUM_DEATHS)] == ["queued", "queued", "failed"]
+        document = job_document(lifecycle.find(connection, job))
+        assert document["error"]["code"] == "worker_lost"
+        assert "3 workers were lost" in document["error"]["detail"]
+        assert document["attempt"] == 3
+
+    @pytest.mark.parametrize("code", ["worker_lost", "out_of_memory", "crashed"])
+    def test_the_last_cause_is_told(self, connection: sa.Connection, job: str, code: Any) -> None:
+        for death in (KILLED, KILLED, Death(code, "the cause")):
+            row = lifecycle.claim(connection, 0.0, LEASE)
+            assert row is not None
+            lifecycle.lose(connection, job, row.fence, death, 0.0, 0.0)
+        error = job_document(lifecycle.find(connection, job))["error"]
+        detail = "3 workers were lost without a new checkpoint; the last one: the cause"
+        assert error == {"code": code, "detail": detail}
+
+    def test_each_further_try_comes_later(self, connection: sa.Connection, job: str) -> None:
+        now, pauses = 100.0, []
+        for _ in range(MAXIMUM_DEATHS - 1):
+            row = lifecycle.claim(connection, now, LEASE)
+            assert row is not None
+            lifecycle.lose(connection, job, row.fence, KILLED, now, 1.5)
+            due = lifecycle.find(connection, job).not_before
+            pauses.append(due - now)
+            assert not lifecycle.any_queued(connection, due - 0.001)
+            assert lifecycle.claim(connection, due - 0.001, LEASE) is None
+            assert lifecycle.any_queued(connection, due)
+            now = due
+        assert pauses == [0.0, 1.5]
+        row = lifecycle.claim(connection, now, LEASE)
+        assert row is not None
+        assert row.not_before is None
+
+    def lose_twice(self, connection: sa.Connection, job: str, fence: int) -> None:
+        """The job then has to wait for 100 seconds."""
+        lifecycle.lose(connection, job, fence, KILLED, 0.0, 100.0)
+        again = lifecycle.claim(connection, 0.0, LEASE)
+        assert again is not None
+        assert again.id == job
+        lifecycle.lose(connection, job, again.fence, KILLED, 0.0, 100.0)
+
+    def test_a_job_that_has_to_wait_holds_up_no_other(self, connection: sa.Connection, job: str, fence: int) -> None:
+        self.lose_twice(connection, job, fence)
+        other = make(connection, 2)
+        row = lifecycle.claim(connection, 0.0, LEASE)
+        assert row is not None
+        assert row.id == other
+
+    def test_whoever_resumes_a_job_does_not_wait(self, connection: sa.Connection, job: str, fence: int) -> None:
+        self.lose_twice(connection, job, fence)
+        assert not lifecycle.any_queued(connection, 0.0)
+        lifecycle.ask(connection, job, "pause")
+        lifecycle.resume(connection, job)
+        assert lifecycle.any_queued(connection, 0.0)
+
+    def test_a_checkpoint_clears_the_count(self, connection: sa.Connection, job: str) -> None:
+        for _ in range(4):
+            assert self.lose_once(connection, job) == "queued"
+            assert self.lose_once(connection, job) == "queued"
+            row = lifecycle.claim(connection, 0.0, LEASE)
+            assert row is not None
+            save(connection, job, row.fence)
+            lifecycle.stop(connection, job, row.fence)
+        assert lifecycle.find(connection, job).attempt == 9
+
+
+class TestWishes:
+    """Cancel, pause and resume in every state."""
+
+    def test_cancel_of_a_waiting_job_is_at_once(self, connection: sa.Connection, job: str) -> None:
+        row = lifecycle.ask(connection, job, "cancel")
+        assert row.state == "cancelled"
+        assert row.finished_at is not None
+        assert lifecycle.claim(connection, 0.0, LEASE) is None
+
+    def test_pause_of_a_waiting_job_is_at_once(self, connection: sa.Connection, job: str) -> None:
+        assert lifecycle.ask(connection, job, "pause").state == "paused"
+        assert lifecycle.claim(connection, 0.0, LEASE) is None
+        conflict(lifecycle.ask, connection, job, "pause")
+        assert lifecycle.resume(connection, job).state == "queued"
+        assert lifecycle.claim(connection, 0.0, LEASE) is not None
+
+    def test_cancel_of_a_paused_job_is_at_once(self, connection: sa.Connection, job: str) -> None:
+        lifecycle.ask(connection, job, "pause")
+        assert lifecycle.ask(connection, job, "cancel").state == "cancelled"
+        assert conflict(lifecycle.ask, connection, job, "cancel").endswith("is cancelled: it cannot be cancelled")
+        assert conflict(lifecycle.ask, connection, job, "pause").endswith("is cancelled: it cannot be paused")
+
+    @pytest.mark.parametrize(("wish", "end"), [("cancel", "cancelled"), ("pause", "paused")])
+    def test_a_running_job_ends_its_batch_first(
+        self, connection: sa.Connection, job: str, fence: int, wish: Any, end: str
+    ) -> None:
+        assert lifecycle.ask(connection, job, wish).state == "running"
+        assert lifecycle.ask(connection, job, wish).state == "running"
+        lifecycle.stop(connection, job, fence)
+        row = lifecycle.find(connection, job)
+        assert (row.state, row.wanted, row.attempt, row.lease_until) == (end, None, 1, None)
+
+    def test_cancel_overrides_pause_not_the_other_way(self, connection: sa.Connection, job: str, fence: int) -> None:
+        lifecycle.ask(connection, job, "pause")
+        lifecycle.ask(connection, job, "cancel")
+        conflict(lifecycle.ask, connection, job, "pause")
+        conflict(lifecycle.resume, connection, job)
+        lifecycle.stop(connection, job, fence)
+        assert state(connection, job) == "cancelled"
+
+    def test_a_pause_can_be_taken_back_before_it_happens(self, connection: sa.Connection, job: str, fence: int) -> None:
+        lifecycle.ask(connection, job, "pause")
+        assert lifecycle.resume(connection, job).state == "running"
+        assert lifecycle.report(connection, job, fence, PROGRESS) is None
+
+    @pytest.mark.parametrize(("wish", "end"), [("cancel", "cancelled"), ("pause", "paused")])
+    def test_a_wish_outlives_the_worker(
+        self, connection: sa.Connection, job: str, fence: int, wish: Any, end: str
+    ) -> None:
+        lifecycle.ask(connection, job, wish)
+        lifecycle.lose(connection, job, fence, KILLED, 0.0, 0.0)
+        assert state(connection, job) == end
+
+    def test_a_job_that_ends_before_it_hears_of_a_wish_has_ended(
+        self, connection: sa.Connection, job: str, fence: int
+    ) -> None:
+        save(connection, job, fence)
+        lifecycle.ask(connection, job, "cancel")
+        lifecycle.finish(connection, job, fence, publish_version=True)
+        row = lifecycle.find(connection, job)
+        assert (row.state, row.wanted, row.version) == ("succeeded", None, 1)
+
+    @pytest.mark.parametrize("final", FINAL)
+    def test_final_states_stay_final(self, connection: sa.Connection, job: str, fence: int, final: str) -> None:
+        if final == "succeeded":
+            save(connection, job, fence)
+            lifecycle.finish(connection, job, fence, publish_version=True)
+        elif final == "failed":
+            lifecycle.fail(connection, job, fence, "diverged", "")
+        else:
+            lifecycle.ask(connection, job, "cancel")
+            lifecycle.stop(connection, job, fence)
+        conflict(lifecycle.ask, connection, job, "cancel")
+        conflict(lifecycle.ask, connection, job, "pause")
+        conflict(lifecycle.resume, connection, job)
+        lifecycle.abandon(connection, "small")
+        lifecycle.expire(connection, 1e12, 0.0)
+        assert lifecycle.claim(connection, 0.0, LEASE) is None
+        assert state(connection, job) == final
+
+    def test_resume_of_what_is_not_paused(self, connection: sa.Connection, job: str) -> None:
+        conflict(lifecycle.resume, connection, job)
+        lifecycle.claim(connection, 0.0, LEASE)
+        conflict(lifecycle.resume, connection, job)
+
+
+def test_abandoned_jobs_are_cancelled_and_their_owners_stale(connection: sa.Connection) -> None:
+    models.define_model(connection, a_definition(name="other"))
+    mine, waiting, theirs = make(connection, 1), make(connection, 2), make(connection, 3, "other")
+    row = lifecycle.claim(connection, 0.0, LEASE)
+    assert row is not None
+    lifecycle.abandon(connection, "small")
+    assert [state(connection, job) for job in (mine, waiting, theirs)] == ["cancelled", "cancelled", "queued"]
+    with pytest.raises(StaleError):
+        lifecycle.report(connection, mine, row.fence, PROGRESS)
+
+
+def test_rows_of_ended_jobs_are_dropped_and_named_ones_kept(connection: sa.Connection) -> None:
+    def add(key: str, name: str | None) -> None:
+        values = {"id": key, "name": name, "rows": 1, "features": ["a"], "classes": [0, 1], "created_at": ""}
+        add_dataset(connection, values, FileRecord(1, ""))
+
+    for key, name in (("ds_a", None), ("ds_b", None), ("ds_c", "kept"), ("ds_v", None)):
+        add(key, name)
+    for number, (rows, held_out) in enumerate([("ds_a", "ds_v"), ("ds_b", None), ("ds_c", None)]):
+        job = make(connection, number)
+        values = {"dataset": rows, "validation_dataset": held_out}
+        connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(**values))
+    assert lifecycle.drop_finished_data(connection) == []
+    lifecycle.ask(connection, "job_0000", "pause")
+    lifecycle.ask(connection, "job_0001", "cancel")
+    lifecycle.ask(connection, "job_0002", "cancel")
+    assert lifecycle.drop_finished_data(connection) == ["ds_b"]
+    lifecycle.ask(connection, "job_0000", "cancel")
+    assert sorted(lifecycle.drop_finished_data(connection)) == ["ds_a", "ds_v"]
+    assert find_dataset(connection, "kept")["id"] == "ds_c"
+
+
+def test_other_databases_lock_the_rows_that_are_to_change(
+    connection: sa.Connection, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite has one writer at a time; elsewhere two transactions must not both find a job queued, or not ended."""
+    asked: list[str] = []
+    execute = sa.Connection.execute
+
+    def note(self: sa.Connection, statement: Any, *arguments: Any, **options: Any) -> Any:
+        asked.append(" ".join(str(statement.compile(dialect=postgresql.dialect())).split()))
+        return execute(self, statement, *arguments, **options)
+
+    monkeypatch.setattr(sa.Connection, "execute", note)
+    for call, clause in (
+        (lambda: lifecycle.ask(connection, job, "pause"), "FOR UPDATE"),
+        (lambda: lifecycle.resume(connection, job), "FOR UPDATE"),
+        (lambda: lifecycle.expire(connection, 0.0, 0.0), "FOR UPDATE SKIP LOCKED"),
+        (lambda: lifecycle.abandon(connection, "small"), "FOR UPDATE"),
+    ):
+        asked.clear()
+        call()
+        assert asked[0].startswith("SELECT"), asked
+        assert asked[0].endswith(clause), asked
+
+
+def test_history_is_the_epochs_in_order(connection: sa.Connection, job: str) -> None:
+    other = make(connection, 2)
+    add_events(connection, job, [("epoch", 2, {"epoch": 2}), ("log", None, {"level": "info"})])
+    add_events(connection, other, [("epoch", 1, {"epoch": 1})])
+    add_events(connection, job, [("epoch", 1, {"epoch": 1})])
+    assert [json.loads(text)["epoch"] for text in list_epochs(connection, job)] == [1, 2]
+    assert (newest_epoch(connection, job), newest_epoch(connection, "none")) == (2, 0)

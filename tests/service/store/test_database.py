@@ -1,0 +1,214 @@
+"""The schema: one truth in the tables and in the migrations, and processes that start at the same moment."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.command import downgrade
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from models.registry.models import define_model
+from models.registry.tables import METADATA
+from models.registry.versions import SERVING_QUERY, publish
+from service.settings import Settings
+from service.store.database import HEAD, Database
+from service.store.fast_query import FastQuery
+from service.store.migrations import configuration
+from service.store.sqlite import JOURNAL_MODE, ChangeCounter, wal_is_safe
+from service.store.tables import EVENTS
+from testing.harness import ROOT
+from testing.runs import a_definition
+
+
+def database(folder: Path) -> Database:
+    return Database(Settings.read({"TRAINYARD_DATA": str(folder)}))
+
+
+def test_a_fresh_migration_gives_the_tables(tmp_path: Path) -> None:
+    migrated = database(tmp_path)
+    migrated.migrate()
+    with migrated.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, METADATA) == []
+        assert context.get_current_heads() == (HEAD,)
+        assert set(sa.inspect(connection).get_table_names()) == {*METADATA.tables, "alembic_version"}
+    migrated.dispose()
+
+
+def test_unique_constraints_and_indexes_are_there(tmp_path: Path) -> None:
+    migrated = database(tmp_path)
+    migrated.migrate()
+    with migrated.read() as connection:
+        inspector = sa.inspect(connection)
+        for table in METADATA.tables.values():
+            wanted = {index.name for index in table.indexes}
+            assert {index["name"] for index in inspector.get_indexes(table.name)} >= wanted
+        (constraint,) = inspector.get_unique_constraints("events")
+        assert constraint["column_names"] == ["job", "epoch"]
+    migrated.dispose()
+
+
+def test_the_newest_migration_is_the_one_the_code_names(tmp_path: Path) -> None:
+    migrated = database(tmp_path)
+    scripts = ScriptDirectory.from_config(configuration(migrated.engine))
+    assert scripts.get_heads() == [HEAD]
+    migrated.dispose()
+
+
+def test_migrating_again_changes_nothing(tmp_path: Path) -> None:
+    migrated = database(tmp_path)
+    migrated.migrate()
+    with migrated.write() as connection:
+        connection.execute(sa.insert(EVENTS).values(job="j", type="log", at="", data="{}"))
+    migrated.migrate()
+    with migrated.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(EVENTS)) == 1
+    migrated.dispose()
+
+
+def test_migrations_can_be_taken_back(tmp_path: Path) -> None:
+    migrated = database(tmp_path)
+    migrated.migrate()
+    downgrade(configuration(migrated.engine), "base")
+    with migrated.read() as connection:
+        assert sa.inspect(connection).get_table_names() == ["alembic_version"]
+    migrated.migrate()
+    with migrated.read() as connection:
+        assert sa.inspect(connection).has_table("jobs")
+    migrated.dispose()
+
+
+def test_processes_that_migrate_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-m", "service", "migrate"]
+
+    def migrate(_number: int) -> subprocess.CompletedProcess[str]:
+        environment = {"TRAINYARD_DATA": str(tmp_path / "new"), "PATH": ""}
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in pool.map(migrate, range(4)):
+            assert (done.returncode, done.stderr) == (0, "")
+    migrated = database(tmp_path / "new")
+    with migrated.read() as connection:
+        assert connection.scalars(sa.text("SELECT version_num FROM alembic_version")).all() == [HEAD]
+    migrated.dispose()
+
+
+def test_event_ids_are_never_used_again(tmp_path: Path) -> None:
+    migrated = database(tmp_path)
+    migrated.migrate()
+    ids = []
+    for _ in range(3):
+        with migrated.write() as connection:
+            connection.execute(sa.insert(EVENTS).values(job="j", type="log", at="", data="{}"))
+            ids.append(connection.scalar(sa.select(sa.func.max(EVENTS.c.id))))
+            connection.execute(sa.delete(EVENTS))
+    assert ids == [1, 2, 3]
+    migrated.dispose()
+
+
+def test_an_epoch_stands_once_in_a_history(tmp_path: Path) -> None:
+    migrated = database(tmp_path)
+    migrated.migrate()
+    row = {"job": "j", "type": "epoch", "epoch": 1, "at": "", "data": "{}"}
+    with migrated.write() as connection:
+        connection.execute(sa.insert(EVENTS), [row, {**row, "job": "k"}])
+    with pytest.raises(sa.exc.IntegrityError), migrated.write() as connection:
+        connection.execute(sa.insert(EVENTS), [row])
+    migrated.dispose()
+
+
+def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
+    migrated = database(tmp_path)
+    migrated.migrate()
+
+    def fail_after_a_write() -> None:
+        with migrated.write() as connection:
+            connection.execute(sa.insert(EVENTS).values(job="j", type="log", at="", data="{}"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_after_a_write()
+    with migrated.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(EVENTS)) == 0
+    migrated.dispose()
+
+
+def test_writers_wait_for_each_other(tmp_path: Path) -> None:
+    """Read, then write: deferred transactions would fail at once as soon as two do it."""
+    migrated = database(tmp_path)
+    migrated.migrate()
+
+    def add(_number: int) -> None:
+        with migrated.write() as connection:
+            count = connection.scalar(sa.select(sa.func.count()).select_from(EVENTS))
+            connection.execute(sa.insert(EVENTS).values(job="j", type="epoch", epoch=count, at="", data="{}"))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(24)))
+    with migrated.read() as connection:
+        assert connection.scalars(sa.select(EVENTS.c.epoch).order_by(EVENTS.c.id)).all() == list(range(24))
+    migrated.dispose()
+
+
+@pytest.mark.skipif(JOURNAL_MODE != "DELETE", reason="the write-ahead log leaves the change counter alone")
+def test_no_answer_outlives_a_count_that_comes_twice(tmp_path: Path) -> None:
+    """A writer killed in his commit leaves a count behind that the next one uses: the answer between is an old one."""
+    migrated = database(tmp_path)
+    migrated.migrate()
+    with migrated.write() as connection:
+        define_model(connection, a_definition(name="m"))
+        publish(connection, "m", "j", "first", "{}")
+    real = ChangeCounter(migrated.engine)
+    left_behind = (int.from_bytes(real() or b"", "big") + 1).to_bytes(4, "big")
+    other = sqlite3.connect(tmp_path / "trainyard.db", timeout=0, isolation_level=None)
+    calls: list[bytes | None] = []
+
+    def commit() -> None:
+        other.execute("UPDATE versions SET checkpoint = 'second'")
+
+    def counter() -> bytes | None:
+        """First what the killed writer left; then somebody tries to commit whenever the counter is read."""
+        calls.append(left_behind if not calls else None)
+        if calls[-1] is None:
+            with suppress(sqlite3.OperationalError):  # The reader's lock keeps him out.
+                commit()
+        return calls[-1] or real()
+
+    query = FastQuery(migrated.engine, SERVING_QUERY, counter)
+    query._known["m", "default"] = (b"older", (0, "older"))  # so that the counter is asked
+    assert query.first(model="m", alias="default") == (1, "first", None, None)
+    commit()
+    assert real() == left_behind
+    assert query.first(model="m", alias="default") == (1, "second", None, None)
+    assert len(calls) >= 2
+    other.close()
+    migrated.dispose()
+
+
+@pytest.mark.parametrize(
+    ("version", "safe"),
+    [
+        ((3, 40, 1), False),
+        ((3, 44, 5), False),
+        ((3, 44, 6), True),
+        ((3, 45, 0), False),
+        ((3, 50, 6), False),
+        ((3, 50, 7), True),
+        ((3, 51, 2), False),
+        ((3, 51, 3), True),
+        ((3, 52, 0), True),
+        ((4, 0, 0), True),
+    ],
+)
+def test_the_write_ahead_log_is_used_only_where_it_is_mended(version: tuple[int, ...], safe: bool) -> None:
+    assert wal_is_safe(version) is safe

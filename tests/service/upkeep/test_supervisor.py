@@ -1,0 +1,84 @@
+"""The files of models follow the registry, by a process that is there only when it is needed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from models.registry import models
+from service.settings import Settings
+from service.store.database import Database
+from service.store.files import Storage
+from service.upkeep.supervisor import Housekeeper
+from testing.harness import Process, Server, eventually, processes_of
+from testing.runs import a_definition
+from testing.samples import a_model
+
+
+def test_models_files_follow(make_server: Callable[..., Server]) -> None:
+    server = make_server(WORKERS=1)
+    client = server.start_ready()
+    client.define(a_model("kept"))
+    eventually(lambda: server.files("models") == ["kept.h5"], what="the file of the model")
+    assert client.delete("/models/kept").status == 204
+    eventually(lambda: server.files("models") == [], what="the file is gone")
+
+
+def test_models_files_follow_whatever_becomes_of_their_keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is started when there is something to do, and again where it was killed, and leaves when there is not."""
+    settings = Settings.read({"TRAINYARD_DATA": str(tmp_path)})
+    database, storage = Database(settings), Storage(tmp_path)
+    database.migrate()
+    housekeeper = Housekeeper(settings, database, storage)
+
+    def keepers() -> list[Process]:
+        return [process for process in processes_of(tmp_path) if "housekeeping files" in process.command]
+
+    def turned(holds: Callable[[], bool], what: str) -> None:
+        def turn() -> bool:
+            housekeeper.turn()
+            return holds()
+
+        eventually(turn, what=what)
+
+    def define(name: str) -> None:
+        with database.write() as connection:
+            models.define_model(connection, a_definition(name=name))
+
+    try:
+        define("one")
+        turned(lambda: storage.model_names() == {"one"}, "the first file")
+        os.kill(keepers()[0].pid, signal.SIGKILL)
+        define("two")
+        turned(lambda: storage.model_names() == {"one", "two"}, "the second file")
+        assert len(keepers()) == 1
+        monkeypatch.setattr("service.upkeep.supervisor.LINGER_SECONDS", 0.0)
+        turned(lambda: not keepers(), "the keeper has left")
+        with database.write() as connection:
+            models.delete_model(connection, "two")
+        turned(lambda: storage.model_names() == {"one"}, "the second file is gone")
+    finally:
+        housekeeper.stop()
+        database.dispose()
+    assert not processes_of(tmp_path)
+
+
+def test_the_last_change_is_written_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that is too new for a keeper to have been started."""
+    settings = Settings.read({"TRAINYARD_DATA": str(tmp_path)})
+    database, storage = Database(settings), Storage(tmp_path)
+    database.migrate()
+    monkeypatch.setattr("service.upkeep.supervisor.DELAY_SECONDS", 3600.0)
+    housekeeper = Housekeeper(settings, database, storage)
+    with database.write() as connection:
+        models.define_model(connection, a_definition(name="last"))
+    housekeeper.turn()
+    assert not processes_of(tmp_path)
+    housekeeper.stop()
+    database.dispose()
+    assert storage.model_names() == {"last"}
+    assert not processes_of(tmp_path)

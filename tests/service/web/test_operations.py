@@ -1,0 +1,188 @@
+"""Health, metrics, version."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+import nncore
+import service
+from service.settings import Settings
+from service.store.database import Database
+from service.store.tables import TRAINERS
+from service.web.app import create_app
+from testing.harness import Client, Server, eventually
+from testing.samples import DATA, PROBLEM, a_model, a_training, fresh
+from tests.service.conftest import Trained
+
+
+def test_live(client: Client) -> None:
+    assert client.get("/health/live").json == {"status": "live"}
+
+
+def test_ready(client: Client) -> None:
+    answer = client.get("/health/ready")
+    assert answer.status == 200
+    assert answer.json == {"status": "ready", "database": "ok", "storage": "ok", "trainer": "ok"}
+
+
+def test_version(client: Client) -> None:
+    document = client.get("/version").json
+    assert document["trainyard"] == service.__version__
+    assert document["nncore"] == nncore.__version__
+    assert (document["numpy"], document["h5py"]) == (np.__version__, h5py.__version__)
+
+
+def gauges(client: Client) -> dict[str, float]:
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = answer.body.decode().splitlines()
+    found, told = {}, {"HELP": set[str](), "TYPE": set[str]()}
+    for line in lines:
+        if line.startswith("#"):
+            _, kind, name, rest = line.split(" ", 3)
+            assert rest
+            told[kind].add(name)
+        else:
+            series, value = re.fullmatch(r'([a-z_]+(?:\{[a-z]+="[^"]*"\})?) (\S+)', line).groups()
+            assert series not in found
+            found[series] = float(value)
+    names = {series.partition("{")[0] for series in found}
+    assert told["HELP"] == told["TYPE"] == names
+    assert answer.body.endswith(b"\n")
+    return found
+
+
+def test_metrics_count_what_is_there(client: Client, trained: Trained) -> None:
+    before = gauges(client)
+    assert before[f'trainyard_info{{version="{service.__version__}"}}'] == 1
+    assert before["trainyard_trainer_up"] == 1
+    name = client.define(a_model(fresh("metered")))["name"]
+    job = client.run(a_training(name, epochs=1))
+    after = gauges(client)
+    grown = {series: after[series] - before[series] for series in after if after[series] != before[series]}
+    size = sum(one["bytes"] for one in client.get(f"/jobs/{job['id']}/checkpoints").json["data"])
+    for series in ("trainyard_datasets", "trainyard_dataset_bytes"):  # the rows of ended jobs go in their own time
+        grown.pop(series, None)
+    assert grown == {
+        "trainyard_models": 1,
+        "trainyard_versions": 1,
+        "trainyard_checkpoints": 2,
+        "trainyard_checkpoint_bytes": size,
+        'trainyard_jobs{state="succeeded"}': 1,
+    }
+    states = {"queued", "running", "paused", "succeeded", "failed", "cancelled"}
+    assert {f'trainyard_jobs{{state="{state}"}}' for state in states} <= after.keys()
+
+
+def test_an_absent_trainer_is_shown_and_jobs_are_queued(make_server: Callable[..., Server]) -> None:
+    server = make_server(TRAINER="external", WORKERS=1)
+    client = server.start()
+    answer = client.get("/health/ready")
+    assert answer.status == 200
+    assert answer.json["trainer"].startswith("absent")
+    assert gauges(client)["trainyard_trainer_up"] == 0
+    client.define(a_model("waiting"))
+    job = client.train(a_training("waiting"))["id"]
+    assert gauges(client)['trainyard_jobs{state="queued"}'] == 1
+    trainer = server.run_beside("trainer")
+    assert client.wait(job)["state"] == "succeeded"
+    assert client.get("/health/ready").json["trainer"] == "ok"
+    trainer.terminate()
+    assert trainer.wait(30) == 0
+    eventually(lambda: client.get("/health/ready").json["trainer"].startswith("absent"), what="its absence is shown")
+    assert client.post("/predict", {"model": "waiting", "inputs": [[0, 1]]}).status == 200
+
+
+def test_a_trainer_that_gives_no_sign_is_shown_as_absent(tmp_path: Path) -> None:
+    settings = Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"})
+    client = create_app(settings).test_client()
+    database = Database(settings)
+    with database.write() as connection:
+        connection.execute(sa.insert(TRAINERS).values(id="dead", started_at="", seen_at=1.0))
+    assert client.get("/health/ready").get_json()["trainer"].startswith("absent")
+    database.dispose()
+
+
+def test_storage_that_cannot_be_written_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"})
+    client = create_app(settings).test_client()
+    assert client.get("/health/ready").status_code == 200
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.content_type == "application/problem+json"
+    document = answer.get_json()
+    assert document.keys() == PROBLEM | {"database", "storage", "trainer"}
+    assert (document["status"], document["code"], document["storage"]) == (503, "not_ready", "not writable")
+    assert "storage" in document["detail"]
+
+
+def test_a_database_that_does_not_answer_is_told_with_503(tmp_path: Path) -> None:
+    settings = Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"})
+    app = create_app(settings)
+    client = app.test_client()
+    app.extensions["trainyard"].database.dispose()
+    for path in tmp_path.glob("trainyard.db*"):
+        path.unlink()
+    (tmp_path / "trainyard.db").mkdir()
+    ready = client.get("/health/ready")
+    assert ready.status_code == 503
+    assert ready.get_json()["database"].startswith("unavailable")
+    answer = client.get("/models")
+    assert answer.status_code == 503
+    assert answer.get_json()["code"] == "database_unavailable"
+    assert answer.headers["Retry-After"] == "1"
+    predicted = client.post("/predict", json={"model": "a", "inputs": [[1]]})
+    assert (predicted.status_code, predicted.get_json()["code"]) == (503, "database_unavailable")
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_a_dataset_whose_file_is_damaged_is_told_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    settings = Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"})
+    client = create_app(settings).test_client()
+    kept = client.post("/datasets", json={"name": "kept", **DATA}).get_json()["id"]
+    path = tmp_path / "datasets" / f"{kept}.h5"
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:100])
+    client.post("/models", json=a_model("model"))
+    answer = client.post("/train", json=a_training("model", data={"dataset": "kept"}))
+    assert (answer.status_code, answer.get_json()["code"]) == (500, "storage_error")
+    assert answer.content_type == "application/problem+json"
+    assert f"{kept}.h5" in answer.get_json()["detail"]
+    assert str(tmp_path) not in answer.text
+    assert str(path) in caplog.text
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    settings = Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"})
+    client = create_app(settings).test_client()
+
+    def refuse(_descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("models.formats.durable.os.fsync", refuse)
+    answer = client.post("/datasets", json={"name": "kept", **DATA})
+    full = number != errno.EIO
+    assert (answer.status_code, answer.get_json()["code"]) == (
+        (503, "storage_full") if full else (500, "storage_error")
+    )
+    assert ("Retry-After" in answer.headers) is full
+    assert client.get("/datasets").get_json()["data"] == list((tmp_path / "datasets").iterdir()) == []
