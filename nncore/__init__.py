@@ -1,4 +1,4 @@
-"""Neural-network classifiers on NumPy: arrays in, arrays out."""
+"""Neural network classifiers on NumPy."""
 
 from nncore.layers import (
     ELU,

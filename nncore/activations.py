@@ -1,7 +1,7 @@
-"""Activations: layers without parameters, each working on one number after the other, and the softmax.
+"""Activations: elementwise layers without parameters, and the softmax.
 
-Where a derivative follows from the output, the backward pass takes it from there; where it does not, the forward pass
-leaves it in a buffer.
+The backward pass computes the derivative from the output if that is possible. Otherwise the forward pass stores the
+derivative in a buffer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["ELU", "GELU", "SELU", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Softm
 
 @dataclass(frozen=True)
 class ReLU(Layer):
-    """Rectified linear: ``y = max(0, x)``; the gradient is 0 where ``x ≤ 0``."""
+    """Rectified linear unit: ``y = max(0, x)``; the gradient is 0 for ``x ≤ 0``."""
 
     elementwise: ClassVar[bool] = True
 
@@ -33,15 +33,16 @@ class ReLU(Layer):
 
     def plan(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
         assert y.gradient is not None
-        # An array of zeros, since NumPy compares with a scalar about four times slower.
+        # An array of zeros: a comparison with a scalar is about four times slower in NumPy.
         zeros, mask = memory.workspace.filled(0.0, y.values.shape), memory.workspace.scratch(y.values.shape)
         integer = np.int32 if mask.dtype == np.float32 else np.int64
         gradient_bits, mask_bits = y.gradient.view(integer), mask.view(integer)
         ones = memory.workspace.filled(1, y.values.shape, integer)
         forward: Calls = [partial(np.maximum, x.values, zeros, out=y.values)]
-        # Read as integers, outputs are 0 where they are 0 and at least 1 where they are more: bounded by 1 they keep or
-        # clear the gradient's bits. One that is -0.0 is the least integer, times which there are only 0.0 and -0.0.
-        # A boolean mask would be converted to floats in passing, which takes twice as long.
+        # The bits of an output, read as an integer, are 0 for 0.0 and at least 1 for a positive number. After
+        # minimum(·, 1) they are a mask of 0 and 1 that clears or keeps the gradient's bits. The bits of -0.0 are the
+        # smallest integer, and a product with it is 0.0 or -0.0. A boolean mask would be converted to floats, which
+        # takes twice as long.
         backward: Calls = [
             partial(np.minimum, y.values.view(integer), ones, out=mask_bits),
             partial(np.multiply, gradient_bits, mask_bits, out=gradient_bits),
@@ -51,9 +52,9 @@ class ReLU(Layer):
 
 @dataclass(frozen=True)
 class LeakyReLU(Layer):
-    """``y = x`` where ``x > 0``, else ``negative_slope·x`` (Maas et al. 2013); the gradient at 0 is the slope."""
+    """``y = x`` if ``x > 0``, else ``negative_slope·x`` (Maas et al. 2013); the gradient at 0 is ``negative_slope``."""
 
-    negative_slope: float = hyperparameter(0.01, minimum=0.0, maximum=1.0, help="Slope where x ≤ 0.")
+    negative_slope: float = hyperparameter(0.01, minimum=0.0, maximum=1.0, help="Slope for x ≤ 0.")
 
     elementwise: ClassVar[bool] = True
 
@@ -77,7 +78,7 @@ class LeakyReLU(Layer):
 
 
 def _exponential_unit(x: Array, scale: float, alpha: float) -> Array:
-    """``scale·x`` where ``x > 0`` and ``scale·alpha·(exp(x) - 1)`` elsewhere."""
+    """Return ``scale·x`` if ``x > 0``, else ``scale·alpha·(exp(x) - 1)``."""
     y: Array = np.expm1(np.minimum(x, 0))
     y *= scale * alpha
     y += np.maximum(x, 0) * scale
@@ -87,7 +88,7 @@ def _exponential_unit(x: Array, scale: float, alpha: float) -> Array:
 def _plan_exponential_unit(
     memory: LayerMemory, x: Signal, y: Signal, scale: float, alpha: float
 ) -> tuple[Calls, Calls]:
-    """``_exponential_unit`` and its derivative, ``scale`` where ``y > 0`` and ``y + scale·alpha`` elsewhere."""
+    """Plan ``_exponential_unit`` and its derivative: ``scale`` if ``y > 0``, else ``y + scale·alpha``."""
     assert y.gradient is not None
     shape, number = y.values.shape, partial(np.array, dtype=y.values.dtype)
     zeros, (scratch, above) = memory.workspace.filled(0.0, shape), memory.workspace.scratch((2, *shape))
@@ -116,9 +117,11 @@ def _plan_exponential_unit(
 
 @dataclass(frozen=True)
 class ELU(Layer):
-    """``y = x`` where ``x > 0``, else ``alpha·(exp(x) - 1)`` (Clevert et al. 2016); the gradient at 0 is alpha."""
+    """``y = x`` if ``x > 0``, else ``alpha·(exp(x) - 1)`` (Clevert et al. 2016); the gradient at 0 is ``alpha``."""
 
-    alpha: float = hyperparameter(1.0, minimum=0.0, maximum=1e6, help="What large negative inputs give, negated.")
+    alpha: float = hyperparameter(
+        1.0, minimum=0.0, maximum=1e6, help="Scale α of the negative part; y approaches -α for large negative x."
+    )
 
     elementwise: ClassVar[bool] = True
 
@@ -131,9 +134,9 @@ class ELU(Layer):
 
 @dataclass(frozen=True)
 class SELU(Layer):
-    """``y = λx`` where ``x > 0`` and ``λα(exp(x) - 1)`` elsewhere, λ = 1.0507…, α = 1.6732… (Klambauer et al. 2017).
+    """``y = λx`` if ``x > 0``, else ``λα(exp(x) - 1)``; λ = 1.0507…, α = 1.6732… (Klambauer et al. 2017).
 
-    Goes with lecun_normal weights: activations then keep mean 0 and variance 1 from layer to layer.
+    Use it with lecun_normal weights: activations then keep mean 0 and variance 1 from layer to layer.
     """
 
     elementwise: ClassVar[bool] = True
@@ -147,19 +150,22 @@ class SELU(Layer):
         return _plan_exponential_unit(memory, x, y, self.scale, self.alpha)
 
 
-#: Of GELU's approximation: √(2/π), and Hendrycks & Gimpel's coefficient of x³ times that.
+#: Coefficients of x and x³ in GELU's approximation: √(2/π), and Hendrycks & Gimpel's 0.044715 times √(2/π).
 _TANH_LINEAR = math.sqrt(2.0 / math.pi)
 _TANH_CUBIC = 0.044715 * _TANH_LINEAR
 
 
 @dataclass(frozen=True)
 class GELU(Layer):
-    """``y = x·Φ(x)``, Φ the standard normal distribution (Hendrycks & Gimpel 2016); the gradient is ``Φ(x) + x·φ(x)``.
+    """``y = x·Φ(x)`` with the standard normal distribution function Φ (Hendrycks & Gimpel 2016).
 
-    ``approximate: "tanh"`` is their approximation, ``y = x/2·(1 + tanh(√(2/π)(x + 0.044715x³)))``.
+    The gradient is ``Φ(x) + x·φ(x)``. ``approximate="tanh"`` selects the authors' approximation,
+    ``y = x/2·(1 + tanh(√(2/π)(x + 0.044715x³)))``.
     """
 
-    approximate: Literal["none", "tanh"] = hyperparameter("none", help="none: by the error function; tanh: nearly so.")
+    approximate: Literal["none", "tanh"] = hyperparameter(
+        "none", help="none: computed with the error function; tanh: approximated with tanh."
+    )
 
     elementwise: ClassVar[bool] = True
     needs_output: ClassVar[bool] = False
@@ -209,7 +215,7 @@ def _gelu_by_tanh(x: Array, y: Array, derivative: Array, workspace: Workspace) -
         partial(np.add, tanh, linear, out=tanh),
         partial(np.multiply, tanh, x, out=tanh),
         partial(np.tanh, tanh, out=tanh),
-        # x times the slope of tanh's argument, times 1 - tanh².
+        # The derivative of tanh(u(x)) times x: x·u'(x)·(1 - tanh²).
         partial(np.multiply, square, number(3.0 * _TANH_CUBIC), out=derivative),
         partial(np.add, derivative, linear, out=derivative),
         partial(np.multiply, derivative, x, out=derivative),
@@ -225,12 +231,12 @@ def _gelu_by_tanh(x: Array, y: Array, derivative: Array, workspace: Workspace) -
 
 
 def _lowest(dtype: np.dtype[Any]) -> float:
-    """Where ``exp(-x)`` is still finite and the logistic function as good as 0."""
+    """Return a lower bound for x at which ``exp(-x)`` is finite and the logistic function is practically 0."""
     return float(np.log(np.finfo(dtype).tiny))
 
 
 def _logistic(x: Array) -> Array:
-    """``1/(1 + exp(-x))``."""
+    """Return ``1/(1 + exp(-x))`` in a new array."""
     y: Array = np.maximum(x, _lowest(x.dtype))
     np.negative(y, out=y)
     np.exp(y, out=y)
@@ -239,7 +245,7 @@ def _logistic(x: Array) -> Array:
 
 
 def _logistic_calls(x: Array, y: Array) -> Calls:
-    """The calls that fill ``y`` with ``1/(1 + exp(-x))``; they may be the same array."""
+    """Return the calls that fill ``y`` with ``1/(1 + exp(-x))``; ``x`` and ``y`` may be the same array."""
     number = partial(np.array, dtype=y.dtype)
     return [
         partial(np.maximum, x, number(_lowest(y.dtype)), out=y),
@@ -252,7 +258,7 @@ def _logistic_calls(x: Array, y: Array) -> Calls:
 
 @dataclass(frozen=True)
 class SiLU(Layer):
-    """``y = x·σ(x)``, σ the logistic function (Elfwing et al. 2018); the gradient is ``σ(x)(1 + x(1 - σ(x)))``."""
+    """``y = x·σ(x)`` with the logistic function σ (Elfwing et al. 2018); the gradient is ``σ(x)(1 + x(1 - σ(x)))``."""
 
     elementwise: ClassVar[bool] = True
     needs_output: ClassVar[bool] = False
@@ -279,7 +285,7 @@ class SiLU(Layer):
 
 @dataclass(frozen=True)
 class Tanh(Layer):
-    """``y = tanh(x)``, whose gradient is ``1 - y²``."""
+    """``y = tanh(x)``; the gradient is ``1 - y²``."""
 
     elementwise: ClassVar[bool] = True
 
@@ -299,7 +305,7 @@ class Tanh(Layer):
 
 @dataclass(frozen=True)
 class Sigmoid(Layer):
-    """``y = 1/(1 + exp(-x))``, whose gradient is ``y(1 - y)``."""
+    """``y = 1/(1 + exp(-x))``; the gradient is ``y(1 - y)``."""
 
     elementwise: ClassVar[bool] = True
 
@@ -319,7 +325,7 @@ class Sigmoid(Layer):
 
 @dataclass(frozen=True)
 class Softplus(Layer):
-    """``y = log(1 + exp(x))``, as ``max(0, x) + log1p(exp(-|x|))``; the gradient is ``1 - exp(-y)``."""
+    """``y = log(1 + exp(x))``, computed as ``max(0, x) + log1p(exp(-|x|))``; the gradient is ``1 - exp(-y)``."""
 
     elementwise: ClassVar[bool] = True
 
@@ -352,7 +358,7 @@ class Softplus(Layer):
 
 
 def _reduce_call(function: np.ufunc, rows: Array, row: Array) -> Call:
-    """``function`` over the first axis; of two rows it is the function itself, without a reduction's set-up."""
+    """Return the call that reduces ``rows`` over the first axis; two rows avoid the set-up cost of a reduction."""
     if len(rows) == 2:
         return partial(function, rows[0], rows[1], out=row)
     return partial(function.reduce, rows, axis=0, out=row)
@@ -360,10 +366,10 @@ def _reduce_call(function: np.ufunc, rows: Array, row: Array) -> Call:
 
 @dataclass(frozen=True)
 class Softmax(Layer):
-    """``S_ij = exp(z_ij - max_l z_il) / Σ_l exp(z_il - max_l z_il)``, with its exact backward.
+    """``S_ij = exp(z_ij - max_l z_il) / Σ_l exp(z_il - max_l z_il)``.
 
-    ``∂S_ij/∂z_ik = S_ij(δ_jk - S_ik)``, applied to an incoming gradient g as the Jacobian-vector product
-    ``∂L/∂z = S∘g - S∘Σ_j g_ij S_ij``.
+    The backward pass applies ``∂S_ij/∂z_ik = S_ij(δ_jk - S_ik)`` to an incoming gradient g as the Jacobian-vector
+    product ``∂L/∂z = S∘g - S∘Σ_j g_ij S_ij``.
     """
 
     def apply(self, parameters: Mapping[str, Array], x: Array) -> Array:
@@ -373,7 +379,7 @@ class Softmax(Layer):
         return y
 
     def forward_calls(self, x: Array, y: Array, workspace: Workspace) -> Calls:
-        """The calls that fill ``y`` from ``x``, both (n_classes, n_samples); they may be the same array."""
+        """Return the calls that fill ``y`` from ``x``, both (n_classes, n_samples); they may be the same array."""
         row = workspace.array((x.shape[1],))
         return [
             _reduce_call(np.maximum, x, row),

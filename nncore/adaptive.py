@@ -1,7 +1,7 @@
-"""Optimizers that divide each element's step by the root of a cache of its squared gradients.
+"""Adaptive optimizers: each element's step is divided by the root of an average of its squared gradients.
 
-Constant factors are gathered in the rate and in ε: a vector named a sum lacks the factor ``1-ρ`` or ``1-β`` of the
-equations' average, which spares a pass over memory for each.
+The moments are stored as sums, without the factor ``1-ρ`` or ``1-β`` of the averages in the equations. The learning
+rate and ε contain this factor instead, which saves one pass over memory per moment.
 """
 
 from __future__ import annotations
@@ -31,22 +31,24 @@ from nncore.optimizer import (
 
 __all__ = ["Adadelta", "Adagrad", "Adam", "AdamW", "NAdam", "RMSProp"]
 
-_OLD_CACHE = "Share of the old cache in the new one."
-_OLD_MOMENTUM = "Share of the old momentum in the new one."
-_AMSGRAD_HELP = "Divide by the largest cache there was, so that no element's rate ever rises."
+_BETA1_HELP = "Decay rate β₁ of the gradient average."
+_BETA2_HELP = "Decay rate β₂ of the squared-gradient average."
+_AMSGRAD_HELP = "Divide by the largest squared-gradient average so far, so that no element's learning rate increases."
 
 
 @dataclass(frozen=True)
 class RMSProp(Optimizer):
     """``s = ρs + (1-ρ)∇∘∇; θ = θ - η∇ ⊘ √(s + ε)`` (Tieleman & Hinton 2012).
 
-    Centered: s less the square of ``a = ρa + (1-ρ)∇`` under the root (Graves 2013). With momentum
-    ``m = βm + ∇ ⊘ √(s + ε); θ = θ - ηm``, as torch has it. Kept are the sums ``s/(1-ρ)``, ``a/(1-ρ)`` and ``m·√(1-ρ)``.
+    If ``centered``, ``s - a∘a`` replaces s under the root, with ``a = ρa + (1-ρ)∇`` (Graves 2013). With momentum, as in
+    PyTorch, ``m = βm + ∇ ⊘ √(s + ε); θ = θ - ηm``. The stored moments are ``s/(1-ρ)``, ``a/(1-ρ)`` and ``m·√(1-ρ)``.
     """
 
-    rho: float = share_field(0.9, _OLD_CACHE)
-    momentum: float = share_field(0.0, "Share β of the last step in this one.")
-    centered: bool = hyperparameter(False, help="Divide by the gradient's deviation and not by its size.")
+    rho: float = share_field(0.9, "Decay rate ρ of the squared-gradient average.")
+    momentum: float = share_field(0.0, "Momentum coefficient β; 0: no momentum.")
+    centered: bool = hyperparameter(
+        False, help="Divide by the standard deviation of the gradient instead of its root mean square."
+    )
     epsilon: float = epsilon_field(1e-7)
     epsilon_mode: EpsilonMode = epsilon_mode_field()
 
@@ -72,7 +74,7 @@ class RMSProp(Optimizer):
                 partial(np.multiply, total, share, out=scratch),
                 partial(np.multiply, scratch, scratch, out=scratch),
                 partial(np.subtract, squares, scratch, out=scratch),
-                # What rounding leaves of a variance near zero may be negative.
+                # Rounding can make a variance near zero negative.
                 partial(np.abs, scratch, out=scratch),
             ]
         calls += root_calls(divisor, epsilon, self.epsilon_mode, scratch)
@@ -121,12 +123,12 @@ class Adagrad(Optimizer):
 class Adadelta(Optimizer):
     """``s = ρs + (1-ρ)∇∘∇; Δ = √(d + ε) ⊘ √(s + ε) ∘ ∇; d = ρd + (1-ρ)Δ∘Δ; θ = θ - ηΔ`` (Zeiler 2012).
 
-    The sums ``s/(1-ρ)`` and ``d/(1-ρ)`` are kept: in Δ, with ``ε/(1-ρ)``, the factors cancel. ε stands inside both
-    roots in the paper and in every framework.
+    The stored moments are ``s/(1-ρ)`` and ``d/(1-ρ)``: with ``ε/(1-ρ)`` the factors cancel in Δ. ε is inside both
+    roots, as in the paper and in every framework.
     """
 
     learning_rate: float = learning_rate_field(1.0)
-    rho: float = share_field(0.9, _OLD_CACHE)
+    rho: float = share_field(0.9, "Decay rate ρ of the averages of squared gradients and squared steps.")
     epsilon: float = epsilon_field(1e-6)
 
     @property
@@ -159,14 +161,14 @@ class Adadelta(Optimizer):
 class Adam(Optimizer):
     """``m = β₁m + (1-β₁)∇; s = β₂s + (1-β₂)∇∘∇; θ = θ - η m̂ ⊘ √(ŝ + ε)`` (Kingma & Ba 2015).
 
-    ``m̂ = m/(1-β₁ᵗ)`` and ``ŝ = s/(1-β₂ᵗ)`` are not formed, and the sums ``M = m/(1-β₁)`` and ``S = s/(1-β₂)`` are
-    kept: with ``k = (1-β₂ᵗ)/(1-β₂)`` the step is ``η·√k·(1-β₁)/(1-β₁ᵗ) · M ⊘ √(S + ε·k)``, which takes four passes over
-    memory less. AMSGrad (Reddi, Kale & Kumar 2018) has the largest S so far in place of S, as torch does before the
-    correction.
+    ``m̂ = m/(1-β₁ᵗ)`` and ``ŝ = s/(1-β₂ᵗ)`` are never computed. The stored moments are ``M = m/(1-β₁)`` and
+    ``S = s/(1-β₂)``. With ``k = (1-β₂ᵗ)/(1-β₂)`` the step is ``η·√k·(1-β₁)/(1-β₁ᵗ) · M ⊘ √(S + ε·k)``, which needs four
+    passes over memory less. AMSGrad (Reddi, Kale & Kumar 2018) replaces S by the largest S so far, before the bias
+    correction, as in PyTorch.
     """
 
-    beta1: float = share_field(0.9, _OLD_MOMENTUM)
-    beta2: float = share_field(0.999, _OLD_CACHE)
+    beta1: float = share_field(0.9, _BETA1_HELP)
+    beta2: float = share_field(0.999, _BETA2_HELP)
     epsilon: float = epsilon_field(1e-7)
     epsilon_mode: EpsilonMode = epsilon_mode_field()
     amsgrad: bool = hyperparameter(False, help=_AMSGRAD_HELP)
@@ -184,13 +186,13 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True)
 class AdamW(Optimizer):
-    """``θ = θ - ηλθ``, then Adam's step (Loshchilov & Hutter 2019): weight decay apart from the gradient.
+    """Adam with decoupled weight decay: ``θ = θ - ηλθ``, then Adam's step (Loshchilov & Hutter 2019).
 
-    As in torch, it shrinks every parameter, biases too.
+    Weight decay applies to every parameter, including biases, as in PyTorch.
     """
 
-    beta1: float = share_field(0.9, _OLD_MOMENTUM)
-    beta2: float = share_field(0.999, _OLD_CACHE)
+    beta1: float = share_field(0.9, _BETA1_HELP)
+    beta2: float = share_field(0.999, _BETA2_HELP)
     epsilon: float = epsilon_field(1e-7)
     epsilon_mode: EpsilonMode = epsilon_mode_field()
     amsgrad: bool = hyperparameter(False, help=_AMSGRAD_HELP)
@@ -211,18 +213,20 @@ class AdamW(Optimizer):
 
 @dataclass(frozen=True)
 class NAdam(Optimizer):
-    """Adam that looks a momentum step ahead (Dozat 2016), ``μₜ = β₁(1 - ½·0.96^(tψ))``, ψ the momentum_decay.
+    """Adam with Nesterov momentum ``μₜ = β₁(1 - ½·0.96^(tψ))``; ψ is ``momentum_decay`` (Dozat 2016).
 
-    ``θ = θ - η(μₜ₊₁/(1-Π_{i≤t+1} μᵢ) · m + (1-μₜ)/(1-Π_{i≤t} μᵢ) · ∇) ⊘ √(ŝ + ε)``, with m and ŝ as in Adam, of which
-    the same sums are kept.
+    ``θ = θ - η(μₜ₊₁/(1-Π_{i≤t+1} μᵢ) · m + (1-μₜ)/(1-Π_{i≤t} μᵢ) · ∇) ⊘ √(ŝ + ε)``, with m and ŝ as in Adam. The stored
+    moments are the same as Adam's.
     """
 
     learning_rate: float = learning_rate_field(0.002)
-    beta1: float = share_field(0.9, _OLD_MOMENTUM)
-    beta2: float = share_field(0.999, _OLD_CACHE)
+    beta1: float = share_field(0.9, _BETA1_HELP)
+    beta2: float = share_field(0.999, _BETA2_HELP)
     epsilon: float = epsilon_field(1e-7)
     epsilon_mode: EpsilonMode = epsilon_mode_field()
-    momentum_decay: float = hyperparameter(0.004, minimum=0.0, maximum=1e6, help="How fast μ rises to beta1.")
+    momentum_decay: float = hyperparameter(
+        0.004, minimum=0.0, maximum=1e6, help="Rate ψ at which the momentum μ rises to beta1."
+    )
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -287,7 +291,7 @@ def _plan_adam(rule: Adam | AdamW, memory: UpdateMemory, factors: Sequence[Array
         peak = moments["square_sum_peak"]
         calls.append(partial(np.maximum, peak, squares, out=peak))
         squares = peak
-    # In the memory of the gradients, which are not needed any more and are still in the cache.
+    # The gradients' memory serves as scratch: they are no longer needed and still in the processor's cache.
     return [
         *calls,
         *root_calls(squares, epsilon, rule.epsilon_mode, gradients),
@@ -299,15 +303,16 @@ def _plan_adam(rule: Adam | AdamW, memory: UpdateMemory, factors: Sequence[Array
 
 @lru_cache(maxsize=16)
 def _nesterov_momenta(beta: float, decay: float, step: int) -> tuple[float, float, float]:
-    """``μₜ``, ``μₜ₊₁`` and ``Π_{i≤t} μᵢ`` for step t; a function of these alone, so that a resumed run has the same.
+    """Return ``μₜ``, ``μₜ₊₁`` and ``Π_{i≤t} μᵢ`` for step t.
 
-    With ``q = 0.96^ψ``, ``Π μᵢ = βᵗ exp Σᵢ log(1 - ½qⁱ) = βᵗ exp -Σₙ ½ⁿ/n · Σᵢ qⁿⁱ``, whose inner sums are geometric.
-    Sixty terms are exact to rounding.
+    The product is computed in closed form, so that a resumed run needs no extra state to get the same values. With
+    ``q = 0.96^ψ``, ``Π μᵢ = βᵗ exp Σᵢ log(1 - ½qⁱ) = βᵗ exp -Σₙ ½ⁿ/n · Σᵢ qⁿⁱ``. The inner sums are geometric, and
+    sixty terms are exact to rounding.
     """
     log_q = decay * math.log(0.96)
     mu, following = (beta * (1.0 - 0.5 * math.exp(t * log_q)) for t in (step, step + 1))
     power = beta**step
-    if power < 2.0**-60:  # One less it is one.
+    if power < 2.0**-60:  # 1 - product rounds to 1.
         return mu, following, 0.0
     exponent = 0.0
     for n in range(1, 61):

@@ -1,7 +1,7 @@
-"""Arrays with names, and memory that is asked for once.
+"""Named arrays in one vector, and reusable buffers.
 
-``NamedVector`` keeps many named arrays in one contiguous vector, so that an optimizer updates all of them with a few
-vector operations while everyone else sees names and shapes. ``Workspace`` hands out the buffers of a training step.
+``NamedVector`` stores many named arrays in one contiguous vector, so that an optimizer updates all of them with a few
+vector operations. ``Workspace`` provides the buffers of a training step.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["ALIGNMENT", "Array", "NamedVector", "Shapes", "Workspace", "aligned"
 Array = npt.NDArray[Any]
 Shapes = Mapping[str, tuple[int, ...]]
 
-#: Bytes of a cache line. Where vectors begin at one, no load of a vector register straddles two: in-place operations on
-#: 100,000 numbers take a third less time than at the 16 bytes that allocators promise.
+#: Bytes of a cache line. If a vector starts at a cache line, no load of a vector register spans two lines: in-place
+#: operations on 100,000 numbers take a third less time than with the 16-byte alignment that allocators guarantee.
 ALIGNMENT = 64
 
 
 def aligned(size: int, dtype: npt.DTypeLike) -> Array:
-    """A vector of zeros that begins at a cache line."""
+    """Return a vector of zeros that starts at a cache line."""
     itemsize = np.dtype(dtype).itemsize
     memory = np.zeros(size + ALIGNMENT // itemsize, dtype)
     start = -memory.ctypes.data % ALIGNMENT // itemsize
@@ -32,11 +32,11 @@ def aligned(size: int, dtype: npt.DTypeLike) -> Array:
 
 
 class NamedVector(Mapping[str, Array]):
-    """One contiguous vector and, by name and in order, a view of it for each shape.
+    """A mapping from names to views of one contiguous vector, in the order of ``shapes``.
 
-    Names are ``group/name``; the arrays of a group stand side by side, so that ``block`` can view them as one.
+    Names are ``group/name``. The arrays of a group must be adjacent, so that ``block`` can view them as one.
 
-    Raises ValueError where ``vector`` is not one-dimensional with exactly as many elements as the shapes need.
+    Raises ValueError if ``vector`` is not one-dimensional or its size does not match the shapes.
     """
 
     def __init__(self, shapes: Shapes, vector: Array) -> None:
@@ -57,7 +57,7 @@ class NamedVector(Mapping[str, Array]):
 
     @classmethod
     def zeros(cls, shapes: Shapes, dtype: npt.DTypeLike) -> NamedVector:
-        """A vector of zeros with room for all ``shapes``."""
+        """Create a vector of zeros with the given shapes."""
         return cls(shapes, aligned(sum(math.prod(shape) for shape in shapes.values()), dtype))
 
     def __getitem__(self, name: str) -> Array:
@@ -70,16 +70,16 @@ class NamedVector(Mapping[str, Array]):
         return len(self._views)
 
     def group(self, group: str) -> dict[str, Array]:
-        """The views of one group, by their names without the group."""
+        """Return the views of one group, by name without the group."""
         return {name.partition("/")[2]: view for name, view in self.items() if name.partition("/")[0] == group}
 
     def block(self, group: str) -> Array:
-        """All arrays of one group as one flat view; empty for a group without arrays."""
+        """Return all arrays of a group as one flat view; it is empty if the group has no arrays."""
         start, stop = self._extent.get(group, (0, 0))
         return self.vector[start:stop]
 
     def fill_from(self, arrays: Mapping[str, Array]) -> None:
-        """Copy ``arrays`` in; raises ValueError naming the first name or shape that differs from this vector's."""
+        """Copy ``arrays`` into this vector. Raises ValueError for the first name or shape that does not match."""
         for name in sorted(self.keys() ^ arrays.keys()):
             raise ValueError(f"{name}: {'missing' if name in self else 'not expected'}")
         for name, view in self.items():
@@ -88,18 +88,18 @@ class NamedVector(Mapping[str, Array]):
             view[...] = arrays[name]
 
     def first_non_finite(self) -> str | None:
-        """The first name whose array holds NaN or an infinity."""
-        # The product of the vector with itself is soon told; only where it overflows is every number looked at.
+        """Return the name of the first array that contains NaN or infinity, or None."""
+        # The dot product is fast. If it is not finite, it may have overflowed, so every element is checked.
         if math.isfinite(float(self.vector @ self.vector)) or np.isfinite(self.vector).all():
             return None
         return next(name for name, view in self.items() if not np.isfinite(view).all())
 
 
 class Workspace:
-    """Buffers handed out in order, and handed out again in the same order after ``rewind``.
+    """Provides buffers in a fixed order; after ``rewind`` it provides the same buffers again.
 
-    Plans for several batch sizes ask for the same sequence of buffers, so they share one memory: the largest plan
-    comes first, the smaller ones get the beginning of each buffer.
+    Plans for different batch sizes request the same sequence of buffers and share their memory. The largest plan must
+    come first; smaller plans get the beginning of each buffer.
     """
 
     def __init__(self, dtype: npt.DTypeLike) -> None:
@@ -109,26 +109,29 @@ class Workspace:
         self._shared: dict[str, Array] = {}
 
     def rewind(self) -> None:
-        """Start handing out the same buffers again."""
+        """Start over with the first buffer."""
         self._next = 0
 
     def array(self, shape: tuple[int, ...], dtype: npt.DTypeLike | None = None) -> Array:
-        """A C-contiguous array of ``shape``, of unspecified content."""
+        """Return the next buffer as a C-contiguous array with unspecified content.
+
+        Raises ValueError if it is larger, or has another dtype, than when it was first requested.
+        """
         wanted, size = self.dtype if dtype is None else np.dtype(dtype), math.prod(shape)
         if self._next == len(self._buffers):
             self._buffers.append(aligned(size, wanted))
         buffer = self._buffers[self._next]
         if buffer.dtype != wanted or buffer.size < size:
-            raise ValueError("a workspace must be asked for the same buffers in the same order, the largest first")
+            raise ValueError("a workspace's buffers must be requested in the same order each time, the largest first")
         self._next += 1
         return buffer[:size].reshape(shape)
 
     def scratch(self, shape: tuple[int, ...]) -> Array:
-        """A C-contiguous array whose content lasts for one layer's pass: all layers share its memory."""
+        """Return a C-contiguous array for temporary results of one layer's pass; all layers share its memory."""
         return self._shared_array("scratch", shape)
 
     def filled(self, value: float, shape: tuple[int, ...], dtype: npt.DTypeLike | None = None) -> Array:
-        """A C-contiguous array of one value to read from: all layers share its memory."""
+        """Return a C-contiguous array filled with ``value``; all layers share its memory and must not change it."""
         return self._shared_array(f"filled with {value}", shape, dtype, value)
 
     def _shared_array(

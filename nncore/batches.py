@@ -1,4 +1,4 @@
-"""Rows on their way into batches: their layout in memory, their order, and the split for validation."""
+"""Preparation of rows for training: memory layout and validation split."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["stratified_split", "with_ones"]
 
 
 def with_ones(x: Array, dtype: np.dtype[np.generic], order: Literal["C", "F"] = "C") -> Array:
-    """Rows with a last column of ones, (n_samples, n_features + 1): the form that training reads batches from.
+    """Return ``x`` with a last column of ones, (n_samples, n_features + 1), as training needs it.
 
-    In memory they lie row by row or, with ``order`` "F", column by column.
+    ``order`` is the memory layout: "C" is row by row, "F" column by column.
 
-    Raises ValueError where ``x`` is not two-dimensional or holds a number that is not finite in ``dtype``.
+    Raises ValueError if ``x`` is not two-dimensional or contains a value that is not finite in ``dtype``.
     """
     if x.ndim != 2:
         raise ValueError(f"x must have shape (n_samples, n_features). Received: {x.shape}")
@@ -32,18 +32,18 @@ def with_ones(x: Array, dtype: np.dtype[np.generic], order: Literal["C", "F"] = 
 
 
 def stratified_split(labels: Array, fraction: float, seed: int) -> tuple[Array, Array]:
-    """Row numbers for training and for validation, each ascending, with the classes in proportion.
+    """Return the row numbers of a stratified split, (training, validation), both in ascending order.
 
-    ``fraction`` of all rows, rounded, go to validation; what the classes' shares leave over goes to those with the
-    largest remainders, and every class keeps at least one row for training. Raises ValueError where either side
-    would be empty.
+    Validation gets ``fraction`` of all rows, rounded, in proportion to the classes. Rows left over by rounding go to
+    the classes with the largest remainders. Every class keeps at least one row for training. Raises ValueError if
+    either side is empty.
     """
     generator = stream(seed, "split")
     classes, counts = np.unique(labels, return_counts=True)
     exact = counts * fraction
     taken = np.minimum(np.floor(exact).astype(int), counts - 1)
     wanted = round(len(labels) * fraction)
-    # Stable, so that equal remainders go to the lower class on every machine.
+    # A stable sort gives equal remainders to the lower class on every machine.
     for index in np.argsort(-(exact - np.floor(exact)), kind="stable"):
         if taken.sum() < wanted and taken[index] < counts[index] - 1:
             taken[index] += 1
@@ -52,7 +52,7 @@ def stratified_split(labels: Array, fraction: float, seed: int) -> tuple[Array, 
         held_out[generator.permutation(np.flatnonzero(labels == number))[:count]] = True
     if held_out.all() or not held_out.any():
         raise ValueError(
-            f"a validation fraction must leave rows on both sides. Received: {fraction:g} of {len(labels)} rows in "
-            f"{len(classes)} classes"
+            "the validation fraction must leave rows for both training and validation. "
+            f"Received: {fraction:g} of {len(labels)} rows in {len(classes)} classes"
         )
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)

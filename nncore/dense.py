@@ -17,10 +17,10 @@ from nncore.layer import Calls, Layer, LayerArrays, LayerMemory, Signal
 
 __all__ = ["Dense"]
 
-#: Numbers whose magnitudes are summed at a time: a penalty is taken at each step and asks for no more memory than this.
+#: Elements per block of the L1 penalty, which bounds the temporary memory that a step needs for it.
 PIECE = 512
-#: Inputs per unit from which on it pays to form the product of rows that lie one by one in their own order, and then to
-#: turn it: BLAS takes a sixth longer to read such rows across.
+#: Minimum inputs per unit at which row-major input rows are multiplied in their own order and the result is transposed:
+#: BLAS takes a sixth longer to read such rows as a transposed operand.
 WIDE = 4
 
 
@@ -28,21 +28,23 @@ WIDE = 4
 class Dense(Layer):
     """Fully connected: ``y = x·W + b`` with W (inputs, units) and b (units,), or ``y = x·W`` without ``use_bias``.
 
-    ``l1`` and ``l2`` add ``l1·Σ|W| + l2·ΣW²`` to the loss and ``l1·sign(W) + 2·l2·W`` to the gradient of W; the bias is
-    not penalized. After each update ``max_norm`` scales every unit's weights, a column of W, to at most that 2-norm
-    (Srebro & Shraibman 2005; Hinton et al. 2012). Only the initializer "constant" reads ``initializer_value``.
+    ``l1`` and ``l2`` add ``l1·Σ|W| + l2·ΣW²`` to the loss and ``l1·sign(W) + 2·l2·W`` to the gradient of W. The bias is
+    not penalized. If ``max_norm`` is set, each update scales every unit's weights (a column of W) down to at most this
+    2-norm (Srebro & Shraibman 2005; Hinton et al. 2012).
     """
 
     units: int = hyperparameter(minimum=1, maximum=65_536, help="Number of outputs.")
-    initializer: Initializer = hyperparameter("he_normal", help="Distribution of the initial weights; biases are 0.")
-    initializer_value: float = hyperparameter(
-        0.0, minimum=-1e6, maximum=1e6, help='What the initializer "constant" sets every weight to; others ignore it.'
+    initializer: Initializer = hyperparameter(
+        "he_normal", help="Distribution of the initial weights; the bias starts at 0."
     )
-    use_bias: bool = hyperparameter(True, help="Whether a bias is added.")
-    l1: float = hyperparameter(0.0, minimum=0.0, maximum=1e6, help="Weight of the penalty l1·Σ|W|.")
-    l2: float = hyperparameter(0.0, minimum=0.0, maximum=1e6, help="Weight of the penalty l2·ΣW².")
+    initializer_value: float = hyperparameter(
+        0.0, minimum=-1e6, maximum=1e6, help='Initial weight if the initializer is "constant"; ignored otherwise.'
+    )
+    use_bias: bool = hyperparameter(True, help="Whether to add a bias.")
+    l1: float = hyperparameter(0.0, minimum=0.0, maximum=1e6, help="Coefficient of the L1 penalty l1·Σ|W|.")
+    l2: float = hyperparameter(0.0, minimum=0.0, maximum=1e6, help="Coefficient of the L2 penalty l2·ΣW².")
     max_norm: float | None = hyperparameter(
-        None, above=0.0, maximum=1e6, help="Largest 2-norm of a unit's weights after an update; null: any."
+        None, above=0.0, maximum=1e6, help="Maximum 2-norm of each unit's weights after an update. null: no limit."
     )
 
     in_place: ClassVar[bool] = False
@@ -94,7 +96,8 @@ class Dense(Layer):
 
     def plan(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
         weights, weights_gradient = memory.parameters.named["weights"], memory.gradients.named["weights"]
-        # The bias lies right behind the weights, so both are one matrix whose last row meets the input's row of ones.
+        # The bias directly follows the weights in memory, so both form one matrix. Its last row, the bias, is
+        # multiplied by the input's row of ones.
         every_weight = memory.parameters.block.reshape(-1, self.units)
         every_gradient = memory.gradients.block.reshape(-1, self.units)
         rows = x.extended if self.use_bias else x.values

@@ -1,7 +1,7 @@
-"""Hyperparameters: dataclass fields that carry their own bounds and help text.
+"""Hyperparameters: dataclass fields with bounds and a description.
 
-A layer, an optimizer or any other rule is a frozen dataclass whose fields are its hyperparameters. The bounds
-stand in each field's metadata, once: the constructor checks them here, and schemas are derived from them elsewhere.
+Layers, optimizers, losses and schedules are frozen dataclasses, and their fields are their hyperparameters. Each field
+declares its bounds in its metadata. The constructor checks the bounds, and the API's schemas are derived from them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ __all__ = ["MAXIMUM_ITEMS", "Bounds", "FieldError", "bounds_of", "check_hyperpar
 
 _KEY = "trainyard"
 
-#: Numbers that one field may hold.
+#: Maximum length of a field that holds a tuple of numbers.
 MAXIMUM_ITEMS = 1000
 
 
 class FieldError(ValueError):
-    """A field that does not go with the others of its rule: its name, what it must be, and what it is."""
+    """A field value that each bound allows but the rule as a whole does not; ``wanted`` describes a valid value."""
 
     def __init__(self, rule: Any, field: str, wanted: str, value: Any) -> None:
         self.field, self.wanted, self.value = field, wanted, value
@@ -30,7 +30,10 @@ class FieldError(ValueError):
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limits of each number: ``minimum``/``maximum`` are allowed values, ``above``/``below`` are not."""
+    """Limits of a number, or of each number in a tuple.
+
+    ``minimum`` and ``maximum`` are inclusive, ``above`` and ``below`` are exclusive.
+    """
 
     minimum: float | None = None
     maximum: float | None = None
@@ -39,7 +42,7 @@ class Bounds:
     help: str = ""
 
     def violation(self, value: float) -> str | None:
-        """Say what ``value`` would have to be, or None where it is within the limits."""
+        """Return what ``value`` must be, or None if it is within the limits."""
         if not math.isfinite(value):
             return "must be a finite number"
         if self.minimum is not None and value < self.minimum:
@@ -62,20 +65,20 @@ def hyperparameter(
     below: float | None = None,
     help: str = "",
 ) -> Any:
-    """Declare a dataclass field with its bounds and one line of help."""
+    """Declare a dataclass field with its bounds and a one-line description."""
     metadata = {_KEY: Bounds(minimum, maximum, above, below, help)}
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
 def bounds_of(metadata: Any) -> Bounds:
-    """The bounds in a dataclass field's metadata; no bounds where none were declared."""
+    """Return the bounds from a dataclass field's metadata; empty bounds if it declares none."""
     bounds = metadata.get(_KEY, Bounds())
     assert isinstance(bounds, Bounds)
     return bounds
 
 
 def check_hyperparameters(rule: Any) -> None:
-    """Raise ValueError or TypeError naming the first field of ``rule`` that is out of its type or bounds."""
+    """Raise TypeError or ValueError for the first field of ``rule`` with a wrong type or a value out of bounds."""
     hints = _hints(rule.__class__)
     for item in fields(rule):
         value, hint = getattr(rule, item.name), hints[item.name]
@@ -88,7 +91,7 @@ def check_hyperparameters(rule: Any) -> None:
 
 @cache
 def _hints(rule: type) -> dict[str, Any]:
-    """The types of a rule's fields, which stand there as texts to be compiled."""
+    """Return the types of a rule's fields. Cached because evaluating string annotations is slow."""
     return get_type_hints(rule)
 
 

@@ -1,14 +1,15 @@
-"""Initial weights of a dense layer, drawn in float64 so that both precisions start from the same numbers.
+"""Initial weights of a dense layer, drawn in float64 so that float32 and float64 networks start from the same values.
 
-he_normal, he_uniform: variance 2/n_inputs, He et al. 2015.
-glorot_normal, glorot_uniform: variance 2/(n_inputs + n_units), Glorot & Bengio 2010.
-lecun_normal, lecun_uniform: variance 1/n_inputs, LeCun et al. 1998; what SELU goes with.
-orthogonal: orthonormal columns or, where there are more units than inputs, rows, each such matrix equally likely, Saxe
-et al. 2014.
-standard_normal, zeros, constant: as they are called.
+- he_normal, he_uniform: variance 2/n_inputs (He et al. 2015).
+- glorot_normal, glorot_uniform: variance 2/(n_inputs + n_units) (Glorot & Bengio 2010).
+- lecun_normal, lecun_uniform: variance 1/n_inputs (LeCun et al. 1998); recommended for SELU.
+- orthogonal: a uniformly distributed matrix with orthonormal columns, or orthonormal rows if there are more units than
+  inputs (Saxe et al. 2014).
+- standard_normal, zeros, constant: normal with variance 1, all 0, all equal to a value.
 
-The normal ones of the first three are cut at two standard deviations, before they are scaled to their variance, as
-Keras does: the far tail makes no better starts and some much worse (docs/decisions/0001-he-normal-is-truncated.md).
+he_normal, glorot_normal and lecun_normal are truncated at two standard deviations before they are scaled to their
+variance, as in Keras. Values further out make no start better and some much worse
+(docs/decisions/0001-he-normal-is-truncated.md).
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ Initializer = Literal[
     "constant",
 ]
 
-#: From a generator, the numbers of inputs and units, and the value that only a constant reads.
+#: Takes a generator, the number of inputs, the number of units, and the value for ``constant``.
 Draw = Callable[[np.random.Generator, int, int, float], Array]
 
-#: Standard deviation of a standard normal cut at ±2.
+#: Standard deviation of a standard normal distribution truncated at ±2.
 _TRUNCATED_DEVIATION = 0.879_625_661_034_239_78
 
 
@@ -54,7 +55,7 @@ def _cut_normal(variance: Callable[[int, int], float]) -> Draw:
 
 
 def _uniform(triple_variance: Callable[[int, int], float]) -> Draw:
-    """U(±√(3·variance))."""
+    """Return a draw from U(±√(3·variance))."""
 
     def draw(generator: np.random.Generator, inputs: int, units: int, value: float) -> Array:
         limit = math.sqrt(triple_variance(inputs, units))
@@ -65,7 +66,7 @@ def _uniform(triple_variance: Callable[[int, int], float]) -> Draw:
 
 def _orthogonal(generator: np.random.Generator, inputs: int, units: int, value: float) -> Array:
     q, r = np.linalg.qr(generator.standard_normal((max(inputs, units), min(inputs, units))))
-    # Without the signs of R's diagonal the matrices that QR prefers would come more often (Mezzadri 2007).
+    # QR alone is not uniformly distributed; multiplying by the signs of R's diagonal makes it so (Mezzadri 2007).
     q *= np.copysign(1.0, np.diagonal(r))
     return q if inputs >= units else np.ascontiguousarray(q.T)
 

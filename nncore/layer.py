@@ -1,13 +1,13 @@
-"""What a layer is: a frozen dataclass that holds hyperparameters and no run state.
+"""The layer interface: a frozen dataclass that holds hyperparameters and no state.
 
-A layer has two faces. ``apply`` is inference: samples-first ``(n_samples, n_features)`` in, a new array out, safe from
-any number of threads. ``plan`` is training: it is called once, gets all the memory it will ever use, and answers with
-the calls of a forward and of a backward pass, which are then run for every batch.
+``apply`` is for inference. It takes samples-first arrays ``(n_samples, n_features)``, returns a new array and is
+thread-safe. ``plan`` is for training. It is called once with all the memory the layer needs and returns the calls of
+the forward and the backward pass, which then run for every batch.
 
-Inside a plan, arrays are features-first ``(n_features, n_samples)``: NumPy reduces along the first axis about five
-times faster than along a short last one, and a matrix product takes a transposed operand for free.
+Inside a plan, arrays are features-first ``(n_features, n_samples)``. NumPy reduces along the first axis about five
+times faster than along a short last axis, and a matrix product accepts a transposed operand at no cost.
 
-The layers themselves are listed in ``nncore.layers``.
+All layers are listed in ``nncore.layers``.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ Calls = list[Call]
 
 
 class Signal(NamedTuple):
-    """What passes between two layers of a plan, features-first.
+    """The activations between two layers of a plan and their gradient, features-first.
 
-    ``extended`` is ``values`` with one more row, of ones, below: a bias that rides in the matrix product costs
-    nothing, a broadcast one costs more than an elementwise product. ``gradient`` is None where nobody needs it.
+    ``extended`` is ``values`` followed by a row of ones. With it, the bias is part of the matrix product and costs
+    nothing, while a broadcast addition costs more than an elementwise product. ``gradient`` is None if it is not
+    needed.
     """
 
     values: Array
@@ -41,17 +42,17 @@ class Signal(NamedTuple):
 
 
 class LayerArrays(NamedTuple):
-    """One layer's parameters or their gradients: by name, and all of them as one flat block in declared order."""
+    """A layer's parameters or gradients, by name and as one flat block in the order of ``parameter_shapes``."""
 
     named: Mapping[str, Array]
     block: Array
 
 
 class LayerMemory(NamedTuple):
-    """All that a layer's plan may use beside its signals.
+    """The memory that a layer's plan may use in addition to its signals.
 
-    ``statistics`` are the layer's own arrays that no gradient reaches, ``generator`` is the training run's stream of
-    noise, whose state is part of the training state: a plan keeps the object and draws from it in its calls.
+    ``statistics`` are arrays that are updated without gradients, such as running means. ``generator`` is the run's
+    noise stream. Its state is part of the training state, so a plan must draw from this object and not from a copy.
     """
 
     parameters: LayerArrays
@@ -63,32 +64,35 @@ class LayerMemory(NamedTuple):
 
 @dataclass(frozen=True)
 class Layer(ABC):
-    """One step of a network from ``(n_samples, inputs)`` to ``(n_samples, output_size(inputs))``."""
+    """Base class of all layers, which map ``(n_samples, inputs)`` to ``(n_samples, output_size(inputs))``."""
 
-    #: The plan writes the output over the input where it can, and turns ``y.gradient`` into that of ``x`` in place.
+    #: Whether the output may overwrite the input; the plan then turns ``y.gradient`` into that of ``x`` in place.
     in_place: ClassVar[bool] = True
-    #: The backward pass reads ``y.values``: a layer that follows must not write over them.
+    #: Whether the backward pass reads ``y.values``, so that the next layer must not overwrite them.
     needs_output: ClassVar[bool] = True
-    #: Works on each number by itself and needs no hyperparameter: may stand between dense layers as their activation.
+    #: Whether the layer is elementwise and has no required hyperparameter, so that it can be a definition's activation.
     elementwise: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_hyperparameters(self)
 
     def output_size(self, inputs: int) -> int:
-        """Number of features that come out where ``inputs`` go in."""
+        """Return the number of output features for ``inputs`` input features."""
         return inputs
 
     def parameter_shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
-        """Shape of each parameter by name, in the order in which they lie in memory."""
+        """Return the shape of each parameter by name, in their order in memory."""
         return {}
 
     def initial_parameters(self, inputs: int, generator: np.random.Generator) -> dict[str, Array]:
-        """Fresh values for each parameter, float64."""
+        """Return the initial value of each parameter by name, in float64."""
         return {}
 
     def initial_statistics(self, inputs: int) -> dict[str, Array]:
-        """Fresh values, float64, for each array that is saved and served like a parameter but not trained."""
+        """Return the initial value of each statistic by name, in float64.
+
+        Statistics are saved and used for predictions like parameters, but not trained.
+        """
         return {}
 
     @property
@@ -97,24 +101,26 @@ class Layer(ABC):
         return False
 
     def penalty(self, parameters: Mapping[str, Array]) -> float:
-        """What this layer's regularization adds to the loss."""
+        """Return the penalty that this layer's regularization adds to the loss."""
         return 0.0
 
     def constrain_calls(self, parameters: LayerArrays, workspace: Workspace) -> Calls:
-        """The calls that bring the parameters back within this layer's constraints, to be run after each update."""
+        """Return the calls that enforce this layer's constraints on its parameters; they run after each update."""
         return []
 
     @abstractmethod
     def apply(self, parameters: Mapping[str, Array], x: Array) -> Array:
-        """The output for ``x`` of shape (n_samples, inputs), in a new array; ``x`` is left as it is.
+        """Return the output for ``x`` of shape (n_samples, inputs) in a new array, without changing ``x``.
 
-        ``parameters`` holds the statistics too.
+        ``parameters`` also contains the statistics.
         """
 
     @abstractmethod
     def plan(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
-        """The calls that fill ``y.values`` from ``x.values``, and those that fill gradients from ``y.gradient``.
+        """Return the calls of the forward and of the backward pass.
 
-        With ``in_place``, ``y.gradient`` is the very array of ``x.gradient``, and ``y.values`` that of ``x.values``
-        unless somebody else needs those. Where ``x.gradient`` is None, only parameters need gradients.
+        The forward pass fills ``y.values`` from ``x.values``. The backward pass computes the gradients of the
+        parameters and of ``x`` from ``y.gradient``. If ``in_place`` is set, ``y.gradient`` and ``x.gradient`` are the
+        same array, and so are ``y.values`` and ``x.values`` unless ``x.values`` is needed later. If ``x.gradient`` is
+        None, only the parameters need gradients.
         """

@@ -1,7 +1,7 @@
-"""All layers, and the name of each in definitions, checkpoints and tests.
+"""The table of all layers, with the name of each in definitions, checkpoints and tests.
 
-To add a layer: one class, one line in ``LAYERS`` at the foot, one case in ``testing/cases.py`` and its equation in
-``tests/nncore/plain.py``.
+To add a layer, write one class, one line in ``LAYERS`` in this file, one case in ``tests/nncore/cases.py`` and its
+equation in ``tests/nncore/plain.py``.
 """
 
 from __future__ import annotations
@@ -57,5 +57,5 @@ LAYERS: dict[str, type[Layer]] = {
 
 
 def layer_type(layer: Layer) -> str:
-    """The name under which a layer's class stands in ``LAYERS``."""
+    """Return the name of a layer's class in ``LAYERS``."""
     return next(name for name, member in LAYERS.items() if member is type(layer))

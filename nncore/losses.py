@@ -1,9 +1,10 @@
-"""Losses of a classifier: cross-entropy and focal loss, alone and fused with the softmax before them.
+"""Losses of a classifier: cross-entropy and focal loss, on their own and fused with the softmax before them.
 
-ŷ is kept at 1e-7 or more where its logarithm is taken; gradients are those of the mean over samples. Samples may have
-weights, which multiply their losses; the mean still divides by the number of samples.
+Logarithms are taken of max(ŷ, 1e-7). Gradients are those of the mean loss over the samples. Sample weights multiply the
+losses; the mean is still the sum divided by the number of samples.
 
-To add a loss: one class here, one line in ``LOSSES`` at the foot, one case in ``testing/cases.py``.
+To add a loss, write one class here, one line in ``LOSSES`` at the end of this file and one case in
+``tests/nncore/cases.py``.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from nncore.layers import Calls, Signal, Softmax
 
 __all__ = ["LOSSES", "CategoricalCrossentropy", "FocalLoss", "FusedPlan", "Loss", "class_weights", "sparse_labels"]
 
-#: Probabilities below this are taken as this, so that a confident error costs 16 nats and not infinity.
+#: Lower limit of a probability in a logarithm, so that a confident error has a loss of 16 nats and not infinity.
 FLOOR = 1e-7
 
 
 def sparse_labels(labels: Array, classes: int) -> Array:
-    """Class numbers of shape (n_samples,) from class numbers or from one-hot rows of shape (n_samples, classes).
+    """Return class numbers (n_samples,) for class numbers (n_samples,) or one-hot rows (n_samples, classes).
 
-    Raises ValueError for another shape, a row that is not one-hot, or a class outside ``0…classes-1``.
+    Raises ValueError if the shape is different, a row is not one-hot or a class is not in ``0…classes-1``.
     """
     if labels.ndim == 2:
         if labels.shape[1] != classes:
@@ -50,24 +51,25 @@ def sparse_labels(labels: Array, classes: int) -> Array:
 
 
 def class_weights(wanted: Literal["balanced"] | Sequence[float], labels: Array, classes: int) -> Array:
-    """A weight for each class, float64: as given, or by ``n_samples / (classes that occur · rows of the class)``.
+    """Return one weight per class in float64.
 
-    Raises ValueError where there is not one finite weight, 0 or more, for each class.
+    "balanced" is ``n_samples / (number of classes that occur · rows of the class)``, and 0 for a class without rows.
+    Raises ValueError if ``wanted`` is not one finite non-negative number per class.
     """
     if wanted == "balanced":
         counts = np.bincount(labels, minlength=classes)
         return np.where(counts > 0, len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)), 0.0)
     weights = np.asarray(wanted, np.float64)
     if weights.shape != (classes,) or not np.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError(f"class weights must be {classes} numbers, 0 or more. Received: {wanted!r}")
+        raise ValueError(f"class weights must be {classes} numbers of at least 0. Received: {wanted!r}")
     return weights
 
 
 @dataclass(frozen=True)
 class FusedPlan:
-    """Softmax and loss of one batch as calls, and where their results lie after each run.
+    """The calls of softmax and loss for one batch, and the arrays of their results.
 
-    ``total`` is minus the sum of the batch's losses, ``hits`` tells which samples are classified right.
+    ``total`` is the negated sum of the batch's losses; ``hits`` (n_samples,) marks the correctly classified samples.
     """
 
     forward: Calls
@@ -77,10 +79,11 @@ class FusedPlan:
 
 
 class Batch(NamedTuple):
-    """What the losses of one batch are made from: arrays of a plan, features-first, filled by its softmax.
+    """The input of a batch's losses: features-first arrays of a plan.
 
-    ``chosen`` is the probability of each sample's true class, ``log`` its logarithm; ``scale`` what every sample's
-    gradient is to be multiplied with, its weight by ``1/n_samples``.
+    ``values`` are the probabilities and ``gradient`` is the gradient of the logits, both (n_classes, n_samples).
+    ``chosen`` (n_samples,) is the probability of each sample's true class and ``log`` its logarithm. Each sample's
+    gradient is multiplied by ``scale``: ``1/n_samples``, times the sample's weight if there are weights.
     """
 
     values: Array
@@ -91,10 +94,11 @@ class Batch(NamedTuple):
 
 
 class LossCalls(NamedTuple):
-    """A loss in a plan: ``forward`` fills ``losses`` with minus each sample's loss, ``backward`` fills the gradient.
+    """The calls of a loss in a plan.
 
-    The gradient is that of the logits, scaled, for all classes but the true one; what belongs there is left in
-    ``at_true``, (n_samples,).
+    ``forward`` fills ``losses`` with the negated loss of each sample. ``backward`` computes the scaled gradient of the
+    logits: the batch's ``gradient`` is valid for all classes except the true one, ``at_true`` (n_samples,) for the true
+    class.
     """
 
     forward: Calls
@@ -105,30 +109,33 @@ class LossCalls(NamedTuple):
 
 @dataclass(frozen=True)
 class Loss(ABC):
-    """A number to be made small for each sample, from its probabilities and its true class."""
+    """Base class of all losses."""
 
     def __post_init__(self) -> None:
         check_hyperparameters(self)
 
     @abstractmethod
     def forward(self, probabilities: Array, labels: Array) -> Array:
-        """The loss of each sample; labels are sparse (n_samples,) or one-hot (n_samples, n_classes)."""
+        """Return the loss of each sample (n_samples,).
+
+        ``labels`` are class numbers (n_samples,) or one-hot rows (n_samples, n_classes).
+        """
 
     @abstractmethod
     def backward(self, probabilities: Array, labels: Array) -> Array:
-        """``∂L/∂ŷ`` of the mean over samples, of the shape of ``probabilities``."""
+        """Return ``∂L/∂ŷ`` of the mean loss, in the shape of ``probabilities``."""
 
     @abstractmethod
     def plan_losses(self, batch: Batch, workspace: Workspace) -> LossCalls:
-        """The calls from a batch's probabilities to its losses and to the gradient of its logits."""
+        """Return the calls that compute the losses and the gradient of the logits from a batch's probabilities."""
 
     def plan_fused(
         self, logits: Signal, labels: Array, workspace: Workspace, weights: Array | None = None
     ) -> FusedPlan:
-        """The calls from logits to loss and back to the logits' gradient, of the mean over samples.
+        """Return the calls that compute the mean loss and its gradient with respect to the logits.
 
-        ``labels`` is the buffer, (n_samples,) of integers, that holds each batch's true classes, ``weights`` the one
-        of its samples' weights. The probabilities take the place of the logits in ``logits.values``.
+        ``labels`` (n_samples,) and ``weights`` (n_samples,) are buffers with each batch's class numbers and sample
+        weights. The probabilities overwrite the logits in ``logits.values``.
         """
         values, gradient = logits.values, logits.gradient
         assert gradient is not None
@@ -166,13 +173,13 @@ class Loss(ABC):
 
 @dataclass(frozen=True)
 class CategoricalCrossentropy(Loss):
-    """``L_i = -Σ_j t_ij log ŷ_ij``, t being 1 for the true class and 0 else.
+    """``L_i = -Σ_j t_ij log ŷ_ij`` with t = 1 for the true class and 0 for all others.
 
     With ``label_smoothing`` α, ``t_ij = (1-α)y_ij + α/n_classes`` (Szegedy et al. 2016, section 7).
     """
 
     label_smoothing: float = hyperparameter(
-        0.0, minimum=0.0, below=1.0, help="Share of each label that is spread over all classes."
+        0.0, minimum=0.0, below=1.0, help="Label smoothing α: fraction of each label spread evenly over all classes."
     )
 
     def forward(self, probabilities: Array, labels: Array) -> Array:
@@ -221,13 +228,15 @@ class CategoricalCrossentropy(Loss):
 
 @dataclass(frozen=True)
 class FocalLoss(Loss):
-    """``L_i = -(1-ŷ_ik)^γ log ŷ_ik``, k the true class (Lin et al. 2017): cross-entropy that minds easy samples less.
+    """Cross-entropy with less weight on easy samples (Lin et al. 2017).
 
-    ``∂L_i/∂z_ij = f(ŷ_ij - y_ij)`` with ``f = (1-ŷ_ik)^γ - γ ŷ_ik (1-ŷ_ik)^(γ-1) log ŷ_ik``. ``1-ŷ`` is kept at 1e-7
-    or more too.
+    ``L_i = -(1-ŷ_ik)^γ log ŷ_ik`` with the true class k. ``∂L_i/∂z_ij = f(ŷ_ij - y_ij)`` with
+    ``f = (1-ŷ_ik)^γ - γ ŷ_ik (1-ŷ_ik)^(γ-1) log ŷ_ik``. ``1-ŷ`` is also limited to 1e-7 or more.
     """
 
-    gamma: float = hyperparameter(2.0, minimum=0.0, maximum=100.0, help="How much less easy samples count.")
+    gamma: float = hyperparameter(
+        2.0, minimum=0.0, maximum=100.0, help="Focusing parameter γ; higher values down-weight easy samples."
+    )
 
     def forward(self, probabilities: Array, labels: Array) -> Array:
         _, chosen = _true(probabilities, labels)
@@ -267,7 +276,7 @@ class FocalLoss(Loss):
 
 
 def _true(probabilities: Array, labels: Array) -> tuple[Array, Array]:
-    """The true class of each sample, and its probability."""
+    """Return the true class of each sample and its probability."""
     true_class = sparse_labels(labels, probabilities.shape[1])
     return true_class, np.take_along_axis(probabilities, true_class[:, np.newaxis], axis=1)[:, 0]
 

@@ -1,6 +1,7 @@
-"""Measures of how well probabilities fit labels.
+"""Classification metrics.
 
-``score`` is the pair that training tells of every epoch. ``evaluate`` gives all measures at once, computed in float64.
+``score`` computes the loss and accuracy that training reports for every epoch. ``evaluate`` computes all metrics, in
+float64.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from nncore.losses import FLOOR, CategoricalCrossentropy, Loss, sparse_labels
 
 __all__ = ["Average", "ClassScores", "Evaluation", "Score", "evaluate", "score"]
 
-#: Bins of the top probability, of equal width, over which calibration is judged.
+#: Number of equal-width bins of the top probability for the calibration error.
 CALIBRATION_BINS = 15
-#: With more classes than this there is no confusion matrix: it would hold more numbers than anybody reads.
+#: Maximum number of classes for a confusion matrix; a larger one has too many entries to be useful.
 MAXIMUM_CONFUSION_CLASSES = 1000
 
 
 class Score(NamedTuple):
-    """Mean loss (cross-entropy: in nats), and the share of samples whose most probable class is the true one."""
+    """Mean loss (cross-entropy in nats) and accuracy, the fraction of correctly classified samples."""
 
     loss: float
     accuracy: float
@@ -30,12 +31,12 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Measures of each class against the rest, all of shape (n_classes,).
+    """Metrics of each class against all others, of shape (n_classes,).
 
-    ``precision = TP/(TP+FP)``, ``recall = TP/(TP+FN)`` and ``f1 = 2TP/(2TP+FP+FN)`` are 0 where the denominator is;
-    ``support`` counts the class's samples. ``roc_auc`` is the chance that a sample of the class gets a higher
-    probability for it than a sample of the rest, ties counted half (Hanley and McNeil, 1982); NaN where the samples
-    are none or all of the class.
+    ``precision = TP/(TP+FP)``, ``recall = TP/(TP+FN)`` and ``f1 = 2TP/(2TP+FP+FN)`` are 0 if the denominator is 0.
+    ``support`` is the number of samples of the class. ``roc_auc`` is the probability that a random sample of the class
+    gets a higher score for it than a random sample of another class, with ties counted half (Hanley and McNeil, 1982).
+    It is NaN if no sample or every sample is of the class.
     """
 
     precision: Array
@@ -47,7 +48,7 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Average:
-    """Precision, recall and F1 over the classes."""
+    """Precision, recall and F1, averaged over the classes."""
 
     precision: float
     recall: float
@@ -56,21 +57,21 @@ class Average:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All measures of one set of samples; what is predicted is the most probable class, the first of equal ones.
+    """All metrics of a set of samples. The predicted class is the most probable one, the first one if there are ties.
 
-    - ``balanced_accuracy``: mean recall over the classes that the labels name.
-    - ``top_k_accuracy``: share of samples whose true class is among the ``top_k`` most probable, of equal ones the
-      first; None where no ``top_k`` was asked for.
-    - ``log_loss``: mean cross-entropy in nats, the loss that training tells: probabilities below 1e-7 count as 1e-7.
-    - ``brier_score``: mean squared distance between a row and the one-hot row of its label, from 0 to 2 (Brier, 1950).
-    - ``matthews_correlation``: correlation of predictions and labels (Gorodkin, 2004); 0 where either is constant.
-    - ``roc_auc``: mean over the classes that have one; NaN where none has.
-    - ``calibration_error``: mean distance between the top probability and how often it is right, over 15 bins of
-      equal width, open below and closed above, weighted by their samples (Guo et al., 2017).
-    - ``macro``: mean over the classes that labels or predictions name; ``micro``: over all samples, where the three
-      equal the accuracy; ``weighted``: mean over the classes by their support.
-    - ``confusion_matrix``: (n_classes, n_classes) counts of samples, true classes down, predicted ones across; None
-      for more than 1,000 classes.
+    - ``balanced_accuracy``: mean recall over the classes that occur in the labels.
+    - ``top_k_accuracy``: fraction of samples with the true class among the ``top_k`` most probable ones; ties go to the
+      lower class number. None if ``top_k`` is None.
+    - ``log_loss``: mean cross-entropy in nats, as in training: probabilities below 1e-7 count as 1e-7.
+    - ``brier_score``: mean squared distance between the probabilities and the one-hot label, 0 to 2 (Brier, 1950).
+    - ``matthews_correlation``: correlation of predictions and labels (Gorodkin, 2004); 0 if either is constant.
+    - ``roc_auc``: mean over the classes with a defined value; NaN if there is none.
+    - ``calibration_error``: mean absolute difference between the top probability and the accuracy over 15 bins of equal
+      width, open below and closed above, weighted by their number of samples (Guo et al., 2017).
+    - ``macro``: mean over the classes that occur in labels or predictions. ``micro``: over all samples; all three equal
+      the accuracy. ``weighted``: mean over the classes, weighted by support.
+    - ``confusion_matrix``: (n_classes, n_classes) counts of samples; rows are true classes, columns predicted classes.
+      None for more than 1,000 classes.
     """
 
     samples: int
@@ -91,19 +92,19 @@ class Evaluation:
 
 
 def score(probabilities: Array, labels: Array, loss: Loss | None = None) -> Score:
-    """Score probabilities of shape (n_samples, n_classes) against class numbers of shape (n_samples,).
+    """Return the score of probabilities (n_samples, n_classes) for class numbers (n_samples,).
 
-    ``loss`` is the cross-entropy where none is given.
+    ``loss`` defaults to cross-entropy.
     """
     losses = (loss or CategoricalCrossentropy()).forward(probabilities, labels)
     return Score(float(losses.mean(dtype=np.float64)), float((probabilities.argmax(axis=1) == labels).mean()))
 
 
 def evaluate(probabilities: Array, labels: Array, top_k: int | None = None) -> Evaluation:
-    """Every measure of probabilities (n_samples, n_classes) against class numbers (n_samples,) or one-hot rows.
+    """Return all metrics of probabilities (n_samples, n_classes) for class numbers (n_samples,) or one-hot rows.
 
-    Raises ValueError for no samples, another shape, a number that is no probability, a label that is no class, or a
-    ``top_k`` outside ``1…n_classes``.
+    Raises ValueError if there are no samples, a shape is wrong, a value is not a probability, a label is not a class or
+    ``top_k`` is not in ``1…n_classes``.
     """
     true = _checked(probabilities, labels, top_k)
     samples, classes = probabilities.shape
@@ -133,7 +134,7 @@ def evaluate(probabilities: Array, labels: Array, top_k: int | None = None) -> E
 
 
 def _checked(probabilities: Array, labels: Array, top_k: int | None) -> Array:
-    """The labels as class numbers of shape (n_samples,)."""
+    """Check the arguments of ``evaluate`` and return the labels as class numbers (n_samples,)."""
     if probabilities.ndim != 2 or not probabilities.size:
         raise ValueError(f"probabilities must have shape (n_samples, n_classes). Received: {probabilities.shape}")
     samples, classes = probabilities.shape
@@ -149,7 +150,9 @@ def _checked(probabilities: Array, labels: Array, top_k: int | None) -> Array:
 
 
 def _class_scores(hits: Array, support: Array, chosen: Array, probabilities: Array, true: Array) -> ClassScores:
-    """Measures by class from counts (n_classes,) of right predictions, of samples and of predictions."""
+    """Return the metrics of each class; ``hits``, ``support`` and ``chosen`` count, per class, correct predictions,
+    samples and predictions.
+    """
     areas = np.full(len(support), np.nan)
     for number in np.flatnonzero((support > 0) & (support < len(true))).tolist():
         areas[number] = _area(probabilities[:, number], true == number)
@@ -163,25 +166,28 @@ def _class_scores(hits: Array, support: Array, chosen: Array, probabilities: Arr
 
 
 def _ratio(parts: Array, wholes: Array) -> Array:
-    """``parts / wholes``, 0 where the whole is."""
+    """Return ``parts / wholes``, and 0 for a whole of 0."""
     return np.divide(parts, wholes, out=np.zeros(len(parts)), where=wholes > 0)
 
 
 def _area(scores: Array, positive: Array) -> float:
-    """Area under the ROC curve: of all pairs, the share where the positive sample's score is higher, ties half."""
+    """Return the area under the ROC curve: the fraction of pairs in which the positive sample scores higher.
+
+    Ties count half.
+    """
     above, below = scores[positive], np.sort(scores[~positive])
     wins = np.searchsorted(below, above, "left").sum() + np.searchsorted(below, above, "right").sum()
     return float(wins / (2 * len(above) * len(below)))
 
 
 def _average(per_class: ClassScores, weights: Array) -> Average:
-    """The mean of each measure over the classes, by ``weights`` (n_classes,)."""
+    """Return the mean of each metric over the classes, weighted by ``weights`` (n_classes,)."""
     means = (float(np.average(one, weights=weights)) for one in (per_class.precision, per_class.recall, per_class.f1))
     return Average(*means)
 
 
 def _places(probabilities: Array, true: Array) -> Array:
-    """How many classes stand before each sample's true one, the most probable first and equal ones in their order."""
+    """Return the rank of each sample's true class, from 0; ties go to the lower class number."""
     of_true = np.take_along_axis(probabilities, true[:, np.newaxis], axis=1)
     before = np.arange(probabilities.shape[1]) < true[:, np.newaxis]
     places: Array = np.where(before, probabilities >= of_true, probabilities > of_true).sum(axis=1)
@@ -189,13 +195,13 @@ def _places(probabilities: Array, true: Array) -> Array:
 
 
 def _brier_score(probabilities: Array, true: Array) -> float:
-    errors = probabilities.astype(np.float64)  # a copy also of float64
+    errors = probabilities.astype(np.float64)  # astype copies even float64
     errors[np.arange(len(true)), true] -= 1.0
     return float(np.einsum("ij,ij->i", errors, errors).mean())
 
 
 def _matthews_correlation(hits: int, support: Array, chosen: Array) -> float:
-    """Gorodkin's R_K from the number of right predictions, and by class the number of samples and of predictions."""
+    """Return Gorodkin's R_K from the number of correct predictions and, per class, of samples and of predictions."""
     samples = int(support.sum())
     variance = float(samples**2 - int(support @ support)) * float(samples**2 - int(chosen @ chosen))
     covariance = hits * samples - int(support @ chosen)
@@ -203,7 +209,7 @@ def _matthews_correlation(hits: int, support: Array, chosen: Array) -> float:
 
 
 def _calibration_error(top: Array, hits: Array) -> float:
-    """``Σ_b |Σ_{i in b} hit_i - Σ_{i in b} top_i| / n_samples`` over the bins b of the top probability."""
+    """Return ``Σ_b |Σ_{i in b} hit_i - Σ_{i in b} top_i| / n_samples`` over the bins b of the top probability."""
     confidence = top.astype(np.float64)
     inner_edges = np.linspace(0.0, 1.0, CALIBRATION_BINS + 1)[1:-1]
     bins = np.digitize(confidence, inner_edges, right=True)

@@ -1,4 +1,4 @@
-"""A stack of layers with its parameters."""
+"""Networks: a stack of layers with its parameters and statistics."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ __all__ = [
 
 Dtype = Literal["float32", "float64"]
 
-#: Rows that are predicted at a time, which bounds the memory of a large prediction.
+#: Number of rows per forward pass, which limits the memory of a large prediction.
 PREDICTION_ROWS = 1024
 
 
 def layer_sizes(layers: Sequence[Layer], inputs: int) -> list[int]:
-    """Number of features before the first layer and after each."""
+    """Return the number of features before the first layer and after each layer."""
     sizes = [inputs]
     for layer in layers:
         sizes.append(layer.output_size(sizes[-1]))
@@ -37,12 +37,12 @@ def layer_sizes(layers: Sequence[Layer], inputs: int) -> list[int]:
 
 
 def group_names(layers: Sequence[Layer]) -> list[str]:
-    """``index_type`` for each layer: the group under which its parameters stand."""
+    """Return the name of each layer's group of parameters, ``index_type``."""
     return [f"{index}_{layer_type(layer)}" for index, layer in enumerate(layers)]
 
 
 def parameter_shapes(layers: Sequence[Layer], inputs: int) -> dict[str, tuple[int, ...]]:
-    """Shape of every parameter of a stack, by ``index_type/name``."""
+    """Return the shape of each parameter of a stack, by ``index_type/name``."""
     groups = zip(group_names(layers), layers, layer_sizes(layers, inputs), strict=False)
     return {
         f"{group}/{name}": shape
@@ -52,7 +52,7 @@ def parameter_shapes(layers: Sequence[Layer], inputs: int) -> dict[str, tuple[in
 
 
 def initial_statistics(layers: Sequence[Layer], inputs: int) -> dict[str, Array]:
-    """Every array of a stack that is saved but not trained, at its first values, by ``index_type/name``."""
+    """Return the initial value of each statistic of a stack, by ``index_type/name``."""
     groups = zip(group_names(layers), layers, layer_sizes(layers, inputs), strict=False)
     return {
         f"{group}/{name}": values
@@ -62,14 +62,14 @@ def initial_statistics(layers: Sequence[Layer], inputs: int) -> dict[str, Array]
 
 
 def statistics_shapes(layers: Sequence[Layer], inputs: int) -> dict[str, tuple[int, ...]]:
-    """Shape of every array of a stack that is saved but not trained, by ``index_type/name``."""
+    """Return the shape of each statistic of a stack, by ``index_type/name``."""
     return {name: values.shape for name, values in initial_statistics(layers, inputs).items()}
 
 
 class Predictor:
-    """Inference over given parameters and statistics, wherever they lie; any number of threads may share one.
+    """Predicts with the given parameters and statistics, which are not copied. Thread-safe.
 
-    Raises ValueError naming the first parameter that is missing, unexpected or of another shape.
+    Raises ValueError for the first parameter or statistic that is missing, unexpected or has the wrong shape.
     """
 
     def __init__(self, layers: Sequence[Layer], inputs: int, parameters: Mapping[str, Array]) -> None:
@@ -88,9 +88,9 @@ class Predictor:
         self.dtype = next(iter(parameters.values())).dtype
 
     def predict_proba(self, x: Array) -> Array:
-        """Probabilities of shape (n_samples, n_classes) for ``x`` of shape (n_samples, inputs).
+        """Return probabilities (n_samples, n_classes) for ``x`` (n_samples, inputs).
 
-        A row so large that the network's numbers overflow gives NaN. Raises ValueError where ``x`` has another shape.
+        A row whose activations overflow has NaN probabilities. Raises ValueError if ``x`` has the wrong shape.
         """
         if x.ndim != 2 or x.shape[1] != self.inputs:
             raise ValueError(f"x must have shape (n_samples, {self.inputs}). Received: {x.shape}")
@@ -101,18 +101,17 @@ class Predictor:
 
     def _forward(self, x: Array) -> Array:
         y = np.asarray(x, self.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):  # Told by the result, where anybody looks at it.
+        with np.errstate(over="ignore", invalid="ignore"):  # The result shows an overflow as NaN.
             for layer, parameters in self._steps:
                 y = layer.apply(parameters, y)
         return y
 
 
 class Network:
-    """A classifier: layers that end in a softmax, their parameters in one vector with named views, their statistics in
-    another.
+    """A classifier: a stack of layers that ends in a softmax, with one vector of parameters and one of statistics.
 
-    ``seed`` fixes the initial weights. Raises ValueError where the stack does not end in ``Dense`` and ``Softmax``,
-    or where ``inputs`` is not positive.
+    ``seed`` determines the initial weights. Raises ValueError if the last layer is not ``Softmax``, if no layer has
+    parameters, if ``inputs`` is less than 1 or if ``dtype`` is not supported.
     """
 
     def __init__(self, layers: Sequence[Layer], inputs: int, seed: int = 0, dtype: Dtype = "float32") -> None:
@@ -140,15 +139,18 @@ class Network:
         self._predictor = Predictor(self.layers, inputs, {**self.parameters, **self.statistics})
 
     def predict_proba(self, x: Array) -> Array:
-        """Probabilities of shape (n_samples, n_classes); raises ValueError where ``x`` has another width."""
+        """Return probabilities (n_samples, n_classes) for ``x`` (n_samples, inputs).
+
+        Raises ValueError if ``x`` has the wrong shape.
+        """
         return self._predictor.predict_proba(x)
 
     def penalty(self, parameters: NamedVector | None = None) -> float:
-        """What the layers' regularization adds to the loss, at the present parameters or at others like them."""
+        """Return the penalty that regularization adds to the loss, for ``parameters`` or the network's own."""
         vector = self.parameters if parameters is None else parameters
         return sum(layer.penalty(vector.group(group)) for group, layer in zip(self.groups, self.layers, strict=True))
 
     @property
     def regularized(self) -> bool:
-        """Whether any layer penalizes its parameters."""
+        """Whether any layer adds a penalty to the loss."""
         return any(layer.regularized for layer in self.layers)

@@ -1,6 +1,6 @@
-"""Noise: layers that disturb training and leave predictions alone.
+"""Noise layers, which are active during training and do nothing at prediction.
 
-They draw in the forward pass only, from the run's stream of noise, so that a run is repeated by its seed.
+They draw from the run's noise stream, so that a seed reproduces a run.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ __all__ = ["Dropout", "GaussianNoise"]
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """``y = x·k/(1 - rate)``; each number's k is 0 at probability ``rate`` and else 1 (Srivastava et al. 2014).
+    """``y = x·k/(1 - rate)``; each value's k is 0 with probability ``rate``, else 1 (Srivastava et al. 2014).
 
-    Scaled in training, so that inference is ``y = x``.
+    Training applies the scale, so that inference is ``y = x``.
     """
 
-    rate: float = hyperparameter(minimum=0.0, below=1.0, help="Share of the numbers that become 0 in training.")
+    rate: float = hyperparameter(minimum=0.0, below=1.0, help="Probability that training sets a value to 0.")
 
     needs_output: ClassVar[bool] = False
 
@@ -38,7 +38,7 @@ class Dropout(Layer):
         factor, dtype = memory.workspace.array(y.values.shape), y.values.dtype
         forward: Calls = [
             partial(memory.generator.random, out=factor, dtype=dtype.type),
-            # Rounded down, a draw less the rate is -1 or 0.
+            # The floor of the draw minus the rate is -1 or 0.
             partial(np.subtract, factor, np.array(self.rate, dtype), out=factor),
             partial(np.floor, factor, out=factor),
             partial(np.add, factor, np.array(1.0, dtype), out=factor),
@@ -50,9 +50,9 @@ class Dropout(Layer):
 
 @dataclass(frozen=True)
 class GaussianNoise(Layer):
-    """``y = x + stddev·n``, n standard normal and drawn for each number; inference is ``y = x``."""
+    """``y = x + stddev·n`` with a standard normal n for each value; inference is ``y = x``."""
 
-    stddev: float = hyperparameter(minimum=0.0, maximum=1e6, help="Standard deviation of what is added in training.")
+    stddev: float = hyperparameter(minimum=0.0, maximum=1e6, help="Standard deviation of the noise that training adds.")
 
     needs_output: ClassVar[bool] = False
 

@@ -1,6 +1,7 @@
-"""Normalization: layers that bring what passes through them to mean 0 and variance 1, and then to a learned scale.
+"""Normalization: layers that scale their input to mean 0 and variance 1, then apply a learned scale and shift.
 
-Sums over samples, the last axis in a plan, are products with a vector of ones: faster than a reduction along it.
+In a plan, samples are the last axis. Sums over samples are products with a vector of ones, which is faster than a
+reduction along that axis.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ __all__ = ["BatchNorm", "LayerNorm"]
 
 
 def _scale_calls(normalized: Array, y: Array, parameters: Mapping[str, Array]) -> Calls:
-    """The calls of ``y = normalized·gamma + beta``."""
+    """Return the calls of ``y = normalized·gamma + beta``."""
     gamma, beta = parameters["gamma"][:, np.newaxis], parameters["beta"][:, np.newaxis]
     return [partial(np.multiply, normalized, gamma, out=y), partial(np.add, y, beta, out=y)]
 
 
 def _scale_backward_calls(normalized: Array, y_gradient: Array, memory: LayerMemory) -> Calls:
-    """The calls that fill the gradients of gamma and beta."""
+    """Return the calls that compute the gradients of gamma and beta."""
     product, ones = memory.workspace.scratch(y_gradient.shape), np.ones(y_gradient.shape[1], y_gradient.dtype)
     return [
         partial(np.matmul, y_gradient, ones, out=memory.gradients.named["beta"]),
@@ -37,18 +38,20 @@ def _scale_backward_calls(normalized: Array, y_gradient: Array, memory: LayerMem
 
 @dataclass(frozen=True)
 class BatchNorm(Layer):
-    """``y = γ(x - μ)/√(σ² + ε) + β``, μ and σ² a feature's mean and variance in the batch (Ioffe & Szegedy 2015).
+    """``y = γ(x - μ)/√(σ² + ε) + β`` with each feature's mean μ and variance σ² in the batch (Ioffe & Szegedy 2015).
 
     With ``x̂ = (x - μ)/√(σ² + ε)`` and g the gradient of y, over the n samples of a batch
     ``∂L/∂γ = Σ g x̂``, ``∂L/∂β = Σ g``, ``∂L/∂x = γ/√(σ² + ε)·(g - Σg/n - x̂·Σ(g x̂)/n)``.
 
-    Inference takes ``running_mean`` and ``running_variance``, which each training step moves by
-    ``r = momentum·r + (1 - momentum)·b`` towards the batch's mean and its unbiased variance, ``n/(n - 1)·σ²``. A batch
-    of one sample tells no variance and moves the mean alone.
+    Inference uses ``running_mean`` and ``running_variance``. Each training step updates them by
+    ``r = momentum·r + (1 - momentum)·b``, with b the batch's mean or its unbiased variance ``n/(n - 1)·σ²``. A batch of
+    one sample has no variance and updates only the mean.
     """
 
-    momentum: float = hyperparameter(0.9, minimum=0.0, below=1.0, help="Share of the old value in a running one.")
-    epsilon: float = hyperparameter(1e-5, above=0.0, maximum=1.0, help="Added to the variance.")
+    momentum: float = hyperparameter(
+        0.9, minimum=0.0, below=1.0, help="Decay rate of the running mean and variance used for predictions."
+    )
+    epsilon: float = hyperparameter(1e-5, above=0.0, maximum=1.0, help="Small constant ε added to the variance.")
 
     needs_output: ClassVar[bool] = False
 
@@ -90,7 +93,7 @@ class BatchNorm(Layer):
             forward += self._average_calls(memory.statistics["running_variance"], variance, unbiased)
         backward = _scale_backward_calls(normalized, gradient, memory)
         if x.gradient is not None:
-            row = mean  # Its content is no longer needed.
+            row = mean  # Reused as scratch: the mean is no longer needed.
             of_beta, of_gamma = memory.gradients.named["beta"], memory.gradients.named["gamma"]
             each = number(1.0 / samples)
             backward += [
@@ -105,7 +108,7 @@ class BatchNorm(Layer):
         return forward, backward
 
     def _average_calls(self, running: Array, new: Array, factor: float) -> Calls:
-        """The calls of ``running = momentum·running + (1 - momentum)·factor·new``, which use up ``new``."""
+        """Return the calls of ``running = momentum·running + (1 - momentum)·factor·new``, which overwrite ``new``."""
         number = partial(np.array, dtype=running.dtype)
         return [
             partial(np.multiply, running, number(self.momentum), out=running),
@@ -116,13 +119,13 @@ class BatchNorm(Layer):
 
 @dataclass(frozen=True)
 class LayerNorm(Layer):
-    """``y = γ(x - μ)/√(σ² + ε) + β`` for each sample, μ and σ² mean and variance of its features (Ba et al. 2016).
+    """``y = γ(x - μ)/√(σ² + ε) + β`` with mean μ and variance σ² of each sample's features (Ba et al. 2016).
 
     With ``x̂ = (x - μ)/√(σ² + ε)``, g the gradient of y and means over the features,
     ``∂L/∂γ = Σ g x̂``, ``∂L/∂β = Σ g`` over the samples, ``∂L/∂x = (γg - mean(γg) - x̂·mean(γg x̂))/√(σ² + ε)``.
     """
 
-    epsilon: float = hyperparameter(1e-5, above=0.0, maximum=1.0, help="Added to the variance.")
+    epsilon: float = hyperparameter(1e-5, above=0.0, maximum=1.0, help="Small constant ε added to the variance.")
 
     needs_output: ClassVar[bool] = False
 

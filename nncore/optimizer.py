@@ -1,7 +1,7 @@
-"""What every optimizer is: a frozen dataclass of hyperparameters that plans how gradients change parameters.
+"""The optimizer interface: a frozen dataclass of hyperparameters that plans an update of the parameters.
 
-Moments are arrays that the caller keeps. As in a training step, the calls are bound to their memory once and run
-often. The hyperparameters that several optimizers have are declared here, once.
+The caller owns the moments. A plan is a list of calls that are bound to their arrays once and run for every update.
+This module also declares the hyperparameters that several optimizers share.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ EpsilonMode = Literal["inside_sqrt", "outside_sqrt"]
 
 
 class UpdateMemory(NamedTuple):
-    """What an update reads and changes: vectors of one length, the moments by name, and one to work in."""
+    """The vectors of an update, all of the same length; ``moments`` by name, ``scratch`` for temporary results."""
 
     parameters: Array
     gradients: Array
@@ -45,69 +45,83 @@ class UpdateMemory(NamedTuple):
     scratch: Array
 
     def constant(self, value: float) -> Array:
-        """A number as an operand: NumPy takes an array without dimensions twice as fast as a Python float."""
+        """Return a number as a zero-dimensional array, which NumPy processes twice as fast as a Python float."""
         return np.array(value, self.parameters.dtype)
 
 
 def learning_rate_field(default: float) -> Any:
-    """The field ``learning_rate`` with its default."""
-    return hyperparameter(default, above=0.0, maximum=1e6, help="Step size η.")
+    """Declare the field ``learning_rate``."""
+    return hyperparameter(default, above=0.0, maximum=1e6, help="Learning rate η.")
 
 
 def share_field(default: float, help: str) -> Any:
-    """A field for the share of something old in something new."""
+    """Declare a decay rate or momentum coefficient, at least 0 and less than 1."""
     return hyperparameter(default, minimum=0.0, below=1.0, help=help)
 
 
 def epsilon_field(default: float) -> Any:
-    """The field ``epsilon`` with its default."""
-    return hyperparameter(default, above=0.0, maximum=1.0, help="Keeps the divisor from zero.")
+    """Declare the field ``epsilon``."""
+    return hyperparameter(default, above=0.0, maximum=1.0, help="Small constant ε that keeps the divisor above zero.")
 
 
 def epsilon_mode_field() -> Any:
-    """The field ``epsilon_mode``."""
-    return hyperparameter("inside_sqrt", help="Where epsilon stands: √(s + ε), or √s + ε as in most other frameworks.")
+    """Declare the field ``epsilon_mode``."""
+    return hyperparameter(
+        "inside_sqrt", help="inside_sqrt: divide by √(s + ε); outside_sqrt: by √s + ε, as most other frameworks do."
+    )
 
 
 def weight_decay_field(default: float) -> Any:
-    """The field ``weight_decay`` with its default."""
+    """Declare the field ``weight_decay``."""
     return hyperparameter(
-        default, minimum=0.0, maximum=1e6, help="Share λ of each parameter that is taken away, times the rate."
+        default,
+        minimum=0.0,
+        maximum=1e6,
+        help="Weight decay λ; each update subtracts learning rate · λ · parameter from every parameter.",
     )
 
 
 def scaled_epsilon(epsilon: float, scale: float, mode: EpsilonMode) -> float:
-    """What ``root_calls`` adds for a cache that is ``scale`` times too large."""
+    """Return the ε to pass to ``root_calls`` if the squared-gradient average is ``scale`` times too large."""
     return epsilon * (scale if mode == "inside_sqrt" else math.sqrt(scale))
 
 
-def root_calls(cache: Array, epsilon: Array, mode: EpsilonMode, out: Array) -> Calls:
-    """``√(s + ε)`` or ``√s + ε``.
+def root_calls(squares: Array, epsilon: Array, mode: EpsilonMode, out: Array) -> Calls:
+    """Return the calls that compute ``√(s + ε)`` or ``√s + ε`` from the squared-gradient average s.
 
-    For a cache ``k·s`` and ``scaled_epsilon(ε, k)`` it is ``√k`` times that.
+    For ``k·s`` and ``scaled_epsilon(ε, k)`` the result is ``√k`` times as large.
     """
     if mode == "inside_sqrt":
-        return [partial(np.add, cache, epsilon, out=out), partial(np.sqrt, out, out=out)]
-    return [partial(np.sqrt, cache, out=out), partial(np.add, out, epsilon, out=out)]
+        return [partial(np.add, squares, epsilon, out=out), partial(np.sqrt, out, out=out)]
+    return [partial(np.sqrt, squares, out=out), partial(np.add, out, epsilon, out=out)]
 
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """A rule for changing parameters by their gradients."""
+    """Base class of all optimizers: a rule that updates parameters from their gradients."""
 
     learning_rate: float = learning_rate_field(0.001)
-    decay: float = hyperparameter(0.0, minimum=0.0, maximum=1e6, help="The rate is η/(1 + decay·t) at update t.")
-    schedule: Schedule = hyperparameter(Constant(), help="How the rate changes over the run.")
-    clip_norm: float | None = hyperparameter(None, above=0.0, maximum=1e12, help="Largest 2-norm of the gradient.")
-    clip_value: float | None = hyperparameter(None, above=0.0, maximum=1e12, help="Largest element of the gradient.")
+    decay: float = hyperparameter(
+        0.0, minimum=0.0, maximum=1e6, help="Decay per update; the learning rate is η/(1 + decay·t) after t updates."
+    )
+    schedule: Schedule = hyperparameter(Constant(), help="How the learning rate changes over the run.")
+    clip_norm: float | None = hyperparameter(
+        None,
+        above=0.0,
+        maximum=1e12,
+        help="Maximum 2-norm of the gradient over all parameters; a larger gradient is scaled down. null: no limit.",
+    )
+    clip_value: float | None = hyperparameter(
+        None, above=0.0, maximum=1e12, help="Maximum absolute value of each gradient element. null: no limit."
+    )
     average: float | None = hyperparameter(
         None,
         above=0.0,
         below=1.0,
-        help="Decay of a moving average of the parameters that is evaluated and published.",
+        help="Decay rate of a moving average of the parameters, which is evaluated and published. null: no average.",
     )
     accumulate: int = hyperparameter(
-        1, minimum=1, maximum=1_000_000, help="Batches whose gradients together make one update."
+        1, minimum=1, maximum=1_000_000, help="Number of batches whose gradients are averaged for one update."
     )
 
     def __post_init__(self) -> None:
@@ -115,25 +129,27 @@ class Optimizer(ABC):
 
     @property
     def vectors(self) -> tuple[str, ...]:
-        """Names of all vectors that a run keeps for this optimizer: its moments, then those of its common fields."""
+        """Names of all vectors that a run stores: the moments, then ``average`` and ``accumulated`` if enabled."""
         average = ("average",) if self.average is not None else ()
         return (*self.moments, *average, *(("accumulated",) if self.accumulate > 1 else ()))
 
     def learning_rate_at(
         self, iterations: int, time: float = 0.0, length: float = math.inf, state: Mapping[str, float] | None = None
     ) -> float:
-        """``η · schedule / (1 + decay·t)`` for the update that follows ``iterations`` earlier ones.
+        """Return the learning rate of the next update, ``η · schedule / (1 + decay·t)``.
 
-        It is made ``time`` epochs into a run of ``length``; ``state`` is what the schedule has learned so far.
+        ``iterations`` is t, the number of earlier updates. ``time`` is the position in the run and ``length`` the
+        length of the run, both in epochs. ``state`` is the schedule's state.
         """
         factor = self.schedule.factor_at(time, length, state or {})
         return self.learning_rate * factor / (1.0 + self.decay * iterations)
 
     def average_share_at(self, iterations: int) -> float:
-        """The share of the new parameters in their moving average, ``1 - min(average, (1+t)/(10+t))``; 0 without one.
+        """Return the weight of the new parameters in their moving average, ``1 - min(average, (1+t)/(10+t))``.
 
-        The decay rises to its full value, as in TensorFlow's ExponentialMovingAverage: the first parameters, which are
-        random, would otherwise stay in the average for thousands of updates.
+        It is 0 if there is no average. The decay rate rises to its full value, as in TensorFlow's
+        ExponentialMovingAverage. Otherwise the random initial parameters would affect the average for thousands of
+        updates.
         """
         if self.average is None:
             return 0.0
@@ -142,18 +158,19 @@ class Optimizer(ABC):
     @property
     @abstractmethod
     def moments(self) -> tuple[str, ...]:
-        """Names of the vectors this optimizer keeps between updates, each as long as the parameters, zero at first."""
+        """Names of the vectors kept between updates; each has one element per parameter and starts at zero."""
 
     @abstractmethod
     def factors(self, iterations: int, rate: float) -> tuple[float, ...]:
-        """The numbers of one update that differ from step to step, as ``plan`` reads them.
+        """Return the values that change from update to update, in the order in which ``plan`` reads them.
 
-        ``iterations`` is the number of updates made before this one, ``rate`` the learning rate of this one.
+        ``iterations`` is the number of earlier updates, ``rate`` the learning rate of this update.
         """
 
     @abstractmethod
     def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
-        """The calls of one update, which change parameters and moments in place and may overwrite the gradients.
+        """Return the calls of one update, which change parameters and moments in place and may overwrite gradients.
 
-        ``factors`` are arrays without dimensions, which hold at each run what the method ``factors`` gave for it.
+        ``factors`` are zero-dimensional arrays. Before each update they are set to the values of the method
+        ``factors``.
         """

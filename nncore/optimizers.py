@@ -1,8 +1,7 @@
-"""The optimizers: those that scale each element by a root are in ``nncore.adaptive``, the others and the table here.
+"""SGD, Lion and the table of all optimizers; the adaptive ones are in ``nncore.adaptive``.
 
-Every optimizer divides its rate by ``1 + decay·t`` before an update, t being the updates made so far.
-
-To add an optimizer: one class, one line in ``OPTIMIZERS`` at the foot, one case in ``testing/cases.py``.
+To add an optimizer, write one class, one line in ``OPTIMIZERS`` at the end of this file and one case in
+``tests/nncore/cases.py``.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """``m = βm - η∇; θ = θ + m`` (β = 0: plain); with Nesterov ``θ = θ + βm - η∇``, m being the new one."""
+    """Gradient descent with momentum: ``m = βm - η∇; θ = θ + m``; Nesterov: ``θ = θ + βm - η∇`` with the new m."""
 
     learning_rate: float = learning_rate_field(1.0)
-    momentum: float = share_field(0.0, "Share β of the last step in this one.")
-    nesterov: bool = hyperparameter(False, help="Look one momentum step ahead.")
+    momentum: float = share_field(0.0, "Momentum coefficient β; 0: no momentum.")
+    nesterov: bool = hyperparameter(False, help="Use Nesterov momentum, which looks one momentum step ahead.")
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -75,12 +74,12 @@ class SGD(Optimizer):
 class Lion(Optimizer):
     """``θ = θ - η(sign(β₁m + (1-β₁)∇) + λθ); m = β₂m + (1-β₂)∇`` (Chen et al. 2023).
 
-    The sum ``m/(1-β₂)`` is kept in place of m: the sign is that of ``β₁(1-β₂)/(1-β₁) · sum + ∇``.
+    The stored moment is ``m/(1-β₂)``; the update takes the sign of ``β₁(1-β₂)/(1-β₁) · m/(1-β₂) + ∇``.
     """
 
     learning_rate: float = learning_rate_field(0.0001)
-    beta1: float = share_field(0.9, "Share of the momentum in the step.")
-    beta2: float = share_field(0.99, "Share of the old momentum in the new one.")
+    beta1: float = share_field(0.9, "Weight β₁ of the gradient average in the update direction.")
+    beta2: float = share_field(0.99, "Decay rate β₂ of the gradient average.")
     weight_decay: float = weight_decay_field(0.0)
 
     @property
@@ -100,7 +99,7 @@ class Lion(Optimizer):
             partial(np.add, scratch, gradients, out=scratch),
             partial(np.multiply, total, memory.constant(self.beta2), out=total),
             partial(np.add, total, gradients, out=total),
-            # Onto other memory: in place NumPy's sign takes ten times as long.
+            # Not in place: NumPy's sign then takes ten times as long.
             partial(np.sign, scratch, out=gradients),
             partial(np.multiply, gradients, rate, out=gradients),
             *([partial(np.multiply, parameters, kept, out=parameters)] if self.weight_decay else []),
@@ -121,5 +120,5 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def optimizer_type(optimizer: Optimizer) -> str:
-    """The name under which an optimizer's class stands in ``OPTIMIZERS``."""
+    """Return the name of an optimizer's class in ``OPTIMIZERS``."""
     return next(name for name, member in OPTIMIZERS.items() if member is type(optimizer))

@@ -1,7 +1,7 @@
-"""The plan of a training step: every call of a forward and a backward pass, bound to its memory once and run often.
+"""The plan of a training step: the calls of the forward and the backward pass, bound to their arrays once.
 
-On small networks a step's price is its number of Python calls, on large ones its passes over memory. A plan looks
-nothing up, creates no view and allocates nothing while it runs.
+The cost of a step is dominated by Python calls on small networks and by passes over memory on large ones. While a plan
+runs, it looks up no name, creates no view and allocates no memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["BatchPlan", "LabelledRows"]
 
 
 class LabelledRows(NamedTuple):
-    """Rows with a last column of ones, (n_samples, inputs + 1), class numbers and, if they have any, weights."""
+    """Rows (n_samples, inputs + 1) with a last column of ones, class numbers and optional weights (n_samples,)."""
 
     rows: Array
     labels: Array
@@ -28,13 +28,13 @@ class LabelledRows(NamedTuple):
 
 
 class BatchPlan:
-    """One training step up to the gradients, for a fixed number of samples.
+    """The loss and gradients of one batch with a fixed number of samples.
 
-    Fill ``rows`` (n_samples, inputs + 1; the last column ones), ``labels`` (n_samples,) and, where ``weighted``,
-    ``weights`` (n_samples,), then ``run``: the gradients of the mean loss lie in the vector given, and ``loss_sum`` and
-    ``hits`` tell the batch's score. ``data`` may be given instead, for a batch that is always the same.
+    Fill ``rows`` (n_samples, inputs + 1; the last column is ones), ``labels`` (n_samples,) and, if ``weighted``,
+    ``weights`` (n_samples,). Then call ``run``, which stores the gradients of the mean loss in ``gradients`` and sets
+    ``loss_sum`` and ``hits``. If the batch is always the same, pass it as ``data`` instead.
 
-    Plans that share a workspace share its memory: call ``take_over`` when another one ran in between.
+    Plans with the same workspace share its memory. Call ``take_over`` before ``run`` if another plan ran in between.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class BatchPlan:
         x = Signal(self.rows[:, :-1].T, self.rows.T, None)
         forward: Calls = []
         backward: list[Calls] = []
-        kept = True  # Somebody needs the values of x: the data's owner, or a layer in its backward pass.
-        # The softmax at the end is fused with the loss.
+        kept = True  # x must not be overwritten: it is the data, or a layer's backward pass reads it.
+        # The last layer, the softmax, is fused with the loss.
         for group, layer, size in zip(network.groups[:-1], network.layers[:-1], network.sizes[1:-1], strict=True):
             y = x
             if kept or not layer.in_place:
@@ -93,13 +93,13 @@ class BatchPlan:
         self.take_over()
 
     def _signal(self, features: int, samples: int, workspace: Workspace, gradient: Array | None) -> Signal:
-        """New values, and the gradient given or a new one."""
+        """Allocate a signal; its gradient is ``gradient`` if given."""
         extended = workspace.array((features + 1, samples))
         self._ones.append(extended[-1])
         return Signal(extended[:-1], extended, workspace.array((features, samples)) if gradient is None else gradient)
 
     def take_over(self) -> None:
-        """Set the rows of ones, which another plan over the same workspace has written over."""
+        """Restore the rows of ones, which another plan with the same workspace may have overwritten."""
         for ones in self._ones:
             ones.fill(1)
 
@@ -110,10 +110,10 @@ class BatchPlan:
 
     @property
     def loss_sum(self) -> float:
-        """Sum of the losses of the batch's samples, each by its weight, without penalties."""
+        """Weighted sum of the losses of the batch's samples, without penalties."""
         return -float(self._loss.total)
 
     @property
     def hits(self) -> int:
-        """Number of samples whose most probable class was the true one."""
+        """Number of correctly classified samples."""
         return int(np.count_nonzero(self._loss.hits))

@@ -1,9 +1,10 @@
-"""Learning-rate schedules: factors by which an optimizer's rate is multiplied over the course of a run.
+"""Learning rate schedules: factors that multiply an optimizer's learning rate over a run.
 
-Time is counted in epochs of the run, with fractions: the same schedule fits every batch size. A schedule is a frozen
-dataclass; one that learns from the run keeps what it learned in a state that the caller holds and saves.
+Time is measured in epochs, including fractions of an epoch, so that a schedule works with every batch size. A schedule
+is a frozen dataclass. If it depends on the run's loss, the caller stores and saves its state.
 
-To add a schedule: one class here, one line in ``SCHEDULES`` at the foot, one case in ``testing/cases.py``.
+To add a schedule, write one class here, one line in ``SCHEDULES`` at the end of this file and one case in
+``tests/nncore/cases.py``.
 """
 
 from __future__ import annotations
@@ -32,52 +33,52 @@ __all__ = [
     "Step",
 ]
 
-#: Epochs that a schedule may speak of, and those from one change to the next.
+#: Maximum and minimum of a duration in epochs.
 _LONGEST, _SHORTEST = 1e7, 1e-6
 
 
 def _end_field(default: float) -> Any:
-    return hyperparameter(default, minimum=0.0, maximum=1.0, help="Factor at the end.")
+    return hyperparameter(default, minimum=0.0, maximum=1.0, help="Factor at the end of the schedule.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(ABC):
-    """A factor for the learning rate at each time of a run.
+    """Base class of all schedules: the factor of the learning rate at each time of a run.
 
-    The rate rises linearly from ``warmup_from`` to 1 times its own over the first ``warmup`` epochs; the schedule
-    proper begins after these.
+    During the first ``warmup`` epochs the factor rises linearly from ``warmup_from`` to 1. The schedule starts after
+    them.
     """
 
     warmup: float = hyperparameter(
-        0.0, minimum=0.0, maximum=_LONGEST, help="Epochs of linear rise before the schedule."
+        0.0, minimum=0.0, maximum=_LONGEST, help="Epochs of linear warmup before the schedule starts."
     )
-    warmup_from: float = hyperparameter(0.01, minimum=0.0, maximum=1.0, help="Factor with which the rise begins.")
+    warmup_from: float = hyperparameter(0.01, minimum=0.0, maximum=1.0, help="Factor at the start of the warmup.")
 
     def __post_init__(self) -> None:
         check_hyperparameters(self)
 
     def initial_state(self) -> dict[str, float]:
-        """What the schedule has learned before the first epoch."""
+        """Return the state before the first epoch."""
         return {}
 
     def observe(self, state: Mapping[str, float], value: float) -> dict[str, float]:
-        """The state after an epoch that ended with ``value``: the validation loss where there is one, else the loss."""
+        """Return the state after an epoch; ``value`` is the validation loss, or the loss if there is no validation."""
         return dict(state)
 
     def factor_at(self, time: float, length: float, state: Mapping[str, float]) -> float:
-        """The factor at ``time`` epochs of a run that takes ``length``."""
+        """Return the factor at ``time`` epochs in a run of ``length`` epochs."""
         if time < self.warmup:
             return self.warmup_from + (1.0 - self.warmup_from) * time / self.warmup
         return self.proper_factor(time - self.warmup, max(length - self.warmup, 0.0), state)
 
     @abstractmethod
     def proper_factor(self, time: float, length: float, state: Mapping[str, float]) -> float:
-        """The factor at ``time`` epochs after the warm-up, of ``length`` that are left for the schedule in all."""
+        """Return the factor ``time`` epochs after the warmup; ``length`` is the run's length without the warmup."""
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """``1``: the rate as it is."""
+    """Constant factor 1."""
 
     def proper_factor(self, time: float, length: float, state: Mapping[str, float]) -> float:
         return 1.0
@@ -87,7 +88,9 @@ class Constant(Schedule):
 class InverseTime(Schedule):
     """``1/(1 + decay·t)`` at epoch t (Robbins & Monro 1951)."""
 
-    decay: float = hyperparameter(minimum=0.0, maximum=1e6, help="The rate is halved after 1/decay epochs.")
+    decay: float = hyperparameter(
+        minimum=0.0, maximum=1e6, help="Decay per epoch; the learning rate is halved after 1/decay epochs."
+    )
 
     def proper_factor(self, time: float, length: float, state: Mapping[str, float]) -> float:
         return 1.0 / (1.0 + self.decay * time)
@@ -97,7 +100,7 @@ class InverseTime(Schedule):
 class Exponential(Schedule):
     """``γᵗ`` at epoch t."""
 
-    gamma: float = hyperparameter(above=0.0, maximum=1.0, help="Factor γ by which the rate changes in an epoch.")
+    gamma: float = hyperparameter(above=0.0, maximum=1.0, help="Factor γ of the learning rate per epoch.")
 
     def proper_factor(self, time: float, length: float, state: Mapping[str, float]) -> float:
         return math.pow(self.gamma, time)
@@ -107,8 +110,8 @@ class Exponential(Schedule):
 class Step(Schedule):
     """``γ^⌊t/every⌋`` at epoch t."""
 
-    every: float = hyperparameter(minimum=_SHORTEST, maximum=_LONGEST, help="Epochs from one step to the next.")
-    gamma: float = hyperparameter(0.1, above=0.0, maximum=1.0, help="Factor γ by which the rate changes in a step.")
+    every: float = hyperparameter(minimum=_SHORTEST, maximum=_LONGEST, help="Epochs between two drops.")
+    gamma: float = hyperparameter(0.1, above=0.0, maximum=1.0, help="Factor γ of the learning rate per drop.")
 
     def proper_factor(self, time: float, length: float, state: Mapping[str, float]) -> float:
         return math.pow(self.gamma, time // self.every)
@@ -116,13 +119,13 @@ class Step(Schedule):
 
 @dataclass(frozen=True)
 class Piecewise(Schedule):
-    """``factorsᵢ`` from ``boundariesᵢ`` on, and 1 before the first."""
+    """``factorsᵢ`` from epoch ``boundariesᵢ`` on, and 1 before the first boundary."""
 
     boundaries: tuple[float, ...] = hyperparameter(
-        above=0.0, maximum=_LONGEST, help="Epochs, ascending, at which the factor changes."
+        above=0.0, maximum=_LONGEST, help="Epochs at which the factor changes, in ascending order."
     )
     factors: tuple[float, ...] = hyperparameter(
-        minimum=0.0, maximum=1e6, help="The factor from each boundary on; as many as boundaries."
+        minimum=0.0, maximum=1e6, help="Factors from each boundary on, one per boundary."
     )
 
     def __post_init__(self) -> None:
@@ -140,12 +143,12 @@ class Piecewise(Schedule):
 
 @dataclass(frozen=True)
 class Polynomial(Schedule):
-    """``end + (1 - end)(1 - t/T)^power`` at epoch t, then ``end``."""
+    """``end + (1 - end)(1 - t/T)^power`` at epoch t, and ``end`` after T epochs."""
 
     end: float = _end_field(0.0)
-    power: float = hyperparameter(1.0, above=0.0, maximum=100.0, help="1 is a straight line.")
+    power: float = hyperparameter(1.0, above=0.0, maximum=100.0, help="Exponent of the decay; 1: linear.")
     duration: float | None = hyperparameter(
-        None, above=0.0, maximum=_LONGEST, help="Epochs T that it takes; null: the whole run."
+        None, above=0.0, maximum=_LONGEST, help="Length T of the decay in epochs; null: the whole run."
     )
 
     def proper_factor(self, time: float, length: float, state: Mapping[str, float]) -> float:
@@ -155,17 +158,18 @@ class Polynomial(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """``end + (1 - end)·½(1 + cos(π·t/T))``, anew every T epochs (SGDR, Loshchilov & Hutter 2017).
+    """``end + (1 - end)·½(1 + cos(π·t/T))``, restarted every T epochs (SGDR, Loshchilov & Hutter 2017).
 
-    T is ``period``, times ``period_factor`` after each restart; without a period it is the whole run.
+    T is ``period`` and is multiplied by ``period_factor`` after each restart. Without a period, T is the whole run and
+    there is no restart.
     """
 
     end: float = _end_field(0.0)
     period: float | None = hyperparameter(
-        None, minimum=_SHORTEST, maximum=_LONGEST, help="Epochs until the first restart; null: no restart."
+        None, minimum=_SHORTEST, maximum=_LONGEST, help="Epochs until the first restart; null: no restarts."
     )
     period_factor: float = hyperparameter(
-        1.0, minimum=1.0, maximum=1000.0, help="How much longer each period is than the last."
+        1.0, minimum=1.0, maximum=1000.0, help="Ratio of each period's length to the previous one's."
     )
 
     def proper_factor(self, time: float, length: float, state: Mapping[str, float]) -> float:
@@ -173,7 +177,7 @@ class Cosine(Schedule):
         return _half_cosine(1.0, self.end, passed)
 
     def _passed_of_period(self, time: float, period: float) -> float:
-        """The share of the present period that has passed: T₀(mⁿ - 1)/(m - 1) epochs lie before period n."""
+        """Return the fraction of the current period that has passed; period n starts at epoch T₀(mⁿ - 1)/(m - 1)."""
         growth = self.period_factor - 1.0
         if not growth:
             return math.fmod(time, period) / period
@@ -183,20 +187,22 @@ class Cosine(Schedule):
             return period * math.expm1(number * log_factor) / growth
 
         number = int(math.log1p(time / period * growth) / log_factor)
-        # Rounding may put a time right at a restart on its other side.
+        # At a restart, rounding can select the wrong one of two periods.
         number += (time >= start(number + 1)) - (time < start(number))
         return _passed(time - start(number), start(number + 1) - start(number))
 
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Half a cosine from ``start`` up to 1 over the share ``rise`` of the run, then one down to ``end``.
+    """A half cosine from ``start`` up to 1 over the fraction ``rise`` of the run, then one down to ``end``.
 
-    Smith 2018, with cosines for its straight lines, as fastai and torch have it.
+    Smith 2018, with cosines instead of straight lines, as in fastai and PyTorch.
     """
 
     start: float = hyperparameter(0.04, minimum=0.0, maximum=1.0, help="Factor at the start.")
-    rise: float = hyperparameter(0.3, above=0.0, below=1.0, help="Share of the run in which the rate rises.")
+    rise: float = hyperparameter(
+        0.3, above=0.0, below=1.0, help="Fraction of the run during which the learning rate rises."
+    )
     end: float = _end_field(4e-6)
 
     def proper_factor(self, time: float, length: float, state: Mapping[str, float]) -> float:
@@ -208,22 +214,26 @@ class OneCycle(Schedule):
 
 @dataclass(frozen=True)
 class ReduceOnPlateau(Schedule):
-    """``factor`` times the last, once the loss has not fallen for more than ``patience`` epochs.
+    """Multiplies the learning rate by ``factor`` after more than ``patience`` epochs without improvement.
 
-    The loss is that of validation where there is one, and has fallen where it is below the best by more than
-    ``min_delta``. One that is not a number has not.
+    An epoch improves if its loss is lower than the best one by more than ``min_delta``. The loss is the validation
+    loss, or the training loss if there is no validation. A loss that is not finite never improves.
     """
 
-    factor: float = hyperparameter(0.1, above=0.0, below=1.0, help="Factor by which the rate is reduced.")
-    patience: int = hyperparameter(10, minimum=0, maximum=10_000_000, help="Epochs without a fall that are borne.")
-    min_delta: float = hyperparameter(1e-4, minimum=0.0, maximum=1e12, help="Least fall of the loss that counts.")
-    minimum: float = hyperparameter(0.0, minimum=0.0, maximum=1.0, help="Least factor in all.")
+    factor: float = hyperparameter(0.1, above=0.0, below=1.0, help="Factor of the learning rate per drop.")
+    patience: int = hyperparameter(
+        10, minimum=0, maximum=10_000_000, help="Epochs without improvement before the rate drops."
+    )
+    min_delta: float = hyperparameter(
+        1e-4, minimum=0.0, maximum=1e12, help="Minimum decrease of the loss that counts as an improvement."
+    )
+    minimum: float = hyperparameter(0.0, minimum=0.0, maximum=1.0, help="Lower limit of the factor after all drops.")
 
     def initial_state(self) -> dict[str, float]:
         return {"factor": 1.0, "best": 0.0, "seen": 0.0, "waited": 0.0}
 
     def observe(self, state: Mapping[str, float], value: float) -> dict[str, float]:
-        """The state after an epoch; ``best`` is the least loss once one was ``seen``."""
+        """Return the state after an epoch; ``best`` is the lowest loss and is valid once ``seen`` is 1."""
         after = dict(state)
         if math.isfinite(value) and (not state["seen"] or value < state["best"] - self.min_delta):
             return {**after, "best": value, "seen": 1.0, "waited": 0.0}
@@ -238,12 +248,12 @@ class ReduceOnPlateau(Schedule):
 
 
 def _passed(time: float, length: float) -> float:
-    """The share of ``length`` that has passed at ``time``, at most 1."""
+    """Return the fraction of ``length`` that has passed at ``time``, at most 1."""
     return min(time / length, 1.0) if length > 0.0 else 1.0
 
 
 def _half_cosine(first: float, last: float, passed: float) -> float:
-    """From ``first`` to ``last`` along half a period of a cosine."""
+    """Interpolate from ``first`` to ``last`` along half a period of a cosine."""
     return last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * passed))
 
 

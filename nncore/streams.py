@@ -1,4 +1,4 @@
-"""Random streams: one seed, and an independent generator for each purpose."""
+"""Random streams: independent generators for different purposes from one seed."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ __all__ = ["Purpose", "generator_from_state", "generator_state", "stream"]
 
 Purpose = Literal["weights", "order", "split", "noise"]
 
-#: A purpose keeps its number for ever: runs recorded under a seed must stay reproducible.
+#: These numbers must never change, so that recorded runs stay reproducible.
 _NUMBERS: dict[Purpose, int] = {"weights": 0, "order": 1, "split": 2, "noise": 3}
 
 
 def stream(seed: int, purpose: Purpose) -> np.random.Generator:
-    """The generator that ``seed`` (0 or more) gives for one purpose."""
+    """Return the generator for one purpose; ``seed`` is 0 or more."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _NUMBERS[purpose]])))
 
 
 def generator_state(generator: np.random.Generator) -> dict[str, Any]:
-    """The generator's state as plain integers and strings; PCG64's are 128 bits wide, which JSON can hold."""
+    """Return the generator's state as integers and strings, which JSON can represent; PCG64 has 128-bit integers."""
     return dict(generator.bit_generator.state)
 
 
 def generator_from_state(state: dict[str, Any]) -> np.random.Generator:
-    """The generator that continues exactly where ``state`` was taken."""
+    """Return a generator that continues from ``state``."""
     bits = np.random.PCG64()
     bits.state = cast("Any", state)
     return np.random.Generator(bits)

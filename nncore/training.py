@@ -1,4 +1,4 @@
-"""Training: a network, its data, an optimizer, and all that changes from step to step."""
+"""Training: runs mini-batch gradient descent and holds its state."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = ["DivergedError", "Epoch", "Training", "TrainingState", "train"]
 
 @dataclass
 class Epoch:
-    """One pass over the data: mean loss and accuracy of its batches, each taken before that batch's update.
+    """The record of one epoch.
 
-    ``loss`` and ``validation_loss`` include the layers' penalties; the latter is None without validation rows, and
-    where these are so large that it is not finite. ``learning_rate`` is that of the last step, ``seconds`` the time
-    the pass took.
+    ``loss`` and ``accuracy`` are means over the batches, each measured before the batch's update. ``loss`` and
+    ``validation_loss`` include the layers' penalties. ``validation_loss`` is None if there are no validation rows or if
+    it is not finite. ``learning_rate`` is that of the last update, ``seconds`` the duration of the epoch.
     """
 
     number: int
@@ -42,10 +42,10 @@ class Epoch:
 
 
 class DivergedError(ArithmeticError):
-    """Training turned non-finite.
+    """Raised if the loss, a gradient, a parameter or a statistic is not finite.
 
-    ``step`` counts from 1; ``parameter`` is the first parameter or statistic that is not finite or, where all still
-    are, the first whose gradient is not.
+    ``step`` counts from 1. ``parameter`` is the first parameter or statistic that is not finite. If all are finite, it
+    is the first parameter with a gradient that is not, or None.
     """
 
     def __init__(
@@ -64,19 +64,19 @@ class DivergedError(ArithmeticError):
             what = f"the gradient of {self.parameter}" if self.parameter else "the loss"
         super().__init__(
             f"training diverged in step {step} (epoch {epoch}): {what} is not finite. "
-            "A lower learning_rate or inputs of smaller scale usually help."
+            "A lower learning_rate or smaller input values usually help."
         )
 
 
 @dataclass
 class TrainingState:
-    """Everything besides parameters and data that decides how a run goes on.
+    """Everything that a resumed run needs in addition to its parameters and data.
 
-    ``step`` counts batches and ``updates`` the optimizer's updates; ``position`` counts the rows of the current epoch
-    that were used; ``order`` is the order of rows of the current epoch; ``loss_sum``, ``hits`` and ``seconds`` are the
-    current epoch's so far. ``schedule`` is what the learning-rate schedule has learned. ``averaged_statistics`` is
-    the moving average of the network's statistics, where one is kept of its parameters. ``moments`` holds an array for
-    each of the optimizer's vectors and each parameter, by vector and then by parameter name.
+    ``step`` counts batches and ``updates`` the optimizer's updates. ``order`` is the order of the rows in the current
+    epoch, and ``position`` is the number of rows used so far. ``loss_sum``, ``hits`` and ``seconds`` are the current
+    epoch's totals so far. ``schedule`` is the state of the learning rate schedule. ``averaged_statistics`` is the
+    moving average of the network's statistics if the optimizer averages the parameters. ``moments`` holds the
+    optimizer's vectors, by vector name and then by parameter name.
     """
 
     epoch: int
@@ -98,16 +98,19 @@ def _never() -> bool:
 
 
 class Training:
-    """A run of mini-batch gradient descent that can stop between any two batches and go on to the same bits.
+    """A run of mini-batch gradient descent that can stop between any two batches and resume with bit-identical results.
 
-    ``x`` is (n_samples, inputs), ``y`` class numbers (n_samples,) or one-hot rows; ``batch_size`` may be "full".
-    With ``shuffle`` every epoch sees the rows in a new order, drawn from ``seed``; where one batch holds all rows the
-    order could not matter and is left alone. ``validation`` is a pair like (x, y), scored after each epoch, without
-    weights. ``weights`` has one a row, ``class_weights`` one a class or is "balanced"; where both are given they are
-    multiplied. ``epochs`` is how many the run is to have, for schedules that need to know. ``threads`` work on the
-    updates of large networks; those of matrix products are BLAS's own.
+    - ``x`` has shape (n_samples, inputs); ``y`` holds class numbers (n_samples,) or one-hot rows (n_samples, classes).
+    - ``batch_size`` is a number of rows, or "full" for all rows.
+    - ``shuffle`` draws a new order of the rows for every epoch, from ``seed``. It has no effect if one batch holds all
+      rows.
+    - ``validation`` is a pair (x, y) that is scored after each epoch, without weights.
+    - ``weights`` has one weight per row; ``class_weights`` has one weight per class or is "balanced". Both multiply.
+    - ``epochs`` is the planned number of epochs, which some learning rate schedules need.
+    - ``threads`` is the number of threads for the updates of large networks. BLAS has its own threads for matrix
+      products.
 
-    Raises ValueError for data that does not fit the network, each naming what was received.
+    Raises ValueError if the data does not fit the network.
     """
 
     def __init__(
@@ -132,7 +135,8 @@ class Training:
             raise ValueError(f"batch_size must be at least 1. Received: {batch_size}")
         self.samples, self.epochs = len(x), epochs
         self.batch_size = self.samples if batch_size == "full" else min(batch_size, self.samples)
-        # Rows that are gathered into batches lie one by one; those that are a batch as they are, features-first.
+        # Gathering rows into batches is fast if each row is contiguous. A full batch is read in place, so it is stored
+        # features-first, as the plan needs it.
         order: Literal["C", "F"] = "F" if self.batch_size == self.samples else "C"
         rows, labels = _checked_data(network, np.asarray(x), np.asarray(y), "x", order)
         self._data = LabelledRows(rows, labels, _row_weights(network, labels, weights, class_weights))
@@ -160,16 +164,18 @@ class Training:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Number of batches in an epoch."""
+        """Number of batches per epoch."""
         return -(-self.samples // self.batch_size)
 
     def run_epoch(self, interrupted: Callable[[], bool] = _never) -> Epoch | None:
-        """Go on to the end of the current epoch; None where ``interrupted``, asked before each batch, said so.
+        """Train to the end of the current epoch and return its record.
 
-        Raises DivergedError as soon as the loss or, where it returns, a parameter or a statistic is not finite.
+        ``interrupted`` is called before each batch. If it returns True, training stops and the result is None. Raises
+        DivergedError if the loss or a clipped gradient is not finite after a batch, or if a parameter or a statistic is
+        not finite at the end of the epoch or at an interruption.
         """
         begin = perf_counter()
-        with np.errstate(all="ignore"):  # What is not finite is found below, and ends the run.
+        with np.errstate(all="ignore"):  # Non-finite values are detected below.
             while self.position < self.samples:
                 if interrupted():
                     self._require_finite()
@@ -192,7 +198,7 @@ class Training:
         watched = validation_loss if self.validation is not None else record.loss
         watched = math.nan if watched is None else watched
         self._schedule_state = self.optimizer.schedule.observe(self._schedule_state, watched)
-        # Drawn here and not when the next epoch begins, so that a state taken now tells the order that comes.
+        # Drawn now, so that a state taken between two epochs contains the next order.
         self._order = self._next_order()
         return record
 
@@ -202,7 +208,7 @@ class Training:
             raise DivergedError(self.epoch + 1, self.step, network.parameters, self._gradients, network.statistics)
 
     def state(self) -> TrainingState:
-        """The present state; its arrays are views that the next step changes."""
+        """Return the current state; its arrays are views that the next step changes."""
         return TrainingState(
             epoch=self.epoch,
             step=self.step,
@@ -222,9 +228,9 @@ class Training:
         )
 
     def restore(self, state: TrainingState) -> None:
-        """Go on from ``state``, which a run over the same data with the same settings has given.
+        """Continue from ``state``, taken from a run with the same data and settings.
 
-        Raises ValueError where the state does not fit this run; the run is then unchanged.
+        Raises ValueError if the state does not fit this run.
         """
         if sorted(state.order.tolist()) != list(range(self.samples)):
             raise ValueError(f"order must hold each of the {self.samples} rows once. Received: {state.order.shape}")
@@ -233,13 +239,16 @@ class Training:
         self._schedule_state = dict(state.schedule)
         self._order = state.order.astype(np.intp)
         self._order_stream = generator_from_state(state.streams["order"])
-        if "noise" in state.streams:  # A run without noise need not say where its stream stands.
-            # In place: the plans hold this very generator.
+        if "noise" in state.streams:  # Optional, because a run without noise layers does not use it.
+            # The generator is changed in place because the plans hold a reference to it.
             self._noise_stream.bit_generator.state = generator_from_state(state.streams["noise"]).bit_generator.state
         self._loss_sum, self._hits, self._seconds = state.loss_sum, state.hits, state.seconds
 
     def restore_moments(self, state: TrainingState) -> None:
-        """Take over an optimizer's vectors and counts alone; raises ValueError where they are not this optimizer's."""
+        """Restore only the optimizer's vectors and counts from ``state``.
+
+        Raises ValueError if the vectors are not those of this optimizer.
+        """
         vectors = self._updates.vectors
         if state.moments.keys() != vectors.keys():
             raise ValueError(f"the optimizer keeps {sorted(vectors)}. Received: {sorted(state.moments)}")
@@ -251,12 +260,12 @@ class Training:
 
     @property
     def evaluated(self) -> NamedVector:
-        """The parameters that are evaluated and served: the optimizer's moving average where it keeps one."""
+        """The parameters for evaluation and serving: the optimizer's moving average, or the parameters without one."""
         return self._updates.evaluated
 
     @property
     def evaluated_statistics(self) -> NamedVector:
-        """The statistics that go with the parameters that are evaluated."""
+        """The statistics that belong to ``evaluated``."""
         return self._updates.evaluated_statistics
 
     def _run_batch(self) -> None:
@@ -279,15 +288,15 @@ class Training:
         self.position = stop
 
     def _gather(self, plan: BatchPlan, chosen: Array) -> None:
-        """Copy the chosen rows to where the plan reads them."""
-        # "clip" spares the copy that "raise" makes to leave the output alone on an error.
+        """Copy the chosen rows into the plan's buffers."""
+        # mode="raise" would copy the result once more, to leave the output unchanged on an error.
         self._data.rows.take(chosen, axis=0, out=plan.rows, mode="clip")
         self._data.labels.take(chosen, out=plan.labels, mode="clip")
         if self._data.weights is not None:
             self._data.weights.take(chosen, out=plan.weights, mode="clip")
 
     def _update(self, start: int, stop: int) -> bool:
-        """Update the parameters by the batch of these positions, or keep its gradients; False where not finite."""
+        """Update the parameters, or accumulate the gradients of the batch; return False if a gradient is not finite."""
         together = self.optimizer.accumulate
         if together > 1:
             self._updates.accumulate(stop - start)
@@ -317,7 +326,7 @@ class Training:
         return self._order_stream.permutation(self.samples) if self.shuffle else np.arange(self.samples)
 
     def _validate(self) -> tuple[float | None, float | None]:
-        """Loss and accuracy on the validation rows; the loss is None where it is not finite."""
+        """Return loss and accuracy on the validation rows; the loss is None if it is not finite."""
         if self.validation is None:
             return None, None
         x, labels = self.validation
@@ -343,12 +352,14 @@ def _row_weights(
     weights: Array | None,
     by_class: Literal["balanced"] | Sequence[float] | None,
 ) -> Array | None:
-    """One weight a row, of the network's dtype; None where all rows count alike."""
+    """Return one weight per row in the network's dtype, or None if all weights are 1."""
     if weights is None and by_class is None:
         return None
     found = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)
     if found.shape != labels.shape or not np.isfinite(found).all() or (found < 0).any():
-        raise ValueError(f"weights must be {len(labels)} numbers, 0 or more, one a row. Received: {found.shape}")
+        raise ValueError(
+            f"weights must be {len(labels)} numbers of at least 0, one per row. Received: array of {found.shape}"
+        )
     if by_class is not None:
         found = found * class_weights(by_class, labels, network.classes)[labels]
     return found.astype(network.dtype)
@@ -370,7 +381,7 @@ def train(
     class_weights: Literal["balanced"] | Sequence[float] | None = None,
     threads: int = 1,
 ) -> Iterator[Epoch]:
-    """Train ``network`` in place and yield one record an epoch; the arguments are those of ``Training``."""
+    """Train ``network`` in place and yield one record per epoch; the arguments are those of ``Training``."""
     training = Training(
         network,
         x,
@@ -386,7 +397,7 @@ def train(
         epochs=epochs,
         threads=threads,
     )
-    # Training has copies; where the caller keeps no rows, they are freed here and memory holds the data once.
+    # Training holds copies. If the caller keeps no reference, this frees the originals.
     del x, y, validation, weights
     for _ in range(epochs):
         epoch = training.run_epoch()

@@ -1,4 +1,4 @@
-"""Updates: from the gradients of a batch to new parameters, by an optimizer and by what goes with every optimizer."""
+"""Updates: apply an optimizer, gradient clipping, constraints and the moving average after each batch."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from nncore.optimizers import Optimizer
 
 __all__ = ["Updates"]
 
-#: Elements of an optimizer's vectors that one thread updates at a time, and how many it updates as a whole.
+#: Elements that a thread updates at a time, and the size up to which it updates a vector as a whole.
 PIECE = 262_144
 WHOLE = 1_048_576
 
 
 class Updates:
-    """The vectors of an optimizer over one network, and how a batch's gradients change them and the parameters.
+    """Holds an optimizer's vectors for one network and applies its updates.
 
-    ``vectors`` holds the optimizer's moments and, where it asks for them, ``average``, the moving average of the
-    parameters, and ``accumulated``, the sum of the gradients of batches that wait for their update. ``count`` is the
-    number of updates made. Large vectors are worked on by ``threads`` at a time; the bits do not depend on how many.
+    ``vectors`` holds the optimizer's moments. If the optimizer uses them, it also holds ``average``, the moving average
+    of the parameters, and ``accumulated``, the sum of the gradients since the last update. ``count`` is the number of
+    updates so far. ``threads`` threads share the work on large vectors; the results do not depend on their number.
     """
 
     def __init__(self, network: Network, optimizer: Optimizer, gradients: NamedVector, threads: int = 1) -> None:
@@ -35,14 +35,14 @@ class Updates:
         self._clips = optimizer.clip_value is not None or optimizer.clip_norm is not None
         self._parameters, self._gradients = network.parameters, gradients
         shapes = network.parameters.shapes
-        #: The moving average of the statistics, which must go with that of the parameters; None where there is neither.
+        #: The moving average of the statistics; None if the parameters are not averaged.
         self.averaged_statistics: NamedVector | None = None
         self._statistics = network.statistics
         self.vectors = {name: NamedVector.zeros(shapes, network.dtype) for name in optimizer.vectors}
         if optimizer.average is not None:
             self.vectors["average"].vector[:] = network.parameters.vector
             self.averaged_statistics = NamedVector(network.statistics.shapes, network.statistics.vector.copy())
-        # NumPy lets go of the interpreter's lock while it computes.
+        # Threads help because NumPy releases the GIL while it computes.
         pieces = self._cut_into_pieces(threads)
         self._share = np.zeros((), network.dtype)
         self._factors = [np.zeros((), network.dtype) for _ in optimizer.factors(0, 0.0)]
@@ -51,7 +51,7 @@ class Updates:
         ]
         self._pool = ThreadPoolExecutor(len(pieces) - 1) if len(pieces) > 1 else None
         workspace = Workspace(network.dtype)
-        #: What comes after an update: the layers' constraints, then the moving average.
+        #: The calls after an update: the layers' constraints, then the moving average.
         self._after = [
             call
             for group, layer in zip(network.groups, network.layers, strict=True)
@@ -65,29 +65,32 @@ class Updates:
 
     @property
     def evaluated(self) -> NamedVector:
-        """The parameters that are evaluated and served: the moving average where there is one."""
+        """The parameters for evaluation and serving: the moving average, or the parameters without one."""
         return self._parameters if self.optimizer.average is None else self.vectors["average"]
 
     @property
     def evaluated_statistics(self) -> NamedVector:
-        """The statistics that go with ``evaluated``."""
+        """The statistics that belong to ``evaluated``."""
         return self._statistics if self.averaged_statistics is None else self.averaged_statistics
 
     def accumulate(self, rows: int) -> None:
-        """Keep a batch's gradients, of its mean loss over ``rows`` rows, for an update to come."""
+        """Add the gradients of a batch's mean loss, times its number of ``rows``, to the accumulated gradients."""
         gradients = self._gradients.vector
         np.multiply(gradients, rows, out=gradients)
         accumulated = self.vectors["accumulated"].vector
         np.add(accumulated, gradients, out=accumulated)
 
     def average_accumulated(self, rows: int) -> None:
-        """Turn the gradients kept, of ``rows`` rows in all, into those of one batch."""
+        """Replace the gradients by the accumulated ones divided by ``rows``, their total number of rows; start over."""
         accumulated = self.vectors["accumulated"].vector
         np.multiply(accumulated, 1.0 / rows, out=self._gradients.vector)
         accumulated.fill(0)
 
     def apply(self, rate: float) -> bool:
-        """Change the parameters by the gradients; False where these are not finite, and nothing was changed."""
+        """Update the parameters with learning rate ``rate``.
+
+        Returns False, without an update, if gradients are clipped by norm and the norm is not finite.
+        """
         if self._clips and not self._clip():
             return False
         share = self.optimizer.average_share_at(self.count)
@@ -110,7 +113,7 @@ class Updates:
         return True
 
     def _clip(self) -> bool:
-        """Bound the gradients' elements, then their norm."""
+        """Clip the gradients by value, then by norm; return False if the norm is not finite."""
         gradients, bound, longest = self._gradients.vector, self.optimizer.clip_value, self.optimizer.clip_norm
         if bound is not None:
             np.clip(gradients, -bound, bound, out=gradients)
@@ -122,10 +125,10 @@ class Updates:
         return math.isfinite(norm)
 
     def _cut_into_pieces(self, threads: int) -> list[list[UpdateMemory]]:
-        """The pieces of all vectors, dealt out to as many threads as there is work for."""
+        """Return, for each thread that has work, its pieces of all vectors."""
         size, dtype = self._parameters.vector.size, self._parameters.vector.dtype
         count = 1 if size <= WHOLE // threads else threads * math.ceil(size / (threads * PIECE))
-        # As many pieces for each thread, each beginning at a cache line.
+        # The same number of pieces per thread; each piece starts at a cache line.
         piece = math.ceil(size / count / ALIGNMENT) * ALIGNMENT
         starts = range(0, size, piece)
         shares: list[list[UpdateMemory]] = []
@@ -151,12 +154,12 @@ def _run(calls: Calls) -> None:
 
 
 def _run_quietly(calls: Calls) -> None:
-    with np.errstate(all="ignore"):  # The caller's does not reach into another thread.
+    with np.errstate(all="ignore"):  # The caller's errstate does not apply to other threads.
         _run(calls)
 
 
 def _average_calls(piece: UpdateMemory, share: Array) -> Calls:
-    """Move the average towards the parameters by a share of the way."""
+    """Return the calls of ``average = average + share·(parameters - average)``."""
     average, scratch = piece.moments["average"], piece.scratch
     return [
         partial(np.subtract, piece.parameters, average, out=scratch),
@@ -166,7 +169,7 @@ def _average_calls(piece: UpdateMemory, share: Array) -> Calls:
 
 
 def _norm(vector: Array) -> float:
-    """The 2-norm, also where its square is beyond the vector's range."""
+    """Return the 2-norm, even if its square overflows."""
     square = float(vector @ vector)
     if math.isfinite(square):
         return math.sqrt(square)
