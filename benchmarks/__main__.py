@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other: ``make bench``. The figures are also written to benchmarks/results/."""
+"""Run all benchmarks (``make bench``). The figures are also written to benchmarks/results/."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks import checkpoint, idle, loading, predict, training_step
 
 
 def main() -> None:
-    """Run each and keep what it found."""
+    """Run each benchmark and save the results."""
     results: dict[str, object] = {"python": platform.python_version(), "numpy": np.__version__}
     for module in (training_step, checkpoint, predict, loading, idle):
         print(f"\n{(module.__doc__ or '').splitlines()[0]}\n")

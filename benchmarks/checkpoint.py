@@ -1,4 +1,4 @@
-"""What a checkpoint of 5.8 million parameters with Adam's moments costs, against ``dd conv=fsync`` of as many bytes."""
+"""Time to save a checkpoint of 5.8 million parameters with Adam's moments, compared to ``dd conv=fsync``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GOAL = 1.5
 
 
 def main() -> dict[str, float]:
-    """Measure in turn on one filesystem; medians, and the ratio of each round's two."""
+    """Measure both alternately on one filesystem; return the medians and the median ratio per round."""
     run = _run()
     memory = Memory()
     copies, saves, dds, ratios = [], [], [], []
@@ -55,7 +55,7 @@ def main() -> dict[str, float]:
 
 
 def _run() -> TrainingRun:
-    """One step of the benchmark's largest network, so that no moment is zero."""
+    """Return a run of the largest network after one step, so that no moment is zero."""
     document = {"name": "wide", "inputs": 784, "classes": 10, "hidden": [2048, 2048]}
     generator = np.random.default_rng(0)
     rows = generator.standard_normal((20, 784))
@@ -78,7 +78,7 @@ def _run() -> TrainingRun:
 
 
 def _dd(path: Path, size: int) -> float:
-    """Seconds that dd takes for as many bytes, its start included."""
+    """Return the seconds that dd takes to write ``size`` bytes, including its start."""
     command = ["dd", "if=/dev/zero", f"of={path}", "bs=1M", f"count={size}", "iflag=count_bytes", "conv=fsync"]
     begin = perf_counter()
     subprocess.run(command, check=True, capture_output=True)

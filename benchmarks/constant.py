@@ -1,4 +1,4 @@
-"""What /predict is measured against: a Flask route that reads the same body and answers a constant."""
+"""The reference for /predict: a Flask route that reads the same body and returns a constant."""
 
 from __future__ import annotations
 

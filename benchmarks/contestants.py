@@ -1,8 +1,9 @@
-"""The contestants of a training step, each in a worker process of its own: ``python -m benchmarks.contestants``.
+"""The contestants of the training step benchmark; ``python -m benchmarks.contestants`` is a contestant's process.
 
-All run the same network on the same random data with Adam: float32, ReLU between dense layers, a softmax at the end.
-A contestant is a function that prepares everything and answers one that runs a number of epochs. Libraries are
-imported inside them, after the process is pinned: several size their pool of threads when they are loaded.
+All contestants train the same network on the same random data with Adam: float32, ReLU between dense layers, and a
+softmax at the end. A contestant is a function that prepares everything and returns a function that runs a number of
+epochs. It imports its library after the process is pinned to its cores, because several libraries set the size of their
+thread pool when they are imported.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ class Workload(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """Batches an epoch; all are full."""
+        """Number of batches per epoch; all are full."""
         return self.rows // self.batch
 
     @property
     def layers(self) -> list[tuple[int, int]]:
-        """Inputs and outputs of each dense layer."""
+        """Number of inputs and outputs of each dense layer."""
         return list(itertools.pairwise(self.sizes))
 
     @property
     def parameters(self) -> int:
-        """Weights and biases."""
+        """Number of weights and biases."""
         return sum((inputs + 1) * outputs for inputs, outputs in self.layers)
 
     def data(self) -> tuple[Any, Any]:
-        """Normal inputs and random labels."""
+        """Return normally distributed inputs and random labels."""
         import numpy as np
 
         generator = np.random.default_rng(0)
@@ -57,15 +58,15 @@ WORKLOADS = {
 
 Run = Callable[[int], object]
 
-#: Length of a round; an epoch that takes longer is a round by itself.
+#: Length of a round; an epoch that takes longer is one round.
 ROUND_SECONDS = 0.5
-#: Steps that JAX runs in one call at least, so that the call itself does not count.
+#: Minimum number of steps per JAX call, so that the overhead of the call is negligible.
 SCANNED_STEPS = 32
 
 
 def this_core(workload: Workload, threads: int) -> Run:
-    """``nncore.train`` as a job of the service has it, shuffling and metrics included."""
-    os.environ["OPENBLAS_THREAD_TIMEOUT"] = "10"  # As service/jobs/trainer.py sets it.
+    """``nncore.train`` as in a job of the service, including shuffling and metrics."""
+    os.environ["OPENBLAS_THREAD_TIMEOUT"] = "10"  # As service/trainer.py sets it.
     from nncore import train
 
     epochs = train(network(workload), *workload.data(), epochs=sys.maxsize, batch_size=workload.batch, threads=threads)
@@ -78,7 +79,7 @@ def this_core(workload: Workload, threads: int) -> Run:
 
 
 def network(workload: Workload) -> Any:
-    """The workload's network on this core."""
+    """Return the workload's network in nncore."""
     from nncore import Dense, Network, ReLU, Softmax
 
     layers: list[Any] = []
@@ -88,7 +89,7 @@ def network(workload: Workload) -> Any:
 
 
 def bare_products(workload: Workload, threads: int) -> Run:
-    """The matrix products of this core's step and nothing else, on the memory in which the step has them."""
+    """The matrix products of an nncore step alone, on the same memory."""
     import numpy as np
 
     from nncore.arrays import NamedVector, Workspace
@@ -111,12 +112,12 @@ def bare_products(workload: Workload, threads: int) -> Run:
 
 
 def scikit_learn(workload: Workload, threads: int) -> Run:
-    """``MLPClassifier`` without its penalty."""
+    """``MLPClassifier`` without its L2 penalty."""
     import warnings
 
     from sklearn.neural_network import MLPClassifier
 
-    warnings.simplefilter("ignore")  # It warns that it has not converged, which is not asked of it.
+    warnings.simplefilter("ignore")  # It warns that it has not converged, which does not matter here.
     x, y = workload.data()
     model = MLPClassifier(workload.sizes[1:-1], alpha=0.0, batch_size=workload.batch, tol=0.0, random_state=0)
     classes = list(range(workload.sizes[-1]))
@@ -124,7 +125,7 @@ def scikit_learn(workload: Workload, threads: int) -> Run:
     def run(count: int) -> None:
         if count == 1:
             model.partial_fit(x, y, classes=classes)
-        else:  # Each call checks all data, so ``partial_fit`` would spend too much on that; ``fit`` does it once.
+        else:  # Every call of ``partial_fit`` checks all data; ``fit`` checks it once for all epochs.
             model.set_params(max_iter=count, n_iter_no_change=count + 1)
             model.fit(x, y)
 
@@ -132,7 +133,7 @@ def scikit_learn(workload: Workload, threads: int) -> Run:
 
 
 def torch(workload: Workload, threads: int) -> Run:
-    """PyTorch as it runs without compilation, with its fused Adam."""
+    """PyTorch in eager mode, with its fused Adam."""
     import torch
     from torch.nn import Linear, ReLU, Sequential
     from torch.nn.functional import cross_entropy
@@ -158,7 +159,7 @@ def torch(workload: Workload, threads: int) -> Run:
 
 
 def jax(workload: Workload, threads: int) -> Run:
-    """A scan over the steps of an epoch, compiled as a whole; over several epochs where one has few steps."""
+    """A compiled scan over the steps of an epoch, or of several epochs if an epoch has few steps."""
     import jax
     import numpy as np
     from jax import numpy as jnp
@@ -173,7 +174,7 @@ def jax(workload: Workload, threads: int) -> Run:
     def mean_loss(parameters: Any, x: Any, y: Any) -> Any:
         for number, (weights, bias) in enumerate(parameters):
             x = (jnp.maximum(x, 0) if number else x) @ weights + bias
-        # As optax's softmax_cross_entropy_with_integer_labels has it.
+        # The same as optax's softmax_cross_entropy_with_integer_labels.
         return -jnp.take_along_axis(jax.nn.log_softmax(x), y[:, None], axis=1).mean()
 
     def adam(parameter: Any, gradient: Any, momentum: Any, cache: Any, step: Any) -> Any:
@@ -200,12 +201,12 @@ def jax(workload: Workload, threads: int) -> Run:
 
     def scan(epochs: int) -> None:
         nonlocal state
-        # NumPy's permutation takes a fraction of the time of JAX's own, which sorts.
+        # NumPy's permutation is much faster than JAX's, which sorts.
         order = np.concatenate([generator.permutation(workload.rows).astype(np.int32) for _ in range(epochs)])
         state, _ = compiled(state, (x, y), order.reshape(-1, workload.batch))
 
     together = -(-SCANNED_STEPS // workload.steps)
-    for epochs in {1, together}:  # Each is compiled here.
+    for epochs in {1, together}:  # Compiles both lengths.
         scan(epochs)
 
     def run(count: int) -> None:
@@ -226,7 +227,7 @@ CONTESTANTS: dict[str, Callable[[Workload, int], Run]] = {
 
 
 def _epochs_a_round(run: Run) -> int:
-    """Epochs that fill a round; what they run meanwhile warms caches and compilers up."""
+    """Return the number of epochs that fill a round. The trial epochs also warm up caches and compilers."""
     run(1)
     epochs = 1
     while True:
@@ -239,7 +240,7 @@ def _epochs_a_round(run: Run) -> int:
 
 
 def main() -> None:
-    """Answer microseconds a step for every line on the standard input, after a first line that tells it is ready."""
+    """Print "ready", then the microseconds per step of one round for each line of standard input."""
     contestant, name, threads, cores = sys.argv[1:]
     os.sched_setaffinity(0, map(int, cores.split(",")))
     run = CONTESTANTS[contestant](WORKLOADS[name], int(threads))

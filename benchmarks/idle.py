@@ -1,4 +1,4 @@
-"""An idle service: how soon a job's first epoch starts after its POST, and how much memory lies resident."""
+"""An idle service: resident memory, and time from the POST of a job to its first epoch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ ROUNDS = 7
 
 
 def main() -> dict[str, Any]:
-    """One web worker and its trainer: memory at rest, then some jobs one after the other."""
+    """Measure the memory of one web worker and its trainer, then the start of some jobs one after the other."""
     with gunicorn("wsgi:app") as (port, process):
-        time.sleep(2)  # Settled: the trainer has its runner waiting.
+        time.sleep(2)  # By now the trainer's runner waits for a job.
         memory = {pid: _resident(pid) for pid in _family(process.pid)}
         total = sum(rss for rss, _ in memory.values()) / 2**20
         shared = sum(pss for _, pss in memory.values()) / 2**20
@@ -26,14 +26,14 @@ def main() -> dict[str, Any]:
         delays = []
         for number in range(ROUNDS):
             delays.append(_delay(port, number))
-            time.sleep(0.5)  # Idle again.
+            time.sleep(0.5)  # By now the service is idle again.
     middle, worst = statistics.median(delays) * 1000, max(delays) * 1000
     print(f"POST /train to the first epoch: median {middle:.0f} ms, worst {worst:.0f} ms (goal 500)")
     return {"resident_mb": total, "proportional_mb": shared, "first_epoch_seconds": delays}
 
 
 def _delay(port: int, number: int) -> float:
-    """Seconds from just before the request to the start of the first epoch."""
+    """Return the seconds from just before the request to the start of the first epoch."""
     inputs = [[float(row), float(row % 7)] for row in range(300)]
     request = {
         "model": {"name": f"idle-{number}", "hidden": [64]},
@@ -50,14 +50,14 @@ def _delay(port: int, number: int) -> float:
 
 
 def _family(root: int) -> list[int]:
-    """A process and everything below it."""
+    """Return the ids of a process and all its descendants."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
             except (FileNotFoundError, ProcessLookupError):
-                continue  # It has ended.
+                continue  # The process has ended.
     family = [root]
     for member in family:
         family += [pid for pid, parent in parents.items() if parent == member]
@@ -65,7 +65,7 @@ def _family(root: int) -> list[int]:
 
 
 def _resident(pid: int) -> tuple[int, int]:
-    """Resident and proportional set size in bytes."""
+    """Return the resident and the proportional set size in bytes."""
     sizes = {}
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, _, rest = line.partition(":")

@@ -1,4 +1,4 @@
-"""Time that loading a version for serving takes: the first in a new web worker, and the next of the same model."""
+"""Time to load a version for serving: the first one in a new web worker, and the next one of the same model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZES = {"small": (64, [64, 64], 10), "large": (784, [2048, 2048], 10)}
 
 
 def main() -> dict[str, Any]:
-    """The medians of new processes that load two versions of a model, whose files are in the page cache."""
+    """Return the medians over new processes that load two versions of a model with files in the page cache."""
     results: dict[str, Any] = {"goal": GOAL}
     with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as folder:
         for name, (inputs, hidden, classes) in SIZES.items():
@@ -38,12 +38,12 @@ def main() -> dict[str, Any]:
 
 
 def _save(paths: list[Path], name: str, inputs: int, hidden: list[int], classes: int) -> int:
-    """Checkpoints of one definition and different weights; the number of parameters."""
-    from models.data.dataset import from_rows
-    from models.definition.definition import ModelDefinition
-    from models.formats.checkpoint_file import save_checkpoint
-    from models.training.request import TrainingRequest
-    from models.training.run import TrainingRun
+    """Save checkpoints of one definition with different weights; return the number of parameters."""
+    from models.checkpoints import save_checkpoint
+    from models.datasets import from_rows
+    from models.definitions import ModelDefinition
+    from models.training_request import TrainingRequest
+    from models.training_run import TrainingRun
 
     definition = ModelDefinition.load({"name": name, "inputs": inputs, "classes": classes, "hidden": hidden})
     data = from_rows([[float(label)] * inputs for label in range(classes)], list(range(classes)))
@@ -75,7 +75,7 @@ def _in_new_process(paths: list[Path]) -> list[float]:
 
 
 def _measure(paths: list[str]) -> None:
-    """In the new process, which is a web worker but for the network: print the milliseconds that each file takes."""
+    """Print the milliseconds that each file takes, in a process that equals a web worker except for its sockets."""
     importlib.import_module("wsgi")
     from models.serving.served_model import ServedModel
 

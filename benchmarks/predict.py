@@ -1,4 +1,4 @@
-"""Throughput of single-row /predict, against a Flask route that reads the same body and answers a constant."""
+"""Throughput of single-row /predict, compared to a Flask route that reads the same body and returns a constant."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONNECTIONS, REQUESTS, ROUNDS = 8, 3000, 7
 
 
 def main() -> dict[str, Any]:
-    """Measure both in turns; the ratio of their medians."""
+    """Measure both alternately; return the throughputs and the ratio of their medians."""
     row = [0.25] * 64
     with gunicorn("wsgi:app") as (port, _):
         _train(port, row)
@@ -30,7 +30,7 @@ def main() -> dict[str, Any]:
                 ours.append(throughput(port, body))
     ratio = statistics.median(ours) / statistics.median(theirs)
     print(f"/predict, one row of 64 numbers: {statistics.median(ours):,.0f} requests/s")
-    print(f"constant answer of {length} bytes: {statistics.median(theirs):,.0f} requests/s")
+    print(f"constant response of {length} bytes: {statistics.median(theirs):,.0f} requests/s")
     print(f"ratio: {ratio:.2f} (goal 0.7)")
     return {"predict_per_second": ours, "constant_per_second": theirs, "ratio": ratio}
 
@@ -70,7 +70,7 @@ def _complete(received: bytes) -> bool:
 
 
 def throughput(port: int, body: bytes) -> float:
-    """Requests a second over some connections that are kept, each sending as soon as it is answered."""
+    """Return the requests per second over several kept connections, each with one request at a time."""
     message = _request(body)
     chooser = selectors.DefaultSelector()
     received: dict[socket.socket, bytes] = {}

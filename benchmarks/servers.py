@@ -1,4 +1,4 @@
-"""Servers to measure: started on a free loopback port, ended by their own process."""
+"""Servers for the benchmarks, on a free loopback port."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """Return a port that is currently unused."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -29,7 +29,7 @@ def free_port() -> int:
 
 @contextmanager
 def gunicorn(application: str, workers: int = 1) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """A gunicorn with this project's configuration; its port and process."""
+    """Run gunicorn with this project's configuration; yields its port and process."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as data:
         variables = {
@@ -59,13 +59,13 @@ def _wait(port: int) -> None:
             if call(port, "GET", "/health/ready").get("trainer", "ok") == "ok":
                 return
         except (urllib.error.URLError, ConnectionError):
-            pass  # It does not listen yet.
+            pass  # The server does not listen yet.
         time.sleep(0.05)
     raise RuntimeError(f"nothing is ready on port {port}")
 
 
 def wait_for_free_lock(path: Path) -> None:
-    """Return when the trainer, which ends a little after its web service, has let go of its directory."""
+    """Wait until the trainer has released its directory; it ends shortly after its web service."""
     import fcntl
 
     if path.exists():
@@ -74,7 +74,7 @@ def wait_for_free_lock(path: Path) -> None:
 
 
 def call(port: int, method: str, path: str, body: Any = None) -> Any:
-    """One request with a JSON body; the parsed answer."""
+    """Send a request with a JSON body and return the parsed response."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, method=method)
     with urllib.request.urlopen(request, timeout=90) as response:

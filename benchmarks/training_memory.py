@@ -1,4 +1,4 @@
-"""Peak memory of a training run of this core, against what such a run has to hold."""
+"""Peak memory of a training run in nncore, compared to the memory that the run needs at least."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NUMBER = 4  # bytes of a float32
 
 
 def main(name: str = "wide") -> dict[str, Any]:
-    """Train in a fresh process; its peak beyond that of an idle interpreter."""
+    """Train in a new process and measure its peak memory beyond that of an idle interpreter."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.training_memory", "measure", name],
         cwd=ROOT,
@@ -34,22 +34,22 @@ def main(name: str = "wide") -> dict[str, Any]:
 
 
 def _needed(name: str) -> int:
-    """Parameters, gradients and two moments; values and gradients of each layer's batch; the data once."""
+    """Return the bytes of parameters, gradients and two moments, of one batch's activations and of the data."""
     workload = WORKLOADS[name]
     activations = 2 * workload.batch * sum(workload.sizes[1:])
     return NUMBER * (4 * workload.parameters + activations + workload.rows * workload.sizes[0])
 
 
 def _peak() -> int:
-    """Largest resident set of this process so far, in bytes; getrusage's would include the parent's before exec."""
+    """Return the peak resident memory of this process in bytes; getrusage would include the parent's before exec."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    raise RuntimeError("this system does not tell a process's peak memory")
+    raise RuntimeError("this system does not report a process's peak memory")
 
 
 def _measure(name: str) -> None:
-    """In the fresh process: print the bytes by which two epochs raise the peak."""
+    """Print the bytes by which two epochs raise the peak; runs in the new process."""
     import numpy as np
 
     from nncore import train
@@ -58,7 +58,7 @@ def _measure(name: str) -> None:
     small @ small
     before = _peak()
     workload = WORKLOADS[name]
-    # The caller keeps no rows: what is trained on is a copy.
+    # No reference to the rows is kept here, because training works on a copy.
     for _ in train(network(workload), *workload.data(), epochs=2, batch_size=workload.batch):
         pass
     print(_peak() - before)

@@ -1,7 +1,7 @@
-"""A training step of this core against its bare matrix products, scikit-learn, PyTorch and JAX.
+"""A training step of nncore, compared to its matrix products alone, scikit-learn, PyTorch and JAX.
 
-``python -m benchmarks.training_step spiral tabular --threads 1 --rounds 5`` measures a part. Every contestant lives in
-a process of its own; they run in turns, one at a time, and the best of the rounds counts.
+``python -m benchmarks.training_step spiral tabular --threads 1 --rounds 5`` runs some of the workloads. Every
+contestant has its own process. They run alternately, one at a time, and the best round counts.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from benchmarks.workers import cores, worker
 
 
 class Column(NamedTuple):
-    """A ratio of the table: their time divided by ours."""
+    """A column of the table: the contestant's time divided by ours."""
 
     title: str
     contestant: str
-    package: str  # where it is not installed, there is no such column
+    package: str  # the column is omitted if this package is not installed
     floors: dict[str, float]
 
 
@@ -32,20 +32,20 @@ def _floors(*values: float) -> dict[str, float]:
     return dict(zip(WORKLOADS, values, strict=True))
 
 
-#: What this core must reach with one thread on one core.
+#: The columns, with the minimum ratio for each workload with one thread.
 COLUMNS = (
-    Column("of the products", "bare products", "numpy", _floors(0.28, 0.34, 0.76, 0.85, 0.90)),
-    Column("times torch", "torch", "torch", _floors(6.5, 6.5, 1.3, 1.15, 1.0)),
-    Column("times scikit-learn", "scikit-learn", "sklearn", _floors(3.8, 3.7, 1.6, 1.45, 1.4)),
-    Column("of JAX", "jax", "jax", _floors(0.85, 0.50, 0.88, 0.90, 0.95)),
+    Column("vs. products", "bare products", "numpy", _floors(0.28, 0.34, 0.76, 0.85, 0.90)),
+    Column("vs. PyTorch", "torch", "torch", _floors(6.5, 6.5, 1.3, 1.15, 1.0)),
+    Column("vs. scikit-learn", "scikit-learn", "sklearn", _floors(3.8, 3.7, 1.6, 1.45, 1.4)),
+    Column("vs. JAX", "jax", "jax", _floors(0.85, 0.50, 0.88, 0.90, 0.95)),
 )
 ROUNDS = 5
-#: Between two rounds: threads that spin for more work after the last product have gone to sleep.
+#: Seconds between two rounds, after which threads that spin for more work are asleep.
 PAUSE = 0.1
 
 
 def main(arguments: Sequence[str] = ()) -> dict[str, Any]:
-    """Measure and print; microseconds a step of all rounds and ratios, by number of threads and workload."""
+    """Measure and print the table; return all times and ratios by number of threads and workload."""
     options = _parse(arguments)
     columns = []
     for column in COLUMNS:
@@ -56,10 +56,10 @@ def main(arguments: Sequence[str] = ()) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for threads in options.threads:
         if len(cores(threads)) < threads:
-            print(f"{len(cores(threads))} core for {threads} threads: not measured")
+            print(f"only {len(cores(threads))} core for {threads} threads: not measured")
             continue
-        print(f"threads: {threads}, each on a core (best of {options.rounds} rounds; in brackets the floor)")
-        print(f"{'workload':<10}{'µs a step':>12}" + "".join(f"{column.title:>21}" for column in columns))
+        print(f"threads: {threads}, each on its own core (best of {options.rounds} rounds; minimum in parentheses)")
+        print(f"{'workload':<10}{'µs per step':>12}" + "".join(f"{column.title:>21}" for column in columns))
         measured = results[f"threads_{threads}"] = {}
         for name in options.workloads:
             measured[name] = _measure(name, threads, columns, options.rounds)
@@ -86,7 +86,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _measure(name: str, threads: int, columns: Sequence[Column], rounds: int) -> dict[str, Any]:
-    """Run the contestants in turns on one workload."""
+    """Run the contestants alternately on one workload."""
     chosen = {"this core", *(column.contestant for column in columns)}
     times: dict[str, list[float]] = {contestant: [] for contestant in CONTESTANTS if contestant in chosen}
     with ExitStack() as stack:
@@ -101,7 +101,7 @@ def _measure(name: str, threads: int, columns: Sequence[Column], rounds: int) ->
 
 
 def _line(name: str, threads: int, columns: Sequence[Column], measured: dict[str, Any]) -> str:
-    """A line of the table; an asterisk marks a ratio below its floor."""
+    """Return a line of the table; an asterisk marks a ratio below its minimum."""
     line = f"{name:<10}{min(measured['microseconds_a_step']['this core']):>12,.1f}"
     for column in columns:
         ratio, floor = measured["ratios"][column.title], column.floors[name]

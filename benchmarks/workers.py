@@ -1,4 +1,4 @@
-"""Worker processes that run on given cores with a given number of threads."""
+"""Worker processes with given cores and a given number of threads."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from contextlib import contextmanager
 
 from benchmarks.servers import ROOT
 
-#: A core type that was chosen for older builds of OpenBLAS slows a current one, which finds the processor by itself.
+#: Variables to remove: a core type set for an older OpenBLAS slows down a current one, which detects the processor.
 OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
 
 def cores(threads: int) -> list[int]:
-    """The cores for so many threads, one each; fewer where this process may not use as many.
+    """Return one core per thread, or fewer if this process may not use as many.
 
-    They are the last ones: the first serves most interrupts.
+    These are the last cores, because the first one handles most interrupts.
     """
     return sorted(os.sched_getaffinity(0))[-threads:]
 
 
 def environment(threads: int) -> dict[str, str]:
-    """This process's environment with the number of threads for every numerical library."""
+    """Return this process's environment with the number of threads set for every numerical library."""
     variables = {name: value for name, value in os.environ.items() if name not in OVERRIDES}
     for library in ("OPENBLAS", "OMP", "MKL"):
         variables[f"{library}_NUM_THREADS"] = str(threads)
@@ -34,17 +34,17 @@ def environment(threads: int) -> dict[str, str]:
 
 
 class Worker:
-    """A process that waits and, when told, measures one round."""
+    """A process that measures one round at a time, on request."""
 
     def __init__(self, process: subprocess.Popen[str], what: str) -> None:
         self._process, self._what = process, what
 
     def wait_until_ready(self) -> None:
-        """Return when the worker has prepared everything."""
+        """Wait until the worker has prepared everything."""
         assert self._answer() == "ready"
 
     def measure(self) -> float:
-        """Microseconds a step in one more round."""
+        """Run one round and return the microseconds per step."""
         assert self._process.stdin is not None
         self._process.stdin.write("round\n")
         self._process.stdin.flush()
@@ -60,7 +60,7 @@ class Worker:
 
 @contextmanager
 def worker(contestant: str, workload: str, threads: int) -> Iterator[Worker]:
-    """A contestant's process on one workload, ready; it ends with the block."""
+    """Run a contestant's process for one workload; yields it when it is ready and ends it after the block."""
     arguments = [contestant, workload, str(threads), ",".join(map(str, cores(threads)))]
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.contestants", *arguments],

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pause, resume and cancel a long job. It stops between two batches, and its checkpoints stay.
+# Pause, resume and cancel a long job. It stops between two batches and keeps its checkpoints.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 

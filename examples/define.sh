@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Define a model: 2 inputs, one hidden layer, three classes. The same definition again is fine.
+# Define a model with 2 inputs, one hidden layer and three classes. Sending the same definition again is allowed.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 

@@ -1,7 +1,7 @@
-"""The demo: starts the service, trains two classifiers through REST alone, and shows what came of it.
+"""The demo: starts the service, trains two classifiers through REST and shows the results.
 
-Three arms of a spiral (a picture of the decision regions is written) and the 1,797 handwritten digits of
-``digits.csv``. Nothing here knows the service from inside: the standard library's HTTP client is all it uses.
+The data sets are three arms of a spiral, with a picture of the decision regions, and the 1,797 handwritten digits of
+``digits.csv``. The demo uses only the REST API, with the HTTP client of the standard library.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "demo-output"
 COLORS = {"red": "#e4572e", "green": "#5fad56", "blue": "#3d7dca"}
 TINTS = {"red": "#f6c4b7", "green": "#c9e2c5", "blue": "#bfd5ee"}
-#: Pause between two looks at a job.
+#: Seconds between two requests for a job's progress.
 LOOK_SECONDS = 0.2
-#: What has to be reached, and is on every seed that was tried.
+#: Minimum accuracies, which every seed that was tried has reached.
 SPIRAL_ACCURACY, DIGITS_ACCURACY = 0.93, 0.955
 
 
 class DemoError(Exception):
-    """Something fell short."""
+    """A step of the demo failed or an accuracy is too low."""
 
 
 class Client:
-    """The service over HTTP."""
+    """A client of the service."""
 
     def __init__(self, address: str) -> None:
         self.address = address
 
     def call(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
-        """One request; the parsed answer. Raises DemoError with the problem that the service tells."""
+        """Send a request and return the parsed response. Raises DemoError with the service's error."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Content-Type": content_type} if data else {}
         request = urllib.request.Request(self.address + path, data, headers, method=method)
@@ -67,7 +67,7 @@ class Client:
 
 
 def show(line: str) -> None:
-    """Print over the current line on a terminal, and one line after the other elsewhere."""
+    """Overwrite the current line if the output is a terminal; otherwise print a new line."""
     if sys.stdout.isatty():
         print("\r\033[K" + line, end="", flush=True)
     else:
@@ -75,7 +75,7 @@ def show(line: str) -> None:
 
 
 def progress_line(job: dict[str, Any]) -> str:
-    """Epoch, loss, accuracy and time left of a job."""
+    """Format a job's epoch, loss, accuracy and remaining time."""
     progress, metrics = job["progress"], job["metrics"]
     done = round(24 * progress["fraction"])
     line = f"  [{'#' * done}{'.' * (24 - done)}] epoch {progress['epoch']:,}/{progress['epochs']:,}"
@@ -90,7 +90,7 @@ def progress_line(job: dict[str, Any]) -> str:
 
 @contextmanager
 def service(data: Path) -> Iterator[Client]:
-    """The service on a free port, with its data in a directory of its own."""
+    """Run the service on a free port with its data in ``data``; yields a client."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -109,14 +109,14 @@ def service(data: Path) -> Iterator[Client]:
         process.terminate()
         process.wait(30)
         log.close()
-        # The trainer leaves a little after its web service, and then lets go of its lock.
+        # The trainer ends shortly after its web service and then releases its lock.
         if data.is_dir():
             with (data / "trainer.lock").open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def wait_until_ready(client: Client, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Return when the service and its trainer are at work."""
+    """Wait until the service and its trainer are ready."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
         if process.poll() is not None:
@@ -125,13 +125,13 @@ def wait_until_ready(client: Client, process: subprocess.Popen[bytes], log: Path
             if client.call("GET", "/health/ready")["trainer"] == "ok":
                 return
         except (urllib.error.URLError, ConnectionError):
-            pass  # It is not listening yet.
+            pass  # The service does not listen yet.
         time.sleep(0.05)
     raise DemoError(f"the service did not start:\n{log.read_text()}")
 
 
 def spiral_points(seed: int) -> tuple[list[list[float]], list[str]]:
-    """Three arms of 100 points: radius 0…1, angle 4c…4(c+1) with noise of standard deviation 0.2."""
+    """Return three arms c of 100 points: radius 0…1, angle 4c…4(c+1) with noise of standard deviation 0.2."""
     source = random.Random(seed)
     points, labels = [], []
     for arm, color in enumerate(COLORS):
@@ -144,7 +144,7 @@ def spiral_points(seed: int) -> tuple[list[list[float]], list[str]]:
 
 
 def train_spiral(client: Client, picture: Path) -> None:
-    """Define, train, predict, draw."""
+    """Define a model, train it, predict and draw the decision regions."""
     points, labels = spiral_points(seed=0)
     print("\nSpiral: 300 points, 2 -> dense 64 -> relu -> dense 3 -> softmax, Adam, 10,001 full-batch epochs")
     definition = {
@@ -176,8 +176,8 @@ def train_spiral(client: Client, picture: Path) -> None:
 
 
 def train_digits(client: Client) -> None:
-    """Upload a CSV file, train with a held-out part, predict one row."""
-    print("\nDigits: 1,797 images of 8x8 from examples/digits.csv, 64 -> 64 -> 64 -> 10, 20 % held out")
+    """Upload a CSV file, train with validation data and predict one row."""
+    print("\nDigits: 1,797 images of 8x8 from examples/digits.csv, 64 -> 64 -> 64 -> 10, 20 % for validation")
     content = (ROOT / "examples" / "digits.csv").read_bytes()
     dataset = client.call("POST", "/datasets?name=digits&label=digit", content, "text/csv")
     print(f"  dataset {dataset['id']}: {dataset['rows']} rows, classes {', '.join(dataset['classes'])}")
@@ -198,11 +198,11 @@ def train_digits(client: Client) -> None:
     row = content.decode().splitlines()[1].split(",")
     answer = client.call("POST", "/predict", {"model": "digits", "inputs": [float(x) for x in row[:-1]], "top_k": 2})
     guesses = ", ".join(f"{guess['class']} {guess['probability']:.3f}" for guess in answer["top"][0])
-    print(f"  the first row, a {row[-1]}, is taken for: {guesses}")
+    print(f"  prediction for the first row, a {row[-1]}: {guesses}")
 
 
 def report(client: Client, name: str, value: float, floor: float, job: dict[str, Any]) -> None:
-    """Say what was reached and where it lies; raises DemoError below the floor."""
+    """Print a result and its checkpoint. Raises DemoError if ``value`` is below ``floor``."""
     checkpoint = client.call("GET", f"/checkpoints/{job['checkpoint']}")
     print(
         f"  {name} {value:.3f}; version {job['version']}, checkpoint {checkpoint['id']} ({checkpoint['bytes']:,} bytes)"
@@ -212,7 +212,7 @@ def report(client: Client, name: str, value: float, floor: float, job: dict[str,
 
 
 def draw(client: Client, points: list[list[float]], labels: list[str], path: Path, cells: int = 120) -> None:
-    """Write the decision regions as SVG, from predictions over a grid."""
+    """Write the decision regions as SVG, from predictions on a grid."""
     at = [-1.1 + 2.2 * (index + 0.5) / cells for index in range(cells)]
     grid = [[x, -y] for y in at for x in at]
     answer = client.call("POST", "/predict", {"model": "spiral", "inputs": grid})
@@ -235,7 +235,7 @@ def draw(client: Client, points: list[list[float]], labels: list[str], path: Pat
 
 
 def main() -> int:
-    """Run the demo; 1 where anything fell short."""
+    """Run the demo; return 0, or 1 if it failed."""
     begin = time.monotonic()
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir()
@@ -248,7 +248,7 @@ def main() -> int:
         print(f"\nThe demo fell short: {error}", file=sys.stderr)
         return 1
     files = sorted((data / "checkpoints").glob("*.h5"))
-    print(f"\nThe HDF5 files ({len(files)}), readable by any HDF5 tool, lie in {data / 'checkpoints'}")
+    print(f"\nThe {len(files)} HDF5 files, which any HDF5 tool can read, lie in {data / 'checkpoints'}")
     print(f"Done in {time.monotonic() - begin:.1f} s. `make serve` keeps a service running.")
     return 0
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Download the newest checkpoint of the model colors, and read it with nothing but h5py.
+# Download the newest checkpoint of the model colors and read it with h5py.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 

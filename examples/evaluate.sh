@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Measure how well a model classifies rows whose labels are known: rows within the request, and a dataset.
+# Evaluate a model on labelled rows, first on rows in the request and then on a dataset.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 
 "$(dirname "$0")/train_inline.sh" > /dev/null
-echo "six new rows of the model colors, one of them with a label that it does not expect:"
+echo "six new rows for the model colors, one of them with an unexpected label:"
 call "$URL/evaluate" -d '{
   "model": "colors",
   "data": {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The history of the newest job of the model colors: one record an epoch, here the last three.
+# Show the history of the newest job of the model colors: one record per epoch, here the last three.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Import a checkpoint file, here one that was downloaded before, as the next version of the model colors.
+# Import a checkpoint file as the next version of the model colors. Here, the file is downloaded first.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 

@@ -1,4 +1,4 @@
-"""Show what a checkpoint holds, and predict with it, with nothing but h5py and NumPy."""
+"""Show the content of a checkpoint and predict with it, using only h5py and NumPy."""
 
 import json
 import sys

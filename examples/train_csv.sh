@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Upload a CSV file of 1,797 handwritten digits, and train with a fifth of it held out.
+# Upload a CSV file of 1,797 handwritten digits and train with a fifth of it as validation data.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Keep a dataset as JSON, then define and train a model on it in one request: inputs and classes come from the data.
+# Upload a dataset as JSON. Then define and train a model in one request; its inputs and classes come from the data.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 

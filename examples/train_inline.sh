@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train on rows that come with the request, and wait for the job's end.
+# Train on rows in the request and wait until the job has ended.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 

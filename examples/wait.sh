@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Wait for a job: by asking once and being answered at its end, and by following its events as they come.
+# Wait for a job in two ways: with one request that returns when the job has ended, and by following its events.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 

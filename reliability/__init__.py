@@ -1,6 +1,6 @@
-"""What must hold under kills, power cuts, failing disks and hostile files: a module a promise, each with its figure."""
+"""Tests of the promises in docs/reliability.md, one module per promise: kills, power cuts, failing disks and others."""
 
 import os
 
-# Runners are forked here, and a process that forks is to have no other threads.
+# Runners are forked from this process, and a process that forks must have no other threads.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

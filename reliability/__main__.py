@@ -1,6 +1,7 @@
-"""``python -m reliability [promise …] [--scale S]``: put the promises of docs/reliability.md to the test.
+"""``python -m reliability [promise …] [--scale S]``: test the promises of docs/reliability.md.
 
-A promise is a module with a function ``run(scale: float) -> Figure``; scale 1 is the full figure, less is a short form.
+A promise is a module with a function ``run(scale: float) -> Figure``. Scale 1 is the full test, a smaller one is a
+short form.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import importlib
 import sys
 from time import monotonic
 
-#: The promises, in the order of docs/reliability.md; each is a module of this package.
+#: The modules of the promises, in the order of docs/reliability.md.
 PROMISES: tuple[str, ...] = (
     "kills",
     "power",
@@ -28,7 +29,7 @@ PROMISES: tuple[str, ...] = (
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m reliability", description=__doc__)
     parser.add_argument("promises", nargs="*", metavar="promise", help=f"of {', '.join(PROMISES)}; all by default")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the full figure to reach")
+    parser.add_argument("--scale", type=float, default=1.0, help="fraction of the full test to run")
     arguments = parser.parse_args()
     for name in arguments.promises:
         if name not in PROMISES:

@@ -1,4 +1,4 @@
-"""No job is lost, and a poison job stops: its cause is told apart."""
+"""No job is lost, and a poison job stops with the right cause."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from testing.samples import LABELS, ROWS, a_model, a_training
 
 __all__ = ["run"]
 
-#: Address space beyond what a runner takes while it waits: too little for 36 million parameters and their gradients.
+#: Additional address space of a runner, which is too small for 36 million parameters and their gradients.
 ROOM = 200 * 2**20
 LARGE = [{"type": "dense", "units": 6000}, {"type": "relu"}, {"type": "dense", "units": 6000}, {"type": "relu"}]
-#: What all processes of the group may take in which the kernel has to end one.
+#: Memory limit of the control group, at which the kernel has to kill a process.
 GROUP = 320 * 2**20
 RETRY = 0.1
 ENDS = {"SIGKILL": "worker_lost", "SIGSEGV": "crashed", "SIGBUS": "crashed", "SIGABRT": "crashed"}
 
 
 def run(scale: float) -> Figure:
-    """Jobs whose runners are killed, crash or run out of memory, and one that diverges; each in a real service."""
+    """Run jobs whose runners are killed, crash or run out of memory, and one that diverges, in a real service."""
     figure = Figure(goals={"causes told apart": len(ENDS) + 2, "jobs that went on after one death": 1})
     ends = dict(list(ENDS.items())[: max(2, round(len(ENDS) * scale))])
     figure.goals["causes told apart"] = len(ends) + 2
@@ -45,7 +45,7 @@ def run(scale: float) -> Figure:
         _run_out_of_memory(server, figure)
     with tempfile.TemporaryDirectory(prefix="trainyard-causes-") as folder, memory_group(GROUP) as group:
         if group is None:
-            print("    no memory control group can be made here: the kernel's OOM killer is not tried")
+            print("    no memory control group can be created here: the kernel's OOM killer is not tested")
         else:
             _be_killed_for_memory(Path(folder), group, figure)
     return figure
@@ -61,22 +61,22 @@ def _expect(client: Client, job: dict[str, Any], code: str, what: str, figure: F
 
 
 def _check_pauses(client: Client, job: str, what: str, figure: Figure) -> None:
-    """The first time it is tried again at once; between the second loss and the next try lies the pause that is set."""
+    """The first retry starts immediately; the second one starts after the configured pause."""
     told = [event for event in client.pages(f"/jobs/{job}/events", 100)[::-1] if event["type"] in ("state", "log")]
     times = [(event["data"].get("state"), datetime.fromisoformat(event["at"])) for event in told]
     pauses = [
         (later - earlier).total_seconds()
         for (state, earlier), (next_state, later) in pairwise(times)
         if (state, next_state) == ("queued", "running")
-    ][1:]  # The first one has lost nothing.
+    ][1:]  # The first attempt is not a retry.
     figure.count("retries", len(pauses))
     for number, pause in enumerate(pauses):
-        if pause < RETRY * number - 0.002:  # Events are told in milliseconds.
-            figure.broken.append(f"{what}: tried again {pause:.3f} s after death {number + 1}")
+        if pause < RETRY * number - 0.002:  # The times of events are rounded to milliseconds.
+            figure.broken.append(f"{what}: retried {pause:.3f} s after death {number + 1}")
 
 
 def _end_three_times(server: Server, job: dict[str, Any], number: signal.Signals, figure: Figure) -> dict[str, Any]:
-    """Each time past its beginning: the first checkpoint of all clears the count of deaths."""
+    """End the runner in three attempts, each after its first checkpoint, because a new checkpoint clears the deaths."""
     for attempt in (1, 2, 3):
         _running(server.client, job["id"], attempt)
         os.kill(server.busy_runner().pid, number)
@@ -93,7 +93,7 @@ def _running(client: Client, job: str, attempt: int) -> None:
 
 
 def _go_on_after_one_death(server: Server, figure: Figure) -> None:
-    """It is taken up from its newest checkpoint, and succeeds."""
+    """A job continues from its newest checkpoint after one death, and succeeds."""
     job = server.client.train(a_training("tried", epochs=3000, checkpoint={"every_epochs": 100, "keep": 1}))
     server.client.until_epoch(job["id"], 200)
     os.kill(server.busy_runner().pid, signal.SIGKILL)
@@ -111,7 +111,7 @@ def _diverge(client: Client, figure: Figure) -> None:
 
 
 def _run_out_of_memory(server: Server, figure: Figure) -> None:
-    """The trainer's address space bounds that of its runners, which find no room for a large network."""
+    """Limit the address space of the trainer and its runners, so that a large network does not fit."""
     client = server.client
     client.define(a_model("large", layers=[*LARGE, {"type": "dense", "units": 3}, {"type": "softmax"}]))
     trainer, runners = server.trainer(), server.processes("service runner")
@@ -124,16 +124,16 @@ def _run_out_of_memory(server: Server, figure: Figure) -> None:
 
 
 def _be_killed_for_memory(folder: Path, group: Path, figure: Figure) -> None:
-    """The kernel ends the runner of a network that is too large for the control group, and not the trainer."""
+    """The kernel kills the runner of a network that is too large for the control group, and not the trainer."""
     server = Server(folder / "data", WORKERS=1, TRAINER="external", RETRY_SECONDS=RETRY)
     try:
         client = server.start()
         trainer = server.run_beside("trainer")
-        (group / "cgroup.procs").write_text(str(trainer.pid))  # It still starts, and has not looked where it is.
+        (group / "cgroup.procs").write_text(str(trainer.pid))  # The trainer reads its group later.
         client.define(a_model("large", layers=[*LARGE, {"type": "dense", "units": 3}, {"type": "softmax"}]))
         _expect(client, client.train(a_training("large")), "out_of_memory", "killed by the kernel", figure)
         if trainer.poll() is not None:
-            figure.broken.append("the kernel has ended the trainer")
+            figure.broken.append("the kernel has killed the trainer")
         figure.count("jobs that the kernel ended for memory")
     finally:
         server.close()

@@ -1,7 +1,6 @@
-"""A client's end of HTTP/1.1 over a connection that is kept, as RFC 9112 section 9 has it, and which never tries twice.
+"""An HTTP/1.1 client with a persistent connection (RFC 9112 section 9) that never repeats a request.
 
-It says no more than an answer needs, so that many thousands of requests cost little, and hides nothing: a connection
-that is lost in a request is an error.
+It is minimal, so that many thousands of requests cost little. A connection that is lost during a request is an error.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import NamedTuple
 
 __all__ = ["Answer", "Connection", "post"]
 
-#: A request that is not answered after so many seconds has been let down.
+#: Timeout of a request in seconds.
 PATIENCE = 30.0
 
 
@@ -26,18 +25,18 @@ class Answer(NamedTuple):
 
 
 def post(path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-    """A request as it goes over the wire."""
+    """Return the bytes of a POST request."""
     head = [f"POST {path} HTTP/1.1", "Host: trainyard", f"Content-Length: {len(body)}"]
     head += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*head, "", ""]).encode() + body
 
 
 class Connection:
-    """A connection that is made when it is needed, and again after the server has said ``Connection: close`` or has
-    closed it while nothing was asked.
+    """A connection that is opened on demand, also after the server has closed it.
 
-    ``lateness`` is how long, in seconds, it takes to close its own end after such an answer. ``made`` counts
-    connections, ``found_closed`` those that the server had closed while they were idle.
+    The server may close it with ``Connection: close`` or while it is idle. ``lateness`` is the delay in seconds before
+    this end is closed after a response with ``Connection: close``. ``made`` counts connections, ``found_closed`` those
+    that the server closed while they were idle.
     """
 
     def __init__(self, address: tuple[str, int], lateness: float = 0.0) -> None:
@@ -46,7 +45,10 @@ class Connection:
         self.made = self.found_closed = 0
 
     def ask(self, request: bytes, pause: float = 0.0) -> Answer:
-        """The answer to a request, sent in two pieces with ``pause`` seconds between; raises OSError without one."""
+        """Send a request and return the response. Raises OSError if there is none.
+
+        If ``pause`` is set, the request is sent in two pieces with this number of seconds in between.
+        """
         connection = self._ready()
         if pause:
             half = len(request) // 2
@@ -58,13 +60,13 @@ class Connection:
         return self._answer(connection)
 
     def close(self) -> None:
-        """Close what is open; the next request makes a new connection."""
+        """Close the connection if it is open; the next request opens a new one."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def _ready(self) -> socket.socket:
-        # A client looks before it uses a connection again: what is readable now can only be its end.
+        # Before a connection is used again: if it is readable now, the server has closed it.
         if self._socket is not None and select.select([self._socket], [], [], 0)[0]:
             self.found_closed += 1
             self.close()
@@ -94,5 +96,5 @@ class Connection:
     def _piece(connection: socket.socket) -> bytes:
         piece = connection.recv(1 << 18)
         if not piece:
-            raise ConnectionError("the connection was closed in the middle of a request")
+            raise ConnectionError("the connection was closed during a request")
         return piece

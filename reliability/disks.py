@@ -23,13 +23,13 @@ from testing.samples import DATA, ROWS, a_model, a_training
 __all__ = ["run"]
 
 ERRORS = ("ENOSPC", "EIO")
-#: Larger than the database, so that a limit can lie between the two.
+#: A network with checkpoints larger than the database, so that a file size limit can lie between the two.
 WIDE = [{"type": "dense", "units": 256}, {"type": "relu"}, {"type": "dense", "units": 256}, {"type": "relu"}]
 FILE_LIMIT = 400_000
 
 
 def run(scale: float) -> Figure:
-    """Let each call of a run fail once; then full filesystems, and a limit of the size of files."""
+    """Let each call of a run fail once; then test a file size limit and full filesystems."""
     figure = Figure(goals={"calls that failed": 100})
     with tempfile.TemporaryDirectory(prefix="trainyard-disks-") as name:
         folder = Path(name)
@@ -46,7 +46,7 @@ def run(scale: float) -> Figure:
 
 
 def _fail_each_call(folder: Path, figure: Figure, scale: float) -> None:
-    """A short job over and over: each time one more call fails, and the job ends well all the same."""
+    """Repeat a short job and let another call fail each time; the job must still succeed."""
     fresh = Store.make(folder / "fresh", epochs=2, checkpoint={"every_epochs": 1})
     calls = calls_of_a_run(fresh.copy(folder / "counted"), folder / "log")
     places = [Meddled(f"error={error}", *call) for error in ERRORS for call in calls]
@@ -64,7 +64,7 @@ def _fail_each_call(folder: Path, figure: Figure, scale: float) -> None:
 
 
 def _flushed_again(log: Path) -> list[str]:
-    """Files of checkpoints that were flushed or renamed after a flush of theirs had failed."""
+    """Return the checkpoint files that were flushed or renamed after one of their flushes had failed."""
     failed: set[str] = set()
     wrong = []
     for line in log.read_text().splitlines():
@@ -79,7 +79,7 @@ def _flushed_again(log: Path) -> list[str]:
 
 
 def _limit_file_size(folder: Path, figure: Figure) -> None:
-    """RLIMIT_FSIZE between the database and a checkpoint."""
+    """Set RLIMIT_FSIZE to a value between the size of the database and that of a checkpoint."""
     layers = [*WIDE, {"type": "dense", "units": 3}, {"type": "softmax"}]
     store = Store.make(folder / "limited", {"layers": layers}, epochs=3, checkpoint={"every_epochs": 1})
     one = store.start(limit=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT, FILE_LIMIT)))
@@ -101,20 +101,20 @@ def _tmpfs(place: Path, size: str) -> Iterator[None]:
 
 
 def _fill_tmpfs(folder: Path, figure: Figure) -> None:
-    """64 KB for checkpoints, of which the fourth does not fit; then more."""
+    """Provide 64 KB for checkpoints, so that the fourth one does not fit; then enlarge the filesystem."""
     store = Store.make(folder / "small", epochs=8, checkpoint={"every_epochs": 1, "keep": 100})
     with _tmpfs(store.data / "checkpoints", "64k"):
         one = store.start()
         _expect_trouble(store, "storage_full", "64 KB", figure)
         if not store.named():
-            figure.broken.append("64 KB: nothing was saved before it was full")
+            figure.broken.append("64 KB: nothing was saved before the filesystem was full")
         figure.broken += [f"64 KB: {what}" for what in store.damage(sweep=False)]
         subprocess.run(["mount", "-o", "remount,size=10m", store.data / "checkpoints"], check=True)
-        _expect_success(store, one, "64 KB made more", figure)
+        _expect_success(store, one, "64 KB enlarged", figure)
 
 
 def _fill_under_a_service(folder: Path, figure: Figure) -> None:
-    """Everything on a filesystem without a byte left: the service predicts on and refuses, and the job ends later."""
+    """Fill the whole filesystem: the service must still predict and refuse data, and the job must end later."""
     place = folder / "whole"
     with _tmpfs(place, "8m"), serving(place / "data", WORKERS=1) as server:
         client: Client = server.client
@@ -142,7 +142,7 @@ def _fill_under_a_service(folder: Path, figure: Figure) -> None:
 
 
 def _fill(ballast: Path) -> None:
-    """Take every byte that is left."""
+    """Use every free byte."""
     with ballast.open("ab", buffering=0) as file:
         for size in (65_536, 4096, 1):
             try:
@@ -159,12 +159,12 @@ def _expect_trouble(store: Store, code: str, what: str, figure: Figure) -> None:
 
     error = eventually(told, what=f"{what}: the job's error")
     if error is None or error["code"] != code:
-        figure.broken.append(f"{what}: the job says {error} and not {code}")
+        figure.broken.append(f"{what}: the job reports {error} instead of {code}")
     figure.count("disks that were full or limited")
 
 
 def _expect_success(store: Store, one: Runner, what: str, figure: Figure) -> None:
     outcome = one.outcome()
     if outcome.get("outcome") != "finished" or store.told()["error"] is not None:
-        figure.broken.append(f"{what}: the run ended with {outcome}, and its job says {store.told()['error']}")
+        figure.broken.append(f"{what}: the run ended with {outcome}, and its job reports {store.told()['error']}")
     figure.broken += [f"{what}: {wrong}" for wrong in store.damage()]

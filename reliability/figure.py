@@ -1,4 +1,4 @@
-"""What trying a promise gave."""
+"""The result of testing a promise."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ __all__ = ["Figure"]
 
 @dataclass
 class Figure:
-    """How often a promise was put to the test, by what was done, and each case in which it did not hold.
+    """The counts of a test, and each case in which the promise did not hold.
 
-    ``goals`` names the counts that a full run has to reach. ``skipped`` says why this machine could not try at all.
+    ``goals`` are the counts that a full test must reach. ``skipped`` is the reason if this machine cannot run the test.
     """
 
     counts: dict[str, int] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A memory control group for the processes of a test, where this machine lets us make one."""
+"""A memory control group for the processes of a test, if this machine allows one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ GROUPS = Path("/sys/fs/cgroup")
 
 @contextmanager
 def memory_group(limit: int) -> Iterator[Path | None]:
-    """A group whose processes may take ``limit`` bytes in all, by its directory; None where none can be made.
+    """Create a group with a memory limit in bytes; yields its directory, or None if it cannot be created.
 
-    All its processes must have ended when the block does.
+    All processes of the group must have ended when the block ends.
     """
     own = Path("/proc/self/cgroup").read_text().splitlines()
     places = [line.split(":", 2)[1:] for line in own]
@@ -38,11 +38,11 @@ def memory_group(limit: int) -> Iterator[Path | None]:
     try:
         yield group
     finally:
-        eventually(lambda: _is_removed(group), what=f"nobody is in {group}")
+        eventually(lambda: _is_removed(group), what=f"{group} is empty")
 
 
 def _is_removed(group: Path) -> bool:
-    """The kernel holds a group until it has taken apart the last of its processes."""
+    """Remove the group. This fails until the kernel has cleaned up the last process of the group."""
     try:
         group.rmdir()
     except OSError as error:

@@ -1,9 +1,9 @@
-"""A hostile file harms nothing: hand-made bad files and mutated good ones, to the service and under watch.
+"""A hostile file harms nothing: hand-made bad files and mutated good files, for the service and a watched reader.
 
-Bad files go through ``POST /models/{name}/checkpoints`` of a running service, and to a reader like the service's that
-runs under strace. Of the mutated files a part goes through the service, where each is read by a process of its own; the
-others are read by the same code under the same limits, many to a process (``reliability.reading``), under strace. A
-file that is still good after its mutation may be accepted.
+Bad files are sent to ``POST /models/{name}/checkpoints`` of a running service, and to the service's reader under
+strace. Some of the mutated files are sent to the service, which reads each of them in a separate process. The others
+are read by the same code with the same limits, many per process (``reliability.reading``), under strace. A file that is
+still good after its mutation may be accepted.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from testing.samples import CLASSES, DATA, ROWS
 __all__ = ["foreign_opens", "run"]
 
 GOALS = {"mutated files": 20_000, "through the service": 4_000, "watched": 16_000}
-#: What strace is to write down: every way to open a file.
+#: strace logs every call that can open a file.
 _STRACE = ("strace", "-f", "--seccomp-bpf", "-e", "trace=open,openat,openat2,creat,execve", "-o")
 _TINY = {"name": "tiny", "inputs": 2, "classes": CLASSES, "hidden": [], "optimizer": {"type": "sgd"}}
 _ROOT = Path(__file__).parent.parent
-#: As the service starts its readers.
+#: The same environment as the service's readers have.
 _QUIET = {"PATH": os.defpath, "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
 _FILE = {"Content-Type": "application/x-hdf5"}
 
@@ -64,10 +64,11 @@ class WatchedReader(Reader):
 
 
 def foreign_opens(log: str) -> tuple[int, list[str]]:
-    """Of strace's log of a reader: how many of its children have ended, and the calls by which a child, or the reader
-    itself between them, opened a file or tried to.
+    """Return, from strace's log of a reader, the number of ended children and all attempts to open a file.
+
+    The attempts include those of the reader itself after its start.
     """
-    # The last file that a reader opens before it takes orders tells it its own size.
+    # A reader opens this file last, to measure its own size, before it accepts requests.
     _, _, rest = log.partition('"/proc/self/statm"')
     calls = [line.partition(" ")[2].strip() for line in rest.splitlines()[1:]]
     ends = sum(call.startswith("+++ ") for call in calls)
@@ -75,7 +76,7 @@ def foreign_opens(log: str) -> tuple[int, list[str]]:
 
 
 def run(scale: float) -> Figure:
-    """Bad files, each once to the service and once watched; then mutated ones, half to each."""
+    """Send each bad file to the service and to a watched reader; then send mutated files to one of them."""
     figure = Figure(goals=dict(GOALS))
     if shutil.which("strace") is None:
         figure.skipped = "strace is not installed"
@@ -92,7 +93,7 @@ def run(scale: float) -> Figure:
 
 
 def _check_watch(folder: Path, figure: Figure) -> None:
-    """What is looked for is found where it does happen: external storage, read as any program would."""
+    """Verify that the watch works: it must report a program that reads external storage."""
     path, log = folder / "external.h5", folder / "control.log"
     path.write_bytes(BAD["external raw storage"].make())
     script = """
@@ -105,11 +106,11 @@ else:
 """
     subprocess.run([*_STRACE, log, sys.executable, "-c", script, path], check=True, stdout=subprocess.DEVNULL)
     if not any("/etc/passwd" in call for call in foreign_opens(log.read_text())[1]):
-        figure.broken.append("the watch is blind: it missed a file that was opened")
+        figure.broken.append("the watch does not work: it missed a file that was opened")
 
 
 class _Trial:
-    """The service and a watched reader, and what came of each file that they were sent."""
+    """The service, a watched reader and the results of the files sent to them."""
 
     def __init__(self, server: Server, watched: WatchedReader, figure: Figure) -> None:
         self.client, self.watched, self.figure = server.client, watched, figure
@@ -121,7 +122,7 @@ class _Trial:
         self._lock = threading.Lock()
 
     def service(self, model: str, content: bytes) -> str:
-        """What the service makes of a file: accepted, refused, or what is wrong with its answer."""
+        """Send a file to the service; return "accepted", "refused" or what is wrong with the response."""
         answer = self.client.post(f"/models/{model}/checkpoints", content, headers=_FILE)
         if answer.status == 201:
             return "accepted"
@@ -129,19 +130,19 @@ class _Trial:
         return "refused" if typed and 400 <= answer.status < 500 else f"{answer.status} {answer.body[:300]!r}"
 
     def reader(self, model: str, content: bytes) -> str:
-        """What the watched reader makes of a file."""
+        """Send a file to the watched reader; return "accepted", "refused" or the error."""
         with tempfile.TemporaryFile() as upload, tempfile.TemporaryFile() as exchange:
             upload.write(content)
             try:
                 self.watched.checkpoint(upload, exchange, self.definitions[model])
             except (InvalidError, UnreadableError):
                 return "refused"
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is told as what broke
+            except Exception as error:  # noqa: BLE001 - any other error is reported as a broken promise
                 return f"{type(error).__name__}: {error}"
         return "accepted"
 
     def send_bad_files(self, scale: float) -> None:
-        """Every one that was made by hand, to both."""
+        """Send every hand-made file to both."""
         files = list(_bad_files(self.bases[MODEL["name"]][0], scale))
         with ThreadPoolExecutor(2) as pool:
             for outcomes in pool.map(lambda ask: [ask(MODEL["name"], content) for _, content in files], self.ways):
@@ -153,7 +154,7 @@ class _Trial:
         self.watch(self.watched.log)
 
     def send_mutated(self, numbers: Iterable[int]) -> None:
-        """Mutated files through the service, half of them of each model."""
+        """Send mutated files to the service, half of them for each model."""
         for number in numbers:
             model = (MODEL, _TINY)[number // 2 % 2]["name"]
             self.note(
@@ -163,7 +164,7 @@ class _Trial:
             )
 
     def read_mutated(self, folder: Path, model: str, start: int, stop: int) -> None:
-        """Mutated files of a model, read as the service's reader does, under strace."""
+        """Read mutated files of a model as the service's reader does, under strace."""
         log = folder / f"{model}.log"
         command = [*_STRACE, log, sys.executable, "-m", "reliability.reading", folder, model, str(start), str(stop)]
         done = subprocess.run(
@@ -178,7 +179,7 @@ class _Trial:
         self.watch(log)
 
     def watch(self, log: Path) -> None:
-        """Whether strace saw a reader or its children open anything."""
+        """Record every file that a reader or its children opened according to strace."""
         children, opened = foreign_opens(log.read_text())
         self.figure.count("reader processes watched", children)
         self.figure.broken += [f"opened a file: {call}" for call in opened]
@@ -197,7 +198,7 @@ def _try_all(server: Server, watched: WatchedReader, figure: Figure, folder: Pat
     trial = _Trial(server, watched, figure)
     before = trial.client.post("/predict", {"model": "tiny", "inputs": ROWS, "version": 1}).body
     for _ in range(8):
-        trial.service("tiny", b"")  # Each worker has its reader now.
+        trial.service("tiny", b"")  # Makes each worker start its reader.
     processes = server.processes()
     trial.send_bad_files(scale)
     for model in (MODEL, _TINY):
@@ -218,24 +219,24 @@ def _try_all(server: Server, watched: WatchedReader, figure: Figure, folder: Pat
 
 
 def _check_service(server: Server, figure: Figure, before: bytes, all_alive: bool) -> None:
-    """No process was lost, the service answers as it did, and what lies on disk is what it knows."""
+    """Verify that no process was lost, predictions are unchanged and the disk holds no additional file."""
     if not all_alive:
         figure.broken.append("a process of the service was lost")
     if server.client.get("/health/ready").status != 200:
         figure.broken.append("the service is not ready")
     if server.client.post("/predict", {"model": "tiny", "inputs": ROWS, "version": 1}).body != before:
-        figure.broken.append("a version predicts other than before")
+        figure.broken.append("the predictions of a version have changed")
     stored = server.stored()
     if stored["checkpoints"] != stored["checkpoints files"]:
         figure.broken.append(f"left on disk: {stored}")
 
 
 def _bases(client: Client, model: str) -> Iterator[bytes]:
-    """A real checkpoint of a model as the service wrote it, and in the oldest and newest forms that HDF5 writes."""
+    """Yield a real checkpoint as the service wrote it, and in the oldest and newest forms that HDF5 writes."""
     job = client.run({"model": model, "data": DATA, "epochs": 2, "seed": 1})
     own = client.get(f"/checkpoints/{job['checkpoint']}/file").body
     oldest, newest = (_written_again(own, libver) for libver in ("earliest", "latest"))
-    # The oldest form has no checksums, so that damage gets further.
+    # The oldest form has no checksums, so damage is detected later. It is therefore used more often.
     yield from (oldest, own, newest, oldest, oldest)
 
 

@@ -1,4 +1,4 @@
-"""Runs of a short job in each of which strace meddles with one call."""
+"""Runs of a short job with a fault that strace injects into one system call of each run."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from reliability.tracing import calls_made, traced
 
 __all__ = ["ABREAST", "Meddled", "calls_of_a_run", "meddled"]
 
-#: Runs at the same time.
+#: Number of runs at the same time.
 ABREAST = 2
 End = TypeVar("End")
 
 
 class Meddled(NamedTuple):
-    """A fault as strace writes it, and the call of a thread that it meets: its name and number."""
+    """A fault in strace's notation, and the name and number of the thread's call that it affects."""
 
     fault: str
     call: str
@@ -30,7 +30,7 @@ class Meddled(NamedTuple):
 
 
 def calls_of_a_run(store: Store, log: Path) -> list[tuple[str, int]]:
-    """The calls that change the disk which a run makes, each by name and number."""
+    """Return the calls of a run that change the disk, by name and number."""
     one = store.start(held=True)
     with traced(one.pid, log):
         one.release()
@@ -41,9 +41,9 @@ def calls_of_a_run(store: Store, log: Path) -> list[tuple[str, int]]:
 def meddled(
     fresh: Store, folder: Path, places: list[Meddled], scale: float, end: Callable[[Runner], End]
 ) -> Iterator[tuple[Meddled, Store, Path, End]]:
-    """For each place, or an even share of them: a copy of ``fresh`` after its run, strace's log, and what ``end`` gave.
+    """Run a copy of ``fresh`` with each fault; yields the fault, the copy, strace's log and the result of ``end``.
 
-    The copy is deleted when the next one is asked for.
+    A scale below 1 takes every n-th fault. The copy is deleted before the next one is yielded.
     """
     places = places[:: max(1, round(1 / scale))]
     for first in range(0, len(places), ABREAST):

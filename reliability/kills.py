@@ -19,7 +19,7 @@ KILLS = 2000
 
 
 def run(scale: float) -> Figure:
-    """Kill runners at random moments, and at each call by which a save changes the disk."""
+    """Kill runners at random moments, and at each system call of a save that changes the disk."""
     figure = Figure(
         goals={"kills at random moments": KILLS, "after a new checkpoint": KILLS // 4, "within a save": KILLS // 100}
     )
@@ -34,7 +34,7 @@ def run(scale: float) -> Figure:
 
 
 def _at_random(folder: Path, figure: Figure, kills: int) -> None:
-    """Some at a time, between their start and twice the time that they take to their first new checkpoint."""
+    """Kill runners at random, up to twice the time that they need for their first new checkpoint."""
     first = Store.make(folder / "random", epochs=1_000_000, checkpoint={"every_epochs": 1, "keep": 2})
     stores = [first, *(first.copy(folder / f"random-{number}") for number in range(1, ABREAST))]
     latest, moments = 2.0 * _seconds_to_a_checkpoint(first), random.Random(1)
@@ -59,7 +59,7 @@ def _seconds_to_a_checkpoint(store: Store) -> float:
 
 
 def _at_each_call(folder: Path, figure: Figure, scale: float) -> None:
-    """A short job over and over, each time killed at one call more; all of them, or an even share."""
+    """Repeat a short job and kill it at each call once; a scale below 1 takes every n-th call."""
     fresh = Store.make(folder / "fresh", epochs=2, checkpoint={"every_epochs": 1})
     calls = calls_of_a_run(fresh.copy(folder / "counted"), folder / "log")
     places = [Meddled("signal=SIGKILL", *call) for call in calls]

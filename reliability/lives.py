@@ -1,6 +1,6 @@
-"""Lives of jobs: random steps of clients, owners and a clock, beside a plain model of what each must be.
+"""Lives of jobs: random steps of clients, owners and a clock, compared with a simple model.
 
-``python -m reliability.lives STEPS`` prints how many were tried of each kind.
+``python -m reliability.lives STEPS`` prints the number of steps of each kind.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from testing.runs import a_definition
 __all__ = ["live", "make_job"]
 
 LEASE, RETRY = 10.0, 2.0
-#: Jobs that have not ended, at most; those that have stay and may be asked to change.
+#: Maximum number of jobs that have not ended. Ended jobs stay, and clients may still ask to change them.
 JOBS_AT_ONCE = 3
 STEPS_OF_A_LIFE, LIVES_OF_A_SEED = 100, 10
 #: Which owner acts, counted from the newest.
@@ -53,7 +53,7 @@ DEATHS = tuple(Death(code, "because") for code in ("worker_lost", "out_of_memory
 
 
 def make_job(connection: sa.Connection, number: int, model: str = "small") -> str:
-    """Queue a job; its id, which is greater for a greater ``number``."""
+    """Queue a job and return its id, which is greater for a greater ``number``."""
     job_id = f"job_{number:04}"
     lifecycle.create(
         connection,
@@ -70,7 +70,7 @@ def make_job(connection: sa.Connection, number: int, model: str = "small") -> st
 
 
 def name_checkpoint(connection: sa.Connection, job: str, fence: int, checkpoint: str, progress: Progress) -> None:
-    """What a runner does once a checkpoint's file is durable."""
+    """Record a checkpoint, as a runner does after the file is durable."""
     values = {
         "id": checkpoint,
         "model": "small",
@@ -86,36 +86,36 @@ def name_checkpoint(connection: sa.Connection, job: str, fence: int, checkpoint:
 
 
 class Life(RuleBasedStateMachine):
-    """Each step is a transaction of its own on a database file; claims are remembered for ever, so most grow stale."""
+    """The state machine. Each step is a transaction on a database file. Claims are kept, so most become stale."""
 
     jobs = Bundle("jobs")
-    #: What all lives of this process did.
+    #: Counts over all lives of this process.
     counts: ClassVar[Counter[str]] = Counter()
     _empty: ClassVar[Path | None] = None
 
     @initialize()
     def begin(self) -> None:
-        memory = Path("/dev/shm")  # Where a flush costs nothing; what is tried here is no power cut.
+        memory = Path("/dev/shm")  # Flushes are fast there, and this test needs no durability.
         self.folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
         data = Path(self.folder.name)
         self.database = Database(Settings.read({"TRAINYARD_DATA": str(data)}))
         shutil.copy(self.empty_database(), data / "trainyard.db")
-        #: A look at the same file that owes nothing to what is tried.
+        #: A connection to the same file that is independent of the code under test.
         self.looker = sqlite3.connect(f"file:{data / 'trainyard.db'}?mode=ro", uri=True)
         self.looker.row_factory = sqlite3.Row
         self.now, self.count, self.saved, self.published = 0.0, 0, 0, 0
-        #: Every job and number that an owner ever got, the newest last.
+        #: Every job and fencing number that an owner has received, the newest last.
         self.claims: list[tuple[str, int]] = []
-        #: By job: its state, attempt, deaths, fence, wish, end of lease, begin of the next attempt.
+        #: By job: state, attempt, deaths, fencing number, request, end of the lease, start of the next attempt.
         self.known: dict[str, dict[str, Any]] = {}
-        #: By job that has ended: its row at that time.
+        #: By ended job: its row at the end.
         self.ended: dict[str, tuple[Any, ...]] = {}
-        #: Rows as they were after the step before.
+        #: Rows after the previous step.
         self.before: dict[str, tuple[Any, ...]] = {}
 
     @classmethod
     def empty_database(cls) -> Path:
-        """The file of a database that knows one model; made once, since migrations take long."""
+        """Return the file of a database with one model; created once, because migrations take long."""
         if cls._empty is None:
             folder = tempfile.TemporaryDirectory()
             atexit.register(folder.cleanup)
@@ -134,12 +134,12 @@ class Life(RuleBasedStateMachine):
             self.folder.cleanup()
 
     def write(self, change: Callable[[sa.Connection], Any]) -> Any:
-        """Make a change in a transaction of its own."""
+        """Make a change in its own transaction."""
         with self.database.write() as connection:
             return change(connection)
 
     def is_refused(self, change: Callable[[sa.Connection], Any], refusal: type[Exception], what: str) -> None:
-        """The change must be refused, and leave all as it was."""
+        """Verify that the change is refused and changes nothing."""
         before = self.everything()
         try:
             self.write(change)
@@ -150,7 +150,7 @@ class Life(RuleBasedStateMachine):
             raise AssertionError(f"{what}: not refused")
 
     def everything(self) -> list[Any]:
-        """All rows that owners and clients can change."""
+        """Return all rows that owners and clients can change."""
         tables = ("jobs", "events", "checkpoints", "versions")
         return [tuple(row) for table in tables for row in self.looker.execute(f"SELECT * FROM {table}")]
 
@@ -224,7 +224,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: any(known["state"] == "running" for known in self.known.values()))
     @rule()
     def owners_are_held_up(self) -> None:
-        """Leases run out, and others take over."""
+        """Leases expire, and other owners take over."""
         self.now += LEASE + 0.1
         self.expire()
         self.now += RETRY
@@ -242,7 +242,7 @@ class Life(RuleBasedStateMachine):
             known.update(state="queued", attempt=known["attempt"] + 1)
             known["not_before"] = self.now + {1: 0.0, 2: RETRY}[known["deaths"]]
 
-    # Owners, of which all but one are stale.
+    # Owners. All except one are stale.
 
     @precondition(lambda self: self.claims)
     @rule(back=BACK, act=st.sampled_from(["renew", "save", "tidy"]))
@@ -266,7 +266,7 @@ class Life(RuleBasedStateMachine):
         if known["state"] != "running" or known["fence"] != fence:
             self.is_refused(change, StaleError, "stale writes refused")
             return
-        if act == "finish":  # A runner saves its last state before it says that it has finished.
+        if act == "finish":  # A runner saves its last state before it reports that it has finished.
             self.write(self.change_of("save", job, fence, death))
         self.write(change)
         self.has_done(act, known)
@@ -332,8 +332,8 @@ class Life(RuleBasedStateMachine):
 
 
 def live(steps: int) -> Counter[str]:
-    """Lives of so many steps in all; how many were tried of each kind. What must not be raises AssertionError."""
-    number = 0  # of the seed: hypothesis makes the lives of one seed alike
+    """Run lives with a total of ``steps`` steps and return the counts. Raises AssertionError if a check fails."""
+    number = 0  # The seed: hypothesis repeats the same lives for the same seed.
     while Life.counts["steps"] < steps:
         number += 1
         options = settings(

@@ -1,4 +1,4 @@
-"""Damaged copies of good files: seeded, so that a number names one for good."""
+"""Damaged copies of good files; the same number always gives the same mutation."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 
 __all__ = ["mutated"]
 
-#: Numbers that sizes, counts and addresses are seldom tried with.
+#: Unusual values for sizes, counts and addresses.
 _ODD = (0, 1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1)
 
 
 def mutated(bases: Sequence[bytes], number: int) -> bytes:
-    """The mutation of this number: one base to which one to four changes were made."""
+    """Return the mutation with this number: one of the bases with one to four changes."""
     chance = random.Random(number)
     content = bytearray(chance.choice(bases))
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
@@ -22,7 +22,7 @@ def mutated(bases: Sequence[bytes], number: int) -> bytes:
 
 
 def _place(content: bytearray, chance: random.Random) -> int:
-    """Anywhere, but the first kilobytes, which hold most of the structure, more often."""
+    """Return a random offset; half of them are in the first kilobytes, which hold most of the structure."""
     end = len(content) if chance.random() < 0.5 else min(len(content), 4096)
     return chance.randrange(max(end, 1))
 
@@ -38,7 +38,7 @@ def _byte(content: bytearray, chance: random.Random, _bases: Sequence[bytes]) ->
 
 
 def _number(content: bytearray, chance: random.Random, _bases: Sequence[bytes]) -> None:
-    """A whole number at an even place, as counts and addresses stand."""
+    """Write a whole number at an even offset, as counts and addresses have it."""
     place = _place(content, chance) & ~1
     size, form = chance.choice(((2, "<H"), (4, "<I"), (8, "<Q")))
     value = chance.choice((*_ODD, len(content), chance.randrange(len(content) + 1), chance.getrandbits(64)))
@@ -46,7 +46,7 @@ def _number(content: bytearray, chance: random.Random, _bases: Sequence[bytes]) 
 
 
 def _copy(content: bytearray, chance: random.Random, bases: Sequence[bytes]) -> None:
-    """A piece of this or another file over a piece of this one."""
+    """Overwrite a piece of this file with a piece of this or another file."""
     source = chance.choice((content, chance.choice(bases)))
     size, start, place = chance.choice((8, 16, 64, 512)), _place(bytearray(source), chance), _place(content, chance)
     piece = source[start : start + size]

@@ -1,4 +1,4 @@
-"""One owner commits: a runner that was stopped past its lease changes nothing when it goes on."""
+"""One owner commits: a runner that was stopped for longer than its lease changes nothing when it continues."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from testing.samples import a_model, a_training
 __all__ = ["run"]
 
 PAUSES, PAUSES_IN_SERVICE, STEPS = 200, 12, 50_000
-#: So few that not even a stale write is among them would prove nothing.
+#: Minimum number of steps, so that stale writes occur.
 LEAST_STEPS = 1_500
 #: Jobs of the service that are stopped at once.
 ABREAST = 3
 
 
 def run(scale: float) -> Figure:
-    """Stop a runner at random moments, have another one take its job over, and let the first one go on."""
+    """Stop a runner at random moments, let another one take over its job, and let the first one continue."""
     figure = Figure(goals={"pauses": PAUSES, "pauses in a service": PAUSES_IN_SERVICE, "steps": STEPS})
     moments = random.Random(4)
     with (
@@ -48,7 +48,7 @@ def run(scale: float) -> Figure:
 
 @contextmanager
 def _lives(steps: int, figure: Figure) -> Iterator[None]:
-    """The queue's state machine beside what happens in the block, in a process of its own, since this one forks."""
+    """Run the queue's state machine in parallel with the block, in another process because this one forks."""
     command = [sys.executable, "-m", "reliability.lives", str(steps)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as lives:
         try:
@@ -67,7 +67,7 @@ def _lives(steps: int, figure: Figure) -> Iterator[None]:
 def _pause_past_the_lease(store: Store, moments: random.Random, figure: Figure) -> None:
     stale = store.start()
     _stop_off_the_database(store, stale, moments.uniform(0.05, 0.4))
-    # Time goes by, the lease runs out, and the job is claimed under the next number.
+    # The start claims the job with the next fencing number, as after the end of the lease.
     owner = store.start()
     _stop_off_the_database(store, owner, moments.uniform(0.0, 0.3))
     before = _everything(store)
@@ -78,7 +78,7 @@ def _pause_past_the_lease(store: Store, moments: random.Random, figure: Figure) 
     if outcome.get("outcome") != "lost":
         figure.broken.append(f"the first owner ended with {outcome}")
     for place in before.keys() | after.keys():
-        # What the first owner had begun to write goes with it; nothing else may come or go.
+        # The first owner may remove its own temporary file; nothing else may change.
         if before.get(place) != after.get(place) and not (place.endswith(".partial") and place not in after):
             figure.broken.append(f"{place} was changed by the first owner")
     figure.broken += store.damage(sweep=False)
@@ -87,7 +87,7 @@ def _pause_past_the_lease(store: Store, moments: random.Random, figure: Figure) 
 
 
 def _stop_off_the_database(store: Store, one: Runner, seconds: float) -> None:
-    """SIGSTOP after so many seconds; where it then holds the database, which nobody could take over, a bit later."""
+    """Send SIGSTOP after ``seconds``, or later if the runner then holds the database lock, which blocks a takeover."""
     time.sleep(seconds)
     while True:
         os.kill(one.pid, signal.SIGSTOP)
@@ -98,7 +98,7 @@ def _stop_off_the_database(store: Store, one: Runner, seconds: float) -> None:
 
 
 def _is_free(data: Path) -> bool:
-    """Whether nobody holds the database."""
+    """Return whether the database is not locked."""
     with closing(sqlite3.connect(data / "trainyard.db", timeout=0.05, isolation_level=None)) as database:
         try:
             database.execute("BEGIN EXCLUSIVE")
@@ -109,10 +109,10 @@ def _is_free(data: Path) -> bool:
 
 
 def _everything(store: Store) -> dict[str, Any]:
-    """Every row of the database and every file, by a name of its place."""
+    """Return every row of the database and the size of every file, by table and file name."""
     found: dict[str, Any] = {path.name: path.stat().st_size for path in (store.data / "checkpoints").iterdir()}
     named = {f"{checkpoint}.h5" for checkpoint in store.named()}
-    # A file that is renamed and not yet named may be deleted by the one who made it.
+    # A file that is renamed but not yet in the database may be deleted by its owner.
     found = {name: size for name, size in found.items() if name in named}
     with closing(sqlite3.connect(store.data / "trainyard.db")) as database:
         for table in ("jobs", "checkpoints", "versions", "events", "models", "datasets"):
@@ -121,7 +121,7 @@ def _everything(store: Store) -> dict[str, Any]:
 
 
 def _in_a_service(folder: Path, pauses: int, figure: Figure) -> None:
-    """Jobs of a whole service: their trainer ends those that stand still; one that was killed leaves that to fences."""
+    """Stop runners of a complete service. A live trainer ends them; without it, fencing numbers refuse their writes."""
     settings = {"WORKERS": 1, "PARALLEL_JOBS": ABREAST, "LEASE_SECONDS": 1, "RETRY_SECONDS": 0.05}
     with serving(folder / "service", REPORT_SECONDS=0.05, **settings) as server:
         server.client.define(a_model("paused"))
@@ -132,7 +132,7 @@ def _in_a_service(folder: Path, pauses: int, figure: Figure) -> None:
 
 
 def _stop_all(server: Server, jobs: list[str], figure: Figure, *, with_trainer: bool) -> None:
-    """Stop all runners at once past their leases, kill the trainer or let it live, and let the runners go on."""
+    """Stop all runners until their leases expire, with or without killing the trainer, and let the runners continue."""
     for job in jobs:
         server.client.until_epoch(job, 1)
     trainer = server.trainer().pid
@@ -141,7 +141,7 @@ def _stop_all(server: Server, jobs: list[str], figure: Figure, *, with_trainer: 
     if with_trainer:
         _signal([trainer], signal.SIGKILL)
         if not _free_soon(server):
-            # One holds the database: nobody can take anything over before it goes on.
+            # A stopped runner holds the database lock, so no takeover is possible before it continues.
             figure.count("held the database")
             _signal(stopped, signal.SIGCONT)
     for job in jobs:
@@ -160,19 +160,19 @@ def _stop_all(server: Server, jobs: list[str], figure: Figure, *, with_trainer: 
 
 def _signal(processes: list[int], number: signal.Signals) -> None:
     for pid in processes:
-        with suppress(ProcessLookupError):  # Its trainer may have ended it.
+        with suppress(ProcessLookupError):  # The trainer may have ended it.
             os.kill(pid, number)
 
 
 def _was_taken_over(server: Server, job: str) -> bool:
     answer = server.client.get(f"/jobs/{job}")
-    if answer.status == 503:  # as long as one that stands still holds the database
+    if answer.status == 503:  # a stopped runner holds the database lock
         return False
     return bool(answer.json["attempt"] == 2 and answer.json["state"] == "running")
 
 
 def _free_soon(server: Server) -> bool:
-    """Whether nobody who stands still holds the database; others do for a moment."""
+    """Return whether the database is unlocked within two seconds; running processes lock it only for a moment."""
     try:
         return eventually(lambda: _is_free(server.data), 2.0)
     except AssertionError:
@@ -180,10 +180,10 @@ def _free_soon(server: Server) -> bool:
 
 
 def _check_files(server: Server, figure: Figure) -> None:
-    """The files there are are those that the database names, whose digests they have."""
+    """Verify that every file in the database exists and has its digest."""
     with closing(sqlite3.connect(server.data / "trainyard.db")) as database:
         named = {f"{name}.h5": digest for name, digest in database.execute("SELECT id, sha256 FROM checkpoints")}
     for name, digest in named.items():
         path = server.data / "checkpoints" / name
         if not path.exists() or sha256_of(path) != digest:
-            figure.broken.append(f"{name} is not as the database knows it")
+            figure.broken.append(f"{name} does not match the database")

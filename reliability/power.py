@@ -1,7 +1,7 @@
 """An acknowledged checkpoint survives a power cut.
 
-The data directory lies on a filesystem in a file, mounted by a loop device. ``xfs_io -x -c shutdown`` stops the
-filesystem at once, without flushing its log: what was not on the device by then is gone, as after a power cut.
+The data directory is on a filesystem in a file, mounted by a loop device. ``xfs_io -x -c shutdown`` stops the
+filesystem immediately, without flushing its log. Data that has not reached the device is lost, as in a power cut.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ __all__ = ["run"]
 
 CUTS = 100
 FILESYSTEMS = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"]}
-#: The smallest that mkfs.xfs makes.
+#: The minimum size for mkfs.xfs.
 SIZE = 300 * 2**20
-#: Cuts that one filesystem sees, so that it does not fill up: no checkpoint is dropped by retention here.
+#: Cuts per filesystem. Retention deletes no checkpoint in this test, so a filesystem would fill up with more.
 CUTS_EACH = 25
 
 
 def run(scale: float) -> Figure:
-    """Cut the power under runners that save at each epoch, at random moments."""
+    """Cut the power at random moments while a runner saves after each epoch."""
     figure = Figure(goals={f"cuts of {name}": CUTS for name in FILESYSTEMS})
     figure.skipped = _hindrance()
     if figure.skipped is not None:
@@ -45,7 +45,7 @@ def run(scale: float) -> Figure:
 
 
 def _hindrance() -> str | None:
-    """Why no filesystem can be mounted here, if so."""
+    """Return the reason if no filesystem can be mounted here, else None."""
     if os.geteuid() != 0:
         return "only root may mount a filesystem"
     for tool in ("mkfs.ext4", "mkfs.xfs", "xfs_io", "mount", "umount"):
@@ -91,7 +91,7 @@ def _cut_over_and_over(
         with _mounted(device, place):
             store = Store(place / "data", fresh.job)
             named = store.named()
-            figure.broken += [f"{name}: {lost} is gone" for lost in acknowledged.items() - named.items()]
+            figure.broken += [f"{name}: {lost} is lost" for lost in acknowledged.items() - named.items()]
             figure.broken += [f"{name}: {what}" for what in store.damage()]
             acknowledged |= named
         figure.count(f"cuts of {name}")
@@ -99,7 +99,7 @@ def _cut_over_and_over(
 
 
 def _train_and_cut(store: Store, place: Path, moments: random.Random) -> dict[str, tuple[int, str]]:
-    """What the database said before the power went."""
+    """Train, cut the power and return the checkpoints that were in the database before the cut."""
     first, one = store.named(), store.start()
     while (seen := store.named()) == first:
         time.sleep(0.002)

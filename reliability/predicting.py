@@ -1,4 +1,4 @@
-"""Clients that ask for predictions until told to stop, and the check of every different answer that they got."""
+"""Clients that request predictions during a trial, and the check of all distinct responses."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from reliability.figure import Figure
 
 __all__ = ["Client", "Habit", "Question", "Seen", "Trial", "Version", "check"]
 
-#: One request in so many is a large one, and one in so many is sent over a connection that is made for it.
+#: One request in so many is large, and one in so many uses a new connection.
 LARGE_ONE_IN, FRESH_ONE_IN = 200, 50
 
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What a request asks, ``version`` None for the default, and the content type that it says, if any."""
+    """The content of a request; ``version`` None is the default, ``content_type`` None sends no such header."""
 
     model: str
     rows: np.ndarray[Any, Any]
@@ -37,7 +37,7 @@ class Question:
     content_type: str | None = None
 
     def message(self, *, closing: bool) -> bytes:
-        """The request as it goes over the wire."""
+        """Return the bytes of the request."""
         document = {"model": self.model, "inputs": self.rows.tolist()}
         if self.version is not None:
             document["version"] = self.version
@@ -47,19 +47,19 @@ class Question:
 
 
 class Habit(NamedTuple):
-    """How a client asks; the longest times in seconds."""
+    """How a client sends requests; all times are maximums in seconds."""
 
     name: str
-    #: Between two requests.
+    #: Pause between two requests.
     pause: float = 0.0
-    #: Within a request, which it sends in two pieces.
+    #: Pause within a request, which is sent in two pieces.
     halt: float = 0.0
-    #: Until it closes its end of a connection, which it asks the server to close after each answer.
+    #: Delay before the client closes its end; it asks the server to close the connection after each response.
     lateness: float = 0.0
 
 
 class Seen(NamedTuple):
-    """An answer that a client had not had before: to which question, when, and its body."""
+    """A response that is new to a client: its question, its time and its body."""
 
     question: Question
     at: datetime
@@ -67,7 +67,7 @@ class Seen(NamedTuple):
 
 
 class Version(NamedTuple):
-    """A version as the service tells of it, and its checkpoint's file."""
+    """A version as the service reports it, and its checkpoint file."""
 
     number: int
     published: datetime
@@ -76,13 +76,13 @@ class Version(NamedTuple):
 
 @dataclass
 class Trial:
-    """What all clients share: the questions, what has been published, and what was found."""
+    """The state that all clients share: the questions, the published versions and the findings."""
 
     address: tuple[str, int]
     questions: list[Question]
     figure: Figure
     goals: Mapping[str, int]
-    #: The newest version that a job has told of, by model: the least that a request sent from now on may get.
+    #: The newest version that a job has reported, by model; later requests must not get an older one.
     published: dict[str, int] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
@@ -101,20 +101,20 @@ class Trial:
                 self.over.set()
 
     def broke(self, what: str) -> None:
-        """Tell of a case in which the promise did not hold; so many of them end the trial."""
+        """Record a case in which the promise did not hold; 100 of them end the trial."""
         with self._lock:
             self.figure.broken.append(what)
             if len(self.figure.broken) >= 100:
                 self.over.set()
 
     def saw(self, seen: Seen) -> None:
-        """Keep an answer, to be checked afterwards."""
+        """Record a response for the check after the trial."""
         with self._lock:
             self.seen.append(seen)
 
 
 class Client:
-    """One that asks until the trial is over."""
+    """A client that sends requests until the trial is over."""
 
     def __init__(self, trial: Trial, number: int, habit: Habit) -> None:
         self._trial, self._habit, self._chance = trial, habit, random.Random(number)
@@ -126,7 +126,7 @@ class Client:
         self._newest: dict[str, int] = {}
 
     def run(self) -> None:
-        """Ask one question after the other."""
+        """Send one question after the other."""
         with closing(self._connection):
             while not self._trial.over.is_set():
                 if self._chance.randrange(FRESH_ONE_IN) == 0:
@@ -158,7 +158,7 @@ class Client:
             self._newest[question.model] = version
 
     def _note(self, question: Question, body: bytes) -> int:
-        """Keep an answer that is new to this client; its version."""
+        """Record a response that is new to this client and return its version."""
         self._trial.saw(Seen(question, datetime.now(UTC), body))
         version: int = json.loads(body)["version"]
         self._known[question, body] = version
@@ -166,7 +166,7 @@ class Client:
 
 
 def check(trial: Trial, versions: Mapping[str, Mapping[int, Version]]) -> None:
-    """Compare every different answer with what its version computes from its file, bit for bit."""
+    """Compare every distinct response with what its version computes from its file, bit by bit."""
     answers: dict[Question, dict[int, bytes]] = {}
     expected: dict[tuple[Question, int], dict[str, Any]] = {}
     predictors = {
@@ -177,22 +177,22 @@ def check(trial: Trial, versions: Mapping[str, Mapping[int, Version]]) -> None:
         number = document["version"]
         version = versions[question.model].get(number)
         if version is None or version.published > at or question.version not in (None, number):
-            trial.broke(f"{question.model}: {number} was answered, {question.version} asked, published: {version}")
+            trial.broke(f"{question.model}: got version {number}, requested {question.version}, published: {version}")
             continue
         key = question, number
         if key not in expected:
             expected[key] = predictors[question.model, number].answer(question, number)
         if not _same(document, expected[key]):
-            trial.broke(f"{question.model}: the answer is not what version {number} computes: {body[:300]!r}")
+            trial.broke(f"{question.model}: the response is not what version {number} computes: {body[:300]!r}")
         answers.setdefault(question, {})[number] = json.dumps(document["probabilities"]).encode()
     for told in answers.values():
         if len(set(told.values())) != len(told):
-            trial.broke("two versions answer alike: had one been taken for the other, it would not show")
+            trial.broke("two versions give the same response, so the test cannot distinguish them")
     trial.figure.count("different answers compared", len(expected))
 
 
 class _Judge:
-    """A version, read whole from its file."""
+    """The reference predictions of a version, from its file."""
 
     def __init__(self, path: Path) -> None:
         checkpoint = load_checkpoint(path)
@@ -201,7 +201,7 @@ class _Judge:
         self._predictor = Predictor(checkpoint.definition.layers, checkpoint.definition.inputs, arrays)
 
     def answer(self, question: Question, version: int) -> dict[str, Any]:
-        """What ``/predict`` has to say."""
+        """Return the expected response of ``/predict``."""
         with threadpool_limits(1):
             probabilities = self._predictor.predict_proba(question.rows.astype(self._predictor.dtype))
         return {
@@ -214,7 +214,7 @@ class _Judge:
 
 
 def _same(document: dict[str, Any], expected: dict[str, Any]) -> bool:
-    """Equal, the probabilities as bits."""
+    """Return whether a response equals the expected one, with bit-identical probabilities."""
     probabilities = expected["probabilities"]
     received = np.array(document["probabilities"], probabilities.dtype)
     rest = {name: value for name, value in expected.items() if name != "probabilities"}

@@ -1,8 +1,8 @@
-"""``python -m reliability.reading FOLDER MODEL START STOP``: read mutated files as the service's reader does, many to a
-process; one line of standard output a file.
+"""``python -m reliability.reading FOLDER MODEL START STOP``: read mutated files as the service's reader does.
 
-``FOLDER`` holds the model's definition as ``MODEL.json`` and good files as ``MODEL-….h5``. Where a file costs a child
-its life, that file's line says so, and another child goes on with the next file.
+Each process reads many files, and prints one line per file. ``FOLDER`` contains the model's definition as
+``MODEL.json`` and good files as ``MODEL-….h5``. If a file ends a child, the line of this file reports it, and another
+child continues with the next file.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from models.definition.definition import ModelDefinition
 from reliability.mutations import mutated
 from service.uploads.reader_process import LENGTH, answer, limit, own_bytes, warm_up
 
-#: Files that one child reads.
+#: Number of files per child.
 FILES = 200
-#: Processor time of one file, far beyond what a good one takes; HDF5 goes round in circles on some.
+#: Limit of processor time per file, far above that of a good file; HDF5 loops forever on some damaged files.
 SECONDS = 0.25
 
 

@@ -1,4 +1,4 @@
-"""Resume is exact: a run that was killed ends in the bits of the one that was not."""
+"""Resume is exact: a run that was killed ends with the same bits as a run that was not."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ __all__ = ["bits_of", "differences", "run"]
 
 PAIRS, CONTROLS = 200, 20
 EPOCHS, STEPS = 6, 6
-#: How often a run is asked whether to stop before it is in its second epoch or a later one, and not at its end.
+#: The batch before which a control is killed: in the second epoch or a later one, but before the end.
 IN_A_LATER_EPOCH = 20
 DIVERGED = 3
-#: Of no run are these ever the same twice.
+#: Values that differ between any two runs.
 OF_ONE_RUN = {"/created_at", "/training/seconds", "/history/seconds", "/job"}
-#: A clean process that has imported this module and forks one for each piece of a run.
+#: A server process that has imported this module and forks a process for each piece of a run.
 _processes = multiprocessing.get_context("forkserver")
 
 
 def bits_of(path: Path) -> dict[str, bytes]:
-    """All that a checkpoint file holds, by place, without what is of one run alone."""
+    """Return the content of a checkpoint file by place, without values that differ between any two runs."""
     found: dict[str, bytes] = {}
 
     def note(place: str, item: Any) -> None:
@@ -62,16 +62,16 @@ def bits_of(path: Path) -> dict[str, bytes]:
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """Places at which two checkpoint files differ."""
+    """Return the places at which two checkpoint files differ."""
     bits, others = bits_of(one), bits_of(other)
     return sorted(place for place in bits.keys() | others.keys() if bits.get(place) != others.get(place))
 
 
-# What is tried: every member of the case tables in turn, the rest at random.
+# The runs: every member of the case tables in turn, everything else at random.
 
 
 def drawn(number: int) -> tuple[ModelDefinition, TrainingRequest]:
-    """A run over 43 rows in batches of 8, six an epoch, that saves its state every few batches."""
+    """Return a run with 43 rows in batches of 8, six per epoch, that saves its state every few batches."""
     rng = random.Random(number)
     layers: list[Layer] = [layer for layer in cases.every(cases.LAYERS) if not isinstance(layer, Softmax)]
     noisy = [layer for name in cases.DIFFERENT_IN_TRAINING for layer in cases.LAYERS[name]]
@@ -101,7 +101,7 @@ def drawn(number: int) -> tuple[ModelDefinition, TrainingRequest]:
         seed=number,
         validation_fraction=rng.choice([None, 0.25]),
         every_epochs=rng.choice([None, 1]),
-        every_seconds=rng.randint(1, 5) + 0.5,  # of a clock that counts batches
+        every_seconds=rng.randint(1, 5) + 0.5,  # the clock counts batches
         class_weights=rng.choice([None, "balanced"]),
         early_stopping=rng.choice([None, EarlyStopping(patience=1)]),
         publish=rng.choice(["last", "best"]),
@@ -109,11 +109,11 @@ def drawn(number: int) -> tuple[ModelDefinition, TrainingRequest]:
     return definition, request
 
 
-# A piece of a run, in a process of its own.
+# A piece of a run, in its own process.
 
 
 class Disk:
-    """A journal that saves checkpoints to a folder, is killed before a batch, and is a clock that counts batches."""
+    """A journal that saves checkpoints to a folder, kills its process before a batch, and counts batches as a clock."""
 
     def __init__(self, folder: Path, last_batch: int | None) -> None:
         self.folder, self.left, self.batches = folder, last_batch, 0
@@ -128,7 +128,7 @@ class Disk:
         return False
 
     def epoch(self, record: Epoch) -> None:
-        """Checkpoints hold the history."""
+        """Do nothing, because checkpoints contain the history."""
 
     def checkpoint(self, checkpoint: Checkpoint, kind: CheckpointKind) -> None:
         save_checkpoint(self.folder / f"{self.number:04}-{kind}.h5", checkpoint)
@@ -136,13 +136,13 @@ class Disk:
 
 
 def newest(folder: Path, *kinds: CheckpointKind) -> Path | None:
-    """The newest checkpoint of these kinds; by default any but the best epoch's, from which no run goes on."""
+    """Return the newest checkpoint of the given kinds; by default, of those from which a run can resume."""
     wanted = kinds or ("first", "between", "last")
     return max((path for path in folder.glob("*.h5") if path.stem.partition("-")[2] in wanted), default=None)
 
 
 def train(number: int, folder: Path, last_batch: int | None, forget: bool) -> None:
-    """Begin the run or go on with it, to its end or to a batch; ``forget`` leaves the random state out."""
+    """Start or resume the run, to its end or to a batch; ``forget`` omits the random state."""
     definition, request = drawn(number)
     path = newest(folder)
     resume = None if path is None else load_checkpoint(path)
@@ -157,7 +157,7 @@ def train(number: int, folder: Path, last_batch: int | None, forget: bool) -> No
 
 
 def piece(number: int, folder: Path, last_batch: int | None = None, forget: bool = False, alive: float = 60.0) -> int:
-    """Run a piece, for ``alive`` seconds at most; how it ended, as an exit status."""
+    """Run a piece for at most ``alive`` seconds and return its exit status."""
     process = _processes.Process(target=train, args=(number, folder, last_batch, forget))
     process.start()
     process.join(alive)
@@ -167,11 +167,11 @@ def piece(number: int, folder: Path, last_batch: int | None = None, forget: bool
     return process.exitcode
 
 
-# Pairs of an uncut run and a killed one.
+# Pairs of an uninterrupted run and a killed one.
 
 
 def try_pair(folder: Path, number: int) -> Figure:
-    """One run uncut, and again with kills at random batches and moments; what differs."""
+    """Compare a run without kills to the same run with kills at random batches and moments."""
     figure, rng = Figure(), random.Random(number)
     whole, cut = folder / "whole", folder / "cut"
     whole.mkdir(parents=True)
@@ -183,7 +183,7 @@ def try_pair(folder: Path, number: int) -> Figure:
     took = time.monotonic() - begin
     kills = 0
     for turn in range(rng.randint(1, 3)):
-        # By itself right before a batch, or from outside at any moment, within a save too.
+        # Killed by itself before a batch, or from outside at any moment, including during a save.
         at_batch = turn == 0 or rng.random() < 0.5
         last, alive = (rng.randrange(EPOCHS * STEPS), 60.0) if at_batch else (None, rng.uniform(0.2, 1.0) * took)
         if piece(number, cut, last, alive=alive) == -signal.SIGKILL:
@@ -194,26 +194,26 @@ def try_pair(folder: Path, number: int) -> Figure:
     figure.count("kills -9 of a run", kills)
     figure.count("pairs", int(kills > 0))
     if end:
-        figure.broken.append(f"run {number}: what was killed could not go on, status {end}")
+        figure.broken.append(f"run {number}: the killed run could not resume, status {end}")
         return figure
     figure.broken += [f"run {number}: {kind} differs in {place}" for kind, place in different_ends(whole, cut)]
     return figure
 
 
 def different_ends(whole: Path, cut: Path) -> Iterator[tuple[str, str]]:
-    """Kinds of last checkpoints, and where the two runs' differ."""
+    """Yield the kind and place of each difference between the two runs' final checkpoints."""
     kinds: tuple[CheckpointKind, ...] = ("last", "best")
     for kind in kinds:
         one, other = newest(whole, kind), newest(cut, kind)
         if one is None or other is None:
             if one is not other or kind == "last":
-                yield kind, "being there"
+                yield kind, "existence"
         else:
             yield from ((kind, place) for place in differences(one, other))
 
 
 def try_control(folder: Path, number: int) -> Figure:
-    """A run that is killed after its first epoch and goes on without its random state must end in other bits."""
+    """Verify that a run that is killed after its first epoch and resumes without its random state ends differently."""
     figure = Figure()
     whole, cut = folder / "whole", folder / "cut"
     whole.mkdir(parents=True)
@@ -227,13 +227,13 @@ def try_control(folder: Path, number: int) -> Figure:
     assert load_checkpoint(path).state.epoch, "in the first epoch nothing was drawn since the start"
     assert piece(number, cut, forget=True) == 0
     if not any(place.startswith("/parameters") for _, place in different_ends(whole, cut)):
-        figure.broken.append(f"run {number}: ends in the same bits without its random state")
+        figure.broken.append(f"run {number}: ends with the same bits without its random state")
     figure.count("controls that differ")
     return figure
 
 
 def gather(figure: Figure, tried: Any, folder: Path, what: str, goal: int) -> None:
-    """Try one number after the other, two at a time, until there are as many as wanted of ``what``."""
+    """Try one number after the other, two at a time, until the count of ``what`` reaches ``goal``."""
     numbers = count()
 
     def one(number: int) -> Figure:
@@ -253,7 +253,7 @@ def gather(figure: Figure, tried: Any, folder: Path, what: str, goal: int) -> No
 
 
 def run(scale: float) -> Figure:
-    """Pairs of runs, of jobs of a service, and controls."""
+    """Compare pairs of runs, controls, and pairs of jobs of a service."""
     _processes.set_forkserver_preload([__name__])
     figure = Figure(goals={"pairs": PAIRS, "controls that differ": CONTROLS, "pairs of jobs": JOBS})
     with tempfile.TemporaryDirectory(prefix="trainyard-resume-") as folder:

@@ -1,4 +1,4 @@
-"""Exact resume through the service: jobs whose runners and trainers are killed, beside the same jobs left alone."""
+"""Exact resume in the service: jobs with killed runners and pauses, compared to the same jobs without."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from testing.samples import a_training
 __all__ = ["JOBS", "try_jobs"]
 
 JOBS = 4
-#: A second or two of work, with a state to go on from every few hundredths of it.
+#: Epochs for one or two seconds of work, and epochs between two checkpoints.
 EPOCHS, EVERY = 2_000, 50
 
 
 def model_of(definition: ModelDefinition, number: int) -> dict[str, Any]:
-    """A drawn definition as a client sends it."""
+    """Return a drawn definition as a client sends it."""
     document: dict[str, Any] = json.loads(definition.canonical())
     return {**document, "name": f"drawn-{number}", "classes": ["red", "green", "blue"]}
 
 
 def training_of(request: TrainingRequest, model: str) -> dict[str, Any]:
-    """A drawn request as a client sends it, with more epochs, so that it can be disturbed."""
+    """Return a drawn request as a client sends it, with more epochs, so that there is time for disturbances."""
     return a_training(
         model,
         epochs=EPOCHS,
@@ -48,13 +48,13 @@ def training_of(request: TrainingRequest, model: str) -> dict[str, Any]:
 
 
 class Disturber:
-    """Kills what works on a job, and pauses it, so that it stops within an epoch too."""
+    """Kills the runner of a job, or pauses the job, which also stops it within an epoch."""
 
     def __init__(self, server: Server, figure: Figure, rng: random.Random) -> None:
         self.server, self.figure, self.rng = server, figure, rng
 
     def disturb(self, job_id: str) -> None:
-        """Three times on the way, as the job's progress allows."""
+        """Disturb the job up to three times during its progress."""
         client = self.server.client
         for share in (0.2, 0.4, 0.6):
             epoch = int(EPOCHS * share + self.rng.randrange(EPOCHS // 10))
@@ -65,9 +65,9 @@ class Disturber:
 
     def kill(self, job_id: str) -> None:
         attempt = self.server.client.job(job_id)["attempt"]
-        with suppress(ProcessLookupError):  # It may have ended by itself this moment.
+        with suppress(ProcessLookupError):  # The runner may have just ended by itself.
             os.kill(self.server.busy_runner().pid, signal.SIGKILL)
-        job = eventually(lambda: next_attempt(self.server.client, job_id, attempt), what=f"{job_id} is taken up again")
+        job = eventually(lambda: next_attempt(self.server.client, job_id, attempt), what=f"{job_id} continues")
         self.figure.count("kills -9 of a job", int(job["attempt"] > attempt))
 
     def pause(self, job_id: str) -> None:
@@ -81,14 +81,14 @@ class Disturber:
 
 
 def past(client: Client, job_id: str, epoch: int) -> dict[str, Any] | None:
-    """The job, once it is at work past an epoch or has ended."""
+    """Return the job if it runs and has passed the epoch, or if it has ended."""
     job = client.job(job_id)
     there = job["state"] == "running" and job["progress"]["epoch"] >= epoch
     return job if there or job["state"] in FINAL else None
 
 
 def next_attempt(client: Client, job_id: str, attempt: int) -> dict[str, Any] | None:
-    """The job, once it has lost its worker or has ended."""
+    """Return the job if it has lost its worker or has ended."""
     job = client.job(job_id)
     return job if job["attempt"] > attempt or job["state"] in FINAL else None
 
@@ -100,7 +100,7 @@ def try_job(
     training: dict[str, Any],
     differences: Callable[[Path, Path], list[str]],
 ) -> None:
-    """The same job twice, the second one disturbed; where their ends differ."""
+    """Run the same job without and with disturbances, and record how their ends differ."""
     client = server.client
     client.define(model)
     ends = []
@@ -120,7 +120,7 @@ def try_job(
     places = differences(*(server.data / "checkpoints" / f"{job['checkpoint']}.h5" for job in ends))
     figure.broken += [f"{model['name']}: differs in {place}" for place in places]
     if timeless(client.history(one["id"])) != timeless(client.history(other["id"])):
-        figure.broken.append(f"{model['name']}: another history is told")
+        figure.broken.append(f"{model['name']}: the histories differ")
 
 
 def try_jobs(
@@ -130,7 +130,7 @@ def try_jobs(
     drawn: Callable[[int], tuple[ModelDefinition, TrainingRequest]],
     differences: Callable[[Path, Path], list[str]],
 ) -> None:
-    """So many pairs of jobs that were really killed."""
+    """Compare pairs of jobs until there are enough that were really killed."""
     wanted = max(1, round(JOBS * scale))
     with serving(folder / "data", WORKERS=1, LEASE_SECONDS=1, REPORT_SECONDS=0.05, RETRY_SECONDS=0.05) as server:
         for number in range(3 * JOBS):

@@ -1,9 +1,9 @@
-"""A retry makes one job: many clients send each key at once, lose connections and workers, and insist on an answer.
+"""A retry makes one job: many clients send the same key at once and retry after lost connections and killed workers.
 
 Each key belongs to one request, which all clients send at the same moment to the real service with two web workers.
-Some close the connection in the middle of the body or before the answer, and a worker is killed now and then; each
-client sends again until it has an answer. In the end there is one job, model or dataset a key, and all answers to a
-key are the same.
+Some clients close the connection within the body or before the response, and sometimes a worker is killed. Each client
+repeats its request until it has a response. At the end there must be one job, model or dataset per key, and all
+responses for a key must be the same.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from testing.samples import CSV, a_model, a_training
 __all__ = ["run"]
 
 CLIENTS = 32
-#: How many keys each route gets in a full run, and how often a web worker is killed in the middle of them.
+#: The number of keys per route in a full run, and the number of kills of web workers.
 KEYS = {"/train": 200, "/models": 50, "/datasets": 50}
 KILLS = 6
-#: One request in so many is cut off by its client: half of these within the body, half before the answer.
+#: One request in so many is cut off by its client: half of these within the body, half before the response.
 CUT_ONE_IN = 10
-#: A client that has no answer after so many seconds has been let down.
+#: Seconds after which a client without a response counts as a failure.
 PATIENCE = 40.0
 
 
 class Request(NamedTuple):
-    """What all clients send under one key."""
+    """The request that all clients send with the same key."""
 
     path: str
     key: str
@@ -51,7 +51,7 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What must be the same for all of them; and whether it was a replay."""
+    """A response. Everything except ``replayed`` must be the same for all clients."""
 
     status: int
     location: str | None
@@ -61,7 +61,7 @@ class Reply(NamedTuple):
 
 @dataclass
 class Trial:
-    """A running service, what is counted, and one round after the other that all clients begin together."""
+    """A running service, the counts, and a barrier at which all clients start each round together."""
 
     server: Server
     figure: Figure
@@ -69,13 +69,13 @@ class Trial:
     begin: threading.Barrier = field(default_factory=lambda: threading.Barrier(CLIENTS, timeout=2 * PATIENCE))
 
     def client(self, number: int, requests: list[Request], kills: set[int]) -> list[Reply | None]:
-        """One client's answers to all requests; the first client also kills."""
+        """Run one client and return its responses to all requests; the first client also kills workers."""
         chance, replies = random.Random(number), []
         with closing(Peer(self.server.client.base)) as peer:
             for index, request in enumerate(requests):
                 self.begin.wait()
                 if number == 0 and index in kills:
-                    sleep(chance.uniform(0.0, 0.01))  # so that the kill meets different moments of a request
+                    sleep(chance.uniform(0.0, 0.01))  # so that kills hit different moments of a request
                     self.kill_a_worker(chance)
                 replies.append(self.insist(peer, request, chance))
         return replies
@@ -90,7 +90,7 @@ class Trial:
         return [one.pid for one in self.server.processes("gunicorn") if one.parent == self.server.process.pid]
 
     def insist(self, peer: Peer, request: Request, chance: random.Random) -> Reply | None:
-        """Send a request until it is answered; None where that is in vain."""
+        """Repeat a request until it is answered; return None if ``PATIENCE`` runs out."""
         until, waited = monotonic() + PATIENCE, 0
         while monotonic() < until:
             try:
@@ -114,14 +114,14 @@ class Trial:
 
 
 class Peer:
-    """A client's connection, which it makes again whenever it is lost."""
+    """A client's connection, which is opened again after it is lost."""
 
     def __init__(self, base: str) -> None:
         place = urlsplit(base)
         self._connection = HTTPConnection(place.hostname or "", place.port, timeout=10)
 
     def send(self, request: Request) -> Reply:
-        """The service's answer; raises OSError or HTTPException where none comes."""
+        """Send a request and return the response. Raises OSError or HTTPException if there is none."""
         headers = {"Idempotency-Key": request.key, "Content-Type": request.content_type}
         self._connection.request("POST", request.path, request.body, headers)
         response = self._connection.getresponse()
@@ -129,7 +129,7 @@ class Peer:
         return Reply(response.status, response.headers.get("Location"), response.read(), replayed)
 
     def cut(self, request: Request, *, within_body: bool) -> None:
-        """Send it, wholly or in part, and be gone."""
+        """Send the request, completely or in part, and close the connection."""
         self._connection.putrequest("POST", request.path)
         self._connection.putheader("Idempotency-Key", request.key)
         self._connection.putheader("Content-Type", request.content_type)
@@ -151,7 +151,7 @@ def model(number: int) -> Request:
 
 
 def dataset(number: int) -> Request:
-    """Every other one as a form."""
+    """Return a request for a dataset; every other one is a form."""
     key, path = f"dataset-{number}", f"/datasets?name=dataset-{number}&label=colour"
     if number % 2:
         return Request(path, key, CSV.encode(), "text/csv")
@@ -160,7 +160,7 @@ def dataset(number: int) -> Request:
     return Request(path, key, body, "multipart/form-data; boundary=limit")
 
 
-#: By route: how a request is made, and how what it made is called where it is listed.
+#: By route: the function that creates a request, the route that lists its results, and their key field.
 ROUTES: dict[str, tuple[Callable[[int], Request], str, str]] = {
     "/train": (training, "/jobs", "id"),
     "/models": (model, "/models", "name"),
@@ -169,7 +169,7 @@ ROUTES: dict[str, tuple[Callable[[int], Request], str, str]] = {
 
 
 def check_key(figure: Figure, request: Request, replies: list[Reply | None]) -> str | None:
-    """All clients have the same answer, and at most one of them the first; where what was made is found."""
+    """Verify that all clients have the same response and at most one has the original; return its ``Location``."""
     first = next((reply for reply in replies if reply is not None), None)
     if first is None or None in replies:
         figure.broken.append(f"{request.path} {request.key}: {replies.count(None)} clients were never answered")
@@ -181,13 +181,13 @@ def check_key(figure: Figure, request: Request, replies: list[Reply | None]) -> 
         figure.broken.append(f"{request.path} {request.key}: {len(told)} different answers")
     originals = sum(not reply.replayed for reply in replies if reply is not None)
     if originals > 1:
-        figure.broken.append(f"{request.path} {request.key}: {originals} answers that say they are the first")
+        figure.broken.append(f"{request.path} {request.key}: {originals} responses are not marked as replayed")
     figure.count("replays", len(replies) - originals)
     return first.location
 
 
 def check_reuse(trial: Trial, request: Request) -> None:
-    """Another payload under a key that was used is refused."""
+    """Verify that a used key is refused with another payload."""
     body = request.body.replace(b"red", b"rot")
     with closing(Peer(trial.server.client.base)) as peer:
         reply = peer.send(request._replace(body=body))
@@ -197,7 +197,7 @@ def check_reuse(trial: Trial, request: Request) -> None:
 
 
 def try_route(trial: Trial, route: str, keys: int, kills: set[int]) -> None:
-    """All clients through all keys of a route, and what there is afterwards."""
+    """Send all keys of a route from all clients, and verify what exists afterwards."""
     make, listed, name = ROUTES[route]
     client, figure = trial.server.client, trial.figure
     before = {entry[name] for entry in client.pages(listed, 100)}
@@ -216,7 +216,7 @@ def try_route(trial: Trial, route: str, keys: int, kills: set[int]) -> None:
 
 
 def run(scale: float) -> Figure:
-    """Every key to every client; a share ``scale`` of the keys and kills, at least a few."""
+    """Send every key from every client; ``scale`` multiplies the number of keys and kills."""
     figure = Figure(goals={f"{ROUTES[route][1][1:]} of as many keys": goal for route, goal in KEYS.items()})
     figure.goals |= {"workers killed": KILLS}
     with tempfile.TemporaryDirectory() as folder:

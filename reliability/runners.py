@@ -1,7 +1,7 @@
-"""Real runners in quick succession: forked from this process, which has imported what they need and opened nothing.
+"""Real runners that start fast: they are forked from this process, which has imported their modules and opened nothing.
 
-A runner is ``service.jobs.runner.main`` over a real database file and a real data directory; only the interpreter's
-start is spared. Run it in a process that has no other threads.
+A runner is ``service.runner.main`` with a real database file and a real data directory. Only the start of the
+interpreter is skipped. Use this module in a process without other threads.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _environment(data: Path) -> dict[str, str]:
 
 @dataclass
 class Runner:
-    """A runner at work."""
+    """A running runner process."""
 
     pid: int
     stdin: int
@@ -58,22 +58,22 @@ class Runner:
     order: bytes
 
     def release(self) -> None:
-        """Let it begin, where it was started held."""
+        """Let the runner begin if it was started with ``held``."""
         os.write(self.stdin, self.order)
 
     def kill(self) -> int:
-        """End it at once; its exit status, negative for a signal."""
+        """Kill the runner and return its exit status, which is negative for a signal."""
         os.kill(self.pid, signal.SIGKILL)
         return self.wait()
 
     def wait(self) -> int:
-        """Its exit status, negative for a signal."""
+        """Wait for the runner and return its exit status, which is negative for a signal."""
         _, status = os.waitpid(self.pid, 0)
         self._close()
         return os.waitstatus_to_exitcode(status)
 
     def outcome(self) -> dict[str, Any]:
-        """How it says that it ended."""
+        """Wait for the runner and return its outcome, as printed on its standard output."""
         line = b""
         while piece := os.read(self.stdout, 65_536):
             line += piece
@@ -82,7 +82,7 @@ class Runner:
         return outcome
 
     def stop(self) -> None:
-        """Have it save and stop."""
+        """Ask the runner to save and stop."""
         os.close(self.stdin)
         self.stdin = -1
 
@@ -94,7 +94,7 @@ class Runner:
 
 
 class Store:
-    """A data directory with its database, and one job in it that runners work on, one after the other."""
+    """A data directory with a database and one job, which runners train one after the other."""
 
     def __init__(self, data: Path, job: str) -> None:
         self.data, self.job, self.storage = data, job, Storage(data)
@@ -103,7 +103,7 @@ class Store:
 
     @classmethod
     def make(cls, data: Path, model: dict[str, Any] | None = None, **training: Any) -> Store:
-        """Define the model and queue the job, as a client does."""
+        """Create a store: define the model and queue the job, as a client does."""
         document = a_training(a_model("tried", **(model or {})), **training)
         done = subprocess.run(
             [sys.executable, "-c", _DEFINE, json.dumps(document)],
@@ -116,12 +116,12 @@ class Store:
         return cls(data, done.stdout.strip())
 
     def copy(self, data: Path) -> Store:
-        """The same in another place."""
+        """Copy the store to another directory."""
         shutil.copytree(self.data, data)
         return Store(data, self.job)
 
     def start(self, *, held: bool = False, limit: Any = None) -> Runner:
-        """A runner for the job, whatever became of the one before; ``limit`` is called in it before it begins."""
+        """Start a runner for the job, in any state of the job; the runner calls ``limit`` before it begins."""
         database = Database(self.settings)
         with database.write() as connection:
             connection.execute(
@@ -164,7 +164,7 @@ class Store:
             os._exit(status)
 
     def named(self) -> dict[str, tuple[int, str]]:
-        """Size and digest of every checkpoint that the database names."""
+        """Return size and digest of every checkpoint in the database."""
         database = Database(self.settings)
         with database.read() as connection:
             rows = connection.execute(sa.text("SELECT id, bytes, sha256 FROM checkpoints")).all()
@@ -172,7 +172,7 @@ class Store:
         return {row.id: (row.bytes, row.sha256) for row in rows}
 
     def told(self) -> dict[str, Any]:
-        """The job as clients see it."""
+        """Return the job as clients see it."""
         database = Database(self.settings)
         with database.read() as connection:
             document = job_document(lifecycle.find(connection, self.job))
@@ -180,7 +180,7 @@ class Store:
         return document
 
     def events(self) -> list[str]:
-        """The job's events as JSON text."""
+        """Return the job's events as JSON."""
         database = Database(self.settings)
         with database.read() as connection:
             found = [row.data for row in events_after(connection, self.job, 0, 100_000)]
@@ -188,16 +188,16 @@ class Store:
         return found
 
     def damage(self, *, sweep: bool = True) -> list[str]:
-        """What is wrong with the checkpoints that the database names, and what the next start would leave behind."""
+        """Return faults of the checkpoints in the database, and temporary files that the next start does not remove."""
         wrong = []
         for checkpoint_id, (size, digest) in self.named().items():
             path = self.storage.checkpoint(checkpoint_id)
             try:
                 if path.stat().st_size != size or sha256_of(path) != digest:
-                    wrong.append(f"{path.name} is not as the database knows it")
+                    wrong.append(f"{path.name} does not match the database")
                 else:
                     load_checkpoint(path)
-            except Exception as error:  # noqa: BLE001 - whatever keeps a named checkpoint from being read is a finding
+            except Exception as error:  # noqa: BLE001 - any error while reading a checkpoint is a finding
                 wrong.append(f"{path.name}: {type(error).__name__}: {error}")
         if not sweep:
             return wrong
@@ -205,5 +205,5 @@ class Store:
         return wrong + [f"{name} survived the sweep" for name in self.temporary_files()]
 
     def temporary_files(self) -> list[str]:
-        """Names of files that were begun and not ended."""
+        """Return the names of unfinished files."""
         return [path.name for path in (self.data / "checkpoints").iterdir() if path.name.endswith(TEMPORARY_SUFFIX)]

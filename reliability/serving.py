@@ -1,10 +1,9 @@
-"""Serving survives training: predictions while jobs publish, their processes are killed, and web workers come and go.
+"""Serving survives training: predictions while jobs publish, processes are killed and web workers are replaced.
 
-Clients ask over connections that they keep, and none of them tries twice: busy ones, ones that pause for longer than
-the server keeps an idle connection, ones whose requests take long to send, and ones that close their end of a
-connection late. Meanwhile jobs train and publish; their runners and the trainer are killed; gunicorn reloads, its
-workers are told to end, and end by themselves after some requests. A version that a job has told of is what the next
-request gets, whoever asks.
+Clients keep their connections and never repeat a request. Some send without pauses, some pause for longer than the
+server keeps an idle connection, some send requests slowly, and some close their end of a connection late. Meanwhile
+jobs train and publish, their runners and the trainer are killed, gunicorn reloads, and workers end on request or by
+themselves after some requests. After a job has reported a version, every client's next request must get it.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ GOALS = {
     "workers told to end": 10,
     "workers recycled": 10,
 }
-#: Seconds after which a full run is given up.
+#: Time limit of a full run in seconds.
 TIME_LIMIT = 480.0
-#: A worker ends by itself after so many requests, or up to twice as many.
+#: A worker ends by itself after this number of requests, or up to twice as many.
 RECYCLE_AFTER = 5000
-#: What is done to the service, over and over, and the longest time between two of these, in seconds.
+#: The disturbances of a round, and the maximum time between two of them in seconds.
 DISTURBANCES = (
     *("runners killed", "reloads", "trainers killed"),
     *("workers told to end", "runners killed", "runners killed"),
@@ -54,7 +53,7 @@ CLIENTS = [
     *[Habit("sent slowly", halt=1.5)] * 2,
     *[Habit("closed late", lateness=1.5)] * 2,
 ]
-#: By model: inputs, hidden units, rows of a large request.
+#: By model: number of inputs, hidden units and rows of a large request.
 MODELS = {"narrow": (2, [8], 40), "broad": (64, [128, 128], 600)}
 CLASSES = ["red", "green", "blue"]
 LOST = {"worker_lost"}
@@ -77,12 +76,12 @@ class RecyclingServer(Server):
         return self.process.pid
 
     def workers(self) -> list[Process]:
-        """The web workers, the oldest first."""
+        """Return the web workers, the oldest first."""
         return [one for one in self.processes("gunicorn") if one.parent == self.arbiter]
 
 
 def training(model: str, seed: int) -> dict[str, Any]:
-    """A job of about half a second, with checkpoints in which a killed one goes on."""
+    """Return a request for a job of about half a second, with checkpoints from which a killed job continues."""
     inputs, _, _ = MODELS[model]
     rows = np.random.default_rng(seed).normal(size=(120, inputs)).astype(np.float32)
     labels = [CLASSES[int(row[0] > 0) + int(row[1] > 0)] for row in rows]
@@ -98,14 +97,14 @@ def training(model: str, seed: int) -> dict[str, Any]:
 
 
 def define_and_publish(server: Server) -> None:
-    """Version 1 of each model."""
+    """Define each model and publish its version 1."""
     for model, (inputs, hidden, _) in MODELS.items():
         server.client.define({"name": model, "inputs": inputs, "classes": CLASSES, "hidden": hidden})
         server.client.run(training(model, seed=0))
 
 
 def questions() -> list[Question]:
-    """For each model single rows and a large body, of different content types, the default version or the first."""
+    """Return single rows and a large body for each model, with different content types and versions."""
     generator, binary = np.random.default_rng(0), "application/octet-stream"
     return [
         Question(model, generator.normal(size=(rows, inputs)), version, kind)
@@ -118,7 +117,7 @@ def questions() -> list[Question]:
 
 
 def publish(trial: Trial, server: Server, model: str) -> None:
-    """Train one version after the other; what a job tells is what every later request must get."""
+    """Train one version after the other; every later request must get a version that a job has reported."""
     seed = 0
     while not trial.over.is_set():
         seed += 1
@@ -133,9 +132,9 @@ def publish(trial: Trial, server: Server, model: str) -> None:
 
 
 def disturb(trial: Trial, server: RecyclingServer) -> None:
-    """Kill, reload and end, one after the other, at moments left to chance.
+    """Kill processes, reload gunicorn and end workers, one after the other, at random moments.
 
-    Before every round there is calm until a version has been published, however slow the machine is.
+    Each round waits until a version has been published, so that a slow machine also publishes versions.
     """
     chance = random.Random(0)
     while not trial.over.is_set():
@@ -150,7 +149,7 @@ def disturb(trial: Trial, server: RecyclingServer) -> None:
 
 
 def _act(server: RecyclingServer, action: str) -> bool:
-    """Send a signal to the process that an action is about; False where there is none at the moment."""
+    """Send the signal of an action to its process; return False if there is currently no such process."""
     number, victims = {
         "runners killed": (signal.SIGKILL, lambda: server.processes("service runner")),
         "trainers killed": (signal.SIGKILL, lambda: server.processes("service trainer")),
@@ -163,12 +162,12 @@ def _act(server: RecyclingServer, action: str) -> bool:
     try:
         os.kill(found[0].pid, number)
     except ProcessLookupError:
-        return False  # It has ended meanwhile.
+        return False  # The process has already ended.
     return True
 
 
 def recycled(trial: Trial, server: RecyclingServer) -> None:
-    """Count the workers that ended by themselves, which the log tells."""
+    """Count the workers that ended by themselves, from the log."""
     known = 0
     while not trial.over.wait(0.2):
         now = server.log.count("Autorestarting worker after current request")
@@ -177,7 +176,7 @@ def recycled(trial: Trial, server: RecyclingServer) -> None:
 
 
 def versions_of(server: Server) -> dict[str, dict[int, Version]]:
-    """All versions by model and number."""
+    """Return all versions by model and number."""
     return {
         model: {
             one["version"]: Version(
@@ -192,9 +191,9 @@ def versions_of(server: Server) -> dict[str, dict[int, Version]]:
 
 
 def run(scale: float) -> Figure:
-    """Disturb and ask until each count has reached a share ``scale`` of its goal."""
+    """Run clients and disturbances until each count has reached ``scale`` times its goal."""
     figure = Figure(goals=dict(GOALS))
-    # Two versions at the least: one in the calm before, one out of the first disturbances.
+    # At least two versions: one before and one during the first disturbances.
     least = {"versions published": 2}
     goals = {what: max(least.get(what, 1), round(goal * scale)) for what, goal in GOALS.items()}
     with tempfile.TemporaryDirectory(prefix="trainyard-serving-") as folder:

@@ -1,8 +1,8 @@
-"""The store keeps what it should and knows what it has: retention, damage that is named and passed over, reindexing.
+"""The store keeps the right files and detects damage: retention, verification, fallback and reindexing.
 
-Jobs with checkpoints after every epoch run under real trainers and runners, which are killed at random. Then files are
-damaged at random, a few at a time: verify must name exactly these, and every version is asked for a prediction. Last
-the database is lost and made again from the files, again and again.
+Jobs with a checkpoint after every epoch run with real trainers and runners, which are killed at random. Then a few
+files at a time are damaged at random: verify must report exactly these, and a prediction is requested from every
+version. Finally, the database is repeatedly deleted and rebuilt from the files.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from testing.samples import CSV, ROWS, a_model, a_training
 __all__ = ["run"]
 
 HISTORIES = 2
-#: Of a full run, in all histories together.
+#: Goals of a full run, over all histories.
 GOALS = {"kills": 20, "files damaged": 45, "registries rebuilt": 10}
 ROUNDS, JOBS = 24, 12
 MODELS = ("one", "two")
 EPOCHS = 40
-#: A trainer is killed this often; else it is the runner of a job.
+#: One kill in so many hits a trainer, the others the runner of a job.
 TRAINER_ONE_IN = 4
 
 
 def run(scale: float) -> Figure:
-    """Histories of kills, then rounds of damage and of lost databases."""
-    # Refusals are what is tried here, and each answer is looked at.
+    """Run histories of kills, then rounds of damage and of lost databases."""
+    # Errors are expected here and every response is checked, so the service's log is not shown.
     logging.getLogger("trainyard").addHandler(logging.NullHandler())
     figure = Figure(goals=dict(GOALS))
     histories = max(1, round(HISTORIES * scale))
@@ -60,7 +60,7 @@ def run(scale: float) -> Figure:
 
 
 class _History:
-    """One data directory from its first job to its last damage; web requests are made within this process."""
+    """One data directory from its first job to its last damage. Web requests are handled in this process."""
 
     def __init__(self, server: Server, figure: Figure, chance: random.Random, share: float) -> None:
         self.server, self.figure, self.chance, self.share = server, figure, chance, share
@@ -78,12 +78,12 @@ class _History:
         shutil.copytree(self.server.data, pristine)
         for number in range(round(ROUNDS * self.share)):
             self.damage(pristine, verify_first=number % 2 == 0)
-        self.expect(verify(self.database, self.storage).wrong == [], "all put back, and verify finds a fault")
+        self.expect(verify(self.database, self.storage).wrong == [], "verify reports a fault after all is restored")
         for _ in range(round(GOALS["registries rebuilt"] * self.share)):
             self.rebuild()
 
     def fresh_client(self) -> FlaskClient:
-        """A web process that has loaded nothing."""
+        """Return a client of a new application that has loaded no version."""
         return create_app(self.settings).test_client()
 
     def expect(self, holds: bool, otherwise: str) -> None:
@@ -120,10 +120,10 @@ class _History:
         return found
 
     def kill(self, job: str) -> None:
-        """Kill whoever is at work on a job, once it has gone on from the kill before."""
+        """Kill the runner of a job or the trainer, after a new checkpoint since the previous kill."""
         before = self.client.get(f"/jobs/{job}").json["checkpoint"]
         self.until(job, lambda document: document["checkpoint"] != before)
-        sleep(self.chance.uniform(0.0, 0.05))  # so that the kill meets different moments of a save
+        sleep(self.chance.uniform(0.0, 0.05))  # so that kills hit different moments of a save
         if self.client.get(f"/jobs/{job}").json["state"] != "running":
             return
         kill_trainer = self.chance.randrange(TRAINER_ONE_IN) == 0
@@ -139,7 +139,7 @@ class _History:
         losses = {row["epoch"]: row["loss"] for row in self.client.get(f"/jobs/{job}/history").json["data"]}
         best = min(losses, key=lambda epoch: (losses[epoch], epoch))
         between = [epoch for epoch in epochs if 0 < epoch < EPOCHS]
-        told = f"{job} keeps {epochs} of keep {keep} and best {best}"
+        told = f"{job} keeps the epochs {epochs} with keep {keep} and best epoch {best}"
         self.expect(epochs[0] == EPOCHS and epochs[-1] == 0, told)
         self.expect(best in epochs and len(between) <= keep + (best in between), told)
         saved = [event for event in self.events(job) if event["type"] == "checkpoint"]
@@ -156,7 +156,7 @@ class _History:
                 return found
 
     def check_files(self) -> None:
-        """After one more start, the files are those that the database names, and each is whole."""
+        """Start a trainer once more, and verify that the files match the database and have no faults."""
         self.stop_trainer()
         self.server.run_beside("trainer")
         eventually(lambda: not list(self.server.data.glob("*/.*.partial")), 20.0, "no temporary file")
@@ -184,9 +184,9 @@ class _History:
         return answer.status_code, answer.json
 
     def damage(self, pristine: Path, *, verify_first: bool) -> None:
-        """Damage a few files, look how it is told and what is served, and put them back."""
+        """Damage a few files, check what is reported and served, and restore them."""
         folder = self.storage.data / "checkpoints"
-        # One is a version that only its digest can tell when it is first asked for.
+        # One of them is a version with a fault that only its digest can reveal when it is loaded.
         served = self.storage.checkpoint(self.chance.choice([*self.files.values()]))
         others = self.chance.sample(sorted({*folder.glob("*.h5")} - {served}), self.chance.randint(1, 2))
         done = {path.name: self.chance.choice((_flip, _cut, _delete))(path, self.chance) for path in others}
@@ -196,15 +196,18 @@ class _History:
         if not verify_first:
             self.check_served(set(done))
         found = {wrong.what: wrong.fault for wrong in verify(self.database, self.storage).wrong}
-        self.expect(found == done, f"damaged {done}, and verify names {found}")
+        self.expect(found == done, f"damaged {done}, but verify reports {found}")
         if verify_first:
             self.check_served(set(done))
         for path in (served, *others):
             shutil.copy2(pristine / "checkpoints" / path.name, path)
-        self.expect(all(one.finding.fault is None for one in inspect(self.database, self.storage)), "all is put back")
+        self.expect(
+            all(one.finding.fault is None for one in inspect(self.database, self.storage)),
+            "faults remain after the files are restored",
+        )
 
     def check_served(self, damaged: set[str]) -> None:
-        """Good versions answer as ever, damaged ones are refused, and the default is the newest good one."""
+        """Good versions give the same response, damaged ones are refused, and the default is the newest good one."""
         for name in MODELS:
             good = None
             for key in [key for key in self.answers if key[0] == name]:  # the newest first
@@ -214,7 +217,7 @@ class _History:
                         (status, answer.get("code")) == (500, "checkpoint_unreadable"), f"{key} is served: {answer}"
                     )
                 else:
-                    self.expect(answer == self.answers[key], f"{key} answers otherwise")
+                    self.expect(answer == self.answers[key], f"{key} gives a different response")
                     good = good or key
                 self.figure.count("predictions compared")
             _, answer = self.ask(name, None)
@@ -231,9 +234,9 @@ class _History:
         self.database = Database(self.settings)
         told = reindex(self.database, self.storage).told
         self.client = self.fresh_client()
-        self.expect(told == [] and self.registry() == before, f"the registry made again differs: {told}")
+        self.expect(told == [] and self.registry() == before, f"the rebuilt registry differs: {told}")
         for key, answer in self.answers.items():
-            self.expect(self.ask(*key)[1] == answer, f"{key} answers otherwise after reindexing")
+            self.expect(self.ask(*key)[1] == answer, f"{key} gives a different response after reindexing")
             self.figure.count("predictions compared")
         self.figure.count("registries rebuilt")
 
@@ -244,7 +247,7 @@ class _History:
 
 
 def _flip(path: Path, chance: random.Random) -> str:
-    """Change one bit anywhere."""
+    """Flip one random bit."""
     with path.open("r+b") as file:
         file.seek(chance.randrange(path.stat().st_size))
         byte = file.read(1)[0]

@@ -1,4 +1,4 @@
-"""strace beside a process, to see its calls or to have one of them fail or kill."""
+"""strace on a process, to log its system calls, or to make one of them fail or kill the process."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ CALLS = ("write", "pwrite64", "fsync", "fdatasync", "rename", "unlink", "ftrunca
 
 
 def strace_missing() -> str | None:
-    """What to do where strace cannot be used."""
+    """Return what to install if strace is not available, else None."""
     return None if shutil.which("strace") else "strace is missing; install Debian's package strace"
 
 
 @contextmanager
 def traced(pid: int, log: Path, *expressions: str) -> Iterator[None]:
-    """Trace a process and its threads from now to its end, which must come within the block; then the log is whole."""
+    """Trace a process and its threads until it ends. It must end within the block, so that the log is complete."""
     command = ["strace", "-f", "-y", "-o", str(log), "-e", f"trace={','.join(CALLS)}"]
     for expression in expressions:
         command += ["-e", expression]
@@ -36,9 +36,9 @@ def traced(pid: int, log: Path, *expressions: str) -> Iterator[None]:
 
 
 def calls_made(log: Path) -> list[tuple[str, int]]:
-    """The calls in a log, each with its number among its thread's calls of that name, as strace counts them.
+    """Return the calls in a log, each with its number among its thread's calls of the same name, as in strace.
 
-    Without those to a terminal or pipe, which do not change the disk.
+    Calls on terminals and pipes are omitted, because they do not change the disk.
     """
     made: list[tuple[str, int]] = []
     count: dict[tuple[str, str], int] = {}
