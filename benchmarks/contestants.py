@@ -66,7 +66,7 @@ SCANNED_STEPS = 32
 
 def this_core(workload: Workload, threads: int) -> Run:
     """``nncore.train`` as in a job of the service, including shuffling and metrics."""
-    os.environ["OPENBLAS_THREAD_TIMEOUT"] = "10"  # As service/trainer.py sets it.
+    os.environ["OPENBLAS_THREAD_TIMEOUT"] = "10"  # As service/jobs/trainer.py sets it.
     from nncore import train
 
     epochs = train(network(workload), *workload.data(), epochs=sys.maxsize, batch_size=workload.batch, threads=threads)

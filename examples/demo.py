@@ -208,7 +208,7 @@ def report(client: Client, name: str, value: float, floor: float, job: dict[str,
         f"  {name} {value:.3f}; version {job['version']}, checkpoint {checkpoint['id']} ({checkpoint['bytes']:,} bytes)"
     )
     if value < floor:
-        raise DemoError(f"{name} is {value:.3f}, which is under {floor}")
+        raise DemoError(f"{name} is {value:.3f}, below {floor}")
 
 
 def draw(client: Client, points: list[list[float]], labels: list[str], path: Path, cells: int = 120) -> None:
@@ -245,10 +245,10 @@ def main() -> int:
             train_spiral(client, OUTPUT / "spiral.svg")
             train_digits(client)
     except DemoError as error:
-        print(f"\nThe demo fell short: {error}", file=sys.stderr)
+        print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     files = sorted((data / "checkpoints").glob("*.h5"))
-    print(f"\nThe {len(files)} HDF5 files, which any HDF5 tool can read, lie in {data / 'checkpoints'}")
+    print(f"\nThe {len(files)} HDF5 files, which any HDF5 tool can read, are in {data / 'checkpoints'}")
     print(f"Done in {time.monotonic() - begin:.1f} s. `make serve` keeps a service running.")
     return 0
 

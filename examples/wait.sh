@@ -8,6 +8,6 @@ job=$(call "$URL/train" -d '{
   "data": {"inputs": [[0], [1], [2], [3]], "labels": ["low", "low", "high", "high"]},
   "epochs": 5
 }' | field id)
-echo "at its end: $(call "$URL/jobs/$job?wait=30" | field state)"
+echo "at the end: $(call "$URL/jobs/$job?wait=30" | field state)"
 echo "its events, a stream that ends with the job:"
 curl --silent --show-error --fail-with-body --no-buffer "$URL/jobs/$job/events" -H 'Accept: text/event-stream'

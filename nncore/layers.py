@@ -1,6 +1,6 @@
 """The table of all layers, with the name of each in definitions, checkpoints and tests.
 
-To add a layer, write one class, one line in ``LAYERS`` in this file, one case in ``tests/nncore/cases.py`` and its
+To add a layer, write one class, one line in ``LAYERS`` in this file, one case in ``testing/cases.py`` and its
 equation in ``tests/nncore/plain.py``.
 """
 

@@ -4,7 +4,7 @@ Logarithms are taken of max(ŷ, 1e-7). Gradients are those of the mean loss over
 losses; the mean is still the sum divided by the number of samples.
 
 To add a loss, write one class here, one line in ``LOSSES`` at the end of this file and one case in
-``tests/nncore/cases.py``.
+``testing/cases.py``.
 """
 
 from __future__ import annotations

@@ -139,13 +139,13 @@ def _checked(probabilities: Array, labels: Array, top_k: int | None) -> Array:
         raise ValueError(f"probabilities must have shape (n_samples, n_classes). Received: {probabilities.shape}")
     samples, classes = probabilities.shape
     if len(labels) != samples:
-        raise ValueError(f"labels must be {samples}, one a row of probabilities. Received: {len(labels)}")
+        raise ValueError(f"there must be {samples} labels, one per row of probabilities. Received: {len(labels)}")
     good = ((probabilities >= 0) & (probabilities <= 1)).all(axis=1)
     if not good.all():
         row = int(np.argmin(good))
         raise ValueError(f"row {row} must hold probabilities from 0 to 1. Received: {probabilities[row].tolist()}")
     if top_k is not None and not 1 <= top_k <= classes:
-        raise ValueError(f"top_k must be from 1 to {classes}, the classes. Received: {top_k}")
+        raise ValueError(f"top_k must be from 1 to {classes}, the number of classes. Received: {top_k}")
     return sparse_labels(labels, classes)
 
 

@@ -1,7 +1,7 @@
 """SGD, Lion and the table of all optimizers; the adaptive ones are in ``nncore.adaptive``.
 
 To add an optimizer, write one class, one line in ``OPTIMIZERS`` at the end of this file and one case in
-``tests/nncore/cases.py``.
+``testing/cases.py``.
 """
 
 from __future__ import annotations

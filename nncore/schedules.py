@@ -4,7 +4,7 @@ Time is measured in epochs, including fractions of an epoch, so that a schedule 
 is a frozen dataclass. If it depends on the run's loss, the caller stores and saves its state.
 
 To add a schedule, write one class here, one line in ``SCHEDULES`` at the end of this file and one case in
-``tests/nncore/cases.py``.
+``testing/cases.py``.
 """
 
 from __future__ import annotations
@@ -131,9 +131,9 @@ class Piecewise(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not all(earlier < later for earlier, later in pairwise(self.boundaries)):
-            raise FieldError(self, "boundaries", "must ascend", list(self.boundaries))
+            raise FieldError(self, "boundaries", "must be in ascending order", list(self.boundaries))
         if len(self.factors) != len(self.boundaries):
-            wanted = f"must be as many as the boundaries, {len(self.boundaries)}"
+            wanted = f"must have one value per boundary, {len(self.boundaries)}"
             raise FieldError(self, "factors", wanted, list(self.factors))
 
     def proper_factor(self, time: float, length: float, state: Mapping[str, float]) -> float:

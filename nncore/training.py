@@ -342,7 +342,7 @@ def _checked_data(
         raise ValueError(f"{name} must have shape (n_samples, {network.inputs}), n_samples ≥ 1. Received: {x.shape}")
     labels = sparse_labels(y, network.classes)
     if len(labels) != len(x):
-        raise ValueError(f"{name} has {len(x)} rows, so there must be as many labels. Received: {len(labels)}")
+        raise ValueError(f"{name} has {len(x)} rows, so y must have {len(x)} labels. Received: {len(labels)}")
     return with_ones(x, network.dtype, order), labels
 
 

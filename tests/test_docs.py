@@ -123,7 +123,7 @@ EXPECTED = {
     "train_csv.sh": r'"state": "succeeded"',
     "train_dataset.sh": r'"state": "succeeded"',
     "train_inline.sh": r'"accuracy": 1.0',
-    "wait.sh": r"(?s)at its end: succeeded.*event: epoch.*event: checkpoint.*event: state",
+    "wait.sh": r"(?s)at the end: succeeded.*event: epoch.*event: checkpoint.*event: state",
 }
 
 

@@ -41,4 +41,6 @@ class ServedModel:
     def require_top_k(self, top_k: int) -> None:
         """Raise InvalidError where more of the likeliest classes are asked for than there are classes."""
         if top_k > len(self.classes):
-            raise InvalidError.at("/top_k", f"must be at most {len(self.classes)}, the classes. Received: {top_k}")
+            raise InvalidError.at(
+                "/top_k", f"must be at most {len(self.classes)}, the number of classes. Received: {top_k}"
+            )

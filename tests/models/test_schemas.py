@@ -266,12 +266,12 @@ SCHEDULE_FAULTS: dict[str, tuple[Any, str, str]] = {
     "boundaries that do not ascend": (
         {"type": "piecewise", "boundaries": [2, 2], "factors": [1, 1]},
         "/boundaries",
-        "must ascend. Received: [2.0, 2.0]",
+        "must be in ascending order. Received: [2.0, 2.0]",
     ),
     "too few factors": (
         {"type": "piecewise", "boundaries": [1, 2], "factors": [1]},
         "/factors",
-        "must be as many as the boundaries, 2. Received: [1.0]",
+        "must have one value per boundary, 2. Received: [1.0]",
     ),
     "one bad number of several": (
         {"type": "piecewise", "boundaries": [1, "2"], "factors": [1, 1]},

@@ -208,13 +208,13 @@ GOOD = np.array([[0.5, 0.5], [0.25, 0.75]])
     [
         (GOOD[0], [0, 1], None, r"shape \(n_samples, n_classes\). Received: \(2,\)"),
         (GOOD[:0], [], None, r"shape \(n_samples, n_classes\). Received: \(0, 2\)"),
-        (GOOD, [0], None, "must be 2, one a row of probabilities. Received: 1"),
+        (GOOD, [0], None, "there must be 2 labels, one per row of probabilities. Received: 1"),
         (GOOD, [0, 2], None, "label 1 must be from 0 to 1. Received: 2"),
         (GOOD, [0, -1], None, "label 1 must be from 0 to 1. Received: -1"),
         (np.array([[0.5, 0.5], [np.nan, 1.0]]), [0, 1], None, r"row 1 must hold .* Received: \[nan, 1.0\]"),
         (np.array([[0.5, 0.5], [1.5, -0.5]]), [0, 1], None, r"row 1 must hold .* Received: \[1.5, -0.5\]"),
-        (GOOD, [0, 1], 3, "top_k must be from 1 to 2, the classes. Received: 3"),
-        (GOOD, [0, 1], 0, "top_k must be from 1 to 2, the classes. Received: 0"),
+        (GOOD, [0, 1], 3, "top_k must be from 1 to 2, the number of classes. Received: 3"),
+        (GOOD, [0, 1], 0, "top_k must be from 1 to 2, the number of classes. Received: 0"),
     ],
 )
 def test_what_cannot_be_judged(probabilities, labels, top_k, told):

@@ -250,12 +250,12 @@ def test_each_bound_is_enforced_by_name(kind):
         (
             lambda: Piecewise((1.0, 1.0), (1.0, 1.0)),
             ValueError,
-            "Piecewise.boundaries must ascend. Received: [1.0, 1.0]",
+            "Piecewise.boundaries must be in ascending order. Received: [1.0, 1.0]",
         ),
         (
             lambda: Piecewise((1.0, 2.0), (1.0,)),
             ValueError,
-            "Piecewise.factors must be as many as the boundaries, 2. Received: [1.0]",
+            "Piecewise.factors must have one value per boundary, 2. Received: [1.0]",
         ),
         (
             lambda: Piecewise((1.0,) * 1001, ()),

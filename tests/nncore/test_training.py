@@ -318,7 +318,7 @@ def test_an_infinity_that_relu_hides_is_found_at_the_end_of_the_epoch():
             r"x must have shape \(n_samples, 2\), n_samples ≥ 1. Received: \(4, 3\)",
         ),
         (np.zeros((0, 2)), np.zeros(0, int), {}, r"Received: \(0, 2\)"),
-        (np.zeros((4, 2)), np.zeros(3, int), {}, "x has 4 rows, so there must be as many labels. Received: 3"),
+        (np.zeros((4, 2)), np.zeros(3, int), {}, "x has 4 rows, so y must have 4 labels. Received: 3"),
         (np.zeros((4, 2)), np.array([0, 1, 2, 3]), {}, "label 3 must be from 0 to 2. Received: 3"),
         (np.zeros((4, 2)), np.zeros(4), {}, "labels must be whole numbers or one-hot rows. Received: float64"),
         (np.zeros((1, 2)), np.array([[1, 1, 0]]), {}, r"row 0 is not one-hot. Received: \[1, 1, 0\]"),
