@@ -33,6 +33,8 @@ class Context:
     storage: Storage
     served: ServedModels
     waiting: threading.BoundedSemaphore = field(init=False)
+    dry_runs: threading.BoundedSemaphore = field(init=False)
+    measuring: threading.Lock = field(init=False, default_factory=threading.Lock)
     reader: Reader = field(init=False)
     keys: KeyLocks = field(init=False)
 
@@ -40,6 +42,8 @@ class Context:
         self.reader = Reader(self.settings)
         # Clients that wait hold a thread each; the other half stays free for everybody else.
         self.waiting = threading.BoundedSemaphore(max(1, self.settings.threads // 2))
+        # Dry runs take turns, so all but one of these threads wait.
+        self.dry_runs = threading.BoundedSemaphore(max(1, self.settings.threads // 4))
         self.keys = KeyLocks(self.settings.data / "idempotency.lock")
 
     @contextmanager
@@ -55,6 +59,20 @@ class Context:
         """Like ``wait_slot``, to be given back with ``waiting.release``."""
         if not self.waiting.acquire(blocking=False):
             raise BusyError("too_many_waiting", "too many clients wait for jobs already; ask again without waiting")
+
+    @contextmanager
+    def dry_run_slot(self) -> Iterator[None]:
+        """The right to measure training steps; raises BusyError if too many requests wait for it already.
+
+        Requests measure one at a time: steps that run side by side would slow each other down.
+        """
+        if not self.dry_runs.acquire(blocking=False):
+            raise BusyError("too_many_dry_runs", "too many dry runs wait for their turn; try again in a second")
+        try:
+            with self.measuring:
+                yield
+        finally:
+            self.dry_runs.release()
 
 
 def context() -> Context:

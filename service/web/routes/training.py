@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import asdict
 from typing import Any
 
@@ -24,10 +23,6 @@ __all__ = ["routes"]
 routes = Resource("training", __name__, description="Launch training.")
 
 
-#: Steps are measured one request at a time, or the times would be those of several.
-_one_dry_run = threading.Lock()
-
-
 @routes.route("/train", methods=["POST"])
 @idempotent
 @routes.arguments(TrainSchema)
@@ -38,7 +33,7 @@ _one_dry_run = threading.Lock()
             "description": "Of a dry run.",
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DryRun"}}},
         },
-        **refusals(400, 404, 409, 413),
+        **refusals(400, 404, 409, 413, 503),
     }
 )
 def train(body: dict[str, Any]) -> Response:
@@ -55,7 +50,7 @@ def train(body: dict[str, Any]) -> Response:
     check(definition, request, data, validation)
     check_start_checkpoint(body["start_from"], definition, request.anew)
     if body.pop("dry_run"):
-        with _one_dry_run:
+        with context().dry_run_slot():
             return json_response(dry_run(definition, request, data.dataset, validation.dataset if validation else None))
     body["optimizer"] = request.optimizer or definition.optimizer
     body["loss"] = request.loss or definition.loss

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
-from testing.harness import Client, Server
+from testing.harness import Answer, Client, Server, eventually
 from testing.samples import CLASSES, DATA, LABELS, ROWS, a_model, a_training, fresh
 
 
@@ -107,6 +109,32 @@ class TestDryRun:
         answer = client.post("/train", a_training(name, data=data, validation=validation, dry_run=True)).json
         codes = {warning["code"] for warning in answer["warnings"]}
         assert codes >= {"constant_columns", "rare_classes", "large_values", "duplicates_across_split"}
+
+    def test_too_many_at_once_are_refused_and_others_are_served(self, make_server: Callable[..., Server]) -> None:
+        # Of eight threads, two may be taken by dry runs.
+        client = make_server(WORKERS=1, THREADS=8).start_ready()
+        client.run(a_training(client.define(a_model("served"))["name"]))
+        wide = {"name": "wide", "hidden": [3000, 3000]}
+        answers: list[Answer] = []
+
+        def ask() -> None:
+            answers.append(client.post("/train", a_training(wide, dry_run=True)))
+
+        asking = [threading.Thread(target=ask) for _ in range(16)]
+        for thread in asking:
+            thread.start()
+        refused = eventually(lambda: next((one for one in answers if one.status == 503), None), what="a refusal")
+        assert refused.json["code"] == "too_many_dry_runs"
+        assert int(refused.headers["retry-after"]) >= 1
+        assert client.post("/predict", {"model": "served", "inputs": ROWS}).status == 200
+        assert client.get("/health/ready").status == 200
+        assert any(thread.is_alive() for thread in asking), "the dry runs were to last longer than that"
+        for thread in asking:
+            thread.join()
+        statuses = [one.status for one in answers]
+        assert set(statuses) == {200, 503}
+        assert statuses.count(200) >= 2
+        assert client.post("/train", a_training(wide, dry_run=True)).status == 200
 
 
 class TestWarmStart:
