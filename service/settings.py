@@ -1,4 +1,4 @@
-"""The settings: one table, read from the environment, printed by ``python -m service settings``."""
+"""Settings, read from environment variables; ``python -m service settings`` prints them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PREFIX = "TRAINYARD_"
 
 
 class Setting(NamedTuple):
-    """One setting: its name in lower case, its default (whose type it has), its limits, one line of help."""
+    """One setting: name in lower case, default, limits and one line of help. A value has the default's type."""
 
     name: str
     default: str | int | float
@@ -28,41 +28,41 @@ class Setting(NamedTuple):
 
     @property
     def variable(self) -> str:
-        """The environment variable it is read from."""
+        """Name of the environment variable."""
         return PREFIX + self.name.upper()
 
 
 SETTINGS = (
-    Setting("data", "./var", "Directory for everything on disk: database, checkpoints, datasets."),
-    Setting("database_url", "", "SQLAlchemy URL of the database; empty: SQLite in the data directory."),
-    Setting("bind", "127.0.0.1:8000", "Address and port, or unix:PATH, that gunicorn listens on."),
-    Setting("workers", 2, "Web worker processes.", 1, 64),
-    Setting("threads", 16, "Threads of each web worker; half of them may wait for jobs or stream events.", 2, 256),
-    Setting("trainer", "auto", "auto: the web service keeps a trainer running; external: one is run elsewhere.",
+    Setting("data", "./var", "Data directory, which holds the database, checkpoints and datasets."),
+    Setting("database_url", "", "SQLAlchemy URL of the database; if empty, SQLite in the data directory."),
+    Setting("bind", "127.0.0.1:8000", "Address that the service listens on: HOST:PORT or unix:PATH."),
+    Setting("workers", 2, "Number of web worker processes.", 1, 64),
+    Setting("threads", 16, "Threads per web worker; at most half of them wait for jobs or stream events.", 2, 256),
+    Setting("trainer", "auto", "auto: the web service starts and restarts a trainer; external: you run the trainer.",
             choices=("auto", "external")),
-    Setting("parallel_jobs", 1, "Jobs that the trainer runs at the same time.", 1, 64),
-    Setting("blas_threads", 0, "Threads of a job's matrix products; 0: the cores but one, shared by the parallel jobs.",
+    Setting("parallel_jobs", 1, "Number of jobs that a trainer runs at the same time.", 1, 64),
+    Setting("blas_threads", 0, "Threads per job for matrix products; 0: all cores but one, divided by parallel jobs.",
             0, 256),
-    Setting("lease_seconds", 10.0, "A job whose trainer gave no sign for so long is taken over.", 1, 3600),
-    Setting("retry_seconds", 1.0, "Pause before a job that lost a second worker is tried again; then doubled.",
-            0, 3600),
-    Setting("report_seconds", 0.2, "Pause between two reports of a running job to the database.", 0.01, 60),
-    Setting("max_body_bytes", 256 * 2**20, "Largest request body.", 1024),
-    Setting("max_import_bytes", 2 * 2**30, "Largest checkpoint file that can be imported.", 1024),
-    Setting("max_parameters", 100_000_000, "Most parameters a model may have.", 1),
-    Setting("max_batch_bytes", 4 * 2**30, "Most memory that one training batch or one evaluation may take.", 2**20),
-    Setting("idempotency_seconds", 24 * 3600, "How long an answer is kept under its Idempotency-Key.", 1),
-    Setting("served_bytes", 512 * 2**20, "Parameters that a web worker keeps loaded for predictions.", 0),
+    Setting("lease_seconds", 10.0, "Seconds without a heartbeat after which another trainer takes over the job.",
+            1, 3600),
+    Setting("retry_seconds", 1.0, "Delay before retrying a job after its second crash; doubles each time.", 0, 3600),
+    Setting("report_seconds", 0.2, "Seconds between two progress reports of a running job.", 0.01, 60),
+    Setting("max_body_bytes", 256 * 2**20, "Maximum size of a request body.", 1024),
+    Setting("max_import_bytes", 2 * 2**30, "Maximum size of an imported checkpoint file.", 1024),
+    Setting("max_parameters", 100_000_000, "Maximum number of parameters of a model.", 1),
+    Setting("max_batch_bytes", 4 * 2**30, "Maximum memory for one training batch or one evaluation.", 2**20),
+    Setting("idempotency_seconds", 24 * 3600, "Seconds for which a response is stored under its Idempotency-Key.", 1),
+    Setting("served_bytes", 512 * 2**20, "Size of each web worker's cache of loaded models.", 0),
 )  # fmt: skip
 
 
 class SettingsError(Exception):
-    """A setting that cannot be used: names the variable, what was received and what would do."""
+    """Raised for an invalid setting; the message names the variable, the value received and a valid value."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings with their values, as attributes named like the settings."""
+    """The value of every setting, as attributes with the settings' names."""
 
     data: Path
     database_url: str
@@ -84,7 +84,7 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Read the settings; raises SettingsError for the first wrong value or unknown ``TRAINYARD_*`` variable."""
+        """Read the settings. Raises SettingsError for the first invalid value or unknown ``TRAINYARD_*`` variable."""
         source = os.environ if environment is None else environment
         known = {setting.variable for setting in SETTINGS}
         for variable in sorted(source):
@@ -100,31 +100,31 @@ class Settings:
         return cls(**{**values, "data": data, "database_url": url})
 
     def prepare(self) -> None:
-        """Make the data directory; raises SettingsError where that or the database cannot be there."""
+        """Create the data directory. Raises SettingsError if that fails or the database cannot be stored there."""
         self._require_local_database()
         try:
             self.data.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SettingsError(f"TRAINYARD_DATA must be a directory that can be made: {error}") from None
+            raise SettingsError(f"TRAINYARD_DATA must be a directory that exists or can be created: {error}") from None
 
     def _require_local_database(self) -> None:
-        """SQLite keeps several processes apart by locks on its file, which only a local filesystem promises to heed."""
+        """SQLite coordinates its processes by locks on its file; only local filesystems guarantee such locks."""
         found = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+).*", self.database_url)
         mount = network_mount_of(Path(found[1])) if found else None
         if mount is not None:
             raise SettingsError(
-                f"TRAINYARD_DATA must be on a local disk for SQLite, as the locks of a network filesystem do not "
-                f"protect a database; or TRAINYARD_DATABASE_URL must name a PostgreSQL database. "
-                f"Received: {found[1] if found else ''}, where {mount.place} is mounted as {mount.type}"
+                f"TRAINYARD_DATA must be on a local disk for SQLite, because the locks of a network filesystem do not "
+                f"protect a database; or set TRAINYARD_DATABASE_URL to a PostgreSQL database. "
+                f"Received: {found[1] if found else ''}; {mount.place} is mounted as {mount.type}"
             )
 
     def environment(self) -> dict[str, str]:
-        """The variables that give a child process these same settings."""
+        """Environment variables that pass these settings to a child process."""
         return {setting.variable: str(getattr(self, setting.name)) for setting in SETTINGS}
 
     @property
     def job_threads(self) -> int:
-        """Threads for the matrix products of one job."""
+        """Number of threads for the matrix products of one job."""
         return self.blas_threads or max(1, ((os.cpu_count() or 1) - 1) // self.parallel_jobs)
 
 
@@ -140,10 +140,10 @@ def _database_problem(text: str) -> str | None:
 def _bind_problem(text: str) -> str | None:
     host, _, port = text.rpartition(":")
     good = text.startswith("unix:") or (host and port.isdecimal() and int(port) < 65_536)
-    return None if good else "HOST:PORT with a port up to 65535 (0: any free one), or unix:PATH"
+    return None if good else "HOST:PORT with a port from 0 (any free port) to 65535, or unix:PATH"
 
 
-#: What a text would have to be where it cannot be meant, by setting.
+#: For each setting with text to check: a function that describes a valid text if the given one is not valid.
 _CHECKS: dict[str, Callable[[str], str | None]] = {
     "data": _data_problem,
     "database_url": _database_problem,

@@ -26,11 +26,11 @@ __all__ = ["create_app"]
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The WSGI application; reads the settings from the environment if none are given. Raises SettingsError."""
+    """Create the WSGI application. Reads settings from the environment if none are given. Raises SettingsError."""
     settings = settings or Settings.read()
     database, storage = Database(settings), Storage(settings.data)
     database.migrate()
-    # A prediction's products are small, and workers times threads must fit the cores.
+    # A prediction's matrix products are small, and workers times threads must fit the cores.
     threadpool_limits(1)
 
     app = Flask("trainyard", static_folder=None)

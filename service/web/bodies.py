@@ -1,4 +1,4 @@
-"""Bodies of requests: taken whole or refused, and read to a limit."""
+"""Request bodies: complete or refused, and limited in size."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["bound_body", "drain", "receive"]
 
 
 _CHUNK = 1 << 20
-#: How much of a refused body is read and thrown away.
+#: Maximum number of bytes of a refused body that are read and discarded.
 DRAINED_BYTES = 64 * 2**20
-#: Endpoints that read their bodies piece by piece, to a bound of their own.
+#: Endpoints that stream their bodies and apply a different limit.
 STREAMED = {"checkpoints.import_file"}
 
 
 def bound_body() -> None:
-    """Have every body taken whole or refused: Werkzeug by itself takes the beginning of one for the whole.
+    """Ensure that every body is complete or refused; Werkzeug alone would accept the beginning of a body.
 
-    A body with its length is checked against it as it is read, which Werkzeug leaves out where a server ends the
-    stream by itself. A body without is read here, as Werkzeug would stop at the limit.
+    If the request states a length, the body is checked against it while it is read. Werkzeug skips this check for
+    servers that end the stream themselves. A chunked body is read here, because Werkzeug would cut it off at the limit.
     """
     environ = request.environ
     if "CONTENT_LENGTH" in environ:
@@ -46,9 +46,9 @@ def bound_body() -> None:
 
 
 def drain() -> None:
-    """Read what is left of a refused body, up to a bound.
+    """Read and discard the rest of a refused body, up to ``DRAINED_BYTES``.
 
-    A connection that is closed over bytes nobody has read is reset, and a client that still sends may lose the answer.
+    Closing a connection with unread bytes resets it, and a client that is still sending may lose the response.
     """
     left = min(request.content_length or 0, DRAINED_BYTES)
     with suppress(OSError):
@@ -57,9 +57,10 @@ def drain() -> None:
 
 
 def receive(file: IO[bytes], limit: int) -> None:
-    """Write the present request's body into ``file`` as it comes.
+    """Write the current request's body into ``file`` as it arrives.
 
-    Raises RequestEntityTooLarge beyond ``limit`` bytes, ClientDisconnected where it is cut short, and MalformedError.
+    Raises RequestEntityTooLarge if it exceeds ``limit`` bytes, ClientDisconnected if it ends early, and
+    MalformedError if its chunks are malformed.
     """
     request.max_content_length = limit
     chunked = "CONTENT_LENGTH" not in request.environ

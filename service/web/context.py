@@ -1,4 +1,4 @@
-"""What the routes of one application share."""
+"""The parts that the routes of an application share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KEY = "trainyard"
 
 @dataclass
 class Context:
-    """The application's parts; one a process."""
+    """The application's parts; one instance per process."""
 
     settings: Settings
     database: Database
@@ -40,7 +40,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self.reader = Reader(self.settings)
-        # Clients that wait hold a thread each; the other half stays free for everybody else.
+        # Every waiting client occupies a thread; the other half of the threads stays free for other requests.
         self.waiting = threading.BoundedSemaphore(max(1, self.settings.threads // 2))
         # Dry runs take turns, so all but one of these threads wait.
         self.dry_runs = threading.BoundedSemaphore(max(1, self.settings.threads // 4))
@@ -48,7 +48,7 @@ class Context:
 
     @contextmanager
     def wait_slot(self) -> Iterator[None]:
-        """The right to hold a thread for long; raises BusyError where too many clients have it."""
+        """Permission to occupy a thread for long. Raises BusyError if too many clients are waiting."""
         self.take_wait_slot()
         try:
             yield
@@ -56,9 +56,9 @@ class Context:
             self.waiting.release()
 
     def take_wait_slot(self) -> None:
-        """Like ``wait_slot``, to be given back with ``waiting.release``."""
+        """Like ``wait_slot``; the caller calls ``waiting.release`` at the end."""
         if not self.waiting.acquire(blocking=False):
-            raise BusyError("too_many_waiting", "too many clients wait for jobs already; ask again without waiting")
+            raise BusyError("too_many_waiting", "too many clients are waiting for jobs; ask again without waiting")
 
     @contextmanager
     def dry_run_slot(self) -> Iterator[None]:
@@ -76,5 +76,5 @@ class Context:
 
 
 def context() -> Context:
-    """The parts of the application that serves the present request."""
+    """The parts of the application that handles the current request."""
     return cast("Context", current_app.extensions[_KEY])

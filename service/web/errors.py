@@ -49,28 +49,28 @@ _STATUS: dict[type[TrainyardError], int] = {
     BusyError: 503,
 }
 
-#: Stable codes of errors that Flask raises; others get their phrase in snake case.
+#: Stable codes of errors that Flask raises; for other statuses, the phrase in snake case.
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
 
 
 def request_id() -> str:
-    """The id of the present request."""
+    """The id of the current request."""
     return request_id_of(request.environ)
 
 
 def request_id_of(environ: dict[str, Any]) -> str:
-    """The id of a WSGI request: the client's own where it is fit to be sent back, else a new one."""
+    """The id of a WSGI request: the client's if it is printable ASCII of at most 128 characters, else a new one."""
     known: str | None = environ.get("trainyard.request_id")
     if known is None:
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        # Not secret, only unlike any other: a call of the system for fresh randomness would cost a switch of threads.
+        # Ids must be unique, not secret. A system call for random bytes would release the GIL and switch threads.
         known = given if _PRINTABLE.match(given) else f"{_PROCESS}-{next(_COUNTER):x}"
         environ["trainyard.request_id"] = known
     return known
 
 
 def install(app: Flask) -> None:
-    """Register the handlers for every kind of error, and the header that every response has."""
+    """Register a handler for every kind of error, and add ``X-Request-Id`` to every response."""
     app.register_error_handler(TrainyardError, _refusal)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(ClientDisconnected, _cut_short)
@@ -97,7 +97,7 @@ def problem(
     headers: Any = None,
     **extensions: Any,
 ) -> Response:
-    """A response that tells what is wrong; ``extensions`` are members of this problem alone."""
+    """An error response; ``extensions`` are additional members of its document."""
     document = {
         "type": "about:blank",
         "title": http.HTTPStatus(status).phrase,
@@ -126,31 +126,31 @@ def _refusal(error: TrainyardError) -> Response:
 
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
-    if status < 400:  # A redirect is an answer.
+    if status < 400:  # A redirect is not an error.
         return cast("Response", error.get_response())
     phrase = http.HTTPStatus(status).phrase
     detail = error.description or phrase
     if status == 404:
         detail = f"there is nothing at {request.path}"
     if status == 413:
-        detail = f"the body must have at most {request.max_content_length} bytes"
+        detail = f"the body must have at most {request.max_content_length} bytes. Received: more"
     headers = [(name, value) for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")]
     return problem(status, _CODES.get(status, phrase.lower().replace(" ", "_")), detail, headers=headers)
 
 
 def _cut_short(_error: ClientDisconnected) -> Response:
     wanted = request.environ.get("CONTENT_LENGTH")
-    return problem(400, "invalid_body", f"the body must have {wanted} bytes, as announced. Received: fewer")
+    return problem(400, "invalid_body", f"the body must have {wanted} bytes, as Content-Length says. Received: fewer")
 
 
 def _checkpoint_error(error: CheckpointError) -> Response:
-    _log.error("request %s met an unreadable checkpoint: %s", request_id(), error)
+    _log.error("request %s failed: unreadable checkpoint: %s", request_id(), error)
     return problem(500, "checkpoint_unreadable", str(error))
 
 
 def _storage_error(error: OSError) -> Response:
-    """What keeps a file from being read or written, by the file's name: the directory is nobody's business."""
-    _log.error("request %s met a fault of the storage", request_id(), exc_info=error)
+    """A file cannot be read or written. The response names the file without its directory, which is private."""
+    _log.error("request %s failed: storage error", request_id(), exc_info=error)
     if storage_fault(error) == "storage_full":
         return _storage_full("files")
     name = Path(error.filename).name if error.filename else "a file"
@@ -158,7 +158,8 @@ def _storage_error(error: OSError) -> Response:
 
 
 def _storage_full(what: str) -> Response:
-    return problem(503, "storage_full", f"there is no space left for {what}", headers={"Retry-After": "60"})
+    detail = f"no disk space is left for {what}; free some space and try again"
+    return problem(503, "storage_full", detail, headers={"Retry-After": "60"})
 
 
 def _database_error(error: sa.exc.OperationalError) -> Response:
@@ -168,17 +169,18 @@ def _database_error(error: sa.exc.OperationalError) -> Response:
         return _storage_full("the database")
     if fault == "storage_error":
         return problem(500, "storage_error", "the database cannot be read or written")
-    return problem(503, "database_unavailable", "the database did not answer", headers={"Retry-After": "1"})
+    return problem(503, "database_unavailable", "the database did not answer; try again", headers={"Retry-After": "1"})
 
 
 def _fault(error: Exception) -> Response:
     _log.error("request %s failed", request_id(), exc_info=error)
-    return problem(500, "internal_error", f"an error of the service; its log names request {request_id()}")
+    return problem(500, "internal_error", f"internal error; see the service's log for request {request_id()}")
 
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
-    "description": "What is wrong (RFC 9457). `code` is a stable word; each fault in `errors` has its place.",
+    "description": "An error (RFC 9457). `code` is a stable word. `errors` lists the faults of the body, each with its "
+    "place.",
     "required": ["type", "title", "status", "detail", "code", "instance", "request_id", "errors"],
     "properties": {
         "type": {"type": "string", "format": "uri-reference"},
@@ -194,7 +196,7 @@ PROBLEM_SCHEMA: dict[str, Any] = {
                 "type": "object",
                 "required": ["pointer", "detail"],
                 "properties": {
-                    "pointer": {"type": "string", "description": "JSON pointer (RFC 6901) into the request's body."},
+                    "pointer": {"type": "string", "description": "JSON pointer (RFC 6901) into the request body."},
                     "detail": {"type": "string"},
                     "row": {"type": "integer", "description": "Row of a CSV file; the header is row 0."},
                     "column": {"type": "string", "description": "Column of a CSV file."},

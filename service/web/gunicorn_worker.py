@@ -1,4 +1,4 @@
-"""Gunicorn's threaded worker, whose loop waits for no client."""
+"""Gunicorn's threaded worker with a loop that never waits for a client."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 __all__ = ["WebWorker"]
 
-#: How long a client may take to close its end, and how much it may still send, before its connection is cut.
+#: Seconds that a client may take to close its end, and bytes that it may still send, before the connection is cut.
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 65_536
 
 
 class WebWorker(ThreadWorker):  # type: ignore[misc]
-    """Closes connections without making others wait.
+    """Closes connections without delaying other clients.
 
-    A connection that is not kept is closed in two steps (RFC 9112, section 9.6): our end, then, after the client's, the
-    whole, so that the answer's last bytes are not lost to a reset. Gunicorn waits for the client on the thread that
-    accepts connections and looks for requests on idle ones: for up to two seconds nobody else is heard, and idle
-    connections whose time runs out meanwhile are reset with a request in them.
+    A connection is closed in two steps (RFC 9112, section 9.6): first our end, then, after the client has closed its
+    end, the socket. So no reset destroys the last bytes of the response. Gunicorn waits for the client on the thread
+    that accepts connections and polls idle ones. For up to two seconds it serves nobody else, and it resets idle
+    connections that time out meanwhile, even if they hold a request.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -34,7 +34,7 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]
         self._left: dict[TConn, int] = {}
 
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
-        """Called on the loop's thread when a connection's request was answered: whether it stays is the result."""
+        """Handle a connection after its response, on the loop's thread. The future's result is whether to keep it."""
         if fs.cancelled() or fs.exception() is not None or fs.result():
             super().finish_request(conn, fs)
             return
@@ -42,7 +42,7 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]
             conn.sock.setblocking(False)
             conn.sock.shutdown(socket.SHUT_WR)
             self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._drain, conn))
-        except (OSError, ValueError):  # The client is gone already.
+        except (OSError, ValueError):  # The client has already disconnected.
             self._end(conn)
             return
         conn.timeout = monotonic() + LINGER_SECONDS
@@ -50,19 +50,19 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]
         self._left[conn] = LINGER_BYTES
 
     def murder_keepalived(self, force: bool = False) -> None:
-        """Close idle connections whose time is up, but none that has received a request since the last look."""
+        """Close idle connections that have timed out, except those that received a request since the last poll."""
         if not force and self.keepalived_conns and self.keepalived_conns[0].timeout <= monotonic():
             self.wait_for_and_dispatch_events(0)
         super().murder_keepalived(force)
 
     def murder_pending(self) -> None:
-        """Close new connections that never asked anything, and those whose client does not close its end."""
+        """Close new connections without a request, and those that the client does not close in time."""
         super().murder_pending()
         while self._ending and self._ending[0].timeout <= monotonic():
             self._cut(self._ending[0])
 
     def _drain(self, conn: TConn, sock: socket.socket) -> None:
-        """Throw away what a client still sends, until it has closed its end."""
+        """Discard what a client still sends, until it closes its end."""
         try:
             received = len(sock.recv(4096))
         except BlockingIOError:

@@ -1,11 +1,11 @@
-"""``Idempotency-Key``: a request that is sent again is answered again, and makes nothing twice.
+"""``Idempotency-Key``: a repeated request gets the first one's response and creates nothing again.
 
-The header is that of draft-ietf-httpapi-idempotency-key-header. The answer is stored under its key in the very
-transaction that makes what was asked for, so there is never one without the other. A refusal or a fault makes nothing
-and is not kept: the same key may be sent again, with the body mended too.
+The header follows draft-ietf-httpapi-idempotency-key-header. One transaction creates the resource and stores the
+response under its key, so neither exists without the other. Errors create nothing and are not stored: a client may
+correct the body and send the same key again.
 
-That a request with the same key is under way is told by a lock, which goes with its process. The lock spares work and
-tells clients; that nothing is made twice rests on the primary key of the table alone.
+A lock marks each key in use; the kernel releases it when the process ends. The lock saves work and lets clients see
+that a request is under way. The primary key of the table is what prevents a second creation.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ __all__ = ["idempotent", "remember"]
 View = Callable[..., Response]
 
 MAXIMUM_LENGTH = 255
-#: A string as structured fields have it (RFC 9651, section 3.3.3), and as the draft wants the header.
+#: A string of structured fields (RFC 9651, section 3.3.3), which the draft requires.
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
-#: What most clients send. Two headers reach us joined by a comma, which therefore stands in no bare key.
+#: What most clients send. Servers join two headers by a comma, so a bare key must not contain one.
 _BARE = re.compile(r"[!#-+\--:<-\[\]-~]*")
-#: Headers that belong to an answer; the others belong to the request at hand.
+#: Headers to store with a response; the others depend on the request that is being answered.
 _KEPT_HEADERS = ("Content-Type", "Location")
 
 _PARAMETER = {
     "in": "header",
     "name": "Idempotency-Key",
-    "description": "Any text of the client's choice, such as a UUID, bare or in double quotes. The same request under "
-    "the same key is answered as it was the first time, with `Idempotent-Replayed: true`, and makes nothing again; "
-    "keys are kept for `TRAINYARD_IDEMPOTENCY_SECONDS`. Only what has made something is kept: after a refusal the key "
-    "is free. While the first request is under way: 409 `idempotency_key_in_use`; for another payload: 422 "
-    "`idempotency_key_reused`.",
+    "description": "Any text that the client chooses, such as a UUID, bare or in double quotes. If the same request "
+    "is sent again with the same key, the service creates nothing and returns the first response, with the header "
+    "`Idempotent-Replayed: true`. Keys are stored for `TRAINYARD_IDEMPOTENCY_SECONDS`. Errors are not stored: after "
+    "an error, the key can be used again. Returns 409 `idempotency_key_in_use` while the first request is under way, "
+    "and 422 `idempotency_key_reused` if the payload differs.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 2 * MAXIMUM_LENGTH + 2},
 }
 
 
 class _Claim(NamedTuple):
-    """The key of a request, the method and path it is for, and the payload's SHA-256."""
+    """A request's method and path (``scope``), its key, and the SHA-256 of its payload."""
 
     scope: str
     key: str
@@ -60,7 +60,7 @@ class _Claim(NamedTuple):
 
 
 def idempotent(view: View) -> View:
-    """Let a route take the header; its view calls ``remember`` in the transaction in which it makes something."""
+    """Make a route accept the header. The view calls ``remember`` in the transaction that creates the resource."""
 
     @wraps(view)
     def answer(*arguments: Any, **options: Any) -> Response:
@@ -77,7 +77,7 @@ def idempotent(view: View) -> View:
             try:
                 return view(*arguments, **options)
             except (sa.exc.IntegrityError, ConflictError):
-                # Where several machines share the database, another one may have been faster with this very key.
+                # If several machines share the database, another one may have used this key first.
                 known = _answer_to(parts, claim)
                 if known is None:
                     raise
@@ -88,7 +88,7 @@ def idempotent(view: View) -> View:
 
 
 def remember(connection: sa.Connection, response: Response) -> Response:
-    """Keep the answer under the request's key, if it has one; answers that have become too old go."""
+    """Store the response under the request's key, if it has one, and delete expired responses."""
     claim: _Claim | None = g.get("idempotency")
     if claim is not None:
         now = time()
@@ -107,7 +107,7 @@ def remember(connection: sa.Connection, response: Response) -> Response:
 
 
 def _answer_to(parts: Context, claim: _Claim) -> Response | None:
-    """The answer that was given under a key; raises InvalidError where it was given to another payload."""
+    """The response stored under a key, or None. Raises InvalidError if it belongs to another payload."""
     oldest = time() - parts.settings.idempotency_seconds
     query = sa.select(KEYS).where(KEYS.c.scope == claim.scope, KEYS.c.key == claim.key, KEYS.c.stored_at >= oldest)
     with parts.database.read() as connection:
@@ -117,13 +117,13 @@ def _answer_to(parts: Context, claim: _Claim) -> Response | None:
     if row.payload != claim.payload:
         raise InvalidError(
             "idempotency_key_reused",
-            f"the Idempotency-Key {claim.key!r} was sent with another payload; a new request needs a new key",
+            f"the Idempotency-Key {claim.key!r} was used with another payload; send a new request with a new key",
         )
     return Response(row.body, row.status, {**json.loads(row.headers), "Idempotent-Replayed": "true"})
 
 
 def _key(given: str) -> str:
-    """The key that a header carries, which is the same with quotes and without; raises MalformedError."""
+    """The key in a header, without its quotes. Raises MalformedError."""
     quoted = _QUOTED.fullmatch(given)
     key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else given
     if (quoted or _BARE.fullmatch(given)) and 1 <= len(key) <= MAXIMUM_LENGTH:
@@ -131,14 +131,14 @@ def _key(given: str) -> str:
     raise MalformedError(
         "invalid_idempotency_key",
         f"the Idempotency-Key must be one key of 1 to {MAXIMUM_LENGTH} printable ASCII characters, in double quotes "
-        f"where it has spaces, commas or semicolons. Received: {given[:80]!r}",
+        f"if it has spaces, commas or semicolons. Received: {given[:80]!r}",
     )
 
 
 def _payload() -> str:
-    """SHA-256 of what was sent: the query and the body's bytes.
+    """SHA-256 of the query and the body.
 
-    Of a form it is that of its fields and files, as the text between the parts is drawn anew for each request.
+    A form is hashed by its fields and files, because clients choose a new boundary between its parts each time.
     """
     payload: dict[str, Any] = {"query": sorted(request.args.items(multi=True))}
     if request.mimetype == "multipart/form-data":
@@ -154,7 +154,7 @@ def _payload() -> str:
 
 
 def _describe(view: Any) -> None:
-    """Add header and refusals to what flask-smorest knows of a view, as its own decorators do."""
+    """Add the header and its errors to a view's documentation, the way flask-smorest's decorators do."""
     view._apidoc = deepcopy(view._apidoc)
     view._apidoc["arguments"]["parameters"].append(_PARAMETER)
     responses = view._apidoc["manual_doc"]["responses"]

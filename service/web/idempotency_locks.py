@@ -1,4 +1,4 @@
-"""Which Idempotency-Keys are in use now."""
+"""Locks on the Idempotency-Keys that are in use."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["KeyLocks"]
 
 
 class KeyLocks:
-    """Keys that requests hold, across the processes of a data directory: one locked byte of a file each.
+    """Locks keys across all processes of a data directory; each key is one locked byte of a file.
 
-    A record lock (POSIX) belongs to a process, and the kernel lets go of it however the process ends; ``_mine`` tells
-    the threads of this process apart. The descriptor is never closed: that would let go of all of them.
+    A POSIX record lock belongs to a process, and the kernel releases it when the process ends. ``_mine`` separates
+    the threads of this process. The descriptor stays open, because closing it would release every lock.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,7 +29,7 @@ class KeyLocks:
 
     @contextmanager
     def hold(self, scope: str, key: str) -> Iterator[None]:
-        """Have a key for the time of a with-block; raises ConflictError where another request has it."""
+        """Hold a key during a with-block. Raises ConflictError if another request holds it."""
         place = int.from_bytes(hashlib.sha256(f"{scope} {key}".encode()).digest()[:7], "big")
         with self._lock:
             if place in self._mine or not self._take(place):
@@ -46,6 +46,6 @@ class KeyLocks:
     def _take(self, place: int) -> bool:
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as systems choose
+        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, depending on the system
             return False
         return True

@@ -1,4 +1,4 @@
-"""JSON on the wire: what comes in is refused where it is ambiguous, what goes out is written by orjson."""
+"""JSON on the wire: ambiguous request bodies are refused, responses are written by orjson."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from models.errors import MalformedError, UnsupportedError
 __all__ = ["OrjsonProvider", "is_json", "json_bytes", "json_response", "parse_json", "read_json"]
 
 
-#: Content types under which JSON is taken; curl -d sends a form's type, some clients send none.
+#: Content types accepted for JSON. ``curl -d`` sends a form's type, and some clients send none.
 _JSON_TYPES = ("", "application/json", "application/x-www-form-urlencoded", "application/octet-stream", "text/plain")
 
 
 def read_json(request: Request) -> Any:
-    """The parsed body of a request, of whatever content type; raises MalformedError or UnsupportedError."""
+    """Parse the body of a request. Raises MalformedError or UnsupportedError."""
     if not is_json(request.content_type or ""):
         kind = request.mimetype
         raise UnsupportedError("unsupported_media_type", f"the body must be application/json. Received: {kind}")
@@ -27,21 +27,24 @@ def read_json(request: Request) -> Any:
 
 
 def is_json(content_type: str) -> bool:
-    """Whether a body of this content type, whatever its parameters, is read as JSON."""
+    """Whether a body with this content type is read as JSON; parameters such as ``charset`` are ignored."""
     kind = content_type.partition(";")[0].strip().lower()
     return kind in _JSON_TYPES or kind.endswith("+json")
 
 
 def parse_json(body: bytes) -> Any:
-    """Strict JSON: no NaN or infinity, no number beyond float64, no key twice, at most 1,000 levels deep."""
+    """Parse strict JSON: no NaN or infinity, no number beyond float64, no duplicate keys, at most 1,000 levels deep.
+
+    Raises MalformedError.
+    """
     if not body.strip():
         raise MalformedError("invalid_json", "the body must be a JSON object. Received: an empty body")
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise MalformedError("invalid_json", f"the body is not valid JSON: {error}") from None
-    # orjson keeps the last of equal keys. As many colons as keys means that no key was dropped; a different count may
-    # also come from colons within strings, and then a slower parser tells.
+    # orjson keeps the last of equal keys. If there are as many colons as keys, it dropped none. A different count may
+    # also come from colons inside strings, so a slower parser decides.
     try:
         if body.count(b":") != _count_keys(document):
             _refuse_duplicates(body)
@@ -51,7 +54,7 @@ def parse_json(body: bytes) -> Any:
 
 
 def _count_keys(value: Any) -> int:
-    """Keys in nested objects, without a look into lists of lists: those hold numbers, and it may be millions."""
+    """Number of keys in nested objects. Skips lists of lists, which hold numbers, possibly millions of them."""
     if isinstance(value, dict):
         return len(value) + sum(map(_count_keys, value.values()))
     if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -64,7 +67,7 @@ def _refuse_duplicates(body: bytes) -> None:
         members: dict[str, Any] = {}
         for key, value in pairs:
             if key in members:
-                raise MalformedError("invalid_json", f"the key {key!r} stands twice in one object")
+                raise MalformedError("invalid_json", f"the key {key!r} occurs twice in one object")
             members[key] = value
         return members
 
@@ -72,17 +75,17 @@ def _refuse_duplicates(body: bytes) -> None:
 
 
 def json_response(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A response with a JSON body; NumPy arrays are written as they are."""
+    """A response with a JSON body; the document may contain NumPy arrays."""
     return Response(json_bytes(document), status, headers, content_type="application/json")
 
 
 def json_bytes(document: Any) -> bytes:
-    """A document as JSON; NumPy arrays are written as they are."""
+    """A document as JSON bytes; it may contain NumPy arrays."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 class OrjsonProvider(JSONProvider):
-    """Flask's own JSON, through the same strict parser and the same writer."""
+    """Makes Flask use the same strict parser and the same writer."""
 
     def dumps(self, obj: Any, **_options: Any) -> str:
         return json_bytes(obj).decode()

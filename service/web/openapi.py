@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document: how our fields are described, and the shapes of what the service answers."""
+"""The OpenAPI 3.1 document: descriptions of fields and shapes of responses."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 def refusals(*statuses: int) -> dict[str, str]:
-    """The documented responses of a route that may refuse in these ways."""
+    """The ``responses`` of a route's documentation for errors with these statuses."""
     return {str(status): http.HTTPStatus(status).name for status in statuses}
 
 
 def json_body(name: str) -> dict[str, Any]:
-    """A JSON request body of a named shape, for a route that reads its body itself."""
+    """The documentation of a JSON request body of a named shape, for a route that parses its body itself."""
     return {"required": True, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
 
 
 class _Parser(FlaskParser):
-    """webargs with our strict JSON and our errors; unknown query parameters are refused like unknown fields."""
+    """The webargs parser with strict JSON and problem+json errors. Refuses unknown query parameters."""
 
     DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": ma.RAISE}  # noqa: RUF012
 
@@ -48,16 +48,16 @@ class _Parser(FlaskParser):
 
     def handle_error(self, error: ma.ValidationError, *_rest: Any, **_options: Any) -> Any:
         assert isinstance(error.messages, dict)
-        (messages,) = error.messages.values()  # by location, of which there is one
+        (messages,) = error.messages.values()  # Keyed by location; each call loads a single one.
         raise InvalidError.of(problems_of(messages)) from None
 
 
 class Resource(Blueprint):  # type: ignore[misc]
-    """A blueprint whose arguments go through our parser."""
+    """A blueprint that reads its arguments with ``_Parser``."""
 
     ARGUMENTS_PARSER = _Parser()
 
-    # flask-smorest carries no types; these say that its decorators keep the type of what they decorate.
+    # flask-smorest has no type hints. These methods declare that its decorators keep the type of the function.
 
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
         return cast("Callable[[View], View]", super().route(rule, **options))
@@ -74,7 +74,7 @@ class Resource(Blueprint):  # type: ignore[misc]
 
 
 class Documentation(Api):  # type: ignore[misc]
-    """flask-smorest's API object with problem+json for errors, whose handlers are installed elsewhere."""
+    """flask-smorest's API object, documenting errors as problem+json; ``errors.install`` handles them."""
 
     def _register_error_handlers(self) -> None:
         pass
@@ -85,7 +85,7 @@ class Documentation(Api):  # type: ignore[misc]
             content = {"content": problem} if status >= 400 else {}
             self.spec.components.response(status.name, {"description": status.phrase, **content}, lazy=True)
         self.spec.components.response(
-            "DEFAULT_ERROR", {"description": "Any other refusal.", "content": problem}, lazy=True
+            "DEFAULT_ERROR", {"description": "Any other error.", "content": problem}, lazy=True
         )
 
     def init_app(self, app: Any, *, spec_kwargs: Any = None) -> None:
@@ -101,7 +101,7 @@ class Documentation(Api):  # type: ignore[misc]
             self.spec.components.schema(name, schema)
 
     def _describe(self, field: ma.fields.Field[Any]) -> dict[str, Any]:
-        """What JSON schema says of one of our fields."""
+        """The JSON schema of a field."""
         if isinstance(field, Tagged):
             schema = self._one_of(field.table)
         elif isinstance(field, DescribedField):
@@ -111,11 +111,11 @@ class Documentation(Api):  # type: ignore[misc]
         return {"anyOf": [schema, {"type": "null"}]} if field.allow_none else schema
 
     def _one_of(self, table: Mapping[str, type]) -> dict[str, Any]:
-        """A reference to the union of a table's members, told apart by ``type``."""
+        """A reference to the union of a table's members; ``type`` names the member."""
         parent = next(iter(table.values())).__mro__[1].__name__
         known = self.spec.components.schemas
         if parent not in known:
-            # Tables may have members of the same name: each stands under its table's name too.
+            # Members of different tables may share a name, so a component's name includes its table's.
             components = {name: f"{name}_{parent.lower()}" for name in table}
             places = {name: f"#/components/schemas/{component}" for name, component in components.items()}
             union = {

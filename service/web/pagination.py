@@ -14,27 +14,28 @@ from service.web.json_bodies import json_response
 __all__ = ["NUMBER_PATTERN", "CheckpointPage", "DatasetPage", "JobPage", "NumberPage", "PageSchema", "page"]
 
 
-#: Numbers that every database's integers can hold, in the digits that we write.
+#: Decimal numbers that fit into the integers of every database.
 NUMBER_PATTERN = "[0-9]{1,18}"
 
 
 class PageSchema(StrictSchema):
-    """Which page of a list is wanted."""
+    """Query parameters of a list: which page to return."""
 
     limit = ma.fields.Integer(
         load_default=20,
         validate=ma.validate.Range(1, 100, error="must be from {min} to {max}. Received: {input}"),
         error_messages={"invalid": "must be a whole number"},
-        metadata={"description": "Most entries to answer with."},
+        metadata={"description": "Maximum number of entries on the page."},
     )
     after: ma.fields.Field[Any] = ma.fields.String(
-        load_default=None, metadata={"description": "Answer with entries below this one."}
+        load_default=None, metadata={"description": "Start after this entry, usually the last one of the page before."}
     )
 
 
 def _after(pattern: str) -> Text:
-    """The field of an entry that need not be there any more: its place in the order shows in itself."""
-    return Text(pattern=pattern, load_default=None, metadata={"description": "Answer with entries below this one."})
+    """The field ``after`` for ids that show their place in the order, so that the entry may have been deleted."""
+    description = "Start after this entry, usually the last one of the page before."
+    return Text(pattern=pattern, load_default=None, metadata={"description": description})
 
 
 class JobPage(PageSchema):
@@ -56,11 +57,11 @@ class DatasetPage(PageSchema):
 
 
 class NumberPage(PageSchema):
-    """A page of what is ordered by number."""
+    """A page of entries that are ordered by number."""
 
     after = _after(NUMBER_PATTERN)
 
 
 def page(rows: list[Any], limit: int) -> Response:
-    """A page of a list, out of rows of which one more than ``limit`` was asked for."""
+    """Respond with a page of a list. ``rows`` holds up to ``limit + 1`` rows; one too many means more pages."""
     return json_response({"data": rows[:limit], "has_more": len(rows) > limit})

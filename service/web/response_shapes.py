@@ -1,4 +1,4 @@
-"""JSON schemas of what the service answers."""
+"""JSON schemas of the service's responses."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def _list_of(name: str) -> dict[str, Any]:
 _FAULT = {
     "type": "string",
     "enum": list(get_args(Fault)),
-    "description": "What was found wrong with the file when it was last looked at; absent where nothing was.",
+    "description": "What the last check found wrong with the file; absent if nothing is wrong.",
 }
-_JOB = {"type": ["string", "null"], "description": "The job it came from; null where it was imported."}
+_JOB = {"type": ["string", "null"], "description": "The job that made it; null if it was imported."}
 _STATES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 _METRICS = {
     "type": "object",
@@ -48,7 +48,7 @@ _PARTS: dict[str, Any] = {part: {"type": "string"} for part in ("database", "sto
 SHAPES: dict[str, dict[str, Any]] = {
     "Problem": PROBLEM_SCHEMA,
     "Model": _object(
-        "A model: its canonical definition with every default filled in, and where it stands.",
+        "A model: its definition with every default filled in, and its present state.",
         name={"type": "string", "pattern": f"^{NAME_PATTERN}$"},
         inputs={"type": "integer"},
         classes=CLASS_LIST,
@@ -58,8 +58,8 @@ SHAPES: dict[str, dict[str, Any]] = {
         class_weights={"anyOf": [ClassWeights().json_schema(), {"type": "null"}]},
         dtype={"type": "string", "enum": ["float32", "float64"]},
         metadata={"type": "object"},
-        parameters={"type": "integer", "description": "Number of trainable numbers."},
-        default={"type": ["integer", "null"], "description": "The version that serves requests which name none."},
+        parameters={"type": "integer", "description": "Number of trainable parameters."},
+        default={"type": ["integer", "null"], "description": "The version for requests that name no version."},
         created_at=_TIME,
     ),
     "Version": _object(
@@ -78,7 +78,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         version={"type": ["integer", "null"]},
     ),
     "Dataset": _object(
-        "Labelled rows that are kept by name.",
+        "Labelled rows, stored under a name.",
         ("fault",),
         id={"type": "string"},
         name={"type": ["string", "null"]},
@@ -98,9 +98,9 @@ SHAPES: dict[str, dict[str, Any]] = {
         created_at=_TIME,
         started_at={"type": ["string", "null"], "format": "date-time"},
         finished_at={"type": ["string", "null"], "format": "date-time"},
-        attempt={"type": "integer", "description": "Rises by one whenever a lost worker is replaced."},
+        attempt={"type": "integer", "description": "Number of the present attempt; rises by one after each crash."},
         progress=_object(
-            "How far the job is.",
+            "Progress of the job.",
             epoch={"type": "integer"},
             epochs={"type": "integer"},
             step={"type": "integer"},
@@ -110,7 +110,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         metrics=_METRICS,
         best={
             "type": ["object", "null"],
-            "description": "The best epoch so far, where the job looks for it (early_stopping, publish: best).",
+            "description": "The best epoch so far, if the job looks for it (`early_stopping` or `publish: best`).",
             "properties": {
                 "epoch": {"type": "integer"},
                 "monitor": {"type": "string"},
@@ -119,18 +119,18 @@ SHAPES: dict[str, dict[str, Any]] = {
         },
         stopped_by={
             "enum": ["early_stopping", "max_seconds", None],
-            "description": "What ended the job before its last epoch.",
+            "description": "Why the job ended before its last epoch.",
         },
         checkpoint={"type": ["string", "null"], "description": "The newest checkpoint."},
-        version={"type": ["integer", "null"], "description": "The version it published."},
+        version={"type": ["integer", "null"], "description": "The version that the job published."},
         error={
             "type": ["object", "null"],
             "properties": {"code": {"type": "string"}, "detail": {"type": "string"}},
         },
-        request={"type": "object", "description": "What was asked, with defaults filled in and data left out."},
+        request={"type": "object", "description": "The request, with defaults filled in and without its rows."},
     ),
     "DryRun": _object(
-        "What a training run would take; nothing was stored.",
+        "What a training run would need; nothing was stored.",
         dry_run={"const": True},
         model={"type": "string"},
         parameters={"type": "integer"},
@@ -145,18 +145,18 @@ SHAPES: dict[str, dict[str, Any]] = {
         rows=_object("Rows of each part.", training={"type": "integer"}, validation={"type": "integer"}),
         batches_per_epoch={"type": "integer"},
         estimate=_object(
-            "By a few measured steps; null where training diverges in them.",
+            "Time, estimated from a few measured steps; null if training diverges in them.",
             seconds_per_step=_OPTIONAL_NUMBER,
             seconds_per_epoch=_OPTIONAL_NUMBER,
             seconds=_OPTIONAL_NUMBER,
         ),
         warnings={
             "type": "array",
-            "items": _object("One finding.", code={"type": "string"}, detail={"type": "string"}),
+            "items": _object("One warning.", code={"type": "string"}, detail={"type": "string"}),
         },
     ),
     "Epoch": _object(
-        "One pass over the data; loss and accuracy are the mean over its batches, each before that batch's update.",
+        "One pass over the data. Loss and accuracy are means over its batches, each taken before the batch's update.",
         epoch={"type": "integer"},
         loss={"type": "number"},
         accuracy={"type": "number"},
@@ -170,7 +170,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         data={"type": "array", "items": {"$ref": "#/components/schemas/Epoch"}},
     ),
     "Event": _object(
-        "Something that happened to a job.",
+        "A change or report of a job.",
         id={"type": "integer"},
         type={"type": "string", "enum": ["state", "epoch", "checkpoint", "log"]},
         at=_TIME,
@@ -196,11 +196,18 @@ SHAPES: dict[str, dict[str, Any]] = {
             ("version", "top_k"),
             model={"type": "string"},
             inputs={
-                "description": "Rows of as many numbers as the model has inputs; one row may be a flat array.",
+                "description": "Rows with one number for each input of the model; a single row may be a flat array.",
                 "oneOf": [MATRIX, {"type": "array", "items": {"type": "number"}}],
             },
-            version={"type": ["integer", "string", "null"], "description": "A number or an alias; default: `default`."},
-            top_k={"type": ["integer", "null"], "minimum": 1, "description": "Also list this many likeliest classes."},
+            version={
+                "type": ["integer", "string", "null"],
+                "description": "A version number or an alias; `default` if left out.",
+            },
+            top_k={
+                "type": ["integer", "null"],
+                "minimum": 1,
+                "description": "Also return the `top_k` likeliest classes of each row.",
+            },
         ),
         "additionalProperties": False,
         "examples": [{"model": "spiral", "inputs": [[0.1, 0.2], [0.3, 0.1]]}],
@@ -226,39 +233,45 @@ SHAPES: dict[str, dict[str, Any]] = {
         },
     ),
     "Evaluation": _object(
-        "How well a version classifies labelled rows; null is what the rows leave undefined.",
+        "How well a version classifies labelled rows. A value is null if the rows leave it undefined.",
         model={"type": "string"},
         version={"type": "integer"},
         rows={"type": "integer"},
         classes=CLASS_LIST,
         accuracy=_NUMBER,
-        balanced_accuracy={**_NUMBER, "description": "Mean recall over the classes that the labels name."},
-        top_k={"type": ["integer", "null"], "description": "As asked."},
-        top_k_accuracy={**_OPTIONAL_NUMBER, "description": "How often the label is among the `top_k` likeliest."},
-        log_loss={**_NUMBER, "description": "Mean cross-entropy in nats; probabilities count as 1e-7 at least."},
+        balanced_accuracy={**_NUMBER, "description": "Mean recall over the classes that occur among the labels."},
+        top_k={"type": ["integer", "null"], "description": "The `top_k` of the request."},
+        top_k_accuracy={
+            **_OPTIONAL_NUMBER,
+            "description": "Share of rows whose label is among the `top_k` likeliest classes.",
+        },
+        log_loss={**_NUMBER, "description": "Mean cross-entropy in nats; probabilities are clipped at 1e-7."},
         brier_score={**_NUMBER, "description": "Mean squared distance to the one-hot label, from 0 to 2."},
-        matthews_correlation={**_NUMBER, "description": "From -1 to 1; 0 where labels or predictions are constant."},
-        roc_auc={**_OPTIONAL_NUMBER, "description": "Mean of `per_class` over the classes that have one."},
-        calibration_error={**_NUMBER, "description": "Expected, over 15 equal-width bins of the top probability."},
-        macro={**_AVERAGE, "description": "Mean over the classes that labels or predictions name."},
-        micro={**_AVERAGE, "description": "Over all rows; all three equal the accuracy."},
+        matthews_correlation={**_NUMBER, "description": "From -1 to 1; 0 if all labels or all predictions are alike."},
+        roc_auc={**_OPTIONAL_NUMBER, "description": "Mean of `roc_auc` in `per_class`, without nulls."},
+        calibration_error={
+            **_NUMBER,
+            "description": "Expected calibration error of the top probability, in 15 equal bins.",
+        },
+        macro={**_AVERAGE, "description": "Mean over the classes that occur among labels or predictions."},
+        micro={**_AVERAGE, "description": "Over all rows; each of the three equals the accuracy."},
         weighted={**_AVERAGE, "description": "Mean over the classes, weighted by their support."},
         per_class={
             "type": "array",
-            "description": "Each class against the rest, in the order of `classes`; what is divided by 0 is 0.",
+            "description": "Each class against the rest, in the order of `classes`; a quotient x/0 counts as 0.",
             "items": {
                 "type": "object",
                 "properties": {
                     "class": CLASS_LIST["items"],
                     **_AVERAGE["properties"],
                     "support": {"type": "integer", "description": "Rows with this label."},
-                    "roc_auc": {**_OPTIONAL_NUMBER, "description": "null where none or all rows have this label."},
+                    "roc_auc": {**_OPTIONAL_NUMBER, "description": "Null if no row or every row has this label."},
                 },
                 "required": ["class", *_AVERAGE["required"], "support", "roc_auc"],
             },
         },
         confusion_matrix={
-            "description": "Rows by label (down) and predicted class (across); null for more than 1,000 classes.",
+            "description": "Counts by label (row) and prediction (column); null for more than 1,000 classes.",
             "oneOf": [{"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}, {"type": "null"}],
         },
     ),

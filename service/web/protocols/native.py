@@ -1,7 +1,7 @@
-"""Predictions: the one route whose speed counts, so it reads its body itself and walks over no number.
+"""Predictions. Speed matters here, so the route parses its body without a schema and without a loop over numbers.
 
-``PredictionServer`` answers before Flask is asked, which would take as long again for its request and response; what
-it cannot answer, errors above all, it leaves to the route.
+``PredictionServer`` responds without Flask, whose request and response objects would double the time. It leaves
+everything that it cannot answer, above all errors, to the route.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from service.serving.resolution import version_to_serve
 __all__ = ["PredictionServer", "routes"]
 
 
-routes = Resource("predictions", __name__, description="Softmax predictions.")
+routes = Resource("predictions", __name__, description="Class predictions with softmax probabilities.")
 
 _FIELDS = {"model", "inputs", "version", "top_k"}
-#: Where the middleware leaves its refusal for the route to tell.
+#: Key in ``environ`` under which the middleware passes its error to the route.
 _REFUSAL = "trainyard.refusal"
-#: Lengths of more digits are beyond every limit, and of thousands Python makes no integer.
+#: Longer numbers exceed every limit, and Python refuses to parse integers with thousands of digits.
 _LENGTH_DIGITS = 18
 
 
@@ -46,7 +46,7 @@ _LENGTH_DIGITS = 18
     responses=refusals(400, 404, 409, 422),
 )
 def predict() -> Response:
-    """Classify rows with a published version of a model."""
+    """Predict the classes of rows with a published version of a model."""
     refusal: TrainyardError | None = request.environ.get(_REFUSAL)
     if refusal is not None:
         raise refusal
@@ -54,7 +54,7 @@ def predict() -> Response:
 
 
 class PredictionServer:
-    """WSGI middleware that answers what ``POST /predict`` gets right, and hands every other request on."""
+    """WSGI middleware that responds to valid ``POST /predict`` requests and passes on all others."""
 
     def __init__(self, application: WSGIApplication, parts: Context) -> None:
         self._application, self._parts = application, parts
@@ -73,7 +73,7 @@ class PredictionServer:
         return self._application(environ, start_response)
 
     def _try(self, environ: WSGIEnvironment) -> bytes | None:
-        """The answer, or None with the refusal, or with the body put back, for the route to tell what is wrong."""
+        """The response body, or None if the route must respond; it gets the error or the body through ``environ``."""
         length = _length(environ)
         if length is None or length > self._parts.settings.max_body_bytes:
             return None
@@ -83,7 +83,7 @@ class PredictionServer:
             body = environ["wsgi.input"].read(length)
         except OSError:
             return None
-        # For the case that the route has to read it: a body that was cut short is refused there.
+        # The route may have to read the body again; it refuses a body that ended early.
         environ["wsgi.input"] = io.BytesIO(body)
         if len(body) != length:
             return None
@@ -91,19 +91,19 @@ class PredictionServer:
             return json_bytes(_answer(self._parts, parse_json(body)))
         except TrainyardError as error:
             environ[_REFUSAL] = error
-        except Exception:  # noqa: BLE001, S110 - whatever it is, the route meets it again
+        except Exception:  # noqa: BLE001, S110 - the route raises it again
             pass
         return None
 
 
 def _length(environ: WSGIEnvironment) -> int | None:
-    """The length that a request says its body has; None where it says none that can be."""
+    """The body's length according to the request; None if it is missing or invalid."""
     text = environ.get("CONTENT_LENGTH", "")
     return int(text) if text.isdecimal() and len(text) <= _LENGTH_DIGITS else None
 
 
 def _answer(parts: Context, body: Any) -> dict[str, Any]:
-    """The prediction that a parsed body asks for."""
+    """The prediction for a parsed body."""
     model, inputs, wanted, top_k = _arguments(body)
     version, served = version_to_serve(parts, model, wanted)
     probabilities = served.predict_proba(_rows(inputs, served))

@@ -1,4 +1,4 @@
-"""Routes of checkpoints."""
+"""Checkpoint routes: list, show, download, import."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from service.web.pagination import CheckpointPage, page
 __all__ = ["routes"]
 
 
-routes = Resource("checkpoints", __name__, description="HDF5 files of models in training and trained.")
+routes = Resource("checkpoints", __name__, description="HDF5 files with the state of a model during or after training.")
 
-#: Content types under which a file is taken; curl --data-binary sends a form's type, some clients send none.
+#: Content types accepted for a file. ``curl --data-binary`` sends a form's type, and some clients send none.
 _FILE_TYPES = ("application/x-hdf5", "application/octet-stream", "application/x-www-form-urlencoded", "")
 
 
@@ -31,7 +31,10 @@ _FILE_TYPES = ("application/x-hdf5", "application/octet-stream", "application/x-
 @routes.response(200, "CheckpointList")
 @routes.doc(responses=refusals(404))
 def list_checkpoints(query: dict[str, Any], name: str) -> Response:
-    """A model's checkpoints, newest first; `after` takes an id."""
+    """List a model's checkpoints, newest first.
+
+    `after` takes a checkpoint's id.
+    """
     with context().database.read() as connection:
         rows = checkpoint_rows(connection, query["limit"] + 1, query["after"], model=name)
     return page([checkpoint_document(row) for row in rows], query["limit"])
@@ -47,9 +50,10 @@ def list_checkpoints(query: dict[str, Any], name: str) -> Response:
     responses=refusals(400, 404, 409, 413, 415, 503),
 )
 def import_file(name: str) -> Response:
-    """Import a checkpoint file, made here or elsewhere, as the model's next version.
+    """Import a checkpoint file as the model's next version.
 
-    The layout is described in docs/checkpoint-format.md; of it only the parameters and statistics have to be there.
+    The file may come from this service or elsewhere. docs/checkpoint-format.md describes its layout; only the
+    parameters and statistics are required.
     """
     parts = context()
     if request.mimetype not in _FILE_TYPES:
@@ -69,7 +73,7 @@ def import_file(name: str) -> Response:
 @routes.response(200, "Checkpoint")
 @routes.doc(responses=refusals(404))
 def show(checkpoint_id: str) -> Response:
-    """One checkpoint."""
+    """Show a checkpoint."""
     with context().database.read() as connection:
         return json_response(checkpoint_document(find_checkpoint(connection, checkpoint_id)))
 
@@ -78,7 +82,7 @@ def show(checkpoint_id: str) -> Response:
 @routes.response(200, {"type": "string", "format": "binary"}, content_type="application/x-hdf5")
 @routes.doc(responses=refusals(404))
 def download(checkpoint_id: str) -> Response:
-    """The HDF5 file."""
+    """Download a checkpoint's HDF5 file."""
     parts = context()
     with parts.database.read() as connection:
         found = find_checkpoint(connection, checkpoint_id)

@@ -1,4 +1,4 @@
-"""Routes of datasets."""
+"""Dataset routes: upload, list, show, delete."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from service.web.pagination import DatasetPage, page
 __all__ = ["routes"]
 
 
-routes = Resource("datasets", __name__, description="Labelled rows kept by name.")
+routes = Resource("datasets", __name__, description="Labelled rows, stored under a name.")
 
 _CSV_BODY = {"schema": {"type": "string", "description": "RFC 4180, UTF-8, with a header row."}}
 _FILE_BODY = {
@@ -46,7 +46,7 @@ _FILE_BODY = {
 
 
 class UploadSchema(StrictSchema):
-    """How a CSV file is called, and which of its columns holds the labels and, where there is one, the weights."""
+    """Query parameters of a CSV upload: the dataset's name, the label column and the optional weight column."""
 
     name = Text(pattern=NAME_PATTERN, maximum=63, load_default=None)
     label = Text(load_default=None)
@@ -78,9 +78,10 @@ class RowsSchema(StrictSchema):
     responses=refusals(400, 409, 413, 415),
 )
 def create(query: dict[str, Any]) -> Response:
-    """Keep a dataset, from CSV (`name`, `label` and, where rows have weights, `weight` in the query) or JSON rows.
+    """Upload a dataset as a CSV file or as JSON rows.
 
-    A body of another type is taken for CSV where the query names a `label`, as with `curl --data-binary @file.csv`.
+    For CSV, the query has `name`, `label` (the label column) and, if rows have weights, `weight` (the weight column).
+    If the query has a `label`, a body of any type but JSON is read as CSV, as `curl --data-binary @file.csv` sends it.
     """
     name, dataset = _received(query)
     with context().database.read() as connection:
@@ -100,7 +101,7 @@ def create(query: dict[str, Any]) -> Response:
 
 
 def _received(query: dict[str, Any]) -> tuple[str, Dataset]:
-    """Name and rows out of whichever form the request has."""
+    """The dataset's name and rows, from a form, a CSV body or a JSON body."""
     name, label, weight = query["name"], query["label"], query["weight"]
     if request.mimetype == "multipart/form-data":
         if "file" not in request.files:
@@ -113,7 +114,7 @@ def _received(query: dict[str, Any]) -> tuple[str, Dataset]:
     else:
         for key, value in (("label", label), ("weight", weight)):
             if value is not None:
-                raise InvalidError.at(f"/{key}", f"goes with a CSV file; JSON has its {key}s in the member {key}s")
+                raise InvalidError.at(f"/{key}", f"is for CSV files; in JSON, send the member {key}s")
         body = load(RowsSchema(), {**({"name": name} if name else {}), **_as_object(read_json(request))})
         rows = from_rows(body["inputs"], body["labels"], weights=body["weights"])
         rows.require_two_classes("/labels")
@@ -127,19 +128,19 @@ def _received(query: dict[str, Any]) -> tuple[str, Dataset]:
 
 
 def _fields_once() -> dict[str, str]:
-    """The fields of a form beside its file; raises InvalidError for what stands there twice, and for another file."""
+    """The text fields of a form. Raises InvalidError for repeated fields and for files other than ``file``."""
     names = Counter([name for name, _ in request.form.items(multi=True)])
     names.update([name for name, _ in request.files.items(multi=True)])
     faults = [Problem(f"/{escaped(name)}", "must be given once") for name, count in names.items() if count > 1]
     others = request.files.keys() - {"file"}
-    faults += [Problem(f"/{escaped(name)}", "must not be a file; the one file is 'file'") for name in sorted(others)]
+    faults += [Problem(f"/{escaped(name)}", "must not be a file; the only file is 'file'") for name in sorted(others)]
     if faults:
         raise InvalidError.of(faults)
     return {key: request.form[key] for key in request.form}
 
 
 def _agreed(key: str, in_query: Any, within: Any) -> Any:
-    """What query and body say alike, or one of them alone; raises InvalidError where they differ."""
+    """The value from query or body. Raises InvalidError if both have one and they differ."""
     if None not in (in_query, within) and in_query != within:
         raise InvalidError.at(f"/{key}", f"must be the same in query and body. Received: {in_query!r} and {within!r}")
     return in_query if within is None else within
@@ -160,7 +161,10 @@ def _document(values: dict[str, Any]) -> dict[str, Any]:
 @routes.arguments(DatasetPage, location="query")
 @routes.response(200, "DatasetList")
 def list_datasets(query: dict[str, Any]) -> Response:
-    """All datasets, newest first; `after` takes an id."""
+    """List all datasets, newest first.
+
+    `after` takes a dataset's id.
+    """
     with context().database.read() as connection:
         rows = dataset_rows(connection, query["limit"] + 1, query["after"])
     return page([_document(row) for row in rows], query["limit"])
@@ -170,7 +174,7 @@ def list_datasets(query: dict[str, Any]) -> Response:
 @routes.response(200, "Dataset")
 @routes.doc(responses=refusals(404))
 def show(key: str) -> Response:
-    """One dataset, by id or name."""
+    """Show a dataset, by id or name."""
     with context().database.read() as connection:
         return json_response(_document(find_dataset(connection, key)))
 

@@ -1,4 +1,4 @@
-"""The route that judges a published version on labelled rows."""
+"""The evaluation route: metrics of a published version on labelled rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ routes = Resource("evaluation", __name__, description="How well a version classi
 @routes.response(200, "Evaluation")
 @routes.doc(responses=refusals(400, 404, 409, 413))
 def evaluate(body: dict[str, Any]) -> Response:
-    """Measure a published version of a model on rows whose labels are known; nothing is stored."""
+    """Evaluate a published version of a model on labelled rows.
+
+    Nothing is stored.
+    """
     parts, top_k = context(), body["top_k"]
     version, served = version_to_serve(parts, body["model"], body["version"])
     if top_k is not None:
@@ -34,7 +37,7 @@ def evaluate(body: dict[str, Any]) -> Response:
     codes = data.check(served.definition)
     needed, limit = evaluation_bytes(len(codes), len(served.classes)), parts.settings.max_batch_bytes
     if needed > limit:
-        detail = f"must have fewer rows: to evaluate these takes {needed} bytes, and {limit} are allowed"
+        detail = f"must have fewer rows: evaluating these takes {needed} bytes; the limit is {limit}"
         raise InvalidError.at(data.inputs_pointer, detail)
     probabilities = served.predict_proba(data.dataset.inputs)
     overflow = served.overflow(probabilities)

@@ -1,4 +1,4 @@
-"""Routes of jobs: look, wait, follow, cancel, pause, resume."""
+"""Job routes: list, show, wait, follow, cancel, pause, resume."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ __all__ = ["routes"]
 routes = Resource("jobs", __name__, description="Training jobs.")
 
 MAXIMUM_WAIT = 60.0
-#: Pause between two looks at the database for a client that waits.
+#: Seconds between two queries of the database for a waiting client.
 LOOK_SECONDS = 0.05
-#: Silence after which a stream sends a comment, so that proxies keep it open and a gone client is noticed.
+#: Seconds without events after which a stream sends a comment. This keeps proxies from closing the stream, and
+#: detects clients that have disconnected.
 KEEP_ALIVE_SECONDS = 15.0
 EVENTS_AT_ONCE = 1000
 
 
 class JobsQuery(JobPage):
-    """Which jobs are wanted."""
+    """Query parameters of the list of jobs."""
 
     model = ma.fields.String(load_default=None)
     state = ma.fields.String(load_default=None, validate=ma.validate.OneOf([*lifecycle.ACTIVE, *lifecycle.FINAL]))
@@ -44,7 +45,10 @@ class JobsQuery(JobPage):
 @routes.arguments(JobsQuery, location="query")
 @routes.response(200, "JobList")
 def list_jobs(query: dict[str, Any]) -> Response:
-    """Jobs, newest first; `after` takes an id."""
+    """List jobs, newest first.
+
+    `after` takes a job's id.
+    """
     select = sa.select(JOBS).order_by(JOBS.c.id.desc()).limit(query["limit"] + 1)
     if query["after"] is not None:
         select = select.where(JOBS.c.id < query["after"])
@@ -57,12 +61,12 @@ def list_jobs(query: dict[str, Any]) -> Response:
 
 
 class WaitQuery(StrictSchema):
-    """How long to wait for the job's end."""
+    """Query parameter of a job: how long to wait for its end."""
 
     wait = ma.fields.Float(
         load_default=0.0,
         validate=ma.validate.Range(min=0, error="must be at least {min}. Received: {input}"),
-        metadata={"description": "Answer when the job has ended, or after this many seconds; 60 at most."},
+        metadata={"description": "Wait until the job has ended, for at most this many seconds (at most 60)."},
     )
 
 
@@ -71,7 +75,10 @@ class WaitQuery(StrictSchema):
 @routes.response(200, "Job")
 @routes.doc(responses=refusals(404, 503))
 def show(query: dict[str, Any], job_id: str) -> Response:
-    """One job; with `wait`, when it has ended or the time is up."""
+    """Show a job.
+
+    With `wait`, the response is sent when the job has ended or the time is up.
+    """
     row = _find(job_id)
     if query["wait"] and row.state not in lifecycle.FINAL:
         until = monotonic() + min(query["wait"], MAXIMUM_WAIT)
@@ -96,7 +103,10 @@ def _change(change: Callable[[sa.Connection], sa.Row[Any]]) -> Response:
 @routes.response(202, "Job")
 @routes.doc(responses=refusals(404, 409))
 def cancel(job_id: str) -> Response:
-    """End a job between two batches; its checkpoints stay."""
+    """Cancel a job.
+
+    A running job ends after its current batch. Its checkpoints stay.
+    """
     return _change(lambda connection: lifecycle.ask(connection, job_id, "cancel"))
 
 
@@ -104,7 +114,10 @@ def cancel(job_id: str) -> Response:
 @routes.response(202, "Job")
 @routes.doc(responses=refusals(404, 409))
 def pause(job_id: str) -> Response:
-    """Have a job save its state between two batches and wait."""
+    """Pause a job.
+
+    A running job saves its state after its current batch, and waits until it is resumed.
+    """
     return _change(lambda connection: lifecycle.ask(connection, job_id, "pause"))
 
 
@@ -112,7 +125,10 @@ def pause(job_id: str) -> Response:
 @routes.response(202, "Job")
 @routes.doc(responses=refusals(404, 409))
 def resume(job_id: str) -> Response:
-    """Queue a paused job again; it goes on to the same bits."""
+    """Resume a paused job.
+
+    The job is queued again, continues from its saved state, and computes the same numbers as without the pause.
+    """
     return _change(lambda connection: lifecycle.resume(connection, job_id))
 
 
@@ -120,7 +136,7 @@ def resume(job_id: str) -> Response:
 @routes.response(200, "History")
 @routes.doc(responses=refusals(404))
 def history(job_id: str) -> Response:
-    """Every epoch so far, in order."""
+    """List every epoch so far, in order."""
     with context().database.read() as connection:
         lifecycle.find(connection, job_id)
         epochs = list_epochs(connection, job_id)
@@ -132,7 +148,7 @@ def history(job_id: str) -> Response:
 @routes.response(200, "CheckpointList")
 @routes.doc(responses=refusals(404))
 def list_checkpoints(query: dict[str, Any], job_id: str) -> Response:
-    """A job's checkpoints, newest first."""
+    """List a job's checkpoints, newest first."""
     with context().database.read() as connection:
         lifecycle.find(connection, job_id)
         rows = checkpoints.checkpoint_rows(connection, query["limit"] + 1, query["after"], job=job_id)
@@ -140,13 +156,13 @@ def list_checkpoints(query: dict[str, Any], job_id: str) -> Response:
 
 
 class StreamHeaders(StrictSchema):
-    """Where a stream goes on."""
+    """Headers of an event stream: where it continues."""
 
     after = Text(
         pattern=NUMBER_PATTERN,
         load_default=None,
         data_key="Last-Event-ID",
-        metadata={"description": "The id of the last event that came."},
+        metadata={"description": "The id of the last event received."},
     )
 
 
@@ -161,10 +177,10 @@ class StreamHeaders(StrictSchema):
     },
 )
 def events(query: dict[str, Any], headers: dict[str, Any], job_id: str) -> Response:
-    """What happened to a job, newest first.
+    """List or stream a job's events.
 
-    With `Accept: text/event-stream`, a live stream in order, from the first event or from the one after
-    `Last-Event-ID`, that ends after the job's final state.
+    The list has the newest event first. With `Accept: text/event-stream`, the response is a live stream in order; it
+    starts with the first event, or the one after `Last-Event-ID`, and ends after the job's final state.
     """
     _find(job_id)
     if request.accept_mimetypes.best_match(["application/json", "text/event-stream"]) == "text/event-stream":
@@ -186,18 +202,18 @@ def _stream(parts: Context, job_id: str, after: int) -> Response:
     response = Response(_live_events(parts, job_id, after), content_type="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
-    # Runs however the stream ends, also when the client leaves before it began.
+    # Runs however the stream ends, even if the client disconnects before it begins.
     response.call_on_close(parts.waiting.release)
     return response
 
 
 def _live_events(parts: Context, job_id: str, after: int) -> Iterator[str]:
-    """Events in the form of server-sent events (WHATWG HTML, section 9.2)."""
+    """A job's events as server-sent events (WHATWG HTML, section 9.2)."""
     yield ": stream of " + job_id + "\n\n"
     quiet_since = monotonic()
     while True:
         with parts.database.read() as connection:
-            # The state is asked for first: what happened before it was final is then among the events.
+            # Read the state first, so that every event up to the final state is among the rows.
             ended = lifecycle.find(connection, job_id).state in lifecycle.FINAL
             rows = events_after(connection, job_id, after, EVENTS_AT_ONCE)
         for row in rows:

@@ -1,4 +1,4 @@
-"""Routes of models, their versions and aliases."""
+"""Routes of models, versions and aliases."""
 
 from __future__ import annotations
 
@@ -34,9 +34,12 @@ routes = Resource("models", __name__, description="Definitions, versions and ali
 @idempotent
 @routes.arguments(DefinitionSchema)
 @routes.response(201, "Model")
-@routes.doc(responses={"200": {"description": "The very same definition was there."}, **refusals(409)})
+@routes.doc(responses={"200": {"description": "An identical definition already exists."}, **refusals(409)})
 def define(definition: ModelDefinition) -> Response:
-    """Define a model; the same definition again is answered with 200."""
+    """Define a model.
+
+    Returns 200 if an identical definition already exists.
+    """
     check_size(definition, read_json(request), "")
     with context().database.write() as connection:
         row, new = define_model(connection, definition)
@@ -48,7 +51,10 @@ def define(definition: ModelDefinition) -> Response:
 @routes.arguments(PageSchema, location="query")
 @routes.response(200, "ModelList")
 def list_models(query: dict[str, Any]) -> Response:
-    """All models, newest first; `after` takes a name."""
+    """List all models, newest first.
+
+    `after` takes a model's name.
+    """
     with context().database.read() as connection:
         try:
             names = model_names(connection, query["limit"] + 1, query["after"])
@@ -62,15 +68,15 @@ def list_models(query: dict[str, Any]) -> Response:
 @routes.response(200, "Model")
 @routes.doc(responses=refusals(404))
 def show(name: str) -> Response:
-    """One model."""
+    """Show a model."""
     with context().database.read() as connection:
         return json_response(find_model(connection, name).document())
 
 
 class ForceSchema(StrictSchema):
-    """Whether to go through with it."""
+    """Query parameter of a deletion: whether to delete a model with active jobs."""
 
-    force = ma.fields.Boolean(load_default=False, metadata={"description": "Cancel active jobs of the model."})
+    force = ma.fields.Boolean(load_default=False, metadata={"description": "Cancel the model's active jobs."})
 
 
 @routes.route("/models/<name>", methods=["DELETE"])
@@ -78,7 +84,10 @@ class ForceSchema(StrictSchema):
 @routes.response(204)
 @routes.doc(responses=refusals(404, 409))
 def delete(query: dict[str, Any], name: str) -> Response:
-    """Delete a model with its versions, aliases and checkpoints; its jobs stay on record."""
+    """Delete a model with its versions, aliases and checkpoints.
+
+    The records of its jobs stay.
+    """
     parts = context()
     with parts.database.write() as connection:
         active = connection.scalar(
@@ -98,7 +107,10 @@ def delete(query: dict[str, Any], name: str) -> Response:
 @routes.response(200, "VersionList")
 @routes.doc(responses=refusals(404))
 def list_versions(query: dict[str, Any], name: str) -> Response:
-    """A model's versions, newest first; `after` takes a version's number."""
+    """List a model's versions, newest first.
+
+    `after` takes a version number.
+    """
     after = None if query["after"] is None else int(query["after"])
     with context().database.read() as connection:
         rows = versions.list_versions(connection, name, query["limit"] + 1, after)
@@ -109,7 +121,7 @@ def list_versions(query: dict[str, Any], name: str) -> Response:
 @routes.response(200, "Version")
 @routes.doc(responses=refusals(404, 409))
 def show_version(name: str, version: str) -> Response:
-    """One version, by number or alias."""
+    """Show a version, by number or alias."""
     wanted = int(version) if re.fullmatch(NUMBER_PATTERN, version) else version
     with context().database.read() as connection:
         return json_response(versions.resolve(connection, name, wanted))
@@ -119,7 +131,7 @@ def show_version(name: str, version: str) -> Response:
 @routes.response(200, "AliasList")
 @routes.doc(responses=refusals(404))
 def list_aliases(name: str) -> Response:
-    """The aliases that were set."""
+    """List a model's aliases."""
     with context().database.read() as connection:
         found = versions.aliases(connection, name)
     rows = [{"model": name, "alias": alias, "version": version} for alias, version in found.items()]
@@ -127,7 +139,7 @@ def list_aliases(name: str) -> Response:
 
 
 class AliasTargetSchema(StrictSchema):
-    """What an alias shall name."""
+    """The version that an alias will name."""
 
     version = Whole(Bounds(minimum=1, maximum=2**53), required=True)
 
@@ -137,13 +149,16 @@ class AliasTargetSchema(StrictSchema):
 @routes.response(200, "Alias")
 @routes.doc(responses=refusals(404, 409))
 def put_alias(body: dict[str, Any], name: str, alias: str) -> Response:
-    """Let an alias name a version; `default` is what requests get that name no version."""
+    """Set an alias to a version.
+
+    The alias `default` selects the version for requests that name no version.
+    """
     try:
         Text(pattern=NAME_PATTERN, maximum=63).deserialize(alias)
     except ma.ValidationError as error:
         raise InvalidError.at("", f"the alias {error.messages[0]}") from None
     if alias.isdecimal():
-        raise InvalidError.at("", f"the alias must not be a number, which names a version itself. Received: {alias!r}")
+        raise InvalidError.at("", f"the alias must not be a number, because numbers name versions. Received: {alias!r}")
     with context().database.write() as connection:
         versions.set_alias(connection, name, alias, body["version"])
     return json_response({"model": name, "alias": alias, "version": body["version"]})
@@ -153,7 +168,10 @@ def put_alias(body: dict[str, Any], name: str, alias: str) -> Response:
 @routes.response(200, "Alias")
 @routes.doc(responses=refusals(404))
 def show_alias(name: str, alias: str) -> Response:
-    """The version that an alias names; `default` and `latest` answer also where nobody has set them."""
+    """Show the version that an alias names.
+
+    `default` and `latest` always exist. `latest` names the newest version, and so does `default` if it is not set.
+    """
     with context().database.read() as connection:
         if alias == versions.DEFAULT:
             versions.require_model(connection, name)
@@ -172,7 +190,10 @@ def show_alias(name: str, alias: str) -> Response:
 @routes.response(204)
 @routes.doc(responses=refusals(404))
 def delete_alias(name: str, alias: str) -> Response:
-    """Forget an alias; `default` then follows the newest version again."""
+    """Delete an alias.
+
+    If `default` is deleted, it names the newest version again.
+    """
     with context().database.write() as connection:
         versions.remove_alias(connection, name, alias)
     return Response(status=204)

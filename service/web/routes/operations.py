@@ -1,4 +1,4 @@
-"""Routes for those who run the service: health, metrics, version."""
+"""Routes for operators: health, metrics, version."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from service.web.openapi import Resource
 __all__ = ["routes"]
 
 
-routes = Resource("operations", __name__, description="Health, metrics, version.")
+routes = Resource("operations", __name__, description="Health, metrics and version of the service.")
 
-#: A trainer that gave no sign for so long counts as absent.
+#: Seconds without a heartbeat after which a trainer counts as absent.
 TRAINER_SECONDS = 5.0
 
 
 @routes.route("/health/live", methods=["GET"])
 @routes.response(200, {"type": "object", "properties": {"status": {"const": "live"}}})
 def live() -> Response:
-    """Whether this process answers."""
+    """Check that the web process responds."""
     return json_response({"status": "live"})
 
 
@@ -42,13 +42,16 @@ def live() -> Response:
 @routes.doc(
     responses={
         "503": {
-            "description": "Not ready: a problem that carries the state of each part.",
+            "description": "Not ready; the problem document has the state of each part.",
             "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/NotReady"}}},
         }
     }
 )
 def ready() -> Response:
-    """Whether predictions can be answered and jobs accepted; an absent trainer is shown, and only delays jobs."""
+    """Check that the service can predict and accept jobs.
+
+    An absent trainer is reported, but the service is still ready: jobs wait until a trainer starts.
+    """
     parts = context()
     storage = "ok" if parts.storage.writable() else "not writable"
     database = trainer = "ok"
@@ -72,7 +75,7 @@ def _trainer_is_up(connection: sa.Connection) -> bool:
 @routes.route("/version", methods=["GET"])
 @routes.response(200, {"type": "object"})
 def version() -> Response:
-    """Versions of the service and of what it computes with."""
+    """Show the versions of the service and its libraries."""
     return json_response(
         {
             "trainyard": __version__,
@@ -88,7 +91,7 @@ def version() -> Response:
 @routes.route("/metrics", methods=["GET"])
 @routes.response(200, {"type": "string"}, content_type="text/plain")
 def metrics() -> Response:
-    """What the service holds and does, in the text format of Prometheus."""
+    """Report metrics in the text format of Prometheus."""
     with context().database.read() as connection:
         by_state = sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state)
         states: dict[str, int] = {row[0]: row[1] for row in connection.execute(by_state)}
@@ -99,7 +102,7 @@ def metrics() -> Response:
         "# HELP trainyard_info Version of the service.",
         "# TYPE trainyard_info gauge",
         f'trainyard_info{{version="{__version__}"}} 1',
-        "# HELP trainyard_trainer_up Whether a trainer is at work.",
+        "# HELP trainyard_trainer_up Whether a trainer is running.",
         "# TYPE trainyard_trainer_up gauge",
         f"trainyard_trainer_up {int(up)}",
         "# HELP trainyard_jobs Jobs by state.",

@@ -1,4 +1,4 @@
-"""The route that launches training."""
+"""The training route."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from service.web.openapi import Resource, refusals
 __all__ = ["routes"]
 
 
-routes = Resource("training", __name__, description="Launch training.")
+routes = Resource("training", __name__, description="Training and dry runs.")
 
 
 @routes.route("/train", methods=["POST"])
@@ -30,17 +30,18 @@ routes = Resource("training", __name__, description="Launch training.")
 @routes.doc(
     responses={
         "200": {
-            "description": "Of a dry run.",
+            "description": "The result of a dry run.",
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DryRun"}}},
         },
         **refusals(400, 404, 409, 413, 503),
     }
 )
 def train(body: dict[str, Any]) -> Response:
-    """Queue a training job; its model may be defined by the same request.
+    """Train a model.
 
-    With `dry_run`, nothing is stored: the answer, with status 200, tells parameters, memory, an estimate of the time
-    from a few measured steps, and warnings about the data.
+    Queues a job and returns it. The request may define the model too. With `dry_run`, nothing is stored: the response
+    has status 200 and reports parameters, memory, an estimated time from a few measured steps, and warnings about the
+    data.
     """
     request = TrainingRequest.of(body)
     data = Source(body["data"], "/data")
