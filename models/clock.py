@@ -8,5 +8,5 @@ __all__ = ["utc_now"]
 
 
 def utc_now() -> str:
-    """The present time, RFC 3339 in UTC with milliseconds."""
+    """The current time as RFC 3339 in UTC with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""What can be wrong with a request, told so that a client can mend it."""
+"""Errors of requests, with messages that help a client to correct them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = [
 
 
 def escaped(name: object) -> str:
-    """A member's name as it stands in a JSON pointer (RFC 6901)."""
+    """A member's name, escaped for a JSON pointer (RFC 6901)."""
     return str(name).replace("~", "~0").replace("/", "~1")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault: where it is (a JSON pointer, or a row and column of a CSV file) and what would do."""
+    """One fault: its place (a JSON pointer, or a row and column of a CSV file) and what a valid value is."""
 
     pointer: str
     detail: str
@@ -36,7 +36,7 @@ class Problem:
 
 
 class TrainyardError(Exception):
-    """A refusal with a stable code and a sentence; the parent of all errors that a client can cause."""
+    """Base class of all errors that a client can cause: a stable ``code`` and a sentence in ``detail``."""
 
     def __init__(self, code: str, detail: str, problems: Sequence[Problem] = ()) -> None:
         super().__init__(detail)
@@ -44,37 +44,37 @@ class TrainyardError(Exception):
 
 
 class InvalidError(TrainyardError):
-    """Well-formed, but not valid: each fault stands in ``problems``."""
+    """The request is well-formed but invalid; ``problems`` lists the faults."""
 
     @classmethod
     def at(cls, pointer: str, detail: str) -> InvalidError:
-        """One fault at one place."""
+        """An error with a single fault."""
         return cls.of([Problem(pointer, detail)])
 
     @classmethod
     def of(cls, problems: Sequence[Problem]) -> InvalidError:
-        """Several faults; the first is told in the detail."""
+        """An error with one or more faults; ``detail`` describes the first."""
         first = problems[0]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return cls("validation_failed", f"{first.pointer or 'the request'}: {first.detail}{more}", problems)
 
     def moved(self, old: str, new: str) -> InvalidError:
-        """The same faults, with the beginning ``old`` of their pointers replaced by ``new``."""
+        """The same faults, with the prefix ``old`` of their pointers replaced by ``new``."""
         return InvalidError.of(
             [replace(p, pointer=new + p.pointer[len(old) :]) if p.pointer.startswith(old) else p for p in self.problems]
         )
 
 
 class MissingError(TrainyardError):
-    """What was named is not there."""
+    """The named resource does not exist."""
 
 
 class ConflictError(TrainyardError):
-    """The present state forbids it."""
+    """The request conflicts with the present state."""
 
 
 class UnreadableError(TrainyardError):
-    """A file that was sent is not one of its kind, or is so damaged that it cannot be read."""
+    """An uploaded file has the wrong format or is damaged."""
 
 
 def file_fault(detail: str, row: int | None = None, column: str | None = None) -> InvalidError:
@@ -88,7 +88,7 @@ def file_fault(detail: str, row: int | None = None, column: str | None = None) -
 
 
 def describe(value: Any) -> str:
-    """A short picture of a received value for an error message."""
+    """A short form of a received value for an error message."""
     match value:
         case None:
             return "null"
@@ -108,12 +108,12 @@ def describe(value: Any) -> str:
 
 
 class BusyError(TrainyardError):
-    """Too much at once; the client should come back."""
+    """The service is overloaded; the client should retry later."""
 
 
 class MalformedError(TrainyardError):
-    """The body is not JSON, or not the JSON that RFC 8259 recommends."""
+    """The request is malformed, for example its body is not strict JSON."""
 
 
 class UnsupportedError(TrainyardError):
-    """The body's content type is not one that the route takes."""
+    """The route does not accept the body's content type."""

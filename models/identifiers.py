@@ -1,4 +1,4 @@
-"""Names that clients give, and ids that carry their kind and sort by creation: ``job_06f3…``."""
+"""Names that clients choose, and ids that begin with their kind and sort by creation: ``job_06f3…``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["NAME_PATTERN", "Kind", "id_pattern", "new_id"]
 
 Kind = Literal["job", "ckpt", "ds"]
 
-#: The regular expression that a name of a model, dataset or alias matches as a whole.
+#: Regular expression for the whole name of a model, dataset or alias.
 NAME_PATTERN = "[a-z0-9][a-z0-9._-]{0,62}"
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
@@ -18,7 +18,7 @@ _last = 0
 
 
 def id_pattern(kind: Kind) -> str:
-    """The regular expression that an id of a kind matches as a whole."""
+    """Regular expression for a whole id of this kind."""
     return f"{kind}_[{_DIGITS}]{{21}}"
 
 

@@ -1,6 +1,6 @@
 """Marshmallow schemas derived from dataclasses, and errors as JSON pointers.
 
-A rule's fields and bounds stand once, in its dataclass (``nncore.hyperparameters``); its schema follows from them.
+A dataclass declares its fields and bounds once (``nncore.hyperparameters``); its schema is derived from them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class StrictSchema(ma.Schema):
-    """A schema that refuses unknown fields and says which ones it knows."""
+    """A schema that refuses unknown fields; the error lists the known ones."""
 
     class Meta:
         unknown = ma.RAISE
@@ -47,12 +47,12 @@ class StrictSchema(ma.Schema):
 
 
 class DescribedField(ma.fields.Field[Any]):
-    """A field that describes itself, and whose errors say what would do and what was received."""
+    """A field that describes itself as JSON schema; its errors name the value received and a valid one."""
 
     wanted = ""
 
     def json_schema(self) -> dict[str, Any]:
-        """What JSON schema says of the values it takes."""
+        """The JSON schema of the values that the field accepts."""
         raise NotImplementedError
 
     def fault(self, value: Any, wanted: str | None = None) -> ma.ValidationError:
@@ -116,7 +116,7 @@ class Flag(DescribedField):
 
 
 class Text(DescribedField):
-    """A string: one of ``choices`` where given, or matching ``pattern``, of bounded length."""
+    """A string of 1 to ``maximum`` characters, limited to ``choices`` or to matches of ``pattern`` if given."""
 
     wanted = "a string"
 
@@ -173,7 +173,7 @@ class Numbers(Number):
 
 
 class Tagged(ma.fields.Field[Any]):
-    """One of several rules, told apart by ``type``: an object becomes an instance of the class in ``table``."""
+    """An object whose member ``type`` names a class in ``table``; it becomes an instance of that class."""
 
     def __init__(self, table: Mapping[str, type], **options: Any) -> None:
         super().__init__(**options)
@@ -201,13 +201,13 @@ class Tagged(ma.fields.Field[Any]):
         return {"type": name, **shared(schema_for(rule)).dump(value)}
 
 
-#: Rules that are a field of another rule, and the table of their members.
+#: Base classes that may be the type of another dataclass's field, each with the table of its members.
 _TABLES: dict[type, Mapping[str, type]] = {Schedule: SCHEDULES}
 
 
 @cache
 def schema_for(rule: type) -> type[StrictSchema]:
-    """The schema of a dataclass of fields of the types that ``field_for`` knows."""
+    """The schema of a dataclass; ``field_for`` lists the supported types of fields."""
     hints = get_type_hints(rule)
     declared = {}
     for item in fields(rule):
@@ -221,14 +221,14 @@ def schema_for(rule: type) -> type[StrictSchema]:
 
 @cache
 def shared(schema: type[StrictSchema]) -> StrictSchema:
-    """The one instance of a schema: making it takes longer than using it, and its use leaves nothing on it."""
+    """A shared instance of a schema. Creating one takes longer than using it, and using it does not change it."""
     return schema()
 
 
 def field_for(hint: Any, bounds: Bounds, **options: Any) -> ma.fields.Field[Any]:
-    """The field for int, float, bool, str, Literal, several floats, a rule of ``_TABLES``, or an optional one of these.
+    """The field for int, float, bool, str, Literal, tuple of floats, a class in ``_TABLES``, or one of these or None.
 
-    Raises TypeError for a hint that needs a schema written by hand.
+    Raises TypeError for any other type hint; such a field needs a hand-written schema.
     """
     options.setdefault("error_messages", {"required": "is required", "null": "must not be null"})
     if get_origin(hint) in (Union, UnionType):
@@ -252,7 +252,7 @@ def field_for(hint: Any, bounds: Bounds, **options: Any) -> ma.fields.Field[Any]
 
 
 def load(schema: ma.Schema | ma.fields.Field[Any], document: Any) -> Any:
-    """What a schema or a field makes of ``document``; raises InvalidError with a JSON pointer for each fault."""
+    """Load ``document`` with a schema or field. Raises InvalidError with a JSON pointer for each fault."""
     try:
         return schema.load(document) if isinstance(schema, ma.Schema) else schema.deserialize(document)
     except ma.ValidationError as error:
@@ -260,7 +260,7 @@ def load(schema: ma.Schema | ma.fields.Field[Any], document: Any) -> Any:
 
 
 def problems_of(messages: Any, pointer: str = "") -> list[Problem]:
-    """Marshmallow's tree of messages as a flat list with JSON pointers (RFC 6901)."""
+    """Flatten marshmallow's tree of messages into a list with JSON pointers (RFC 6901)."""
     if isinstance(messages, Mapping):
         return [
             problem
@@ -273,7 +273,7 @@ def problems_of(messages: Any, pointer: str = "") -> list[Problem]:
     return [Problem(pointer, _RENAMED.get(text, text))]
 
 
-#: Marshmallow's own words for what our fields do not say themselves.
+#: Replacements for messages that come from marshmallow itself.
 _RENAMED = {
     "Missing data for required field.": "is required",
     "Field may not be null.": "must not be null",

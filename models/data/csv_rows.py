@@ -20,10 +20,10 @@ __all__ = ["from_csv"]
 
 
 def from_csv(content: bytes, label: str, weight: str | None = None) -> Dataset:
-    """A dataset from a CSV file (RFC 4180) with a header row; ``label`` and ``weight`` name columns of these.
+    """A dataset from a CSV file (RFC 4180) with a header row; ``label`` and ``weight`` name its special columns.
 
-    Labels become integers where all of them are, else strings. Raises InvalidError naming row (the header is row 0)
-    and column of the first bad cell.
+    If all labels are integers, they become ``int``, else they stay strings. Raises InvalidError with the row (the
+    header is row 0) and column of the first invalid cell.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -39,7 +39,7 @@ def from_csv(content: bytes, label: str, weight: str | None = None) -> Dataset:
     values, labels = array("d"), list[str]()
     for row, cells in enumerate(lines, start=1):
         if len(cells) != len(header):
-            raise file_fault(f"must have {len(header)} cells, as the header has. Received: {len(cells)}", row)
+            raise file_fault(f"must have {len(header)} cells, like the header. Received: {len(cells)}", row)
         labels.append(cells.pop(place))
         if not labels[-1]:
             raise file_fault("must be a label. Received: an empty cell", row, label)
@@ -58,7 +58,7 @@ def from_csv(content: bytes, label: str, weight: str | None = None) -> Dataset:
 
 
 def _with_weights(dataset: Dataset, column: str) -> Dataset:
-    """The dataset with one of its columns taken for the rows' weights."""
+    """The dataset with one of its columns as the rows' weights."""
     if column not in dataset.features:
         known = ", ".join(dataset.features)
         raise InvalidError.at("/weight", f"must name a column of numbers: {known}. Received: {describe(column)}")
@@ -76,7 +76,7 @@ def _with_weights(dataset: Dataset, column: str) -> Dataset:
 
 
 def _records(text: str) -> Iterator[list[str]]:
-    """The rows of a CSV file; empty lines are passed over."""
+    """The rows of a CSV file, without empty lines."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     row = 0
     try:
@@ -94,7 +94,7 @@ def _columns(header: list[str], label: str) -> tuple[int, tuple[str, ...]]:
     for column, name in enumerate(names):
         if not name or name in seen:
             what = f"column {column + 1} has {'no name' if not name else f'the same name as an earlier one, {name!r}'}"
-            raise file_fault(f"every column must have a name of its own. Received: {what}", 0)
+            raise file_fault(f"every column must have a unique name. Received: {what}", 0)
         seen.add(name)
     if label not in names:
         raise InvalidError.at("/label", f"must name a column: {', '.join(names)}. Received: {describe(label)}")
@@ -120,7 +120,7 @@ def _typed(labels: list[str]) -> list[Any]:
         integers = [int(label) for label in labels]
     except ValueError:
         return labels
-    # "007" or "+7" are names, not numbers: only what prints back alike is taken for an integer. And an integer that
-    # JavaScript cannot hold is a name too.
+    # "007" and "+7" are names, not numbers: only text that int() and str() reproduce is an integer. An integer beyond
+    # JavaScript's range is a name too, because clients could not send it exactly.
     exact = all(str(number) == label for number, label in zip(integers, labels, strict=True))
     return integers if exact and all(abs(number) < 2**53 for number in integers) else labels

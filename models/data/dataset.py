@@ -1,11 +1,11 @@
 """Labelled rows: parsed from JSON or CSV, kept as HDF5.
 
-/         attrs: format "trainyard-dataset", format_version 1, features (JSON), label_kind, created_at, name: empty for
-          rows that came within a training request
-/inputs   (n_rows, n_features) float32 where that holds every number exactly, else float64
+/         attrs: format "trainyard-dataset", format_version 1, features (JSON), label_kind, created_at, name (empty for
+          the rows of a training request)
+/inputs   (n_rows, n_features), float32 if it represents every number exactly, else float64
 /labels   (n_rows,) int64, indices into classes
 /classes  UTF-8 JSON list, as bytes
-/weights  (n_rows,) float64, how much each row counts; absent where all count alike
+/weights  (n_rows,) float64, how much each row counts; absent if all rows count the same
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from nncore.arrays import Array
 __all__ = ["Dataset", "from_rows"]
 
 
-#: Weights of rows that are not 0; beyond these they would not be weights in float32.
+#: Limits of rows' weights other than 0; float32 cannot represent weights far beyond them.
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-12, 1e12
 WEIGHT_RULE = f"must be 0 or from {SMALLEST_WEIGHT:g} to {LARGEST_WEIGHT:g}"
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows of numbers (n_rows, n_features), a label for each, the features' names and, where given, rows' weights."""
+    """Rows of numbers (n_rows, n_features), one label per row, the features' names and optional rows' weights."""
 
     inputs: Array
     labels: Labels
@@ -44,9 +44,9 @@ class Dataset:
         return len(self.inputs)
 
     def require_two_classes(self, pointer: str, column: str | None = None) -> None:
-        """Raise InvalidError where all rows carry one label: there is nothing to tell apart.
+        """Raise InvalidError if all rows have the same label: a classifier needs two classes.
 
-        The labels' place is ``pointer``, or the ``column`` of a CSV file.
+        The error's place is ``pointer``, or the ``column`` of a CSV file.
         """
         present = np.unique(self.labels.codes)
         if len(present) < 2:
@@ -55,10 +55,10 @@ class Dataset:
             raise file_fault(detail, column=column) if column is not None else InvalidError.at(pointer, detail)
 
     def codes_for(self, classes: Sequence[Label], pointer: str) -> Array:
-        """Each row's place in a model's ``classes``; raises InvalidError for the first label that has none.
+        """Each row's index into a model's ``classes``. Raises InvalidError for the first label that is not a class.
 
-        One-hot columns are matched by place. Labels from a CSV file are text, so there 7 also stands for "7".
-        ``pointer`` is the place of the labels or, where it ends in "dataset", of the name of what holds them.
+        One-hot columns are matched by position. Labels from a CSV file are text, so 7 also matches the class "7".
+        ``pointer`` is the place of the labels or, if it ends in "dataset", the place of the dataset's name.
         """
         if self.labels.kind == "one_hot":
             if len(self.labels.classes) != len(classes):
@@ -80,15 +80,15 @@ class Dataset:
 
 
 def from_rows(inputs: Any, labels: Any, pointer: str = "", weights: Any = None) -> Dataset:
-    """A dataset from parsed JSON; raises InvalidError for what is not rows of numbers with one label each.
+    """A dataset from parsed JSON. Raises InvalidError unless it holds rows of numbers with one label per row.
 
-    ``weights``, where given, is one number a row, 0 or more and not all 0.
+    ``weights``, if given, has one number per row, at least 0 and not all 0.
     """
     matrix = number_matrix(inputs, f"{pointer}/inputs")
     parsed = parse_labels(labels, f"{pointer}/labels")
     if len(parsed.codes) != len(matrix):
         raise InvalidError.at(
-            f"{pointer}/labels", f"must hold {len(matrix)} labels, one a row. Received: {len(parsed.codes)}"
+            f"{pointer}/labels", f"must hold {len(matrix)} labels, one per row. Received: {len(parsed.codes)}"
         )
     features = tuple(f"feature_{index}" for index in range(matrix.shape[1]))
     return Dataset(matrix, parsed, features, _weights(weights, len(matrix), f"{pointer}/weights"))
@@ -98,7 +98,7 @@ def _weights(value: Any, rows: int, pointer: str) -> Array | None:
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != rows:
-        raise InvalidError.at(pointer, f"must be a list of {rows} numbers, one a row. Received: {describe(value)}")
+        raise InvalidError.at(pointer, f"must be a list of {rows} numbers, one per row. Received: {describe(value)}")
     try:
         weights: Array = number_matrix([value], pointer)[0]
     except InvalidError as error:
@@ -112,6 +112,6 @@ def _weights(value: Any, rows: int, pointer: str) -> Array | None:
 
 
 def bad_weight(weights: Array) -> int | None:
-    """The first row whose weight is none that every dtype can hold."""
+    """Index of the first row with a weight outside the limits, or None."""
     bad = (weights != 0) & ((weights < SMALLEST_WEIGHT) | (weights > LARGEST_WEIGHT))
     return int(np.argmax(bad)) if bad.any() else None

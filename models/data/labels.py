@@ -1,4 +1,4 @@
-"""Labels: parsed from JSON, numbered by class."""
+"""Labels: parsed from JSON and numbered by class."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["CLASS_LIST", "LABELS", "Label", "Labels", "parse_labels"]
 
 Label = int | str
 LABELS: dict[str, Any] = {
-    "description": "One label a row: integers, strings, or one-hot rows.",
+    "description": "One label per row: integers, strings, or one-hot rows.",
     "oneOf": [
         {"type": "array", "items": {"type": "integer"}},
         {"type": "array", "items": {"type": "string"}},
@@ -23,12 +23,12 @@ LABELS: dict[str, Any] = {
     ],
 }
 CLASS_LIST: dict[str, Any] = {"type": "array", "items": {"oneOf": [{"type": "string"}, {"type": "integer"}]}}
-#: How labels were given: as JSON values, as text in a CSV file, or as one-hot rows.
+#: The form of the labels: JSON values, text in a CSV file, or one-hot rows.
 LabelKind = Literal["values", "text", "one_hot"]
 
 
 class Labels(NamedTuple):
-    """Class numbers of shape (n_samples,), and the class that each number stands for."""
+    """Class codes of shape (n_samples,), and the class of each code."""
 
     codes: Array
     classes: tuple[Label, ...]
@@ -36,12 +36,12 @@ class Labels(NamedTuple):
 
 
 def parse_labels(value: Any, pointer: str) -> Labels:
-    """Class numbers from integers, strings, or one-hot rows; classes are sorted, one-hot columns are ``0…n-1``.
+    """Parse integers, strings, or one-hot rows. Classes are sorted; those of one-hot columns are ``0…n-1``.
 
-    Raises InvalidError naming the first label that is none of these.
+    Raises InvalidError for the first label of another type.
     """
     if not isinstance(value, list) or not value:
-        raise InvalidError.at(pointer, f"must be a list of labels, one a row. Received: {describe(value)}")
+        raise InvalidError.at(pointer, f"must be a list of labels, one per row. Received: {describe(value)}")
     kinds = set(map(type, value))
     if kinds == {list}:
         return _one_hot_labels(value, pointer)
@@ -56,7 +56,7 @@ def parse_labels(value: Any, pointer: str) -> Labels:
 
 
 def encode(labels: list[Any], kind: LabelKind) -> Labels:
-    """Number the sorted distinct labels, and each label by them."""
+    """Sort the distinct labels into classes, and encode each label as the index of its class."""
     classes = sorted(set(labels))
     numbers = {label: code for code, label in enumerate(classes)}
     return Labels(np.fromiter((numbers[label] for label in labels), np.intp, len(labels)), tuple(classes), kind)
@@ -67,5 +67,5 @@ def _one_hot_labels(value: list[Any], pointer: str) -> Labels:
     good = ((matrix == 0) | (matrix == 1)).all(axis=1) & ((matrix == 1).sum(axis=1) == 1)
     if not good.all():
         row = int(np.argmin(good))
-        raise InvalidError.at(f"{pointer}/{row}", f"must hold one 1 and otherwise 0. Received: {describe(value[row])}")
+        raise InvalidError.at(f"{pointer}/{row}", f"must hold one 1, and 0 elsewhere. Received: {describe(value[row])}")
     return Labels(np.argmax(matrix, axis=1), tuple(range(matrix.shape[1])), "one_hot")

@@ -1,6 +1,6 @@
-"""Numbers and labels out of parsed JSON, without a schema walking over them.
+"""Matrices of numbers from parsed JSON, checked without a schema for speed.
 
-``numpy.array`` alone would take ``"1"`` for 1, ``true`` for 1 and ``null`` for NaN; here they are refused, by place.
+``numpy.array`` alone would read ``"1"`` and ``true`` as 1 and ``null`` as NaN; here they are refused with their place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nncore.arrays import Array
 __all__ = ["MATRIX", "WEIGHTS", "Array", "number_matrix"]
 
 
-# What these look like on the wire, as JSON schemas.
+# JSON schemas of these values.
 MATRIX: dict[str, Any] = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
 
 WEIGHTS: dict[str, Any] = {"type": "array", "items": {"type": "number", "minimum": 0}}
@@ -25,8 +25,8 @@ WEIGHTS: dict[str, Any] = {"type": "array", "items": {"type": "number", "minimum
 def number_matrix(value: Any, pointer: str, dtype: npt.DTypeLike = np.float64, width: int | None = None) -> Array:
     """An array (n_rows, n_columns) from a list of rows of numbers.
 
-    Raises InvalidError for anything else: no rows, ragged rows, a width other than ``width``, something that is not a
-    number, a number too large for ``dtype``.
+    Raises InvalidError if there are no rows, rows differ in length or from ``width``, a cell is not a number, or a
+    number is too large for ``dtype``.
     """
     if not isinstance(value, list):
         raise InvalidError.at(pointer, f"must be a list of rows of numbers. Received: {describe(value)}")
@@ -40,7 +40,7 @@ def number_matrix(value: Any, pointer: str, dtype: npt.DTypeLike = np.float64, w
         if expected is None:
             expected = len(row)
         if len(row) != expected or not row:
-            wanted = f"{expected} numbers, as {'the model takes' if width else 'the first row has'}"
+            wanted = f"{expected} numbers, {'one per input of the model' if width else 'like the first row'}"
             raise InvalidError.at(
                 f"{pointer}/{number}", f"must hold {wanted if row else 'numbers'}. Received: {len(row)}"
             )

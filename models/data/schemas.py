@@ -15,7 +15,7 @@ __all__ = ["DataSchema", "RowsSchema", "Untouched", "ValidationSchema"]
 
 
 class Untouched(DescribedField):
-    """Numbers or labels, left as parsed: arrays are checked as arrays, not by a schema."""
+    """Numbers or labels, passed through as parsed; they are checked later, as arrays."""
 
     def json_schema(self) -> dict[str, Any]:
         return {"inputs": MATRIX, "labels": LABELS, "weights": WEIGHTS}[str(self.name)]
@@ -25,14 +25,14 @@ class Untouched(DescribedField):
 
 
 class RowsSchema(StrictSchema):
-    """Rows and labels, inline or as a dataset's name or id."""
+    """Rows and labels, inline or by a dataset's name or id."""
 
     inputs = Untouched()
     labels = Untouched()
     dataset = Text(maximum=63)
 
     choices = "must hold inputs and labels, or dataset"
-    #: The sets of fields of which one must be given.
+    #: The valid sets of fields.
     allowed: tuple[set[str], ...] = ({"dataset"}, {"inputs", "labels"})
 
     @ma.post_load
@@ -43,16 +43,16 @@ class RowsSchema(StrictSchema):
 
 
 class DataSchema(RowsSchema):
-    """Rows to train on, which may have weights."""
+    """Rows to train on, with optional weights."""
 
-    weights = Untouched(metadata={"description": "How much each row counts; 1 where it is left out."})
+    weights = Untouched(metadata={"description": "How much each row counts; 1 if left out."})
 
-    choices = "must hold inputs and labels (and weights where rows count differently), or dataset"
+    choices = "must hold inputs and labels (with optional weights), or dataset"
     allowed = (*RowsSchema.allowed, {"inputs", "labels", "weights"})
 
 
 class ValidationSchema(RowsSchema):
-    """Held-out data: a share of the training rows, or rows of their own."""
+    """Held-out data: a fraction of the training rows, or separate rows."""
 
     fraction = Number(Bounds(above=0.0, below=1.0))
 

@@ -1,4 +1,4 @@
-"""Class weights: how much the rows of each class count, as a definition or a request says it."""
+"""Class weights in definitions and requests: how much the rows of each class count."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ClassWeightsValue = Literal["balanced"] | dict[str, float] | list[float]
 
 
 class ClassWeights(DescribedField):
-    """How much each class counts: "balanced", a number a class in order, or an object by label (others count 1)."""
+    """Weights of classes: "balanced", one number per class in order, or an object by label (default 1)."""
 
     wanted = '"balanced", a list of numbers or an object of numbers by label'
     _weight = Number(Bounds(minimum=0.0, maximum=1e12))
@@ -56,7 +56,7 @@ class ClassWeights(DescribedField):
 def weights_of_classes(
     wanted: Literal["balanced"] | Mapping[str, float] | Sequence[float] | None, classes: Sequence[Label]
 ) -> Literal["balanced"] | list[float] | None:
-    """The weights of classes in their order; an object names each class by its label. Raises InvalidError."""
+    """The classes' weights in the order of ``classes``. Raises InvalidError if count or labels do not fit them."""
     if wanted is None or wanted == "balanced":
         return wanted
     if not isinstance(wanted, Mapping):
@@ -70,5 +70,5 @@ def weights_of_classes(
     names = [str(label) for label in classes]
     for name in wanted:
         if name not in names:
-            raise InvalidError.at("/class_weights", f"must name classes of the model. Received: {name!r}")
+            raise InvalidError.at("/class_weights", f"must name only classes of the model. Received: {name!r}")
     return [float(wanted.get(name, 1.0)) for name in names]

@@ -1,4 +1,4 @@
-"""What a model is: its name, its stack of layers, its classes and its optimizer, as one immutable value."""
+"""A model's definition as an immutable value: name, layers, classes, optimizer, loss."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ METADATA_DEPTH = 32
 
 @dataclass(frozen=True)
 class ModelDefinition:
-    """A model as defined; equal definitions have equal documents."""
+    """A model's definition; equal definitions have equal documents."""
 
     name: str
     inputs: int
@@ -55,12 +55,12 @@ class ModelDefinition:
 
     @cached_property
     def parameter_count(self) -> int:
-        """Number of trainable numbers."""
+        """Number of trainable parameters."""
         return sum(math.prod(shape) for shape in parameter_shapes(self.layers, self.inputs).values())
 
     @property
     def groups(self) -> list[str]:
-        """The layers' names in parameters and checkpoints, ``index_type``."""
+        """The layers' names in parameters and checkpoints, in the form ``index_type``."""
         return group_names(self.layers)
 
     def document(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class ModelDefinition:
 
     @classmethod
     def load(cls, document: Any, maximum_parameters: int | None = None) -> ModelDefinition:
-        """Validate a document; raises InvalidError with a JSON pointer for each fault."""
+        """Validate a document. Raises InvalidError with a JSON pointer for each fault."""
         definition: ModelDefinition = load(shared(DefinitionSchema), document)
         if maximum_parameters is not None and definition.parameter_count > maximum_parameters:
             raise InvalidError.at(
@@ -94,14 +94,14 @@ class ModelDefinition:
 
     @classmethod
     def parse(cls, text: str) -> ModelDefinition:
-        """The definition of a canonical text; equal texts, such as a model's checkpoints hold, are validated once.
+        """Parse a canonical text. Results are cached, because all checkpoints of a model hold the same text.
 
-        Raises InvalidError, or ValueError where the text is not JSON.
+        Raises InvalidError, or ValueError if the text is not JSON.
         """
         return _parse(text)
 
     def network(self, seed: int) -> Network:
-        """A fresh network with weights drawn from ``seed``."""
+        """A new network with weights initialized from ``seed``."""
         return Network(self.layers, self.inputs, seed=seed, dtype=self.dtype)
 
 
@@ -126,10 +126,10 @@ def loss_field(**options: Any) -> Tagged:
 
 
 class Classes(DescribedField):
-    """A count of classes, or their labels in order."""
+    """The number of classes, or a list of their labels in order."""
 
     def json_schema(self) -> dict[str, Any]:
-        count = {"type": "integer", "minimum": 2, "maximum": MAXIMUM_CLASSES, "description": "Labels are 0…n-1."}
+        count = {"type": "integer", "minimum": 2, "maximum": MAXIMUM_CLASSES, "description": "The labels are 0…n-1."}
         limits = {"minItems": 2, "maxItems": MAXIMUM_CLASSES, "uniqueItems": True}
         return {"oneOf": [count, {**CLASS_LIST, **limits, "description": "The labels in order."}]}
 
@@ -139,7 +139,7 @@ class Classes(DescribedField):
                 raise ma.ValidationError(f"must be from 2 to {MAXIMUM_CLASSES}. Received: {value}")
             return tuple(range(value))
         if not isinstance(value, list):
-            raise ma.ValidationError(f"must be a count or a list of labels. Received: {describe(value)}")
+            raise ma.ValidationError(f"must be a number or a list of labels. Received: {describe(value)}")
         if not 2 <= len(value) <= MAXIMUM_CLASSES:
             raise ma.ValidationError(f"must hold 2 to {MAXIMUM_CLASSES} labels. Received: {len(value)}")
         kind = type(value[0])
@@ -147,7 +147,7 @@ class Classes(DescribedField):
             if type(label) not in (int, str):
                 raise ma.ValidationError({index: [f"must be a string or an integer. Received: {describe(label)}"]})
             if type(label) is not kind:
-                raise ma.ValidationError({index: [f"must be of the first label's kind. Received: {describe(label)}"]})
+                raise ma.ValidationError({index: [f"must have the type of the first. Received: {describe(label)}"]})
         seen: set[Label] = set()
         for index, label in enumerate(value):
             if label in seen:
@@ -157,10 +157,10 @@ class Classes(DescribedField):
 
 
 class Metadata(DescribedField):
-    """An object of the client's own, of bounded size."""
+    """An object of limited size that the client attaches to a model; the service does not read it."""
 
     def json_schema(self) -> dict[str, Any]:
-        return {"type": "object", "description": f"The client's own; at most {METADATA_BYTES} bytes as JSON."}
+        return {"type": "object", "description": f"Any object, of at most {METADATA_BYTES} bytes as JSON."}
 
     def _validated(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -174,7 +174,7 @@ class Metadata(DescribedField):
 
 
 def _depth(value: Any) -> int:
-    """Levels of nested objects and lists, counted without recursion."""
+    """Depth of nested objects and lists, counted without recursion."""
     depth, level = 0, [value]
     while level := [item for item in level if isinstance(item, (dict, list))]:
         depth += 1
@@ -183,7 +183,7 @@ def _depth(value: Any) -> int:
 
 
 class DefinitionSchema(StrictSchema):
-    """A model's definition; ``hidden`` with ``activation`` may stand in place of ``layers``."""
+    """A model's definition; ``hidden`` and ``activation`` are a short form of ``layers``."""
 
     name = Text(required=True, pattern=NAME_PATTERN, maximum=63)
     inputs = Whole(Bounds(minimum=1, maximum=1_000_000), required=True)
@@ -205,7 +205,7 @@ class DefinitionSchema(StrictSchema):
         if (hidden is None) == ("layers" not in values):
             raise ma.ValidationError({"layers": ["give either layers or hidden"]})
         if activation is not None and hidden is None:
-            raise ma.ValidationError({"activation": ["goes with hidden, not with layers"]})
+            raise ma.ValidationError({"activation": ["is only valid with hidden, not with layers"]})
         if hidden is not None:
             values["layers"] = _stack(hidden, activation or "relu", len(values["classes"]))
         problem = _stack_problem(values["layers"], len(values["classes"]))
@@ -223,19 +223,19 @@ def _stack(hidden: Sequence[int], activation: str, classes: int) -> list[Layer]:
 
 
 def _stack_problem(layers: Sequence[Layer], classes: int) -> dict[str, Any] | None:
-    """What keeps a stack from being a classifier of so many classes, as a tree of messages."""
+    """Why a stack of layers cannot classify this number of classes, as a tree of messages; None if it can."""
     if not isinstance(layers[-1], Softmax):
         return {"layers": {len(layers) - 1: {"type": ["the last layer must be 'softmax'"]}}}
     if len(layers) < 2 or not isinstance(layers[-2], Dense):
         return {"layers": {max(len(layers) - 2, 0): {"type": ["the layer before the last must be 'dense'"]}}}
     if layers[-2].units != classes:
-        message = f"must be {classes}, one unit a class. Received: {layers[-2].units}"
+        message = f"must be {classes}, one unit per class. Received: {layers[-2].units}"
         return {"layers": {len(layers) - 2: {"units": [message]}}}
     return None
 
 
 def complete(document: Any, inputs: int, classes: Sequence[Label]) -> Any:
-    """Fill in what a definition may leave to its data: inputs, classes, the last dense layer's units."""
+    """Fill in what the data decides if a definition leaves it out: inputs, classes, units of the last dense layer."""
     if not isinstance(document, dict):
         raise InvalidError.of([Problem("", f"must be an object. Received: {describe(document)}")])
     filled = {"inputs": inputs, "classes": list(classes), **document}

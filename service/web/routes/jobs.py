@@ -156,7 +156,7 @@ def list_checkpoints(query: dict[str, Any], job_id: str) -> Response:
 
 
 class StreamHeaders(StrictSchema):
-    """Headers of an event stream: where it continues."""
+    """Headers of an event stream: the event after which it continues."""
 
     after = Text(
         pattern=NUMBER_PATTERN,
