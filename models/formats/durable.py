@@ -14,19 +14,34 @@ from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-__all__ = ["TEMPORARY_SUFFIX", "FileRecord", "sha256_of", "sweep", "write_durably"]
+__all__ = [
+    "TEMPORARY_SUFFIX",
+    "FileRecord",
+    "FileStat",
+    "record_of",
+    "sha256_of",
+    "stat_of",
+    "sweep",
+    "write_durably",
+]
 
 TEMPORARY_SUFFIX = ".partial"
 _CHUNK = 1 << 20
 
 
 class FileRecord(NamedTuple):
-    """Size and digest by which the database knows a file."""
+    """Size and digest of a file, and the time of its last change, by which the database recognizes it."""
 
     bytes: int
     sha256: str
+    mtime_ns: int | None = None
+
+
+class FileStat(NamedTuple):
+    """Size of a file, and the time of its last change."""
+
+    bytes: int
+    mtime_ns: int
 
 
 def write_durably(path: Path, content: Sequence[memoryview]) -> FileRecord:
@@ -50,10 +65,11 @@ def write_durably(path: Path, content: Sequence[memoryview]) -> FileRecord:
             temporary.rename(path)
             named = True
         _flush_directory(path.parent)
+        mtime_ns = stat_of(path).mtime_ns
     except BaseException:
         (path if named else temporary).unlink(missing_ok=True)
         raise
-    return FileRecord(sum(piece.nbytes for piece in content), digest.result())
+    return FileRecord(sum(piece.nbytes for piece in content), digest.result(), mtime_ns)
 
 
 def _write(file: FileIO, piece: memoryview) -> None:
@@ -70,14 +86,17 @@ def _digest(content: Sequence[memoryview]) -> str:
 
 def _require_same(file: FileIO, content: Sequence[memoryview]) -> None:
     """Raise OSError where the file does not read back as written, in chunks that stay in the processor's cache."""
-    read, position = np.empty(_CHUNK, np.uint8), 0
+    # A bytearray compares itself with any buffer by memcmp: NumPy would cost its memory in processes that supervise.
+    read, position = bytearray(_CHUNK), 0
     for piece in content:
         for start in range(0, piece.nbytes, _CHUNK):
-            wanted = np.frombuffer(piece[start : start + _CHUNK], np.uint8)
-            count = os.preadv(file.fileno(), [read[: wanted.size].data], position)
-            if not np.array_equal(read[:count], wanted):
+            wanted = piece[start : start + _CHUNK]
+            if wanted.nbytes != len(read):
+                read = bytearray(wanted.nbytes)
+            count = os.preadv(file.fileno(), [read], position)
+            if count != wanted.nbytes or read != wanted:
                 raise OSError(errno.EIO, "what was written does not read back", file.name)
-            position += wanted.size
+            position += count
     if os.fstat(file.fileno()).st_size != position:
         raise OSError(errno.EIO, "what was written does not read back", file.name)
 
@@ -110,6 +129,18 @@ def _flush_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def stat_of(path: Path) -> FileStat:
+    """Size and time of the last change; raises FileNotFoundError."""
+    found = path.stat()
+    return FileStat(found.st_size, found.st_mtime_ns)
+
+
+def record_of(path: Path) -> FileRecord:
+    """What the database has to say of the file as it is now."""
+    found = stat_of(path)
+    return FileRecord(found.bytes, sha256_of(path), found.mtime_ns)
 
 
 def sha256_of(path: Path) -> str:

@@ -35,7 +35,7 @@ __all__ = [
 
 def add_checkpoint(connection: sa.Connection, values: dict[str, Any], record: FileRecord) -> None:
     """Name a checkpoint whose file is durable."""
-    connection.execute(sa.insert(CHECKPOINTS).values(**values, bytes=record.bytes, sha256=record.sha256))
+    connection.execute(sa.insert(CHECKPOINTS).values(**{**record._asdict(), **values}))
 
 
 def find_checkpoint(connection: sa.Connection, checkpoint_id: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def add_dataset(connection: sa.Connection, values: dict[str, Any], record: FileR
     if values["name"] is not None:
         require_free_dataset_name(connection, values["name"])
     columns = {**values, "features": json.dumps(values["features"]), "classes": json.dumps(values["classes"])}
-    connection.execute(sa.insert(DATASETS).values(**columns, bytes=record.bytes, sha256=record.sha256))
+    connection.execute(sa.insert(DATASETS).values(**{**record._asdict(), **columns}))
 
 
 def require_free_dataset_name(connection: sa.Connection, name: str) -> None:

@@ -1,119 +1,145 @@
-"""Where files lie below the data directory: the one place that puts, gets and deletes them."""
+"""The files below the data directory: the one place that puts, finds and deletes them."""
 
 from __future__ import annotations
 
-import fcntl
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from enum import StrEnum
 from pathlib import Path
 from typing import IO
 
-from models.formats.durable import TEMPORARY_SUFFIX, sweep
+from models.formats.durable import TEMPORARY_SUFFIX, FileRecord, FileStat, stat_of, sweep, write_durably
 from models.identifiers import NAME_PATTERN, id_pattern
+from service.store.locks import Lock, Locks
 from service.store.pins import pins, sweep_pins
 
-__all__ = ["Storage"]
+__all__ = ["FileKind", "FileStore"]
 
 
-#: Held by all who are between writing a file and naming it.
-WRITING_LOCK = "writing.lock"
-#: What the files in each folder are called, before the suffix.
-_PATTERNS = {"checkpoints": id_pattern("ckpt"), "datasets": id_pattern("ds"), "models": NAME_PATTERN}
+class FileKind(StrEnum):
+    """What a file holds; the value is the name of its folder."""
+
+    CHECKPOINT = "checkpoints"
+    DATASET = "datasets"
+    #: What the database has about a model, as a copy (``models.formats.model_file``); its id is the model's name.
+    MODEL = "models"
 
 
-class Storage:
-    """Files of checkpoints and datasets, each named by its id, and of models, by name."""
+#: What the ids of each kind look like.
+_PATTERNS = {
+    FileKind.CHECKPOINT: id_pattern("ckpt"),
+    FileKind.DATASET: id_pattern("ds"),
+    FileKind.MODEL: NAME_PATTERN,
+}
+
+
+class FileStore:
+    """The files of one data directory, each with a kind and an id.
+
+    A file is whole or absent. Files of checkpoints and datasets never change; the file of a model is replaced as a
+    whole. All methods raise OSError if the filesystem fails.
+    """
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self.folders = (data / "checkpoints", data / "datasets")
-        for folder in (*self.folders, data / "models"):
-            folder.mkdir(parents=True, exist_ok=True)
-        # So that holding the lock needs no space later.
-        (data / WRITING_LOCK).touch()
+        self.locks = Locks(data)
+        for kind in FileKind:
+            (data / kind).mkdir(parents=True, exist_ok=True)
+        # So that taking the lock needs no space later.
+        (data / Lock.WRITING).touch()
 
-    def checkpoint(self, checkpoint_id: str) -> Path:
-        """The file of a checkpoint."""
-        return self.data / "checkpoints" / f"{checkpoint_id}.h5"
+    def path(self, kind: FileKind, file_id: str) -> Path:
+        """The path of a file, to read or map it."""
+        return self.data / kind / f"{file_id}.h5"
 
-    def dataset(self, dataset_id: str) -> Path:
-        """The file of a dataset."""
-        return self.data / "datasets" / f"{dataset_id}.h5"
+    def put(self, kind: FileKind, file_id: str, image: Sequence[memoryview]) -> FileRecord:
+        """Write a file durably; ``image`` is its content in pieces. After an OSError there is no file."""
+        return write_durably(self.path(kind, file_id), image)
 
-    def model(self, name: str) -> Path:
-        """The file that keeps what the database knows of a model (``models.formats.model_file``)."""
-        return self.data / "models" / f"{name}.h5"
+    def stat(self, kind: FileKind, file_id: str) -> FileStat | None:
+        """Size and time of the last change; None if there is no such file."""
+        try:
+            return stat_of(self.path(kind, file_id))
+        except FileNotFoundError:
+            return None
 
-    @property
-    def aside(self) -> Path:
-        """Where files go that the database does not name and that may be of use to somebody."""
-        return self.data / "orphans"
+    def ids(self, kind: FileKind) -> set[str]:
+        """The ids of all files of a kind."""
+        found = (self.data / kind).glob("*.h5")
+        return {path.stem for path in found if re.fullmatch(_PATTERNS[kind], path.stem)}
 
-    def checkpoint_ids(self) -> set[str]:
-        """The ids of all checkpoint files that are there."""
-        return self._stems("checkpoints")
+    def delete(self, kind: FileKind, *file_ids: str) -> None:
+        """Delete files, those that exist."""
+        for file_id in file_ids:
+            self.path(kind, file_id).unlink(missing_ok=True)
 
-    def dataset_ids(self) -> set[str]:
-        """The ids of all dataset files that are there."""
-        return self._stems("datasets")
-
-    def model_names(self) -> set[str]:
-        """The names of all files of models that are there."""
-        return self._stems("models")
+    def quarantine(self, kind: FileKind, file_id: str) -> Path:
+        """Move a file out of the service's sight, to where an operator finds it; its new path."""
+        path, folder = self.path(kind, file_id), self.data / "orphans"
+        folder.mkdir(exist_ok=True)
+        return path.rename(folder / path.name)
 
     def strangers(self) -> list[Path]:
-        """What lies among the files and is not called like one of them; not what begins with a dot."""
+        """Files between the others that have no id of their kind; those with a leading dot excepted."""
         return [
             path
-            for folder, pattern in _PATTERNS.items()
-            for path in sorted((self.data / folder).glob("[!.]*"))
+            for kind, pattern in _PATTERNS.items()
+            for path in sorted((self.data / kind).glob("[!.]*"))
             if not re.fullmatch(rf"{pattern}\.h5", path.name)
         ]
 
-    def _stems(self, folder: str) -> set[str]:
-        found = (self.data / folder).glob("*.h5")
-        return {path.stem for path in found if re.fullmatch(_PATTERNS[folder], path.stem)}
+    def temporary(self) -> IO[bytes]:
+        """An empty file without a name, which the kernel deletes with its last descriptor.
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Held by whoever writes a file and then names it in the database, from the one to the other.
-
-        The kernel lets go of it however its holder ends.
+        On a filesystem without such files it has a name for an instant, one that ``sweep`` recognizes.
         """
-        with (self.data / WRITING_LOCK).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            yield
-
-    @contextmanager
-    def nobody_writing(self) -> Iterator[None]:
-        """The time for a block in which nobody is ``writing``: a file without a row will never have one.
-
-        Raises BlockingIOError where somebody is at it.
-        """
-        with (self.data / WRITING_LOCK).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-
-    def unnamed(self) -> IO[bytes]:
-        """A file without a name: it is gone with its last descriptor, however its owner ends.
-
-        Where the file system knows no such files it has a name for a moment, which ``sweep`` knows.
-        """
-        return tempfile.TemporaryFile(dir=self.data / "checkpoints", prefix=".import.", suffix=TEMPORARY_SUFFIX)
+        folder = self.data / FileKind.CHECKPOINT
+        return tempfile.TemporaryFile(dir=folder, prefix=".import.", suffix=TEMPORARY_SUFFIX)
 
     def sweep(self) -> list[str]:
-        """Remove what a process that was killed had begun to write; the names."""
-        sweep_pins(self.data, self.folders)
-        return [name for folder in (*self.folders, self.data / "models") for name in sweep(folder)]
+        """Delete what killed processes left half-written; the names."""
+        sweep_pins(self.locks, self._pinned_folders)
+        return [name for kind in FileKind for name in sweep(self.data / kind)]
+
+    def writing(self) -> AbstractContextManager[None]:
+        """To be held from before a file is written until the database names it."""
+        return self.locks.shared(Lock.WRITING)
+
+    def no_writers(self) -> AbstractContextManager[None]:
+        """A time in which nobody is ``writing``: a file without a row will never get one. Raises LockTakenError."""
+        return self.locks.exclusive(Lock.WRITING)
 
     def pins(self) -> AbstractContextManager[None]:
-        """The right to pin files, which one process has at a time; raises BlockingIOError."""
-        return pins(self.data, self.folders)
+        """The right to pin files (``service.store.pins``), for one process at a time; raises LockTakenError."""
+        return pins(self.locks, self._pinned_folders)
+
+    @property
+    def _pinned_folders(self) -> list[Path]:
+        return [self.data / kind for kind in (FileKind.CHECKPOINT, FileKind.DATASET)]
+
+    def owner(self) -> str | None:
+        """The id of the database that the files belong to; None if they belong to none yet."""
+        try:
+            return self._mark.read_text()
+        except FileNotFoundError:
+            return None
+
+    def set_owner(self, database_id: str) -> None:
+        """Make the files those of a database."""
+        write_durably(self._mark, [memoryview(database_id.encode())])
+
+    @property
+    def _mark(self) -> Path:
+        return self.data / "database.id"
+
+    def exists(self) -> bool:
+        """Whether the data directory still exists."""
+        return self.data.exists()
 
     def writable(self) -> bool:
-        """Whether a file can be made now."""
+        """Whether a file can be created now."""
         probe = self.data / ".probe"
         try:
             probe.write_bytes(b"")
@@ -121,3 +147,26 @@ class Storage:
         except OSError:
             return False
         return True
+
+    # Until all callers are converted.
+
+    def checkpoint(self, file_id: str) -> Path:
+        return self.path(FileKind.CHECKPOINT, file_id)
+
+    def dataset(self, file_id: str) -> Path:
+        return self.path(FileKind.DATASET, file_id)
+
+    def model(self, name: str) -> Path:
+        return self.path(FileKind.MODEL, name)
+
+    def checkpoint_ids(self) -> set[str]:
+        return self.ids(FileKind.CHECKPOINT)
+
+    def dataset_ids(self) -> set[str]:
+        return self.ids(FileKind.DATASET)
+
+    def model_names(self) -> set[str]:
+        return self.ids(FileKind.MODEL)
+
+
+Storage = FileStore

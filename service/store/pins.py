@@ -1,24 +1,24 @@
-"""Second names for files of the data directory, under which a backup copies what may be deleted meanwhile."""
+"""Second names for files, under which a backup copies what may be deleted meanwhile."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from service.store.locks import Lock, Locks, LockTakenError
+
 __all__ = ["pin", "pins", "sweep_pins"]
 
-_LOCK, _FOLDER = "backup.lock", ".backup"
+_FOLDER = ".backup"
 
 
 @contextmanager
-def pins(data: Path, folders: Sequence[Path]) -> Iterator[None]:
-    """The right to pin files of ``folders`` within the block; raises BlockingIOError where another process has it."""
-    with (data / _LOCK).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def pins(locks: Locks, folders: Sequence[Path]) -> Iterator[None]:
+    """The right to pin files of ``folders`` within the block; raises LockTakenError if another process has it."""
+    with locks.exclusive(Lock.BACKUP):
         _remove(folders)
         try:
             yield
@@ -27,17 +27,17 @@ def pins(data: Path, folders: Sequence[Path]) -> Iterator[None]:
 
 
 def pin(path: Path) -> Path:
-    """A hard link to a file in its own folder's corner for pins; raises OSError."""
-    corner = path.parent / _FOLDER
-    corner.mkdir(exist_ok=True)
-    pinned = corner / path.name
+    """A hard link to a file, in a folder for pins beside it; raises OSError."""
+    folder = path.parent / _FOLDER
+    folder.mkdir(exist_ok=True)
+    pinned = folder / path.name
     os.link(path, pinned)
     return pinned
 
 
-def sweep_pins(data: Path, folders: Sequence[Path]) -> None:
-    """Remove what a backup that was killed has left."""
-    with suppress(BlockingIOError), pins(data, folders):
+def sweep_pins(locks: Locks, folders: Sequence[Path]) -> None:
+    """Remove the pins of a backup that was killed."""
+    with suppress(LockTakenError), pins(locks, folders):
         pass
 
 

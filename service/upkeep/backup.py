@@ -24,7 +24,8 @@ from models.formats.durable import TEMPORARY_SUFFIX, FileRecord, sha256_of
 from models.registry.tables import CHECKPOINTS, DATASETS
 from service.settings import Settings
 from service.store.database import Database
-from service.store.files import Storage
+from service.store.files import FileKind, Storage
+from service.store.locks import LockTakenError
 from service.store.pins import pin
 
 __all__ = ["Backup", "BackupError", "back_up"]
@@ -68,7 +69,7 @@ def back_up(settings: Settings, target: Path) -> Backup:
     try:
         with storage.pins(), _directory(target) as work:
             return _copy(database, storage, work)
-    except BlockingIOError:
+    except LockTakenError:
         raise BackupError(f"another backup of {settings.data} is under way") from None
     except (OSError, sqlite3.Error) as error:
         raise BackupError(f"nothing was copied to {target}: {error}") from error
@@ -114,13 +115,13 @@ def _copy(database: Database, storage: Storage, work: Path) -> Backup:
                 backup.faults.append(f"{place} is missing")
         if backup.has_database:
             _copy_database(database.engine.url.database or "", work / "trainyard.db")
-    for folder in storage.folders:
-        (work / folder.relative_to(storage.data)).mkdir()
+    for kind in (FileKind.CHECKPOINT, FileKind.DATASET):
+        (work / kind).mkdir()
     for file in pinned:
         backup.faults += _copy_file(file, work / file.place)
         backup.files += 1
         backup.bytes += file.record.bytes
-    for directory in (*(work / folder.relative_to(storage.data) for folder in storage.folders), work):
+    for directory in (work / FileKind.CHECKPOINT, work / FileKind.DATASET, work):
         _flush(directory)
     return backup
 

@@ -11,6 +11,7 @@ from service.processes import TRAINER_LOCK, WEB_LOCK, is_free
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import Storage
+from service.store.locks import LockTakenError
 from service.store.tables import JOBS
 from service.upkeep.directory import adopt
 
@@ -33,7 +34,7 @@ def reindex(database: Database, storage: Storage) -> Found:
     database.migrate()
     _require_empty(database)
     try:
-        with storage.nobody_writing():
+        with storage.no_writers():
             found = find(
                 [storage.model(name) for name in storage.model_names()],
                 [storage.checkpoint(checkpoint_id) for checkpoint_id in storage.checkpoint_ids()],
@@ -42,7 +43,7 @@ def reindex(database: Database, storage: Storage) -> Found:
             with database.write() as connection:
                 store(connection, found)
             adopt(database, storage)
-    except BlockingIOError:
+    except LockTakenError:
         raise ReindexError(f"a runner is still writing in {storage.data}; ask again when it has ended") from None
     return found
 

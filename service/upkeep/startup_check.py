@@ -20,7 +20,8 @@ from models.formats.dataset_file import is_inline
 from models.registry.tables import CHECKPOINTS, DATASETS
 from service.settings import Settings
 from service.store.database import Database
-from service.store.files import Storage
+from service.store.files import FileKind, FileStore, Storage
+from service.store.locks import LockTakenError
 from service.upkeep.directory import is_own
 from service.upkeep.inspection import inspect
 
@@ -69,9 +70,9 @@ def _clear_in_a_pause(database: Database, storage: Storage) -> bool:
     waiting = False
     while True:
         try:
-            with storage.nobody_writing():
+            with storage.no_writers():
                 clear(database, storage)
-        except BlockingIOError:
+        except LockTakenError:
             if not waiting:
                 _log.info("files are being written: what no row names is cleared away in a pause")
                 waiting = True
@@ -95,7 +96,7 @@ def _is_over(seconds: float = 0.0) -> bool:
 def unnamed(database: Database, storage: Storage) -> tuple[set[str], set[str]]:
     """Ids of checkpoint files and of dataset files that no row names, of those there before the rows were read.
 
-    Only while nobody is writing (``Storage.nobody_writing``) will none of them be named later.
+    Only while nobody is writing (``Storage.no_writers``) will none of them be named later.
     """
     checkpoints, datasets = storage.checkpoint_ids(), storage.dataset_ids()
     with database.read() as connection:
@@ -108,21 +109,20 @@ def clear(database: Database, storage: Storage) -> None:
     """Remove files that no row names where that loses nothing, and move the others aside; while nobody is writing."""
     checkpoints, datasets = unnamed(database, storage)
     for checkpoint_id in sorted(checkpoints):
-        path = storage.checkpoint(checkpoint_id)
-        _clear(path, storage.aside, superfluous=_is_superseded(database, path))
+        superfluous = _is_superseded(database, storage.path(FileKind.CHECKPOINT, checkpoint_id))
+        _clear(storage, FileKind.CHECKPOINT, checkpoint_id, superfluous=superfluous)
     for dataset_id in sorted(datasets):
-        path = storage.dataset(dataset_id)
-        _clear(path, storage.aside, superfluous=is_inline(path))
+        superfluous = is_inline(storage.path(FileKind.DATASET, dataset_id))
+        _clear(storage, FileKind.DATASET, dataset_id, superfluous=superfluous)
 
 
-def _clear(path: Path, aside: Path, *, superfluous: bool) -> None:
+def _clear(storage: FileStore, kind: FileKind, file_id: str, *, superfluous: bool) -> None:
     if superfluous:
-        path.unlink(missing_ok=True)
-        _log.info("removed %s, which was forgotten or never named", path.name)
-        return
-    aside.mkdir(exist_ok=True)
-    path.rename(aside / path.name)
-    _log.warning("moved %s, which the database does not name, to %s", path.name, aside)
+        storage.delete(kind, file_id)
+        _log.info("removed %s.h5, which was forgotten or never named", file_id)
+    else:
+        place = storage.quarantine(kind, file_id)
+        _log.warning("moved %s, which the database does not name, to %s", place.name, place.parent)
 
 
 def _is_superseded(database: Database, path: Path) -> bool:

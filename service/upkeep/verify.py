@@ -22,6 +22,7 @@ from service.processes import TRAINER_LOCK, is_free
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import Storage
+from service.store.locks import LockTakenError
 from service.upkeep.directory import is_own
 from service.upkeep.inspection import Inspected, inspect
 from service.upkeep.startup_check import unnamed
@@ -127,12 +128,12 @@ def _without_rows(database: Database, storage: Storage) -> Iterator[Wrong]:
     until = monotonic() + PATIENCE_SECONDS
     while any(unnamed(database, storage)):
         try:
-            with storage.nobody_writing():
+            with storage.no_writers():
                 for ids, path_of in zip(unnamed(database, storage), (storage.checkpoint, storage.dataset), strict=True):
                     for file_id in sorted(ids):
                         yield Wrong(path_of(file_id).name, "orphan", "no row names it; the next start clears it away")
                 return
-        except BlockingIOError:
+        except LockTakenError:
             if monotonic() > until:
                 yield Wrong(str(storage.data), "busy", "files are written all the time: orphans could not be told")
                 return

@@ -14,7 +14,7 @@ from models.errors import BusyError
 from models.serving.cache import ServedModels
 from service.settings import Settings
 from service.store.database import Database
-from service.store.files import Storage
+from service.store.files import FileStore, Storage
 from service.uploads.reader import Reader
 from service.web.idempotency_locks import KeyLocks
 
@@ -54,6 +54,11 @@ class Context:
             yield
         finally:
             self.waiting.release()
+
+    @property
+    def files(self) -> FileStore:
+        """The same as ``storage``, which will go."""
+        return self.storage
 
     def take_wait_slot(self) -> None:
         """Like ``wait_slot``; the caller calls ``waiting.release`` at the end."""

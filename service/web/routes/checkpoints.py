@@ -61,7 +61,7 @@ def import_file(name: str) -> Response:
         raise UnsupportedError("unsupported_media_type", f"{wanted}. Received: {request.mimetype}")
     with parts.database.read() as connection:
         definition = models.find_model(connection, name).definition
-    with parts.storage.unnamed() as upload, parts.storage.unnamed() as exchange:
+    with parts.storage.temporary() as upload, parts.storage.temporary() as exchange:
         receive(upload, parts.settings.max_import_bytes)
         with parts.wait_slot():
             checkpoint = parts.reader.checkpoint(upload, exchange, definition)

@@ -19,7 +19,7 @@ from models.data.csv_rows import from_csv
 from models.data.dataset import Dataset, from_rows
 from models.errors import InvalidError, Problem
 from models.formats.dataset_file import load_dataset, save_dataset
-from models.formats.durable import sha256_of
+from models.formats.durable import record_of
 
 IRIS = b"width,length,species\n0.5,1.5,setosa\n2,3e1,virginica\n"
 
@@ -288,7 +288,7 @@ class TestFile:
     def test_what_is_saved_is_loaded(self, tmp_path: Path, dataset: Dataset) -> None:
         record = save_dataset(tmp_path / "data.h5", dataset)
         assert same(load_dataset(tmp_path / "data.h5"), dataset)
-        assert record == ((tmp_path / "data.h5").stat().st_size, sha256_of(tmp_path / "data.h5"))
+        assert record == record_of(tmp_path / "data.h5")
         assert [path.name for path in tmp_path.iterdir()] == ["data.h5"]
 
     @pytest.mark.parametrize(

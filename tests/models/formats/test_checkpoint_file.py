@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ import pytest
 
 import nncore
 from models.formats.checkpoint_file import CheckpointError, load_checkpoint, save_checkpoint
-from models.formats.durable import sha256_of, sweep, write_durably
+from models.formats.durable import record_of, sweep, write_durably
 from models.formats.hdf5_image import Put, hdf5_image
 from models.formats.mapped_parameters import map_parameters
 from models.training.checkpoint import Checkpoint
@@ -127,9 +128,11 @@ class TestLayout:
             assert np.isnan(file["history/validation_loss"][()]).all()
         assert load_checkpoint(path).history[0].validation_loss is None
 
-    def test_the_record_is_size_and_digest(self, path: Path) -> None:
+    def test_the_record_is_size_digest_and_time(self, path: Path) -> None:
         record = save_checkpoint(path, a_checkpoint())
-        assert record == (path.stat().st_size, sha256_of(path))
+        found = path.stat()
+        assert record == (found.st_size, hashlib.sha256(path.read_bytes()).hexdigest(), found.st_mtime_ns)
+        assert record_of(path) == record
 
 
 class TestLoad:

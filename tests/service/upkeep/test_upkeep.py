@@ -18,6 +18,7 @@ import pytest
 
 from models.identifiers import new_id
 from service.store.files import Storage
+from service.store.locks import LockTakenError
 from testing.harness import Client, Server, eventually, serving
 from testing.samples import CSV, ROWS, a_model, a_training
 from tests.service.upkeep.test_reindex import command
@@ -317,8 +318,8 @@ def eventually_alone(server: Server) -> Iterator[None]:
 
         def got() -> bool:
             try:
-                stack.enter_context(Storage(server.data).nobody_writing())
-            except BlockingIOError:
+                stack.enter_context(Storage(server.data).no_writers())
+            except LockTakenError:
                 return False
             return True
 
