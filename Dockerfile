@@ -1,4 +1,4 @@
-# The service in a container: gunicorn with its own trainer, or one of both (see docker-compose.yml).
+# The service in a container: gunicorn, which starts a trainer; or one of the two (see docker-compose.yml).
 FROM python:3.13-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 \
@@ -23,5 +23,5 @@ VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s \
     CMD ["python", "-m", "service", "healthcheck"]
-# Sixteen threads a worker write their heartbeat to memory, not to the container's disk.
+# Workers write their heartbeat to memory instead of the container's disk.
 CMD ["gunicorn", "--worker-tmp-dir", "/dev/shm", "wsgi:app"]

@@ -1,4 +1,4 @@
-# make demo: see it work.  make serve: keep it running.  make test: all checks.  make bench: figures.  make reliability: kills, power cuts, full disks.
+# make demo: an example.  make serve: run the service.  make test: all checks.  make bench: measurements.  make reliability: kills, power cuts, full disks.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

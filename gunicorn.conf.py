@@ -1,4 +1,4 @@
-"""Gunicorn's settings, taken from Trainyard's own table."""
+"""Configuration of gunicorn, derived from Trainyard's settings."""
 
 from service.settings import Settings, SettingsError
 
@@ -12,7 +12,7 @@ bind = _settings.bind
 workers = _settings.workers
 worker_class = "service.web.gunicorn_worker.WebWorker"
 threads = _settings.threads
-# A heartbeat of the worker, not a limit on a request.
+# Limits the time between two heartbeats of a worker, not the time of a request.
 timeout = 60
 graceful_timeout = 10
 keepalive = 5

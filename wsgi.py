@@ -13,11 +13,11 @@ try:
     app = create_app(settings)
 except SettingsError as error:
     print(f"trainyard: {error}", file=sys.stderr)
-    raise SystemExit(4) from None  # gunicorn's own status for an application that cannot be loaded
+    raise SystemExit(4) from None  # Gunicorn's exit status for an application that fails to load.
 
 if settings.trainer == "auto":
     keep_trainer(settings)
 
-# What the start has made stays. A full collection that looks at all of it takes as long as many requests.
+# Exclude the objects made so far from garbage collection: scanning them takes as long as many requests.
 gc.collect()
 gc.freeze()

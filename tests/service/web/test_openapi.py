@@ -30,6 +30,9 @@ from tests.service.conftest import Trained
 ABOUT_ITSELF = re.compile(r"/docs|/openapi\.json|/static")
 
 
+#: The first word of an operation's summary. Summaries have no backticks, because many clients show them unformatted.
+VERBS = "Cancel|Check|Define|Delete|Download|Evaluate|Import|List|Pause|Predict|Report|Resume|Set|Show|Train|Upload"
+
 #: By the names of their unions in the document.
 TABLES: dict[str, dict[str, Any]] = {
     "Layer": LAYERS,
@@ -88,7 +91,7 @@ def test_it_covers_every_route(app: Flask, document: dict[str, Any]) -> None:
 def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:
     ids = []
     for place, operation in operations(document).items():
-        assert operation["summary"], place
+        assert re.fullmatch(rf"({VERBS}) [^`\n]*\.", operation["summary"]), place
         assert operation["tags"], place
         statuses = operation["responses"].keys()
         assert any(status.startswith("2") for status in statuses), place
