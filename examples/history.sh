@@ -5,4 +5,4 @@ source "$(dirname "$0")/common.sh"
 
 "$(dirname "$0")/train_inline.sh" > /dev/null
 job=$(call "$URL/jobs?model=colors&limit=1" | field data 0 id)
-call "$URL/jobs/$job/history" | python3 -c 'import json, sys; [print(json.dumps(epoch)) for epoch in json.load(sys.stdin)["data"][-3:]]'
+call -H 'Accept: application/x-ndjson' "$URL/jobs/$job/history" | tail -n 3

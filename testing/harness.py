@@ -137,7 +137,14 @@ class Client:
         return job
 
     def history(self, job_id: str) -> list[dict[str, Any]]:
-        return self.get(f"/jobs/{job_id}/history").json["data"]
+        """Every epoch of a job, page by page."""
+        epochs: list[dict[str, Any]] = []
+        while True:
+            after = f"?after={epochs[-1]['epoch']}" if epochs else ""
+            page = self.get(f"/jobs/{job_id}/history{after}").json
+            epochs += page["data"]
+            if not page["has_more"]:
+                return epochs
 
     def pages(self, path: str, limit: int) -> list[dict[str, Any]]:
         """All entries of a list, page by page."""

@@ -21,6 +21,7 @@ __all__ = [
     "State",
     "aliases",
     "default_of",
+    "list_aliases",
     "list_versions",
     "newest_of",
     "publish",
@@ -147,6 +148,18 @@ def aliases(connection: sa.Connection, model: str) -> dict[str, int]:
     require_model(connection, model)
     query = sa.select(ALIASES.c.alias, ALIASES.c.version).where(ALIASES.c.model == model).order_by(ALIASES.c.alias)
     return {row.alias: row.version for row in connection.execute(query)}
+
+
+def list_aliases(connection: sa.Connection, model: str, limit: int, after: str | None) -> list[tuple[str, int]]:
+    """The aliases that were set, with their versions, in alphabetical order.
+
+    Raises MissingError for an unknown model.
+    """
+    require_model(connection, model)
+    query = sa.select(ALIASES.c.alias, ALIASES.c.version).where(ALIASES.c.model == model)
+    if after is not None:
+        query = query.where(ALIASES.c.alias > after)
+    return [(row.alias, row.version) for row in connection.execute(query.order_by(ALIASES.c.alias).limit(limit))]
 
 
 def set_alias(connection: sa.Connection, model: str, alias: str, version: int) -> None:

@@ -33,10 +33,10 @@ def events_after(connection: sa.Connection, job_id: str, after: int, limit: int)
     return list(connection.execute(query))
 
 
-def list_epochs(connection: sa.Connection, job_id: str) -> list[str]:
-    """The record of each epoch as JSON text, in order."""
-    query = sa.select(EVENTS.c.data).where(EVENTS.c.job == job_id, EVENTS.c.epoch.is_not(None))
-    return list(connection.scalars(query.order_by(EVENTS.c.epoch)))
+def list_epochs(connection: sa.Connection, job_id: str, after: int, limit: int) -> list[tuple[int, str]]:
+    """The number and the record, as JSON text, of each epoch beyond ``after``, in order."""
+    query = sa.select(EVENTS.c.epoch, EVENTS.c.data).where(EVENTS.c.job == job_id, EVENTS.c.epoch > after)
+    return [(epoch, data) for epoch, data in connection.execute(query.order_by(EVENTS.c.epoch).limit(limit))]
 
 
 def newest_epoch(connection: sa.Connection, job_id: str) -> int:

@@ -7,26 +7,43 @@ from typing import Any
 import marshmallow as ma
 from flask import Response
 
-from models.identifiers import id_pattern
+from models.identifiers import NAME_PATTERN, id_pattern
 from models.schemas import StrictSchema, Text
 from service.web.json_bodies import json_response
 
-__all__ = ["NUMBER_PATTERN", "CheckpointPage", "DatasetPage", "JobPage", "NumberPage", "PageSchema", "page"]
+__all__ = [
+    "MAXIMUM_EPOCHS",
+    "NUMBER_PATTERN",
+    "AliasPage",
+    "CheckpointPage",
+    "DatasetPage",
+    "HistoryPage",
+    "JobPage",
+    "NumberPage",
+    "PageSchema",
+    "page",
+]
 
 
 #: Decimal numbers that fit into the integers of every database.
 NUMBER_PATTERN = "[0-9]{1,18}"
+#: Epochs of a job in one page: two megabytes of text.
+MAXIMUM_EPOCHS = 10_000
+
+
+def _limit(default: int | None, maximum: int, description: str) -> ma.fields.Integer:
+    return ma.fields.Integer(
+        load_default=default,
+        validate=ma.validate.Range(1, maximum, error="must be from {min} to {max}. Received: {input}"),
+        error_messages={"invalid": "must be a whole number"},
+        metadata={"description": description},
+    )
 
 
 class PageSchema(StrictSchema):
     """Query parameters of a list: which page to return."""
 
-    limit = ma.fields.Integer(
-        load_default=20,
-        validate=ma.validate.Range(1, 100, error="must be from {min} to {max}. Received: {input}"),
-        error_messages={"invalid": "must be a whole number"},
-        metadata={"description": "Maximum number of entries on the page."},
-    )
+    limit = _limit(20, 100, "Maximum number of entries on the page.")
     after: ma.fields.Field[Any] = ma.fields.String(
         load_default=None, metadata={"description": "Start after this entry, usually the last one of the page before."}
     )
@@ -54,6 +71,24 @@ class DatasetPage(PageSchema):
     """A page of datasets."""
 
     after = _after(id_pattern("ds"))
+
+
+class AliasPage(PageSchema):
+    """A page of aliases, in alphabetical order."""
+
+    limit = _limit(100, 100, "Maximum number of entries on the page.")
+    after = _after(NAME_PATTERN)
+
+
+class HistoryPage(StrictSchema):
+    """A page of a job's epochs, oldest first."""
+
+    limit = _limit(None, MAXIMUM_EPOCHS, f"Maximum number of epochs. Default: {MAXIMUM_EPOCHS}, or all for NDJSON.")
+    after = Text(
+        pattern=NUMBER_PATTERN,
+        load_default=None,
+        metadata={"description": "Start after the epoch with this number, usually the last one of the page before."},
+    )
 
 
 class NumberPage(PageSchema):

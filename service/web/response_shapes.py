@@ -166,8 +166,9 @@ SHAPES: dict[str, dict[str, Any]] = {
         seconds={"type": "number"},
     ),
     "History": _object(
-        "Every epoch so far, in order.",
+        "One page of a job's epochs, oldest first.",
         data={"type": "array", "items": {"$ref": "#/components/schemas/Epoch"}},
+        has_more={"type": "boolean"},
     ),
     "Event": _object(
         "A change or report of a job.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from time import monotonic, sleep
 from typing import Any
@@ -18,7 +19,15 @@ from service.store.tables import EVENTS, JOBS
 from service.web.context import Context, context
 from service.web.json_bodies import json_response
 from service.web.openapi import Resource, refusals
-from service.web.pagination import NUMBER_PATTERN, CheckpointPage, JobPage, NumberPage, page
+from service.web.pagination import (
+    MAXIMUM_EPOCHS,
+    NUMBER_PATTERN,
+    CheckpointPage,
+    HistoryPage,
+    JobPage,
+    NumberPage,
+    page,
+)
 
 __all__ = ["routes"]
 
@@ -32,6 +41,7 @@ LOOK_SECONDS = 0.05
 #: detects clients that have disconnected.
 KEEP_ALIVE_SECONDS = 15.0
 EVENTS_AT_ONCE = 1000
+NDJSON = "application/x-ndjson"
 
 
 class JobsQuery(JobPage):
@@ -133,14 +143,38 @@ def resume(job_id: str) -> Response:
 
 
 @routes.route("/jobs/<job_id>/history", methods=["GET"])
+@routes.arguments(HistoryPage, location="query")
 @routes.response(200, "History")
-@routes.doc(responses=refusals(404))
-def history(job_id: str) -> Response:
-    """List every epoch so far, in order."""
+@routes.doc(
+    responses={200: {"content": {NDJSON: {"schema": {"$ref": "#/components/schemas/Epoch"}}}}, **refusals(404)},
+)
+def history(query: dict[str, Any], job_id: str) -> Response:
+    """List the epochs so far, oldest first.
+
+    If `Accept` asks for `application/x-ndjson`, the response is a stream with one epoch per line.
+    """
+    limit, after = query["limit"], int(query["after"] or 0)
     with context().database.read() as connection:
         lifecycle.find(connection, job_id)
-        epochs = list_epochs(connection, job_id)
-    return Response('{"data":[' + ",".join(epochs) + "]}", content_type="application/json")
+        if request.accept_mimetypes.best_match(["application/json", NDJSON]) == NDJSON:
+            return Response(_epoch_lines(context(), job_id, after, limit), content_type=NDJSON)
+        limit = MAXIMUM_EPOCHS if limit is None else limit
+        epochs = list_epochs(connection, job_id, after, limit + 1)
+    data, more = ",".join(text for _, text in epochs[:limit]), "true" if len(epochs) > limit else "false"
+    return Response(f'{{"data":[{data}],"has_more":{more}}}', content_type="application/json")
+
+
+def _epoch_lines(parts: Context, job_id: str, after: int, limit: int | None) -> Iterator[str]:
+    """At most ``limit`` epochs beyond ``after``, one per line, of which few are in memory at a time."""
+    left = math.inf if limit is None else limit
+    while left:
+        wanted = int(min(left, EVENTS_AT_ONCE))
+        with parts.database.read() as connection:
+            epochs = list_epochs(connection, job_id, after, wanted)
+        yield "".join(f"{text}\n" for _, text in epochs)
+        if len(epochs) < wanted:
+            return
+        after, left = epochs[-1][0], left - wanted
 
 
 @routes.route("/jobs/<job_id>/checkpoints", methods=["GET"])

@@ -22,7 +22,7 @@ from service.web.context import context
 from service.web.idempotency import idempotent, remember
 from service.web.json_bodies import json_response, read_json
 from service.web.openapi import Resource, refusals
-from service.web.pagination import NUMBER_PATTERN, NumberPage, PageSchema, page
+from service.web.pagination import NUMBER_PATTERN, AliasPage, NumberPage, PageSchema, page
 
 __all__ = ["routes"]
 
@@ -128,14 +128,15 @@ def show_version(name: str, version: str) -> Response:
 
 
 @routes.route("/models/<name>/aliases", methods=["GET"])
+@routes.arguments(AliasPage, location="query")
 @routes.response(200, "AliasList")
 @routes.doc(responses=refusals(404))
-def list_aliases(name: str) -> Response:
-    """List a model's aliases."""
+def list_aliases(query: dict[str, Any], name: str) -> Response:
+    """List a model's aliases in alphabetical order."""
     with context().database.read() as connection:
-        found = versions.aliases(connection, name)
-    rows = [{"model": name, "alias": alias, "version": version} for alias, version in found.items()]
-    return json_response({"data": rows, "has_more": False})
+        found = versions.list_aliases(connection, name, query["limit"] + 1, query["after"])
+    rows = [{"model": name, "alias": alias, "version": version} for alias, version in found]
+    return page(rows, query["limit"])
 
 
 class AliasTargetSchema(StrictSchema):

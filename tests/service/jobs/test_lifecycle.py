@@ -490,5 +490,11 @@ def test_history_is_the_epochs_in_order(connection: sa.Connection, job: str) -> 
     add_events(connection, job, [("epoch", 2, {"epoch": 2}), ("log", None, {"level": "info"})])
     add_events(connection, other, [("epoch", 1, {"epoch": 1})])
     add_events(connection, job, [("epoch", 1, {"epoch": 1})])
-    assert [json.loads(text)["epoch"] for text in list_epochs(connection, job)] == [1, 2]
+    assert [(epoch, json.loads(text)) for epoch, text in list_epochs(connection, job, 0, 9)] == [
+        (1, {"epoch": 1}),
+        (2, {"epoch": 2}),
+    ]
+    assert [epoch for epoch, _ in list_epochs(connection, job, 0, 1)] == [1]
+    assert [epoch for epoch, _ in list_epochs(connection, job, 1, 9)] == [2]
+    assert list_epochs(connection, job, 2, 9) == []
     assert (newest_epoch(connection, job), newest_epoch(connection, "none")) == (2, 0)

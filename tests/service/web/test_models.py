@@ -132,6 +132,20 @@ class TestAliases:
         assert client.get(path).status == client.delete(path).status == 404
         assert client.post("/predict", {"model": name, "inputs": [[0, 1]], "version": "best"}).status == 404
 
+    def test_the_list_has_pages(self, client: Client, name: str) -> None:
+        path = f"/models/{name}/aliases"
+        names = sorted(f"alias-{number}" for number in range(102))
+        for alias in reversed(names):
+            assert client.put(f"{path}/{alias}", {"version": 1}).status == 200
+        first = client.get(path).json
+        assert ([row["alias"] for row in first["data"]], first["has_more"]) == (names[:100], True)
+        rest = client.get(f"{path}?after={names[99]}").json
+        assert ([row["alias"] for row in rest["data"]], rest["has_more"]) == (names[100:], False)
+        middle = client.get(f"{path}?limit=7&after={names[20]}").json
+        assert ([row["alias"] for row in middle["data"]], middle["has_more"]) == (names[21:28], True)
+        for query in ("limit=101", "limit=0", "after=Not a name", "before=x"):
+            assert client.get(f"{path}?{query.replace(' ', '%20')}").status == 422, query
+
     def test_default_follows_the_newest_until_it_is_set(self, client: Client, name: str) -> None:
         path = f"/models/{name}/aliases/default"
         assert client.get(path).json["version"] == 2
