@@ -12,9 +12,11 @@ import numpy as np
 
 from models.data.dataset import from_rows
 from models.definition.definition import ModelDefinition
+from models.definition.given_rows import GivenRows
 from models.formats.checkpoint_file import checkpoint_image
 from models.formats.durable import write_durably
 from models.formats.hdf5_image import Memory
+from models.training.prepared import PreparedData
 from models.training.request import TrainingRequest
 from models.training.run import TrainingRun
 
@@ -72,7 +74,8 @@ def _run() -> TrainingRun:
         keep=0,
         publish=None,
     )
-    run = TrainingRun(ModelDefinition.load(document), request, data)
+    definition = ModelDefinition.load(document)
+    run = TrainingRun(definition, request, PreparedData.of(definition, request, GivenRows(data, "/data")))
     run.training.run_epoch()
     return run
 

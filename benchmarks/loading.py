@@ -39,11 +39,13 @@ def main() -> dict[str, Any]:
 
 def _save(paths: list[Path], name: str, inputs: int, hidden: list[int], classes: int) -> int:
     """Save checkpoints of one definition with different weights; return the number of parameters."""
-    from models.checkpoints import save_checkpoint
-    from models.datasets import from_rows
-    from models.definitions import ModelDefinition
-    from models.training_request import TrainingRequest
-    from models.training_run import TrainingRun
+    from models.data.dataset import from_rows
+    from models.definition.definition import ModelDefinition
+    from models.definition.given_rows import GivenRows
+    from models.formats.checkpoint_file import save_checkpoint
+    from models.training.prepared import PreparedData
+    from models.training.request import TrainingRequest
+    from models.training.run import TrainingRun
 
     definition = ModelDefinition.load({"name": name, "inputs": inputs, "classes": classes, "hidden": hidden})
     data = from_rows([[float(label)] * inputs for label in range(classes)], list(range(classes)))
@@ -60,7 +62,8 @@ def _save(paths: list[Path], name: str, inputs: int, hidden: list[int], classes:
             keep=1,
             publish="last",
         )
-        save_checkpoint(path, TrainingRun(definition, request, data, None).checkpoint())
+        prepared = PreparedData.of(definition, request, GivenRows(data, "/data"))
+        save_checkpoint(path, TrainingRun(definition, request, prepared).checkpoint())
     return definition.parameter_count
 
 

@@ -30,7 +30,7 @@ from nncore.training import DivergedError, Epoch
 from reliability.figure import Figure
 from reliability.resumed_jobs import JOBS, try_jobs
 from testing import cases
-from testing.runs import a_request, some_rows
+from testing.runs import a_request, prepare, some_rows
 
 __all__ = ["bits_of", "differences", "run"]
 
@@ -144,14 +144,15 @@ def newest(folder: Path, *kinds: CheckpointKind) -> Path | None:
 def train(number: int, folder: Path, last_batch: int | None, forget: bool) -> None:
     """Start or resume the run, to its end or to a batch; ``forget`` omits the random state."""
     definition, request = drawn(number)
+    prepared = prepare(definition, request, some_rows())
     path = newest(folder)
     resume = None if path is None else load_checkpoint(path)
     if forget:
         assert resume is not None
-        resume.state.streams.update(TrainingRun(definition, request, some_rows()).training.state().streams)
+        resume.state.streams.update(TrainingRun(definition, request, prepared).training.state().streams)
     disk = Disk(folder, last_batch)
     try:
-        TrainingRun(definition, request, some_rows(), resume=resume).run(disk, lambda: disk.batches)
+        TrainingRun(definition, request, prepared, resume=resume).run(disk, lambda: disk.batches)
     except DivergedError:
         os._exit(DIVERGED)
 

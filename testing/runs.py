@@ -9,8 +9,10 @@ import numpy as np
 
 from models.data.dataset import Dataset, from_rows
 from models.definition.definition import ModelDefinition
+from models.definition.given_rows import GivenRows
 from models.formats.checkpoint_file import load_checkpoint, save_checkpoint
 from models.training.checkpoint import Checkpoint
+from models.training.prepared import PreparedData
 from models.training.request import TrainingRequest
 from models.training.run import CheckpointKind, TrainingRun
 from nncore.training import Epoch
@@ -54,6 +56,14 @@ def some_rows(rows: int = 43, seed: int = 1) -> Dataset:
     return from_rows(points.tolist(), ["abc"[code] for code in codes])
 
 
+def prepare(
+    definition: ModelDefinition, request: TrainingRequest, data: Dataset, validation: Dataset | None = None
+) -> PreparedData:
+    """The rows of a run, as they are prepared if the request contains them."""
+    given = None if validation is None else GivenRows(validation, "/validation")
+    return PreparedData.of(definition, request, GivenRows(data, "/data"), given)
+
+
 def a_run(
     *,
     start: Checkpoint | None = None,
@@ -64,15 +74,10 @@ def a_run(
     definition: ModelDefinition | None = None,
     **request: Any,
 ) -> TrainingRun:
-    """A run over ``some_rows`` unless told otherwise."""
-    return TrainingRun(
-        definition or a_definition(dtype=dtype),
-        a_request(**request),
-        data or some_rows(),
-        validation,
-        start=start,
-        resume=resume,
-    )
+    """A run over ``some_rows``, or over ``data``."""
+    definition, asked = definition or a_definition(dtype=dtype), a_request(**request)
+    prepared = prepare(definition, asked, data or some_rows(), validation)
+    return TrainingRun(definition, asked, prepared, start=start, resume=resume)
 
 
 class Recorder:

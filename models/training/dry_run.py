@@ -1,96 +1,138 @@
-"""A dry run: what a training run would take, from its sizes and a few measured steps, and what its data looks like."""
+"""A dry run: the memory and time that a training run would take, and warnings about its data."""
 
 from __future__ import annotations
 
 import statistics
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from models.data.dataset import Dataset
 from models.definition.definition import ModelDefinition
 from models.errors import describe
+from models.training.prepared import Part, PreparedData
 from models.training.request import TrainingRequest
-from models.training.run import TrainingRun, activation_bytes, split_rows
+from models.training.run import TrainingRun, activation_bytes
 from nncore.arrays import Array
 from nncore.training import DivergedError
 
-__all__ = ["dry_run"]
+__all__ = ["DataWarning", "DryRun", "dry_run"]
 
-#: Steps that are measured at the most, and the time that they may take.
+#: Maximum number of measured steps, and of the seconds that they take.
 STEPS, SECONDS = 20, 0.5
-#: A web worker measures steps of so many multiplications, over parameters of so many bytes, and no larger ones.
+#: Maximum work of a measured step, in multiplications, and maximum size of the network's vectors, in bytes.
 WORK, BYTES = 2e9, 512 * 2**20
-#: Numbers beyond this are seldom meant, and make training start badly.
+#: Larger numbers are seldom intended, and make training start badly.
 LARGE = 1e4
-#: Columns, classes or values that a warning names at the most.
+#: Maximum number of columns, classes or values that a warning names.
 NAMED = 5
 
 
-def dry_run(
-    definition: ModelDefinition, request: TrainingRequest, data: Dataset, validation: Dataset | None = None
-) -> dict[str, Any]:
-    """Sizes in bytes, batches an epoch, seconds by a few measured steps, and warnings about the data.
+@dataclass(frozen=True)
+class Memory:
+    """What a run keeps in memory, in bytes; ``moments`` are the optimizer's vectors."""
 
-    Steps that would take long are measured with fewer rows, and the time is scaled; a network that would take much
-    memory is not measured, which a warning tells.
+    parameters: int
+    gradients: int
+    moments: int
+    activations: int
+    data: int
+
+
+@dataclass(frozen=True)
+class DataWarning:
+    """Something in the data that is probably not intended: a stable word and a sentence."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a run of ``epochs`` epochs would take; ``seconds_per_step`` is None if no step was measured."""
+
+    model: str
+    parameters: int
+    memory: Memory
+    training_rows: int
+    validation_rows: int
+    batches_per_epoch: int
+    epochs: int
+    seconds_per_step: float | None
+    warnings: tuple[DataWarning, ...]
+
+    def document(self) -> dict[str, Any]:
+        """The dry run as the API shows it."""
+        step = self.seconds_per_step
+        epoch = None if step is None else step * self.batches_per_epoch
+        return {
+            "dry_run": True,
+            "model": self.model,
+            "parameters": self.parameters,
+            "bytes": asdict(self.memory),
+            "rows": {"training": self.training_rows, "validation": self.validation_rows},
+            "batches_per_epoch": self.batches_per_epoch,
+            "estimate": {
+                "seconds_per_step": step,
+                "seconds_per_epoch": epoch,
+                "seconds": None if epoch is None else epoch * self.epochs,
+            },
+            "warnings": [asdict(warning) for warning in self.warnings],
+        }
+
+
+def dry_run(definition: ModelDefinition, request: TrainingRequest, prepared: PreparedData) -> DryRun:
+    """Count the bytes, measure a few steps, and look at the data.
+
+    Steps that would take long are measured with fewer rows, and the time is scaled. The steps of a network that would
+    take much memory are not measured; a warning says so.
     """
-    codes = data.codes_for(definition.classes, "/data/labels")
-    rows, held_out = split_rows(codes, request)
-    held = data.inputs[held_out] if held_out is not None else (validation.inputs if validation is not None else None)
-    batch = len(rows) if request.batch_size == "full" else min(request.batch_size, len(rows))
-    steps = -(-len(rows) // batch)
+    rows = len(prepared.rows)
+    batch = request.batch_rows(rows)
     vectors = (request.optimizer or definition.optimizer).vectors
     itemsize = np.dtype(definition.dtype).itemsize
     size = definition.parameter_count * itemsize
-    warnings = data_warnings(definition, data, codes, rows, held)
+    warnings = list(data_warnings(definition, prepared))
     seconds = None
     if size * (2 + len(vectors)) > BYTES:
-        warnings.append({"code": "not_measured", "detail": "the network is too large to measure steps of it here"})
+        warnings.append(DataWarning("not_measured", "the network is too large to measure steps of it here"))
     else:
         try:
-            seconds = _seconds_a_step(definition, request, data, batch)
+            seconds = _seconds_per_step(definition, request, prepared, batch)
         except DivergedError as error:
-            warnings.append({"code": "diverges", "detail": str(error)})
-    held_rows = 0 if held is None else len(held)
-    return {
-        "dry_run": True,
-        "model": definition.name,
-        "parameters": definition.parameter_count,
-        "bytes": {
-            "parameters": size,
-            "gradients": size,
-            "moments": size * len(vectors),
-            "activations": activation_bytes(definition, batch),
-            "data": (len(rows) + held_rows) * ((definition.inputs + 1) * itemsize + np.dtype(np.intp).itemsize),
-        },
-        "rows": {"training": len(rows), "validation": held_rows},
-        "batches_per_epoch": steps,
-        "estimate": {
-            "seconds_per_step": seconds,
-            "seconds_per_epoch": None if seconds is None else seconds * steps,
-            "seconds": None if seconds is None else seconds * steps * request.epochs,
-        },
-        "warnings": warnings,
-    }
+            warnings.append(DataWarning("diverges", str(error)))
+    row_bytes = (definition.inputs + 1) * itemsize + np.dtype(np.intp).itemsize
+    return DryRun(
+        model=definition.name,
+        parameters=definition.parameter_count,
+        memory=Memory(
+            parameters=size,
+            gradients=size,
+            moments=size * len(vectors),
+            activations=activation_bytes(definition, batch),
+            data=(rows + prepared.validation_rows) * row_bytes,
+        ),
+        training_rows=rows,
+        validation_rows=prepared.validation_rows,
+        batches_per_epoch=-(-rows // batch),
+        epochs=request.epochs,
+        seconds_per_step=seconds,
+        warnings=tuple(warnings),
+    )
 
 
-def _seconds_a_step(definition: ModelDefinition, request: TrainingRequest, data: Dataset, batch: int) -> float:
-    """Median time of a few steps after the first, which warms up, without validation."""
+def _seconds_per_step(
+    definition: ModelDefinition, request: TrainingRequest, prepared: PreparedData, batch: int
+) -> float:
+    """Median time of a few steps without validation; the first step warms up and does not count."""
     measured = max(1, min(batch, int(WORK / (6 * definition.parameter_count))))
-    few = slice(0, measured * (STEPS + 2))
     run = TrainingRun(
         definition,
         replace(request, batch_size=measured, validation_fraction=None, early_stopping=None, publish=None),
-        replace(
-            data,
-            inputs=data.inputs[few],
-            labels=data.labels._replace(codes=data.labels.codes[few]),
-            weights=None if data.weights is None else data.weights[few],
-        ),
+        prepared.first(measured * (STEPS + 2)),
     )
     asked: list[float] = []
 
@@ -104,41 +146,41 @@ def _seconds_a_step(definition: ModelDefinition, request: TrainingRequest, data:
     return statistics.median(times[1:] or times) * batch / run.training.batch_size
 
 
-def data_warnings(
-    definition: ModelDefinition, data: Dataset, codes: Array, rows: Array, held_out: Array | None
-) -> list[dict[str, str]]:
-    """What of the data is probably not meant: a list of codes with a sentence each."""
-    inputs = data.inputs
-    warnings: list[dict[str, str]] = []
-
-    def warn(code: str, detail: str) -> None:
-        warnings.append({"code": code, "detail": detail})
-
-    constant = [data.features[column] for column in np.flatnonzero((inputs == inputs[0]).all(axis=0))]
+def data_warnings(definition: ModelDefinition, prepared: PreparedData) -> Iterator[DataWarning]:
+    """What in the data is probably not intended."""
+    inputs, features = prepared.data.inputs, prepared.features
+    constant = [features[column] for column in np.flatnonzero((inputs == inputs[0]).all(axis=0))]
     if constant:
-        warn("constant_columns", f"the same in every row, so nothing can be learned from them: {_some(constant)}")
-    counts = np.bincount(codes, minlength=len(definition.classes))
+        detail = f"the same in every row, so nothing can be learned from them: {_some(constant)}"
+        yield DataWarning("constant_columns", detail)
+    counts = np.bincount(prepared.data.codes, minlength=len(definition.classes))
     rare = [describe(definition.classes[code]) for code in np.flatnonzero(counts < 2)]
     if rare:
-        warn("rare_classes", f"classes with fewer than two rows: {_some(rare)}")
+        yield DataWarning("rare_classes", f"classes with fewer than two rows: {_some(rare)}")
     large = np.argwhere(np.abs(inputs) > LARGE)
     if len(large):
         row, column = large[0].tolist()
-        place = f"row {row}, {data.features[column]}: {inputs[row, column]:g}"
-        warn("large_values", f"{len(large)} values lie beyond ±{LARGE:g}, the first in {place}; scale the inputs")
-    shared = _shared_rows(inputs[rows], held_out)
+        place = f"row {row}, {features[column]}: {inputs[row, column]:g}"
+        detail = f"{len(large)} values lie beyond ±{LARGE:g}, the first in {place}; scale the inputs"
+        yield DataWarning("large_values", detail)
+    shared = _shared_rows(prepared.training_part(), prepared.validation_part())
     if shared:
-        warn("duplicates_across_split", f"{shared} validation rows stand among the training rows too")
-    return warnings
+        detail = f"{shared} validation rows stand among the training rows too"
+        yield DataWarning("duplicates_across_split", detail)
 
 
-def _shared_rows(training: Array, held_out: Array | None) -> int:
-    """How many held-out rows equal a training row, number by number."""
-    if held_out is None:
+def _shared_rows(training: Part, validation: Part | None) -> int:
+    """How many validation rows equal a training row in every number."""
+    if validation is None:
         return 0
-    wanted = {row.tobytes() for row in np.ascontiguousarray(held_out, np.float64)}
-    found = wanted & {each for row in training if (each := row.astype(np.float64).tobytes()) in wanted}
-    return sum(row.tobytes() in found for row in np.ascontiguousarray(held_out, np.float64))
+    held_out = _rows_as_bytes(validation.inputs)
+    wanted = set(held_out)
+    found = wanted & {each for row in training.inputs if (each := row.astype(np.float64).tobytes()) in wanted}
+    return sum(row in found for row in held_out)
+
+
+def _rows_as_bytes(inputs: Array) -> list[bytes]:
+    return [row.tobytes() for row in np.ascontiguousarray(inputs, np.float64)]
 
 
 def _some(names: list[str]) -> str:

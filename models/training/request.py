@@ -56,6 +56,10 @@ class TrainingRequest:
         """Whether the run ends with the state of its best epoch."""
         return self.publish == "best" or (self.early_stopping is not None and self.early_stopping.restore_best)
 
+    def batch_rows(self, rows: int) -> int:
+        """Rows of one batch if there are ``rows`` training rows."""
+        return rows if self.batch_size == "full" else min(self.batch_size, rows)
+
     @classmethod
     def of(cls, loaded: dict[str, Any]) -> TrainingRequest:
         """The request within what ``TrainSchema`` has loaded, or a job's stored document."""

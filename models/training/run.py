@@ -11,18 +11,14 @@ from typing import Literal, Protocol
 import numpy as np
 
 from models.clock import utc_now
-from models.data.dataset import Dataset
-from models.definition.class_weights import weights_of_classes
 from models.definition.definition import ModelDefinition
-from models.errors import InvalidError
 from models.training.best import Best
 from models.training.checkpoint import Checkpoint
+from models.training.prepared import PreparedData
 from models.training.request import TrainingRequest
 from models.training.warm_start import begin_at
-from nncore.arrays import Array
-from nncore.batches import stratified_split
 from nncore.network import layer_sizes
-from nncore.stopping import EarlyStopping, Monitor
+from nncore.stopping import Monitor
 from nncore.training import DivergedError, Epoch, Training
 
 __all__ = [
@@ -33,8 +29,6 @@ __all__ = [
     "Monitor",
     "TrainingRun",
     "activation_bytes",
-    "split_rows",
-    "watched",
 ]
 
 #: Why a checkpoint was taken: before the first step, on the way, because the run was told to stop, after the last; and
@@ -56,20 +50,18 @@ class Journal(Protocol):
 
 
 class TrainingRun:
-    """A model in training on its data.
+    """A model in training on prepared rows, of which the run makes a copy in the model's dtype.
 
-    ``resume`` is a checkpoint of this very run, to go on from to the same bits. ``start`` is a checkpoint of another
-    run whose weights, and with an equal optimizer its state, are the beginning of this one. ``threads`` work
-    on it beside those of BLAS, without a change of bits. Raises InvalidError for
-    data or a checkpoint that does not fit.
+    ``resume`` is a checkpoint of this run, from which it continues to the same bits. ``start`` is a checkpoint of
+    another run; this one begins with its weights and, if the optimizers are equal, with its optimizer state.
+    ``threads`` work on the updates in addition to the threads of BLAS, and do not change any bit of the result.
     """
 
     def __init__(
         self,
         definition: ModelDefinition,
         request: TrainingRequest,
-        data: Dataset,
-        validation: Dataset | None = None,
+        prepared: PreparedData,
         *,
         start: Checkpoint | None = None,
         resume: Checkpoint | None = None,
@@ -77,33 +69,29 @@ class TrainingRun:
     ) -> None:
         self.definition, self.request = definition, request
         self.optimizer = request.optimizer or definition.optimizer
-        labels = data.codes_for(definition.classes, "/data/labels")
-        self.rows, held_out = split_rows(labels, request)
-        #: Rows and class numbers that are held out, if any.
-        self.held_out: tuple[Array, Array] | None = None
-        if held_out is not None:
-            self.held_out = data.inputs[held_out], labels[held_out]
-        elif validation is not None:
-            self.held_out = validation.inputs, validation.codes_for(definition.classes, "/validation/labels")
+        #: The training rows' numbers in the data as given.
+        self.rows = prepared.rows
+        #: The value that decides which epoch is the best.
+        self.monitor = prepared.monitor
+        inputs, codes, weights = prepared.training_part()
+        validation = prepared.validation_part()
         self.training = Training(
             definition.network(request.seed),
-            data.inputs if held_out is None else data.inputs[self.rows],
-            labels[self.rows],
+            inputs,
+            codes,
             optimizer=self.optimizer,
             loss=request.loss or definition.loss,
             batch_size=request.batch_size,
             shuffle=request.shuffle,
             seed=request.seed,
-            validation=self.held_out,
-            weights=None if data.weights is None else data.weights[self.rows],
-            class_weights=weights_of_classes(
-                definition.class_weights if request.class_weights is None else request.class_weights, definition.classes
-            ),
+            validation=None if validation is None else (validation.inputs, validation.codes),
+            weights=weights,
+            class_weights=prepared.class_weights,
             epochs=request.epochs,
             threads=threads,
         )
         self.history: list[Epoch] = []
-        self.best = Best(*watched(request, self.held_out is not None)) if request.tracks_best else None
+        self.best = Best(prepared.monitor, prepared.min_delta) if request.tracks_best else None
         #: What ended the run before its last epoch, if anything did.
         self.stopped_by: Literal["early_stopping", "max_seconds"] | None = None
         self._resumed = resume is not None
@@ -197,32 +185,6 @@ class TrainingRun:
         journal.checkpoint(self.checkpoint(), "last")
         if self.best is not None and self.best.epoch and self.request.ends_with_best:
             journal.checkpoint(self.best_checkpoint(), "best")
-
-
-def watched(request: TrainingRequest, validated: bool) -> tuple[Monitor, float]:
-    """What tells a run's best epoch, and by how much it has to be better.
-
-    Raises InvalidError where rows would have to be held out for it, and none are.
-    """
-    stopping = request.early_stopping or EarlyStopping()
-    if stopping.monitor is None:
-        return ("validation_loss" if validated else "loss"), stopping.min_delta
-    if stopping.monitor.startswith("validation") and not validated:
-        raise InvalidError.at("/early_stopping/monitor", f"{stopping.monitor} needs validation, and none is asked for")
-    return stopping.monitor, stopping.min_delta
-
-
-def split_rows(labels: Array, request: TrainingRequest) -> tuple[Array, Array | None]:
-    """Row numbers for training and, where a share is held out, those for validation.
-
-    Raises InvalidError where the share leaves one side empty.
-    """
-    if request.validation_fraction is None:
-        return np.arange(len(labels)), None
-    try:
-        return stratified_split(labels, request.validation_fraction, request.seed)
-    except ValueError as error:
-        raise InvalidError.at("/validation/fraction", str(error)) from None
 
 
 def activation_bytes(definition: ModelDefinition, batch: int) -> int:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from models.formats.durable import FileRecord
 from models.registry import checkpoints, rows
 from models.training.checkpoint import METRICS, Checkpoint, Origin
-from models.training.run import CheckpointKind, Epoch, TrainingRun, watched
+from models.training.run import CheckpointKind, Epoch, TrainingRun
 from service.jobs import lifecycle
 from service.jobs.events import add_events, newest_epoch
 from service.jobs.retention import drop_superfluous
@@ -51,7 +51,7 @@ class Reporter:
         self.lost, self.newest = False, row.checkpoint
         #: Whether the run was to stop before a disk that failed could be written again.
         self.unsaved = False
-        self._monitor, _ = watched(run.request, run.held_out is not None)
+        self._monitor = run.monitor
         self._saver = Saver(storage)
         self._saving: Save | None = None
         #: From the beginning of a save to its end, which names the file.

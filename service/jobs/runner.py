@@ -21,12 +21,13 @@ import numpy as np
 import sqlalchemy as sa
 from threadpoolctl import threadpool_limits
 
-from models.data.dataset import Dataset
+from models.definition.given_rows import GivenRows
 from models.errors import TrainyardError
 from models.formats.checkpoint_file import CheckpointError, load_checkpoint
 from models.formats.dataset_file import load_dataset
 from models.registry import checkpoints, models
 from models.training.checkpoint import Checkpoint
+from models.training.prepared import PreparedData
 from models.training.request import TrainingRequest
 from models.training.run import DivergedError, TrainingRun
 from service.jobs.exit_causes import Death
@@ -61,9 +62,9 @@ def _start(database: Database, storage: Storage, checkpoint_id: str) -> Checkpoi
     return load_checkpoint(inspection.intact_checkpoint(database, storage, checkpoint_id, thorough=True))
 
 
-def _dataset(database: Database, storage: Storage, dataset_id: str) -> Dataset:
-    """The rows of a job, as they were when they came; raises OSError where the file is not what was written."""
-    return load_dataset(inspection.intact_dataset(database, storage, dataset_id))
+def _rows(database: Database, storage: Storage, dataset_id: str, pointer: str) -> GivenRows:
+    """The rows of a dataset that a job names; raises OSError if its file is not as it was written."""
+    return GivenRows(load_dataset(inspection.intact_dataset(database, storage, dataset_id)), pointer, stored=True)
 
 
 def _train(database: Database, storage: Storage, job_id: str, fence: int) -> dict[str, Any]:
@@ -75,11 +76,17 @@ def _train(database: Database, storage: Storage, job_id: str, fence: int) -> dic
         definition = models.find_model(connection, row.model).definition
     request, start_from = TrainingRequest.of(json.loads(row.request)), json.loads(row.request)["start_from"]
     resume = _newest_good_checkpoint(database, storage, job_id)
+    validation = row.validation_dataset
     run = TrainingRun(
         definition,
         request,
-        _dataset(database, storage, row.dataset),
-        _dataset(database, storage, row.validation_dataset) if row.validation_dataset else None,
+        # Not a variable: the run copies the rows, and these are freed at once.
+        PreparedData.of(
+            definition,
+            request,
+            _rows(database, storage, row.dataset, "/data"),
+            _rows(database, storage, validation, "/validation") if validation else None,
+        ),
         resume=resume,
         threads=database.settings.job_threads,
         start=_start(database, storage, start_from) if start_from and resume is None else None,

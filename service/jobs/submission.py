@@ -9,15 +9,15 @@ import sqlalchemy as sa
 from flask import Response, url_for
 
 from models.data.dataset import Dataset
-from models.definition.class_weights import weights_of_classes
 from models.definition.definition import ModelDefinition, complete
 from models.errors import ConflictError, InvalidError, MissingError
 from models.formats.checkpoint_file import CheckpointError, load_checkpoint
 from models.formats.durable import FileRecord
 from models.identifiers import new_id
 from models.registry import checkpoints, datasets, models, versions
+from models.training.prepared import PreparedData
 from models.training.request import TrainingRequest
-from models.training.run import activation_bytes, split_rows, watched
+from models.training.run import activation_bytes
 from models.training.warm_start import check_start
 from service.jobs import lifecycle
 from service.jobs.document import job_document
@@ -52,21 +52,18 @@ def resolve_definition(model: Any, dataset: Dataset) -> tuple[ModelDefinition, b
     return definition, True
 
 
-def check(definition: ModelDefinition, request: TrainingRequest, data: Source, validation: Source | None) -> None:
-    """Raise InvalidError for what could not be trained, so that no job is made of it."""
-    codes = data.check(definition)
-    data.dataset.require_two_classes(data.labels_pointer)
-    rows, _ = split_rows(codes, request)
-    if validation is not None:
-        validation.check(definition)
-    weights_of_classes(request.class_weights, definition.classes)
-    watched(request, validation is not None or request.validation_fraction is not None)
-    batch = len(rows) if request.batch_size == "full" else min(request.batch_size, len(rows))
+def check(
+    definition: ModelDefinition, request: TrainingRequest, data: Source, validation: Source | None
+) -> PreparedData:
+    """The rows as a run would use them; raises InvalidError if they could not be trained on."""
+    prepared = PreparedData.of(definition, request, data.rows, validation.rows if validation else None)
+    batch = request.batch_rows(len(prepared.rows))
     needed, limit = activation_bytes(definition, batch), context().settings.max_batch_bytes
     if needed > limit:
         raise InvalidError.at(
             "/batch_size", f"must be smaller: one batch of this model takes {needed} bytes, and {limit} are allowed"
         )
+    return prepared
 
 
 def check_start_checkpoint(checkpoint_id: str | None, definition: ModelDefinition, anew: Sequence[str]) -> None:
@@ -108,7 +105,7 @@ def store(
         for source in (data, validation):
             if source is not None and source.dataset_id is None:
                 source.dataset_id = new_id("ds")
-                kept.append(keep(source.dataset_id, None, source.dataset))
+                kept.append(keep(source.dataset_id, None, source.rows.dataset))
         with parts.database.write() as connection:
             if new is not None:
                 models.define_model(connection, new)

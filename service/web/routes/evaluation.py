@@ -33,8 +33,8 @@ def evaluate(body: dict[str, Any]) -> Response:
     version, served = version_to_serve(parts, body["model"], body["version"])
     if top_k is not None:
         served.require_top_k(top_k)
-    data = Source(body["data"], "/data")
-    codes = data.check(served.definition)
+    data = Source(body["data"], "/data").rows
+    codes = data.codes_for(served.definition)
     needed, limit = evaluation_bytes(len(codes), len(served.classes)), parts.settings.max_batch_bytes
     if needed > limit:
         detail = f"must have fewer rows: evaluating these takes {needed} bytes; the limit is {limit}"

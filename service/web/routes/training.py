@@ -45,14 +45,14 @@ def train(body: dict[str, Any]) -> Response:
     """
     request = TrainingRequest.of(body)
     data = Source(body["data"], "/data")
-    definition, is_new = resolve_definition(body["model"], data.dataset)
+    definition, is_new = resolve_definition(body["model"], data.rows.dataset)
     given = body["validation"]
     validation = Source(given, "/validation") if given and "fraction" not in given else None
-    check(definition, request, data, validation)
+    prepared = check(definition, request, data, validation)
     check_start_checkpoint(body["start_from"], definition, request.anew)
     if body.pop("dry_run"):
         with context().dry_run_slot():
-            return json_response(dry_run(definition, request, data.dataset, validation.dataset if validation else None))
+            return json_response(dry_run(definition, request, prepared).document())
     body["optimizer"] = request.optimizer or definition.optimizer
     body["loss"] = request.loss or definition.loss
     if request.class_weights is None:

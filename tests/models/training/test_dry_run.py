@@ -9,20 +9,27 @@ import pytest
 
 from models.data.dataset import Dataset, from_rows
 from models.definition.definition import ModelDefinition
-from models.training.dry_run import dry_run
+from models.training.dry_run import DryRun, dry_run
+from models.training.request import TrainingRequest
 from nncore.optimizers import SGD, Adam
-from testing.runs import a_definition, a_request, some_rows
+from testing.runs import a_definition, a_request, prepare, some_rows
 
 
 def findings(data: Dataset, validation: Dataset | None = None) -> dict[str, str]:
-    answer = dry_run(a_definition(), a_request(), data, validation)
-    return {warning["code"]: warning["detail"] for warning in answer["warnings"]}
+    found = the_dry_run(a_definition(), a_request(), data, validation)
+    return {warning.code: warning.detail for warning in found.warnings}
+
+
+def the_dry_run(
+    definition: ModelDefinition, request: TrainingRequest, data: Dataset, validation: Dataset | None = None
+) -> DryRun:
+    return dry_run(definition, request, prepare(definition, request, data, validation))
 
 
 @pytest.mark.parametrize(("rule", "moments"), [(SGD(), 0), (Adam(), 2), (Adam(average=0.9, accumulate=2), 4)])
 def test_sizes(rule: object, moments: int) -> None:
     data = some_rows(43)
-    answer = dry_run(a_definition(), a_request(optimizer=rule, epochs=7, validation_fraction=0.25), data)
+    answer = the_dry_run(a_definition(), a_request(optimizer=rule, epochs=7, validation_fraction=0.25), data).document()
     parameters = 2 * 5 + 5 + 5 * 3 + 3
     assert answer["parameters"] == parameters
     sizes = answer["bytes"]
@@ -56,7 +63,7 @@ def test_each_oddity_is_told_with_its_place() -> None:
 def test_divergence_is_a_warning() -> None:
     data = some_rows(43)
     wild = from_rows((data.inputs * 1e30).tolist(), ["a", "b", "c"] * 14 + ["a"])
-    answer = dry_run(a_definition(), a_request(optimizer=SGD(1e6), epochs=3), wild)
+    answer = the_dry_run(a_definition(), a_request(optimizer=SGD(1e6), epochs=3), wild).document()
     assert answer["estimate"] == {"seconds_per_step": None, "seconds_per_epoch": None, "seconds": None}
     assert "diverges" in [warning["code"] for warning in answer["warnings"]]
 
@@ -65,12 +72,13 @@ def test_large_steps_are_measured_small_and_large_networks_not_at_all() -> None:
     """A web worker answers soon, whatever is asked."""
     data = some_rows(2000)
     begin = perf_counter()
-    answer = dry_run(a_definition(units=60_000), a_request(batch_size="full"), data)
+    measured = the_dry_run(a_definition(units=60_000), a_request(batch_size="full"), data)
     assert perf_counter() - begin < 20
-    assert answer["estimate"]["seconds_per_step"] > 0.02
-    assert answer["bytes"]["activations"] > 2**29
+    assert measured.seconds_per_step is not None
+    assert measured.seconds_per_step > 0.02
+    assert measured.memory.activations > 2**29
     layers = [{"type": "dense", "units": 6000}, {"type": "dense", "units": 6000}, {"type": "dense", "units": 3}]
     huge = ModelDefinition.load({**a_definition().document(), "layers": [*layers, {"type": "softmax"}]})
-    answer = dry_run(huge, a_request(), data)
-    assert answer["estimate"]["seconds_per_step"] is None
-    assert [warning["code"] for warning in answer["warnings"]] == ["not_measured"]
+    unmeasured = the_dry_run(huge, a_request(), data)
+    assert unmeasured.seconds_per_step is None
+    assert [warning.code for warning in unmeasured.warnings] == ["not_measured"]

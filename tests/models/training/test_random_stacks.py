@@ -19,7 +19,7 @@ from nncore import Dense, Dropout, Optimizer, Softmax
 from nncore.network import Predictor
 from nncore.stopping import EarlyStopping
 from testing import cases
-from testing.runs import Recorder, a_request, some_rows
+from testing.runs import Recorder, a_request, prepare, some_rows
 from tests.models.training.test_run import assert_same_bits
 
 #: Cases that leave the numbers finite for a few epochs of any company.
@@ -64,7 +64,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
 def run_of(arguments: dict[str, Any], **more: Any) -> TrainingRun:
     definition: ModelDefinition = arguments["definition"]
     request: TrainingRequest = arguments["request"]
-    return TrainingRun(definition, request, some_rows(), **more)
+    return TrainingRun(definition, request, prepare(definition, request, some_rows()), **more)
 
 
 @given(arguments=runs(), place=st.integers(0, 6 * EPOCHS - 1))

@@ -17,10 +17,10 @@ from models.errors import InvalidError
 from models.formats.checkpoint_file import load_checkpoint, save_checkpoint
 from models.training.checkpoint import Checkpoint
 from models.training.request import TrainingRequest
-from models.training.run import TrainingRun, activation_bytes, split_rows
+from models.training.run import activation_bytes
 from nncore.optimizers import SGD, Adam, Optimizer, RMSProp
 from nncore.training import DivergedError, Epoch
-from testing.runs import Recorder, a_definition, a_request, a_run, some_rows
+from testing.runs import Recorder, a_definition, a_run, some_rows
 
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": SGD(0.3),
@@ -276,30 +276,6 @@ class TestStart:
 class TestSplit:
     """Rows held out by a share of each class."""
 
-    def test_every_class_gives_its_share(self) -> None:
-        labels = np.repeat([0, 1, 2], [50, 30, 20])
-        rows, held_out = split_rows(labels, a_request(validation_fraction=0.2))
-        assert held_out is not None
-        assert np.bincount(labels[held_out]).tolist() == [10, 6, 4]
-        assert sorted([*rows, *held_out]) == list(range(100))
-        assert rows.tolist() == sorted(rows)
-
-    def test_the_seed_decides(self) -> None:
-        labels = np.repeat([0, 1], 50)
-        held = [split_rows(labels, a_request(validation_fraction=0.2, seed=seed))[1] for seed in (1, 1, 2)]
-        assert all(rows is not None for rows in held)
-        assert held[0].tolist() == held[1].tolist() != held[2].tolist()
-
-    def test_no_share_holds_nothing_out(self) -> None:
-        rows, held_out = split_rows(np.array([0, 1, 0]), a_request())
-        assert (rows.tolist(), held_out) == ([0, 1, 2], None)
-
-    @pytest.mark.parametrize(("rows", "fraction"), [(2, 0.1), (2, 0.9), (1, 0.5), (3, 0.01)])
-    def test_a_share_that_leaves_a_side_empty_is_refused(self, rows: int, fraction: float) -> None:
-        with pytest.raises(InvalidError) as refusal:
-            split_rows(np.arange(rows) % 2, a_request(validation_fraction=fraction))
-        assert [problem.pointer for problem in refusal.value.problems] == ["/validation/fraction"]
-
     def test_a_run_trains_on_the_rest_and_scores_the_share(self) -> None:
         data = some_rows(60)
         run = a_run(data=data, validation_fraction=0.25, epochs=1)
@@ -374,10 +350,13 @@ class TestFilesAlone:
     @pytest.mark.parametrize("fraction", [None, 0.25])
     def test_epoch_1_follows_from_epoch_0(self, tmp_path: Path, optimizer: str, fraction: float | None) -> None:
         data = some_rows(50)
-        run = TrainingRun(
-            a_definition(dtype="float64", l2=0.01),
-            a_request(epochs=2, every_epochs=1, optimizer=OPTIMIZERS[optimizer], validation_fraction=fraction),
-            data,
+        run = a_run(
+            definition=a_definition(dtype="float64", l2=0.01),
+            data=data,
+            epochs=2,
+            every_epochs=1,
+            optimizer=OPTIMIZERS[optimizer],
+            validation_fraction=fraction,
         )
         recorder = Recorder(folder=tmp_path)
         assert run.run(recorder)
