@@ -1,6 +1,14 @@
 """Configuration of gunicorn, derived from Trainyard's settings."""
 
-from service.settings import Settings, SettingsError
+import sys
+from pathlib import Path
+
+# Gunicorn looks for modules in the working directory first, and another `models` may lie there.
+_house = str(Path(__file__).resolve().parent)
+if sys.path[0] != _house:
+    sys.path.insert(0, _house)
+
+from service.settings import Settings, SettingsError  # noqa: E402
 
 try:
     _settings = Settings.read()

@@ -15,7 +15,10 @@ from typing import IO, Any
 
 from service.settings import Settings
 
-__all__ = ["TRAINER_LOCK", "WEB_LOCK", "close", "is_free", "pipe", "start"]
+__all__ = ["HOUSE", "TRAINER_LOCK", "WEB_LOCK", "close", "is_free", "pipe", "python_path", "start"]
+
+#: The folder that holds the project's packages, in a checkout and in an installed project.
+HOUSE = Path(__file__).resolve().parent.parent
 
 #: Held by the trainer of a data directory, so that there is one.
 TRAINER_LOCK = "trainer.lock"
@@ -33,6 +36,16 @@ def is_free(path: Path) -> bool:
     return True
 
 
+def python_path() -> dict[str, str]:
+    """The variables by which another Python finds the project's packages, and no others of these names.
+
+    The working directory stays what it is, as settings may name files in it; Python does not look for modules there.
+    """
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    places = dict.fromkeys([str(HOUSE), *filter(None, inherited)])
+    return {"PYTHONPATH": os.pathsep.join(places), "PYTHONSAFEPATH": "1"}
+
+
 def start(
     settings: Settings,
     *arguments: str,
@@ -47,8 +60,7 @@ def start(
     inherited = {name: value for name, value in os.environ.items() if without is None or not name.startswith(without)}
     return subprocess.Popen(
         [sys.executable, "-m", "service", *arguments],
-        env={**inherited, **settings.environment(), **(variables or {})},
-        cwd=Path(__file__).parent.parent,
+        env={**inherited, **python_path(), **settings.environment(), **(variables or {})},
         **options,
     )
 

@@ -53,7 +53,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     ),
     "service/web/protocols": (*MODELS, "service", "service/store", "service/serving", "service/web"),
     "service/cli": (
-        "service",
+        *("models", "service"),
         *("service/store", "service/upkeep", "service/uploads", "service/serving", "service/jobs"),
     ),
 }

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,9 @@ from typing import Any
 
 import pytest
 
+import nncore
 from benchmarks.servers import free_port
-from testing.harness import Client, eventually
+from testing.harness import Client, eventually, processes_of
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -187,6 +189,100 @@ def test_the_image_is_the_whole_service(image: Image, volume: Path) -> None:
     assert gone.returncode == 1
     assert gone.stderr.startswith(b"Error: http://127.0.0.1:")
     assert not list(image.app.rglob("*.db"))
+
+
+class Installed:
+    """The project, installed from a wheel in an empty environment and used from an unrelated directory."""
+
+    def __init__(self, folder: Path) -> None:
+        wheels, self.venv, self.elsewhere = folder / "wheels", folder / "venv", folder / "elsewhere"
+        build = [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "--wheel-dir",
+            wheels,
+        ]
+        subprocess.run([*build, ROOT], check=True)
+        (self.wheel,) = wheels.iterdir()
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.venv], check=True)
+        pip = [sys.executable, "-m", "pip", "--python", self.venv / "bin/python", "install", "--quiet"]
+        subprocess.run([*pip, self.wheel], check=True)
+        # Where Python and gunicorn look first: packages of our names, which must not be taken for ours.
+        self.elsewhere.mkdir()
+        for name in ("nncore", "models", "service", "wsgi"):
+            (self.elsewhere / f"{name}.py").write_text("raise RuntimeError('this is not a part of Trainyard')\n")
+
+    def environment(self, port: int) -> dict[str, str]:
+        """No settings but the address: the data lie in the working directory, as by default."""
+        return {"PATH": f"{self.venv / 'bin'}:/usr/bin:/bin", "TRAINYARD_BIND": f"127.0.0.1:{port}"}
+
+    def run(self, *command: str, port: int = 0) -> subprocess.CompletedProcess[str]:
+        """A command that ends by itself."""
+        return subprocess.run(
+            [self.venv / "bin" / command[0], *command[1:]],
+            cwd=self.elsewhere,
+            env=self.environment(port),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The installed project, made once."""
+    return Installed(tmp_path_factory.mktemp("installed"))
+
+
+def test_a_wheel_has_one_name_at_its_top_level(installed: Installed) -> None:
+    """Other distributions have packages called service, models and nncore."""
+    with zipfile.ZipFile(installed.wheel) as wheel:
+        top = {name.partition("/")[0] for name in wheel.namelist()}
+        assert not [name for name in wheel.namelist() if name.endswith(".pyc")]
+    assert top == {"trainyard", f"trainyard_server-{nncore.__version__}.dist-info"}
+    (packages,) = installed.venv.glob("lib/python*/site-packages")
+    assert not {"service", "models", "nncore", "wsgi.py"} & {path.name for path in packages.iterdir()}
+    for name in ("service", "models", "nncore"):
+        done = installed.run("python", "-I", "-c", f"import {name}")
+        assert f"ModuleNotFoundError: No module named '{name}'" in done.stderr
+
+
+def test_an_installed_project_serves(installed: Installed) -> None:
+    """`trainyard serve` trains and predicts, and the other commands work beside it."""
+    port = free_port()
+    command = [installed.venv / "bin/trainyard", "serve"]
+    server = subprocess.Popen(command, cwd=installed.elsewhere, env=installed.environment(port))
+    try:
+        client = Client(f"http://127.0.0.1:{port}")
+        wait_until_ready(client, "ok")
+        train_and_predict(client)
+        assert client.get("/version").json["trainyard"] == nncore.__version__
+        again = installed.run("trainyard", "serve", port=port)
+        assert again.returncode == 1
+        assert again.stderr == (
+            f"Error: another process listens on 127.0.0.1:{port}: stop it, or set TRAINYARD_BIND to another port\n"
+        )
+        for words, shown in (
+            (["healthcheck"], '"status":"ready"'),
+            (["settings"], "| `TRAINYARD_DATA` | `./var` |"),
+            (["verify"], "2 checkpoints"),
+            (["backup", "copy"], "files of"),
+            (["--version"], f"Trainyard {nncore.__version__}"),
+        ):
+            done = installed.run("trainyard", *words, port=port)
+            assert (done.returncode, done.stderr) == (0, ""), words
+            assert shown in done.stdout
+        assert (installed.elsewhere / "copy/trainyard.db").is_file()
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(60)
+    eventually(lambda: not processes_of(installed.elsewhere / "var"), 60.0, "no process left")
+    assert (installed.elsewhere / "var/trainyard.db").is_file()
 
 
 def compose() -> dict[str, Any]:

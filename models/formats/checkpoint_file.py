@@ -30,7 +30,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-import nncore
 from models.definition.definition import ModelDefinition, optimizer_field
 from models.errors import InvalidError
 from models.formats.durable import FileRecord, write_durably
@@ -38,6 +37,7 @@ from models.formats.hdf5_image import Image, Memory, Put, hdf5_image
 from models.schemas import load
 from models.training.best import Best
 from models.training.checkpoint import Checkpoint, Origin
+from models.version import VERSION
 from nncore.arrays import Array
 from nncore.network import parameter_shapes, statistics_shapes
 from nncore.optimizers import Optimizer
@@ -48,13 +48,10 @@ __all__ = [
     "Reader",
     "checkpoint_image",
     "load_checkpoint",
-    "nncore_version",
     "save_checkpoint",
     "unreadable",
 ]
 
-
-nncore_version = nncore.__version__
 
 FORMAT, FORMAT_VERSION = "trainyard-checkpoint", 1
 
@@ -89,7 +86,7 @@ def _build(file: h5py.File, put: Put, checkpoint: Checkpoint) -> None:
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
     file.attrs["created_at"] = checkpoint.created_at
-    file.attrs["nncore_version"] = nncore_version
+    file.attrs["nncore_version"] = VERSION
     file.attrs["numpy_version"] = np.__version__
     file.attrs["definition"] = definition.canonical()
     file.attrs["classes"] = json.dumps(definition.classes)

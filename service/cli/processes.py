@@ -19,9 +19,14 @@ def start_log(process: str) -> None:
 
 
 @click.command()
-@click.option("--while-web-lives", is_flag=True, help="End after the last web process; used by the web service itself.")
+@click.option(
+    "--while-web-lives", is_flag=True, hidden=True, help="Stop after the last web process; the web service uses this."
+)
 def trainer(while_web_lives: bool) -> None:
-    """Run the trainer of the data directory."""
+    """Run a trainer, which runs queued jobs.
+
+    The web service keeps a trainer running by itself. Use this command if TRAINYARD_TRAINER is external.
+    """
     from service.jobs.trainer import main
 
     start_log("trainer")
@@ -61,7 +66,10 @@ def reader() -> None:
 
 @click.command()
 def healthcheck() -> None:
-    """Ask the web service of this machine whether it is ready; status 1 where it is not."""
+    """Ask whether the service is ready.
+
+    The exit status is 1 if it is not, or if nothing answers at TRAINYARD_BIND.
+    """
     import urllib.request
 
     address = read_settings().bind.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104

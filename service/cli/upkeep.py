@@ -14,7 +14,10 @@ __all__ = ["backup", "migrate", "reindex", "verify"]
 
 @click.command()
 def migrate() -> None:
-    """Bring the database to the newest schema."""
+    """Bring the database to the newest schema.
+
+    The service does this by itself when it starts.
+    """
     from service.store.database import Database
 
     database = Database(read_settings())
@@ -25,7 +28,11 @@ def migrate() -> None:
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 def backup(directory: Path) -> None:
-    """Copy database and files to DIRECTORY, consistently and verified, while the service may run."""
+    """Copy database and files to DIRECTORY.
+
+    DIRECTORY must be new or empty. The service may run. The copy is consistent and verified, and is itself a data
+    directory: to restore it, start the service with TRAINYARD_DATA set to it.
+    """
     from service.upkeep.backup import BackupError, back_up
 
     try:
@@ -43,7 +50,10 @@ def backup(directory: Path) -> None:
 
 @click.command()
 def verify() -> None:
-    """Read every file and compare it with the database; status 1 where anything is wrong. The service may run."""
+    """Compare every file with the database.
+
+    The service may run. Prints what is missing or damaged; the exit status is 1 if anything is.
+    """
     from service.upkeep.verify import main
 
     sys.exit(main(read_settings()))
@@ -51,7 +61,10 @@ def verify() -> None:
 
 @click.command()
 def reindex() -> None:
-    """Fill an empty database from the files of the data directory; the service must not run."""
+    """Fill an empty database from the files.
+
+    Makes a lost database again from TRAINYARD_DATA. The service must not run.
+    """
     from service.upkeep.reindex import main
 
     sys.exit(main(read_settings()))

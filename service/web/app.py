@@ -9,7 +9,7 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from threadpoolctl import threadpool_limits
 
 from models.serving.cache import ServedModels
-from service import __version__
+from models.version import VERSION
 from service.serving.resolution import checked_file
 from service.settings import Settings
 from service.store.database import Database
@@ -38,7 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         API_TITLE="Trainyard",
-        API_VERSION=__version__,
+        API_VERSION=VERSION,
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/",
         API_SPEC_OPTIONS={"info": {"description": "Trains neural-network classifiers and serves their predictions."}},

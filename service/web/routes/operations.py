@@ -11,9 +11,8 @@ import numpy as np
 import sqlalchemy as sa
 from flask import Response
 
-from models.formats.checkpoint_file import nncore_version
 from models.registry import models, rows
-from service import __version__
+from models.version import VERSION
 from service.jobs import lifecycle
 from service.store.tables import JOBS, TRAINERS
 from service.web.context import context
@@ -78,8 +77,8 @@ def version() -> Response:
     """Show the versions of the service and its libraries."""
     return json_response(
         {
-            "trainyard": __version__,
-            "nncore": nncore_version,
+            "trainyard": VERSION,
+            "nncore": VERSION,
             "python": platform.python_version(),
             "numpy": np.__version__,
             "h5py": h5py.__version__,
@@ -101,7 +100,7 @@ def metrics() -> Response:
     lines = [
         "# HELP trainyard_info Version of the service.",
         "# TYPE trainyard_info gauge",
-        f'trainyard_info{{version="{__version__}"}} 1',
+        f'trainyard_info{{version="{VERSION}"}} 1',
         "# HELP trainyard_trainer_up Whether a trainer is running.",
         "# TYPE trainyard_trainer_up gauge",
         f"trainyard_trainer_up {int(up)}",

@@ -14,7 +14,6 @@ import pytest
 import sqlalchemy as sa
 
 import nncore
-import service
 from service.settings import Settings
 from service.store.database import Database
 from service.store.tables import TRAINERS
@@ -36,7 +35,7 @@ def test_ready(client: Client) -> None:
 
 def test_version(client: Client) -> None:
     document = client.get("/version").json
-    assert document["trainyard"] == service.__version__
+    assert document["trainyard"] == nncore.__version__
     assert document["nncore"] == nncore.__version__
     assert (document["numpy"], document["h5py"]) == (np.__version__, h5py.__version__)
 
@@ -63,7 +62,7 @@ def gauges(client: Client) -> dict[str, float]:
 
 def test_metrics_count_what_is_there(client: Client, trained: Trained) -> None:
     before = gauges(client)
-    assert before[f'trainyard_info{{version="{service.__version__}"}}'] == 1
+    assert before[f'trainyard_info{{version="{nncore.__version__}"}}'] == 1
     assert before["trainyard_trainer_up"] == 1
     name = client.define(a_model(fresh("metered")))["name"]
     job = client.run(a_training(name, epochs=1))
