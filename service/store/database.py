@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import sqlalchemy.event
@@ -14,11 +14,13 @@ import sqlalchemy.event
 from models.registry.tables import METADATA
 from models.registry.versions import SERVING_QUERY
 from service.settings import Settings
+from service.store.changes import CachedQuery, Changes
 from service.store.fast_query import FastQuery
 from service.store.sqlite import ChangeCounter, begin_sqlite, configure_sqlite
 
 __all__ = ["HEAD", "METADATA", "Database"]
 
+Answer = TypeVar("Answer")
 
 #: The newest migration in service/store/migrations/versions.
 HEAD = "0006"
@@ -38,6 +40,11 @@ class Database:
             sqlalchemy.event.listen(self.engine, "begin", begin_sqlite)
         self._reader = self.engine.execution_options(reading=True)  # shares the engine's pool
         self.serving_version = FastQuery(self.engine, SERVING_QUERY, ChangeCounter(self.engine))
+        self.changes = Changes(self.engine)
+
+    def cached(self, ask: Callable[[sa.Connection], Answer]) -> CachedQuery[Answer]:
+        """Selects that are repeated only after a change; for the one thread that uses ``changes``."""
+        return CachedQuery(self.changes, self.read, ask)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -72,6 +79,7 @@ class Database:
 
     def dispose(self) -> None:
         """Close all connections."""
+        self.changes.close()
         self.engine.dispose()
 
 

@@ -40,13 +40,16 @@ class Housekeeper:
     """Has everything checked once, and models' files follow the registry, for as long as a trainer is at work."""
 
     def __init__(self, settings: Settings, database: Database, storage: Storage) -> None:
-        self._settings, self._database = settings, database
+        self._settings = settings
         self._check: subprocess.Popen[bytes] | None = None
         self._checked = not _has_files(database, storage)
         self._keeper: subprocess.Popen[bytes] | None = None
         #: Of which state of each model the file is; what the keeper was asked for and has not answered yet.
         self._kept: dict[str, State] = dict.fromkeys(storage.model_names(), _UNKNOWN)
         self._asked: dict[str, State | None] = {}
+        self._states = database.cached(states)
+        #: The states that all files are of.
+        self._settled: dict[str, State] | None = None
         self._leaving: list[subprocess.Popen[bytes]] = []
         #: When a change was first seen for which there is no keeper yet.
         self._changed: float | None = None
@@ -92,11 +95,12 @@ class Housekeeper:
 
     def _ask(self, delay: float = 0.0) -> bool:
         """Ask for files of models that changed; False where there are none, or a keeper is to start for them later."""
-        with self._database.read() as connection:
-            now = states(connection)
+        now = self._states()
+        if now is self._settled:
+            return False
         changed = [name for name in self._kept.keys() | now.keys() if self._kept.get(name) != now.get(name)]
         if not changed:
-            self._changed = None
+            self._changed, self._settled = None, now
             return False
         if self._keeper is None:
             self._changed = self._changed or monotonic()

@@ -6,13 +6,17 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
+import sqlalchemy.event
 
 from models.registry import models
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import Storage
+from service.store.tables import TRAINERS
 from service.upkeep.supervisor import Housekeeper
 from testing.harness import Process, Server, eventually, processes_of
 from testing.runs import a_definition
@@ -82,3 +86,41 @@ def test_the_last_change_is_written_before_the_end(tmp_path: Path, monkeypatch: 
     database.dispose()
     assert storage.model_names() == {"last"}
     assert not processes_of(tmp_path)
+
+
+def test_models_are_read_again_only_after_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.read({"TRAINYARD_DATA": str(tmp_path)})
+    database, storage = Database(settings), Storage(tmp_path)
+    database.migrate()
+    monkeypatch.setattr("service.upkeep.supervisor.DELAY_SECONDS", 0.0)
+    with database.write() as connection:
+        models.define_model(connection, a_definition(name="one"))
+    housekeeper = Housekeeper(settings, database, storage)
+    selects: list[str] = []
+
+    def note(_connection: sa.Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+        selects.append(statement)
+
+    def quiet() -> bool:
+        selects.clear()
+        housekeeper.turn()
+        return not selects
+
+    def settled(*names: str) -> bool:
+        return quiet() and storage.model_names() == {*names}
+
+    sqlalchemy.event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        eventually(lambda: settled("one"), what="the first file")
+        assert all(quiet() for _ in range(5))
+        with database.write() as connection:
+            models.define_model(connection, a_definition(name="two"))
+        assert not quiet()
+        eventually(lambda: settled("one", "two"), what="the second file")
+        assert all(quiet() for _ in range(5))
+        with database.changes.write() as connection:
+            connection.execute(sa.delete(TRAINERS))  # what a trainer writes of itself
+        assert quiet()
+    finally:
+        housekeeper.stop()
+        database.dispose()

@@ -1,0 +1,99 @@
+"""Whether the database has changed, so that a process that looks again and again need not repeat its selects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Generic, NamedTuple, TypeVar
+
+import sqlalchemy as sa
+
+__all__ = ["CachedQuery", "Changes", "Mark"]
+
+Answer = TypeVar("Answer")
+
+
+class Mark(NamedTuple):
+    """A state of the database as one of its connections sees it."""
+
+    connection: int
+    data_version: int
+
+
+class Changes:
+    """A connection that notices the commits of all other connections, of this process and of others.
+
+    SQLite counts them for each connection (``PRAGMA data_version``), whatever the journal mode; a look takes some
+    microseconds. For use by one thread.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._connection: sa.Connection | None = None
+        self._opened = 0
+
+    def mark(self) -> Mark | None:
+        """The present state, which equals an earlier one if nobody else has committed since.
+
+        None if the database does not count commits; then anything may have changed. Raises SQLAlchemy's
+        OperationalError if the database does not answer.
+        """
+        if self._engine.dialect.name != "sqlite":
+            return None
+        statement = "PRAGMA data_version"
+        try:
+            driver = self._open().connection.driver_connection
+            assert driver is not None
+            # Not by SQLAlchemy, which would begin a transaction for it.
+            (version,) = driver.execute(statement).fetchone()
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            self.close()
+            raise sa.exc.OperationalError(statement, None, error) from error
+        return Mark(self._opened, version)
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A connection in a transaction, as ``Database.write`` gives, whose commit does not count as a change here."""
+        try:
+            connection = self._open()
+            with connection.begin():
+                yield connection
+        except sa.exc.OperationalError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the connection back. Marks of later calls, which open another one, are equal to no earlier mark."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> sa.Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+            self._opened += 1
+        return self._connection
+
+
+class CachedQuery(Generic[Answer]):
+    """Selects whose answer is used again until the database changes."""
+
+    def __init__(
+        self,
+        changes: Changes,
+        read: Callable[[], AbstractContextManager[sa.Connection]],
+        ask: Callable[[sa.Connection], Answer],
+    ) -> None:
+        self._changes, self._read, self._ask = changes, read, ask
+        self._known: tuple[Mark, Answer] | None = None
+
+    def __call__(self) -> Answer:
+        """The newest answer: the same object if nothing has changed. Raises SQLAlchemy's OperationalError."""
+        # Before the selects: what is committed while they run makes the next mark differ.
+        mark = self._changes.mark()
+        if self._known is not None and self._known[0] == mark:
+            return self._known[1]
+        with self._read() as connection:
+            answer = self._ask(connection)
+        self._known = None if mark is None else (mark, answer)
+        return answer
