@@ -185,19 +185,38 @@ def _depth(value: Any) -> int:
 class DefinitionSchema(StrictSchema):
     """A model's definition; ``hidden`` and ``activation`` are a short form of ``layers``."""
 
-    name = Text(required=True, pattern=NAME_PATTERN, maximum=63)
-    inputs = Whole(Bounds(minimum=1, maximum=1_000_000), required=True)
-    classes = Classes(required=True)
-    layers = ma.fields.List(layer_field(), validate=ma.validate.Length(1, MAXIMUM_LAYERS))
-    hidden = ma.fields.List(
-        Whole(Bounds(minimum=1, maximum=65_536)), validate=ma.validate.Length(0, MAXIMUM_LAYERS // 2 - 1)
+    name = Text(
+        required=True, pattern=NAME_PATTERN, maximum=63, metadata={"description": "The model's name; must be unique."}
     )
-    activation = Text(choices=ACTIVATIONS)
-    optimizer = optimizer_field(load_default=Adam)
-    loss = loss_field(load_default=CategoricalCrossentropy)
-    class_weights = ClassWeights(load_default=None, allow_none=True)
-    dtype = Text(choices=get_args(Dtype), load_default="float32")
-    metadata = Metadata(load_default=dict)
+    inputs = Whole(
+        Bounds(minimum=1, maximum=1_000_000), required=True, metadata={"description": "Number of inputs per row."}
+    )
+    classes = Classes(required=True, metadata={"description": "The number of classes, or their labels in order."})
+    layers = ma.fields.List(
+        layer_field(),
+        validate=ma.validate.Length(1, MAXIMUM_LAYERS),
+        metadata={"description": "The layers in order; the last two are `dense`, one unit per class, and `softmax`."},
+    )
+    hidden = ma.fields.List(
+        Whole(Bounds(minimum=1, maximum=65_536)),
+        validate=ma.validate.Length(0, MAXIMUM_LAYERS // 2 - 1),
+        metadata={"description": "Short form of `layers`: the units of each hidden dense layer."},
+    )
+    activation = Text(
+        choices=ACTIVATIONS, metadata={"description": "Activation after each layer of `hidden`; `relu` if left out."}
+    )
+    optimizer = optimizer_field(load_default=Adam, metadata={"description": "The optimizer; `adam` if left out."})
+    loss = loss_field(
+        load_default=CategoricalCrossentropy,
+        metadata={"description": "The loss; `categorical_crossentropy` if left out."},
+    )
+    class_weights = ClassWeights(
+        load_default=None, allow_none=True, metadata={"description": "How much the rows of each class count."}
+    )
+    dtype = Text(
+        choices=get_args(Dtype), load_default="float32", metadata={"description": "Type of parameters and activations."}
+    )
+    metadata = Metadata(load_default=dict, metadata={"description": "Any object to store with the model."})
 
     @ma.post_load
     def _build(self, values: dict[str, Any], **_options: Any) -> ModelDefinition:

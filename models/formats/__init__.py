@@ -1,1 +1,1 @@
-"""The HDF5 files: one module a layout, and how a file is written durably or read without trust."""
+"""HDF5 files: one module per layout, durable writes, and reading of untrusted files."""

@@ -1,21 +1,21 @@
-"""Checkpoints: one immutable HDF5 file for everything a model knows and a run needs to go on.
+"""Checkpoints: one immutable HDF5 file with everything that serving a model and continuing a run need.
 
     /             attrs: format "trainyard-checkpoint", format_version 1, created_at, nncore_version, numpy_version,
-                  definition (JSON), classes (JSON); of a job's checkpoint also job (its id), kind and metrics (JSON)
+                  definition (JSON), classes (JSON); for a job's checkpoint also job (its id), kind and metrics (JSON)
     /parameters   a dataset for each parameter, index_type/name
     /statistics   a dataset for each array that is served like a parameter but not trained, index_type/name
-    /averaged_statistics  the same, averaged as /optimizer/average is; only where that is there
+    /averaged_statistics  moving averages of the statistics; only if /optimizer/average exists
     /optimizer    attrs: type, hyperparameters (JSON), iterations; a group for each of its vectors,
                   with the parameters' names
     /training     attrs: epoch, step, position, streams (JSON), loss_sum, hits, seconds; permutation, the order of the
-                  training rows in the epoch under way; rows, each training row's place in the data as given
-    /best         where the run looks for its best epoch: attrs monitor, min_delta, value, epoch, waited; that epoch's
-                  parameters/… and statistics/…
-    /history      one dataset a column
+                  training rows in the current epoch; rows, each training row's index in the given data
+    /best         only if the run looks for its best epoch: attrs monitor, min_delta, value, epoch, waited; that
+                  epoch's parameters/… and statistics/…
+    /history      one dataset per column
 
-docs/checkpoint-format.md tells the same to those who read such a file elsewhere. Contiguous and uncompressed, so that a
-server can map it. Loading is strict: the skeleton comes from the definition,
-and the file must fill it exactly.
+docs/checkpoint-format.md describes the layout for readers outside this project. Datasets are contiguous and
+uncompressed, so that a server can map them. Loading is strict: the definition determines every name, shape and type,
+and the file must match them exactly.
 """
 
 from __future__ import annotations
@@ -57,27 +57,28 @@ FORMAT, FORMAT_VERSION = "trainyard-checkpoint", 1
 
 
 class CheckpointError(Exception):
-    """A file is not the checkpoint that its definition calls for; says path, expected and found."""
+    """A checkpoint file does not match its definition; the message has path, expected and found."""
 
     def __init__(self, path: Path, place: str, expected: object, found: object) -> None:
         super().__init__(f"{path.name}: {place}: expected {expected}, found {found}")
 
 
 def unreadable(path: Path, error: Exception) -> CheckpointError:
-    """What is told of a file that HDF5 itself cannot read."""
+    """The error for a file that HDF5 cannot read."""
     found = "no such file" if isinstance(error, FileNotFoundError) else str(error).replace(str(path), path.name)
     return CheckpointError(path, "/", "a checkpoint", found)
 
 
 def checkpoint_image(checkpoint: Checkpoint, memory: Memory | None = None) -> Image:
-    """The file of a checkpoint, to be written by ``write_durably``: good until its arrays change or, where they are
-    copied to ``memory``, until that is used again.
+    """The file of a checkpoint, for ``write_durably``.
+
+    The image is valid until the checkpoint's arrays change or, if they are copied to ``memory``, until that is reused.
     """
     return hdf5_image(lambda file, put: _build(file, put, checkpoint), memory)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> FileRecord:
-    """Write a checkpoint durably; raises OSError and leaves nothing behind where that fails."""
+    """Write a checkpoint durably. Raises OSError and leaves no file behind if that fails."""
     return write_durably(path, checkpoint_image(checkpoint))
 
 
@@ -139,11 +140,11 @@ def _build_best(group: h5py.Group, put: Put, best: Best) -> None:
 
 
 def _column(field_name: str) -> str:
-    """The name under which a field of an epoch's record stands in /history."""
+    """The column of /history for a field of ``Epoch``."""
     return "epoch" if field_name == "number" else field_name
 
 
-#: The plain numbers of a training state, which stand as attributes of /training.
+#: Numbers of a training state that are stored as attributes of /training.
 _SCALARS: dict[str, type[int] | type[float]] = {
     "epoch": int,
     "step": int,
@@ -155,7 +156,7 @@ _SCALARS: dict[str, type[int] | type[float]] = {
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint whole; raises CheckpointError naming path, expected and found."""
+    """Read a whole checkpoint. Raises CheckpointError with path, expected and found."""
     try:
         with h5py.File(path, "r") as file:
             return Reader(path, file).checkpoint()
@@ -172,7 +173,7 @@ def _statistics_shapes(definition: ModelDefinition) -> dict[str, tuple[int, ...]
 
 
 class Reader:
-    """One open file, read strictly against the skeleton that its own definition gives."""
+    """An open checkpoint file, checked strictly against its definition."""
 
     def __init__(self, path: Path, file: h5py.File) -> None:
         self.path, self.file = path, file
@@ -182,14 +183,14 @@ class Reader:
                 raise CheckpointError(path, f"/ attribute {name}", repr(expected), repr(found))
 
     def attribute(self, group: str, name: str) -> Any:
-        """An attribute that has to be there."""
+        """A required attribute."""
         found = self.file[group].attrs.get(name)
         if found is None:
             raise CheckpointError(self.path, f"/{group} attribute {name}", "a value", "nothing")
         return found
 
     def definition(self) -> ModelDefinition:
-        """The definition that the rest of the file has to fill."""
+        """The definition, which determines the rest of the file."""
         try:
             return ModelDefinition.parse(self.file.attrs["definition"])
         except InvalidError as error:
@@ -198,9 +199,9 @@ class Reader:
     def datasets(
         self, group: str, shapes: Mapping[str, tuple[int, ...]], definition: ModelDefinition
     ) -> dict[str, h5py.Dataset]:
-        """The datasets below ``group``: exactly these names, shapes and the definition's dtype.
+        """The datasets below ``group``, which must have exactly these names and shapes and the definition's dtype.
 
-        A group that would be empty may be absent.
+        An empty group may be absent.
         """
         found: dict[str, h5py.Dataset] = {}
         if shapes or group in self.file:

@@ -1,8 +1,8 @@
-"""Checkpoints that come from outside: what of a file is taken, and the checkpoint that is made of it.
+"""Import of untrusted checkpoint files.
 
-A limited process reads the file and hands over what it found as plain numbers and raw arrays, in an order that both
-sides know from the model's definition (``read_import``); this service makes a checkpoint of its own from these
-(``checkpoint_of``). The layout that is asked for is described in docs/checkpoint-format.md.
+A sandboxed process reads the file and passes on plain numbers and raw arrays, in an order that the model's definition
+determines (``read_import``). The web process makes a new checkpoint from them (``checkpoint_of``).
+docs/checkpoint-format.md describes the layout of the file.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from nncore.training import Epoch, TrainingState
 
 __all__ = ["checkpoint_of", "read_import"]
 
-#: Texts of a file may be so long, beyond twice what the model's own definition takes.
+#: Maximum length of a file's strings, in addition to twice the length of the model's definition.
 TEXT_BYTES = 2**20
 MAXIMUM_COUNT = 2**53
 MAXIMUM_EPOCHS = 1_000_000
-#: What of a definition decides the meaning of parameters; name, optimizer, loss and metadata may differ.
+#: Members of a definition that must equal the model's; name, optimizer, loss and metadata may differ.
 DECISIVE = ("inputs", "classes", "dtype", "layers")
-#: Columns of /history, by the field of an epoch's record.
+#: Columns of /history, by field of ``Epoch``.
 _COLUMNS = {item.name: "epoch" if item.name == "number" else item.name for item in fields(Epoch)}
-#: NaN in these means that there was no validation.
+#: Columns that hold NaN if there was no validation.
 _OPTIONAL_COLUMNS = ("/history/validation_loss", "/history/validation_accuracy")
 
-#: Shape and type of each array, by its place in the file, in the order in which they are handed over.
+#: Shape and type of each array by its place in the file, in the order in which the arrays are passed on.
 Places = dict[str, tuple[tuple[int, ...], str]]
 
 
 class ToldSchema(StrictSchema):
-    """What a file tells beside its arrays; ``optimizer`` is null where it keeps no state of one."""
+    """The content of a file except its arrays; ``optimizer`` is null if the file has no optimizer state."""
 
     optimizer = optimizer_field(required=True, allow_none=True)
     iterations = Whole(Bounds(minimum=0, maximum=MAXIMUM_COUNT), required=True)
@@ -56,7 +56,7 @@ class ToldSchema(StrictSchema):
 
 
 def places(definition: ModelDefinition, optimizer: Optimizer | None, epochs: int) -> Places:
-    """The arrays that are taken of a file with this optimizer's state, if any, and a history of so many epochs."""
+    """The arrays to read from a file with this optimizer's state, if any, and this number of epochs."""
     shapes = parameter_shapes(definition.layers, definition.inputs)
     statistics = statistics_shapes(definition.layers, definition.inputs)
     groups = {"/parameters": shapes, "/statistics": statistics}
@@ -64,7 +64,7 @@ def places(definition: ModelDefinition, optimizer: Optimizer | None, epochs: int
         groups |= {f"/optimizer/{vector}": shapes for vector in optimizer.vectors}
         if optimizer.average is not None:
             groups["/averaged_statistics"] = statistics
-    # Eight bytes a number: what follows is aligned.
+    # The columns come first: their items have eight bytes, so the arrays that follow are aligned.
     history = {
         f"/history/{column}": ((epochs,), "int64" if name == "number" else "float64")
         for name, column in _COLUMNS.items()
@@ -77,10 +77,10 @@ def places(definition: ModelDefinition, optimizer: Optimizer | None, epochs: int
 
 
 def read_import(descriptor: int, definition: ModelDefinition) -> tuple[dict[str, Any], Iterator[Array]]:
-    """What a file tells, as a document of ``ToldSchema``, and its arrays in the order of ``places``.
+    """Read a file: a document for ``ToldSchema``, and the arrays in the order of ``places``.
 
-    Everything is checked before the first array is read. Raises InvalidError and UnreadableError, and on damage
-    whatever h5py raises.
+    Everything is checked before the first array is read. Raises InvalidError and UnreadableError, and any exception
+    of h5py if the file is damaged.
     """
     file = ForeignFile(descriptor, TEXT_BYTES + 2 * len(definition.canonical().encode()))
     _check_format(file)
@@ -120,7 +120,7 @@ def _check_format(file: ForeignFile) -> None:
 
 
 def _check_definition(file: ForeignFile, definition: ModelDefinition) -> None:
-    """Raise InvalidError naming each difference between the file's definition, where it has one, and the model's."""
+    """Raise InvalidError with each difference between the model's definition and the file's, if it has one."""
     own = json.loads(definition.canonical())
     theirs = _json(file, "/", "definition")
     if theirs is not None and theirs != own:
@@ -141,7 +141,7 @@ def _check_definition(file: ForeignFile, definition: ModelDefinition) -> None:
 
 
 def _differences(own: Any, theirs: Any, pointer: str) -> list[Problem]:
-    """Where two JSON documents differ, as deep as both have the same members."""
+    """The differences between two JSON documents, compared as deep as both have the same members."""
     if isinstance(own, dict) and isinstance(theirs, dict) and own.keys() == theirs.keys():
         pairs = [(name, own[name], theirs[name]) for name in own]
     elif isinstance(own, list) and isinstance(theirs, list) and len(own) == len(theirs):
@@ -150,12 +150,12 @@ def _differences(own: Any, theirs: Any, pointer: str) -> list[Problem]:
         return []
     else:
         wanted, received = (json.dumps(each, ensure_ascii=False)[:200] for each in (own, theirs))
-        return [Problem(pointer, f"must be {wanted}, as the model has it. Received: {received}")]
+        return [Problem(pointer, f"must be {wanted}, as in the model. Received: {received}")]
     return [problem for name, mine, other in pairs for problem in _differences(mine, other, f"{pointer}/{name}")]
 
 
 def _optimizer(file: ForeignFile) -> tuple[Optimizer | None, int]:
-    """The optimizer whose state a file keeps, and the updates it has made; None where it keeps none."""
+    """The optimizer of the state in a file and its number of updates; None and 0 if there is no state."""
     if not file.has("/optimizer"):
         return None, 0
     kind, hyperparameters = file.text("/optimizer", "type"), _json(file, "/optimizer", "hyperparameters")
@@ -183,7 +183,7 @@ def _count(file: ForeignFile, place: str, name: str) -> int | None:
 
 
 def _json(file: ForeignFile, place: str, name: str) -> Any:
-    """The JSON in a string attribute; None where there is none."""
+    """The JSON in a string attribute; None if there is no such attribute."""
     text = file.text(place, name)
     if text is None:
         return None
@@ -195,7 +195,7 @@ def _json(file: ForeignFile, place: str, name: str) -> Any:
 
 
 def _members(wanted: Places) -> dict[str, set[str]]:
-    """The names in each group that has to hold these and no others."""
+    """The allowed names in each group."""
     members: dict[str, set[str]] = {"/statistics": set()}
     for place in wanted:
         parent, _, name = place.rpartition("/")
@@ -210,11 +210,11 @@ def _bytes(wanted: Places) -> int:
 
 
 def checkpoint_of(definition: ModelDefinition, document: Any, content: memoryview) -> Checkpoint:
-    """The checkpoint of what ``read_import`` gave: its document, and the bytes of its arrays one after the other.
+    """A checkpoint from the results of ``read_import``: its document, and the concatenated bytes of its arrays.
 
-    Where the file keeps no state of an optimizer, it is that of the model's own before its first update. Random
-    streams, the order of rows and the best epoch are those of a run, and no run goes on from an import. Raises
-    InvalidError for a document, and ValueError for content, that the reader cannot have given.
+    If the file has no optimizer state, the state is that of the model's optimizer before its first update. Random
+    streams, the order of rows and the best epoch are left out, because no run continues from an import. Raises
+    InvalidError for an invalid document, and ValueError for content of the wrong size.
     """
     told = load(ToldSchema(), document)
     wanted = places(definition, told["optimizer"], told["epochs"])

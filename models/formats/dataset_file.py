@@ -1,11 +1,11 @@
 """The file of a dataset.
 
-/         attrs: format "trainyard-dataset", format_version 1, features (JSON), label_kind, created_at, name: empty for
-          rows that came within a training request
-/inputs   (n_rows, n_features) float32 where that holds every number exactly, else float64
+/         attrs: format "trainyard-dataset", format_version 1, features (JSON), label_kind, created_at, name (empty for
+          the rows of a training request)
+/inputs   (n_rows, n_features), float32 if it represents every number exactly, else float64
 /labels   (n_rows,) int64, indices into classes
 /classes  UTF-8 JSON list, as bytes
-/weights  (n_rows,) float64, how much each row counts; absent where all count alike
+/weights  (n_rows,) float64, how much each row counts; absent if all rows count the same
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ FORMAT, FORMAT_VERSION = "trainyard-dataset", 1
 
 @dataclass(frozen=True)
 class DatasetLabel:
-    """What a dataset's file says of itself: its name, None for rows within a training request, and when it came."""
+    """Metadata in a dataset's file: its name (None for the rows of a training request) and its time of creation."""
 
     name: str | None
     created_at: str
 
 
 def save_dataset(path: Path, dataset: Dataset, label: DatasetLabel | None = None) -> FileRecord:
-    """Write a dataset durably."""
+    """Write a dataset durably. Raises OSError."""
     with np.errstate(over="ignore"):
         single = dataset.inputs.astype(np.float32)
     inputs = single if np.array_equal(single, dataset.inputs) else dataset.inputs
@@ -60,7 +60,7 @@ def save_dataset(path: Path, dataset: Dataset, label: DatasetLabel | None = None
 
 
 def load_dataset(path: Path) -> Dataset:
-    """Read a dataset that ``save_dataset`` wrote; raises OSError with the file's name where the file is not one."""
+    """Read a dataset that ``save_dataset`` wrote. Raises OSError with the file's name if that fails."""
     try:
         return _read(path)
     except FileNotFoundError as error:
@@ -72,7 +72,7 @@ def load_dataset(path: Path) -> Dataset:
 
 
 def load_label(path: Path) -> DatasetLabel | None:
-    """What a dataset's file says of itself, None where it says nothing; raises OSError where it cannot be read."""
+    """The metadata in a dataset's file, or None if it has none. Raises OSError if the file cannot be read."""
     with h5py.File(path, "r") as file:
         if "name" not in file.attrs:
             return None
@@ -80,7 +80,7 @@ def load_label(path: Path) -> DatasetLabel | None:
 
 
 def is_inline(path: Path) -> bool:
-    """Whether a file says that its rows came within a training request, and so are of no use without that job."""
+    """Whether a file holds the rows of a training request, which only that request's job needs."""
     try:
         label = load_label(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside their place, made durable, verified, then renamed."""
+"""Files that are complete or absent: written under a temporary name, flushed, verified, then renamed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CHUNK = 1 << 20
 
 
 class FileRecord(NamedTuple):
-    """Size and digest of a file, and the time of its last change, by which the database recognizes it."""
+    """Size, digest and modification time of a file, by which the database recognizes it."""
 
     bytes: int
     sha256: str
@@ -38,19 +38,19 @@ class FileRecord(NamedTuple):
 
 
 class FileStat(NamedTuple):
-    """Size of a file, and the time of its last change."""
+    """Size and modification time of a file."""
 
     bytes: int
     mtime_ns: int
 
 
 def write_durably(path: Path, content: Sequence[memoryview]) -> FileRecord:
-    """Put ``content``, pieces that follow each other, at ``path`` so that it survives a power cut.
+    """Write ``content``, given in consecutive pieces, to ``path`` so that it survives a power cut.
 
-    Raises OSError, and then leaves nothing behind. The order matters: the content is flushed to the disk and has been
-    read back before the name points to it, and the directory is flushed before anybody is told. Where a flush fails,
-    the file is given up: the kernel reports the loss of a page once, so a second flush of the same file proves nothing
-    (Rebello et al. 2020, "Can applications recover from fsync failures?"). A new try writes a new file.
+    Raises OSError and leaves no file behind if that fails. The order matters: the content is flushed and read back
+    before the file gets its name, and the directory is flushed before this function returns. If a flush fails, the
+    file is abandoned: the kernel reports a lost page only once, so a second flush of the same file proves nothing
+    (Rebello et al. 2020, "Can applications recover from fsync failures?"). A retry must write a new file.
     """
     temporary, file = _open_temporary(path)
     named = False
@@ -85,8 +85,8 @@ def _digest(content: Sequence[memoryview]) -> str:
 
 
 def _require_same(file: FileIO, content: Sequence[memoryview]) -> None:
-    """Raise OSError where the file does not read back as written, in chunks that stay in the processor's cache."""
-    # A bytearray compares itself with any buffer by memcmp: NumPy would cost its memory in processes that supervise.
+    """Raise OSError if the file does not read back as written. Compares chunks that fit the processor's cache."""
+    # A bytearray compares with any buffer by memcmp. NumPy would need more memory in the supervising processes.
     read, position = bytearray(_CHUNK), 0
     for piece in content:
         for start in range(0, piece.nbytes, _CHUNK):
@@ -102,18 +102,18 @@ def _require_same(file: FileIO, content: Sequence[memoryview]) -> None:
 
 
 def _open_temporary(path: Path) -> tuple[Path, FileIO]:
-    """A new file beside ``path``, locked for as long as it is open, which tells ``sweep`` that somebody writes it."""
+    """A new file beside ``path``. It is locked while it is open, so that ``sweep`` leaves it alone."""
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
         file = FileIO(temporary, "x+")
         fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:
             return temporary, file
-        file.close()  # A sweep came between creation and lock.
+        file.close()  # ``sweep`` removed it before it was locked.
 
 
 def sweep(directory: Path) -> list[str]:
-    """Remove temporary files whose writers are dead; their names."""
+    """Remove temporary files of dead writers. Returns their names."""
     removed = []
     for path in directory.glob(f".*{TEMPORARY_SUFFIX}"):
         with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
@@ -132,13 +132,13 @@ def _flush_directory(directory: Path) -> None:
 
 
 def stat_of(path: Path) -> FileStat:
-    """Size and time of the last change; raises FileNotFoundError."""
+    """Size and modification time of a file. Raises FileNotFoundError."""
     found = path.stat()
     return FileStat(found.st_size, found.st_mtime_ns)
 
 
 def record_of(path: Path) -> FileRecord:
-    """What the database has to say of the file as it is now."""
+    """The record of a file as it is now."""
     found = stat_of(path)
     return FileRecord(found.bytes, sha256_of(path), found.mtime_ns)
 

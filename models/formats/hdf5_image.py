@@ -1,8 +1,8 @@
-"""HDF5 files as pieces of memory, so that they are copied, hashed and written without HDF5.
+"""HDF5 files as pieces of memory, which are copied, hashed and written without the HDF5 library.
 
-HDF5 itself lays out the file and writes all that is small into memory; it only reserves the places of large arrays,
-which are taken from where they lie. So a save touches each number once, and a disk that fails does so in a call of our
-own, not within the library.
+HDF5 writes the layout and all small objects into memory, and only reserves space for large arrays. These are written
+from their original memory. So a save copies no large array, and a disk error occurs in a system call of this program,
+not inside the library.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ import numpy.typing as npt
 
 __all__ = ["Image", "Memory", "Put", "hdf5_image"]
 
-#: The bytes of a file: pieces of memory that stand in it one behind the other.
+#: The bytes of a file, as consecutive pieces of memory.
 Image = Sequence[memoryview]
-#: Adds an array to the file under a path of groups and a name.
+#: Adds an array to the file under a path.
 Put = Callable[[str, npt.NDArray[Any]], None]
 
-#: Arrays of at least so many bytes are left where they are.
+#: Minimum size in bytes of arrays that are not copied.
 _LARGE = 65_536
 _PAGE = 4096
 
 
 class Memory:
-    """Room for copies that is kept, so that the pages of one save serve the next."""
+    """Memory for copies of arrays, reused from save to save."""
 
     def __init__(self) -> None:
         self._bytes = np.empty(0, np.uint8)
 
     def room(self, size: int) -> npt.NDArray[np.uint8]:
-        """So many bytes, of unspecified content; what was handed out before must not be needed any more."""
+        """``size`` bytes of unspecified content. The next call reuses them."""
         if self._bytes.size < size:
             self._bytes = np.empty(size + size // 8, np.uint8)
         return self._bytes[:size]
 
 
 def hdf5_image(build: Callable[[h5py.File, Put], None], memory: Memory | None = None) -> Image:
-    """The HDF5 file that ``build`` fills, by attributes, groups and arrays that it puts.
+    """The HDF5 file that ``build`` fills with attributes, groups and arrays.
 
-    Arrays begin at multiples of 64 bytes, so that they can be mapped and handed to vector instructions. The format is
-    the one of HDF5 1.8, which every tool reads.
+    Arrays begin at multiples of 64 bytes, so that they can be mapped and used by vector instructions. The format is
+    that of HDF5 1.8, which every tool reads.
 
-    Large arrays are not copied: the image is good until they change. With ``memory`` they are copied there, and the
-    image is good until that is used again.
+    Large arrays are not copied, so the image is valid until they change. With ``memory`` they are copied, and the
+    image is valid until ``memory`` is used again.
     """
     sparse, large = _SparseFile(), list[tuple[int, npt.NDArray[Any]]]()
     with h5py.File(
@@ -73,7 +73,7 @@ def hdf5_image(build: Callable[[h5py.File, Put], None], memory: Memory | None = 
 
 
 def _reserved() -> h5py.h5p.PropDCID:
-    """How a contiguous dataset is made whose place is known at once and left alone."""
+    """Properties of a contiguous dataset that gets its offset at once and is not filled."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -93,7 +93,7 @@ def _copied(large: list[tuple[int, npt.NDArray[Any]]], memory: Memory) -> list[t
 
 
 class _SparseFile(io.RawIOBase):
-    """A file in memory that holds the pages that were written, and reads as zeros elsewhere."""
+    """A file in memory that stores only the pages written to it; the rest reads as zeros."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Parameters mapped from a checkpoint file, to be served: nothing is read but names, shapes and places.
+"""Parameters mapped from a checkpoint file for serving; only names, shapes and offsets are read.
 
-h5py's own objects take several times as long to open a dataset as HDF5 does, which counts where a stack is deep; so
-what is asked of each dataset is asked of HDF5.
+For each dataset, the low-level API of h5py is used. Its high-level objects take several times as long to open a
+dataset, which matters for deep networks.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Shape = tuple[int, ...]
 
 
 def map_parameters(path: Path) -> tuple[ModelDefinition, dict[str, Array]]:
-    """The definition, and the parameters and statistics to serve, as read-only arrays mapped from the file, whose pages
-    all workers share: the optimizer's moving average of the parameters where it keeps one.
+    """The definition, and the parameters and statistics to serve, as read-only arrays mapped from the file.
 
-    Raises CheckpointError naming path, expected and found where the file does not fill the definition's skeleton
-    exactly, or where an array does not lie in the file in one piece.
+    All workers share the mapped pages. If the optimizer keeps a moving average of the parameters, that is served.
+    Raises CheckpointError with path, expected and found if the datasets do not match the definition exactly, or if an
+    array is not stored contiguously.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -52,26 +52,26 @@ def map_parameters(path: Path) -> tuple[ModelDefinition, dict[str, Array]]:
 
 
 class _Place(NamedTuple):
-    """Where an array lies in its file."""
+    """The place of an array in its file."""
 
     offset: int
     shape: Shape
 
     def array(self, content: mmap.mmap, dtype: str) -> Array:
-        """The array as a view of the mapped file; a copy where it does not lie at a multiple of its items' size."""
+        """The array as a view of the mapped file; a copy if its offset is not a multiple of the item size."""
         array: Array = np.ndarray(self.shape, dtype, content, self.offset)
         return np.require(array, requirements="A")
 
 
 class _Group:
-    """A group of an open file whose datasets have names, shapes and type that are known beforehand."""
+    """A group of an open file, with expected names, shapes and type of its datasets."""
 
     def __init__(self, path: Path, file: h5py.File, name: str, dtype: str) -> None:
         self._path, self._file, self._name = path, file, name
         self._type = h5py.h5t.py_create(np.dtype(dtype))
 
     def places(self, shapes: Mapping[str, Shape]) -> dict[str, _Place]:
-        """The places of exactly these datasets; a group that would be empty may be absent."""
+        """The places of these datasets. Raises CheckpointError if others exist; an empty group may be absent."""
         if not shapes and self._name not in self._file:
             return {}
         group = self._file[self._name]

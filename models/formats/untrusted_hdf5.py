@@ -1,8 +1,8 @@
-"""One HDF5 file that comes from outside, read by expected names only.
+"""Reading an untrusted HDF5 file, by expected names only.
 
-Nothing that the file says is believed. A name is asked what kind of link it is before it is followed, a dataset how
-it is stored before its shape, and its size before a byte of it is read. HDF5 itself is C code that meets whatever the
-file holds: call this in a process that may be lost, and that can open no other file.
+Every property is checked before it is used: the kind of a link before it is followed, the storage of a dataset before
+its shape, and its size before its content is read. HDF5 is C code, and a malicious file may crash or exploit it.
+Therefore run this in a disposable process that can open no other file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CLASSES = {
     h5t.VLEN: "variable-length lists",
     h5t.ARRAY: "arrays",
 }
-#: The types that are taken, by NumPy's name; little-endian, as this service writes them.
+#: The accepted types by NumPy's name; little-endian, like this service's own files.
 _TYPES = {
     "float32": h5t.IEEE_F32LE,
     "float64": h5t.IEEE_F64LE,
@@ -44,7 +44,7 @@ _TYPES = {
 
 
 class _Content:
-    """The bytes behind a descriptor, as h5py's driver for Python objects wants them: HDF5 itself opens no file."""
+    """A file-like object for h5py's driver for Python objects, so that HDF5 itself opens no file."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._position = descriptor, 0
@@ -62,17 +62,17 @@ class _Content:
         while wanted.nbytes:
             count = os.preadv(self._descriptor, [wanted], self._position)
             if not count:
-                raise OSError(f"the file ends at {self.size}, before what it says it holds")
+                raise OSError(f"the file ends at byte {self.size}, before the end of its content")
             self._position += count
             wanted = wanted[count:]
         return len(buffer)
 
 
 class ForeignFile:
-    """An open file; ``texts`` bounds the bytes of each string that is read from it.
+    """An open file; ``texts`` limits the bytes of each string that is read from it.
 
-    Whatever is not as asked for raises InvalidError with its place, what would do and what was received. What is not
-    HDF5 raises UnreadableError; damage raises whatever h5py makes of it.
+    Raises InvalidError with the place, the expected and the received content if the file differs from what a method
+    asks for, UnreadableError if it is not HDF5, and any exception of h5py if it is damaged.
     """
 
     def __init__(self, descriptor: int, texts: int) -> None:
@@ -80,7 +80,7 @@ class ForeignFile:
         content = _Content(descriptor)
         self.size = content.size
         beginning = os.pread(descriptor, len(SIGNATURE), 0)
-        # A user block would stand before the signature.
+        # This also refuses a user block, which would precede the signature.
         if beginning != SIGNATURE:
             received = "an empty file" if not beginning else f"the bytes {beginning.hex(' ')}"
             raise UnreadableError("invalid_hdf5", f"the file must begin with HDF5's signature. Received: {received}")
@@ -89,11 +89,11 @@ class ForeignFile:
         self._root = h5g.open(h5f.open(b"upload", h5f.ACC_RDONLY, access), b"/")
 
     def has(self, place: str) -> bool:
-        """Whether there is something at a place; raises where a link on the way is not a hard one."""
+        """Whether an object exists at a place. Raises InvalidError if a link on the path is not a hard link."""
         return self._find(place) is not None
 
     def text(self, place: str, name: str) -> str | None:
-        """The string attribute of an object; None where the object or the attribute is missing."""
+        """The string attribute of an object; None if the object or the attribute is missing."""
         attribute = self._attribute(place, name)
         if attribute is None:
             return None
@@ -102,8 +102,8 @@ class ForeignFile:
             raise _fault(place, f"the attribute {name!r} must be a string", _described(kind))
         if kind.get_size() > self._texts:
             raise self._too_long(place, name, kind.get_size())
-        # A string of variable length tells its size only by being read; memory is bounded, and no string of a file
-        # is longer than the file.
+        # The size of a variable-length string is known only after reading it. The process's memory is limited, and no
+        # string is longer than its file.
         found: Array = np.empty((), kind.dtype)
         attribute.read(found)
         content: bytes = found.item()
@@ -118,7 +118,7 @@ class ForeignFile:
         return _fault(place, f"the attribute {name!r} must have at most {self._texts} bytes", received)
 
     def whole_number(self, place: str, name: str) -> int | None:
-        """The 64-bit integer attribute of an object; None where the object or the attribute is missing."""
+        """The 64-bit integer attribute of an object; None if the object or the attribute is missing."""
         attribute = self._attribute(place, name)
         if attribute is None:
             return None
@@ -130,7 +130,7 @@ class ForeignFile:
         return int(found)
 
     def _attribute(self, place: str, name: str) -> Any:
-        """An attribute with one value, open; None where the object or the attribute is missing."""
+        """An open attribute with one value; None if the object or the attribute is missing."""
         owner = self._find(place)
         if owner is None or not h5a.exists(owner, name.encode()):
             return None
@@ -140,10 +140,10 @@ class ForeignFile:
         return attribute
 
     def require_names(self, place: str, names: Iterable[str]) -> None:
-        """Raise InvalidError where a group, if it is there, holds a name that is not among these."""
+        """Raise InvalidError if a group exists and holds a name that is not among these."""
         group, known = self._find(place), {name.encode() for name in names}
         if group is None or (isinstance(group, h5g.GroupID) and group.get_num_objs() <= len(known)):
-            return  # Where one is in the place of another, that other one is missing.
+            return  # If a name is wrong here, an expected one is missing, which is reported later.
         if not isinstance(group, h5g.GroupID):
             raise _fault(place, "must be a group", _kind(group))
         other, _ = group.links.iterate(lambda name: name if name not in known else None)
@@ -151,7 +151,7 @@ class ForeignFile:
         raise _fault(place, f"must hold {wanted} and nothing else", (other or b"").decode(errors="replace"))
 
     def length(self, place: str) -> int:
-        """The length of a one-dimensional dataset, which its ``dataset`` confirms."""
+        """The length of a one-dimensional dataset; call ``dataset`` before reading it."""
         found = self._stored(place, "a dataset of one dimension")
         shape = found.get_space().get_simple_extent_dims()
         if len(shape) != 1:
@@ -159,7 +159,7 @@ class ForeignFile:
         return int(shape[0])
 
     def dataset(self, place: str, shape: tuple[int, ...], dtype: str) -> h5d.DatasetID:
-        """A dataset that has this shape and type and lies in the file in one piece, not yet read."""
+        """A contiguous dataset of this shape and type, not yet read."""
         wanted = f"little-endian {dtype} of shape {shape}"
         found = self._stored(place, wanted)
         kind = found.get_type()
@@ -175,8 +175,9 @@ class ForeignFile:
         return found
 
     def _stored(self, place: str, wanted: str) -> h5d.DatasetID:
-        """A dataset that is stored contiguously, without filters, within the file; its space is not asked for before,
-        because the space of a virtual dataset opens others.
+        """A dataset that is stored contiguously, without filters, inside the file.
+
+        Checks the storage before the shape, because HDF5 opens other files to compute the shape of a virtual dataset.
         """
         found = self._find(place)
         if not isinstance(found, h5d.DatasetID):
@@ -192,7 +193,7 @@ class ForeignFile:
         return found
 
     def _find(self, place: str) -> Any:
-        """The object at ``place``, by hard links alone; None where a name on the way is missing."""
+        """The object at ``place``, following only hard links; None if a name on the path is missing."""
         here, path = self._root, ""
         for part in filter(None, place.split("/")):
             if not isinstance(here, h5g.GroupID):
@@ -208,7 +209,7 @@ class ForeignFile:
 
 
 def read(place: str, found: h5d.DatasetID, dtype: str, *, nan: bool = False) -> Array:
-    """The values of a dataset that was checked; they must be finite, where ``nan`` says so NaN apart."""
+    """Read a dataset that was checked. Raises InvalidError for values that are not finite; ``nan`` allows NaN."""
     values: Array = np.empty(found.get_space().get_simple_extent_dims(), dtype)
     found.read(h5s.ALL, h5s.ALL, values)
     good = np.isfinite(values)

@@ -1,1 +1,1 @@
-"""A published version that answers: loaded, cached, evaluated."""
+"""Published versions: loaded, cached, evaluated."""

@@ -1,1 +1,1 @@
-"""One training run: what was asked, the rows made ready, the run, its checkpoint as a value."""
+"""One training run: its request, its prepared rows, the run itself, its checkpoint as a value."""

@@ -1,4 +1,4 @@
-"""The best epoch of a run so far, with the parameters it ended with."""
+"""The best epoch of a run so far, with its parameters."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["Best"]
 
 @dataclass
 class Best:
-    """``value`` of ``monitor`` in its best ``epoch``, and the epochs ``waited`` since for one better by ``min_delta``.
+    """The best ``epoch`` so far, its ``value`` of ``monitor``, and the number of epochs ``waited`` since.
 
-    ``parameters`` and ``statistics`` are those that this epoch was evaluated with, by name; ``epoch`` is 0 and they are
-    empty before the first epoch.
+    Another epoch is better if it improves the value by more than ``min_delta``. ``parameters`` and ``statistics``, by
+    name, are those with which the epoch was evaluated. Before the first epoch, ``epoch`` is 0 and they are empty.
     """
 
     monitor: Monitor
@@ -29,7 +29,7 @@ class Best:
     statistics: Mapping[str, Array] = field(default_factory=dict)
 
     def observe(self, record: Epoch, training: Training) -> None:
-        """Take note of an epoch that has just ended; a value that is not finite is never better."""
+        """Compare an epoch that has just ended. A value that is not finite is never better."""
         value: float | None = getattr(record, self.monitor)
         if value is None or not improves(self.monitor, value, self.value, self.min_delta):
             self.waited += 1

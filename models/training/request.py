@@ -1,4 +1,4 @@
-"""What a client asks of a training run, validated."""
+"""The request for a training run, validated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAXIMUM_SEED = 2**53 - 1
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """How to train: everything of ``POST /train`` but model and data."""
+    """How to train: the members of ``POST /train`` except model and data."""
 
     epochs: int
     batch_size: int | Literal["full"]
@@ -48,7 +48,7 @@ class TrainingRequest:
 
     @property
     def tracks_best(self) -> bool:
-        """Whether the run has to know its best epoch."""
+        """Whether the run must keep its best epoch."""
         return self.publish == "best" or self.early_stopping is not None
 
     @property
@@ -62,10 +62,10 @@ class TrainingRequest:
 
     @classmethod
     def of(cls, loaded: dict[str, Any]) -> TrainingRequest:
-        """The request within what ``TrainSchema`` has loaded, or a job's stored document."""
+        """The request in a document that ``TrainSchema`` loaded, or in a job's stored document."""
         checkpoint = loaded["checkpoint"]
         validation = loaded["validation"] or {}
-        # Jobs that were stored by an earlier version do not have all of them.
+        # Jobs stored by an earlier version do not have every member.
         optimizer, loss, stopping = loaded["optimizer"], loaded.get("loss"), loaded.get("early_stopping")
         return cls(
             epochs=loaded["epochs"],
@@ -86,12 +86,12 @@ class TrainingRequest:
         )
 
 
-#: What a client may say of publishing, and what it means.
+#: The meaning of each value of ``publish``.
 _PUBLISH: dict[bool | str, Literal["last", "best"] | None] = {True: "last", False: None, "last": "last", "best": "best"}
 
 
 class Publish(DescribedField):
-    """Which state becomes the model's next version: the last, the best so far, or none."""
+    """Which state becomes the model's next version: the last one, that of the best epoch, or none."""
 
     wanted = 'true, false, "last" or "best"'
 
@@ -105,7 +105,7 @@ class Publish(DescribedField):
 
 
 class BatchSize(Whole):
-    """A number of rows, or "full" for all of them."""
+    """A number of rows, or "full" for all rows."""
 
     def json_schema(self) -> dict[str, Any]:
         return {"oneOf": [super().json_schema(), {"const": "full"}]}
@@ -119,18 +119,32 @@ class BatchSize(Whole):
 
 
 class CheckpointPolicySchema(StrictSchema):
-    """When to checkpoint between the first and the last epoch, and how many of these to keep."""
+    """When to save checkpoints between the first and the last epoch, and how many of them to keep."""
 
-    every_epochs = Whole(Bounds(minimum=1, maximum=MAXIMUM_EPOCHS), load_default=None, allow_none=True)
-    every_seconds = Number(Bounds(minimum=1, maximum=1e9), load_default=None, allow_none=True)
-    keep = Whole(Bounds(minimum=0, maximum=10_000), load_default=3)
+    every_epochs = Whole(
+        Bounds(minimum=1, maximum=MAXIMUM_EPOCHS),
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Epochs between two checkpoints."},
+    )
+    every_seconds = Number(
+        Bounds(minimum=1, maximum=1e9),
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Seconds between two checkpoints."},
+    )
+    keep = Whole(
+        Bounds(minimum=0, maximum=10_000),
+        load_default=3,
+        metadata={"description": "How many of these checkpoints to keep; older ones are deleted."},
+    )
 
 
 class ModelReference(DescribedField):
-    """The name of a model, or a definition, which is validated once the data is known."""
+    """The name of a model, or a definition, which is validated together with the data."""
 
     def json_schema(self) -> dict[str, Any]:
-        definition = {"description": "A definition as for POST /models; inputs and classes may be left to the data."}
+        definition = {"description": "As for POST /models. The data decides inputs and classes if left out."}
         return {"oneOf": [{"type": "string", "pattern": f"^{NAME_PATTERN}$"}, {"type": "object", **definition}]}
 
     def _validated(self, value: Any) -> Any:
@@ -141,26 +155,72 @@ class ModelReference(DescribedField):
         return Text(pattern=NAME_PATTERN, maximum=63).deserialize(value)
 
 
+def _described(text: str) -> dict[str, str]:
+    return {"description": text}
+
+
 class TrainSchema(StrictSchema):
     """The body of ``POST /train``."""
 
-    model = ModelReference(required=True)
-    data = ma.fields.Nested(DataSchema, required=True)
-    epochs = Whole(Bounds(minimum=0, maximum=MAXIMUM_EPOCHS), load_default=100)
-    batch_size = BatchSize(Bounds(minimum=1, maximum=MAXIMUM_BATCH), load_default=32)
-    shuffle = Flag(load_default=True)
-    seed = Whole(Bounds(minimum=0, maximum=MAXIMUM_SEED), load_default=0)
-    validation = ma.fields.Nested(ValidationSchema, load_default=None, allow_none=True)
-    optimizer = optimizer_field(load_default=None, allow_none=True)
-    checkpoint = ma.fields.Nested(
-        CheckpointPolicySchema, load_default=lambda: {"every_epochs": None, "every_seconds": None, "keep": 3}
+    model = ModelReference(required=True, metadata=_described("The model's name, or a definition."))
+    data = ma.fields.Nested(DataSchema, required=True, metadata=_described("The rows to train on."))
+    epochs = Whole(
+        Bounds(minimum=0, maximum=MAXIMUM_EPOCHS), load_default=100, metadata=_described("Passes over the data.")
     )
-    loss = loss_field(load_default=None, allow_none=True)
-    class_weights = ClassWeights(load_default=None, allow_none=True)
-    early_stopping = ma.fields.Nested(schema_for(EarlyStopping), load_default=None, allow_none=True)
-    max_seconds = Number(Bounds(above=0.0, maximum=1e9), load_default=None, allow_none=True)
-    start_from = Text(load_default=None, allow_none=True, maximum=63)
-    reinitialize = ma.fields.List(Text(maximum=80), load_default=list)
-    publish = Publish(load_default=True)
-    dry_run = Flag(load_default=False)
-    metadata = Metadata(load_default=dict)
+    batch_size = BatchSize(
+        Bounds(minimum=1, maximum=MAXIMUM_BATCH),
+        load_default=32,
+        metadata=_described('Rows per batch, or "full" for all rows.'),
+    )
+    shuffle = Flag(load_default=True, metadata=_described("Shuffle the rows before each epoch."))
+    seed = Whole(
+        Bounds(minimum=0, maximum=MAXIMUM_SEED),
+        load_default=0,
+        metadata=_described("Seed of everything random. The same request with the same seed gives the same weights."),
+    )
+    validation = ma.fields.Nested(
+        ValidationSchema,
+        load_default=None,
+        allow_none=True,
+        metadata=_described("Held-out data to evaluate after each epoch."),
+    )
+    optimizer = optimizer_field(
+        load_default=None, allow_none=True, metadata=_described("Replaces the model's optimizer for this job.")
+    )
+    checkpoint = ma.fields.Nested(
+        CheckpointPolicySchema,
+        load_default=lambda: {"every_epochs": None, "every_seconds": None, "keep": 3},
+        metadata=_described("When to save checkpoints during the job."),
+    )
+    loss = loss_field(
+        load_default=None, allow_none=True, metadata=_described("Replaces the model's loss for this job.")
+    )
+    class_weights = ClassWeights(
+        load_default=None, allow_none=True, metadata=_described("Replaces the model's class weights for this job.")
+    )
+    early_stopping = ma.fields.Nested(
+        schema_for(EarlyStopping),
+        load_default=None,
+        allow_none=True,
+        metadata=_described("End the job if an epoch's metric no longer improves."),
+    )
+    max_seconds = Number(
+        Bounds(above=0.0, maximum=1e9),
+        load_default=None,
+        allow_none=True,
+        metadata=_described("End the job after this many seconds of training."),
+    )
+    start_from = Text(
+        load_default=None, allow_none=True, maximum=63, metadata=_described("Id of a checkpoint to start from.")
+    )
+    reinitialize = ma.fields.List(
+        Text(maximum=80),
+        load_default=list,
+        metadata=_described("Layers (`index_type`) to initialize anew instead of from `start_from`."),
+    )
+    publish = Publish(
+        load_default=True,
+        metadata=_described("Which state becomes the next version: the last (`true`), the best epoch's, or none."),
+    )
+    dry_run = Flag(load_default=False, metadata=_described("Check and estimate only; store nothing."))
+    metadata = Metadata(load_default=dict, metadata=_described("Any object to store with the job."))

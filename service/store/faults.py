@@ -12,9 +12,9 @@ __all__ = ["storage_fault"]
 
 
 def storage_fault(error: OSError | sa.exc.OperationalError) -> Literal["storage_full", "storage_error"] | None:
-    """The code of an error that a full or failing disk has made; None for what else keeps a database from answering."""
+    """The code for an error of a full or failing disk; None if the database failed for another reason."""
     if isinstance(error, OSError):
         return "storage_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "storage_error"
-    # The low byte is the kind of the error, the others tell it more closely.
+    # The low byte is the primary result code; the other bytes refine it.
     kind = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
     return {sqlite3.SQLITE_FULL: "storage_full", sqlite3.SQLITE_IOERR: "storage_error"}.get(kind)  # type: ignore[return-value]

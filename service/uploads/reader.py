@@ -1,4 +1,4 @@
-"""Uploads: parsed in a disposable process."""
+"""Uploads: size-limited, then parsed in a disposable process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from service.uploads.reader_process import LENGTH, STATUS, TELL_BYTES, WALL_SECO
 __all__ = ["Reader"]
 
 
-#: What ended a child that was held to its limits.
+#: The limit that a child exceeded, by the signal that ended it.
 _ENDS: dict[int, str] = {
     signal.SIGXCPU: "it takes too much processor time",
     signal.SIGKILL: "it takes too much processor time or memory",
@@ -31,7 +31,7 @@ _ENDS: dict[int, str] = {
 
 
 class Reader:
-    """The reader process (``uploads.reader_process``): started when needed, and asked for one file at a time."""
+    """The reader process (``uploads.reader_process``): started if needed; reads one file at a time."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -42,17 +42,17 @@ class Reader:
     def checkpoint(self, upload: IO[bytes], exchange: IO[bytes], definition: ModelDefinition) -> Checkpoint:
         """The checkpoint in ``upload`` as one of ``definition``; its arrays are views of ``exchange``, an empty file.
 
-        Raises InvalidError and UnreadableError where the file is refused, OSError where ``exchange`` cannot be
-        written, and BusyError where the reader itself was lost.
+        Raises InvalidError or UnreadableError if the file is refused, OSError if ``exchange`` cannot be written, and
+        BusyError if the reader process ended.
         """
         upload.flush()
         exchange.write(json.dumps({"definition": definition.canonical()}).encode())
         exchange.flush()
         status = self._ask(upload.fileno(), exchange.fileno())
         if status > 0:
-            raise RuntimeError(f"the reader's child ended with status {status}; the log has its error")
+            raise RuntimeError(f"the reader's child ended with status {status}; see the log")
         if status < 0:
-            why = _ENDS.get(-status) or f"its reader was ended by {signal.Signals(-status).name}"
+            why = _ENDS.get(-status) or f"its reader was killed by {signal.Signals(-status).name}"
             raise UnreadableError("invalid_hdf5", f"the file cannot be read: {why}")
         content = memoryview(mmap.mmap(exchange.fileno(), 0, access=mmap.ACCESS_READ))
         (length,) = LENGTH.unpack(content[-LENGTH.size :])
@@ -67,7 +67,7 @@ class Reader:
         return checkpoint_of(definition, told, content[:end])
 
     def _ask(self, *descriptors: int) -> int:
-        """How the child that read a file ended: its exit status, or a signal's number below zero."""
+        """Have a child read a file. Returns its exit status, or the negative number of the signal that ended it."""
         with self._lock:
             if self._process is None or self._process.poll() is not None:
                 self._start()
@@ -79,7 +79,7 @@ class Reader:
                 answer = b""
             if len(answer) != STATUS.size:
                 self.close()
-                raise BusyError("reader_lost", "the process that reads files was lost; send the file again")
+                raise BusyError("reader_lost", "the process that reads files has ended; send the file again")
             status: int = STATUS.unpack(answer)[0]
             return status
 
@@ -91,13 +91,13 @@ class Reader:
             self._process = self._launch(theirs)
 
     def _launch(self, control: socket.socket) -> subprocess.Popen[bytes]:
-        # HDF5 is told by variables which drivers and plugins to load; "::" means none.
+        # Environment variables decide which drivers and plugins HDF5 loads; "::" means none.
         variables = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
         options = {"stdin": control, "stdout": subprocess.DEVNULL, "start_new_session": True}
         return start(self._settings, "reader", variables=variables, without="HDF5_", **options)
 
     def close(self) -> None:
-        """End the reader, with a child that it may have."""
+        """Kill the reader and its child, if any."""
         if self._process is not None:
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)

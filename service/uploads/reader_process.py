@@ -1,12 +1,11 @@
-"""The reader: a process that has imported everything and opened nothing, and forks a child for each file it is sent.
+"""The reader: a process that forks a child for each uploaded file. It has imported all modules and opened no files.
 
-A child reads one file from outside under limits: of memory, processor time, time and file size, without cores, without
-further processes, and without the right to open any file at all. What it finds goes into a second file that it was
-sent, for the web worker, which so never hands HDF5 a file that somebody else has made. Where a file breaks its reader,
-a child is lost, and the next file gets another one.
+A child reads one untrusted file under limits on memory, processor time, wall time and file size. It cannot dump core,
+start processes or open files. It writes what it finds into a second file, the exchange, for the web worker. So the web
+worker never opens an untrusted file with HDF5. If a file crashes its child, the next file gets a new one.
 
-The second file holds the order at first, ``{"definition": …}``; then the arrays, a JSON document and, in eight bytes,
-that document's length.
+At first the exchange holds the order, ``{"definition": …}``. The child replaces it by the arrays, a JSON document and
+the document's length in eight bytes.
 """
 
 from __future__ import annotations
@@ -40,20 +39,20 @@ __all__ = ["LENGTH", "STATUS", "TELL_BYTES", "WALL_SECONDS", "answer", "limit", 
 
 _log = logging.getLogger("trainyard.reader")
 
-#: How the length of the closing document is written, and how a child's exit status is told.
+#: Binary formats of the document's length and of a child's exit status.
 LENGTH, STATUS = struct.Struct("<q"), struct.Struct("<i")
-#: Most bytes of the closing document.
+#: Maximum size of the document in bytes.
 TELL_BYTES = 2**20
-#: A reader that nobody asks for so long ends.
+#: Seconds without a request after which the reader ends.
 IDLE_SECONDS = 60.0
-#: A file is read within this time, and within so much processor time, to which each 50 MB add a second.
+#: Limits for reading a file: wall time in seconds, and processor time in seconds, plus one second per 50 MB.
 WALL_SECONDS, PROCESSOR_SECONDS, BYTES_A_SECOND = 120, 1, 50_000_000
-#: Memory beside the process itself and twice the parameters, of which one array is read at a time.
+#: Memory limit in addition to the process itself and twice the parameters.
 RESERVE_BYTES = 256 * 2**20
 
 
 def main() -> None:
-    """Serve the socket that is standard input, one file after the other, until it ends."""
+    """Read files, one at a time, for the web worker at the other end of the socket on standard input."""
     warm_up()
     own = own_bytes()
     control = socket.socket(fileno=0)
@@ -70,17 +69,17 @@ def main() -> None:
                 os.close(descriptor)
             control.sendall(STATUS.pack(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
         except (TimeoutError, ConnectionError):
-            return  # Nobody asks, or the one who did is gone.
+            return  # No requests, or the web worker has ended.
 
 
 def own_bytes() -> int:
-    """The address space that this process takes."""
+    """The size of this process's address space in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def warm_up() -> None:
-    """Read one good file, so that nothing is imported, and no file opened for it, when it counts."""
-    # Where a file does not open, HDF5 looks through these folders for a plugin that may know it.
+    """Read a valid file, so that children need not import modules, for which they would have to open files."""
+    # HDF5 would search these folders for a plugin if it failed to open a file.
     while h5pl.size():
         h5pl.remove(0)
     definition = ModelDefinition.load({"name": "warm", "inputs": 1, "classes": 2, "hidden": []})
@@ -99,11 +98,11 @@ def warm_up() -> None:
         upload.writelines(hdf5_image(build))
         upload.flush()
         answer(upload.fileno(), exchange.fileno(), definition)
-    gc.freeze()  # What is there by now is shared with every child.
+    gc.freeze()  # Children share the pages of objects that exist now; a collection would copy them.
 
 
 def _serve(upload: int, exchange: int, own: int) -> NoReturn:
-    """Be the child that reads one file, and end."""
+    """Read one file in the child, then exit."""
     status = 1
     try:
         signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
@@ -118,13 +117,13 @@ def _serve(upload: int, exchange: int, own: int) -> NoReturn:
         limit(os.fstat(0).st_size, definition, own)
         answer(0, 1, definition)
         status = 0
-    except BaseException as error:  # noqa: BLE001 - told by the status, and no child may go on as if it were the reader
+    except BaseException as error:  # noqa: BLE001 - the status reports it, and a child must not return into the loop
         _log.error("a child failed: %s: %s", type(error).__name__, error)
     os._exit(status)
 
 
 def limit(size: int, definition: ModelDefinition, own: int) -> None:
-    """Give up, for good, what reading a file of this size does not take."""
+    """Limit this process, irrevocably, to what reading a file of this size needs."""
     parameters = definition.parameter_count * np.dtype(definition.dtype).itemsize
     seconds = PROCESSOR_SECONDS + size // BYTES_A_SECOND
     for what, soft, hard in (
@@ -139,11 +138,11 @@ def limit(size: int, definition: ModelDefinition, own: int) -> None:
 
 
 class _StorageError(Exception):
-    """What was found could not be written."""
+    """The exchange could not be written."""
 
 
 def answer(upload: int, exchange: int, definition: ModelDefinition) -> None:
-    """Read the one file and write into the other what was found, or why it is refused."""
+    """Read the upload, and write into the exchange what it holds or why it is refused."""
     try:
         told, arrays = read_import(upload, definition)
         _write(exchange, told, arrays)
@@ -153,14 +152,14 @@ def answer(upload: int, exchange: int, definition: ModelDefinition) -> None:
     except _StorageError as error:
         os.ftruncate(exchange, 0)
         _write(exchange, {"errno": error.args[0]})
-    except Exception as error:  # noqa: BLE001 - h5py meets damage in many ways, and here is nothing else to go wrong
+    except Exception as error:  # noqa: BLE001 - h5py raises many exceptions for damaged files
         _log.info("a file could not be read: %s: %s", type(error).__name__, error)
-        refusal = UnreadableError("invalid_hdf5", f"the file is damaged or no HDF5 file: {error}"[:500])
+        refusal = UnreadableError("invalid_hdf5", f"the file is damaged or not an HDF5 file: {error}"[:500])
         _write(exchange, {"refused": {"code": refusal.code, "detail": refusal.detail, "places": []}})
 
 
 def _write(exchange: int, told: dict[str, Any], arrays: Iterable[Array] = ()) -> None:
-    """The arrays one after the other, then the document and its length, in place of what stands there."""
+    """Replace the content of the exchange by the arrays, the document and its length."""
     document = json.dumps(told).encode()
     with io.FileIO(exchange, "r+", closefd=False) as file:
         file.seek(0)

@@ -48,9 +48,14 @@ _FILE_BODY = {
 class UploadSchema(StrictSchema):
     """Query parameters of a CSV upload: the dataset's name, the label column and the optional weight column."""
 
-    name = Text(pattern=NAME_PATTERN, maximum=63, load_default=None)
-    label = Text(load_default=None)
-    weight = Text(load_default=None)
+    name = Text(
+        pattern=NAME_PATTERN,
+        maximum=63,
+        load_default=None,
+        metadata={"description": "The dataset's name, if it is not in the body."},
+    )
+    label = Text(load_default=None, metadata={"description": "CSV: the column that holds the labels."})
+    weight = Text(load_default=None, metadata={"description": "CSV: the column that holds the rows' weights."})
 
 
 class RowsSchema(StrictSchema):

@@ -223,7 +223,7 @@ class TestBad:
         errors = problem(send(unchanged, image(change)), 422)["errors"]
         places = ["/definition/inputs", "/definition/layers/0/l2", "/definition/layers/0/units"]
         assert [error["pointer"] for error in errors] == places
-        assert errors[0]["detail"] == "must be 2, as the model has it. Received: 3"
+        assert errors[0]["detail"] == "must be 2, as in the model. Received: 3"
 
     def test_no_such_model(self, unchanged: Client) -> None:
         assert problem(send(unchanged, GOOD, "none"), 404)["code"] == "not_found"

@@ -150,6 +150,13 @@ def test_every_member_of_the_tables_is_described(document: dict[str, Any]) -> No
                 assert described["properties"][member]["description"], (name, member)
 
 
+def test_every_member_of_the_main_bodies_is_described(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    for path in ("/models", "/train"):
+        members = schemas[body_schema(document, path)]["properties"]
+        assert [name for name, member in members.items() if "description" not in member] == []
+
+
 def test_members_of_the_same_name_do_not_hide_each_other(document: dict[str, Any]) -> None:
     """No component is both one table's member and another's, nor one of the service's shapes."""
     components = [f"{name}_{union.lower()}" for union, table in TABLES.items() for name in table]
