@@ -1,4 +1,4 @@
-"""Loaded versions, within a limit of bytes."""
+"""Loaded versions, up to a limit of bytes."""
 
 from __future__ import annotations
 
@@ -6,53 +6,67 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from models.serving.served_model import ServedModel
 
-__all__ = ["ServedModels"]
+__all__ = ["CheckpointFile", "ServedModels"]
+
+
+class CheckpointFile(NamedTuple):
+    """A checkpoint's id and the time of the last change of its file, None if it is not known.
+
+    With the time, a file that replaces a damaged one is loaded again.
+    """
+
+    checkpoint: str
+    mtime_ns: int | None
 
 
 class ServedModels:
-    """The versions that were asked for last, as many as fit into ``limit`` bytes of parameters (but at least one)."""
+    """The most recently used versions, as many as fit into ``limit`` bytes of parameters, but at least one.
 
-    def __init__(self, limit: int, path_of: Callable[[str], Path]) -> None:
+    ``path_of`` returns the path of a checkpoint's file, which does not change as long as the key is the same.
+    """
+
+    def __init__(self, limit: int, path_of: Callable[[CheckpointFile], Path]) -> None:
         self.limit, self._path_of = limit, path_of
-        self._loaded: OrderedDict[str, ServedModel] = OrderedDict()
-        self._loading: dict[str, threading.Lock] = {}
+        self._loaded: OrderedDict[CheckpointFile, ServedModel] = OrderedDict()
+        self._loading: dict[CheckpointFile, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def get(self, checkpoint_id: str) -> ServedModel:
-        """The version of a checkpoint, which never changes; raises CheckpointError where its file is not readable.
+    def get(self, key: CheckpointFile) -> ServedModel:
+        """The version in a file; raises CheckpointError if the file cannot be read.
 
-        Of several threads that need one that is not there, one loads it and the others wait; who needs another one
-        does not.
+        If several threads need a version that is not loaded, one loads it and the others wait. Threads that need
+        another version do not wait.
         """
         with self._lock:
-            served = self._known(checkpoint_id)
+            served = self._known(key)
             if served is not None:
                 return served
-            loading = self._loading.setdefault(checkpoint_id, threading.Lock())
+            loading = self._loading.setdefault(key, threading.Lock())
         with loading:
             with self._lock:
-                served = self._known(checkpoint_id)
+                served = self._known(key)
             if served is not None:
                 return served
             try:
-                served = ServedModel(self._path_of(checkpoint_id))
+                served = ServedModel(self._path_of(key))
             finally:
                 with self._lock:
-                    self._loading.pop(checkpoint_id, None)
+                    self._loading.pop(key, None)
                     if served is not None:
-                        self._keep(checkpoint_id, served)
+                        self._keep(key, served)
         return served
 
-    def _known(self, checkpoint_id: str) -> ServedModel | None:
-        served = self._loaded.get(checkpoint_id)
+    def _known(self, key: CheckpointFile) -> ServedModel | None:
+        served = self._loaded.get(key)
         if served is not None:
-            self._loaded.move_to_end(checkpoint_id)
+            self._loaded.move_to_end(key)
         return served
 
-    def _keep(self, checkpoint_id: str, served: ServedModel) -> None:
-        self._loaded[checkpoint_id] = served
+    def _keep(self, key: CheckpointFile, served: ServedModel) -> None:
+        self._loaded[key] = served
         while len(self._loaded) > 1 and sum(model.nbytes for model in self._loaded.values()) > self.limit:
             self._loaded.popitem(last=False)

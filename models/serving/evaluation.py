@@ -1,4 +1,4 @@
-"""How well a published version classifies labelled rows: what a client asks, and what it is told."""
+"""Evaluation of a published version on labelled rows: the request, and the document of the measures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nncore.metrics import ClassScores, evaluate
 __all__ = ["EvaluateSchema", "evaluation_bytes", "evaluation_document"]
 
 #: At their peak, prediction and measures take 16 bytes for each probability in float64; the rest is a reserve.
-BYTES_A_PROBABILITY = 20
+BYTES_PER_PROBABILITY = 20
 
 
 class VersionReference(DescribedField):
@@ -48,16 +48,16 @@ class EvaluateSchema(StrictSchema):
 
 
 def evaluation_bytes(rows: int, classes: int) -> int:
-    """Memory that the evaluation of so many rows takes beside the rows themselves."""
-    return rows * classes * BYTES_A_PROBABILITY
+    """Memory that an evaluation takes in addition to the rows themselves."""
+    return rows * classes * BYTES_PER_PROBABILITY
 
 
 def evaluation_document(
     probabilities: Array, codes: Array, classes: Sequence[Label], top_k: int | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """All measures of probabilities (n_rows, n_classes) against class numbers (n_rows,), as the API shows them.
 
-    What is undefined, such as the ROC AUC of a class without rows, is None.
+    Undefined measures, such as the ROC AUC of a class without rows, are None.
     """
     result = evaluate(probabilities, codes, top_k)
     return {
@@ -80,7 +80,7 @@ def evaluation_document(
     }
 
 
-def _per_class(scores: ClassScores, classes: Sequence[Label]) -> list[dict[str, Any]]:
+def _per_class(scores: ClassScores, classes: Sequence[Label]) -> list[dict[str, object]]:
     columns = {name: values.tolist() for name, values in vars(scores).items()}
     columns["roc_auc"] = [_defined(area) for area in columns["roc_auc"]]
     return [

@@ -1,13 +1,10 @@
-"""Loaded versions: parameters mapped from their checkpoint files, cached within a bound of bytes."""
+"""A published version that is loaded; its parameters are mapped from the checkpoint's file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from models.data.labels import Label
-from models.errors import InvalidError
 from models.formats.mapped_parameters import map_parameters
 from nncore.arrays import Array
 from nncore.network import Predictor
@@ -16,7 +13,10 @@ __all__ = ["ServedModel"]
 
 
 class ServedModel:
-    """One version ready to predict; any number of threads may use it at once."""
+    """One version, ready to predict; any number of threads may use it at once.
+
+    Raises CheckpointError if the file cannot be read.
+    """
 
     def __init__(self, path: Path) -> None:
         definition, parameters = map_parameters(path)
@@ -28,19 +28,5 @@ class ServedModel:
         self.dtype = self._predictor.dtype
 
     def predict_proba(self, x: Array) -> Array:
-        """Probabilities (n_samples, n_classes) for ``x`` (n_samples, inputs)."""
+        """Probabilities (n_rows, n_classes) for ``x`` (n_rows, inputs)."""
         return self._predictor.predict_proba(x)
-
-    def overflow(self, probabilities: Array) -> tuple[int, str] | None:
-        """The first row for which the network's numbers overflowed, and what is wrong with it; None for no row."""
-        finite = np.isfinite(probabilities)
-        if finite.all():
-            return None
-        return int(np.argmin(finite.all(axis=1))), f"is so large that the model's {self.dtype} numbers overflow"
-
-    def require_top_k(self, top_k: int) -> None:
-        """Raise InvalidError where more of the likeliest classes are asked for than there are classes."""
-        if top_k > len(self.classes):
-            raise InvalidError.at(
-                "/top_k", f"must be at most {len(self.classes)}, the number of classes. Received: {top_k}"
-            )

@@ -8,62 +8,77 @@ from typing import NamedTuple
 from models.formats.durable import FileRecord
 from models.registry import checkpoints, versions
 from models.registry.integrity import DamagedError
+from models.serving.cache import CheckpointFile, ServedModels
 from models.serving.served_model import ServedModel
 from service.store.database import Database
 from service.store.files import Storage
 from service.upkeep.inspection import intact_checkpoint
-from service.web.context import Context
 
-__all__ = ["checked_file", "version_to_serve"]
-
-
-def version_to_serve(parts: Context, model: str, wanted: int | str | None) -> tuple[int, ServedModel]:
-    """The version to serve, and its number, asked of the database every time: all workers agree.
-
-    Raises CheckpointError where its file is not what was written. A request that names no version then gets the newest
-    one that is, unless somebody has set the alias ``default``.
-    """
-    refused = None
-    while True:
-        found = _look_up(parts, model, wanted)
-        if found.fault is not None:
-            # Also where it is loaded: it is mapped from that very file.
-            with parts.database.read() as connection:
-                row = checkpoints.find_checkpoint(connection, found.checkpoint)
-            path = parts.storage.checkpoint(found.checkpoint)
-            raise DamagedError(path, FileRecord(row["bytes"], row["sha256"]), found.fault)
-        try:
-            return found.version, parts.served.get(f"{found.checkpoint}.{found.mtime_ns}")
-        except DamagedError:
-            # It is noted now, so that whoever names no version is sent to another one.
-            if found.checkpoint == refused:
-                raise
-            refused = found.checkpoint
+__all__ = ["ServedVersion", "Serving"]
 
 
-def checked_file(database: Database, storage: Storage, key: str) -> Path:
-    """The file behind a key of the loaded versions, a checkpoint's id and the time of the file's last change.
+class ServedVersion(NamedTuple):
+    """A published version that is loaded: its model's name, its number and its network."""
 
-    So a file that was put back in place of a damaged one is loaded anew. Raises DamagedError.
-    """
-    return intact_checkpoint(database, storage, key.partition(".")[0])
+    model: str
+    number: int
+    network: ServedModel
 
 
-class _Found(NamedTuple):
-    """A version as the database knows it now."""
+class PublishedVersion(NamedTuple):
+    """A version as it stands in the database: its number, its checkpoint, and what is wrong with that one's file."""
 
-    version: int
+    number: int
     checkpoint: str
     fault: str | None
     mtime_ns: int | None
 
 
-def _look_up(parts: Context, model: str, wanted: int | str | None) -> _Found:
-    if not isinstance(wanted, int):
-        row = parts.database.serving_version.first(model=model, alias=wanted or versions.DEFAULT)
-        if row is not None:
-            return _Found(*row)
-    with parts.database.read() as connection:
-        version = versions.resolve(connection, model, wanted)
-        checkpoint = checkpoints.find_checkpoint(connection, version["checkpoint"])
-    return _Found(version["version"], version["checkpoint"], checkpoint["fault"], checkpoint["mtime_ns"])
+class Serving:
+    """The published versions that one process serves; up to ``limit`` bytes of them stay loaded."""
+
+    def __init__(self, database: Database, storage: Storage, limit: int) -> None:
+        self._database, self._storage = database, storage
+        self._loaded = ServedModels(limit, self._checked_file)
+
+    def version(self, model: str, wanted: int | str | None) -> ServedVersion:
+        """The version of a model by its number or alias; the default version if ``wanted`` is None.
+
+        Every call asks the database, so that all processes serve the same version. Raises MissingError if there is no
+        such version, and DamagedError if its file is not as it was written. The default version is then the newest
+        one with a good file, unless the alias ``default`` is set.
+        """
+        refused = None
+        while True:
+            found = self._published(model, wanted)
+            if found.fault is not None:
+                # A loaded version is refused too: it is mapped from that file.
+                raise self._damage(found.checkpoint, found.fault)
+            try:
+                network = self._loaded.get(CheckpointFile(found.checkpoint, found.mtime_ns))
+            except DamagedError:
+                # The database has the fault now, so the default version is looked up again.
+                if found.checkpoint == refused:
+                    raise
+                refused = found.checkpoint
+            else:
+                return ServedVersion(model, found.number, network)
+
+    def _published(self, model: str, wanted: int | str | None) -> PublishedVersion:
+        if not isinstance(wanted, int):
+            row = self._database.serving_version.first(model=model, alias=wanted or versions.DEFAULT)
+            if row is not None:
+                return PublishedVersion(*row)
+        with self._database.read() as connection:
+            version = versions.resolve(connection, model, wanted)
+            checkpoint = checkpoints.find_checkpoint(connection, version["checkpoint"])
+        return PublishedVersion(version["version"], version["checkpoint"], checkpoint["fault"], checkpoint["mtime_ns"])
+
+    def _damage(self, checkpoint: str, fault: str) -> DamagedError:
+        with self._database.read() as connection:
+            row = checkpoints.find_checkpoint(connection, checkpoint)
+        return DamagedError(self._storage.checkpoint(checkpoint), FileRecord(row["bytes"], row["sha256"]), fault)
+
+    def _checked_file(self, key: CheckpointFile) -> Path:
+        """The file of a version, checked just before it is loaded; raises DamagedError."""
+        return intact_checkpoint(self._database, self._storage, key.checkpoint)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from flask import Flask
 from flask_swagger_ui import get_swaggerui_blueprint
 from threadpoolctl import threadpool_limits
 
-from models.serving.cache import ServedModels
 from models.version import VERSION
-from service.serving.resolution import checked_file
+from service.serving.resolution import Serving
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import Storage
@@ -43,8 +40,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         OPENAPI_URL_PREFIX="/",
         API_SPEC_OPTIONS={"info": {"description": "Trains neural-network classifiers and serves their predictions."}},
     )
-    served = ServedModels(settings.served_bytes, partial(checked_file, database, storage))
-    parts = app.extensions["trainyard"] = Context(settings, database, storage, served)
+    serving = Serving(database, storage, settings.served_bytes)
+    parts = app.extensions["trainyard"] = Context(settings, database, storage, serving)
     app.wsgi_app = PredictionServer(app.wsgi_app, parts)  # type: ignore[method-assign]
     errors.install(app)
     documentation = Documentation(app)

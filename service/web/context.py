@@ -11,7 +11,7 @@ from typing import cast
 from flask import current_app
 
 from models.errors import BusyError
-from models.serving.cache import ServedModels
+from service.serving.resolution import Serving
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileStore, Storage
@@ -31,7 +31,7 @@ class Context:
     settings: Settings
     database: Database
     storage: Storage
-    served: ServedModels
+    serving: Serving
     waiting: threading.BoundedSemaphore = field(init=False)
     dry_runs: threading.BoundedSemaphore = field(init=False)
     measuring: threading.Lock = field(init=False, default_factory=threading.Lock)

@@ -14,7 +14,10 @@ from flask import Response, request
 
 from models.data.rows import Array, number_matrix
 from models.errors import InvalidError, TrainyardError, describe, escaped
+from models.registry import versions
 from models.serving.served_model import ServedModel
+from service.serving.inference import Prediction, RowOverflowError, infer, require_top_k
+from service.serving.resolution import Serving
 from service.web.context import Context, context
 from service.web.errors import request_id_of
 from service.web.json_bodies import is_json, json_bytes, json_response, parse_json, read_json
@@ -22,10 +25,6 @@ from service.web.openapi import Resource, json_body, refusals
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
-
-from models.registry import versions
-from service.serving.inference import top_classes
-from service.serving.resolution import version_to_serve
 
 __all__ = ["PredictionServer", "routes"]
 
@@ -50,7 +49,7 @@ def predict() -> Response:
     refusal: TrainyardError | None = request.environ.get(_REFUSAL)
     if refusal is not None:
         raise refusal
-    return json_response(_answer(context(), read_json(request)))
+    return json_response(_answer(context().serving, read_json(request)))
 
 
 class PredictionServer:
@@ -88,7 +87,7 @@ class PredictionServer:
         if len(body) != length:
             return None
         try:
-            return json_bytes(_answer(self._parts, parse_json(body)))
+            return json_bytes(_answer(self._parts.serving, parse_json(body)))
         except TrainyardError as error:
             environ[_REFUSAL] = error
         except Exception:  # noqa: BLE001, S110 - the route raises it again
@@ -102,26 +101,42 @@ def _length(environ: WSGIEnvironment) -> int | None:
     return int(text) if text.isdecimal() and len(text) <= _LENGTH_DIGITS else None
 
 
-def _answer(parts: Context, body: Any) -> dict[str, Any]:
-    """The prediction for a parsed body."""
+def _answer(serving: Serving, body: Any) -> dict[str, object]:
+    """The response document for a parsed body."""
     model, inputs, wanted, top_k = _arguments(body)
-    version, served = version_to_serve(parts, model, wanted)
-    probabilities = served.predict_proba(_rows(inputs, served))
-    overflow = served.overflow(probabilities)
-    if overflow is not None:
-        row, detail = overflow
-        raise InvalidError.at(f"/inputs/{row}", detail)
-    classes = served.classes
-    answer: dict[str, Any] = {
-        "model": model,
-        "version": version,
-        "classes": classes,
-        "predictions": [classes[index] for index in probabilities.argmax(axis=1).tolist()],
-        "probabilities": probabilities,
+    version = serving.version(model, wanted)
+    try:
+        prediction = infer(version, _rows(inputs, version.network))
+    except RowOverflowError as error:
+        raise error.moved("", "/inputs") from None
+    return _document(prediction, top_k)
+
+
+def _document(prediction: Prediction, top_k: int | None) -> dict[str, object]:
+    """A prediction as this protocol shows it."""
+    document: dict[str, object] = {
+        "model": prediction.model,
+        "version": prediction.version,
+        "classes": prediction.classes,
+        "predictions": prediction.labels(),
+        "probabilities": prediction.probabilities,
     }
     if top_k is not None:
-        answer["top"] = top_classes(served, probabilities, top_k)
-    return answer
+        document["top"] = _top(prediction, top_k)
+    return document
+
+
+def _top(prediction: Prediction, top_k: int) -> list[list[dict[str, object]]]:
+    """The most probable classes of each row; raises InvalidError if there are fewer classes than ``top_k``."""
+    require_top_k(top_k, prediction.classes)
+    places, probabilities = prediction.top(top_k)
+    return [
+        [
+            {"class": prediction.classes[place], "probability": probability}
+            for place, probability in zip(row.tolist(), values, strict=True)
+        ]
+        for row, values in zip(places, probabilities, strict=True)
+    ]
 
 
 def _rows(inputs: Any, served: ServedModel) -> Array:

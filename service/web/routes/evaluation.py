@@ -8,7 +8,7 @@ from flask import Response
 
 from models.errors import InvalidError
 from models.serving.evaluation import EvaluateSchema, evaluation_bytes, evaluation_document
-from service.serving.resolution import version_to_serve
+from service.serving.inference import RowOverflowError, infer, require_top_k
 from service.store.request_rows import Source
 from service.web.context import context
 from service.web.json_bodies import json_response
@@ -30,18 +30,19 @@ def evaluate(body: dict[str, Any]) -> Response:
     Nothing is stored.
     """
     parts, top_k = context(), body["top_k"]
-    version, served = version_to_serve(parts, body["model"], body["version"])
+    version = parts.serving.version(body["model"], body["version"])
+    classes = version.network.classes
     if top_k is not None:
-        served.require_top_k(top_k)
+        require_top_k(top_k, classes)
     data = Source(body["data"], "/data").rows
-    codes = data.codes_for(served.definition)
-    needed, limit = evaluation_bytes(len(codes), len(served.classes)), parts.settings.max_batch_bytes
+    codes = data.codes_for(version.network.definition)
+    needed, limit = evaluation_bytes(len(codes), len(classes)), parts.settings.max_batch_bytes
     if needed > limit:
         detail = f"must have fewer rows: evaluating these takes {needed} bytes; the limit is {limit}"
         raise InvalidError.at(data.inputs_pointer, detail)
-    probabilities = served.predict_proba(data.dataset.inputs)
-    overflow = served.overflow(probabilities)
-    if overflow is not None:
-        raise data.fault(*overflow)
-    document = evaluation_document(probabilities, codes, served.classes, top_k)
-    return json_response({"model": body["model"], "version": version, **document})
+    try:
+        prediction = infer(version, data.dataset.inputs)
+    except RowOverflowError as error:
+        raise data.fault(error.row, error.reason) from None
+    document = evaluation_document(prediction.probabilities, codes, classes, top_k)
+    return json_response({"model": prediction.model, "version": prediction.version, **document})

@@ -12,7 +12,7 @@ import pytest
 
 from models.formats.checkpoint_file import CheckpointError, save_checkpoint
 from models.serving import cache as cache_module
-from models.serving.cache import ServedModels
+from models.serving.cache import CheckpointFile, ServedModels
 from models.serving.served_model import ServedModel
 from testing.runs import a_definition, a_run
 
@@ -43,11 +43,15 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def cache(folder: Path, limit: int) -> ServedModels:
-    return ServedModels(limit, lambda checkpoint_id: folder / f"{checkpoint_id}.h5")
+    return ServedModels(limit, lambda key: folder / f"{key.checkpoint}.h5")
+
+
+def key(name: str, mtime_ns: int = 1) -> CheckpointFile:
+    return CheckpointFile(name, mtime_ns)
 
 
 def test_it_answers_as_the_network_did(folder: Path) -> None:
-    served = cache(folder, SIZE).get("c3")
+    served = cache(folder, SIZE).get(key("c3"))
     network = a_definition().network(3)
     x = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
     assert np.array_equal(served.predict_proba(x), network.predict_proba(x))
@@ -56,14 +60,20 @@ def test_it_answers_as_the_network_did(folder: Path) -> None:
 
 def test_a_version_is_loaded_once(folder: Path, loads: list[str]) -> None:
     served = cache(folder, 2 * SIZE)
-    assert served.get("c0") is served.get("c0")
+    assert served.get(key("c0")) is served.get(key("c0"))
     assert loads == ["c0"]
+
+
+def test_a_file_that_was_changed_is_loaded_again(folder: Path, loads: list[str]) -> None:
+    served = cache(folder, 2 * SIZE)
+    assert served.get(key("c0", 1)) is not served.get(key("c0", 2))
+    assert loads == ["c0", "c0"]
 
 
 def test_what_was_asked_for_longest_ago_goes_first(folder: Path, loads: list[str]) -> None:
     served = cache(folder, 2 * SIZE)
     for name in ("c0", "c1", "c0", "c2", "c0", "c1"):
-        served.get(name)
+        served.get(key(name))
     assert loads == ["c0", "c1", "c2", "c1"]
 
 
@@ -72,21 +82,21 @@ def test_the_bound_is_kept_but_one_always_fits(folder: Path, loads: list[str], l
     served = cache(folder, limit)
     names = [f"c{number}" for number in range(6)]
     for name in names:
-        served.get(name)
+        served.get(key(name))
     del loads[:]
     for name in reversed(names[-kept:]):
-        served.get(name)
+        served.get(key(name))
     assert loads == []
-    served.get(names[-kept - 1])
+    served.get(key(names[-kept - 1]))
     assert loads == [names[-kept - 1]]
 
 
 def test_a_missing_file_is_told_and_not_remembered(folder: Path) -> None:
     served = cache(folder, SIZE)
     with pytest.raises(CheckpointError):
-        served.get("c9")
+        served.get(key("c9"))
     (folder / "c0.h5").rename(folder / "c9.h5")
-    assert served.get("c9").inputs == 2
+    assert served.get(key("c9")).inputs == 2
 
 
 class TestLoading:
@@ -116,7 +126,7 @@ class TestLoading:
 
         def ask() -> ServedModel:
             asked.wait(20)
-            return served.get("c0")
+            return served.get(key("c0"))
 
         with ThreadPoolExecutor(8) as pool:
             waiting = [pool.submit(ask) for _ in range(8)]
@@ -130,15 +140,15 @@ class TestLoading:
     def test_other_versions_are_served_meanwhile(self, folder: Path, held: tuple[Event, Event, list[str]]) -> None:
         begun, let_go, seen = held
         served = cache(folder, 4 * SIZE)
-        ready = served.get("c1")
+        ready = served.get(key("c1"))
         with ThreadPoolExecutor(1) as pool:
-            slow = pool.submit(served.get, "c0")
+            slow = pool.submit(served.get, key("c0"))
             assert begun.wait(20)
-            assert served.get("c1") is ready
-            assert served.get("c2").inputs == 2
+            assert served.get(key("c1")) is ready
+            assert served.get(key("c2")).inputs == 2
             assert not slow.done()
             let_go.set()
-            assert slow.result(20) is served.get("c0")
+            assert slow.result(20) is served.get(key("c0"))
         assert seen == ["c1", "c0", "c2"]
 
     def test_each_that_waited_for_an_unreadable_file_is_told(self, folder: Path) -> None:
@@ -149,7 +159,7 @@ class TestLoading:
         def ask() -> None:
             together.wait(20)
             with pytest.raises(CheckpointError, match=r"c0\.h5"):
-                served.get("c0")
+                served.get(key("c0"))
 
         with ThreadPoolExecutor(8) as pool:
             for each in [pool.submit(ask) for _ in range(8)]:
@@ -165,7 +175,7 @@ def test_many_threads_share_one_cache(folder: Path) -> None:
     def ask(thread: int) -> bool:
         together.wait()
         order = np.random.default_rng(thread).integers(0, 6, 200).tolist()
-        return all(np.array_equal(served.get(f"c{number}").predict_proba(x), expected[number]) for number in order)
+        return all(np.array_equal(served.get(key(f"c{number}")).predict_proba(x), expected[number]) for number in order)
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, range(8))) == [True] * 8
