@@ -1,6 +1,6 @@
-"""Checkpoint files as nobody should send them, made by hand; each with the status and place of its refusal.
+"""Invalid checkpoint files, made by hand, each with the status and place of the expected error.
 
-All are of one small model, ``MODEL``. ``GOOD`` is the file that each is an alteration of.
+All are for one small model, ``MODEL``. Each is ``GOOD`` with one change.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ HOST_FILE = "/etc/passwd"
 
 
 def filled(file: h5py.File) -> None:
-    """The documented layout, as a program of somebody else would write it."""
+    """The documented layout, as another program would write it."""
     file.attrs["format"], file.attrs["format_version"] = "trainyard-checkpoint", 1
     file.attrs["definition"], file.attrs["classes"] = json.dumps(MODEL), json.dumps(CLASSES)
     generator = np.random.default_rng(0)
@@ -100,7 +100,7 @@ def bad(pointer: str, **options: Any) -> Callable[[Callable[[h5py.File], None]],
 
 
 def in_place_of_weights(name: str, make: Callable[[h5py.File, str], Any], **options: Any) -> None:
-    """Register what stands where the first weights should be."""
+    """Register an object in place of the first weights."""
 
     def change(file: h5py.File) -> None:
         del file[WEIGHTS]

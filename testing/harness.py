@@ -53,7 +53,7 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """HTTP over urllib; an error status is an answer like any other. Every request has a connection of its own."""
+    """HTTP over urllib; returns responses with an error status too. Every request uses a new connection."""
 
     def __init__(self, base: str) -> None:
         self.base = base
@@ -192,7 +192,7 @@ def processes_of(data: Path) -> list[Process]:
 
 
 class Server:
-    """``gunicorn wsgi:app`` over a data directory of its own, on a port that the system chooses."""
+    """``gunicorn wsgi:app`` with its own data directory, on a port that the system chooses."""
 
     def __init__(self, data: Path, **settings: object) -> None:
         self.data = data
@@ -246,7 +246,7 @@ class Server:
         return self.client
 
     def start_ready(self) -> Client:
-        """Start, and wait until a trainer is at work as well."""
+        """Start, and wait until a trainer is running too."""
         self.start()
         eventually(lambda: self.client.get("/health/ready").json["trainer"] == "ok", what="a trainer")
         return self.client
@@ -256,7 +256,7 @@ class Server:
         return [process for process in processes_of(self.data) if word in process.command]
 
     def trainer(self) -> Process:
-        """The trainer that is at work: the one with a runner. A second one may start up and leave."""
+        """The working trainer: the one with a runner. A second one may start and end."""
 
         def at_work() -> Process | None:
             parents = {runner.parent for runner in self.processes("service runner")}

@@ -1,4 +1,4 @@
-"""Small training runs, and a journal that records what a run tells and stops it where a test wants."""
+"""Small training runs, and a journal that records a run's reports and stops it at a given batch."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def a_request(**members: Any) -> TrainingRequest:
 
 
 def some_rows(rows: int = 43, seed: int = 1) -> Dataset:
-    """Points whose class is told by their angle; 43 leave a last batch that is not full."""
+    """Points whose angle decides their class; with 43, the last batch is not full."""
     generator = np.random.default_rng(seed)
     points = generator.normal(size=(rows, 2))
     codes = ((np.arctan2(points[:, 0], points[:, 1]) / np.pi + 1) * 1.4999).astype(int)
@@ -81,7 +81,7 @@ def a_run(
 
 
 class Recorder:
-    """A journal in memory; saves checkpoints to ``folder`` where given, stops the run before batch ``stop_after``."""
+    """A journal in memory; saves checkpoints to ``folder`` if given, stops the run before batch ``stop_after``."""
 
     def __init__(self, stop_after: int | None = None, folder: Path | None = None) -> None:
         self.stop_after, self.folder = stop_after, folder

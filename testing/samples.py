@@ -11,7 +11,7 @@ __all__ = ["CLASSES", "CSV", "DATA", "LABELS", "PROBLEM", "ROWS", "a_model", "a_
 
 
 CLASSES = ["red", "green", "blue"]
-#: Twelve points on a plane whose class is told by the first number.
+#: Twelve points on a plane; the first number decides the class.
 ROWS = [[float(number % 3) - 1.0, number / 12] for number in range(12)]
 LABELS = [CLASSES[number % 3] for number in range(12)]
 DATA = {"inputs": ROWS, "labels": LABELS}

@@ -31,7 +31,7 @@ LAYERS: list[dict[str, Any]] = [
 
 
 def run(folder: Path, code: str) -> Any:
-    """What a script prints as JSON; it runs where no module of this project can be imported."""
+    """What a script prints as JSON; it runs without this project's modules."""
     done = subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -80,14 +80,14 @@ def test_the_tables_of_a_page_tell_every_field_and_its_default(
 
 
 def test_every_initializer_stands_in_its_table() -> None:
-    """docs/layers.md: each name in a row of its own or of its pair."""
+    """docs/layers.md: each name in its row or that of its pair."""
     page = (ROOT / "docs" / "layers.md").read_text()
     named = [name for row in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", page, re.MULTILINE) for name in row.split(", ")]
     assert [name for name in INITIALIZERS if named.count(f"`{name}`") != 1] == []
 
 
 def test_every_script_is_named_in_the_readme() -> None:
-    """Nobody has to find an example by chance."""
+    """The README names every example."""
     assert [path.name for path in SCRIPTS if f"examples/{path.name}" not in README] == []
 
 

@@ -216,7 +216,7 @@ class DefinitionSchema(StrictSchema):
     dtype = Text(
         choices=get_args(Dtype), load_default="float32", metadata={"description": "Type of parameters and activations."}
     )
-    metadata = Metadata(load_default=dict, metadata={"description": "Any object to store with the model."})
+    metadata = Metadata(load_default=dict)
 
     @ma.post_load
     def _build(self, values: dict[str, Any], **_options: Any) -> ModelDefinition:

@@ -223,4 +223,4 @@ class TrainSchema(StrictSchema):
         metadata=_described("Which state becomes the next version: the last (`true`), the best epoch's, or none."),
     )
     dry_run = Flag(load_default=False, metadata=_described("Check and estimate only; store nothing."))
-    metadata = Metadata(load_default=dict, metadata=_described("Any object to store with the job."))
+    metadata = Metadata(load_default=dict)

@@ -251,7 +251,7 @@ def test_the_schema_describes_itself_as_the_metadata_does(table: str, name: str,
         assert described["enum"] == list(get_args(hint.kind))
 
 
-#: Schedules with one fault each, and where and how it must be told.
+#: Schedules with one fault each, and the pointer and message that the error must have.
 SCHEDULE_FAULTS: dict[str, tuple[Any, str, str]] = {
     "a word": ("constant", "", "must be an object with a \"type\". Received: 'constant'"),
     "an unknown type": ({"type": "linear"}, "/type", "must be one of 'constant', 'inverse_time'"),

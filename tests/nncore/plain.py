@@ -54,7 +54,7 @@ class Pass(NamedTuple):
     back: Callable[[Array], tuple[Array, dict[str, Array]]]
 
 
-#: From a layer, its parameters by name, its input and a generator that stands where the layer's own one stands.
+#: From a layer, its parameters by name, its input and a generator in the state of the layer's generator.
 Equation = Callable[[Any, Mapping[str, Array], Array, np.random.Generator], Pass]
 
 
@@ -109,7 +109,7 @@ def silu(layer: Any, x: Array) -> tuple[Array, Array]:
 
 
 def bent(x: Array, above: float, below: Array, below_derivative: Array | float) -> tuple[Array, Array]:
-    """``above·x`` where x > 0 and ``below`` elsewhere."""
+    """``above·x`` if x > 0, else ``below``."""
     return np.where(x > 0, above * x, below), np.where(x > 0, above, below_derivative)
 
 
@@ -120,7 +120,7 @@ def softmax_layer(layer: Any, parameters: Mapping[str, Array], x: Array, generat
 
 
 def dropout(layer: Dropout, parameters: Mapping[str, Array], x: Array, generator: np.random.Generator) -> Pass:
-    """``x·k/(1 − rate)``, k = 1 where a draw is rate or more."""
+    """``x·k/(1 − rate)``, k = 1 if a draw is at least rate, else 0."""
     factor = (layer.rate <= generator.random(x.T.shape).T) / (1 - layer.rate)
     return Pass(x * factor, lambda slope: (slope * factor, {}))
 
@@ -186,7 +186,7 @@ def loss_and_gradients(
 ) -> tuple[float, dict[str, Array]]:
     """Mean cross-entropy plus penalties, and their gradient by each parameter's name.
 
-    ``generator`` stands where that of the run stands; layers without noise need none.
+    ``generator`` is in the state of the run's generator; layers without noise need none.
     """
     names = [f"{index}_{layer_type(layer)}" for index, layer in enumerate(layers)]
     own = [

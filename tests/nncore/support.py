@@ -38,10 +38,10 @@ def central_differences(function: Callable[[], float], point: Array) -> Array:
 
 
 def check_gradient(function: Callable[[], float], point: Array, gradient: Array, what: str) -> None:
-    """Raise AssertionError where ``gradient`` is off ``function``'s slopes at ``point`` by 1e-6 or more.
+    """Raise AssertionError if ``gradient`` differs from ``function``'s slopes at ``point`` by 1e-6 or more.
 
-    The error of each element is relative to the element, or to a thousandth of the largest where that is more: a
-    difference of numbers around 1 tells no slope below 1e-10.
+    The error of each element is relative to the element, or to a thousandth of the largest if that is more: a
+    difference of numbers around 1 has no accuracy below 1e-10.
     """
     slopes = central_differences(function, point)
     scale = max(float(np.abs(slopes).max(initial=0)), 0.1)
@@ -63,8 +63,8 @@ def garbage(array: Array) -> Array:
 class LayerRun:
     """One layer's plan, with samples-first arrays going in and out; all memory begins as NaN.
 
-    With ``apart`` a layer that works in place finds input and output in two arrays; with ``first`` nobody wants the
-    gradient of its input. Each forward pass draws the same noise.
+    With ``apart``, a layer that works in place gets separate arrays for input and output. With ``first``, the gradient
+    of its input is not computed. Each forward pass draws the same noise.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class LayerRun:
         return self.y.values.T.copy()
 
     def backward(self, upstream: Array) -> tuple[Array, Array]:
-        """The gradients of the parameters and of ``x``, given that of the output; the latter empty where ``first``."""
+        """The gradients of the parameters and of ``x``, given that of the output; the latter is empty if ``first``."""
         assert self.y.gradient is not None
         self.y.gradient[...] = upstream.T
         for call in self.calls[1]:
@@ -208,7 +208,7 @@ def blobs(samples: int, inputs: int, classes: int, seed: int = 0) -> tuple[Array
 
 
 class PlannedUpdate:
-    """An optimizer's calls over vectors of its own, which begin at ``theta``."""
+    """An optimizer's calls over separate vectors, which begin at ``theta``."""
 
     def __init__(self, rule, theta):
         self.rule, self.count = rule, 0

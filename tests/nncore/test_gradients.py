@@ -151,7 +151,7 @@ def test_the_fused_and_the_separate_path_agree(samples, classes, seed):
 )
 @examples
 def test_whole_networks(hidden, relu_first, inputs, labels, l2, seed):
-    """Every parameter of random stacks, penalties included, also where a ReLU works on the data itself."""
+    """Every parameter of random stacks, penalties included, also if a ReLU is applied to the data itself."""
     layers = [ReLU()] if relu_first else []
     for units in hidden:
         layers += [Dense(units, l2=l2), ReLU()]
@@ -165,7 +165,7 @@ def test_a_softmax_inside_a_stack():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_relu_lets_nothing_through_at_zero_and_below(dtype):
-    """The gradient is exactly 0 where z ≤ 0, either zero included, and exactly the upstream one above."""
+    """The gradient is exactly 0 for z ≤ 0, including 0 and -0, and exactly the upstream gradient for z > 0."""
     z = np.array([[-1.0, -0.0, 0.0, np.finfo(dtype).tiny, 2.0, -np.finfo(dtype).tiny]])
     run = LayerRun(ReLU(), 6, 1, dtype)
     run.forward(z)

@@ -86,7 +86,7 @@ def test_single_precision_follows_double(layer):
 @pytest.mark.parametrize("layer", EVERY, ids=cases.label)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_where_a_layer_stands_changes_no_bit(layer, dtype):
-    """Over its input, apart from it, and where nobody wants the input's gradient, with the input left as it is."""
+    """Over its input, apart from it, and without the input's gradient, with the input unchanged."""
     run, x, upstream = filled(layer, 6, 5, dtype)
     output, (of_parameters, of_x) = run.forward(x), run.backward(upstream)
     for options in ({"apart": True}, {"first": True}):
@@ -185,7 +185,7 @@ def test_limits_of_the_activations(layer, low, high, dtype):
 
 
 def test_small_probabilities_of_the_sigmoid_keep_their_digits():
-    """Far below the rounding of 1, where 1/2 + tanh/2 has none left; its gradient too."""
+    """Exact even far below the rounding of 1, unlike 1/2 + tanh/2; its gradient too."""
     run, x = LayerRun(Sigmoid(), 3, 1), np.array([[-40.0, -300.0, -700.0]])
     np.testing.assert_allclose(run.forward(x), np.exp(x), rtol=1e-13)
     np.testing.assert_allclose(run.backward(np.ones((1, 3)))[1], np.exp(x), rtol=1e-13)
@@ -281,7 +281,7 @@ def test_running_statistics_follow_the_batches(momentum):
 
 
 def test_training_and_inference_of_batch_norm_meet():
-    """Where the running statistics are the batch's own, they differ by n/(n - 1) in the variance alone."""
+    """If the running statistics are those of the batch, the variances differ by n/(n - 1) and nothing else differs."""
     layer = BatchNorm(momentum=0.0)
     run, x, _ = filled(layer, 4, 50)
     trained = run.forward(x)
@@ -301,7 +301,7 @@ def test_a_batch_of_one_sample():
 
 
 def test_layer_norm_of_one_feature_is_beta():
-    """There is nothing to tell the feature from its mean."""
+    """The feature equals its mean in every row."""
     run, x, upstream = filled(LayerNorm(), 1, 5)
     assert (run.forward(x) == run.parameters["0_layer/beta"]).all()
     assert not run.backward(upstream)[1].any()
@@ -396,7 +396,7 @@ def test_orthogonal_weights_prefer_no_direction():
     assert np.abs(positive - 0.5).max() < 5 * 0.5 / math.sqrt(4000)
 
 
-#: Small layers of every kind, and those without a kink or a sharp bend, whose slopes differences can tell.
+#: Small layers of every kind, and those without a kink or a sharp bend, whose gradients finite differences can check.
 SMOOTH = [
     *(GELU(), GELU("tanh"), SiLU(), Tanh(), Sigmoid(), Softplus(), Softmax(), Dropout(0.4), GaussianNoise(0.3)),
     *(BatchNorm(epsilon=0.1), LayerNorm(epsilon=0.1), Dense(3, l1=0.01, l2=0.02), Dense(2, use_bias=False), Dense(4)),
@@ -424,7 +424,7 @@ def test_random_stacks_by_differences(between, inputs, labels, seed):
 )
 @examples
 def test_random_stacks_by_the_plain_equations(between, dense_last, inputs, samples, seed):
-    """Loss and gradients of any layers in any order, also where the last one is not dense; twice the same."""
+    """Loss and gradients of any layers in any order, also if the last one is not dense; two runs are equal."""
     layers = [
         *between,
         *([Dense(3)] if dense_last or not any(layer.parameter_shapes(1) for layer in between) else []),

@@ -68,7 +68,7 @@ def test_measures_of_all_samples(oracle, case):
 @given(case=cases())
 @examples
 def test_precision_recall_and_f1(oracle, case):
-    """By class and averaged, where a ratio of nothing to nothing is 0."""
+    """By class and averaged; 0/0 counts as 0."""
     probabilities, labels = case
     result, predicted = evaluate(probabilities, labels), probabilities.argmax(axis=1)
     scores = oracle.precision_recall_fscore_support
@@ -84,7 +84,7 @@ def test_precision_recall_and_f1(oracle, case):
 @given(case=cases())
 @examples
 def test_roc_auc(oracle, case):
-    """One class against the rest; NaN where there is nothing to tell apart, and left out of the mean."""
+    """One class against the rest; NaN if only one of the two occurs, and left out of the mean."""
     probabilities, labels = case
     result = evaluate(probabilities, labels)
     known = []

@@ -176,5 +176,5 @@ def test_random_streams_continue_from_their_state():
 
 
 def test_streams_of_one_seed_are_independent():
-    """Each purpose has numbers of its own."""
+    """Each purpose has a separate stream of random numbers."""
     assert len({stream(0, purpose).random() for purpose in ("weights", "order", "split")}) == 3

@@ -166,7 +166,7 @@ def test_pieces_change_no_bit(rule, monkeypatch):
 @pytest.mark.parametrize("rule", cases.every(cases.OPTIMIZERS), ids=cases.label)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_an_update_keeps_the_precision_and_makes_no_array(rule, dtype):
-    """In place, in the vectors' own precision, and finite also where every gradient is the same or zero."""
+    """In place, in the vectors' own precision, and finite even if every gradient is the same or zero."""
     size = 50_000
     update = PlannedUpdate(rule, np.ones(size, dtype))
     theta, gradients, moments, _ = update.memory

@@ -1,4 +1,4 @@
-"""Every schedule by its properties, against torch where torch has it, and what one that learns keeps."""
+"""Schedules: properties, comparison with torch if torch has the schedule, and the state of adaptive ones."""
 
 import copy
 import json
@@ -47,7 +47,7 @@ def falls(values):
 
 
 def jumps(values):
-    """Where neighbouring factors are far apart, as times."""
+    """Times at which neighbouring factors are far apart."""
     return [round(TIMES[index + 1], 9) for index in np.flatnonzero(np.abs(np.diff(values)) > 0.05)]
 
 
@@ -245,7 +245,7 @@ def test_torch_has_the_same_factors(schedule, name, options):
 
 @pytest.mark.parametrize(("steps", "share"), [(40, 0.3), (100, 0.05), (11, 0.5)])
 def test_torch_has_the_same_cycle(steps, share):
-    """torch counts both phases in steps, one less than it is told."""
+    """torch counts both phases in steps, one less than given."""
     expected = torch_factors(
         "OneCycleLR", steps, max_lr=1.0, total_steps=steps, pct_start=share, div_factor=20.0, cycle_momentum=False
     )
@@ -256,7 +256,7 @@ def test_torch_has_the_same_cycle(steps, share):
 @pytest.mark.parametrize("patience", [0, 1, 4])
 @pytest.mark.parametrize("delta", [0.0, 0.05])
 def test_torch_reduces_on_the_same_plateaus(patience, delta):
-    """Over losses that fall and stall, also where the state was saved and loaded after each epoch."""
+    """Over losses that fall and stall, also if the state is saved and loaded after each epoch."""
     torch = pytest.importorskip("torch")
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(

@@ -56,7 +56,7 @@ def test_several_epochs_of_torch(shuffle, batch_size):
 
 
 def test_one_epoch_by_the_equations_from_the_recorded_order():
-    """What the state tells before an epoch is the order of that epoch's rows."""
+    """The state before an epoch holds the order of that epoch's rows."""
     x, y = blobs(23, 3, 3)
     layers = stack()
     network = Network(layers, inputs=3, seed=4, dtype="float64")
@@ -85,7 +85,7 @@ def test_one_epoch_by_the_equations_from_the_recorded_order():
 
 
 def continued(training, network, x, y, **options):
-    """A new run over a new network that goes on where one stands, through copies alone."""
+    """A new run over a new network that continues from copies of another run's state."""
     other = Network(network.layers, network.inputs, seed=1234, dtype=network.dtype.name)
     other.parameters.fill_from(network.parameters)
     again = Training(other, x, y, **options)

@@ -64,7 +64,7 @@ def test_elements_are_clipped_before_the_norm():
 @pytest.mark.parametrize(("batch", "together"), [(4, 3), (5, 4), (7, 100), (1, 12)])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_accumulated_batches_make_the_update_of_one_large_batch(batch, together, weighted):
-    """Without shuffling, to rounding; what an epoch leaves over makes an update of its own."""
+    """Without shuffling, to rounding; the remainder of an epoch makes a separate update."""
     x, y = blobs(43, 4, 3)
     weights = np.random.default_rng(3).uniform(0, 2, 43) if weighted else None
     options = {"shuffle": False, "epochs": 3, "weights": weights}

@@ -8,7 +8,7 @@ from reliability.causes import run
 def test_causes_are_told_apart() -> None:
     figure = run(0.5)
     assert figure.holds(0.5), figure.broken
-    # Two signals, one that diverges, one that its address space and, where that can be tried, one that its control
+    # Two signals, one that diverges, one that its address space and, if that can be tested, one that its control
     # group keeps from memory.
     assert figure.counts["causes told apart"] - figure.counts.get("jobs that the kernel ended for memory", 0) == 4
     assert figure.counts["deaths"] == 6

@@ -36,7 +36,7 @@ LOG = """\
 
 
 def test_what_the_watch_takes_for_a_foreign_file() -> None:
-    """Everything that is opened once the reader takes orders, also where it is refused."""
+    """Every file that the reader opens or tries to open after it has started."""
     assert foreign_opens(LOG) == (2, [])
     for call in (
         'openat(AT_FDCWD, "/etc/passwd", O_RDONLY) = -1 EMFILE (Too many open files)',

@@ -1,4 +1,4 @@
-"""Short forms of the promises that are tried by forked runners, each in a process of its own."""
+"""Short forms of the promises that are tested by forked runners, each in a separate process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-#: By promise: the share of the full figure, and the counts that must be told.
+#: By promise: the share of the full figure, and the counts that must be reported.
 SHORT = {
     "kills": (0.01, ("kills at random moments", "kills at a call")),
     "power": (0.02, ("cuts of ext4", "cuts of xfs")),

@@ -13,7 +13,7 @@ def test_a_retry_makes_one() -> None:
     assert figure.holds(SCALE)
     assert figure.counts["jobs of as many keys"] == 8
     assert figure.counts["models of as many keys"] == figure.counts["datasets of as many keys"] == 4
-    # Each key was sent by 32 clients, of which one at the most had the first answer.
+    # Each key was sent by 32 clients; at most one of them got the first response.
     assert figure.counts["replays"] >= 16 * 31
     assert figure.counts["keys refused to another payload"] == 16
     assert figure.counts["workers killed"] == 3

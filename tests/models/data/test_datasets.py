@@ -232,7 +232,7 @@ def test_random_files_against_the_csv_module(data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(columns) - 1))
     rows = data.draw(st.lists(st.lists(NUMBERS, min_size=len(columns), max_size=len(columns)), min_size=1, max_size=6))
     labels = data.draw(st.lists(st.text(min_size=1, max_size=4), min_size=len(rows), max_size=len(rows)))
-    # Told to quote as little as it can, the writer leaves a lone carriage return bare, which no reader gets back.
+    # With minimal quoting, the writer leaves a lone carriage return bare, which no reader restores.
     bare = any("\r" in label for label in labels)
     text = io.StringIO(newline="")
     writer = csv.writer(

@@ -1,4 +1,4 @@
-"""What a model may be, how it is written out, and where a fault in it is said to be."""
+"""Definitions: valid documents, canonical documents, and the place of each fault."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_fields_of_a_definition_make_it_another_one() -> None:
     assert base not in {ModelDefinition.load(document).canonical() for document in others}
 
 
-#: Documents with one fault each, and where it must be said to be.
+#: Documents with one fault each, and the pointer that the error must have.
 FAULTS: dict[str, tuple[Any, str]] = {
     "not an object": ([], ""),
     "null": (None, ""),

@@ -228,7 +228,7 @@ TAMPERINGS: dict[str, tuple[Callable[[h5py.File], None], tuple[str, ...]]] = {
         ("attribute definition", "a valid definition"),
     ),
 }
-#: The same where only a full load looks.
+#: The same for faults that only a full load finds.
 MORE_TAMPERINGS: dict[str, tuple[Callable[[h5py.File], None], tuple[str, ...]]] = {
     "missing moment": (
         lambda file: file.pop("optimizer/square_sum/0_dense/weights"),

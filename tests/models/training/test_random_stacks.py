@@ -70,7 +70,7 @@ def run_of(arguments: dict[str, Any], **more: Any) -> TrainingRun:
 @given(arguments=runs(), place=st.integers(0, 6 * EPOCHS - 1))
 @settings(max_examples=60, derandomize=True)
 def test_cut_at_any_batch_it_ends_in_the_same_bits(arguments: dict[str, Any], place: int) -> None:
-    """Parameters, moments, statistics, history, learning rates and streams; and so does the very same run again."""
+    """Parameters, moments, statistics, history, learning rates and streams; and an identical run gives the same."""
     with tempfile.TemporaryDirectory() as folder:
         whole, again, cut = (Recorder(folder=Path(folder, name)) for name in ("whole", "again", "cut"))
         for recorder in (whole, again, cut):

@@ -118,7 +118,7 @@ def test_a_value_to_watch_must_be_there() -> None:
 
 
 class Clock:
-    """Moves by one second whenever somebody looks."""
+    """A clock that advances by one second at each call."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""The runner's journal where its job is taken from it between two of its transactions."""
+"""The runner's journal if its job is taken over between two of its transactions."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def test_no_answer_outlives_a_count_that_comes_twice(tmp_path: Path) -> None:
         other.execute("UPDATE versions SET checkpoint = 'second'")
 
     def counter() -> bytes | None:
-        """First what the killed writer left; then somebody tries to commit whenever the counter is read."""
+        """First what the killed writer left; then a commit is tried at each read of the counter."""
         calls.append(left_behind if not calls else None)
         if calls[-1] is None:
             with suppress(sqlite3.OperationalError):  # The reader's lock keeps him out.

@@ -29,7 +29,7 @@ def migrated(folder: Path) -> Database:
 
 
 def run(script: str, data: Path, *arguments: str) -> subprocess.Popen[str]:
-    """A Python process of its own over a data directory."""
+    """A separate Python process over a data directory."""
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", script, *arguments],
         cwd=ROOT,

@@ -140,7 +140,7 @@ def test_rows_within_a_training_are_no_dataset_of_their_own(client: Client, serv
     model = client.define(a_model(fresh("model")))["name"]
     client.run(a_training(model, epochs=1))
     assert client.pages("/datasets", 100) == before
-    # Nobody can name them, so they go when the job has ended.
+    # They have no name, so they are deleted when the job has ended.
     named = {f"{row['id']}.h5" for row in before}
     eventually(lambda: set(server.files("datasets")) == named, what="the rows of ended jobs are gone")
 

@@ -29,7 +29,7 @@ def evaluate(client: Client, model: str, data: dict[str, Any], **options: Any) -
 
 
 def predicted(client: Client, model: str, rows: Any) -> np.ndarray:
-    """The probabilities that ``POST /predict`` tells."""
+    """The probabilities that ``POST /predict`` returns."""
     answer = client.post("/predict", {"model": model, "inputs": rows})
     assert answer.status == 200, answer
     return np.array(answer.json["probabilities"])
@@ -37,7 +37,7 @@ def predicted(client: Client, model: str, rows: Any) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def digits(server: Server, digits_csv: bytes) -> dict[str, Any]:
-    """A network that knows the digits fairly well, on all but the last 500 rows; and those, to be evaluated on."""
+    """A network trained on the digits without the last 500 rows, and those rows for evaluation."""
     header, *lines = digits_csv.decode().splitlines()
     label = header.split(",")[-1]
     cells = [line.split(",") for line in lines]

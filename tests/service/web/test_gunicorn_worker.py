@@ -1,4 +1,4 @@
-"""The web worker's connections: nobody waits for another client, and none is closed with a request in it."""
+"""The web worker's connections: no client waits for another, and no connection is closed with a request in it."""
 
 from __future__ import annotations
 

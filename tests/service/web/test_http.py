@@ -16,7 +16,7 @@ from tests.service.conftest import Trained
 
 @pytest.fixture
 def routes(app: Flask, trained: Trained) -> dict[str, set[str]]:
-    """Every path of the service with the methods it knows, its variables filled with what is there."""
+    """Every path of the service with its methods; variables are filled with existing names."""
     job = trained.jobs[0]
     known = {
         "name": trained.name,

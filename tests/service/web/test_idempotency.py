@@ -38,7 +38,7 @@ def form(boundary: str, content: str = CSV, **fields: str) -> tuple[bytes, dict[
 
 
 class Case:
-    """A request to one of the routes, another payload for it, and where what it makes is listed."""
+    """A request to one of the routes, another payload for it, and the list that shows what it creates."""
 
     def __init__(self, client: Client, path: str) -> None:
         self.path, self.listed = path, "/jobs" if path == "/train" else path
@@ -124,7 +124,7 @@ class TestKey:
         assert_replayed(client.post(case.path, case.body, headers=keyed(key)), first)
 
     def test_many_at_once_make_one(self, client: Client, case: Case) -> None:
-        """Over two workers: each request is answered like the first one, or told that this one is under way."""
+        """Over two workers: each request gets the first one's response, or an error that the first one is under way."""
         key, before = fresh("key"), case.made(client)
         with ThreadPoolExecutor(12) as pool:
             answers = list(pool.map(lambda _: client.post(case.path, case.body, headers=keyed(key)), range(48)))
@@ -147,7 +147,7 @@ def test_a_key_belongs_to_its_route(client: Client) -> None:
 
 
 def test_the_same_definition_is_the_same_answer(client: Client) -> None:
-    """200 under a key of its own, and again 200; 201 where the key is the first one's."""
+    """200 under a new key, and again 200; 201 under the first one's key."""
     body, first, second = a_model(fresh("twice")), fresh("key"), fresh("key")
     statuses = [client.post("/models", body, headers=keyed(key)).status for key in (first, second, second, first)]
     assert statuses == [201, 200, 200, 201]
@@ -332,7 +332,7 @@ def test_a_fault_of_the_service_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_a_key_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After its time it is as if it had never been, and its row goes with the next that is kept."""
+    """An expired key can be used again, and its row is deleted when the next one is stored."""
     app = application(tmp_path, TRAINYARD_IDEMPOTENCY_SECONDS="100")
     client, now = app.test_client(), [1000.0]
     monkeypatch.setattr("service.web.idempotency.time", lambda: now[0])
@@ -356,7 +356,7 @@ def test_a_key_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_machines_that_share_a_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any]
 ) -> None:
-    """Their locks do not know of each other: the table itself keeps a key from being used twice."""
+    """Their locks are separate: the table's primary key prevents a second use of a key."""
     url = f"sqlite:///{tmp_path}/shared.db"
     ours, theirs = (application(tmp_path / name, TRAINYARD_DATABASE_URL=url) for name in ("ours", "theirs"))
     assert ours.test_client().post("/models", json=a_model("m")).status_code == 201

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: the main flow, what a job tells on its way, and what clients may ask of it."""
+"""Jobs over HTTP: the main flow, a job's reports, and clients' requests to it."""
 
 from __future__ import annotations
 
@@ -344,7 +344,7 @@ class TestEvents:
     def test_a_client_that_leaves_frees_its_thread(self, client: Client, endless: str) -> None:
         # More than may wait at once, one after the other; each leaves in the middle.
         def opened() -> Stream | None:
-            """None where the threads of those who left are not all free yet."""
+            """None if the threads of disconnected clients are not all free yet."""
             stream = Stream(client, endless, refused=True)
             return stream if stream.response.status == 200 else None
 
@@ -563,7 +563,7 @@ class TestWishes:
 
 
 class TestDivergence:
-    """A run that turns non-finite ends, and says where."""
+    """A run with non-finite numbers ends and reports the place."""
 
     #: From weights of zero, the first step on inputs this large is beyond float32.
     WILD = {

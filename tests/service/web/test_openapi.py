@@ -184,7 +184,7 @@ def body_schema(document: dict[str, Any], path: str, kind: str = "application/js
 
 
 class TestRequests:
-    """The described bodies take what the service takes, and refuse what it refuses where a schema can tell."""
+    """The schemas accept what the service accepts, and refuse what it refuses if a schema can express it."""
 
     @pytest.mark.parametrize(
         "definition",

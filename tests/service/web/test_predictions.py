@@ -160,7 +160,7 @@ def test_many_clients_at_once(client: Client, trained: Trained) -> None:
 
 
 def test_all_workers_serve_a_new_version_at_once(client: Client) -> None:
-    """As soon as the job is known to have succeeded, no worker answers from an older version."""
+    """After the job is reported as succeeded, no worker answers from an older version."""
     name = client.define(a_model(fresh("agreed")))["name"]
     for version in (1, 2):
         job = client.run(a_training(name, seed=version))
@@ -181,14 +181,14 @@ class Beneath:
         return [b"beneath"]
 
     def ask(self, **members: Any) -> bytes:
-        """What a request to ``/predict`` is answered with, or b"beneath" where it came through."""
+        """The response to a request to ``/predict``, or b"beneath" if the middleware passed it on."""
         environ = {"PATH_INFO": "/predict", "REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/json", **members}
         given = {name: value for name, value in environ.items() if value is not None}
         return b"".join(self.server(given, lambda *_: None))  # type: ignore[arg-type, return-value]
 
 
 class Broken(io.BytesIO):
-    """A body whose connection is gone."""
+    """A body with a lost connection."""
 
     def read(self, *_: Any) -> bytes:
         raise OSError("gone")

@@ -35,7 +35,7 @@ def overfitting(name: str, **members: Any) -> dict[str, Any]:
 
 
 class TestBest:
-    """The best epoch is known, and is what is published where that is asked for."""
+    """The best epoch is recorded, and published if the request asks for it."""
 
     def test_early_stopping_publishes_the_best_epoch(self, client: Client, name: str) -> None:
         job = client.run(overfitting(name, early_stopping={"patience": 5}))
