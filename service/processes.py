@@ -1,6 +1,6 @@
-"""Processes of this service: how another one is started, and the file locks that tell which are there.
+"""Starting child processes of this service, and the file locks that show which processes are running.
 
-The kernel lets go of a lock however its holder ends, so a lock never lies.
+The kernel releases a lock when its holder ends, whatever the reason, so a held lock always has a living holder.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["HOUSE", "TRAINER_LOCK", "WEB_LOCK", "close", "is_free", "pipe", "pyt
 #: The folder that holds the project's packages, in a checkout and in an installed project.
 HOUSE = Path(__file__).resolve().parent.parent
 
-#: Held by the trainer of a data directory, so that there is one.
+#: Held by the trainer of a data directory, so that there is only one.
 TRAINER_LOCK = "trainer.lock"
-#: Held by every web process that counts on a trainer, so that the trainer ends after the last of them.
+#: Held by every web process that relies on a trainer, so that the trainer ends after the last of them.
 WEB_LOCK = "web.lock"
 
 
 def is_free(path: Path) -> bool:
-    """Whether nobody holds the lock at ``path``."""
+    """Whether no process holds the lock at ``path``."""
     with path.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -37,9 +37,9 @@ def is_free(path: Path) -> bool:
 
 
 def python_path() -> dict[str, str]:
-    """The variables by which another Python finds the project's packages, and no others of these names.
+    """Environment variables with which another Python finds the project's packages, and no others of these names.
 
-    The working directory stays what it is, as settings may name files in it; Python does not look for modules there.
+    The working directory does not change, because settings may name files in it. Python does not import from it.
     """
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     places = dict.fromkeys([str(HOUSE), *filter(None, inherited)])
@@ -55,7 +55,7 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start ``python -m service …`` with the same settings; ``options`` are those of ``subprocess.Popen``.
 
-    Of this process's environment, variables that begin with ``without`` are left out, and ``variables`` are added.
+    The child inherits this process's environment without the variables that begin with ``without``, plus ``variables``.
     """
     inherited = {name: value for name, value in os.environ.items() if without is None or not name.startswith(without)}
     return subprocess.Popen(
@@ -66,13 +66,13 @@ def start(
 
 
 def pipe(stream: IO[bytes] | None) -> IO[bytes]:
-    """A stream of a process that was started with a pipe there."""
+    """The pipe of a process that was started with one."""
     assert stream is not None
     return stream
 
 
 def close(process: subprocess.Popen[bytes]) -> None:
-    """Speak and listen to a process no more, which ends those that follow their standard input."""
+    """Close the pipes to a process. This ends processes that read commands from standard input."""
     for stream in (process.stdin, process.stdout):
         with suppress(BrokenPipeError):
             pipe(stream).close()

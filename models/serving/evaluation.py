@@ -41,10 +41,19 @@ class VersionReference(DescribedField):
 class EvaluateSchema(StrictSchema):
     """The body of ``POST /evaluate``."""
 
-    model = Text(required=True, pattern=NAME_PATTERN, maximum=63)
-    version = VersionReference(load_default=None, allow_none=True)
-    data = ma.fields.Nested(RowsSchema, required=True)
-    top_k = Whole(Bounds(minimum=1), load_default=None, allow_none=True)
+    model = Text(required=True, pattern=NAME_PATTERN, maximum=63, metadata={"description": "The model's name."})
+    version = VersionReference(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "A version number or an alias; `default` if left out."},
+    )
+    data = ma.fields.Nested(RowsSchema, required=True, metadata={"description": "The labelled rows."})
+    top_k = Whole(
+        Bounds(minimum=1),
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Also compute the share of rows whose label is among this many likeliest classes."},
+    )
 
 
 def evaluation_bytes(rows: int, classes: int) -> int:

@@ -1,4 +1,4 @@
-"""What else is known of a job: its best epoch, and what ended it early."""
+"""Details of a job: its best epoch, and why it ended early."""
 
 from __future__ import annotations
 

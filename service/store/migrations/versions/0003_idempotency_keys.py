@@ -1,4 +1,4 @@
-"""Answers by Idempotency-Key."""
+"""Responses by Idempotency-Key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Versions and checkpoints that no job has made: those that were imported."""
+"""Imported versions and checkpoints, which have no job."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _TABLES = ("versions", "checkpoints")
 
 
 def upgrade() -> None:
-    """Let the job be null."""
+    """Allow null for the job."""
     for table in _TABLES:
         with op.batch_alter_table(table) as batch:
             batch.alter_column("job", existing_type=sa.String(40), nullable=True)
 
 
 def downgrade() -> None:
-    """Forget what was imported, and ask for a job again."""
+    """Delete imported rows, and require a job again."""
     for table in _TABLES:
         op.execute(f"DELETE FROM {table} WHERE job IS NULL")  # noqa: S608 - our own two words
         with op.batch_alter_table(table) as batch:

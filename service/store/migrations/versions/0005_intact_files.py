@@ -1,4 +1,4 @@
-"""What is known of a file beside size and digest, and a database's identity."""
+"""Modification time and fault of each file, and the database's identity."""
 
 from __future__ import annotations
 

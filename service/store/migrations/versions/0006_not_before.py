@@ -1,4 +1,4 @@
-"""When a job whose worker was lost may be tried again."""
+"""Earliest time of a job's next attempt after a crash."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Add the column; jobs that wait now need not wait longer."""
+    """Add the column; jobs that are queued now may start at once."""
     op.add_column("jobs", sa.Column("not_before", sa.Float, nullable=True))
 
 
 def downgrade() -> None:
-    """Forget it."""
+    """Drop it."""
     op.drop_column("jobs", "not_before")
