@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, settings
 
 from testing.harness import ROOT, Client, Server, serving
 
-# Two cores that also run servers are no place for a per-example deadline.
+# Tests share few cores with servers, so times of single examples vary too much for a deadline.
 settings.register_profile("trainyard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("trainyard")
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all tests that leave it as they found it."""
+    """A shared server for tests that do not change its state."""
     with serving(tmp_path_factory.mktemp("shared") / "data") as running:
         yield running
 
@@ -32,7 +32,7 @@ def client(server: Server) -> Client:
 
 @pytest.fixture
 def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Makes servers, not yet started, that end with the test."""
+    """Creates servers, not yet started, that are stopped after the test."""
     made: list[Server] = []
 
     def make(name: str = "data", **options: object) -> Server:

@@ -1,4 +1,4 @@
-"""What README and examples say is what happens."""
+"""README, docs and examples match the behaviour."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_table_of_settings_in_the_readme_is_the_generated_one() -> None:
     "page", ["README.md", *(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
 )
 def test_links_between_pages_lead_somewhere(page: str) -> None:
-    """Every relative link of the documentation names a file that is there."""
+    """Every relative link of the documentation names an existing file."""
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
     missing = [link for link in links if "//" not in link and not ((ROOT / page).parent / link).exists()]
     assert missing == []
@@ -97,13 +97,13 @@ def environment(client: Client) -> dict[str, str]:
 
 
 def run_script(script: Path, client: Client) -> subprocess.CompletedProcess[str]:
-    """A script that has ended, with what it wrote."""
+    """A script that has ended, with its output."""
     return subprocess.run([script], env=environment(client), capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_examples_run_as_they_stand_and_run_again(script: Path, own_client: Client) -> None:
-    """Each script does its job on a running service, also the second time."""
+    """Each script works on a running service, also the second time."""
     for _ in range(2):
         done = run_script(script, own_client)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -170,7 +170,7 @@ def test_the_layer_of_the_readme_works(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its ten lines make a layer whose gradients are right."""
     block = re.search(r"## Adding a layer.*?```python\n(.*?)```", README, re.DOTALL)
     assert block is not None
-    # With the names that its module has, and no others.
+    # With only the names of its module.
     module = dict(vars(activations))
     exec(block[1], module)
     exponential = module["Exponential"]

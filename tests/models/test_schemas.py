@@ -58,7 +58,7 @@ SCHEMAS: dict[str, type[StrictSchema]] = {
 
 @dataclass(frozen=True)
 class Hint:
-    """What a field's type hint says: the kind of its value, or of each of several, and whether null will do."""
+    """From a field's type hint: the type of its value or items, and whether null is allowed."""
 
     kind: Any
     optional: bool
@@ -78,7 +78,7 @@ class Hint:
 
 
 def a_value(rule: type, item: Field[Any]) -> Any:
-    """Some valid value of a field, as Python has it."""
+    """A valid value of a field in Python."""
     if item.default is not MISSING:
         return item.default
     bounds, hint = bounds_of(item.metadata), Hint.of(get_type_hints(rule)[item.name])
@@ -88,7 +88,7 @@ def a_value(rule: type, item: Field[Any]) -> Any:
 
 
 def in_json(value: Any) -> Any:
-    """A field's value as a document has it."""
+    """A field's value in a document."""
     if isinstance(value, Schedule):
         name = next(name for name, member in SCHEDULES.items() if member is type(value))
         return {"type": name, **{item.name: in_json(getattr(value, item.name)) for item in fields(value)}}

@@ -1,4 +1,4 @@
-"""The equations of the design once more, in the plainest way, from no code of nncore.
+"""The equations of the design in plain code that uses nothing of nncore.
 
 Layers and optimizers are read for their hyperparameters alone. Arrays are samples-first, every step makes new ones.
 """

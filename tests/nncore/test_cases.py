@@ -33,7 +33,7 @@ def test_every_member_has_a_case(members, table):
 
 
 def test_cases_stand_under_their_own_name():
-    """A case tests the member whose name it stands under, and the library finds that name again."""
+    """A case tests the member under whose name it is listed, and the library finds the member by that name."""
     for name, layers in cases.LAYERS.items():
         assert {type(layer) for layer in layers} == {LAYERS[name]}
         assert {layer_type(layer) for layer in layers} == {name}

@@ -70,7 +70,7 @@ class SlightlyOff(Softmax):
     "wrong", [SignLost(3), BiasForgotten(3), SlightlyOff()], ids=lambda layer: type(layer).__name__
 )
 def test_a_wrong_gradient_is_caught(wrong):
-    """By the very checker that passes the right ones."""
+    """By the same checker that accepts the right ones."""
     with pytest.raises(AssertionError, match=r"gradient of the (parameters|input) of .*relative error"):
         check_layer(wrong, inputs=4, samples=3, seed=0)
 

@@ -181,7 +181,7 @@ def test_loss_and_accuracy_are_those_of_training(case):
 @given(case=cases(), seed=st.integers(0, 1000))
 @examples
 def test_the_order_of_samples_does_not_matter(case, seed):
-    """Nor does it matter whether labels are class numbers or one-hot rows; and what is given stays as it was."""
+    """Labels as class numbers or one-hot rows give the same; the arguments do not change."""
     before = case.probabilities.copy()
     result = evaluate(*case, top_k=2)
     order = np.random.default_rng(seed).permutation(len(case.labels))
@@ -218,6 +218,6 @@ GOOD = np.array([[0.5, 0.5], [0.25, 0.75]])
     ],
 )
 def test_what_cannot_be_judged(probabilities, labels, top_k, told):
-    """The message names the place, what would do and what was received."""
+    """The message names the place, a valid value and the value received."""
     with pytest.raises(ValueError, match=told):
         evaluate(probabilities, np.array(labels, int), top_k)

@@ -49,7 +49,7 @@ def test_predictions_by_the_equations():
 
 
 def test_many_rows_are_predicted_in_pieces():
-    """The pieces' results stand together as if each had been asked for alone."""
+    """The results of pieces equal those of single calls."""
     x = np.random.default_rng(0).normal(size=(2 * PREDICTION_ROWS + 5, 2))
     probabilities = network().predict_proba(x)
     starts = range(0, len(x), PREDICTION_ROWS)
@@ -58,7 +58,7 @@ def test_many_rows_are_predicted_in_pieces():
 
 
 def test_one_network_predicts_from_many_threads():
-    """Eight threads get the very bits that one gets."""
+    """Eight threads get the same bits as one."""
     shared, rng = network(), np.random.default_rng(0)
     inputs = [rng.normal(size=(200, 2)) for _ in range(8)]
     expected = [shared.predict_proba(x).tobytes() for x in inputs]
@@ -166,7 +166,7 @@ def test_a_workspace_hands_out_the_same_memory_in_the_same_order():
 
 
 def test_random_streams_continue_from_their_state():
-    """A state that went through JSON gives the numbers that would have come."""
+    """A state that is stored as JSON and restored gives the same next numbers."""
     import json
 
     generator = stream(5, "order")

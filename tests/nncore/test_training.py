@@ -187,7 +187,7 @@ def test_another_seed_gives_another_start_and_another_order():
 
 
 def test_every_epoch_has_an_order_of_its_own_unless_told_not_to_shuffle():
-    """A permutation of all rows each time; without shuffling the rows as they came."""
+    """Each epoch has a permutation of all rows; without shuffling, the rows keep their order."""
     x, y = blobs(30, 2, 3)
     training = Training(Network(stack(), inputs=2), x, y, batch_size=5)
     orders = []
@@ -243,7 +243,7 @@ def test_a_step_allocates_nothing_after_the_first(batch_size):
 @pytest.mark.parametrize("layers", [stack(), [ReLU(), Dense(3), Softmax()]], ids=["dense first", "relu first"])
 @pytest.mark.parametrize("batch_size", [7, "full"])
 def test_the_data_stays_as_it_is(layers, batch_size):
-    """Neither the arrays that were given nor the run's own rows are written to."""
+    """The run changes neither the given arrays nor its copy of the rows."""
     x, y = blobs(30, 4, 3)
     kept_x, kept_y = x.copy(), y.copy()
     training = Training(Network(layers, inputs=4, dtype="float64"), x, y, batch_size=batch_size)
@@ -335,7 +335,7 @@ def test_an_infinity_that_relu_hides_is_found_at_the_end_of_the_epoch():
     ],
 )
 def test_data_that_does_not_fit_is_refused(x, y, options, message):
-    """With a sentence that names what was received."""
+    """The message names the value received."""
     with pytest.raises(ValueError, match=message):
         Training(Network(stack(), inputs=2), x, y, **options)
 

@@ -1,4 +1,4 @@
-"""What goes with every optimizer: clipping, accumulated batches, a moving average; and weights of rows and classes."""
+"""Features of every optimizer: clipping, accumulated batches, a moving average; and weights of rows and classes."""
 
 import dataclasses
 
@@ -41,7 +41,7 @@ def one_update(rule, gradient):
 
 @pytest.mark.parametrize("longest", [1e-3, 1.0, 1e6])
 def test_the_norm_is_clipped_as_torch_does(longest):
-    """To a length, whole: the direction stays."""
+    """By length, of the whole vector: the direction stays."""
     size = a_network().parameters.vector.size
     gradient = np.random.default_rng(0).normal(size=size) * 10
     theirs = torch.nn.Parameter(torch.zeros(size, dtype=torch.float64))
@@ -53,7 +53,7 @@ def test_the_norm_is_clipped_as_torch_does(longest):
 
 
 def test_elements_are_clipped_before_the_norm():
-    """Each to the bound, and what is left to the length."""
+    """Each number to the bound, then the whole vector to the length."""
     size = a_network().parameters.vector.size
     gradient = np.linspace(-3, 3, size)
     np.testing.assert_allclose(one_update(SGD(1.0, clip_value=0.5), gradient), -np.clip(gradient, -0.5, 0.5))
@@ -121,7 +121,7 @@ def test_a_weight_counts_like_that_many_rows():
 
 
 def test_weights_of_classes_are_weights_of_their_rows():
-    """And multiply those that rows have."""
+    """Class weights multiply row weights."""
     x, y = blobs(30, 4, 3)
     by_class, by_row = np.array([0.5, 2.0, 1.0]), np.random.default_rng(0).uniform(0.1, 2, 30)
     ours, plain = a_network(), a_network()
@@ -224,7 +224,7 @@ def test_what_is_not_finite_does_not_leave_a_run_that_is_interrupted(name):
 
 
 def test_a_validation_loss_that_is_no_number_is_no_fall():
-    """The schedule sees it, and not the training loss in its place."""
+    """The schedule gets the validation loss instead of the training loss."""
     x, y = blobs(40, 4, 3)
     schedule = ReduceOnPlateau(factor=0.5, patience=0)
     far = (np.full((2, 4), 3e38), np.array([0, 1]))

@@ -1,4 +1,4 @@
-"""What many tests of the service begin from."""
+"""Fixtures for tests of the service."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ def trained(server: Server) -> Trained:
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
-    """The application in this process, for what is asked of its wiring alone."""
+    """The application in this process, for tests of its wiring."""
     data = tmp_path_factory.mktemp("app")
     return create_app(Settings.read({"TRAINYARD_DATA": str(data), "TRAINYARD_TRAINER": "external"}))

@@ -1,4 +1,4 @@
-"""CSV files: what is taken, the row and column of what is not; and the file that keeps a dataset."""
+"""CSV files: valid files, the row and column of each error; and the file of a dataset."""
 
 from __future__ import annotations
 

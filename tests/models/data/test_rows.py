@@ -1,4 +1,4 @@
-"""Numbers and labels out of parsed JSON: what is taken, and the place of what is not."""
+"""Numbers and labels from parsed JSON: valid values, and the place of each error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63)
 
 
 def place(call: Any, *arguments: Any, **options: Any) -> str:
-    """The pointer of the one fault for which a call refuses."""
+    """The pointer of the single fault that a call raises."""
     with pytest.raises(InvalidError) as refusal:
         call(*arguments, **options)
     (problem,) = refusal.value.problems
@@ -79,7 +79,7 @@ def test_a_number_beyond_single_precision_is_refused() -> None:
 
 
 def test_the_refusal_of_a_number_that_rounds_up_to_infinity_names_it() -> None:
-    # Above the largest float32, yet nearer to it than half a step: this one rounds down and is fine.
+    # Above the largest float32 by less than half a step, so it rounds down and is valid.
     assert number_matrix([[3.4028235e38]], "/inputs", np.float32).tolist() == [[float(np.finfo(np.float32).max)]]
     assert place(number_matrix, [[3.4028236e38]], "/inputs", np.float32) == "/inputs/0/0"
 

@@ -142,7 +142,7 @@ def test_what_was_asked_for_stands_in_the_document(document: dict[str, Any]) -> 
 
 
 def holds(shown: Any, asked: Any) -> bool:
-    """Whether a document has everything of another one, rules within rules too."""
+    """Whether a document has all members of another one, at every depth."""
     if not isinstance(asked, dict):
         return bool(shown == asked)
     return all(name in shown and holds(shown[name], value) for name, value in asked.items())
@@ -371,7 +371,7 @@ def test_a_network_is_made_from_the_seed() -> None:
 
 
 class TestComplete:
-    """What a definition may leave to its data."""
+    """Members that a definition may leave out because the data decides them."""
 
     def test_inputs_classes_and_the_last_units_come_from_the_data(self) -> None:
         document = {"name": "iris", "layers": [{"type": "dense", "units": 8}, {"type": "dense"}, {"type": "softmax"}]}

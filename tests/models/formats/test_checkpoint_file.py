@@ -1,4 +1,4 @@
-"""The checkpoint file: its layout in plain h5py, what a strict load refuses, and that a failed write leaves nothing."""
+"""The checkpoint file: its layout in plain h5py, what a strict load refuses, and no file after a failed write."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def replace(file: h5py.File, name: str, value: Any) -> None:
 
 
 WEIGHTS = "parameters/0_dense/weights"
-#: What is done to a sound file, and what the refusal must name: the place, what was expected, what was found.
+#: A change to a valid file, and what the error must name: the place, what was expected, what was found.
 TAMPERINGS: dict[str, tuple[Callable[[h5py.File], None], tuple[str, ...]]] = {
     "missing parameter": (lambda file: file.pop(WEIGHTS), ("/" + WEIGHTS, "(2, 5)", "nothing")),
     "missing group": (lambda file: file.pop("parameters/2_dense"), ("/parameters/2_dense/", "nothing")),
@@ -279,7 +279,7 @@ class _Editable(h5py.File):
 
 
 class TestTampering:
-    """A file that is not exactly what its definition calls for is refused; the refusal says path, expected, found."""
+    """A file that does not match its definition exactly is refused; the error has path, expected, found."""
 
     @pytest.mark.parametrize("kind", TAMPERINGS)
     @pytest.mark.parametrize("read", [load_checkpoint, map_parameters])
@@ -322,7 +322,7 @@ class TestTampering:
 
     @pytest.mark.parametrize("kind", ["soft", "external"])
     def test_a_parameter_that_is_only_a_link_is_not_mapped(self, path: Path, kind: str) -> None:
-        """What HDF5 would follow without a word, into another file too."""
+        """Links that HDF5 would follow silently, even into another file."""
         save_checkpoint(path, a_checkpoint())
         save_checkpoint(path.with_name("other.h5"), a_checkpoint())
         with h5py.File(path, "r+") as file:
@@ -353,7 +353,7 @@ class TestTampering:
 
 
 class TestDurably:
-    """Written whole, or not there."""
+    """A file is complete or absent."""
 
     def test_a_failing_flush_leaves_nothing(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(_descriptor: int) -> None:

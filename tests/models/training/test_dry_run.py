@@ -1,4 +1,4 @@
-"""Dry runs: sizes, an estimate of the time, and what is odd about the data."""
+"""Dry runs: sizes, an estimate of the time, and warnings about the data."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_divergence_is_a_warning() -> None:
 
 
 def test_large_steps_are_measured_small_and_large_networks_not_at_all() -> None:
-    """A web worker answers soon, whatever is asked."""
+    """A dry run takes little time, whatever the request."""
     data = some_rows(2000)
     begin = perf_counter()
     measured = the_dry_run(a_definition(units=60_000), a_request(batch_size="full"), data)

@@ -22,7 +22,7 @@ from testing import cases
 from testing.runs import Recorder, a_request, prepare, some_rows
 from tests.models.training.test_run import assert_same_bits
 
-#: Cases that leave the numbers finite for a few epochs of any company.
+#: Cases that keep the numbers finite for a few epochs in any combination.
 MILD = [layer for layer in cases.every(cases.LAYERS) if not isinstance(layer, Softmax)]
 EPOCHS = 4
 
@@ -89,7 +89,7 @@ def test_cut_at_any_batch_it_ends_in_the_same_bits(arguments: dict[str, Any], pl
 @given(arguments=runs())
 @settings(max_examples=40, derandomize=True)
 def test_what_is_saved_is_what_is_served(arguments: dict[str, Any]) -> None:
-    """A version mapped from its file predicts the very bits of the network that was trained."""
+    """A version mapped from its file predicts bit for bit what the trained network predicts."""
     run = run_of(arguments)
     with tempfile.TemporaryDirectory() as folder:
         recorder = Recorder(folder=Path(folder))
@@ -103,7 +103,7 @@ def test_what_is_saved_is_what_is_served(arguments: dict[str, Any]) -> None:
         ).predict_proba(x)
         assert served.tobytes() == loaded.tobytes()
         np.testing.assert_allclose(served.sum(axis=1), 1.0, rtol=1e-5)
-        # Saved once more, nothing has changed.
+        # Loading and saving again changes nothing.
         copy = Path(folder) / "copy.h5"
         save_checkpoint(copy, checkpoint)
         assert_same_bits(load_checkpoint(copy), checkpoint)

@@ -48,7 +48,7 @@ def client(own: Server) -> Client:
 
 
 def kept(server: Server) -> dict[str, int]:
-    """What an import could add to; the rows of jobs that have ended go when a trainer comes to it."""
+    """Everything that an import could add to; rows of ended jobs are left out, because a trainer deletes them."""
     stored = server.stored()
     return {name: stored[name] for name in ("models", "versions", "checkpoints", "checkpoints files")}
 
@@ -81,7 +81,7 @@ def probabilities(client: Client, model: str, version: int) -> Any:
 
 
 def minimal(file: h5py.File) -> None:
-    """Take away all that need not be there."""
+    """Remove everything that is optional."""
     for name in ("optimizer", "training", "history"):
         del file[name]
     for name in ("definition", "classes"):
@@ -89,7 +89,7 @@ def minimal(file: h5py.File) -> None:
 
 
 class TestGood:
-    """What has the documented layout."""
+    """Files with the documented layout."""
 
     def test_a_file_becomes_the_next_version(self, client: Client) -> None:
         name = fresh("imported")
@@ -192,7 +192,7 @@ def chunked(client: Client, chunks: list[bytes]) -> Answer:
 
 
 class TestBad:
-    """Everything else: refused with its place, what would do and what was received, and nothing is kept."""
+    """All other files are refused with the place, the expected and the received content, and nothing is stored."""
 
     @pytest.mark.parametrize("name", BAD)
     def test_a_bad_file(self, unchanged: Client, name: str) -> None:
@@ -204,7 +204,7 @@ class TestBad:
         else:
             assert document["code"] == "validation_failed"
             assert document["errors"][0]["pointer"] == case.pointer
-            # Marshmallow's own faults need not say what they got.
+            # Marshmallow's messages do not include the value received.
             assert case.pointer.startswith("/definition") or "Received: " in document["errors"][0]["detail"]
 
     def test_cut_at_every_kilobyte(self, unchanged: Client) -> None:

@@ -20,7 +20,7 @@ def upload(client: Client, name: str, content: bytes = CSV.encode(), label: str 
 
 
 def assert_stored(server: Server, document: dict[str, Any], **expected: Any) -> None:
-    """The answer has every member, and the file is as it says."""
+    """The response has every member, and they match the file."""
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", document["created_at"])
     path = server.data / "datasets" / f"{document['id']}.h5"
     assert document == {

@@ -24,7 +24,7 @@ CLOSING = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with one worker, so that all connections are that one's."""
+    """A server with one worker, which therefore gets all connections."""
     server = Server(tmp_path_factory.mktemp("alone") / "data", WORKERS=1, TRAINER="external")
     try:
         server.start()
@@ -46,7 +46,7 @@ def read_to_the_end(connection: socket.socket) -> bytes:
 
 
 def test_nobody_waits_for_clients_that_close_late(alone: Server) -> None:
-    """Three have their answer and do not close their end, for which gunicorn alone waits two seconds each."""
+    """Three clients have their response and do not close their end; gunicorn alone would wait two seconds for each."""
     late = [connect(alone) for _ in range(3)]
     for connection in late:
         connection.sendall(CLOSING)
@@ -82,7 +82,7 @@ def test_a_client_that_sends_on_and_on_is_cut(alone: Server) -> None:
 
 
 def test_what_is_sent_behind_a_request_does_not_cost_its_answer(alone: Server) -> None:
-    """Were the connection simply closed, the unread bytes would make a reset, and that might overtake the answer."""
+    """If the connection were simply closed, the unread bytes would cause a reset, which might overtake the response."""
     for _ in range(20):
         with closing(connect(alone)) as connection:
             connection.sendall(CLOSING + b"x" * (LINGER_BYTES // 2))
@@ -125,7 +125,7 @@ class Loop:
         self.worker.enqueue_req = self.asked.append
 
     def idle(self) -> tuple[SimpleNamespace, socket.socket]:
-        """A connection that has been idle for as long as it may, and the client's end of it."""
+        """A connection whose idle time is over, and the client's end of it."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         connection = SimpleNamespace(sock=ours, timeout=monotonic() - 1.0, close=ours.close)

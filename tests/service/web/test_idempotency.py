@@ -1,4 +1,4 @@
-"""Idempotency-Key: the same request again is answered again, and makes nothing twice."""
+"""Idempotency-Key: a repeated request gets the first one's response and creates nothing again."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def case(request: pytest.FixtureRequest, client: Client) -> Case:
 
 
 def assert_replayed(again: Answer, first: Answer) -> None:
-    """Everything that belongs to the answer is the same; what belongs to the request is not."""
+    """Everything that belongs to the response is the same; headers of the request differ."""
     assert REPLAYED not in first.headers
     assert again.headers[REPLAYED] == "true"
     assert (again.status, again.body) == (first.status, first.body)
@@ -78,7 +78,7 @@ def assert_refused(answer: Answer, status: int, code: str) -> None:
 
 
 class TestKey:
-    """What every one of the routes does with a key."""
+    """Behaviour that all routes with a key share."""
 
     def test_the_same_request_is_answered_again_and_makes_nothing(self, client: Client, case: Case) -> None:
         key, before = fresh("key"), case.made(client)
@@ -102,7 +102,7 @@ class TestKey:
         assert REPLAYED not in second.headers
 
     def test_a_refusal_is_not_kept(self, client: Client, case: Case) -> None:
-        """The body may be mended under the same key, as nothing was made."""
+        """A corrected body may use the same key, because nothing was created."""
         key, before = fresh("key"), case.made(client)
         for _ in range(2):
             refused = client.post(case.path, {**case.body, "typo": 1}, headers=keyed(key))
@@ -114,7 +114,7 @@ class TestKey:
         assert case.made(client) == before + 1
 
     def test_what_came_in_the_meantime_changes_no_answer(self, client: Client, case: Case) -> None:
-        """A model that was deleted, a job that has ended: the first answer stands."""
+        """If the model was deleted or the job has ended, the first response is still returned."""
         key = fresh("key")
         first = client.post(case.path, case.body, headers=keyed(key))
         if case.path == "/train":
@@ -311,7 +311,7 @@ def database(app: Flask) -> Any:
 
 
 def test_a_fault_of_the_service_is_not_kept(tmp_path: Path) -> None:
-    """The transaction is taken back as a whole: answer and job, or neither."""
+    """The whole transaction is rolled back: response and job exist, or neither."""
     app = application(tmp_path)
     client = app.test_client()
     assert client.post("/models", json=a_model("m")).status_code == 201
@@ -363,7 +363,7 @@ def test_machines_that_share_a_database(
     first, write = [], database(ours).write
 
     def be_faster() -> Any:
-        """Between our look at the table and our transaction."""
+        """Between this process's query of the table and its transaction."""
         first.append(theirs.test_client().post(path, json=body, headers=keyed("k")))
         return write()
 

@@ -28,7 +28,7 @@ METRICS = {"loss", "accuracy", "validation_loss", "validation_accuracy"}
 
 @pytest.fixture
 def name(client: Client) -> str:
-    """A defined model of this test's own."""
+    """A defined model that only this test uses."""
     return str(client.define(a_model(fresh("job")))["name"])
 
 
@@ -87,7 +87,7 @@ class TestMainFlow:
             "publish": True,
             "metadata": {"why": "test"},
         }
-        # A trainer may have taken it between storing and answering.
+        # A trainer may have started it before the response was sent.
         assert job["state"] in ("queued", "running")
         assert (job["finished_at"], job["attempt"], job["error"], job["version"]) == (None, 1, None, None)
         assert job["progress"]["epochs"] == 5
@@ -290,7 +290,7 @@ class Stream:
 
 
 class TestEvents:
-    """What happened to a job, as a list and as a stream."""
+    """A job's events, as a list and as a stream."""
 
     def listed(self, client: Client, job: str) -> list[dict[str, Any]]:
         return client.pages(f"/jobs/{job}/events", 100)[::-1]
@@ -531,7 +531,7 @@ class TestWishes:
         self.conflict(client, waiting, "pause")
         client.post(f"/jobs/{endless}/cancel")
         client.wait(endless)
-        # The trainer is idle again and would have taken it by now.
+        # The trainer is idle again and would have started it by now.
         assert client.run(a_training(name))["state"] == "succeeded"
         assert client.job(waiting)["state"] == "paused"
         assert client.post(f"/jobs/{waiting}/resume").json["state"] == "queued"

@@ -1,4 +1,4 @@
-"""JSON on the wire: what is ambiguous or beyond bounds is refused, everything else is what it says."""
+"""JSON on the wire: ambiguous or oversized bodies are refused, all others are parsed exactly."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 class TestDefine:
-    """``POST /models`` and what it leaves."""
+    """``POST /models`` and its effects."""
 
     def test_the_answer_is_canonical(self, client: Client) -> None:
         name = fresh("model")
@@ -177,7 +177,7 @@ class TestAliases:
 
 
 class TestDelete:
-    """Deleting a model, its files and what is in the way."""
+    """Deleting a model and its files, and active jobs that prevent it."""
 
     @pytest.fixture
     def busy(self, client: Client) -> Iterator[tuple[str, str]]:

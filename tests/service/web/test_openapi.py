@@ -198,8 +198,8 @@ class TestRequests:
     def test_definitions(self, document: dict[str, Any], validators: Any, definition: dict[str, Any]) -> None:
         validators(body_schema(document, "/models")).validate(definition)
 
-    #: Faults that lie in how members depend on each other, which the schema does not say, or that JSON schema does
-    #: not see: to it 2.0 is an integer, and what "$" matches is up to the regular expressions at hand.
+    #: Faults in combinations of members, which the schema does not express, or faults that JSON schema does
+    #: not see: it treats 2.0 as an integer, and implementations differ in what "$" matches.
     BEYOND = {
         "boundaries descend",
         "factors too few",
@@ -293,7 +293,7 @@ class TestRequests:
 
 
 class TestAnswers:
-    """What the service answers is what the document says."""
+    """The responses match the document."""
 
     def answer(self, document: dict[str, Any], path: str, method: str, status: int) -> str:
         schema = document["paths"][path][method]["responses"][str(status)]["content"]["application/json"]["schema"]

@@ -1,4 +1,4 @@
-"""Predictions over HTTP: shapes, values, and all workers of one mind."""
+"""Predictions over HTTP: shapes, values, and agreement of all workers."""
 
 from __future__ import annotations
 

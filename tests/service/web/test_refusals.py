@@ -1,4 +1,4 @@
-"""Bad input: refused with a 4xx that names the place, and nothing of it is stored."""
+"""Invalid input: refused with a 4xx that names the place, and nothing is stored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMITS = {"MAX_BODY_BYTES": 2**20, "MAX_PARAMETERS": 10_000, "MAX_BATCH_BYTES": 
 
 
 class Prepared(NamedTuple):
-    """A server that holds a few things and on which nothing moves by itself."""
+    """A server with a few resources and without background work."""
 
     server: Server
     checkpoint: str
@@ -568,7 +568,7 @@ def form(**parts: bytes | list[bytes]) -> bytes:
     return body + b"--b--\r\n"
 
 
-#: Query, content type, body, and the places of what contradicts itself or has no use.
+#: Query, content type, body, and the places of contradictory or useless members.
 CONTRADICTIONS: dict[str, tuple[str, str, bytes, list[str]]] = {
     "another name in JSON": ("?name=other", "application/json", json.dumps(JSON_ROWS).encode(), ["/name"]),
     "a label with JSON": ("?label=colour", "application/json", json.dumps(JSON_ROWS).encode(), ["/label"]),
@@ -719,7 +719,7 @@ def test_a_chunked_body_within_the_limit_is_read(client: Client) -> None:
 CSV_PATH = "/datasets?name=new&label=colour"
 FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\nx,y,colour\n1,2,red\n3,4,green\n'
 JSON_MODEL = b'{"name": "short", "inputs": 1, "classes": 2, "hidden": []}'
-#: Path, content type, and what comes of a body that was announced to be longer; most of it would do as a whole.
+#: Path, content type, and a body shorter than its Content-Length; most of them would be valid bodies.
 SHORT_BODIES: dict[str, tuple[str, str, bytes]] = {
     "csv": (CSV_PATH, "text/csv", b"x,y,colour\n1,2,red\n3,4,green\n"),
     "form": (CSV_PATH, "multipart/form-data; boundary=b", FORM + b"\r\n--b--\r\n"),
@@ -755,7 +755,7 @@ def test_a_chunked_body_that_is_broken(client: Client, path: str, content: bytes
 
 
 def raw(client: Client, method: str, path: str, headers: dict[str, str], content: bytes) -> Answer:
-    """The answer to a request of these very bytes, after which nothing more comes."""
+    """The response to a request of exactly these bytes."""
     place = urlsplit(client.base)
     with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
         lines = [f"{method} {path} HTTP/1.1", f"Host: {place.netloc}", *map(": ".join, headers.items()), "", ""]
@@ -932,7 +932,7 @@ def test_a_bad_force(client: Client) -> None:
 
 
 def test_large_whole_numbers_as_labels_of_a_file(client: Client, prepared: Prepared) -> None:
-    """Labels beyond 64 bits are no reason for a fault of the service: taken and shown, or refused."""
+    """Labels beyond 64 bits are accepted or refused, and never cause a 5xx."""
     answer = upload(client, b"x,colour\n1,1180591620717411303424\n2,5\n", "?name=big&label=colour")
     assert answer.status in (201, 422), answer
     if answer.status == 201:

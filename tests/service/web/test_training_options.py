@@ -1,4 +1,4 @@
-"""What a training request may ask for beside epochs and batches, through the API."""
+"""Options of a training request beyond epochs and batches, through the API."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from testing.samples import CLASSES, DATA, LABELS, ROWS, a_model, a_training, fr
 
 @pytest.fixture
 def name(client: Client) -> str:
-    """A defined model of this test's own."""
+    """A defined model that only this test uses."""
     return str(client.define(a_model(fresh("options")))["name"])
 
 
 def random_labels(rows: int = 60) -> dict[str, Any]:
-    """Rows from which nothing can be learned that held-out rows would confirm."""
+    """Rows with random labels, so that held-out rows get no better."""
     generator = np.random.default_rng(0)
     return {
         "inputs": generator.normal(size=(rows, 2)).tolist(),
@@ -87,7 +87,7 @@ def test_no_epochs_publish_an_untrained_network(client: Client, name: str) -> No
 
 
 class TestDryRun:
-    """It answers with what a job would take, and stores nothing."""
+    """A dry run returns what a job would need, and stores nothing."""
 
     def test_of_a_model_that_comes_along(self, client: Client, server: Server) -> None:
         name, before = fresh("dry"), (server.files("datasets"), server.files("checkpoints"))
