@@ -60,7 +60,6 @@ FOLDERS: dict[str, tuple[str, ...]] = {
 #: Arrows that are still to be cut.
 TO_CUT = {
     ("service/jobs", "service/web"),
-    ("service/store", "service/web"),
     ("service/uploads", "service/web"),
 }
 #: Modules that are still to lose what they know of HTTP.

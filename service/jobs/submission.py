@@ -21,6 +21,7 @@ from models.training.run import activation_bytes
 from models.training.warm_start import check_start
 from service.jobs import lifecycle
 from service.jobs.document import job_document
+from service.store.files import FileKind
 from service.store.request_rows import Source, discard, keep
 from service.web.context import context
 from service.web.idempotency import remember
@@ -105,7 +106,7 @@ def store(
         for source in (data, validation):
             if source is not None and source.dataset_id is None:
                 source.dataset_id = new_id("ds")
-                kept.append(keep(source.dataset_id, None, source.rows.dataset))
+                kept.append(keep(parts.storage, source.dataset_id, None, source.rows.dataset))
         with parts.database.write() as connection:
             if new is not None:
                 models.define_model(connection, new)
@@ -130,7 +131,7 @@ def store(
             location = url_for("jobs.show", job_id=job_id)
             return remember(connection, json_response(document, 202, {"Location": location}))
     except BaseException:
-        discard(*(parts.storage.dataset(values["id"]) for values, _ in kept))
+        discard(parts.database, parts.storage, FileKind.DATASET, *(values["id"] for values, _ in kept))
         raise
 
 

@@ -1,8 +1,7 @@
-"""Rows that come with a request: parsed, checked against the model, written as datasets."""
+"""Rows that a request gives: inline, or as the name of a stored dataset. Inline rows are stored as datasets too."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,30 +14,44 @@ from models.formats.dataset_file import DatasetLabel, load_dataset, save_dataset
 from models.formats.durable import FileRecord
 from models.registry import datasets
 from models.registry.rows import named_ids
-from service.web.context import context
+from service.store.database import Database
+from service.store.files import FileKind, FileStore
 
 __all__ = ["Source", "discard", "keep"]
 
 
-def discard(*paths: Path) -> None:
-    """Delete the files, each named by its id, that no row names after the transaction that was to do so failed.
+class Source:
+    """The rows of one part of a request, at the JSON pointer ``pointer``.
 
-    A commit that is said to have failed may have taken effect. Where that cannot be told the files stay.
+    ``dataset_id`` is the id of the dataset that the part names. It is None for inline rows until they are stored.
+    Raises InvalidError if there is no such dataset, or if inline rows are not rows of numbers with one label each.
     """
-    try:
-        with context().database.read() as connection:
-            named = named_ids(connection, [path.stem for path in paths])
-    except sa.exc.OperationalError:
-        return
-    for path in paths:
-        if path.stem not in named:
-            path.unlink(missing_ok=True)
+
+    def __init__(self, database: Database, storage: FileStore, part: dict[str, Any], pointer: str) -> None:
+        self._name: str | None = part.get("dataset")
+        self.dataset_id: str | None = None
+        if self._name is None:
+            dataset = from_rows(part["inputs"], part["labels"], pointer, part.get("weights"))
+        else:
+            try:
+                with database.read() as connection:
+                    self.dataset_id = datasets.find_dataset(connection, self._name)["id"]
+            except MissingError as error:
+                raise InvalidError.at(f"{pointer}/dataset", error.detail) from None
+            dataset = load_dataset(storage.path(FileKind.DATASET, self.dataset_id))
+        self.rows = GivenRows(dataset, pointer, stored=self._name is not None)
+
+    def document(self) -> dict[str, object]:
+        """What a job shows of its rows: the dataset's name or id as the client gave it, and the number of rows."""
+        rows = self.rows.dataset.rows
+        return {"rows": rows} if self._name is None else {"dataset": self._name, "rows": rows}
 
 
-def keep(dataset_id: str, name: str | None, dataset: Dataset) -> tuple[dict[str, Any], FileRecord]:
-    """Write a dataset's file; the values of its row, which is to be added next."""
-    path, created_at = context().storage.dataset(dataset_id), utc_now()
+def keep(storage: FileStore, dataset_id: str, name: str | None, dataset: Dataset) -> tuple[dict[str, Any], FileRecord]:
+    """Write the file of a dataset; returns the values of its row, which the caller adds, and the file's record."""
+    path, created_at = storage.path(FileKind.DATASET, dataset_id), utc_now()
     record = save_dataset(path, dataset, DatasetLabel(name, created_at))
+    written = storage.stat(FileKind.DATASET, dataset_id)
     values = {
         "id": dataset_id,
         "name": name,
@@ -46,25 +59,19 @@ def keep(dataset_id: str, name: str | None, dataset: Dataset) -> tuple[dict[str,
         "features": list(dataset.features),
         "classes": list(dataset.labels.classes),
         "created_at": created_at,
-        "mtime_ns": path.stat().st_mtime_ns,
+        "mtime_ns": None if written is None else written.mtime_ns,
     }
     return values, record
 
 
-class Source:
-    """The rows of one part of a request: kept already under an id, or to be kept."""
+def discard(database: Database, storage: FileStore, kind: FileKind, *file_ids: str) -> None:
+    """Delete files after the transaction that should have named them failed, unless a row names them.
 
-    def __init__(self, part: dict[str, Any], pointer: str) -> None:
-        self.dataset_id: str | None = None
-        if "dataset" in part:
-            try:
-                with context().database.read() as connection:
-                    self.dataset_id = datasets.find_dataset(connection, part["dataset"])["id"]
-            except MissingError as error:
-                raise InvalidError.at(f"{pointer}/dataset", error.detail) from None
-            dataset = load_dataset(context().storage.dataset(self.dataset_id))
-            self.told: dict[str, Any] = {"dataset": part["dataset"], "rows": dataset.rows}
-        else:
-            dataset = from_rows(part["inputs"], part["labels"], pointer, part.get("weights"))
-            self.told = {"rows": dataset.rows}
-        self.rows = GivenRows(dataset, pointer, stored=self.dataset_id is not None)
+    A commit that reports a failure may have succeeded. If the database cannot be asked, the files stay.
+    """
+    try:
+        with database.read() as connection:
+            named = named_ids(connection, list(file_ids))
+    except sa.exc.OperationalError:
+        return
+    storage.delete(kind, *(file_id for file_id in file_ids if file_id not in named))

@@ -14,6 +14,7 @@ from models.identifiers import new_id
 from models.registry import models, versions
 from models.registry.checkpoints import add_checkpoint
 from models.training.checkpoint import METRICS, Checkpoint, Origin
+from service.store.files import FileKind
 from service.store.request_rows import discard
 from service.web.context import context
 from service.web.json_bodies import json_response
@@ -47,7 +48,7 @@ def publish_upload(definition: ModelDefinition, checkpoint: Checkpoint) -> Respo
             version = versions.publish(connection, definition.name, None, checkpoint_id, metrics)
             document = versions.resolve(connection, definition.name, version)
     except BaseException:
-        discard(path)
+        discard(parts.database, parts.storage, FileKind.CHECKPOINT, checkpoint_id)
         raise
     place = url_for("models.show_version", name=definition.name, version=version)
     return json_response(document, 201, {"Location": place})

@@ -17,6 +17,7 @@ from models.registry.datasets import add_dataset, dataset_rows, delete_dataset, 
 from models.registry.rows import fault_of
 from models.schemas import StrictSchema, Text, load
 from service.jobs import lifecycle
+from service.store.files import FileKind
 from service.store.request_rows import discard, keep
 from service.store.tables import JOBS
 from service.web.context import context
@@ -89,19 +90,20 @@ def create(query: dict[str, Any]) -> Response:
     If the query has a `label`, a body of any type but JSON is read as CSV, as `curl --data-binary @file.csv` sends it.
     """
     name, dataset = _received(query)
-    with context().database.read() as connection:
+    parts = context()
+    with parts.database.read() as connection:
         require_free_dataset_name(connection, name)
     dataset_id = new_id("ds")
-    with context().storage.writing():
-        values, record = keep(dataset_id, name, dataset)
+    with parts.storage.writing():
+        values, record = keep(parts.storage, dataset_id, name, dataset)
         try:
-            with context().database.write() as connection:
+            with parts.database.write() as connection:
                 add_dataset(connection, values, record)
                 document = _document(find_dataset(connection, dataset_id))
                 location = url_for("datasets.show", key=dataset_id)
                 return remember(connection, json_response(document, 201, {"Location": location}))
         except BaseException:
-            discard(context().storage.dataset(dataset_id))
+            discard(parts.database, parts.storage, FileKind.DATASET, dataset_id)
             raise
 
 

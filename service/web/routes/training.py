@@ -44,14 +44,17 @@ def train(body: dict[str, Any]) -> Response:
     data.
     """
     request = TrainingRequest.of(body)
-    data = Source(body["data"], "/data")
+    parts = context()
+    data = Source(parts.database, parts.storage, body["data"], "/data")
     definition, is_new = resolve_definition(body["model"], data.rows.dataset)
     given = body["validation"]
-    validation = Source(given, "/validation") if given and "fraction" not in given else None
+    validation = None
+    if given and "fraction" not in given:
+        validation = Source(parts.database, parts.storage, given, "/validation")
     prepared = check(definition, request, data, validation)
     check_start_checkpoint(body["start_from"], definition, request.anew)
     if body.pop("dry_run"):
-        with context().dry_run_slot():
+        with parts.dry_run_slot():
             return json_response(dry_run(definition, request, prepared).document())
     body["optimizer"] = request.optimizer or definition.optimizer
     body["loss"] = request.loss or definition.loss
@@ -60,11 +63,11 @@ def train(body: dict[str, Any]) -> Response:
     told = {
         **body,
         "model": definition.name,
-        "data": data.told,
-        "validation": validation.told if validation else given,
+        "data": data.document(),
+        "validation": validation.document() if validation else given,
         "optimizer": optimizer_field().serialize("optimizer", body),
         "loss": loss_field().serialize("loss", body),
         "early_stopping": None if request.early_stopping is None else asdict(request.early_stopping),
     }
-    with context().storage.writing():
+    with parts.storage.writing():
         return store(definition if is_new else None, definition.name, request, told, data, validation)

@@ -1,0 +1,111 @@
+"""Rows of a request, with a database and files alone: no web application is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import sqlalchemy as sa
+
+from models.data.dataset import from_rows
+from models.errors import InvalidError
+from models.formats.dataset_file import load_label
+from models.identifiers import new_id
+from models.registry import datasets
+from service.settings import Settings
+from service.store.database import Database
+from service.store.files import FileKind, FileStore
+from service.store.request_rows import Source, discard, keep
+from testing.runs import a_definition
+
+ROWS = [[1.0, 2.0], [3.0, 4.0], [5.0, 1e39]]
+LABELS = ["a", "b", "z"]
+
+
+class Store(NamedTuple):
+    database: Database
+    storage: FileStore
+
+    def keep(self, name: str | None) -> str:
+        """Store rows as a dataset; its id."""
+        dataset_id = new_id("ds")
+        values, record = keep(self.storage, dataset_id, name, from_rows(ROWS, LABELS))
+        with self.database.write() as connection:
+            datasets.add_dataset(connection, values, record)
+        return dataset_id
+
+    def source(self, part: dict[str, Any]) -> Source:
+        return Source(self.database, self.storage, part, "/data")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    database = Database(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))
+    database.migrate()
+    return Store(database, FileStore(tmp_path))
+
+
+def test_inline_rows_have_no_dataset_yet(store: Store) -> None:
+    source = store.source({"inputs": ROWS, "labels": LABELS})
+    assert (source.dataset_id, source.document()) == (None, {"rows": 3})
+    assert source.rows.dataset.inputs.tolist() == ROWS
+
+
+@pytest.mark.parametrize("by", ["name", "id"])
+def test_a_dataset_is_found_by_name_and_by_id(store: Store, by: str) -> None:
+    dataset_id = store.keep("points")
+    named = "points" if by == "name" else dataset_id
+    source = store.source({"dataset": named})
+    assert (source.dataset_id, source.document()) == (dataset_id, {"dataset": named, "rows": 3})
+    assert source.rows.dataset.inputs.tolist() == ROWS
+
+
+def test_an_unknown_dataset_is_refused_at_its_name(store: Store) -> None:
+    with pytest.raises(InvalidError) as refusal:
+        store.source({"dataset": "nothing"})
+    assert refusal.value.problems[0].pointer == "/data/dataset"
+
+
+@pytest.mark.parametrize(
+    ("classes", "stored", "pointer", "row"),
+    [
+        (["a", "b", "z"], False, "/data/inputs/2/1", 3),
+        (["a", "b", "z"], True, "/data/dataset", 3),
+    ],
+)
+def test_a_bad_row_is_named_where_the_client_wrote_it(
+    store: Store, classes: list[str], stored: bool, pointer: str, row: int
+) -> None:
+    store.keep("points")
+    source = store.source({"dataset": "points"} if stored else {"inputs": ROWS, "labels": LABELS})
+    with pytest.raises(InvalidError) as refusal:
+        source.rows.codes_for(a_definition(classes=classes))
+    (problem,) = refusal.value.problems
+    assert (problem.pointer, problem.row) == (pointer, row)
+
+
+def test_a_kept_file_carries_its_name_and_its_row_the_time_of_the_file(store: Store) -> None:
+    dataset_id = new_id("ds")
+    values, record = keep(store.storage, dataset_id, "points", from_rows(ROWS, LABELS))
+    path = store.storage.path(FileKind.DATASET, dataset_id)
+    label = load_label(path)
+    assert label is not None
+    assert (label.name, label.created_at) == ("points", values["created_at"])
+    assert (values["mtime_ns"], record.bytes) == (path.stat().st_mtime_ns, path.stat().st_size)
+
+
+def test_only_files_that_no_row_names_are_discarded(store: Store) -> None:
+    named, unnamed = store.keep("points"), new_id("ds")
+    keep(store.storage, unnamed, None, from_rows(ROWS, LABELS))
+    discard(store.database, store.storage, FileKind.DATASET, named, unnamed)
+    assert store.storage.ids(FileKind.DATASET) == {named}
+
+
+def test_files_stay_if_the_database_cannot_be_asked(store: Store) -> None:
+    unnamed = new_id("ds")
+    keep(store.storage, unnamed, None, from_rows(ROWS, LABELS))
+    with store.database.write() as connection:
+        connection.execute(sa.text("ALTER TABLE datasets RENAME TO lost"))
+    discard(store.database, store.storage, FileKind.DATASET, unnamed)
+    assert store.storage.ids(FileKind.DATASET) == {unnamed}
