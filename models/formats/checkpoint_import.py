@@ -45,7 +45,7 @@ _OPTIONAL_COLUMNS = ("/history/validation_loss", "/history/validation_accuracy")
 Places = dict[str, tuple[tuple[int, ...], str]]
 
 
-class ToldSchema(StrictSchema):
+class ImportSchema(StrictSchema):
     """The content of a file except its arrays; ``optimizer`` is null if the file has no optimizer state."""
 
     optimizer = optimizer_field(required=True, allow_none=True)
@@ -77,7 +77,7 @@ def places(definition: ModelDefinition, optimizer: Optimizer | None, epochs: int
 
 
 def read_import(descriptor: int, definition: ModelDefinition) -> tuple[dict[str, Any], Iterator[Array]]:
-    """Read a file: a document for ``ToldSchema``, and the arrays in the order of ``places``.
+    """Read a file: a document for ``ImportSchema``, and the arrays in the order of ``places``.
 
     Everything is checked before the first array is read. Raises InvalidError and UnreadableError, and any exception
     of h5py if the file is damaged.
@@ -89,7 +89,7 @@ def read_import(descriptor: int, definition: ModelDefinition) -> tuple[dict[str,
     epochs = file.length("/history/epoch") if file.has("/history") else 0
     if epochs > MAXIMUM_EPOCHS:
         raise InvalidError.at("/history/epoch", f"must have at most {MAXIMUM_EPOCHS} rows. Received: {epochs}")
-    told = {
+    document = {
         "optimizer": None if optimizer is None else optimizer_field().serialize("rule", {"rule": optimizer}),
         "iterations": iterations,
         "epoch": _count(file, "/training", "epoch") or 0,
@@ -103,7 +103,7 @@ def read_import(descriptor: int, definition: ModelDefinition) -> tuple[dict[str,
     size = _bytes(wanted)
     if size > file.size:
         raise InvalidError.at("/", f"must hold {size} bytes of numbers. Received: a file of {file.size} bytes")
-    return told, (
+    return document, (
         read(place, found[place], dtype, nan=place in _OPTIONAL_COLUMNS) for place, (_, dtype) in wanted.items()
     )
 
@@ -216,8 +216,8 @@ def checkpoint_of(definition: ModelDefinition, document: Any, content: memoryvie
     streams, the order of rows and the best epoch are left out, because no run continues from an import. Raises
     InvalidError for an invalid document, and ValueError for content of the wrong size.
     """
-    told = load(ToldSchema(), document)
-    wanted = places(definition, told["optimizer"], told["epochs"])
+    values = load(ImportSchema(), document)
+    wanted = places(definition, values["optimizer"], values["epochs"])
     if content.nbytes != _bytes(wanted):
         raise ValueError(f"the arrays must have {_bytes(wanted)} bytes. Received: {content.nbytes}")
     arrays: dict[str, Array] = {}
@@ -226,8 +226,8 @@ def checkpoint_of(definition: ModelDefinition, document: Any, content: memoryvie
         arrays[place] = np.frombuffer(content, dtype, math.prod(shape), start).reshape(shape)
         start += arrays[place].nbytes
     parameters, statistics = _group(arrays, "/parameters/"), _group(arrays, "/statistics/")
-    optimizer: Optimizer = told["optimizer"] or definition.optimizer
-    if told["optimizer"] is None:
+    optimizer: Optimizer = values["optimizer"] or definition.optimizer
+    if values["optimizer"] is None:
         moments = {
             vector: {name: np.zeros_like(each) for name, each in parameters.items()} for vector in optimizer.vectors
         }
@@ -239,9 +239,9 @@ def checkpoint_of(definition: ModelDefinition, document: Any, content: memoryvie
         averaged = _group(arrays, "/averaged_statistics/")
     none = np.zeros(0, np.int64)
     state = TrainingState(
-        epoch=told["epoch"],
-        step=told["step"],
-        updates=told["iterations"],
+        epoch=values["epoch"],
+        step=values["step"],
+        updates=values["iterations"],
         position=0,
         order=none,
         streams={},
