@@ -34,8 +34,8 @@ from models.formats.durable import FileRecord
 from models.registry import models
 from models.registry.checkpoints import add_checkpoint
 from service.jobs import lifecycle
-from service.jobs.exit_causes import Death
-from service.jobs.lifecycle import ACTIVE, FINAL, MAXIMUM_DEATHS, Progress, StaleError
+from service.jobs.lifecycle import MAXIMUM_DEATHS, Progress, StaleError
+from service.jobs.record import ACTIVE, FINAL, JobError
 from service.settings import Settings
 from service.store.database import Database
 from testing.runs import a_definition
@@ -49,23 +49,14 @@ STEPS_OF_A_LIFE, LIVES_OF_A_SEED = 100, 10
 #: Which owner acts, counted from the newest.
 BACK = st.integers(0, 9)
 PROGRESS = Progress(1, 7, 0.1, 3.0, {"loss": 0.5, "accuracy": 0.75})
-DEATHS = tuple(Death(code, "because") for code in ("worker_lost", "out_of_memory", "crashed"))
+CAUSES = tuple(JobError(code, "because") for code in ("worker_lost", "out_of_memory", "crashed"))
 
 
 def make_job(connection: sa.Connection, number: int, model: str = "small") -> str:
     """Queue a job and return its id, which is greater for a greater ``number``."""
     job_id = f"job_{number:04}"
-    lifecycle.create(
-        connection,
-        {
-            "id": job_id,
-            "model": model,
-            "request": json.dumps({"epochs": 10, "publish": True}),
-            "dataset": "ds_1",
-            "validation_dataset": None,
-            "epochs": 10,
-        },
-    )
+    request = {"epochs": 10, "publish": True}
+    lifecycle.create(connection, job_id, model=model, request=request, dataset="ds_1", validation_dataset=None)
     return job_id
 
 
@@ -166,13 +157,14 @@ class Life(RuleBasedStateMachine):
         return job
 
     @rule(job=jobs, wish=st.sampled_from(["cancel", "pause"]))
-    def ask(self, job: str, wish: Literal["cancel", "pause"]) -> None:
+    def wish(self, job: str, wish: Literal["cancel", "pause"]) -> None:
+        change = {"cancel": lifecycle.cancel, "pause": lifecycle.pause}[wish]
         known = self.known[job]
         if known["state"] in FINAL or (wish == "pause" and (known["state"] == "paused" or known["wanted"] == "cancel")):
             what = "final states asked to change" if known["state"] in FINAL else "wishes refused"
-            self.is_refused(lambda connection: lifecycle.ask(connection, job, wish), ConflictError, what)
+            self.is_refused(lambda connection: change(connection, job), ConflictError, what)
             return
-        self.write(lambda connection: lifecycle.ask(connection, job, wish))
+        self.write(lambda connection: change(connection, job))
         if known["state"] == "running":
             known["wanted"] = wish
         else:
@@ -247,31 +239,31 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.claims)
     @rule(back=BACK, act=st.sampled_from(["renew", "save", "tidy"]))
     def owner_goes_on(self, back: int, act: str) -> None:
-        self.owner_acts(back, act, DEATHS[0])
+        self.owner_acts(back, act, CAUSES[0])
 
     @precondition(lambda self: self.claims)
-    @rule(back=BACK, act=st.sampled_from(["stop", "lose"]), death=st.sampled_from(DEATHS))
-    def owner_gives_back(self, back: int, act: str, death: Death) -> None:
-        self.owner_acts(back, act, death)
+    @rule(back=BACK, act=st.sampled_from(["stop", "lose"]), cause=st.sampled_from(CAUSES))
+    def owner_gives_back(self, back: int, act: str, cause: JobError) -> None:
+        self.owner_acts(back, act, cause)
 
     @precondition(lambda self: self.claims)
     @rule(back=BACK, act=st.sampled_from(["finish", "fail"]))
     def owner_ends(self, back: int, act: str) -> None:
-        self.owner_acts(back, act, DEATHS[0])
+        self.owner_acts(back, act, CAUSES[0])
 
-    def owner_acts(self, back: int, act: str, death: Death) -> None:
+    def owner_acts(self, back: int, act: str, cause: JobError) -> None:
         job, fence = self.claims[-1 - back % len(self.claims)]
         known = self.known[job]
-        change = self.change_of(act, job, fence, death)
+        change = self.change_of(act, job, fence, cause)
         if known["state"] != "running" or known["fence"] != fence:
             self.is_refused(change, StaleError, "stale writes refused")
             return
         if act == "finish":  # A runner saves its last state before it reports that it has finished.
-            self.write(self.change_of("save", job, fence, death))
+            self.write(self.change_of("save", job, fence, cause))
         self.write(change)
         self.has_done(act, known)
 
-    def change_of(self, act: str, job: str, fence: int, death: Death) -> Callable[[sa.Connection], Any]:
+    def change_of(self, act: str, job: str, fence: int, cause: JobError) -> Callable[[sa.Connection], Any]:
         self.saved += 1
         checkpoint = f"ckpt_{self.saved:05}"
         return {
@@ -281,7 +273,7 @@ class Life(RuleBasedStateMachine):
             "finish": lambda connection: lifecycle.finish(connection, job, fence, publish_version=True),
             "fail": lambda connection: lifecycle.fail(connection, job, fence, "diverged", "because"),
             "stop": lambda connection: lifecycle.stop(connection, job, fence),
-            "lose": lambda connection: lifecycle.lose(connection, job, fence, death, self.now, RETRY),
+            "lose": lambda connection: lifecycle.lose(connection, job, fence, cause, self.now, RETRY),
         }[act]
 
     def has_done(self, act: str, known: dict[str, Any]) -> None:

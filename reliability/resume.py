@@ -21,9 +21,9 @@ import numpy as np
 
 from models.definition.definition import ModelDefinition
 from models.formats.checkpoint_file import load_checkpoint, save_checkpoint
-from models.training.checkpoint import Checkpoint
+from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.request import TrainingRequest
-from models.training.run import CheckpointKind, TrainingRun
+from models.training.run import TrainingRun
 from nncore import Dense, Layer, Softmax
 from nncore.stopping import EarlyStopping
 from nncore.training import DivergedError, Epoch
@@ -137,7 +137,7 @@ class Disk:
 
 def newest(folder: Path, *kinds: CheckpointKind) -> Path | None:
     """Return the newest checkpoint of the given kinds; by default, of those from which a run can resume."""
-    wanted = kinds or ("first", "between", "last")
+    wanted = kinds or (CheckpointKind.FIRST, CheckpointKind.BETWEEN, CheckpointKind.LAST)
     return max((path for path in folder.glob("*.h5") if path.stem.partition("-")[2] in wanted), default=None)
 
 
@@ -203,11 +203,10 @@ def try_pair(folder: Path, number: int) -> Figure:
 
 def different_ends(whole: Path, cut: Path) -> Iterator[tuple[str, str]]:
     """Yield the kind and place of each difference between the two runs' final checkpoints."""
-    kinds: tuple[CheckpointKind, ...] = ("last", "best")
-    for kind in kinds:
+    for kind in (CheckpointKind.LAST, CheckpointKind.BEST):
         one, other = newest(whole, kind), newest(cut, kind)
         if one is None or other is None:
-            if one is not other or kind == "last":
+            if one is not other or kind is CheckpointKind.LAST:
                 yield kind, "existence"
         else:
             yield from ((kind, place) for place in differences(one, other))

@@ -11,10 +11,10 @@ from models.data.dataset import Dataset, from_rows
 from models.definition.definition import ModelDefinition
 from models.definition.given_rows import GivenRows
 from models.formats.checkpoint_file import load_checkpoint, save_checkpoint
-from models.training.checkpoint import Checkpoint
+from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.prepared import PreparedData
 from models.training.request import TrainingRequest
-from models.training.run import CheckpointKind, TrainingRun
+from models.training.run import TrainingRun
 from nncore.training import Epoch
 
 DEFAULTS: dict[str, Any] = {

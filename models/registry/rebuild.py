@@ -21,14 +21,14 @@ from models.formats.dataset_file import load_dataset, load_label
 from models.formats.durable import sha256_of
 from models.formats.model_file import ModelFile, ModelFileError, load_model_file
 from models.registry.tables import ALIASES, CHECKPOINTS, DATASETS, MODELS, VERSIONS
-from models.training.checkpoint import Origin
+from models.training.checkpoint import CheckpointKind, Origin
 
 __all__ = ["Found", "find", "store"]
 
 #: Kinds of checkpoints of which a job's newest becomes a version, as does every imported one.
-_FINAL = ("last", "best", "import")
+_FINAL = (CheckpointKind.LAST, CheckpointKind.BEST, CheckpointKind.IMPORT)
 #: Of a checkpoint whose file does not say what made it.
-_UNKNOWN = Origin(None, "unknown", "{}")
+_UNKNOWN = Origin(None, CheckpointKind.UNKNOWN, "{}")
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from models.definition.definition import ModelDefinition
@@ -12,7 +13,26 @@ from nncore.arrays import Array
 from nncore.optimizers import Optimizer
 from nncore.training import Epoch, TrainingState
 
-__all__ = ["METRICS", "Checkpoint", "Origin"]
+__all__ = ["METRICS", "Checkpoint", "CheckpointKind", "Origin"]
+
+
+class CheckpointKind(StrEnum):
+    """Why a checkpoint was taken."""
+
+    #: Before the first step.
+    FIRST = "first"
+    #: As the request's policy for checkpoints says.
+    BETWEEN = "between"
+    #: Because the run was asked to stop.
+    INTERRUPTED = "interrupted"
+    #: After the last step.
+    LAST = "last"
+    #: After the last one: the parameters of the best epoch, which are published instead.
+    BEST = "best"
+    #: A client uploaded it.
+    IMPORT = "import"
+    #: The file is older than the attribute that says it.
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -20,12 +40,12 @@ class Origin:
     """What made a checkpoint: its job, None where it was imported, why it was taken, and its metrics as JSON."""
 
     job: str | None
-    kind: str
+    kind: CheckpointKind
     metrics: str
 
     def attributes(self) -> dict[str, str]:
         """How it stands in the file."""
-        said = {"kind": self.kind, "metrics": self.metrics}
+        said = {"kind": self.kind.value, "metrics": self.metrics}
         return said if self.job is None else {**said, "job": self.job}
 
     @classmethod
@@ -33,7 +53,7 @@ class Origin:
         """What a file's attributes say; None where they say nothing."""
         if "kind" not in attributes:
             return None
-        return cls(attributes.get("job"), attributes["kind"], attributes["metrics"])
+        return cls(attributes.get("job"), CheckpointKind(attributes["kind"]), attributes["metrics"])
 
 
 @dataclass(frozen=True)

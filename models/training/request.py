@@ -44,7 +44,7 @@ class TrainingRequest:
     class_weights: ClassWeightsValue | None = None
     early_stopping: EarlyStopping | None = None
     max_seconds: float | None = None
-    anew: tuple[str, ...] = ()
+    reinitialize: tuple[str, ...] = ()
 
     @property
     def tracks_best(self) -> bool:
@@ -82,7 +82,7 @@ class TrainingRequest:
             class_weights=loaded.get("class_weights"),
             early_stopping=EarlyStopping(**stopping) if stopping is not None else None,
             max_seconds=loaded.get("max_seconds"),
-            anew=tuple(loaded.get("reinitialize", ())),
+            reinitialize=tuple(loaded.get("reinitialize", ())),
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from models.clock import utc_now
 from models.definition.definition import ModelDefinition
 from models.training.best import Best
-from models.training.checkpoint import Checkpoint
+from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.prepared import PreparedData
 from models.training.request import TrainingRequest
 from models.training.warm_start import begin_at
@@ -22,7 +22,6 @@ from nncore.stopping import Monitor
 from nncore.training import DivergedError, Epoch, Training
 
 __all__ = [
-    "CheckpointKind",
     "DivergedError",
     "Epoch",
     "Journal",
@@ -30,10 +29,6 @@ __all__ = [
     "TrainingRun",
     "activation_bytes",
 ]
-
-#: Why a checkpoint was taken: before the first step, on the way, because the run was told to stop, after the last; and
-#: the best epoch's parameters, to be published in place of the last.
-CheckpointKind = Literal["first", "between", "interrupted", "last", "best"]
 
 
 class Journal(Protocol):
@@ -101,7 +96,7 @@ class TrainingRun:
             self.training.restore(resume.state)
             self.history, self.best = list(resume.history), resume.best
         elif start is not None:
-            begin_at(self.training, start, request.anew)
+            begin_at(self.training, start, request.reinitialize)
 
     def checkpoint(self) -> Checkpoint:
         """The present state; its arrays change with the next step."""
@@ -135,7 +130,7 @@ class TrainingRun:
         """
         request, training = self.request, self.training
         if not self._resumed and request.epochs:
-            journal.checkpoint(self.checkpoint(), "first")
+            journal.checkpoint(self.checkpoint(), CheckpointKind.FIRST)
         due = clock() + request.every_seconds if request.every_seconds else math.inf
         end = clock() + request.max_seconds - self._seconds() if request.max_seconds else math.inf
 
@@ -145,7 +140,7 @@ class TrainingRun:
         while not self._over(clock() >= end):
             record = training.run_epoch(interrupted)
             if record is None and journal.stopping():
-                journal.checkpoint(self.checkpoint(), "interrupted")
+                journal.checkpoint(self.checkpoint(), CheckpointKind.INTERRUPTED)
                 return False
             if record is not None:
                 self._take_note(record, journal)
@@ -153,7 +148,7 @@ class TrainingRun:
                 continue
             between = record is None or (request.every_epochs and record.number % request.every_epochs == 0)
             if between and not self._over(clock() >= end):
-                journal.checkpoint(self.checkpoint(), "between")
+                journal.checkpoint(self.checkpoint(), CheckpointKind.BETWEEN)
             if record is None and request.every_seconds:
                 due = clock() + request.every_seconds
         self._finish(journal)
@@ -182,9 +177,9 @@ class TrainingRun:
 
     def _finish(self, journal: Journal) -> None:
         """Save the last state and, where it is to be published and another one, that of the best epoch."""
-        journal.checkpoint(self.checkpoint(), "last")
+        journal.checkpoint(self.checkpoint(), CheckpointKind.LAST)
         if self.best is not None and self.best.epoch and self.request.ends_with_best:
-            journal.checkpoint(self.best_checkpoint(), "best")
+            journal.checkpoint(self.best_checkpoint(), CheckpointKind.BEST)
 
 
 def activation_bytes(definition: ModelDefinition, batch: int) -> int:

@@ -16,22 +16,23 @@ from nncore.training import Training
 __all__ = ["begin_at", "check_start"]
 
 
-def check_start(start: ModelDefinition, definition: ModelDefinition, anew: Collection[str]) -> None:
+def check_start(start: ModelDefinition, definition: ModelDefinition, reinitialize: Collection[str]) -> None:
     """Raise InvalidError where a run of ``definition`` cannot start from weights of ``start``.
 
-    ``anew`` names layers, as ``index_type``, that are drawn anew and may differ; classes may then differ too.
+    ``reinitialize`` names layers, as ``index_type``, that are drawn anew and may differ; classes may then differ too.
     """
     groups = group_names(definition.layers)
     # The last dense layer's units mean the classes in their order.
-    for name in ("inputs", "dtype") if groups[-2] in anew else ("inputs", "classes", "dtype"):
+    for name in ("inputs", "dtype") if groups[-2] in reinitialize else ("inputs", "classes", "dtype"):
         if getattr(start, name) != getattr(definition, name):
             raise InvalidError.at("/start_from", f"must be of a model with the same {name} as {definition.name!r}")
     same_layers = all(
-        mine == theirs or group in anew for group, mine, theirs in zip_longest(groups, definition.layers, start.layers)
+        mine == theirs or group in reinitialize
+        for group, mine, theirs in zip_longest(groups, definition.layers, start.layers)
     )
     known = parameter_shapes(start.layers, start.inputs)
     wanted = parameter_shapes(definition.layers, definition.inputs)
-    same_shapes = all(known.get(name) == shape for name, shape in wanted.items() if not _among(name, anew))
+    same_shapes = all(known.get(name) == shape for name, shape in wanted.items() if not _among(name, reinitialize))
     if not (same_layers and same_shapes):
         raise InvalidError.at(
             "/start_from",
@@ -39,16 +40,16 @@ def check_start(start: ModelDefinition, definition: ModelDefinition, anew: Colle
         )
 
 
-def begin_at(training: Training, start: Checkpoint, anew: Collection[str]) -> None:
+def begin_at(training: Training, start: Checkpoint, reinitialize: Collection[str]) -> None:
     """Take over weights, but not of layers drawn anew; and the optimizer's state, where it is the same for all layers.
 
     Where it is not, a moving average of the weights that ``start`` has is what the run begins with. Moments of some
     layers alone would be of no use: their correction for the first steps is one for all.
     """
-    network, same = training.network, start.optimizer == training.optimizer and not anew
+    network, same = training.network, start.optimizer == training.optimizer and not reinitialize
 
     def taken(given: Mapping[str, Array], own: Mapping[str, Array]) -> dict[str, Array]:
-        return {name: array.copy() if _among(name, anew) else given[name] for name, array in own.items()}
+        return {name: array.copy() if _among(name, reinitialize) else given[name] for name, array in own.items()}
 
     network.parameters.fill_from(taken(start.parameters if same else start.evaluated, network.parameters))
     statistics = start.statistics if same else start.evaluated_statistics

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import sqlalchemy as sa
+from service.jobs.record import Job
 
 __all__ = ["job_document"]
 
 
-def job_document(row: sa.Row[Any]) -> dict[str, Any]:
+def job_document(job: Job) -> dict[str, Any]:
     """A job as the API shows it."""
     return {
-        "id": row.id,
-        "model": row.model,
-        "state": row.state,
-        "created_at": row.created_at,
-        "started_at": row.started_at,
-        "finished_at": row.finished_at,
-        "attempt": row.attempt,
+        "id": job.id,
+        "model": job.model,
+        "state": job.state,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "attempt": job.attempt,
         "progress": {
-            "epoch": row.epoch,
-            "epochs": row.epochs,
-            "step": row.step,
-            "fraction": row.fraction,
-            "eta_seconds": row.eta_seconds,
+            "epoch": job.epoch,
+            "epochs": job.epochs,
+            "step": job.step,
+            "fraction": job.fraction,
+            "eta_seconds": job.eta_seconds,
         },
-        "metrics": json.loads(row.metrics),
-        "best": None,
-        "stopped_by": None,
-        **json.loads(row.details),
-        "checkpoint": row.checkpoint,
-        "version": row.version,
-        "error": json.loads(row.error) if row.error else None,
-        "request": json.loads(row.request),
+        "metrics": job.metrics,
+        "best": None if job.best is None else job.best._asdict(),
+        "stopped_by": job.stopped_by,
+        "checkpoint": job.checkpoint,
+        "version": job.version,
+        "error": None if job.error is None else job.error._asdict(),
+        "request": job.request,
     }

@@ -1,36 +1,146 @@
-"""Events of jobs, of which those of type ``epoch`` are the history."""
+"""The events of a job's life: what each says, and how they are stored and read. Those of epochs are its history."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_args
 
 import sqlalchemy as sa
 
 from models.clock import utc_now
+from service.jobs.record import JobError, State
 from service.store.tables import EVENTS
 
-__all__ = ["add_events", "events_after", "list_epochs", "newest_epoch"]
+if TYPE_CHECKING:  # It comes with NumPy, which the trainer does without.
+    from models.training.run import Epoch
+
+__all__ = [
+    "EVENT_TYPES",
+    "CheckpointEvent",
+    "EpochEvent",
+    "Event",
+    "EventRecord",
+    "LostEvent",
+    "StateEvent",
+    "TroubleEvent",
+    "add_events",
+    "events_after",
+    "list_epochs",
+    "newest_epoch",
+    "newest_events",
+]
 
 
-def add_events(
-    connection: sa.Connection, job_id: str, events: Sequence[tuple[str, int | None, dict[str, Any]]]
-) -> None:
-    """Append events, each (type, epoch or None, data)."""
+@dataclass(frozen=True)
+class StateEvent:
+    """The job has a new state; ``error`` says why it has failed."""
+
+    type: ClassVar[str] = "state"
+    state: State
+    error: JobError | None = None
+
+    def data(self) -> dict[str, Any]:
+        error = {} if self.error is None else {"error": self.error._asdict()}
+        return {"state": self.state, **error}
+
+
+@dataclass(frozen=True)
+class EpochEvent:
+    """An epoch has ended."""
+
+    type: ClassVar[str] = "epoch"
+    record: Epoch
+
+    def data(self) -> dict[str, Any]:
+        values = asdict(self.record)
+        return {"epoch": values.pop("number"), **values}
+
+
+@dataclass(frozen=True)
+class CheckpointEvent:
+    """A checkpoint is saved."""
+
+    type: ClassVar[str] = "checkpoint"
+    checkpoint: str
+    epoch: int
+    step: int
+
+    def data(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class LostEvent:
+    """A worker of the job was lost, which may be tried again."""
+
+    type: ClassVar[str] = "log"
+    cause: JobError
+
+    def data(self) -> dict[str, Any]:
+        return {"level": "warning", "message": f"worker lost: {self.cause.detail}", "code": self.cause.code}
+
+
+@dataclass(frozen=True)
+class TroubleEvent:
+    """Something keeps the job from saving its state; it goes on, and tries again."""
+
+    type: ClassVar[str] = "log"
+    error: JobError
+
+    def data(self) -> dict[str, Any]:
+        return {"level": "error", "message": self.error.detail, **self.error._asdict()}
+
+
+Event = StateEvent | EpochEvent | CheckpointEvent | LostEvent | TroubleEvent
+#: Every type that an event can have.
+EVENT_TYPES: list[str] = list(dict.fromkeys(event.type for event in get_args(Event)))
+
+
+class EventRecord(NamedTuple):
+    """A stored event; ``data`` is JSON text."""
+
+    id: int
+    type: str
+    at: str
+    data: str
+
+
+def add_events(connection: sa.Connection, job_id: str, events: Sequence[Event]) -> None:
+    """Append events to those of a job."""
     at = utc_now()
     rows = [
-        {"job": job_id, "type": kind, "epoch": epoch, "at": at, "data": json.dumps(data)}
-        for kind, epoch, data in events
+        {
+            "job": job_id,
+            "type": event.type,
+            "epoch": event.record.number if isinstance(event, EpochEvent) else None,
+            "at": at,
+            "data": json.dumps(event.data()),
+        }
+        for event in events
     ]
     if rows:
         connection.execute(sa.insert(EVENTS), rows)
 
 
-def events_after(connection: sa.Connection, job_id: str, after: int, limit: int) -> list[sa.Row[Any]]:
+def events_after(connection: sa.Connection, job_id: str, after: int, limit: int) -> list[EventRecord]:
     """Events with ids above ``after``, oldest first."""
-    query = sa.select(EVENTS).where(EVENTS.c.job == job_id, EVENTS.c.id > after).order_by(EVENTS.c.id).limit(limit)
-    return list(connection.execute(query))
+    return _records(connection, _of(job_id).where(EVENTS.c.id > after).order_by(EVENTS.c.id).limit(limit))
+
+
+def newest_events(connection: sa.Connection, job_id: str, before: int | None, limit: int) -> list[EventRecord]:
+    """Events with ids below ``before``, newest first; from the newest on if that is None."""
+    query = _of(job_id).order_by(EVENTS.c.id.desc()).limit(limit)
+    return _records(connection, query if before is None else query.where(EVENTS.c.id < before))
+
+
+def _of(job_id: str) -> sa.Select[Any]:
+    return sa.select(*(EVENTS.c[name] for name in EventRecord._fields)).where(EVENTS.c.job == job_id)
+
+
+def _records(connection: sa.Connection, query: sa.Select[Any]) -> list[EventRecord]:
+    return [EventRecord(*row) for row in connection.execute(query)]
 
 
 def list_epochs(connection: sa.Connection, job_id: str, after: int, limit: int) -> list[tuple[int, str]]:

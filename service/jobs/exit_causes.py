@@ -1,30 +1,24 @@
-"""What a process died of, as far as its end and the kernel tell."""
+"""Why a process died, as far as its exit status and the kernel's counters show."""
 
 from __future__ import annotations
 
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
-__all__ = ["Death", "OomKills", "death_of"]
+from service.jobs.record import JobError
+
+__all__ = ["OomKills", "cause_of"]
 
 #: Where the kernel shows control groups, and which of them are this process's (cgroups(7)).
 GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
-class Death(NamedTuple):
-    """A cause: a code of the job's error, and a sentence."""
-
-    code: str
-    detail: str
-
-
 class OomKills:
     """How often the kernel has killed a process of this control group because memory ran out.
 
-    Read from ``memory.events`` (cgroup version 2) or ``memory.oom_control`` (version 1); where neither can be read, it
-    stands still.
+    Read from ``memory.events`` (cgroup version 2) or ``memory.oom_control`` (version 1); if neither can be read, the
+    count stays at 0.
     """
 
     def __init__(self) -> None:
@@ -32,21 +26,21 @@ class OomKills:
         self._seen = self._count()
 
     def since_last(self) -> int:
-        """Kills since this was asked before."""
+        """Kills since the last call, or since this object was made."""
         before, self._seen = self._seen, self._count()
         return self._seen - before
 
     def _count(self) -> int:
         total = 0
         for path in self._files:
-            with suppress(OSError):  # The group may be gone, with this process moved to another one.
+            with suppress(OSError):  # The group may have been removed, and this process moved to another one.
                 fields = dict(line.split(maxsplit=1) for line in path.read_text().splitlines())
                 total += int(fields.get("oom_kill", 0))
         return total
 
 
 def _counters() -> list[Path]:
-    """Where this process's control groups count such kills."""
+    """The files in which this process's control groups count such kills."""
     found: list[Path] = []
     for line in OWN_GROUPS.read_text().splitlines() if OWN_GROUPS.is_file() else []:
         _, controllers, place = line.split(":", 2)
@@ -58,23 +52,23 @@ def _counters() -> list[Path]:
 
 
 def _of_group(root: Path, place: str, name: str) -> list[Path]:
-    """A file of a control group; of the root where a container sees its own group there and is told another place."""
+    """A file of a control group; that of the root if a container sees its own group there under another path."""
     own = root / place.lstrip("/")
     return [(own if own.is_dir() else root) / name]
 
 
-def death_of(status: int, oom_kills: int) -> Death:
-    """The cause of an end without a word: ``status`` is negative for a signal.
+def cause_of(status: int, oom_kills: int) -> JobError:
+    """The cause of an end without an outcome: ``status`` is negative for a signal.
 
     SIGKILL comes from outside; the other signals that end a process come from what it did itself.
     """
     if status >= 0:
-        return Death("worker_lost", f"exited with status {status}")
+        return JobError("worker_lost", f"exited with status {status}")
     name = signal.Signals(-status).name
     if -status == signal.SIGKILL:
         if oom_kills > 0:
-            return Death("out_of_memory", "killed by the kernel, which ran out of memory")
-        return Death("worker_lost", f"killed by {name}")
+            return JobError("out_of_memory", "killed by the kernel, which ran out of memory")
+        return JobError("worker_lost", f"killed by {name}")
     if -status in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        return Death("worker_lost", f"ended by {name}")
-    return Death("crashed", f"crashed: {name}")
+        return JobError("worker_lost", f"ended by {name}")
+    return JobError("crashed", f"crashed: {name}")

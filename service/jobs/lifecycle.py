@@ -1,16 +1,15 @@
-"""The life of a job, as transitions of its row.
+"""The life of a job: functions that move it along ``transitions.TRANSITIONS``.
 
-    queued → running → succeeded | failed | cancelled; running ⇄ paused; a lost worker puts running back to queued
-
-The last three are final. Whoever runs a job holds its fencing number, which rises with every owner: a write under an
-older number finds no row and raises ``StaleError``, so an owner that was thought dead changes nothing.
+Whoever runs a job holds its fencing number, which rises with every owner: a write under an older number finds no row
+and raises ``StaleError``, so an owner that was thought dead changes nothing.
+Functions take an open SQLAlchemy connection and leave the transaction to the caller.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,43 +18,47 @@ from models.errors import ConflictError, MissingError
 from models.registry.checkpoints import find_checkpoint
 from models.registry.tables import DATASETS
 from models.registry.versions import publish
-from service.jobs.events import add_events
-from service.jobs.exit_causes import Death
+from service.jobs.events import LostEvent, StateEvent, add_events
+from service.jobs.record import ACTIVE, FINAL, Job, JobError, Metrics, State, Wish
+from service.jobs.transitions import TRANSITIONS, Situation, Trigger
 from service.store.tables import JOBS
 
 __all__ = [
-    "ACTIVE",
-    "FINAL",
     "Progress",
     "StaleError",
     "abandon",
     "any_queued",
-    "ask",
+    "cancel",
     "claim",
     "create",
     "drop_finished_data",
     "expire",
     "fail",
     "find",
+    "find_owned",
     "finish",
+    "list_jobs",
     "lose",
+    "pause",
     "renew",
     "report",
     "require_owner",
     "resume",
+    "state_of",
     "stop",
 ]
 
 
-ACTIVE = ("queued", "running", "paused")
-FINAL = ("succeeded", "failed", "cancelled")
-
-#: Workers that may be lost without a new checkpoint in between before a job counts as poisonous.
+#: Workers that may be lost without a new checkpoint in between before a job is given up.
 MAXIMUM_DEATHS = 3
 #: A lease that ran out.
-NO_SIGN = Death("worker_lost", "its trainer gave no sign before the lease ran out")
-#: What becomes of a job as its clients wish.
-_WISHED = {"cancel": "cancelled", "pause": "paused"}
+NO_SIGN = JobError("worker_lost", "its trainer gave no sign before the lease ran out")
+#: Why a client's request is refused.
+_REFUSALS = {
+    Trigger.CANCEL: "it cannot be cancelled",
+    Trigger.PAUSE: "it cannot be paused",
+    Trigger.RESUME: "only a paused job can be resumed",
+}
 
 
 class StaleError(Exception):
@@ -70,15 +73,28 @@ class Progress:
     step: int
     fraction: float
     eta_seconds: float | None
-    metrics: dict[str, float | None] | None
+    metrics: Metrics | None
 
 
-def create(connection: sa.Connection, values: dict[str, Any]) -> None:
-    """Queue a job; ``values`` are id, model, request, dataset, validation_dataset and epochs."""
+def create(
+    connection: sa.Connection,
+    job_id: str,
+    *,
+    model: str,
+    request: dict[str, Any],
+    dataset: str,
+    validation_dataset: str | None,
+) -> None:
+    """Queue a job; ``request`` is the document that it keeps."""
     connection.execute(
         sa.insert(JOBS).values(
-            **values,
-            state="queued",
+            id=job_id,
+            model=model,
+            request=json.dumps(request, ensure_ascii=False),
+            dataset=dataset,
+            validation_dataset=validation_dataset,
+            epochs=request["epochs"],
+            state=State.QUEUED,
             created_at=utc_now(),
             attempt=1,
             deaths=0,
@@ -89,59 +105,78 @@ def create(connection: sa.Connection, values: dict[str, Any]) -> None:
             metrics="{}",
         )
     )
-    _state_event(connection, values["id"], "queued")
+    add_events(connection, job_id, [StateEvent(State.QUEUED)])
 
 
-def find(connection: sa.Connection, job_id: str, *, to_change: bool = False) -> sa.Row[Any]:
-    """A job's row, which nobody else changes before this transaction ends where it is ``to_change``.
+# What is asked of jobs.
+
+
+def find(connection: sa.Connection, job_id: str, *, to_change: bool = False) -> Job:
+    """A job by id; with ``to_change``, nobody else changes it before this transaction ends.
 
     Raises MissingError.
     """
     query = sa.select(JOBS).where(JOBS.c.id == job_id)
-    # SQLite has one writer at a time and knows no such clause; other databases lock the row.
+    # SQLite has one writer at a time and no such clause; other databases lock the row.
     row = connection.execute(query.with_for_update() if to_change else query).first()
     if row is None:
         raise MissingError("not_found", f"there is no job {job_id!r}")
-    return row
+    return Job.of(row)
 
 
-# What clients ask.
+def find_owned(connection: sa.Connection, job_id: str, fence: int) -> Job:
+    """A job that is held under ``fence``; raises StaleError."""
+    row = connection.execute(sa.select(JOBS).where(JOBS.c.id == job_id, JOBS.c.fence == fence)).first()
+    if row is None:
+        raise _stale(job_id, fence)
+    return Job.of(row)
 
 
-def ask(connection: sa.Connection, job_id: str, wish: Literal["cancel", "pause"]) -> sa.Row[Any]:
-    """Cancel or pause: at once where nobody runs the job, else its runner is told. Raises ConflictError.
-
-    A cancel overrides a pause, and either may be asked again.
-    """
-    row = find(connection, job_id, to_change=True)
-    if row.state in FINAL or (wish == "pause" and (row.state == "paused" or row.wanted == "cancel")):
-        now = "being cancelled" if row.wanted == "cancel" and row.state == "running" else row.state
-        raise ConflictError("wrong_state", f"job {job_id} is {now}: it cannot be {_WISHED[wish]}")
-    if row.state == "running":
-        connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(wanted=wish))
-    else:
-        _set_state(connection, job_id, _WISHED[wish])
-    return find(connection, job_id)
+def state_of(connection: sa.Connection, job_id: str) -> State:
+    """The state of a job; raises MissingError."""
+    state: str | None = connection.scalar(sa.select(JOBS.c.state).where(JOBS.c.id == job_id))
+    if state is None:
+        raise MissingError("not_found", f"there is no job {job_id!r}")
+    return State(state)
 
 
-def resume(connection: sa.Connection, job_id: str) -> sa.Row[Any]:
+def list_jobs(
+    connection: sa.Connection, limit: int, after: str | None, *, model: str | None = None, state: State | None = None
+) -> list[Job]:
+    """Jobs, newest first, that are older than ``after``; those of one model or in one state if these are given."""
+    query = sa.select(JOBS).order_by(JOBS.c.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(JOBS.c.id < after)
+    if model is not None:
+        query = query.where(JOBS.c.model == model)
+    if state is not None:
+        query = query.where(JOBS.c.state == state)
+    return [Job.of(row) for row in connection.execute(query)]
+
+
+# What clients do.
+
+
+def cancel(connection: sa.Connection, job_id: str) -> Job:
+    """Cancel a job: at once if nobody runs it, else its runner stops between two batches. Raises ConflictError."""
+    return _move(connection, find(connection, job_id, to_change=True), Trigger.CANCEL)
+
+
+def pause(connection: sa.Connection, job_id: str) -> Job:
+    """Pause a job: at once if nobody runs it, else its runner stops between two batches. Raises ConflictError."""
+    return _move(connection, find(connection, job_id, to_change=True), Trigger.PAUSE)
+
+
+def resume(connection: sa.Connection, job_id: str) -> Job:
     """Queue a paused job again, or take back a pause that has not happened yet. Raises ConflictError."""
-    row = find(connection, job_id, to_change=True)
-    if row.state == "running" and row.wanted == "pause":
-        connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(wanted=None))
-    elif row.state == "paused":
-        _set_state(connection, job_id, "queued")
-    else:
-        raise ConflictError("wrong_state", f"job {job_id} is {row.state}: only a paused job can be resumed")
-    return find(connection, job_id)
+    return _move(connection, find(connection, job_id, to_change=True), Trigger.RESUME)
 
 
 def abandon(connection: sa.Connection, model: str) -> None:
     """Cancel all active jobs of a model at once, so that their runners' writes come too late."""
-    query = sa.select(JOBS.c.id).where(JOBS.c.model == model, JOBS.c.state.in_(ACTIVE)).with_for_update()
-    for job_id in list(connection.scalars(query)):
-        connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(fence=JOBS.c.fence + 1))
-        _set_state(connection, job_id, "cancelled")
+    query = sa.select(JOBS).where(JOBS.c.model == model, JOBS.c.state.in_(ACTIVE)).with_for_update()
+    for row in list(connection.execute(query)):
+        _move(connection, Job.of(row), Trigger.ABANDON, fence=JOBS.c.fence + 1)
 
 
 # What owners do.
@@ -155,26 +190,22 @@ def any_queued(connection: sa.Connection, now: float) -> bool:
 def _queued(now: float) -> sa.Select[Any]:
     """The oldest job that may be claimed now."""
     due = sa.or_(JOBS.c.not_before.is_(None), JOBS.c.not_before <= now)
-    return sa.select(JOBS.c.id).where(JOBS.c.state == "queued", due).order_by(JOBS.c.id).limit(1)
+    return sa.select(JOBS.c.id).where(JOBS.c.state == State.QUEUED, due).order_by(JOBS.c.id).limit(1)
 
 
-def claim(connection: sa.Connection, now: float, lease: float) -> sa.Row[Any] | None:
-    """Become the owner of the oldest queued job; None where there is none."""
+def claim(connection: sa.Connection, now: float, lease: float) -> Job | None:
+    """Become the owner of the oldest queued job; None if there is none."""
     job_id: str | None = connection.scalar(_queued(now).with_for_update(skip_locked=True))
     if job_id is None:
         return None
-    connection.execute(
-        sa.update(JOBS)
-        .where(JOBS.c.id == job_id)
-        .values(
-            fence=JOBS.c.fence + 1,
-            lease_until=now + lease,
-            started_at=sa.func.coalesce(JOBS.c.started_at, utc_now()),
-            wanted=None,
-        )
+    return _move(
+        connection,
+        find(connection, job_id),
+        Trigger.CLAIM,
+        fence=JOBS.c.fence + 1,
+        lease_until=now + lease,
+        started_at=sa.func.coalesce(JOBS.c.started_at, utc_now()),
     )
-    _set_state(connection, job_id, "running")
-    return find(connection, job_id)
 
 
 def renew(connection: sa.Connection, job_id: str, fence: int, now: float, lease: float) -> None:
@@ -182,8 +213,8 @@ def renew(connection: sa.Connection, job_id: str, fence: int, now: float, lease:
     _owned_update(connection, job_id, fence, lease_until=now + lease)
 
 
-def report(connection: sa.Connection, job_id: str, fence: int, progress: Progress, **columns: Any) -> str | None:
-    """Record how far a job is; what its clients want of it. Raises StaleError."""
+def report(connection: sa.Connection, job_id: str, fence: int, progress: Progress, **columns: Any) -> Wish | None:
+    """Record how far a job is; what its clients wish. Raises StaleError."""
     if progress.metrics is not None:
         columns["metrics"] = json.dumps(progress.metrics)
     _owned_update(
@@ -196,55 +227,54 @@ def report(connection: sa.Connection, job_id: str, fence: int, progress: Progres
         eta_seconds=progress.eta_seconds,
         **columns,
     )
-    wanted: str | None = connection.scalar(sa.select(JOBS.c.wanted).where(JOBS.c.id == job_id))
-    return wanted
+    wish: str | None = connection.scalar(sa.select(JOBS.c.wanted).where(JOBS.c.id == job_id))
+    return Wish(wish) if wish else None
 
 
 def finish(connection: sa.Connection, job_id: str, fence: int, publish_version: bool) -> None:
     """The job has trained to its end: publish its newest checkpoint and close it, in one. Raises StaleError."""
     _owned_update(connection, job_id, fence, eta_seconds=0.0, fraction=1.0)
-    row = find(connection, job_id)
+    job = find(connection, job_id)
+    version = None
     if publish_version:
-        metrics = find_checkpoint(connection, row.checkpoint)["metrics"]
-        version = publish(connection, row.model, job_id, row.checkpoint, json.dumps(metrics))
-        connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(version=version))
-    _set_state(connection, job_id, "succeeded")
+        assert job.checkpoint is not None
+        metrics = find_checkpoint(connection, job.checkpoint)["metrics"]
+        version = publish(connection, job.model, job_id, job.checkpoint, json.dumps(metrics))
+    _move(connection, job, Trigger.FINISH, version=version)
 
 
 def fail(connection: sa.Connection, job_id: str, fence: int, code: str, detail: str) -> None:
     """The job cannot go on. Raises StaleError."""
-    error = {"code": code, "detail": detail}
-    _owned_update(connection, job_id, fence, error=json.dumps(error), eta_seconds=None)
-    _set_state(connection, job_id, "failed", error=error)
+    require_owner(connection, job_id, fence)
+    _move(connection, find(connection, job_id), Trigger.FAIL, JobError(code, detail))
 
 
 def stop(connection: sa.Connection, job_id: str, fence: int) -> None:
     """The runner stopped with its state saved: as a client wished, or back to the queue. Raises StaleError."""
-    _owned_update(connection, job_id, fence, eta_seconds=None)
-    state = _WISHED.get(find(connection, job_id).wanted, "queued")
-    _set_state(connection, job_id, state)
+    require_owner(connection, job_id, fence)
+    _move(connection, find(connection, job_id), Trigger.STOP)
 
 
-def lose(connection: sa.Connection, job_id: str, fence: int, death: Death, now: float, retry: float) -> None:
-    """The worker is gone: queue the job again, or give it up after too many deaths. Raises StaleError.
+def lose(connection: sa.Connection, job_id: str, fence: int, cause: JobError, now: float, retry: float) -> None:
+    """The worker died: queue the job again, or give it up after too many deaths. Raises StaleError.
 
     The first time it may be claimed at once, so that an accident does not cost its turn; after a second death without
     a new checkpoint, in ``retry`` seconds, and in twice as many after each further one.
     """
     _owned_update(connection, job_id, fence, deaths=JOBS.c.deaths + 1)
-    row = find(connection, job_id)
-    told = {"level": "warning", "message": f"worker lost: {death.detail}", "code": death.code}
-    add_events(connection, job_id, [("log", None, told)])
-    if row.wanted == "cancel":
-        _set_state(connection, job_id, "cancelled")
-    elif row.deaths >= MAXIMUM_DEATHS:
-        detail = f"{row.deaths} workers were lost without a new checkpoint; the last one: {death.detail}"
-        fail(connection, job_id, fence, death.code, detail)
-    else:
-        pause = retry * 2.0 ** (row.deaths - 2) if row.deaths > 1 else 0.0
-        values = {"attempt": JOBS.c.attempt + 1, "not_before": now + pause}
-        connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(**values))
-        _set_state(connection, job_id, "paused" if row.wanted == "pause" else "queued")
+    add_events(connection, job_id, [LostEvent(cause)])
+    job = find(connection, job_id)
+    if job.deaths >= MAXIMUM_DEATHS:
+        detail = f"{job.deaths} workers were lost without a new checkpoint; the last one: {cause.detail}"
+        _move(connection, job, Trigger.GIVE_UP, JobError(cause.code, detail))
+        return
+    columns: dict[str, Any] = {}
+    state = _following(job, Trigger.LOSE).state
+    if state in ACTIVE:
+        columns["attempt"] = job.attempt + 1
+    if state is State.QUEUED:
+        columns["not_before"] = now + (retry * 2.0 ** (job.deaths - 2) if job.deaths > 1 else 0.0)
+    _move(connection, job, Trigger.LOSE, **columns)
 
 
 def drop_finished_data(connection: sa.Connection) -> list[str]:
@@ -262,39 +292,59 @@ def drop_finished_data(connection: sa.Connection) -> list[str]:
 
 def expire(connection: sa.Connection, now: float, retry: float) -> None:
     """Take every job whose owner gave no sign in time away from it."""
-    query = sa.select(JOBS.c.id, JOBS.c.fence).where(JOBS.c.state == "running", JOBS.c.lease_until < now)
+    query = sa.select(JOBS.c.id, JOBS.c.fence).where(JOBS.c.state == State.RUNNING, JOBS.c.lease_until < now)
     # A row that is locked is being changed by its owner, which thereby gives a sign.
     for row in list(connection.execute(query.with_for_update(skip_locked=True))):
         lose(connection, row.id, row.fence, NO_SIGN, now, retry)
 
 
 def require_owner(connection: sa.Connection, job_id: str, fence: int) -> None:
-    """Raise StaleError unless the job is held under ``fence``, and go on being so to this transaction's end."""
-    _owned_update(connection, job_id, fence, state="running")
+    """Raise StaleError unless the job is held under ``fence``, and stays so until this transaction ends."""
+    _owned_update(connection, job_id, fence, state=State.RUNNING)
 
 
 def _owned_update(connection: sa.Connection, job_id: str, fence: int, **columns: Any) -> None:
     changed = connection.execute(
-        sa.update(JOBS).where(JOBS.c.id == job_id, JOBS.c.fence == fence, JOBS.c.state == "running").values(**columns)
+        sa.update(JOBS)
+        .where(JOBS.c.id == job_id, JOBS.c.fence == fence, JOBS.c.state == State.RUNNING)
+        .values(**columns)
     )
     if changed.rowcount != 1:
-        raise StaleError(f"job {job_id} is no longer held under number {fence}")
+        raise _stale(job_id, fence)
 
 
-def _set_state(connection: sa.Connection, job_id: str, state: str, **told: Any) -> None:
-    columns: dict[str, Any] = {"state": state}
-    if state != "queued":
+def _stale(job_id: str, fence: int) -> StaleError:
+    return StaleError(f"job {job_id} is no longer held under number {fence}")
+
+
+def _following(job: Job, trigger: Trigger) -> Situation:
+    """The situation that follows; raises ConflictError if there is no such transition."""
+    following = TRANSITIONS[Situation(job.state, job.wish)].get(trigger)
+    if following is None:
+        now = "being cancelled" if job.wish is Wish.CANCEL and trigger is Trigger.PAUSE else job.state
+        why = _REFUSALS.get(trigger, f"{trigger!r} is no transition from there")
+        raise ConflictError("wrong_state", f"job {job.id} is {now}: {why}")
+    return following
+
+
+def _move(connection: sa.Connection, job: Job, trigger: Trigger, error: JobError | None = None, **columns: Any) -> Job:
+    """Make a transition, and change ``columns`` with it; the job as it is then. Raises ConflictError.
+
+    ``error`` is that of a job that fails by it.
+    """
+    following = _following(job, trigger)
+    columns |= {"state": following.state, "wanted": following.wish}
+    if following.state is not State.QUEUED:
         columns["not_before"] = None
-    if state != "running":
-        columns |= {"lease_until": None, "wanted": None, "eta_seconds": 0.0 if state == "succeeded" else None}
-    if state in FINAL:
+    if following.state is not State.RUNNING:
+        columns |= {"lease_until": None, "eta_seconds": 0.0 if following.state is State.SUCCEEDED else None}
+    if following.state in FINAL:
         columns["finished_at"] = utc_now()
-    connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(**columns))
-    _state_event(connection, job_id, state, **told)
-
-
-# Events, of which those of type "epoch" are the history.
-
-
-def _state_event(connection: sa.Connection, job_id: str, state: str, **told: Any) -> None:
-    add_events(connection, job_id, [("state", None, {"state": state, **told})])
+    if following.state is not State.FAILED:
+        error = None
+    elif error is not None:
+        columns["error"] = json.dumps(error._asdict())
+    connection.execute(sa.update(JOBS).where(JOBS.c.id == job.id).values(**columns))
+    if following.state is not job.state:
+        add_events(connection, job.id, [StateEvent(following.state, error)])
+    return find(connection, job.id)

@@ -1,21 +1,19 @@
-"""The runner: a process of its own that trains one job and then exits.
+"""The runner: a process that trains one job and then exits.
 
-It is started ahead of time, imports everything, and waits. One JSON line on its standard input names the job and its
-fencing number; the end of that input, later, means "save and stop", whether the trainer closed it or died. One JSON
-line on standard output tells how it ended; the trainer alone records that.
+It is started ahead of time, imports everything, and waits. One line on its standard input is its order; the end of
+that input, later, means "save and stop", whether the trainer closed it or died. One line on standard output is its
+outcome, which the trainer alone records.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import sys
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -26,16 +24,18 @@ from models.errors import TrainyardError
 from models.formats.checkpoint_file import CheckpointError, load_checkpoint
 from models.formats.dataset_file import load_dataset
 from models.registry import checkpoints, models
-from models.training.checkpoint import Checkpoint
+from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.prepared import PreparedData
 from models.training.request import TrainingRequest
 from models.training.run import DivergedError, TrainingRun
-from service.jobs.exit_causes import Death
-from service.jobs.journal import Reporter, storage_error
+from service.jobs import lifecycle
+from service.jobs.engines.engine import Order
+from service.jobs.journal import EndOfInput, JobJournal, storage_error
+from service.jobs.outcome import Died, Failed, Finished, Outcome, Stale, Stopped, encode
+from service.jobs.record import JobError
 from service.settings import Settings
 from service.store.database import Database
-from service.store.files import Storage
-from service.store.tables import JOBS
+from service.store.files import FileStore
 from service.upkeep import inspection
 
 __all__ = ["main"]
@@ -43,12 +43,12 @@ __all__ = ["main"]
 _log = logging.getLogger("trainyard.runner")
 
 
-def _newest_good_checkpoint(database: Database, storage: Storage, job_id: str) -> Checkpoint | None:
-    """The newest checkpoint of a job whose file is as the database knows it."""
+def _newest_good_checkpoint(database: Database, storage: FileStore, job_id: str) -> Checkpoint | None:
+    """The newest checkpoint of a job whose file is as the database says."""
     with database.read() as connection:
         candidates = checkpoints.checkpoint_rows(connection, 1000, None, job=job_id)
     for candidate in candidates:
-        if candidate["kind"] == "best":
+        if candidate["kind"] == CheckpointKind.BEST:
             continue  # Its parameters are those of an earlier epoch.
         try:
             return load_checkpoint(inspection.intact_checkpoint(database, storage, candidate["id"], thorough=True))
@@ -57,26 +57,26 @@ def _newest_good_checkpoint(database: Database, storage: Storage, job_id: str) -
     return None
 
 
-def _start(database: Database, storage: Storage, checkpoint_id: str) -> Checkpoint:
-    """The checkpoint from which a job begins; raises CheckpointError where its file is not what was written."""
+def _start(database: Database, storage: FileStore, checkpoint_id: str) -> Checkpoint:
+    """The checkpoint from which a job begins; raises CheckpointError if its file is not what was written."""
     return load_checkpoint(inspection.intact_checkpoint(database, storage, checkpoint_id, thorough=True))
 
 
-def _rows(database: Database, storage: Storage, dataset_id: str, pointer: str) -> GivenRows:
+def _rows(database: Database, storage: FileStore, dataset_id: str, pointer: str) -> GivenRows:
     """The rows of a dataset that a job names; raises OSError if its file is not as it was written."""
     return GivenRows(load_dataset(inspection.intact_dataset(database, storage, dataset_id)), pointer, stored=True)
 
 
-def _train(database: Database, storage: Storage, job_id: str, fence: int) -> dict[str, Any]:
-    """Run a job; the outcome for the trainer."""
+def _train(database: Database, storage: FileStore, order: Order) -> Outcome:
     with database.read() as connection:
-        row = connection.execute(sa.select(JOBS).where(JOBS.c.id == job_id, JOBS.c.fence == fence)).first()
-        if row is None:
-            return {"outcome": "lost"}
-        definition = models.find_model(connection, row.model).definition
-    request, start_from = TrainingRequest.of(json.loads(row.request)), json.loads(row.request)["start_from"]
-    resume = _newest_good_checkpoint(database, storage, job_id)
-    validation = row.validation_dataset
+        try:
+            job = lifecycle.find_owned(connection, order.job, order.fence)
+        except lifecycle.StaleError:
+            return Stale()
+        definition = models.find_model(connection, job.model).definition
+    request, start_from = TrainingRequest.of(job.request), job.request["start_from"]
+    resume = _newest_good_checkpoint(database, storage, job.id)
+    validation = job.validation_dataset
     run = TrainingRun(
         definition,
         request,
@@ -84,51 +84,50 @@ def _train(database: Database, storage: Storage, job_id: str, fence: int) -> dic
         PreparedData.of(
             definition,
             request,
-            _rows(database, storage, row.dataset, "/data"),
+            _rows(database, storage, job.dataset, "/data"),
             _rows(database, storage, validation, "/validation") if validation else None,
         ),
         resume=resume,
         threads=database.settings.job_threads,
         start=_start(database, storage, start_from) if start_from and resume is None else None,
     )
-    reporter = Reporter(database, storage, row, fence, run)
+    journal = JobJournal(database, storage, job, run, EndOfInput(sys.stdin))
     try:
-        finished = run.run(reporter)
+        finished = run.run(journal)
     except DivergedError as error:
-        reporter.settle()
-        reporter.flush()  # The epochs that led there are what its owner wants to see.
-        detail = f"{error} The last good checkpoint is {reporter.newest}."
-        return {"outcome": "failed", "code": "diverged", "detail": detail}
+        journal.settle()
+        journal.flush()  # The epochs that led there are what its owner wants to see.
+        return Failed("diverged", f"{error} The last good checkpoint is {journal.newest}.")
     finally:
-        reporter.settle()
-    if reporter.lost:
-        return {"outcome": "lost"}
-    return {"outcome": "finished" if finished and not reporter.unsaved else "stopped"}
+        journal.settle()
+    if journal.lost:
+        return Stale()
+    return Finished() if finished and not journal.unsaved else Stopped()
 
 
-def _outcome_of(error: Exception, settings: Settings) -> dict[str, Any]:
+def _outcome_of(error: Exception, settings: Settings) -> Outcome:
     """What an error means for the job: it has failed, or this process has died and another may do better."""
     match error:
         case TrainyardError():
-            return {"outcome": "failed", "code": error.code, "detail": error.detail}
+            return Failed(error.code, error.detail)
         case CheckpointError():
-            return {"outcome": "failed", "code": "checkpoint_unreadable", "detail": str(error)}
+            return Failed("checkpoint_unreadable", str(error))
         case MemoryError() | OSError(errno=errno.ENOMEM) | RuntimeError(args=("can't start new thread",)):
-            return {"outcome": "died", **Death("out_of_memory", f"memory ran out. {error}".strip())._asdict()}
+            return Died(JobError("out_of_memory", f"memory ran out. {error}".strip()))
         case sa.exc.OperationalError():
-            return {"outcome": "died", **Death("worker_lost", f"the database did not answer: {error.orig}")._asdict()}
+            return Died(JobError("worker_lost", f"the database did not answer: {error.orig}"))
         case OSError():
-            return {"outcome": "failed", **storage_error(error, settings)}
+            return Failed(*storage_error(error, settings))
     _log.error("the job failed", exc_info=error)
-    return {"outcome": "failed", "code": "internal_error", "detail": f"{type(error).__name__}: {error}"}
+    return Failed("internal_error", f"{type(error).__name__}: {error}")
 
 
 def _make_ready(threads: int) -> None:
-    """Have this process be what the kernel ends where memory runs out, and BLAS take what memory it will need.
+    """Have this process be what the kernel ends if memory runs out, and BLAS take what memory it will need.
 
     OpenBLAS ends a process that it cannot have memory for, without a word to the caller.
     """
-    with suppress(OSError):  # Not every container lets a process speak of this.
+    with suppress(OSError):  # Not every container lets a process change this.
         Path("/proc/self/oom_score_adj").write_text("500")
     with threadpool_limits(threads):
         square = np.ones((256, 256), np.float32)
@@ -136,23 +135,23 @@ def _make_ready(threads: int) -> None:
 
 
 def main() -> None:
-    """Wait for a job, run it, tell how it ended."""
+    """Wait for an order, carry it out, write the outcome."""
     settings = Settings.read()
-    database, storage = Database(settings), Storage(settings.data)
+    database, storage = Database(settings), FileStore(settings.data)
     _make_ready(settings.job_threads)
     line = sys.stdin.buffer.readline()
     if not line:
         return  # The trainer needs no runner any more.
-    order = json.loads(line)
+    order = Order.decode(line)
     begin = monotonic()
     try:
         with threadpool_limits(settings.job_threads):
-            outcome = _train(database, storage, order["job"], order["fence"])
-    except Exception as error:  # noqa: BLE001 - told to the trainer, which records it
+            outcome = _train(database, storage, order)
+    except Exception as error:  # noqa: BLE001 - written to the trainer, which records it
         outcome = _outcome_of(error, settings)
-    _log.info("job %s: %s after %.2f s", order["job"], outcome["outcome"], monotonic() - begin)
+    _log.info("job %s: %s after %.2f s", order.job, type(outcome).__name__.lower(), monotonic() - begin)
     try:
-        sys.stdout.write(json.dumps(outcome) + "\n")
+        sys.stdout.write(encode(outcome) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        os._exit(1)  # The trainer is gone, and the interpreter's own flush at exit would only complain.
+        os._exit(1)  # The trainer has ended, and the interpreter's own flush at exit would only complain.

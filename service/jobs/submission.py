@@ -67,10 +67,10 @@ def check(
     return prepared
 
 
-def check_start_checkpoint(checkpoint_id: str | None, definition: ModelDefinition, anew: Sequence[str]) -> None:
+def check_start_checkpoint(checkpoint_id: str | None, definition: ModelDefinition, reinitialize: Sequence[str]) -> None:
     """Raise InvalidError where a run cannot start from a checkpoint; layers that are drawn anew may differ."""
     groups = definition.groups
-    for index, group in enumerate(anew):
+    for index, group in enumerate(reinitialize):
         if checkpoint_id is None:
             raise InvalidError.at("/reinitialize", "goes with start_from: without it, all layers are drawn anew")
         if group not in groups:
@@ -87,7 +87,7 @@ def check_start_checkpoint(checkpoint_id: str | None, definition: ModelDefinitio
         start = load_checkpoint(context().storage.checkpoint(checkpoint_id)).definition
     except CheckpointError as error:
         raise ConflictError("checkpoint_unreadable", str(error)) from None
-    check_start(start, definition, anew)
+    check_start(start, definition, reinitialize)
 
 
 def store(
@@ -116,16 +116,14 @@ def store(
             _require_datasets(connection, data, validation)
             if told["start_from"] is not None:
                 checkpoints.find_checkpoint(connection, told["start_from"])
+            assert data.dataset_id is not None
             lifecycle.create(
                 connection,
-                {
-                    "id": job_id,
-                    "model": model,
-                    "request": models.as_json(told),
-                    "dataset": data.dataset_id,
-                    "validation_dataset": validation.dataset_id if validation else None,
-                    "epochs": request.epochs,
-                },
+                job_id,
+                model=model,
+                request=told,
+                dataset=data.dataset_id,
+                validation_dataset=validation.dataset_id if validation else None,
             )
             document = job_document(lifecycle.find(connection, job_id))
             location = url_for("jobs.show", job_id=job_id)

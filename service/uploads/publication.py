@@ -13,7 +13,7 @@ from models.formats.checkpoint_file import save_checkpoint
 from models.identifiers import new_id
 from models.registry import models, versions
 from models.registry.checkpoints import add_checkpoint
-from models.training.checkpoint import METRICS, Checkpoint, Origin
+from models.training.checkpoint import METRICS, Checkpoint, CheckpointKind, Origin
 from service.store.files import FileKind
 from service.store.request_rows import discard
 from service.web.context import context
@@ -28,12 +28,12 @@ def publish_upload(definition: ModelDefinition, checkpoint: Checkpoint) -> Respo
     path = parts.storage.checkpoint(checkpoint_id)
     newest = checkpoint.history[-1] if checkpoint.history else None
     metrics = json.dumps({} if newest is None else {name: getattr(newest, name) for name in METRICS})
-    record = save_checkpoint(path, replace(checkpoint, origin=Origin(None, "import", metrics)))
+    record = save_checkpoint(path, replace(checkpoint, origin=Origin(None, CheckpointKind.IMPORT, metrics)))
     values = {
         "id": checkpoint_id,
         "model": definition.name,
         "job": None,
-        "kind": "import",
+        "kind": CheckpointKind.IMPORT,
         "epoch": checkpoint.state.epoch,
         "step": checkpoint.state.step,
         "metrics": metrics,

@@ -9,6 +9,8 @@ from models.data.rows import MATRIX, WEIGHTS
 from models.definition.class_weights import ClassWeights
 from models.identifiers import NAME_PATTERN
 from models.registry.integrity import Fault
+from service.jobs.events import EVENT_TYPES
+from service.jobs.record import State
 from service.web.errors import PROBLEM_SCHEMA
 
 __all__ = ["SHAPES"]
@@ -34,7 +36,6 @@ _FAULT = {
     "description": "What the last check found wrong with the file; absent if nothing is wrong.",
 }
 _JOB = {"type": ["string", "null"], "description": "The job that made it; null if it was imported."}
-_STATES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 _METRICS = {
     "type": "object",
     "properties": dict.fromkeys(("loss", "accuracy", "validation_loss", "validation_accuracy"), _OPTIONAL_NUMBER),
@@ -94,7 +95,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "A training job.",
         id={"type": "string"},
         model={"type": "string"},
-        state={"type": "string", "enum": _STATES},
+        state={"type": "string", "enum": [*State]},
         created_at=_TIME,
         started_at={"type": ["string", "null"], "format": "date-time"},
         finished_at={"type": ["string", "null"], "format": "date-time"},
@@ -173,7 +174,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "Event": _object(
         "A change or report of a job.",
         id={"type": "integer"},
-        type={"type": "string", "enum": ["state", "epoch", "checkpoint", "log"]},
+        type={"type": "string", "enum": EVENT_TYPES},
         at=_TIME,
         data={"type": "object"},
     ),

@@ -16,7 +16,7 @@ from models.identifiers import NAME_PATTERN, new_id
 from models.registry.datasets import add_dataset, dataset_rows, delete_dataset, find_dataset, require_free_dataset_name
 from models.registry.rows import fault_of
 from models.schemas import StrictSchema, Text, load
-from service.jobs import lifecycle
+from service.jobs.record import ACTIVE
 from service.store.files import FileKind
 from service.store.request_rows import discard, keep
 from service.store.tables import JOBS
@@ -195,7 +195,7 @@ def delete(key: str) -> Response:
     with parts.database.write() as connection:
         dataset_id = find_dataset(connection, key)["id"]
         uses = sa.or_(JOBS.c.dataset == dataset_id, JOBS.c.validation_dataset == dataset_id)
-        active = connection.scalar(sa.select(JOBS.c.id).where(uses, JOBS.c.state.in_(lifecycle.ACTIVE)).limit(1))
+        active = connection.scalar(sa.select(JOBS.c.id).where(uses, JOBS.c.state.in_(ACTIVE)).limit(1))
         if active:
             raise ConflictError("dataset_in_use", f"dataset {key!r} is in use by {active}; cancel that job first")
         delete_dataset(connection, dataset_id)

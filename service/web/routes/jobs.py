@@ -13,9 +13,10 @@ from flask import Response, request
 
 from models.registry import checkpoints
 from models.schemas import StrictSchema, Text
-from service.jobs import document, lifecycle
-from service.jobs.events import events_after, list_epochs
-from service.store.tables import EVENTS, JOBS
+from service.jobs import lifecycle
+from service.jobs.document import job_document
+from service.jobs.events import events_after, list_epochs, newest_events
+from service.jobs.record import FINAL, Job, State
 from service.web.context import Context, context
 from service.web.json_bodies import json_response
 from service.web.openapi import Resource, refusals
@@ -48,7 +49,7 @@ class JobsQuery(JobPage):
     """Query parameters of the list of jobs."""
 
     model = ma.fields.String(load_default=None)
-    state = ma.fields.String(load_default=None, validate=ma.validate.OneOf([*lifecycle.ACTIVE, *lifecycle.FINAL]))
+    state = ma.fields.String(load_default=None, validate=ma.validate.OneOf([*State]))
 
 
 @routes.route("/jobs", methods=["GET"])
@@ -59,15 +60,11 @@ def list_jobs(query: dict[str, Any]) -> Response:
 
     `after` takes a job's id.
     """
-    select = sa.select(JOBS).order_by(JOBS.c.id.desc()).limit(query["limit"] + 1)
-    if query["after"] is not None:
-        select = select.where(JOBS.c.id < query["after"])
-    for column in ("model", "state"):
-        if query[column] is not None:
-            select = select.where(JOBS.c[column] == query[column])
     with context().database.read() as connection:
-        rows = [document.job_document(row) for row in connection.execute(select)]
-    return page(rows, query["limit"])
+        jobs = lifecycle.list_jobs(
+            connection, query["limit"] + 1, query["after"], model=query["model"], state=query["state"]
+        )
+    return page([job_document(job) for job in jobs], query["limit"])
 
 
 class WaitQuery(StrictSchema):
@@ -89,24 +86,24 @@ def show(query: dict[str, Any], job_id: str) -> Response:
 
     With `wait`, the response is sent when the job has ended or the time is up.
     """
-    row = _find(job_id)
-    if query["wait"] and row.state not in lifecycle.FINAL:
+    job = _find(job_id)
+    if query["wait"] and job.state not in FINAL:
         until = monotonic() + min(query["wait"], MAXIMUM_WAIT)
         with context().wait_slot():
-            while row.state not in lifecycle.FINAL and monotonic() < until:
+            while job.state not in FINAL and monotonic() < until:
                 sleep(LOOK_SECONDS)
-                row = _find(job_id)
-    return json_response(document.job_document(row))
+                job = _find(job_id)
+    return json_response(job_document(job))
 
 
-def _find(job_id: str) -> sa.Row[Any]:
+def _find(job_id: str) -> Job:
     with context().database.read() as connection:
         return lifecycle.find(connection, job_id)
 
 
-def _change(change: Callable[[sa.Connection], sa.Row[Any]]) -> Response:
+def _change(change: Callable[[sa.Connection, str], Job], job_id: str) -> Response:
     with context().database.write() as connection:
-        return json_response(document.job_document(change(connection)), 202)
+        return json_response(job_document(change(connection, job_id)), 202)
 
 
 @routes.route("/jobs/<job_id>/cancel", methods=["POST"])
@@ -117,7 +114,7 @@ def cancel(job_id: str) -> Response:
 
     A running job ends after its current batch. Its checkpoints stay.
     """
-    return _change(lambda connection: lifecycle.ask(connection, job_id, "cancel"))
+    return _change(lifecycle.cancel, job_id)
 
 
 @routes.route("/jobs/<job_id>/pause", methods=["POST"])
@@ -128,7 +125,7 @@ def pause(job_id: str) -> Response:
 
     A running job saves its state after its current batch, and waits until it is resumed.
     """
-    return _change(lambda connection: lifecycle.ask(connection, job_id, "pause"))
+    return _change(lifecycle.pause, job_id)
 
 
 @routes.route("/jobs/<job_id>/resume", methods=["POST"])
@@ -139,7 +136,7 @@ def resume(job_id: str) -> Response:
 
     The job is queued again, continues from its saved state, and computes the same numbers as without the pause.
     """
-    return _change(lambda connection: lifecycle.resume(connection, job_id))
+    return _change(lifecycle.resume, job_id)
 
 
 @routes.route("/jobs/<job_id>/history", methods=["GET"])
@@ -219,11 +216,9 @@ def events(query: dict[str, Any], headers: dict[str, Any], job_id: str) -> Respo
     _find(job_id)
     if request.accept_mimetypes.best_match(["application/json", "text/event-stream"]) == "text/event-stream":
         return _stream(context(), job_id, int(headers["after"] or 0))
-    select = sa.select(EVENTS).where(EVENTS.c.job == job_id).order_by(EVENTS.c.id.desc()).limit(query["limit"] + 1)
-    if query["after"] is not None:
-        select = select.where(EVENTS.c.id < int(query["after"]))
+    before = None if query["after"] is None else int(query["after"])
     with context().database.read() as connection:
-        rows = list(connection.execute(select))
+        rows = newest_events(connection, job_id, before, query["limit"] + 1)
     body = ",".join(
         f'{{"id":{row.id},"type":"{row.type}","at":"{row.at}","data":{row.data}}}' for row in rows[: query["limit"]]
     )
@@ -248,7 +243,7 @@ def _live_events(parts: Context, job_id: str, after: int) -> Iterator[str]:
     while True:
         with parts.database.read() as connection:
             # Read the state first, so that every event up to the final state is among the rows.
-            ended = lifecycle.find(connection, job_id).state in lifecycle.FINAL
+            ended = lifecycle.state_of(connection, job_id) in FINAL
             rows = events_after(connection, job_id, after, EVENTS_AT_ONCE)
         for row in rows:
             yield f"id: {row.id}\nevent: {row.type}\ndata: {row.data}\n\n"

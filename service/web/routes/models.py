@@ -16,6 +16,7 @@ from models.registry import versions
 from models.registry.models import define_model, delete_model, find_model, model_names
 from models.schemas import Bounds, StrictSchema, Text, Whole
 from service.jobs import lifecycle
+from service.jobs.record import ACTIVE
 from service.jobs.submission import check_size
 from service.store.tables import JOBS
 from service.web.context import context
@@ -90,9 +91,7 @@ def delete(query: dict[str, Any], name: str) -> Response:
     """
     parts = context()
     with parts.database.write() as connection:
-        active = connection.scalar(
-            sa.select(sa.func.count()).where(JOBS.c.model == name, JOBS.c.state.in_(lifecycle.ACTIVE))
-        )
+        active = connection.scalar(sa.select(sa.func.count()).where(JOBS.c.model == name, JOBS.c.state.in_(ACTIVE)))
         if active and not query["force"]:
             raise ConflictError("model_in_use", f"model {name!r} has {active} active jobs; ?force=true cancels them")
         lifecycle.abandon(connection, name)

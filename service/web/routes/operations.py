@@ -13,7 +13,7 @@ from flask import Response
 
 from models.registry import models, rows
 from models.version import VERSION
-from service.jobs import lifecycle
+from service.jobs.record import State
 from service.store.tables import JOBS, TRAINERS
 from service.web.context import context
 from service.web.errors import problem
@@ -107,9 +107,7 @@ def metrics() -> Response:
         "# HELP trainyard_jobs Jobs by state.",
         "# TYPE trainyard_jobs gauge",
     ]
-    lines += [
-        f'trainyard_jobs{{state="{state}"}} {states.get(state, 0)}' for state in (*lifecycle.ACTIVE, *lifecycle.FINAL)
-    ]
+    lines += [f'trainyard_jobs{{state="{state}"}} {states.get(state, 0)}' for state in State]
     counts["files_at_fault"] = at_fault, "Files that are missing or damaged."
     for name, (value, text) in counts.items():
         lines += [f"# HELP trainyard_{name} {text}", f"# TYPE trainyard_{name} gauge", f"trainyard_{name} {value}"]

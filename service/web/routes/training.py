@@ -52,7 +52,7 @@ def train(body: dict[str, Any]) -> Response:
     if given and "fraction" not in given:
         validation = Source(parts.database, parts.storage, given, "/validation")
     prepared = check(definition, request, data, validation)
-    check_start_checkpoint(body["start_from"], definition, request.anew)
+    check_start_checkpoint(body["start_from"], definition, request.reinitialize)
     if body.pop("dry_run"):
         with parts.dry_run_slot():
             return json_response(dry_run(definition, request, prepared).document())

@@ -504,4 +504,4 @@ def test_a_request_stored_without_the_newer_fields_is_read() -> None:
         "publish": True,
     }
     request = TrainingRequest.of(stored)
-    assert (request.publish, request.loss, request.early_stopping, request.anew) == ("last", None, None, ())
+    assert (request.publish, request.loss, request.early_stopping, request.reinitialize) == ("last", None, None, ())

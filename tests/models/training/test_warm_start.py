@@ -30,7 +30,7 @@ def changed(**members: object) -> ModelDefinition:
 
 
 def test_layers_drawn_anew_are_those_of_the_seed(trained: Checkpoint) -> None:
-    run = a_run(seed=7, optimizer=Adam(0.05), start=trained, anew=("2_dense",))
+    run = a_run(seed=7, optimizer=Adam(0.05), start=trained, reinitialize=("2_dense",))
     fresh = a_definition().network(7)
     network = run.training.network
     for name in ("2_dense/weights", "2_dense/bias"):
@@ -46,7 +46,7 @@ def test_layers_drawn_anew_are_those_of_the_seed(trained: Checkpoint) -> None:
 def test_a_head_of_other_classes(trained: Checkpoint) -> None:
     definition = changed()
     check_start(trained.definition, definition, ("2_dense",))
-    run = a_run(definition=definition, data=two_classes(), start=trained, anew=("2_dense",))
+    run = a_run(definition=definition, data=two_classes(), start=trained, reinitialize=("2_dense",))
     network = run.training.network
     assert network.parameters["0_dense/weights"].tobytes() == trained.parameters["0_dense/weights"].tobytes()
     assert run.run(Recorder())

@@ -1,4 +1,4 @@
-"""What a process died of: by its status, and by what control groups of both versions count."""
+"""Why a process died: by its status, and by what control groups of both versions count."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.jobs import exit_causes
-from service.jobs.exit_causes import OomKills, death_of
+from service.jobs.exit_causes import OomKills, cause_of
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from service.jobs.exit_causes import OomKills, death_of
     ],
 )
 def test_a_cause_is_told(status: int, kills: int, code: str, detail: str) -> None:
-    assert death_of(status, kills) == (code, detail)
+    assert cause_of(status, kills) == (code, detail)
 
 
 class TestControlGroups:

@@ -17,19 +17,20 @@ from models.registry import models, versions
 from models.registry.checkpoints import add_checkpoint
 from models.registry.datasets import add_dataset, find_dataset
 from models.registry.tables import CHECKPOINTS
+from nncore.training import Epoch
 from reliability.lives import make_job as make
 from service.jobs import lifecycle
 from service.jobs.document import job_document
-from service.jobs.events import add_events, events_after, list_epochs, newest_epoch
-from service.jobs.exit_causes import Death
-from service.jobs.lifecycle import FINAL, MAXIMUM_DEATHS, Progress, StaleError
+from service.jobs.events import EpochEvent, LostEvent, add_events, events_after, list_epochs, newest_epoch
+from service.jobs.lifecycle import MAXIMUM_DEATHS, Progress, StaleError
+from service.jobs.record import FINAL, JobError, Wish
 from service.settings import Settings
 from service.store.database import Database
 from service.store.tables import JOBS
 from testing.runs import a_definition
 
 LEASE = 10.0
-KILLED = Death("worker_lost", "killed by SIGKILL")
+KILLED = JobError("worker_lost", "killed by SIGKILL")
 PROGRESS = Progress(
     1, 7, 0.1, 3.0, {"loss": 0.5, "accuracy": 0.75, "validation_loss": None, "validation_accuracy": None}
 )
@@ -114,7 +115,7 @@ def test_a_new_job_waits(connection: sa.Connection, job: str) -> None:
 
 
 def test_an_unknown_job_is_missing(connection: sa.Connection) -> None:
-    for call in (lifecycle.find, lambda c, j: lifecycle.ask(c, j, "cancel"), lifecycle.resume):
+    for call in (lifecycle.find, lifecycle.cancel, lifecycle.resume):
         with pytest.raises(MissingError):
             call(connection, "job_none")
 
@@ -171,10 +172,10 @@ def test_a_report_answers_what_is_wanted(connection: sa.Connection, job: str, fe
     assert lifecycle.report(connection, job, fence, PROGRESS) is None
     row = lifecycle.find(connection, job)
     assert (row.epoch, row.step, row.fraction, row.eta_seconds) == (1, 7, 0.1, 3.0)
-    lifecycle.ask(connection, job, "pause")
-    assert lifecycle.report(connection, job, fence, PROGRESS) == "pause"
-    lifecycle.ask(connection, job, "cancel")
-    assert lifecycle.report(connection, job, fence, PROGRESS) == "cancel"
+    lifecycle.pause(connection, job)
+    assert lifecycle.report(connection, job, fence, PROGRESS) is Wish.PAUSE
+    lifecycle.cancel(connection, job)
+    assert lifecycle.report(connection, job, fence, PROGRESS) is Wish.CANCEL
 
 
 def test_only_a_running_job_says_when_it_will_have_ended(connection: sa.Connection, job: str, fence: int) -> None:
@@ -186,7 +187,7 @@ def test_only_a_running_job_says_when_it_will_have_ended(connection: sa.Connecti
 
     assert (eta(), state(connection, job)) == (None, "queued")
     lifecycle.claim(connection, 0.0, LEASE)
-    lifecycle.ask(connection, job, "pause")
+    lifecycle.pause(connection, job)
     assert (eta(), state(connection, job)) == (None, "paused")
     lifecycle.resume(connection, job)
     again = lifecycle.claim(connection, 0.0, LEASE)
@@ -244,7 +245,7 @@ class TestStaleOwners:
         if now != "queued":
             lifecycle.claim(connection, 1.0, LEASE)
         if now == "paused":
-            lifecycle.ask(connection, job, "pause")
+            lifecycle.pause(connection, job)
             lifecycle.stop(connection, job, fence + 1)
         elif now == "succeeded":
             save(connection, job, fence + 1)
@@ -252,7 +253,7 @@ class TestStaleOwners:
         elif now == "failed":
             lifecycle.fail(connection, job, fence + 1, "diverged", "")
         elif now == "cancelled":
-            lifecycle.ask(connection, job, "cancel")
+            lifecycle.cancel(connection, job)
             lifecycle.stop(connection, job, fence + 1)
         before = lifecycle.find(connection, job)
         events = len(events_after(connection, job, 0, 100))
@@ -285,7 +286,7 @@ class TestDeaths:
 
     @pytest.mark.parametrize("code", ["worker_lost", "out_of_memory", "crashed"])
     def test_the_last_cause_is_told(self, connection: sa.Connection, job: str, code: Any) -> None:
-        for death in (KILLED, KILLED, Death(code, "the cause")):
+        for death in (KILLED, KILLED, JobError(code, "the cause")):
             row = lifecycle.claim(connection, 0.0, LEASE)
             assert row is not None
             lifecycle.lose(connection, job, row.fence, death, 0.0, 0.0)
@@ -328,7 +329,7 @@ class TestDeaths:
     def test_whoever_resumes_a_job_does_not_wait(self, connection: sa.Connection, job: str, fence: int) -> None:
         self.lose_twice(connection, job, fence)
         assert not lifecycle.any_queued(connection, 0.0)
-        lifecycle.ask(connection, job, "pause")
+        lifecycle.pause(connection, job)
         lifecycle.resume(connection, job)
         assert lifecycle.any_queued(connection, 0.0)
 
@@ -347,44 +348,44 @@ class TestWishes:
     """Cancel, pause and resume in every state."""
 
     def test_cancel_of_a_waiting_job_is_at_once(self, connection: sa.Connection, job: str) -> None:
-        row = lifecycle.ask(connection, job, "cancel")
+        row = lifecycle.cancel(connection, job)
         assert row.state == "cancelled"
         assert row.finished_at is not None
         assert lifecycle.claim(connection, 0.0, LEASE) is None
 
     def test_pause_of_a_waiting_job_is_at_once(self, connection: sa.Connection, job: str) -> None:
-        assert lifecycle.ask(connection, job, "pause").state == "paused"
+        assert lifecycle.pause(connection, job).state == "paused"
         assert lifecycle.claim(connection, 0.0, LEASE) is None
-        conflict(lifecycle.ask, connection, job, "pause")
+        conflict(lifecycle.pause, connection, job)
         assert lifecycle.resume(connection, job).state == "queued"
         assert lifecycle.claim(connection, 0.0, LEASE) is not None
 
     def test_cancel_of_a_paused_job_is_at_once(self, connection: sa.Connection, job: str) -> None:
-        lifecycle.ask(connection, job, "pause")
-        assert lifecycle.ask(connection, job, "cancel").state == "cancelled"
-        assert conflict(lifecycle.ask, connection, job, "cancel").endswith("is cancelled: it cannot be cancelled")
-        assert conflict(lifecycle.ask, connection, job, "pause").endswith("is cancelled: it cannot be paused")
+        lifecycle.pause(connection, job)
+        assert lifecycle.cancel(connection, job).state == "cancelled"
+        assert conflict(lifecycle.cancel, connection, job).endswith("is cancelled: it cannot be cancelled")
+        assert conflict(lifecycle.pause, connection, job).endswith("is cancelled: it cannot be paused")
 
     @pytest.mark.parametrize(("wish", "end"), [("cancel", "cancelled"), ("pause", "paused")])
     def test_a_running_job_ends_its_batch_first(
         self, connection: sa.Connection, job: str, fence: int, wish: Any, end: str
     ) -> None:
-        assert lifecycle.ask(connection, job, wish).state == "running"
-        assert lifecycle.ask(connection, job, wish).state == "running"
+        assert getattr(lifecycle, wish)(connection, job).state == "running"
+        assert getattr(lifecycle, wish)(connection, job).state == "running"
         lifecycle.stop(connection, job, fence)
         row = lifecycle.find(connection, job)
-        assert (row.state, row.wanted, row.attempt, row.lease_until) == (end, None, 1, None)
+        assert (row.state, row.wish, row.attempt, row.lease_until) == (end, None, 1, None)
 
     def test_cancel_overrides_pause_not_the_other_way(self, connection: sa.Connection, job: str, fence: int) -> None:
-        lifecycle.ask(connection, job, "pause")
-        lifecycle.ask(connection, job, "cancel")
-        conflict(lifecycle.ask, connection, job, "pause")
+        lifecycle.pause(connection, job)
+        lifecycle.cancel(connection, job)
+        conflict(lifecycle.pause, connection, job)
         conflict(lifecycle.resume, connection, job)
         lifecycle.stop(connection, job, fence)
         assert state(connection, job) == "cancelled"
 
     def test_a_pause_can_be_taken_back_before_it_happens(self, connection: sa.Connection, job: str, fence: int) -> None:
-        lifecycle.ask(connection, job, "pause")
+        lifecycle.pause(connection, job)
         assert lifecycle.resume(connection, job).state == "running"
         assert lifecycle.report(connection, job, fence, PROGRESS) is None
 
@@ -392,7 +393,7 @@ class TestWishes:
     def test_a_wish_outlives_the_worker(
         self, connection: sa.Connection, job: str, fence: int, wish: Any, end: str
     ) -> None:
-        lifecycle.ask(connection, job, wish)
+        getattr(lifecycle, wish)(connection, job)
         lifecycle.lose(connection, job, fence, KILLED, 0.0, 0.0)
         assert state(connection, job) == end
 
@@ -400,10 +401,10 @@ class TestWishes:
         self, connection: sa.Connection, job: str, fence: int
     ) -> None:
         save(connection, job, fence)
-        lifecycle.ask(connection, job, "cancel")
+        lifecycle.cancel(connection, job)
         lifecycle.finish(connection, job, fence, publish_version=True)
         row = lifecycle.find(connection, job)
-        assert (row.state, row.wanted, row.version) == ("succeeded", None, 1)
+        assert (row.state, row.wish, row.version) == ("succeeded", None, 1)
 
     @pytest.mark.parametrize("final", FINAL)
     def test_final_states_stay_final(self, connection: sa.Connection, job: str, fence: int, final: str) -> None:
@@ -413,10 +414,10 @@ class TestWishes:
         elif final == "failed":
             lifecycle.fail(connection, job, fence, "diverged", "")
         else:
-            lifecycle.ask(connection, job, "cancel")
+            lifecycle.cancel(connection, job)
             lifecycle.stop(connection, job, fence)
-        conflict(lifecycle.ask, connection, job, "cancel")
-        conflict(lifecycle.ask, connection, job, "pause")
+        conflict(lifecycle.cancel, connection, job)
+        conflict(lifecycle.pause, connection, job)
         conflict(lifecycle.resume, connection, job)
         lifecycle.abandon(connection, "small")
         lifecycle.expire(connection, 1e12, 0.0)
@@ -452,11 +453,11 @@ def test_rows_of_ended_jobs_are_dropped_and_named_ones_kept(connection: sa.Conne
         values = {"dataset": rows, "validation_dataset": held_out}
         connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(**values))
     assert lifecycle.drop_finished_data(connection) == []
-    lifecycle.ask(connection, "job_0000", "pause")
-    lifecycle.ask(connection, "job_0001", "cancel")
-    lifecycle.ask(connection, "job_0002", "cancel")
+    lifecycle.pause(connection, "job_0000")
+    lifecycle.cancel(connection, "job_0001")
+    lifecycle.cancel(connection, "job_0002")
     assert lifecycle.drop_finished_data(connection) == ["ds_b"]
-    lifecycle.ask(connection, "job_0000", "cancel")
+    lifecycle.cancel(connection, "job_0000")
     assert sorted(lifecycle.drop_finished_data(connection)) == ["ds_a", "ds_v"]
     assert find_dataset(connection, "kept")["id"] == "ds_c"
 
@@ -474,7 +475,7 @@ def test_other_databases_lock_the_rows_that_are_to_change(
 
     monkeypatch.setattr(sa.Connection, "execute", note)
     for call, clause in (
-        (lambda: lifecycle.ask(connection, job, "pause"), "FOR UPDATE"),
+        (lambda: lifecycle.pause(connection, job), "FOR UPDATE"),
         (lambda: lifecycle.resume(connection, job), "FOR UPDATE"),
         (lambda: lifecycle.expire(connection, 0.0, 0.0), "FOR UPDATE SKIP LOCKED"),
         (lambda: lifecycle.abandon(connection, "small"), "FOR UPDATE"),
@@ -487,12 +488,14 @@ def test_other_databases_lock_the_rows_that_are_to_change(
 
 def test_history_is_the_epochs_in_order(connection: sa.Connection, job: str) -> None:
     other = make(connection, 2)
-    add_events(connection, job, [("epoch", 2, {"epoch": 2}), ("log", None, {"level": "info"})])
-    add_events(connection, other, [("epoch", 1, {"epoch": 1})])
-    add_events(connection, job, [("epoch", 1, {"epoch": 1})])
-    assert [(epoch, json.loads(text)) for epoch, text in list_epochs(connection, job, 0, 9)] == [
-        (1, {"epoch": 1}),
-        (2, {"epoch": 2}),
+    first, second = (EpochEvent(Epoch(number, 0.5, 0.75, None, None, 0.01, 1.5)) for number in (1, 2))
+    add_events(connection, job, [second, LostEvent(KILLED)])
+    add_events(connection, other, [first])
+    add_events(connection, job, [first])
+    found = [(epoch, json.loads(text)) for epoch, text in list_epochs(connection, job, 0, 9)]
+    assert found == [(1, first.data()), (2, second.data())]
+    assert [*second.data()] == [
+        *("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
     ]
     assert [epoch for epoch, _ in list_epochs(connection, job, 0, 1)] == [1]
     assert [epoch for epoch, _ in list_epochs(connection, job, 1, 9)] == [2]

@@ -200,7 +200,7 @@ class TestTrainer:
             timeout=30,
         )
         assert done.returncode == 1
-        assert f"another trainer is at work in {server.data}" in done.stderr
+        assert f"another trainer runs in {server.data}" in done.stderr
         assert "Traceback" not in done.stderr
         assert server.trainer().pid == first
 
@@ -363,7 +363,7 @@ def test_a_trainer_alone_beside_a_web_service_without_one(make_server: Callable[
     assert [client.wait(job)["version"] for job in jobs] == [1, 2]
     second = server.run_beside("trainer")
     assert second.wait(30) == 1
-    assert "another trainer is at work" in server.log
+    assert "another trainer runs in" in server.log
     # The web service has no part in its life: it stays when that goes, and ends when it is told to.
     assert server.terminate() == 0
     assert trainer.poll() is None

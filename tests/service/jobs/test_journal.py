@@ -1,4 +1,4 @@
-"""The runner's journal if its job is taken over between two of its transactions."""
+"""The runner's journal if its job is taken over between two of its transactions, or it is to stop."""
 
 from __future__ import annotations
 
@@ -6,19 +6,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from models.registry import checkpoints, models
+from models.training.checkpoint import CheckpointKind
 from reliability.lives import make_job
 from service.jobs import lifecycle
-from service.jobs.exit_causes import Death
-from service.jobs.journal import Reporter
+from service.jobs.journal import JobJournal
+from service.jobs.record import Job, JobError
 from service.settings import Settings
 from service.store.database import Database
-from service.store.files import Storage
+from service.store.files import FileKind, FileStore
 from testing.runs import a_definition, a_run
 
 LEASE = 10.0
+
+
+class Signal:
+    """A signal in memory; a wait is noted and takes no time."""
+
+    def __init__(self) -> None:
+        self.stop = False
+        self.waits: list[float] = []
+
+    def stopping(self) -> bool:
+        return self.stop
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
 
 
 class Owner:
@@ -27,27 +41,28 @@ class Owner:
     def __init__(self, folder: Path) -> None:
         self.database = Database(Settings.read({"TRAINYARD_DATA": str(folder)}))
         self.database.migrate()
-        self.storage = Storage(folder)
+        self.storage = FileStore(folder)
         with self.database.write() as connection:
             models.define_model(connection, a_definition())
             self.job = make_job(connection, 1)
         self.run = a_run(keep=0)
-        self.row = self.claim()
-        self.reporter = Reporter(self.database, self.storage, self.row, self.row.fence, self.run)
+        self.held = self.claim()
+        self.signal = Signal()
+        self.journal = JobJournal(self.database, self.storage, self.held, self.run, self.signal)
 
-    def claim(self) -> sa.Row[Any]:
+    def claim(self) -> Job:
         with self.database.write() as connection:
-            row = lifecycle.claim(connection, 0.0, LEASE)
-        assert row is not None
-        return row
+            job = lifecycle.claim(connection, 0.0, LEASE)
+        assert job is not None
+        return job
 
     def save(self) -> None:
-        self.reporter.checkpoint(self.run.checkpoint(), "between")
-        assert self.reporter.settle()
+        self.journal.checkpoint(self.run.checkpoint(), CheckpointKind.BETWEEN)
+        assert self.journal.settle()
 
     def is_taken_over(self) -> None:
         with self.database.write() as connection:
-            lifecycle.lose(connection, self.job, self.row.fence, Death("worker_lost", "held up"), 0.0, 0.0)
+            lifecycle.lose(connection, self.job, self.held.fence, JobError("worker_lost", "held up"), 0.0, 0.0)
         self.claim()
 
     def named(self) -> list[str]:
@@ -64,7 +79,7 @@ def test_its_owner_deletes_old_checkpoints(owner: Owner) -> None:
     owner.save()
     owner.save()
     (newest,) = owner.named()
-    assert newest == owner.reporter.newest
+    assert newest == owner.journal.newest
     assert [path.stem for path in (owner.storage.data / "checkpoints").iterdir()] == [newest]
 
 
@@ -72,24 +87,24 @@ def test_one_that_is_taken_over_before_it_deletes_old_ones_leaves_them(
     owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner.save()
-    flush = owner.reporter.flush
+    flush = owner.journal.flush
 
     def flush_and_be_taken_over(*arguments: Any, **columns: Any) -> None:
         flush(*arguments, **columns)
         owner.is_taken_over()
 
-    monkeypatch.setattr(owner.reporter, "flush", flush_and_be_taken_over)
+    monkeypatch.setattr(owner.journal, "flush", flush_and_be_taken_over)
     owner.save()
     assert len(owner.named()) == 2
-    assert all(owner.storage.checkpoint(checkpoint).exists() for checkpoint in owner.named())
-    assert owner.reporter.lost
+    assert all(owner.storage.stat(FileKind.CHECKPOINT, checkpoint) for checkpoint in owner.named())
+    assert owner.journal.lost
 
 
 def test_one_that_is_taken_over_before_it_names_a_file_takes_that_away(owner: Owner) -> None:
     owner.save()
     before = owner.named()
     owner.is_taken_over()
-    owner.reporter.checkpoint(owner.run.checkpoint(), "between")
-    assert not owner.reporter.settle()
+    owner.journal.checkpoint(owner.run.checkpoint(), CheckpointKind.BETWEEN)
+    assert not owner.journal.settle()
     assert owner.named() == before
     assert [path.stem for path in (owner.storage.data / "checkpoints").iterdir()] == before

@@ -1,0 +1,124 @@
+"""A job, as its row in the database says it is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+__all__ = ["ACTIVE", "FINAL", "BestEpoch", "Job", "JobError", "Metrics", "State", "Wish"]
+
+#: Metrics of an epoch by name; None for a number that is not finite, or if no rows are held out.
+Metrics = dict[str, float | None]
+
+
+class State(StrEnum):
+    """Where a job stands; which state follows which is said by ``transitions.TRANSITIONS``."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+#: States that another one may follow, and those that stay.
+ACTIVE = (State.QUEUED, State.RUNNING, State.PAUSED)
+FINAL = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+
+class Wish(StrEnum):
+    """What a client asked of a running job, until its runner has stopped."""
+
+    CANCEL = "cancel"
+    PAUSE = "pause"
+
+
+class JobError(NamedTuple):
+    """What went wrong with a job: a stable code, and a sentence."""
+
+    code: str
+    detail: str
+
+
+class BestEpoch(NamedTuple):
+    """The best epoch so far, by the value of ``monitor``."""
+
+    epoch: int
+    monitor: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row of the table of jobs.
+
+    ``request`` is the document of ``POST /train`` with its defaults filled in. ``fence`` rises with every owner,
+    ``deaths`` counts the workers that were lost since the newest checkpoint. ``lease_until`` and ``not_before`` are in
+    seconds since 1970, ``eta_seconds`` is the time left.
+    """
+
+    id: str
+    model: str
+    state: State
+    wish: Wish | None
+    request: dict[str, Any]
+    dataset: str
+    validation_dataset: str | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    attempt: int
+    deaths: int
+    fence: int
+    lease_until: float | None
+    not_before: float | None
+    epoch: int
+    epochs: int
+    step: int
+    fraction: float
+    eta_seconds: float | None
+    metrics: Metrics
+    best: BestEpoch | None
+    stopped_by: str | None
+    checkpoint: str | None
+    version: int | None
+    error: JobError | None
+
+    @classmethod
+    def of(cls, row: sa.Row[Any]) -> Job:
+        """The job of a row with all columns of the table."""
+        details = json.loads(row.details)
+        error = json.loads(row.error) if row.error else None
+        return cls(
+            id=row.id,
+            model=row.model,
+            state=State(row.state),
+            wish=Wish(row.wanted) if row.wanted else None,
+            request=json.loads(row.request),
+            dataset=row.dataset,
+            validation_dataset=row.validation_dataset,
+            created_at=row.created_at,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            attempt=row.attempt,
+            deaths=row.deaths,
+            fence=row.fence,
+            lease_until=row.lease_until,
+            not_before=row.not_before,
+            epoch=row.epoch,
+            epochs=row.epochs,
+            step=row.step,
+            fraction=row.fraction,
+            eta_seconds=row.eta_seconds,
+            metrics=json.loads(row.metrics),
+            best=BestEpoch(**details["best"]) if details.get("best") else None,
+            stopped_by=details.get("stopped_by"),
+            checkpoint=row.checkpoint,
+            version=row.version,
+            error=None if error is None else JobError(error["code"], error["detail"]),
+        )

@@ -1,0 +1,283 @@
+"""The trainer over an engine in memory: what it claims, renews, records and gives back. No process is started."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from time import time
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from models.formats.durable import FileRecord
+from models.registry import models
+from models.registry.checkpoints import add_checkpoint
+from models.registry.datasets import add_dataset
+from reliability.lives import make_job
+from service.jobs import lifecycle, trainer
+from service.jobs.engines.engine import Order
+from service.jobs.events import events_after
+from service.jobs.outcome import Died, Failed, Finished, Outcome, Stale, Stopped
+from service.jobs.record import Job, JobError, State
+from service.jobs.trainer import Trainer
+from service.settings import Settings
+from service.store.files import FileKind
+from service.store.tables import JOBS, TRAINERS
+from testing.engines import MemoryEngine, MemoryPlacement
+from testing.harness import ROOT
+from testing.runs import a_definition
+
+KILLED = JobError("worker_lost", "killed by SIGKILL")
+#: No heartbeat is due in a test but the first one.
+SETTINGS = {"TRAINYARD_LEASE_SECONDS": "3600", "TRAINYARD_RETRY_SECONDS": "60", "TRAINYARD_PARALLEL_JOBS": "2"}
+
+
+class House:
+    """A trainer, its engine, and a database with one model."""
+
+    def __init__(self, folder: Path) -> None:
+        self.engine = MemoryEngine()
+        settings = Settings.read({**SETTINGS, "TRAINYARD_DATA": str(folder)})
+        self.trainer = Trainer(settings, self.engine, while_web_lives=False)
+        self.database = self.trainer.database
+        self.database.migrate()
+        with self.database.write() as connection:
+            models.define_model(connection, a_definition())
+
+    def queue(self, number: int = 1) -> str:
+        with self.database.write() as connection:
+            return make_job(connection, number)
+
+    def place(self, number: int = 1) -> MemoryPlacement:
+        """A job in the hands of a runner."""
+        job_id = self.queue(number)
+        self.trainer.turn()
+        placement = self.engine.placements[-1]
+        assert placement.order.job == job_id
+        return placement
+
+    def job(self, job_id: str) -> Job:
+        with self.database.read() as connection:
+            return lifecycle.find(connection, job_id)
+
+    def save(self, order: Order) -> None:
+        """What a runner does before it says that it has finished."""
+        values = {"id": "ckpt_1", "model": "small", "job": order.job, "kind": "last", "epoch": 1, "step": 1}
+        with self.database.write() as connection:
+            progress = lifecycle.Progress(1, 1, 1.0, 0.0, None)
+            lifecycle.report(connection, order.job, order.fence, progress, checkpoint="ckpt_1", deaths=0)
+            add_checkpoint(connection, {**values, "metrics": "{}", "created_at": ""}, FileRecord(1, "00"))
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    built = House(tmp_path)
+    yield built
+    built.database.dispose()
+
+
+def test_jobs_are_claimed_as_they_came_and_as_many_as_are_allowed(house: House) -> None:
+    jobs = [house.queue(number) for number in (1, 2, 3)]
+    for _ in range(4):
+        house.trainer.turn()
+    assert [placement.order for placement in house.engine.placements] == [Order(job, 1) for job in jobs[:2]]
+    assert [house.job(job).state for job in jobs] == [State.RUNNING, State.RUNNING, State.QUEUED]
+    house.engine.placements[0].ended = Stopped()
+    house.trainer.turn()
+    # The one that stopped is older than the one that waited.
+    assert house.engine.placements[2].order == Order(jobs[0], 2)
+
+
+def test_no_job_is_claimed_that_cannot_be_placed(house: House) -> None:
+    house.engine.capacity = 0
+    job = house.queue()
+    house.trainer.turn()
+    assert house.job(job).state is State.QUEUED
+    house.engine.capacity = 1
+    house.trainer.turn()
+    assert house.job(job).state is State.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "error"),
+    [
+        (Finished(), State.SUCCEEDED, None),
+        (Stopped(), State.QUEUED, None),
+        (Failed("diverged", "in step 3"), State.FAILED, JobError("diverged", "in step 3")),
+        (Died(KILLED), State.QUEUED, None),
+    ],
+)
+def test_an_outcome_is_recorded(house: House, outcome: Outcome, state: State, error: JobError | None) -> None:
+    placement = house.place()
+    house.save(placement.order)
+    house.engine.capacity = 1  # Nothing is claimed again.
+    placement.ended = outcome
+    house.trainer.turn()
+    job = house.job(placement.order.job)
+    assert (job.state, job.error) == (state, error)
+    assert job.version == (1 if state is State.SUCCEEDED else None)
+    assert (job.attempt, job.deaths) == ((2, 1) if isinstance(outcome, Died) else (1, 0))
+    before = job
+    house.trainer.turn()
+    assert house.job(job.id) == before
+
+
+def test_a_job_that_publishes_nothing_succeeds_without_a_version(house: House) -> None:
+    placement = house.place()
+    house.save(placement.order)
+    with house.database.write() as connection:
+        connection.execute(sa.update(JOBS).values(request='{"publish": false}'))
+    house.engine.capacity = 1
+    # The trainer goes by the request as it was claimed.
+    placement.ended = Stopped()
+    house.trainer.turn()
+    house.engine.capacity = 2
+    house.trainer.turn()
+    house.engine.placements[1].ended = Finished()
+    house.trainer.turn()
+    job = house.job(placement.order.job)
+    assert (job.state, job.version) == (State.SUCCEEDED, None)
+
+
+@pytest.mark.parametrize("outcome", [Finished(), Stopped(), Failed("diverged", ""), Died(KILLED), Stale()])
+def test_the_end_of_a_runner_whose_job_was_taken_over_changes_nothing(house: House, outcome: Outcome) -> None:
+    placement = house.place()
+    job_id = placement.order.job
+    with house.database.write() as connection:
+        lifecycle.lose(connection, job_id, placement.order.fence, KILLED, 0.0, 0.0)
+        lifecycle.claim(connection, 0.0, 1e12)
+    before = house.job(job_id)
+    placement.ended = outcome
+    house.trainer.turn()
+    assert house.job(job_id) == before
+    assert (before.state, before.fence) == (State.RUNNING, 2)
+
+
+def test_a_heartbeat_renews_leases_and_kills_runners_whose_job_was_taken_away(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, lost = house.place(1), house.place(2)
+    ends = [house.job(one.order.job).lease_until for one in (mine, lost)]
+    with house.database.write() as connection:
+        lifecycle.lose(connection, lost.order.job, lost.order.fence, KILLED, 0.0, 0.0)
+    now = monotonic_of_trainer(monkeypatch)
+    now[0] += 10.0
+    house.trainer.turn()
+    renewed = house.job(mine.order.job).lease_until
+    assert renewed is not None
+    assert ends[0] is not None
+    assert renewed > ends[0]
+    assert (mine.killed, lost.killed) == (False, True)
+
+
+def test_a_heartbeat_expires_the_leases_of_dead_trainers(house: House) -> None:
+    job_id = house.queue()
+    with house.database.write() as connection:
+        lifecycle.claim(connection, time() - 100.0, 50.0)
+    house.trainer.turn()
+    job = house.job(job_id)
+    # Lost once, it may be claimed at once, which the same turn does.
+    assert (job.state, job.attempt, job.fence) == (State.RUNNING, 2, 2)
+    with house.database.read() as connection:
+        told = [event.data for event in events_after(connection, job_id, 0, 100) if event.type == "log"]
+    assert len(told) == 1
+    assert "gave no sign" in told[0]
+
+
+def test_rows_of_jobs_that_have_ended_are_deleted(house: House) -> None:
+    path = house.trainer.storage.path(FileKind.DATASET, "ds_1")
+    path.write_bytes(b"rows")
+    with house.database.write() as connection:
+        values = {"id": "ds_1", "name": None, "rows": 1, "features": ["a"], "classes": [0, 1], "created_at": ""}
+        add_dataset(connection, values, FileRecord(4, "00"))
+        lifecycle.cancel(connection, make_job(connection, 1))
+    house.trainer.turn()
+    assert not path.exists()
+
+
+def monotonic_of_trainer(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock of the trainer that a test moves."""
+    now = [trainer.monotonic()]
+    monkeypatch.setattr(trainer, "monotonic", lambda: now[0])
+    return now
+
+
+class TestDatabaseThatDoesNotAnswer:
+    """What the trainer learned is not lost."""
+
+    def test_an_outcome_is_recorded_when_it_answers_again(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        placement = house.place()
+        house.engine.capacity = 1
+        placement.ended = Failed("diverged", "in step 3")
+        write = house.database.write
+
+        def fail() -> Any:
+            raise sa.exc.OperationalError("BEGIN", None, Exception("database is locked"))
+
+        monkeypatch.setattr(house.database, "write", fail)
+        for _ in range(2):
+            with pytest.raises(sa.exc.OperationalError):
+                house.trainer.turn()
+        monkeypatch.setattr(house.database, "write", write)
+        assert house.job(placement.order.job).state is State.RUNNING
+        house.trainer.turn()
+        assert house.job(placement.order.job).error == JobError("diverged", "in step 3")
+
+
+class TestRelease:
+    """A trainer that ends gives its jobs back."""
+
+    def test_runners_save_and_their_jobs_are_queued(self, house: House) -> None:
+        one, other = house.place(1), house.place(2)
+        one.when_asked, other.when_asked = Stopped(), Failed("diverged", "")
+        house.trainer.release_all()
+        assert house.engine.closed
+        assert (one.asked, other.asked, one.killed, other.killed) == (True, True, False, False)
+        assert house.job(one.order.job).state is State.QUEUED
+        assert house.job(other.order.job).state is State.FAILED
+
+    def test_one_that_does_not_stop_is_killed(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        placement = house.place()
+        placement.when_killed = Died(KILLED)
+        now = monotonic_of_trainer(monkeypatch)
+
+        killed: list[bool] = []
+
+        def time_goes_by(_seconds: float) -> None:
+            killed.append(placement.killed)
+            now[0] += trainer.STOP_SECONDS / 2
+
+        monkeypatch.setattr(house.engine, "wait", time_goes_by)
+        house.trainer.release_all()
+        assert killed == [False, False, True]
+        assert house.job(placement.order.job).deaths == 1
+
+    def test_a_trainer_is_in_the_table_while_it_runs(self, house: House) -> None:
+        def names() -> list[str]:
+            with house.database.read() as connection:
+                return list(connection.scalars(sa.select(TRAINERS.c.id)))
+
+        house.trainer.set_presence(True)
+        assert names() == [house.trainer.name]
+        house.trainer.set_presence(False)
+        assert names() == []
+
+
+def test_it_imports_neither_numpy_nor_hdf5() -> None:
+    """They would lie in its memory for as long as the service runs."""
+    source = "import sys, service.jobs.trainer; print(*{'numpy', 'h5py'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_a_second_trainer_leaves(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings.read({"TRAINYARD_DATA": str(tmp_path)})
+    first = Trainer(settings, MemoryEngine(), while_web_lives=False)
+    with first.storage.locks.exclusive(trainer.Lock.TRAINER), caplog.at_level(logging.ERROR):
+        assert trainer.main(settings, while_web_lives=False) == 1
+        assert trainer.main(settings, while_web_lives=True) == 1
+    assert caplog.messages == [f"another trainer runs in {tmp_path}"]
