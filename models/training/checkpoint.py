@@ -37,20 +37,20 @@ class CheckpointKind(StrEnum):
 
 @dataclass(frozen=True)
 class Origin:
-    """What made a checkpoint: its job, None where it was imported, why it was taken, and its metrics as JSON."""
+    """Where a checkpoint comes from: its job, None if it was uploaded, its kind, and its metrics as JSON."""
 
     job: str | None
     kind: CheckpointKind
     metrics: str
 
     def attributes(self) -> dict[str, str]:
-        """How it stands in the file."""
-        said = {"kind": self.kind.value, "metrics": self.metrics}
-        return said if self.job is None else {**said, "job": self.job}
+        """The attributes of the checkpoint's file."""
+        common = {"kind": self.kind.value, "metrics": self.metrics}
+        return common if self.job is None else {**common, "job": self.job}
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Origin | None:
-        """What a file's attributes say; None where they say nothing."""
+        """The origin in a file's attributes; None if the file is older than these attributes."""
         if "kind" not in attributes:
             return None
         return cls(attributes.get("job"), CheckpointKind(attributes["kind"]), attributes["metrics"])
@@ -58,7 +58,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds; ``rows`` tells the training rows' places in the data as it was given."""
+    """The content of a checkpoint file; ``rows`` are the row numbers of the training rows in the data as given."""
 
     definition: ModelDefinition
     parameters: Mapping[str, Array]
@@ -73,14 +73,14 @@ class Checkpoint:
 
     @property
     def evaluated(self) -> Mapping[str, Array]:
-        """The parameters that are served: the optimizer's moving average where it keeps one."""
+        """The parameters that are served: the optimizer's moving average if it keeps one."""
         return self.state.moments.get("average", self.parameters)
 
     @property
     def evaluated_statistics(self) -> Mapping[str, Array]:
-        """The statistics that go with the parameters that are served."""
+        """The statistics that belong to the parameters that are served."""
         return self.state.averaged_statistics or self.statistics
 
 
-#: What of an epoch's record a job and a checkpoint show as their metrics.
+#: The members of an epoch's record that a job and a checkpoint show as their metrics.
 METRICS = ("loss", "accuracy", "validation_loss", "validation_accuracy")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
@@ -64,7 +63,7 @@ class DryRun:
     seconds_per_step: float | None
     warnings: tuple[DataWarning, ...]
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, object]:
         """The dry run as the API shows it."""
         step = self.seconds_per_step
         epoch = None if step is None else step * self.batches_per_epoch

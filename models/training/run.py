@@ -1,4 +1,4 @@
-"""One training run, from its start or its newest checkpoint to its last epoch."""
+"""One training run, from its start or a checkpoint to its last epoch."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ __all__ = [
 
 
 class Journal(Protocol):
-    """Who a run reports to, and who may ask it to stop."""
+    """Receives the progress of a run, and may ask the run to stop."""
 
     def stopping(self) -> bool:
-        """Whether the run should save its state and stop; asked before each batch."""
+        """Whether the run should save its state and stop; called before each batch."""
 
     def epoch(self, record: Epoch) -> None:
-        """An epoch has ended."""
+        """Called when an epoch has ended."""
 
     def checkpoint(self, checkpoint: Checkpoint, kind: CheckpointKind) -> None:
-        """The state to be saved now; its arrays change with the next step."""
+        """Called to save a state; its arrays change with the next step."""
 
 
 class TrainingRun:
@@ -87,7 +87,7 @@ class TrainingRun:
         )
         self.history: list[Epoch] = []
         self.best = Best(prepared.monitor, prepared.min_delta) if request.tracks_best else None
-        #: What ended the run before its last epoch, if anything did.
+        #: What ended the run before its last epoch; None if it was not ended early.
         self.stopped_by: Literal["early_stopping", "max_seconds"] | None = None
         self._resumed = resume is not None
         if resume is not None:
@@ -99,7 +99,7 @@ class TrainingRun:
             begin_at(self.training, start, request.reinitialize)
 
     def checkpoint(self) -> Checkpoint:
-        """The present state; its arrays change with the next step."""
+        """The current state; its arrays change with the next step."""
         return Checkpoint(
             definition=self.definition,
             parameters=self.training.network.parameters,
@@ -113,7 +113,7 @@ class TrainingRun:
         )
 
     def best_checkpoint(self) -> Checkpoint:
-        """The present state, with the parameters of the best epoch in place of the present ones."""
+        """The current state, with the parameters of the best epoch instead of the current ones."""
         assert self.best is not None
         assert self.best.epoch
         present = self.checkpoint()
@@ -124,9 +124,9 @@ class TrainingRun:
         return replace(present, parameters=self.best.parameters, statistics=self.best.statistics, state=state)
 
     def run(self, journal: Journal, clock: Callable[[], float] = monotonic) -> bool:
-        """Train to the last epoch; False where the journal had the run stop, with its state saved.
+        """Train to the last epoch; False if the journal asked the run to stop, and its state is saved.
 
-        Raises nncore.DivergedError where a number turns non-finite.
+        Raises DivergedError if a number turns non-finite.
         """
         request, training = self.request, self.training
         if not self._resumed and request.epochs:
@@ -143,7 +143,7 @@ class TrainingRun:
                 journal.checkpoint(self.checkpoint(), CheckpointKind.INTERRUPTED)
                 return False
             if record is not None:
-                self._take_note(record, journal)
+                self._observe(record, journal)
             elif clock() >= end:
                 continue
             between = record is None or (request.every_epochs and record.number % request.every_epochs == 0)
@@ -155,11 +155,11 @@ class TrainingRun:
         return True
 
     def _seconds(self) -> float:
-        """Seconds of training so far, by whichever process."""
+        """Seconds of training so far, in all processes that ran it."""
         return sum(record.seconds for record in self.history) + self.training.state().seconds
 
     def _over(self, out_of_time: bool) -> bool:
-        """Whether the run is at its end, and why."""
+        """Whether the run has reached its end; sets ``stopped_by``."""
         stopping, self.stopped_by = self.request.early_stopping, None
         if self.training.epoch >= self.request.epochs:
             return True
@@ -169,19 +169,19 @@ class TrainingRun:
             self.stopped_by = "max_seconds"
         return self.stopped_by is not None
 
-    def _take_note(self, record: Epoch, journal: Journal) -> None:
+    def _observe(self, record: Epoch, journal: Journal) -> None:
         self.history.append(record)
         if self.best is not None:
             self.best.observe(record, self.training)
         journal.epoch(record)
 
     def _finish(self, journal: Journal) -> None:
-        """Save the last state and, where it is to be published and another one, that of the best epoch."""
+        """Save the last state and, if the run ends with the best epoch, that one's state too."""
         journal.checkpoint(self.checkpoint(), CheckpointKind.LAST)
         if self.best is not None and self.best.epoch and self.request.ends_with_best:
             journal.checkpoint(self.best_checkpoint(), CheckpointKind.BEST)
 
 
 def activation_bytes(definition: ModelDefinition, batch: int) -> int:
-    """Memory of one batch's activations and their gradients: two numbers a sample and unit."""
+    """Memory of one batch's activations and their gradients: two numbers for each row and unit."""
     return 2 * batch * sum(layer_sizes(definition.layers, definition.inputs)) * np.dtype(definition.dtype).itemsize

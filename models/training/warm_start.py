@@ -1,4 +1,4 @@
-"""Warm starts: a run that begins where another one was, with all layers or with some of them drawn anew."""
+"""Warm starts: a run begins with the weights of another run, in all layers or in some of them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ __all__ = ["begin_at", "check_start"]
 
 
 def check_start(start: ModelDefinition, definition: ModelDefinition, reinitialize: Collection[str]) -> None:
-    """Raise InvalidError where a run of ``definition`` cannot start from weights of ``start``.
+    """Raise InvalidError if a run of ``definition`` cannot start from weights of ``start``.
 
-    ``reinitialize`` names layers, as ``index_type``, that are drawn anew and may differ; classes may then differ too.
+    ``reinitialize`` names layers, as ``index_type``, whose weights are drawn again; these layers may differ. If the
+    last dense layer is one of them, the classes may differ too.
     """
     groups = group_names(definition.layers)
-    # The last dense layer's units mean the classes in their order.
+    # Each unit of the last dense layer stands for a class, in their order.
     for name in ("inputs", "dtype") if groups[-2] in reinitialize else ("inputs", "classes", "dtype"):
         if getattr(start, name) != getattr(definition, name):
             raise InvalidError.at("/start_from", f"must be of a model with the same {name} as {definition.name!r}")
@@ -41,10 +42,11 @@ def check_start(start: ModelDefinition, definition: ModelDefinition, reinitializ
 
 
 def begin_at(training: Training, start: Checkpoint, reinitialize: Collection[str]) -> None:
-    """Take over weights, but not of layers drawn anew; and the optimizer's state, where it is the same for all layers.
+    """Copy the weights of ``start`` into a run, except in layers to reinitialize.
 
-    Where it is not, a moving average of the weights that ``start`` has is what the run begins with. Moments of some
-    layers alone would be of no use: their correction for the first steps is one for all.
+    If the optimizers are equal and all layers are copied, the optimizer's state is copied too. Otherwise the run begins
+    with the moving average of the weights if ``start`` has one. The optimizer's state for some layers alone would be
+    wrong: the correction of its moments for the first steps is the same for all layers.
     """
     network, same = training.network, start.optimizer == training.optimizer and not reinitialize
 
@@ -56,7 +58,7 @@ def begin_at(training: Training, start: Checkpoint, reinitialize: Collection[str
     network.statistics.fill_from(taken(statistics, network.statistics))
     own = training.state().moments
     if same:
-        # Gradients that wait for an update are of the other run's batches.
+        # Accumulated gradients belong to the batches of the other run.
         waiting = {"accumulated": own["accumulated"]} if "accumulated" in own else {}
         training.restore_moments(replace(start.state, moments={**start.state.moments, **waiting}))
     elif "average" in own:
