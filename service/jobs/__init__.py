@@ -1,1 +1,1 @@
-"""The life of a job: submitted, queued, placed, run, reported, ended."""
+"""Jobs: submitted, queued, placed, run, reported, ended."""

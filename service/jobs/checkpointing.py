@@ -1,6 +1,6 @@
-"""The checkpoints of a running job: each is begun, written beside the training, and named by the database.
+"""Checkpoints of a running job: each is written in the background during training, then named in the database.
 
-A file that is durable is named in one transaction with what the journal noted until then. A file that the database
+A durable file is named in the same transaction as the reports that the journal has collected. A file that the database
 does not name is deleted.
 """
 
@@ -27,13 +27,13 @@ __all__ = ["Checkpointing", "Commit"]
 
 _log = logging.getLogger("trainyard.checkpointing")
 
-#: Takes a checkpoint's id and a function: writes what was noted so far in one transaction with the statements of the
-#: function, and makes the checkpoint the job's newest.
+#: Takes a checkpoint's id and a function: in one transaction, writes the collected reports, runs the function's
+#: statements, and makes the checkpoint the job's newest.
 Commit = Callable[[str, Callable[[sa.Connection], None]], None]
 
 
 class Checkpointing:
-    """One save at a time; ``newest`` is the job's newest checkpoint that the database names."""
+    """Saves checkpoints, one at a time; ``newest`` is the job's newest checkpoint that the database names."""
 
     def __init__(self, database: Database, storage: FileStore, job: Job, keep: int, monitor: Monitor) -> None:
         self._database, self._storage, self._job = database, storage, job
@@ -45,20 +45,20 @@ class Checkpointing:
         self._writing = ExitStack()
 
     def begin(self, checkpoint: Checkpoint, *, copy: bool) -> None:
-        """Start a save, after the one before is settled; with ``copy``, the arrays may change once this returns."""
+        """Start a save; the previous one must be settled. With ``copy``, the arrays may change once this returns."""
         assert self._saving is None
         self._writing.enter_context(self._storage.writing())
         self._saving = self._saver.begin(checkpoint, copy=copy)
 
     @property
     def written(self) -> bool:
-        """Whether a save waits for ``settle``, which then need not wait for the disk."""
+        """Whether a save is on disk, so that ``settle`` need not wait for it."""
         return self._saving is not None and self._saving.written.done()
 
     def settle(self, commit: Commit) -> bool:
-        """Wait for the save that is under way and have its file named; True if all is saved that was to be.
+        """Wait for the current save and name its file. Returns True if everything is saved.
 
-        Raises OSError if the file could not be written, and what ``commit`` raises.
+        Raises OSError if the file could not be written, and the exceptions of ``commit``.
         """
         if self._saving is None:
             return True
@@ -69,7 +69,7 @@ class Checkpointing:
             return self._keep_if_named(save)
 
     def drop_old_ones(self, fence: int) -> None:
-        """Delete checkpoints between the first and the last beyond those to be kept; raises lifecycle.StaleError."""
+        """Delete old checkpoints between the first and the last one. Raises lifecycle.StaleError."""
         try:
             drop_superfluous(self._database, self._storage, self._job.id, fence, self._keep, self._monitor)
         except sa.exc.OperationalError as error:
@@ -94,9 +94,10 @@ class Checkpointing:
         return name_it
 
     def _keep_if_named(self, save: Save) -> bool:
-        """Whether the database names a file, which is deleted if it does not.
+        """Whether the database names a file. If it does not, the file is deleted.
 
-        A commit that is said to have failed may have taken effect. The file stays if the database does not answer.
+        The database must be asked, because a commit that reported an error may have succeeded. If the database does
+        not answer, the file stays.
         """
         try:
             with self._database.read() as connection:

@@ -10,7 +10,7 @@ from service.jobs.record import JobError
 
 __all__ = ["OomKills", "cause_of"]
 
-#: Where the kernel shows control groups, and which of them are this process's (cgroups(7)).
+#: Mount point of control groups, and the file that lists those of this process (cgroups(7)).
 GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
@@ -26,7 +26,7 @@ class OomKills:
         self._seen = self._count()
 
     def since_last(self) -> int:
-        """Kills since the last call, or since this object was made."""
+        """Kills since the previous call, or since this object was created."""
         before, self._seen = self._seen, self._count()
         return self._seen - before
 

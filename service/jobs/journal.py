@@ -1,4 +1,4 @@
-"""The journal of a running job: progress, epochs and checkpoints on their way to the database."""
+"""The journal of a running job: writes progress, epochs and checkpoints to the database."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ __all__ = ["EndOfInput", "JobJournal", "StopSignal", "storage_error"]
 
 _log = logging.getLogger("trainyard.journal")
 
-#: Seconds between two tries of a last save at most.
+#: Maximum number of seconds between two attempts of a last save.
 LONGEST_PAUSE = 30.0
 
 
 class StopSignal(Protocol):
-    """How a runner learns from the engine that placed it that it shall save and stop."""
+    """The engine's signal to a runner that it should save and stop."""
 
     def stopping(self) -> bool:
-        """Whether it shall stop."""
+        """Whether the runner should stop."""
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, but no longer than until it shall stop."""
+        """Wait for ``seconds`` or until the runner should stop, whichever comes first."""
 
 
 class EndOfInput:
-    """The signal of the local engine: the end of a stream, because the trainer closed it or died."""
+    """The signal of the local engine: a stream ends because the trainer closed it or died."""
 
     def __init__(self, stream: IO[Any]) -> None:
         self._stream = stream
 
     def stopping(self) -> bool:
-        # Nothing more is written to the stream, so that it can only be read at its end.
+        # No more data is written to the stream, so it becomes readable only at its end.
         return bool(select.select([self._stream], [], [], 0)[0])
 
     def wait(self, seconds: float) -> None:
@@ -56,24 +56,24 @@ class EndOfInput:
 
 
 class JobJournal:
-    """Notes what happens to a job, writes it to the database every so often, and reads what clients wish.
+    """Collects a job's reports, writes them to the database at intervals, and reads clients' wishes.
 
-    It works between two batches, on the thread that trains: a second thread would have to win the interpreter's lock
-    from a training loop for every row it writes. Every write names the fencing number; the first one that is refused
-    ends this process's right to change anything, and ``stopping`` answers yes.
+    It runs between two batches on the training thread, because a second thread would compete with the training loop
+    for the interpreter's lock. Every write states the fencing number. If a write is refused, another owner has the
+    job: this process changes nothing more, and ``stopping`` returns True.
     """
 
     def __init__(self, database: Database, storage: FileStore, job: Job, run: TrainingRun, signal: StopSignal) -> None:
         self._database, self._job, self._signal = database, job, signal
         self._run, self._training, self._request = run, run.training, run.request
-        #: The newest epoch that the database has, and whether that may have changed since.
+        #: The newest epoch in the database, and whether a commit with unknown result may have added more.
         self._known, self._unsure = 0, True
-        #: Whether the job is no longer ours.
+        #: Whether another owner has the job.
         self.lost = False
-        #: Whether the run was to stop before a disk that failed could be written again.
+        #: Whether the run had to stop before its state could be saved on a failing disk.
         self.unsaved = False
         self._checkpointing = Checkpointing(database, storage, job, run.request.keep, run.monitor)
-        #: What is wrong with the disk now, and what of it the job's events say already.
+        #: The disk's present error, and the one that the job's events already report.
         self._trouble: JobError | None = None
         self._told_trouble: JobError | None = None
         self._stop = False
@@ -87,7 +87,7 @@ class JobJournal:
         return self._checkpointing.newest
 
     def stopping(self) -> bool:
-        """Whether to save and stop: a client wishes it, the trainer asks for it, or the job is no longer ours."""
+        """Whether to stop: a client wishes it, the trainer asks for it, or another owner has the job."""
         if self._checkpointing.written:
             self.settle()
         if monotonic() >= self._due:
@@ -96,15 +96,15 @@ class JobJournal:
         return self._stop
 
     def epoch(self, record: Epoch) -> None:
-        """Take note of an epoch."""
+        """Record an epoch."""
         self._records.append(record)
 
     def checkpoint(self, checkpoint: Checkpoint, kind: CheckpointKind) -> None:
-        """Save the state; old ones between are deleted after that.
+        """Save the state, then delete old checkpoints.
 
-        Training goes on as soon as the state is copied, or an earlier save has ended. One that fails is reported, and
-        the next one comes in its time. The last ones are waited for, and tried until they succeed or the run is to
-        stop.
+        Training continues as soon as the state is copied and the previous save has ended. A failed save is reported;
+        the next one follows at its usual time. The last saves are waited for, and repeated until they succeed or the
+        run must stop.
         """
         self.settle()
         on_the_way, pause = kind in (CheckpointKind.FIRST, CheckpointKind.BETWEEN), 1.0
@@ -118,7 +118,7 @@ class JobJournal:
             pause = min(2.0 * pause, LONGEST_PAUSE)
 
     def settle(self) -> bool:
-        """Wait for the save that is under way and have its file named; True if all is saved that was to be."""
+        """Wait for the current save and name its file. Returns True if everything is saved."""
         try:
             return self._checkpointing.settle(self._commit_checkpoint)
         except OSError as error:
@@ -139,7 +139,7 @@ class JobJournal:
             self._lose(error)
 
     def _wait(self, seconds: float) -> bool:
-        """Let time pass, reporting and looking as before; False as soon as the run is to stop."""
+        """Wait, and keep reporting. Returns False as soon as the run should stop."""
         until = monotonic() + seconds
         while not self._stop and (left := until - monotonic()) > 0.0:
             self._look()
@@ -156,7 +156,7 @@ class JobJournal:
                 self._trouble = storage_error(error, self._database.settings)
 
     def flush(self, also: Callable[[sa.Connection], None] | None = None, **columns: Any) -> None:
-        """Write what was noted so far, in one transaction with ``also``; sets ``lost`` if that is refused."""
+        """Write the collected reports in one transaction with ``also``. Sets ``lost`` if the write is refused."""
         if self._unsure:
             with self._database.read() as connection:
                 self._known = newest_epoch(connection, self._job.id)
@@ -167,7 +167,7 @@ class JobJournal:
         progress = self._progress(self._records[-1] if self._records else None)
         columns["details"] = json.dumps({"best": _best(self._run), "stopped_by": self._run.stopped_by})
         columns["error"] = None if self._trouble is None else json.dumps(self._trouble._asdict())
-        self._unsure = True  # A commit that is said to have failed may have taken effect.
+        self._unsure = True  # A commit that reported an error may have succeeded.
         try:
             with self._database.write() as connection:
                 wish = lifecycle.report(connection, self._job.id, self._job.fence, progress, **columns)
@@ -189,7 +189,7 @@ class JobJournal:
         return self._training.epoch + self._training.position / self._training.samples
 
     def _progress(self, newest: Epoch | None) -> lifecycle.Progress:
-        """How far the run is; the time left is judged by this process's pace so far."""
+        """The run's progress; the time left is estimated from this process's speed so far."""
         done, epochs = self._epochs_done(), self._request.epochs
         pace = (monotonic() - self._begin) / (done - self._begin_done) if done > self._begin_done else None
         return lifecycle.Progress(
@@ -206,7 +206,7 @@ def _metrics(record: Epoch) -> Metrics:
 
 
 def _metrics_of_checkpoint(run: TrainingRun, kind: CheckpointKind) -> Metrics:
-    """The metrics of the epoch whose parameters a checkpoint of this kind holds, if one has ended."""
+    """The metrics of the epoch whose parameters a checkpoint of this kind holds; empty before the first epoch."""
     epoch = run.best.epoch if kind is CheckpointKind.BEST and run.best is not None else len(run.history)
     return _metrics(run.history[epoch - 1]) if epoch else {}
 
@@ -220,6 +220,6 @@ def _best(run: TrainingRun) -> dict[str, Any] | None:
 
 
 def storage_error(error: OSError | sa.exc.OperationalError, settings: Settings) -> JobError:
-    """What is wrong with the disk; clients know a file by its name and not by the directory of this machine."""
+    """The disk's error. It names the file without its directory, which is private to this machine."""
     detail = str(error).replace(f"{settings.data}/", "") if isinstance(error, OSError) else f"database: {error.orig}"
     return JobError(storage_fault(error) or "storage_error", detail)

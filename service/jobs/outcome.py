@@ -1,4 +1,4 @@
-"""How a runner ended: the one thing that it says to the trainer, as a line of JSON."""
+"""Outcomes: how a runner ended, reported to the trainer as one line of JSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Died:
 
 @dataclass(frozen=True)
 class Stale:
-    """The job is no longer this owner's, so the end of its runner changes nothing."""
+    """This owner has lost the job, so the end of its runner changes nothing."""
 
 
 Outcome = Finished | Stopped | Failed | Died | Stale

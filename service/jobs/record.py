@@ -16,7 +16,7 @@ Metrics = dict[str, float | None]
 
 
 class State(StrEnum):
-    """Where a job stands; which state follows which is said by ``transitions.TRANSITIONS``."""
+    """The state of a job; ``transitions.TRANSITIONS`` lists the possible changes."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -26,7 +26,7 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-#: States that another one may follow, and those that stay.
+#: States that can change, and final states.
 ACTIVE = (State.QUEUED, State.RUNNING, State.PAUSED)
 FINAL = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 

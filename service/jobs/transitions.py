@@ -1,4 +1,4 @@
-"""Which state of a job follows which: one table, read by ``lifecycle``, by OpenAPI and by the documentation."""
+"""The table of transitions between a job's states, which ``lifecycle``, OpenAPI and the documentation read."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ QUEUED, RUNNING, PAUSED = Situation(State.QUEUED), Situation(State.RUNNING), Sit
 PAUSING, CANCELLING = Situation(State.RUNNING, Wish.PAUSE), Situation(State.RUNNING, Wish.CANCEL)
 SUCCEEDED, FAILED, CANCELLED = Situation(State.SUCCEEDED), Situation(State.FAILED), Situation(State.CANCELLED)
 
-#: By situation and trigger, the situation that follows. What is not listed is refused.
+#: By situation and trigger, the next situation. Other combinations are refused.
 TRANSITIONS: dict[Situation, dict[Trigger, Situation]] = {
     QUEUED: {
         Trigger.CANCEL: CANCELLED,

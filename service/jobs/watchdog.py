@@ -1,4 +1,4 @@
-"""The watchdog: a thread of a web process that starts a trainer whenever none runs."""
+"""The watchdog: a thread of a web process that starts a trainer if none is running."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where jobs run: an engine takes an order and answers with a placement, which has the outcome in the end."""
+"""Engines, which run jobs: an engine takes an order and returns a placement, which finally has the outcome."""

@@ -1,4 +1,4 @@
-"""What the trainer sees of the place where jobs run."""
+"""The trainer's interface to the engines that run jobs."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ __all__ = ["Engine", "Order", "Placement"]
 
 @dataclass(frozen=True)
 class Order:
-    """A job to be run, and the fencing number under which it is held."""
+    """A job to run, and its owner's fencing number."""
 
     job: str
     fence: int
 
     def encode(self) -> str:
-        """One line of JSON without its end."""
+        """One line of JSON without a line end."""
         return json.dumps(asdict(self))
 
     @classmethod
     def decode(cls, line: str | bytes) -> Order:
-        """The order that ``encode`` made a line of."""
+        """The order in a line from ``encode``."""
         return cls(**json.loads(line))
 
 
 class Placement(Protocol):
-    """An order in the hands of a runner."""
+    """An order that a runner carries out."""
 
     def outcome(self) -> Outcome | None:
-        """How the runner ended; None as long as it has not. To be asked often: it never waits."""
+        """How the runner ended, or None if it is still running. Never waits, so it may be called often."""
 
     def ask_to_stop(self) -> None:
-        """Have the runner save its state and stop, of which the outcome comes later."""
+        """Ask the runner to save its state and stop; the outcome follows later."""
 
     def kill(self) -> None:
-        """End the runner at once."""
+        """Kill the runner."""
 
 
 class Engine(Protocol):
-    """Runs orders, each in a runner that can be ended without harm to others."""
+    """Runs orders, each in a separate runner that can be killed without affecting others."""
 
     def ready(self) -> bool:
-        """Whether an order can be placed now; prepares for the next one. To be asked often: it never waits."""
+        """Whether an order can be placed now; prepares for the next one. Never waits, so it may be called often."""
 
     def place(self, order: Order) -> Placement:
-        """Hand an order to a runner; only after ``ready`` said yes."""
+        """Give an order to a runner; call it only if ``ready`` returned True."""
 
     def wait(self, seconds: float) -> None:
-        """Wait until a placement may have an outcome, but no longer than so many seconds."""
+        """Wait until a placement may have an outcome, for at most ``seconds``."""
 
     def close(self) -> None:
-        """Prepare for no more orders; placements go on."""
+        """Accept no more orders; present placements continue."""

@@ -1,7 +1,7 @@
 """The local engine: each runner is a process of this machine, started ahead of time and waiting for its order.
 
-A runner is a fresh interpreter, so nothing of one job is left for the next, and it can be killed. It reads its order
-from standard input, whose end means "save and stop", and writes its outcome to standard output.
+A runner is a new interpreter, so jobs share no state, and it can be killed. It reads its order from standard input and
+writes its outcome to standard output. The end of its standard input means "save and stop".
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _log = logging.getLogger("trainyard.engine")
 
 #: The end of a runner that was stopped by a signal and not continued in time.
 HELD_UP = JobError("worker_lost", "stopped by a signal for as long as a lease")
-#: A runner that ended before it got an order is replaced after so many seconds.
+#: Seconds after which a runner that ended before it got an order is replaced.
 RESTART_SECONDS = 1.0
 
 
@@ -38,10 +38,10 @@ class LocalPlacement:
         self.process = process
         self._line = b""
         self._outcome: Outcome | None = None
-        #: Since when the process is stopped by a signal, and whether it was killed because of that.
+        #: Time since which a signal has stopped the process, and whether it was killed because of that.
         self._stopped_at: float | None = None
         self._held_up = False
-        # A runner that died while it waited is found by its end, like any other.
+        # If the runner died while it waited, its end is detected later, like any other.
         with suppress(BrokenPipeError):
             pipe(process.stdin).write(order.encode().encode() + b"\n")
             pipe(process.stdin).flush()
@@ -60,7 +60,7 @@ class LocalPlacement:
         self.process.kill()
 
     def _read(self) -> None:
-        """Take what the process has written, and at the end of that, which is its own end, the outcome."""
+        """Read the process's output; at its end, the process has ended, and the outcome is complete."""
         output = pipe(self.process.stdout)
         while select.select([output], [], [], 0)[0]:
             piece = os.read(output.fileno(), 65_536)
@@ -77,11 +77,11 @@ class LocalPlacement:
             return
 
     def _end_if_held_up(self) -> None:
-        """End a process that has been stopped by a signal for as long as a lease lasts.
+        """Kill a process that a signal has stopped for the time of a lease.
 
-        Its job would wait for it without an end, and the database too if it was stopped within a commit.
+        Otherwise its job would wait forever, and so would the database if it was stopped within a commit.
         """
-        with suppress(ChildProcessError):  # It has ended, as the end of its output shows.
+        with suppress(ChildProcessError):  # It has ended, as the end of its output will show.
             change = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WCONTINUED | os.WNOHANG)
             if change is not None:
                 self._stopped_at = monotonic() if change.si_code == os.CLD_STOPPED else None
@@ -93,7 +93,7 @@ class LocalPlacement:
 
 
 class LocalEngine:
-    """Starts runners, of which one waits ready for the next order."""
+    """Starts runners; one of them always waits for the next order."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -103,9 +103,9 @@ class LocalEngine:
         self._placements: list[LocalPlacement] = []
 
     def ready(self) -> bool:
-        """Whether a runner waits; one is started if there is none."""
+        """Whether a runner waits for an order. Starts one if there is none."""
         if self._waiting is not None and self._waiting.poll() is not None:
-            # It has ended without an order. One that cannot even start is not started again without a pause.
+            # It has ended without an order. The pause keeps a runner that cannot start from being restarted in a loop.
             close(self._waiting)
             self._waiting, self._next_start = None, monotonic() + RESTART_SECONDS
         if self._waiting is None and monotonic() >= self._next_start:
@@ -124,13 +124,13 @@ class LocalEngine:
         select.select([pipe(one.process.stdout) for one in self._placements], [], [], seconds)
 
     def close(self) -> None:
-        """End the runner that waits."""
+        """End the waiting runner."""
         if self._waiting is not None:
             close(self._waiting)
             self._waiting.wait()
             self._waiting = None
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # A BLAS thread that spins for long after a product takes its core from the updates that follow.
+        # After a product, BLAS threads spin for some time and would occupy the cores that the updates need.
         threads = {"OPENBLAS_NUM_THREADS": str(self._settings.job_threads), "OPENBLAS_THREAD_TIMEOUT": "10"}
         return start(self._settings, "runner", variables=threads, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
