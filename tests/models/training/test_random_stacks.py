@@ -99,7 +99,7 @@ def test_what_is_saved_is_what_is_served(arguments: dict[str, Any]) -> None:
         x = some_rows(17, seed=3).inputs
         served = Predictor(definition.layers, definition.inputs, arrays).predict_proba(x)
         loaded = Predictor(
-            definition.layers, definition.inputs, {**checkpoint.evaluated, **checkpoint.statistics}
+            definition.layers, definition.inputs, {**checkpoint.evaluated, **checkpoint.evaluated_statistics}
         ).predict_proba(x)
         assert served.tobytes() == loaded.tobytes()
         np.testing.assert_allclose(served.sum(axis=1), 1.0, rtol=1e-5)
