@@ -40,7 +40,7 @@ PARAMETERS = {
 STATISTICS = {"1_batch_norm/running_mean": (4,), "1_batch_norm/running_variance": (4,)}
 COLUMNS = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
 WEIGHTS = "parameters/0_dense/weights"
-#: A file that every machine has and no import may open.
+#: A file that exists on every machine, and that no import may open.
 HOST_FILE = "/etc/passwd"
 
 
@@ -77,7 +77,7 @@ GOOD = image()
 
 
 class Bad(NamedTuple):
-    """How a bad file is made, and how it is refused; ``pointer`` is None for what is not readable as HDF5."""
+    """How to make a bad file, and the expected error; ``pointer`` is None if the file is not readable as HDF5."""
 
     make: Callable[[], bytes]
     pointer: str | None = None
@@ -433,7 +433,7 @@ def an_attribute_of_a_committed_type(file: h5py.File) -> None:
 
 
 def large_attribute(count: int = 4096) -> bytes:
-    """A file with an attribute of so many times 64 KB, in place of the format; HDF5 takes it whole into memory."""
+    """A file whose format attribute has this many times 64 KB; HDF5 reads it into memory as a whole."""
 
     def change(file: h5py.File) -> None:
         del file.attrs["format"]

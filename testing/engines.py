@@ -9,12 +9,12 @@ __all__ = ["MemoryEngine", "MemoryPlacement"]
 
 
 class MemoryPlacement:
-    """An order in nobody's hands; ``ended`` is its outcome once a test has set it."""
+    """An order that no process carries out; ``ended`` is its outcome, which a test sets."""
 
     def __init__(self, order: Order) -> None:
         self.order = order
         self.ended: Outcome | None = None
-        #: What ends it, if it is asked to stop or killed.
+        #: Its outcome if it is asked to stop or killed.
         self.when_asked: Outcome | None = None
         self.when_killed: Outcome | None = None
         self.asked = self.killed = False
@@ -30,7 +30,7 @@ class MemoryPlacement:
 
 
 class MemoryEngine:
-    """Notes its orders; ``capacity`` is the number of those that it takes."""
+    """Records its orders; accepts up to ``capacity`` of them."""
 
     def __init__(self, capacity: int = 1_000) -> None:
         self.capacity, self.closed = capacity, False

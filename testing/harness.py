@@ -35,7 +35,7 @@ def eventually(condition: Callable[[], Value], timeout: float = 20.0, what: str 
 
 
 def _refuse_constant(name: str) -> None:
-    """Python reads NaN and Infinity; JSON has no such thing."""
+    """Python's parser accepts NaN and Infinity, which are not JSON."""
     raise AssertionError(f"the answer is not JSON: {name}")
 
 
@@ -125,7 +125,7 @@ class Client:
         )
 
     def until_epoch(self, job_id: str, epoch: int) -> dict[str, Any]:
-        """The running job once it has reported so many epochs."""
+        """The running job after it has reported this many epochs."""
 
         def there() -> dict[str, Any] | None:
             job = self.job(job_id)
@@ -265,20 +265,20 @@ class Server:
         return eventually(at_work, what="a trainer")
 
     def busy_runner(self) -> Process:
-        """The runner of the one job under way; the trainer's other one waits and is younger."""
+        """The runner of the only running job; the trainer's other runner waits and is younger."""
         trainer = self.trainer().pid
         return eventually(
             lambda: [runner for runner in self.processes("service runner") if runner.parent == trainer], what="a runner"
         )[0]
 
     def terminate(self) -> int:
-        """End it as an operator would; its exit status."""
+        """Stop it as an operator would. Returns its exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
 
     def wait_until_gone(self, timeout: float = 40.0) -> None:
-        """Wait until the trainer, too, has left."""
+        """Wait until the trainer has ended too."""
         eventually(lambda: not self.processes(), timeout, "all processes gone")
 
     def kill_everything(self) -> None:

@@ -1,4 +1,4 @@
-"""What tests compare of jobs and checkpoints."""
+"""Comparable parts of jobs and checkpoints."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def a_definition(**members: Any) -> ModelDefinition:
-    """Two inputs, three classes, ten parameters and a few; ``units`` may be more."""
+    """A definition with two inputs, three classes and few parameters, unless ``units`` is larger."""
     units = members.pop("units", 5)
     layers = [
         {"type": "dense", "units": units, "l2": members.pop("l2", 0.0)},

@@ -1,4 +1,4 @@
-"""Random valid rules, definitions and their documents, all from the dataclasses and the bounds they carry."""
+"""Random valid rules, definitions and documents, derived from dataclasses and their bounds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def value_of(rule: type, item: Field[Any], largest: float = 64) -> st.SearchStra
 
 
 def values_of(hint: Any, bounds: Bounds, largest: float = 64) -> st.SearchStrategy[Any]:
-    """A valid value for a type hint within bounds, as a document has it."""
+    """A valid value for a type hint within bounds, in the form of a document."""
     if get_origin(hint) in (Union, UnionType):
         (inner,) = set(get_args(hint)) - {NoneType}
         return st.none() | values_of(inner, bounds, largest)

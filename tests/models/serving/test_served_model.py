@@ -1,4 +1,4 @@
-"""Loaded versions: what they answer, the bound on their memory, and many threads at once."""
+"""Loaded versions: their predictions, the limit on their memory, and many threads at once."""
 
 from __future__ import annotations
 
@@ -100,11 +100,11 @@ def test_a_missing_file_is_told_and_not_remembered(folder: Path) -> None:
 
 
 class TestLoading:
-    """Many threads want versions of which some are not loaded yet."""
+    """Many threads request versions, some of which are not loaded yet."""
 
     @pytest.fixture
     def held(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Event, Event, list[str]]]:
-        """Loading ``c0`` says so and waits to be let go; the names of files in the order in which they were loaded."""
+        """Loading ``c0`` signals its start and waits for a signal. Yields the names of loaded files in order."""
         begun, let_go, seen = Event(), Event(), []
 
         class Held(ServedModel):

@@ -1,4 +1,4 @@
-"""One training run: to the same bits however often it is cut, and when it saves its state."""
+"""One training run: the same bits despite any interruptions, and the times at which it saves its state."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
 
 
 def timeless(history: list[Epoch]) -> list[Epoch]:
-    """Records without the one thing that no two runs share."""
+    """Records without their times, which differ between runs."""
     return [replace(epoch, seconds=0.0) for epoch in history]
 
 
@@ -293,7 +293,7 @@ class TestSplit:
 
 
 class TestRefusals:
-    """Data that does not fit, and numbers that run away."""
+    """Data that does not fit, and numbers that overflow."""
 
     def test_labels_outside_the_classes(self) -> None:
         with pytest.raises(InvalidError) as refusal:
@@ -344,7 +344,7 @@ class TestRefusals:
 
 
 class TestFilesAlone:
-    """A run told by its files: the first checkpoint and the recorded order give the second by the plain equations."""
+    """A run checked by files: the first checkpoint and the recorded order give the second by the plain equations."""
 
     @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "rmsprop", "adam"])
     @pytest.mark.parametrize("fraction", [None, 0.25])
@@ -462,7 +462,7 @@ def _step(
 
 
 def test_a_saved_state_is_of_its_moment(tmp_path: Path) -> None:
-    """Checkpoints hold views; what is in the file does not change with later steps."""
+    """Checkpoints hold views of the state; their files do not change with later steps."""
     run = a_run(epochs=2)
     save_checkpoint(tmp_path / "a.h5", run.checkpoint())
     before = load_checkpoint(tmp_path / "a.h5")
@@ -475,7 +475,7 @@ def test_a_saved_state_is_of_its_moment(tmp_path: Path) -> None:
 
 
 def test_a_file_without_the_newer_parts_is_read(tmp_path: Path) -> None:
-    """What a model without statistics, noise and schedule needs not say, its checkpoint may leave out."""
+    """The checkpoint of a model without statistics, noise and schedule may leave out their groups."""
     recorder = Recorder(stop_after=9, folder=tmp_path)
     assert not a_run().run(recorder)
     path, whole = recorder.files[-1], recorder.newest()

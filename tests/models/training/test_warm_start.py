@@ -1,4 +1,4 @@
-"""Warm starts: weights taken over, layers drawn anew, and models that do not fit."""
+"""Warm starts: copied weights, reinitialized layers, and models that do not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a process died: by its status, and by what control groups of both versions count."""
+"""Causes of death, from a process's status and the counters of control groups, versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_cause_is_told(status: int, kills: int, code: str, detail: str) -> Non
 
 
 class TestControlGroups:
-    """Where the kernel counts."""
+    """The kernel's counters."""
 
     @pytest.fixture
     def root(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -1,4 +1,4 @@
-"""Processes that are killed, one or all: jobs go on by themselves, to the same bits, and nothing is lost."""
+"""Killed processes, one or all: jobs continue without help, to the same bits, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from testing.jobs import arrays, timeless
 from testing.samples import ROWS, a_model, a_training
 
 EPOCHS = 8_000
-#: Short leases, so that nobody waits long for a dead trainer; frequent reports, so that a job is caught on its way.
+#: Short leases, so that jobs of a dead trainer wait briefly; frequent reports, so that tests see a job in progress.
 SETTINGS = {"LEASE_SECONDS": 1, "REPORT_SECONDS": 0.05}
 
 
@@ -27,7 +27,7 @@ def long_training(model: str, **members: Any) -> dict[str, Any]:
 
 
 class Whole:
-    """What the job of ``long_training`` comes to where nobody disturbs it."""
+    """The result of the job of ``long_training`` without disturbance."""
 
     def __init__(self, server: Server) -> None:
         client = server.client
@@ -63,7 +63,7 @@ def killable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server,
 
 
 def begin(server: Server, name: str) -> str:
-    """A job of ``long_training``, on its way and past its first checkpoints."""
+    """A running job of ``long_training``, past its first checkpoints."""
     server.client.define(a_model(name))
     job = server.client.train(long_training(name))["id"]
     server.client.until_epoch(job, 600)
@@ -110,7 +110,7 @@ class TestRunner:
         client.define(a_model("poison"))
         job = client.train(a_training("poison", epochs=10**6))["id"]
         for attempt in (1, 2, 3):
-            # Past its beginning: the first checkpoint of all clears the count of deaths.
+            # Past its beginning, because the very first checkpoint resets the count of deaths.
             eventually(
                 lambda wanted=attempt: (
                     (now := client.job(job))["attempt"] == wanted and now["state"] == "running" and now["checkpoint"]
@@ -132,7 +132,7 @@ class TestRunner:
         job = begin(server, "runner-stopped")
         stopped = server.busy_runner().pid
         os.kill(stopped, signal.SIGSTOP)
-        # Where it was stopped within a commit, nobody can read before it is ended.
+        # If it was stopped within a commit, no process can read before it is killed.
         eventually(lambda: server.client.get(f"/jobs/{job}").json.get("attempt") == 2, 40.0, "it is taken over")
         assert whole.assert_same(server, job)["attempt"] == 2
         assert stopped not in {one.pid for one in server.processes()}
@@ -263,7 +263,7 @@ class TestEverything:
         job = begin(server, "restarted")
         trainer = server.trainer().pid
         assert server.terminate() == 0
-        # By itself it would leave three seconds later, which is as long as the job takes.
+        # By itself it would end three seconds later, which is as long as the job takes.
         os.kill(trainer, signal.SIGTERM)
         server.wait_until_gone()
         client = server.start()
@@ -299,7 +299,7 @@ class TestEverything:
 
 
 class TestDamage:
-    """Files that are not as they were written."""
+    """Damaged and missing files."""
 
     def test_a_damaged_checkpoint_is_passed_over(self, make_server: Callable[..., Server]) -> None:
         server = make_server(**SETTINGS)
@@ -336,7 +336,7 @@ class TestDamage:
 
 
 def test_parallel_jobs(make_server: Callable[..., Server]) -> None:
-    """Two at a time, each in a process of its own; one that is killed does not disturb the other."""
+    """Two jobs at a time, each in a separate process; killing one does not disturb the other."""
     server = make_server(PARALLEL_JOBS=2, WORKERS=1, **SETTINGS)
     client = server.start_ready()
     client.define(a_model("abreast"))
@@ -364,7 +364,7 @@ def test_a_trainer_alone_beside_a_web_service_without_one(make_server: Callable[
     second = server.run_beside("trainer")
     assert second.wait(30) == 1
     assert "another trainer runs in" in server.log
-    # The web service has no part in its life: it stays when that goes, and ends when it is told to.
+    # It is independent of the web service: it stays when that ends, and ends when asked to.
     assert server.terminate() == 0
     assert trainer.poll() is None
     trainer.terminate()

@@ -1,4 +1,4 @@
-"""Predictions as values: from a checkpoint's numbers, without anything of the wire."""
+"""Predictions as values, computed from a checkpoint without HTTP or JSON."""
 
 from __future__ import annotations
 
