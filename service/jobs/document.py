@@ -1,4 +1,4 @@
-"""A job as the API shows it."""
+"""The document of a job in the API."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["job_document"]
 
 
 def job_document(job: Job) -> dict[str, Any]:
-    """A job as the API shows it."""
+    """The document of a job."""
     return {
         "id": job.id,
         "model": job.model,

@@ -1,4 +1,4 @@
-"""The events of a job's life: what each says, and how they are stored and read. Those of epochs are its history."""
+"""The events of a job: their contents, and how they are stored and read. The epoch events are the job's history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.clock import utc_now
 from service.jobs.record import JobError, State
 from service.store.tables import EVENTS
 
-if TYPE_CHECKING:  # It comes with NumPy, which the trainer does without.
+if TYPE_CHECKING:  # This imports NumPy, which the trainer does not load.
     from models.training.run import Epoch
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class StateEvent:
-    """The job has a new state; ``error`` says why it has failed."""
+    """The job has a new state; ``error`` is the reason if it has failed."""
 
     type: ClassVar[str] = "state"
     state: State
@@ -73,7 +73,7 @@ class CheckpointEvent:
 
 @dataclass(frozen=True)
 class LostEvent:
-    """A worker of the job was lost, which may be tried again."""
+    """A worker of the job has crashed; the job may be retried."""
 
     type: ClassVar[str] = "log"
     cause: JobError
@@ -84,7 +84,7 @@ class LostEvent:
 
 @dataclass(frozen=True)
 class TroubleEvent:
-    """Something keeps the job from saving its state; it goes on, and tries again."""
+    """The job could not save its state; training continues, and the save is retried."""
 
     type: ClassVar[str] = "log"
     error: JobError
@@ -108,7 +108,7 @@ class EventRecord(NamedTuple):
 
 
 def add_events(connection: sa.Connection, job_id: str, events: Sequence[Event]) -> None:
-    """Append events to those of a job."""
+    """Append events to a job."""
     at = utc_now()
     rows = [
         {
@@ -130,7 +130,7 @@ def events_after(connection: sa.Connection, job_id: str, after: int, limit: int)
 
 
 def newest_events(connection: sa.Connection, job_id: str, before: int | None, limit: int) -> list[EventRecord]:
-    """Events with ids below ``before``, newest first; from the newest on if that is None."""
+    """Events with ids below ``before``, or all if that is None, newest first."""
     query = _of(job_id).order_by(EVENTS.c.id.desc()).limit(limit)
     return _records(connection, query if before is None else query.where(EVENTS.c.id < before))
 
@@ -144,7 +144,7 @@ def _records(connection: sa.Connection, query: sa.Select[Any]) -> list[EventReco
 
 
 def list_epochs(connection: sa.Connection, job_id: str, after: int, limit: int) -> list[tuple[int, str]]:
-    """The number and the record, as JSON text, of each epoch beyond ``after``, in order."""
+    """The number and the record, as JSON text, of each epoch after ``after``, in order."""
     query = sa.select(EVENTS.c.epoch, EVENTS.c.data).where(EVENTS.c.job == job_id, EVENTS.c.epoch > after)
     return [(epoch, data) for epoch, data in connection.execute(query.order_by(EVENTS.c.epoch).limit(limit))]
 

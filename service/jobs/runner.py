@@ -1,8 +1,8 @@
 """The runner: a process that trains one job and then exits.
 
-It is started ahead of time, imports everything, and waits. One line on its standard input is its order; the end of
-that input, later, means "save and stop", whether the trainer closed it or died. One line on standard output is its
-outcome, which the trainer alone records.
+It is started ahead of time, imports all modules, and waits for its order, which is one line on standard input. Later,
+the end of standard input means "save and stop", because the trainer closed it or died. The outcome is one line on
+standard output; only the trainer records it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _log = logging.getLogger("trainyard.runner")
 
 
 def _newest_good_checkpoint(database: Database, storage: FileStore, job_id: str) -> Checkpoint | None:
-    """The newest checkpoint of a job whose file is as the database says."""
+    """A job's newest checkpoint with an intact file, or None."""
     with database.read() as connection:
         candidates = checkpoints.checkpoint_rows(connection, 1000, None, job=job_id)
     for candidate in candidates:
@@ -53,17 +53,17 @@ def _newest_good_checkpoint(database: Database, storage: FileStore, job_id: str)
         try:
             return load_checkpoint(inspection.intact_checkpoint(database, storage, candidate["id"], thorough=True))
         except CheckpointError as error:
-            _log.error("an older checkpoint is tried, as one cannot be used: %s", error)
+            _log.error("trying an older checkpoint, because one is unusable: %s", error)
     return None
 
 
 def _start(database: Database, storage: FileStore, checkpoint_id: str) -> Checkpoint:
-    """The checkpoint from which a job begins; raises CheckpointError if its file is not what was written."""
+    """The checkpoint from which a job starts. Raises CheckpointError if its file is missing or damaged."""
     return load_checkpoint(inspection.intact_checkpoint(database, storage, checkpoint_id, thorough=True))
 
 
 def _rows(database: Database, storage: FileStore, dataset_id: str, pointer: str) -> GivenRows:
-    """The rows of a dataset that a job names; raises OSError if its file is not as it was written."""
+    """The rows of a job's dataset. Raises OSError if its file is missing or damaged."""
     return GivenRows(load_dataset(inspection.intact_dataset(database, storage, dataset_id)), pointer, stored=True)
 
 
@@ -80,7 +80,7 @@ def _train(database: Database, storage: FileStore, order: Order) -> Outcome:
     run = TrainingRun(
         definition,
         request,
-        # Not a variable: the run copies the rows, and these are freed at once.
+        # No variable refers to this, so the rows are freed as soon as the run has copied them.
         PreparedData.of(
             definition,
             request,
@@ -96,7 +96,7 @@ def _train(database: Database, storage: FileStore, order: Order) -> Outcome:
         finished = run.run(journal)
     except DivergedError as error:
         journal.settle()
-        journal.flush()  # The epochs that led there are what its owner wants to see.
+        journal.flush()  # The epochs before the divergence help to explain it.
         return Failed("diverged", f"{error} The last good checkpoint is {journal.newest}.")
     finally:
         journal.settle()
@@ -106,7 +106,7 @@ def _train(database: Database, storage: FileStore, order: Order) -> Outcome:
 
 
 def _outcome_of(error: Exception, settings: Settings) -> Outcome:
-    """What an error means for the job: it has failed, or this process has died and another may do better."""
+    """The outcome for an exception: the job has failed, or this worker has died and another one may succeed."""
     match error:
         case TrainyardError():
             return Failed(error.code, error.detail)
@@ -123,11 +123,11 @@ def _outcome_of(error: Exception, settings: Settings) -> Outcome:
 
 
 def _make_ready(threads: int) -> None:
-    """Have this process be what the kernel ends if memory runs out, and BLAS take what memory it will need.
+    """Make this process the first victim if memory runs out, and let BLAS allocate its memory now.
 
-    OpenBLAS ends a process that it cannot have memory for, without a word to the caller.
+    If OpenBLAS cannot allocate memory later, it ends the process without an exception.
     """
-    with suppress(OSError):  # Not every container lets a process change this.
+    with suppress(OSError):  # Some containers do not allow this.
         Path("/proc/self/oom_score_adj").write_text("500")
     with threadpool_limits(threads):
         square = np.ones((256, 256), np.float32)
@@ -141,17 +141,17 @@ def main() -> None:
     _make_ready(settings.job_threads)
     line = sys.stdin.buffer.readline()
     if not line:
-        return  # The trainer needs no runner any more.
+        return  # The trainer has no order for this runner.
     order = Order.decode(line)
     begin = monotonic()
     try:
         with threadpool_limits(settings.job_threads):
             outcome = _train(database, storage, order)
-    except Exception as error:  # noqa: BLE001 - written to the trainer, which records it
+    except Exception as error:  # noqa: BLE001 - the trainer gets it as the outcome and records it
         outcome = _outcome_of(error, settings)
     _log.info("job %s: %s after %.2f s", order.job, type(outcome).__name__.lower(), monotonic() - begin)
     try:
         sys.stdout.write(encode(outcome) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        os._exit(1)  # The trainer has ended, and the interpreter's own flush at exit would only complain.
+        os._exit(1)  # The trainer has ended. A normal exit would flush again and print an error.

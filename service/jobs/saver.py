@@ -1,4 +1,4 @@
-"""Saves beside the training: a thread that writes one checkpoint's file while the next batches are run."""
+"""Background saves: a thread that writes one checkpoint's file while training continues."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Save", "Saver"]
 
 @dataclass(frozen=True)
 class Save:
-    """A checkpoint's file on its way to the disk, and what the database will say of it."""
+    """A checkpoint's file that is being written, and the values for its row in the database."""
 
     id: str
     kind: CheckpointKind
@@ -37,9 +37,9 @@ class Saver:
         self._memory = Memory()
 
     def begin(self, checkpoint: Checkpoint, *, copy: bool) -> Save:
-        """Start to write; with ``copy`` the checkpoint's arrays may change as soon as this returns.
+        """Start writing a file. With ``copy``, the checkpoint's arrays may change as soon as this returns.
 
-        The save before must have ended: its copy's memory is used again.
+        The previous save must have ended, because its memory is reused.
         """
         assert checkpoint.origin is not None
         checkpoint_id = new_id("ckpt")

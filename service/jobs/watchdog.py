@@ -16,10 +16,10 @@ _LOOK_SECONDS = 0.5
 
 
 def keep_trainer(settings: Settings) -> None:
-    """Keep one trainer running for as long as this process lives; returns at once.
+    """Keep a trainer running for as long as this process lives. Returns at once.
 
-    The kernel releases the locks of a process however it ends. If several web processes start a trainer at the same
-    moment, one gets the lock and the others leave.
+    The kernel releases the locks of a process when it ends, whatever the reason. If several web processes start a
+    trainer at the same time, one trainer gets the lock and the others exit.
     """
     settings.data.mkdir(parents=True, exist_ok=True)
     locks = Locks(settings.data)
@@ -32,6 +32,6 @@ def _watch(settings: Settings, locks: Locks) -> None:
     while True:
         starting = child is not None and child.poll() is None
         if not starting and locks.is_free(Lock.TRAINER):
-            # In its own session: an interrupt at the terminal is for gunicorn, and the trainer follows by itself.
+            # In a new session, so that an interrupt at the terminal reaches only gunicorn; the trainer ends after it.
             child = start(settings, "trainer", "--while-web-lives", stdin=subprocess.DEVNULL, start_new_session=True)
         sleep(_LOOK_SECONDS)
