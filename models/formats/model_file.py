@@ -20,10 +20,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from models.formats.durable import write_durably
-from models.formats.hdf5_image import Put, hdf5_image
+from models.formats.hdf5_image import Image, Put, hdf5_image
 
-__all__ = ["ModelFile", "ModelFileError", "load_model_file", "save_model_file"]
+__all__ = ["ModelFile", "ModelFileError", "load_model_file", "model_file_image"]
 
 
 FORMAT, FORMAT_VERSION = "trainyard-model", 1
@@ -46,8 +45,8 @@ class ModelFile:
     aliases: dict[str, int]
 
 
-def save_model_file(path: Path, content: ModelFile) -> None:
-    """Write a model's file durably in place of the one before; raises OSError."""
+def model_file_image(content: ModelFile) -> Image:
+    """The file of a model, to be written durably in place of the one before."""
     versions, names = json.dumps(content.versions).encode(), json.dumps(content.aliases).encode()
 
     def build(file: h5py.File, put: Put) -> None:
@@ -59,7 +58,7 @@ def save_model_file(path: Path, content: ModelFile) -> None:
         put("versions", np.frombuffer(versions, np.uint8))
         put("aliases", np.frombuffer(names, np.uint8))
 
-    write_durably(path, hdf5_image(build))
+    return hdf5_image(build)
 
 
 def load_model_file(path: Path) -> ModelFile:

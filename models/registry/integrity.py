@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import sqlalchemy as sa
 
 from models.formats.checkpoint_file import CheckpointError
-from models.formats.durable import FileRecord, sha256_of
+from models.formats.durable import FileRecord, sha256_of, stat_of
 
 __all__ = ["DamagedError", "Fault", "Finding", "examine", "note"]
 
@@ -47,16 +47,16 @@ class DamagedError(CheckpointError):
 def examine(path: Path, row: sa.Row[Any], *, thorough: bool = False) -> Finding:
     """Compare a file with its row (``bytes``, ``sha256``, ``mtime_ns``); the content only where that is called for."""
     try:
-        found = path.stat()
-        if found.st_size != row.bytes:
+        found = stat_of(path)
+        if found.bytes != row.bytes:
             return Finding("wrong_size", None)
-        if (thorough or found.st_mtime_ns != row.mtime_ns) and sha256_of(path) != row.sha256:
+        if (thorough or found.mtime_ns != row.mtime_ns) and sha256_of(path) != row.sha256:
             return Finding("wrong_digest", None)
     except FileNotFoundError:
         return Finding("missing", None)
     except OSError:
         return Finding("unreadable", None)
-    return Finding(None, found.st_mtime_ns)
+    return Finding(None, found.mtime_ns)
 
 
 def note(connection: sa.Connection, table: sa.Table, row: sa.Row[Any], finding: Finding) -> bool:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from models.definition.definition import ModelDefinition
 from models.formats.checkpoint_file import CheckpointError, load_checkpoint
 from models.formats.dataset_file import load_dataset, load_label
-from models.formats.durable import sha256_of
+from models.formats.durable import record_of
 from models.formats.model_file import ModelFile, ModelFileError, load_model_file
 from models.registry.tables import ALIASES, CHECKPOINTS, DATASETS, MODELS, VERSIONS
 from models.training.checkpoint import CheckpointKind, Origin
@@ -84,8 +84,7 @@ def _add_checkpoint(found: Found, path: Path) -> None:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    status = path.stat()
-    return {"bytes": status.st_size, "sha256": sha256_of(path), "mtime_ns": status.st_mtime_ns}
+    return record_of(path)._asdict()
 
 
 def _add_published(found: Found, model: ModelFile) -> None:

@@ -38,7 +38,7 @@ for command in (
     settings.settings,
     processes.trainer,
     processes.runner,
-    processes.housekeeping,
+    processes.upkeep,
     processes.reader,
     processes.healthcheck,
     upkeep.migrate,

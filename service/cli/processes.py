@@ -9,7 +9,7 @@ import click
 
 from service.cli.settings import read_settings
 
-__all__ = ["healthcheck", "housekeeping", "reader", "runner", "trainer"]
+__all__ = ["healthcheck", "reader", "runner", "trainer", "upkeep"]
 
 
 def start_log(process: str) -> None:
@@ -43,16 +43,16 @@ def runner() -> None:
 
 
 @click.command(hidden=True)
-@click.argument("work", type=click.Choice(["check", "files"]))
-def housekeeping(work: str) -> None:
+@click.argument("work", type=click.Choice(["check", "model-files"]))
+def upkeep(work: str) -> None:
     """Keep data directory and database in step; used by the trainer."""
-    from service.upkeep.model_files import keep_files
+    from service.upkeep.model_files import write_model_files
     from service.upkeep.startup_check import check
 
-    start_log("housekeeping")
+    start_log("upkeep")
     if work == "check":
         sys.exit(check(read_settings()))
-    keep_files(read_settings())
+    write_model_files(read_settings())
 
 
 @click.command(hidden=True)

@@ -28,7 +28,7 @@ from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.locks import Lock, Locks, LockTakenError
 from service.store.tables import TRAINERS
-from service.upkeep.supervisor import Housekeeper
+from service.upkeep.supervisor import UpkeepSupervisor
 
 __all__ = ["Trainer", "main"]
 
@@ -62,7 +62,7 @@ class Trainer:
         self._web_seen = monotonic()
         self._assignments: list[Assignment] = []
         self._stopping = False
-        self._next_beat = self._next_look = self._next_housekeeping = 0.0
+        self._next_beat = self._next_look = self._next_upkeep = 0.0
 
     def run(self) -> None:
         """Work until a signal comes or, if asked to, until the last web process has ended."""
@@ -71,13 +71,13 @@ class Trainer:
         self.set_presence(True)
         for name in self.storage.sweep():
             _log.info("removed %s, whose writer was killed", name)
-        housekeeper = Housekeeper(self.settings, self.database, self.storage)
+        upkeep = UpkeepSupervisor(self.settings, self.database, self.storage)
         _log.info("trainer %s has started", self.name)
         try:
             while not self._stopping:
                 try:
                     self.turn()
-                    self._keep_house(housekeeper)
+                    self._turn_upkeep(upkeep)
                 except sa.exc.OperationalError as error:
                     # A busy or absent database is no reason to give up the jobs in hand; leases bound how long.
                     _log.warning("the database did not answer: %s", error.orig)
@@ -86,16 +86,16 @@ class Trainer:
         finally:
             try:
                 self.release_all()
-                housekeeper.stop()
+                upkeep.stop()
                 self.set_presence(False)
             except sa.exc.OperationalError as error:
                 _log.warning("the database did not answer; the next trainer waits for the leases: %s", error.orig)
             _log.info("trainer %s has stopped", self.name)
 
-    def _keep_house(self, housekeeper: Housekeeper) -> None:
-        if monotonic() >= self._next_housekeeping:
-            housekeeper.turn()
-            self._next_housekeeping = monotonic() + 0.5
+    def _turn_upkeep(self, upkeep: UpkeepSupervisor) -> None:
+        if monotonic() >= self._next_upkeep:
+            upkeep.turn()
+            self._next_upkeep = monotonic() + 0.5
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from models.registry.versions import SERVING_QUERY
 from service.settings import Settings
 from service.store.changes import CachedQuery, Changes
 from service.store.fast_query import FastQuery
+from service.store.locks import Lock, Locks
 from service.store.sqlite import ChangeCounter, begin_sqlite, configure_sqlite
 
 __all__ = ["HEAD", "METADATA", "Database"]
@@ -58,10 +59,13 @@ class Database:
         with self.engine.begin() as connection:
             yield connection
 
+    def exists(self) -> bool:
+        """Whether there is a database; connecting to SQLite creates an empty one if there is none."""
+        return self.engine.dialect.name != "sqlite" or Path(self.engine.url.database or "").is_file()
+
     def migrate(self) -> None:
         """Bring the schema to the newest migration; safe when several processes start at once."""
-        with (self.settings.data / "migrate.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with Locks(self.settings.data).exclusive(Lock.MIGRATION, wait=True):
             if self._version() == HEAD:
                 return
             from alembic import command

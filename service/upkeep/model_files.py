@@ -1,68 +1,67 @@
-"""The files of models follow the registry."""
+"""The files of models follow the database: one for each model, from which a lost database is made again."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 import sqlalchemy as sa
 
 from models.errors import MissingError
-from models.formats.model_file import ModelFileError, load_model_file, save_model_file
+from models.formats.model_file import ModelFileError, load_model_file, model_file_image
 from models.registry.snapshots import model_file
 from service.settings import Settings
 from service.store.database import Database
-from service.store.files import Storage
+from service.store.files import FileKind, FileStore
+from service.store.locks import Lock
 from service.upkeep.directory import is_own
 from service.upkeep.startup_check import NICENESS
 
-__all__ = ["KEEPER_LOCK", "keep_files"]
+__all__ = ["write_model_files"]
+
+_log = logging.getLogger("trainyard.upkeep")
 
 
-_log = logging.getLogger("trainyard.housekeeping")
+def write_model_files(settings: Settings) -> None:
+    """Bring files of models up to date, as standard input asks for it, until it ends.
 
-#: Held by the one who keeps the files of models, so that no older state replaces a newer one.
-KEEPER_LOCK = "keeper.lock"
-
-
-def keep_files(settings: Settings) -> None:
-    """Bring the files of models up to date: of each line's names, a JSON list, the answer has those that are."""
+    Each line of input is a JSON list of models' names; the line of output for it lists those whose files are up to
+    date now.
+    """
     os.nice(NICENESS)
-    database, storage = Database(settings), Storage(settings.data)
-    with (settings.data / KEEPER_LOCK).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # One whose trainer was killed ends soon.
+    database, files = Database(settings), FileStore(settings.data)
+    with files.locks.exclusive(Lock.MODEL_FILES, wait=True):  # A process whose trainer was killed ends soon.
         for line in sys.stdin:
-            done = [name for name in json.loads(line) if _keep(database, storage, name)]
+            done = [name for name in json.loads(line) if _write(database, files, name)]
             sys.stdout.write(json.dumps(done) + "\n")
             sys.stdout.flush()
     database.dispose()
 
 
-def _keep(database: Database, storage: Storage, name: str) -> bool:
+def _write(database: Database, files: FileStore, name: str) -> bool:
+    """Bring a model's file up to date if the files are this database's; False if that failed for now."""
     try:
-        if is_own(database, storage):
-            _keep_model_file(database, storage.model(name), name)
+        if is_own(database, files):
+            _follow(database, files, name)
     except (OSError, sa.exc.OperationalError) as error:
-        _log.warning("models/%s.h5 is written in a moment: %s", name, getattr(error, "orig", error))
+        _log.warning("models/%s.h5 is tried again in a moment: %s", name, getattr(error, "orig", error))
         return False
     return True
 
 
-def _keep_model_file(database: Database, path: Path, name: str) -> None:
-    """Make a model's file say what the database says; it goes where there is no such model."""
+def _follow(database: Database, files: FileStore, name: str) -> None:
+    """Give a model's file the content that the database has now; delete it if there is no such model."""
     try:
         with database.read() as connection:
             wanted = model_file(connection, name)
     except MissingError:
-        path.unlink(missing_ok=True)
+        files.delete(FileKind.MODEL, name)
         return
-    if path.exists():
-        with suppress(ModelFileError):  # A damaged one is written anew.
-            if load_model_file(path) == wanted:
+    if files.stat(FileKind.MODEL, name) is not None:
+        with suppress(ModelFileError):  # A damaged file is replaced.
+            if load_model_file(files.path(FileKind.MODEL, name)) == wanted:
                 return
-    save_model_file(path, wanted)
+    files.put(FileKind.MODEL, name, model_file_image(wanted))

@@ -1,17 +1,18 @@
-"""``python -m service reindex``: a lost database made again from the files, while the service is stopped."""
+"""``python -m service reindex``: fills a new database from the files, if the old one was lost."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 import sqlalchemy as sa
 
 from models.registry.rebuild import Found, find, store
 from models.registry.tables import ALIASES, CHECKPOINTS, DATASETS, MODELS, VERSIONS
-from service.processes import TRAINER_LOCK, WEB_LOCK, is_free
 from service.settings import Settings
 from service.store.database import Database
-from service.store.files import Storage
-from service.store.locks import LockTakenError
+from service.store.files import FileKind, FileStore
+from service.store.locks import Lock, LockTakenError
 from service.store.tables import JOBS
 from service.upkeep.directory import adopt
 
@@ -19,33 +20,35 @@ __all__ = ["ReindexError", "main", "reindex"]
 
 
 class ReindexError(Exception):
-    """The database cannot be made again; a sentence tells why and what would do."""
+    """The database cannot be filled; a sentence says why and what would help."""
 
 
-def reindex(database: Database, storage: Storage) -> Found:
-    """Fill an empty database from the files of the data directory; what was found.
+def reindex(database: Database, files: FileStore) -> Found:
+    """Fill an empty database from the files of the data directory; what was filled in.
 
     Models, versions with their numbers, aliases, checkpoints and named datasets come back; jobs, their events and the
-    rows that came within training requests do not. Raises ReindexError where the database is not empty or in use.
+    rows that came within training requests do not. Raises ReindexError if the database is not empty, or in use.
     """
-    for lock in (TRAINER_LOCK, WEB_LOCK):
-        if not is_free(storage.data / lock):
-            raise ReindexError(f"a service is at work in {storage.data}; stop it first")
+    for lock in (Lock.TRAINER, Lock.WEB):
+        if not files.locks.is_free(lock):
+            raise ReindexError(f"a service is running on {files.data}; stop it first")
     database.migrate()
     _require_empty(database)
     try:
-        with storage.no_writers():
+        with files.no_writers():
             found = find(
-                [storage.model(name) for name in storage.model_names()],
-                [storage.checkpoint(checkpoint_id) for checkpoint_id in storage.checkpoint_ids()],
-                [storage.dataset(dataset_id) for dataset_id in storage.dataset_ids()],
+                _paths(files, FileKind.MODEL), _paths(files, FileKind.CHECKPOINT), _paths(files, FileKind.DATASET)
             )
             with database.write() as connection:
                 store(connection, found)
-            adopt(database, storage)
+            adopt(database, files)
     except LockTakenError:
-        raise ReindexError(f"a runner is still writing in {storage.data}; ask again when it has ended") from None
+        raise ReindexError(f"a runner is still writing to {files.data}; try again when it has ended") from None
     return found
+
+
+def _paths(files: FileStore, kind: FileKind) -> list[Path]:
+    return [files.path(kind, file_id) for file_id in files.ids(kind)]
 
 
 def _require_empty(database: Database) -> None:
@@ -60,9 +63,9 @@ def _require_empty(database: Database) -> None:
 
 
 def main(settings: Settings) -> int:
-    """Fill the database and tell what came back; 1 where something was left out or is not as it was."""
+    """Fill the database and print the result; the exit status, 1 if something was left out or differs from before."""
     try:
-        found = reindex(Database(settings), Storage(settings.data))
+        found = reindex(Database(settings), FileStore(settings.data))
     except ReindexError as error:
         raise click.ClickException(str(error)) from None
     for line in found.told:

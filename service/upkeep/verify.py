@@ -1,4 +1,4 @@
-"""``python -m service verify``: everything on disk is read and held against the database, beside a running service."""
+"""``python -m service verify``: everything on disk is read and compared with the database; the service may run."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ from models.formats.model_file import ModelFileError, load_model_file
 from models.registry.snapshots import model_file
 from models.registry.tables import ALIASES, CHECKPOINTS, VERSIONS
 from models.registry.versions import states
-from service.processes import TRAINER_LOCK, is_free
 from service.settings import Settings
 from service.store.database import Database
-from service.store.files import Storage
-from service.store.locks import LockTakenError
+from service.store.files import FileKind, FileStore
+from service.store.locks import Lock, LockTakenError
+from service.store.naming import unnamed
 from service.upkeep.directory import is_own
-from service.upkeep.inspection import Inspected, inspect
-from service.upkeep.startup_check import unnamed
+from service.upkeep.inspection import InspectedFile, inspect
 
 __all__ = ["Report", "Wrong", "main", "verify"]
 
-#: A trainer brings a model's file up to date, and a writer names its file, in less than this.
+#: Seconds within which a trainer brings a model's file up to date, and a writer names its file.
 PATIENCE_SECONDS = 10.0
 
 
 class Wrong(NamedTuple):
-    """One thing that is not as it should be: the file or row, what is wrong in a word, and what that means."""
+    """One thing that is wrong: the file or row, what is wrong in a word, and what that means."""
 
     what: str
     fault: str
@@ -61,45 +60,44 @@ class Report:
         return "\n".join([*lines, f"{read}; {count} wrong"])
 
 
-def verify(database: Database, storage: Storage) -> Report:
-    """Read every file and hold it against the database, where faults are noted and those that are gone cleared.
+def verify(database: Database, files: FileStore) -> Report:
+    """Read every file and compare it with the database, in which faults are noted and mended ones cleared.
 
-    Raises SQLAlchemy's OperationalError where the database does not answer.
+    Raises SQLAlchemy's OperationalError if the database does not answer.
     """
     report = Report()
-    for found in inspect(database, storage, thorough=True):
-        is_checkpoint = found.path == storage.checkpoint(found.row.id)
-        report.checkpoints += is_checkpoint
-        report.datasets += not is_checkpoint
+    for found in inspect(database, files, thorough=True):
+        report.checkpoints += found.kind is FileKind.CHECKPOINT
+        report.datasets += found.kind is FileKind.DATASET
         report.bytes += found.row.bytes
-        report.wrong += _file(found, is_checkpoint=is_checkpoint)
-    report.wrong += [*_rows(database), *_strangers(storage)]
-    if is_own(database, storage):
-        report.wrong += [*_without_rows(database, storage), *_model_files(database, storage)]
+        report.wrong += _file(found)
+    report.wrong += [*_rows(database), *_strangers(files)]
+    if is_own(database, files):
+        report.wrong += [*_without_rows(database, files), *_model_files(database, files)]
     else:
         detail = "they belong to another database; `python -m service reindex` makes an empty one theirs"
-        report.wrong.append(Wrong(str(storage.data), "not_ours", detail))
+        report.wrong.append(Wrong(str(files.data), "not_ours", detail))
     return report
 
 
-def _file(found: Inspected, *, is_checkpoint: bool) -> Iterator[Wrong]:
+def _file(found: InspectedFile) -> Iterator[Wrong]:
     if found.finding.fault is not None:
         detail = f"{found.row.bytes} bytes with SHA-256 {found.row.sha256} were written"
         yield Wrong(found.path.name, found.finding.fault, detail)
         return
     try:
-        if is_checkpoint:
+        if found.kind is FileKind.CHECKPOINT:
             load_checkpoint(found.path)
         else:
             load_dataset(found.path)
     except FileNotFoundError:
-        return  # It was deleted with its row just now, or the next look tells.
+        return  # It was deleted with its row just now. If not, the next inspection finds it.
     except (CheckpointError, OSError) as error:
         yield Wrong(found.path.name, "not_loadable", str(error).replace(str(found.path), found.path.name))
 
 
 def _rows(database: Database) -> Iterator[Wrong]:
-    """Rows that name what is not there."""
+    """Rows that name what does not exist."""
     with database.read() as connection:
         missing = sa.select(VERSIONS.c.model, VERSIONS.c.version, VERSIONS.c.checkpoint).where(
             VERSIONS.c.checkpoint.not_in(sa.select(CHECKPOINTS.c.id))
@@ -112,43 +110,43 @@ def _rows(database: Database) -> Iterator[Wrong]:
             yield Wrong(f"{row.model} alias {row.alias}", "no_version", f"it names version {row.version}")
     if database.engine.dialect.name == "sqlite":
         with closing(database.engine.raw_connection()) as raw, closing(raw.cursor()) as cursor:
-            for (told,) in cursor.execute("PRAGMA integrity_check").fetchall():
-                if told != "ok":
-                    yield Wrong("the database", "damaged", told)
+            for (result,) in cursor.execute("PRAGMA integrity_check").fetchall():
+                if result != "ok":
+                    yield Wrong("the database", "damaged", result)
 
 
-def _strangers(storage: Storage) -> Iterator[Wrong]:
-    """Files that this service has not made."""
-    for path in storage.strangers():
-        yield Wrong(path.name, "unknown", f"no file of this service is called so in {path.parent.name}/")
+def _strangers(files: FileStore) -> Iterator[Wrong]:
+    """Files that this service did not create."""
+    for path in files.strangers():
+        yield Wrong(path.name, "unknown", f"no file of this service has such a name in {path.parent.name}/")
 
 
-def _without_rows(database: Database, storage: Storage) -> Iterator[Wrong]:
-    """Files that no row names, nor will."""
+def _without_rows(database: Database, files: FileStore) -> Iterator[Wrong]:
+    """Files that no row names, and none will."""
     until = monotonic() + PATIENCE_SECONDS
-    while any(unnamed(database, storage)):
+    while any(unnamed(database, files).values()):
         try:
-            with storage.no_writers():
-                for ids, path_of in zip(unnamed(database, storage), (storage.checkpoint, storage.dataset), strict=True):
+            with files.no_writers():
+                for ids in unnamed(database, files).values():
                     for file_id in sorted(ids):
-                        yield Wrong(path_of(file_id).name, "orphan", "no row names it; the next start clears it away")
+                        yield Wrong(f"{file_id}.h5", "orphan", "no row names it; the next start clears it away")
                 return
         except LockTakenError:
             if monotonic() > until:
-                yield Wrong(str(storage.data), "busy", "files are written all the time: orphans could not be told")
+                yield Wrong(str(files.data), "busy", "files are written all the time: orphans could not be looked for")
                 return
             sleep(0.05)
 
 
-def _model_files(database: Database, storage: Storage) -> Iterator[Wrong]:
-    """Files of models that do not say what the database says, given the time to follow it."""
+def _model_files(database: Database, files: FileStore) -> Iterator[Wrong]:
+    """Files of models that differ from the database after the time that a trainer needs to update them."""
     with database.read() as connection:
         names = set(states(connection))
-    names |= storage.model_names()
+    names |= files.ids(FileKind.MODEL)
     until = monotonic() + PATIENCE_SECONDS
     while names:
-        faults = {name: fault for name in names if (fault := _model_fault(database, storage, name)) is not None}
-        if not faults or monotonic() > until or is_free(storage.data / TRAINER_LOCK):
+        faults = {name: fault for name in names if (fault := _model_fault(database, files, name)) is not None}
+        if not faults or monotonic() > until or files.locks.is_free(Lock.TRAINER):
             for name, fault in sorted(faults.items()):
                 yield Wrong(f"models/{name}.h5", *fault)
             return
@@ -156,27 +154,27 @@ def _model_files(database: Database, storage: Storage) -> Iterator[Wrong]:
         sleep(0.2)
 
 
-def _model_fault(database: Database, storage: Storage, name: str) -> tuple[str, str] | None:
-    path = storage.model(name)
-    advice = "the trainer writes it anew when it starts"
+def _model_fault(database: Database, files: FileStore, name: str) -> tuple[str, str] | None:
+    exists = files.stat(FileKind.MODEL, name) is not None
+    advice = "the trainer writes it again when it starts"
     try:
         with database.read() as connection:
             wanted = model_file(connection, name)
     except MissingError:
-        return ("orphan", "there is no such model; the trainer removes it") if path.exists() else None
-    if not path.exists():
+        return ("orphan", "there is no such model; the trainer removes it") if exists else None
+    if not exists:
         return "missing", advice
     try:
-        found = load_model_file(path)
+        found = load_model_file(files.path(FileKind.MODEL, name))
     except ModelFileError as error:
         return "wrong_digest", f"{error}; {advice}"
     return None if found == wanted else ("behind", advice)
 
 
 def main(settings: Settings) -> int:
-    """Print what is wrong in a data directory; 1 where anything is."""
-    database, storage = Database(settings), Storage(settings.data)
+    """Print what is wrong in a data directory; the exit status, 1 if anything is."""
+    database, files = Database(settings), FileStore(settings.data)
     database.migrate()
-    report = verify(database, storage)
+    report = verify(database, files)
     click.echo(str(report))
     return 1 if report.wrong else 0

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from models.formats.model_file import ModelFile, ModelFileError, load_model_file, save_model_file
+from models.formats.durable import write_durably
+from models.formats.model_file import ModelFile, ModelFileError, load_model_file, model_file_image
 
 CONTENT = ModelFile(
     "small",
@@ -20,14 +21,14 @@ CONTENT = ModelFile(
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
-    save_model_file(tmp_path / "small.h5", CONTENT)
+    write_durably(tmp_path / "small.h5", model_file_image(CONTENT))
     assert load_model_file(tmp_path / "small.h5") == CONTENT
 
 
 @pytest.mark.parametrize("part", [b'"ckpt_1"', b'{"a"', b'{"name"'])
 def test_a_changed_bit_is_told(tmp_path: Path, part: bytes) -> None:
     path = tmp_path / "small.h5"
-    save_model_file(path, CONTENT)
+    write_durably(path, model_file_image(CONTENT))
     content = bytearray(path.read_bytes())
     assert content.count(part) == 1
     content[content.index(part) + 2] ^= 1

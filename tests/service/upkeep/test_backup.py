@@ -193,7 +193,7 @@ def test_what_is_there_already_is_left_alone(small: Server, tmp_path: Path, kind
     mine.write_text("mine")
     done = backup(small, target)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"Error: {target} is there already; a backup needs a new or an empty directory\n"
+    assert done.stderr == f"Error: {target} already exists; a backup needs a new or an empty directory\n"
     assert mine.read_text() == "mine"
 
 
@@ -242,7 +242,7 @@ def wait(*_):
     print("pinned", flush=True)
     time.sleep(600)
 
-backup._copy_file = wait
+backup.copy_durably = wait
 backup.back_up(Settings.read(), Path(sys.argv[1]))
 """
 

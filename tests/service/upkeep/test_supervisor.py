@@ -15,9 +15,9 @@ import sqlalchemy.event
 from models.registry import models
 from service.settings import Settings
 from service.store.database import Database
-from service.store.files import Storage
+from service.store.files import FileKind, FileStore
 from service.store.tables import TRAINERS
-from service.upkeep.supervisor import Housekeeper
+from service.upkeep.supervisor import UpkeepSupervisor
 from testing.harness import Process, Server, eventually, processes_of
 from testing.runs import a_definition
 from testing.samples import a_model
@@ -32,19 +32,19 @@ def test_models_files_follow(make_server: Callable[..., Server]) -> None:
     eventually(lambda: server.files("models") == [], what="the file is gone")
 
 
-def test_models_files_follow_whatever_becomes_of_their_keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_files_follow_whatever_becomes_of_their_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is started when there is something to do, and again where it was killed, and leaves when there is not."""
     settings = Settings.read({"TRAINYARD_DATA": str(tmp_path)})
-    database, storage = Database(settings), Storage(tmp_path)
+    database, files = Database(settings), FileStore(tmp_path)
     database.migrate()
-    housekeeper = Housekeeper(settings, database, storage)
+    supervisor = UpkeepSupervisor(settings, database, files)
 
-    def keepers() -> list[Process]:
-        return [process for process in processes_of(tmp_path) if "housekeeping files" in process.command]
+    def writers() -> list[Process]:
+        return [process for process in processes_of(tmp_path) if "upkeep model-files" in process.command]
 
     def turned(holds: Callable[[], bool], what: str) -> None:
         def turn() -> bool:
-            housekeeper.turn()
+            supervisor.turn()
             return holds()
 
         eventually(turn, what=what)
@@ -55,47 +55,47 @@ def test_models_files_follow_whatever_becomes_of_their_keeper(tmp_path: Path, mo
 
     try:
         define("one")
-        turned(lambda: storage.model_names() == {"one"}, "the first file")
-        os.kill(keepers()[0].pid, signal.SIGKILL)
+        turned(lambda: files.ids(FileKind.MODEL) == {"one"}, "the first file")
+        os.kill(writers()[0].pid, signal.SIGKILL)
         define("two")
-        turned(lambda: storage.model_names() == {"one", "two"}, "the second file")
-        assert len(keepers()) == 1
+        turned(lambda: files.ids(FileKind.MODEL) == {"one", "two"}, "the second file")
+        assert len(writers()) == 1
         monkeypatch.setattr("service.upkeep.supervisor.LINGER_SECONDS", 0.0)
-        turned(lambda: not keepers(), "the keeper has left")
+        turned(lambda: not writers(), "the writer has left")
         with database.write() as connection:
             models.delete_model(connection, "two")
-        turned(lambda: storage.model_names() == {"one"}, "the second file is gone")
+        turned(lambda: files.ids(FileKind.MODEL) == {"one"}, "the second file is gone")
     finally:
-        housekeeper.stop()
+        supervisor.stop()
         database.dispose()
     assert not processes_of(tmp_path)
 
 
 def test_the_last_change_is_written_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also one that is too new for a keeper to have been started."""
+    """Also one that is too new for a writer to have been started."""
     settings = Settings.read({"TRAINYARD_DATA": str(tmp_path)})
-    database, storage = Database(settings), Storage(tmp_path)
+    database, files = Database(settings), FileStore(tmp_path)
     database.migrate()
     monkeypatch.setattr("service.upkeep.supervisor.DELAY_SECONDS", 3600.0)
-    housekeeper = Housekeeper(settings, database, storage)
+    supervisor = UpkeepSupervisor(settings, database, files)
     with database.write() as connection:
         models.define_model(connection, a_definition(name="last"))
-    housekeeper.turn()
+    supervisor.turn()
     assert not processes_of(tmp_path)
-    housekeeper.stop()
+    supervisor.stop()
     database.dispose()
-    assert storage.model_names() == {"last"}
+    assert files.ids(FileKind.MODEL) == {"last"}
     assert not processes_of(tmp_path)
 
 
 def test_models_are_read_again_only_after_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings.read({"TRAINYARD_DATA": str(tmp_path)})
-    database, storage = Database(settings), Storage(tmp_path)
+    database, files = Database(settings), FileStore(tmp_path)
     database.migrate()
     monkeypatch.setattr("service.upkeep.supervisor.DELAY_SECONDS", 0.0)
     with database.write() as connection:
         models.define_model(connection, a_definition(name="one"))
-    housekeeper = Housekeeper(settings, database, storage)
+    supervisor = UpkeepSupervisor(settings, database, files)
     selects: list[str] = []
 
     def note(_connection: sa.Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
@@ -103,11 +103,11 @@ def test_models_are_read_again_only_after_a_change(tmp_path: Path, monkeypatch: 
 
     def quiet() -> bool:
         selects.clear()
-        housekeeper.turn()
+        supervisor.turn()
         return not selects
 
     def settled(*names: str) -> bool:
-        return quiet() and storage.model_names() == {*names}
+        return quiet() and files.ids(FileKind.MODEL) == {*names}
 
     sqlalchemy.event.listen(database.engine, "before_cursor_execute", note)
     try:
@@ -122,5 +122,5 @@ def test_models_are_read_again_only_after_a_change(tmp_path: Path, monkeypatch: 
             connection.execute(sa.delete(TRAINERS))  # what a trainer writes of itself
         assert quiet()
     finally:
-        housekeeper.stop()
+        supervisor.stop()
         database.dispose()

@@ -270,9 +270,9 @@ class TestOrphans:
         shutil.copyfile(file_of(server, jobs[2]), written)
         with Storage(server.data).writing():
             server.start_ready()
-            eventually(lambda: "cleared away in a pause" in server.log, what="the check finds a writer at work")
+            eventually(lambda: "cleared away afterwards" in server.log, what="the check finds a writer at work")
             # One that is killed is started again, and comes to its end.
-            os.kill(server.processes("housekeeping check")[0].pid, signal.SIGKILL)
+            os.kill(server.processes("upkeep check")[0].pid, signal.SIGKILL)
             assert written.exists()
         eventually(lambda: not written.exists(), what="the orphan cleared away")
         assert (server.data / "orphans" / written.name).exists()
