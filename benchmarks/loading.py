@@ -42,10 +42,10 @@ def _save(paths: list[Path], name: str, inputs: int, hidden: list[int], classes:
     from models.data.dataset import from_rows
     from models.definition.definition import ModelDefinition
     from models.definition.given_rows import GivenRows
-    from models.formats.checkpoint_file import save_checkpoint
     from models.training.prepared import PreparedData
     from models.training.request import TrainingRequest
     from models.training.run import TrainingRun
+    from testing.saving import save_checkpoint
 
     definition = ModelDefinition.load({"name": name, "inputs": inputs, "classes": classes, "hidden": hidden})
     data = from_rows([[float(label)] * inputs for label in range(classes)], list(range(classes)))

@@ -1,6 +1,6 @@
-"""A hostile file harms nothing: hand-made bad files and mutated good files, for the service and a watched reader.
+"""A hostile file harms nothing: hand-made bad files and mutated good files, for the service and a watched parser.
 
-Bad files are sent to ``POST /models/{name}/checkpoints`` of a running service, and to the service's reader under
+Bad files are sent to ``POST /models/{name}/checkpoints`` of a running service, and to the service's parser under
 strace. Some of the mutated files are sent to the service, which reads each of them in a separate process. The others
 are read by the same code with the same limits, many per process (``reliability.reading``), under strace. A file that is
 still good after its mutation may be accepted.
@@ -30,7 +30,7 @@ from models.errors import InvalidError, UnreadableError
 from reliability.figure import Figure
 from reliability.mutations import mutated
 from service.settings import Settings
-from service.uploads.reader import Reader
+from service.uploads.parser import UploadParser
 from testing.bad_files import BAD, GOOD, MODEL, large_attribute, many_attributes, truncated
 from testing.harness import Client, Server, serving
 from testing.samples import CLASSES, DATA, ROWS
@@ -42,20 +42,20 @@ GOALS = {"mutated files": 20_000, "through the service": 4_000, "watched": 16_00
 _STRACE = ("strace", "-f", "--seccomp-bpf", "-e", "trace=open,openat,openat2,creat,execve", "-o")
 _TINY = {"name": "tiny", "inputs": 2, "classes": CLASSES, "hidden": [], "optimizer": {"type": "sgd"}}
 _ROOT = Path(__file__).parent.parent
-#: The same environment as the service's readers have.
+#: The same environment as the service's parsers have.
 _QUIET = {"PATH": os.defpath, "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
 _FILE = {"Content-Type": "application/x-hdf5"}
 
 
-class WatchedReader(Reader):
-    """The service's own reader, under strace."""
+class WatchedParser(UploadParser):
+    """The service's own parser process, under strace."""
 
     def __init__(self, settings: Settings, log: Path) -> None:
         super().__init__(settings)
         self.log = log
 
     def _launch(self, control: socket.socket) -> subprocess.Popen[bytes]:
-        command = [*_STRACE, str(self.log), sys.executable, "-m", "service", "reader"]
+        command = [*_STRACE, str(self.log), sys.executable, "-m", "service", "parser"]
         environment = {**_QUIET, **self._settings.environment()}
         return subprocess.Popen(
             command, cwd=_ROOT, env=environment, stdin=control, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -64,11 +64,11 @@ class WatchedReader(Reader):
 
 
 def foreign_opens(log: str) -> tuple[int, list[str]]:
-    """Return, from strace's log of a reader, the number of ended children and all attempts to open a file.
+    """Return, from strace's log of a parser, the number of ended children and all attempts to open a file.
 
-    The attempts include those of the reader itself after its start.
+    The attempts include those of the parser itself after its start.
     """
-    # A reader opens this file last, to measure its own size, before it accepts requests.
+    # A parser opens this file last, to measure its own size, before it accepts requests.
     _, _, rest = log.partition('"/proc/self/statm"')
     calls = [line.partition(" ")[2].strip() for line in rest.splitlines()[1:]]
     ends = sum(call.startswith("+++ ") for call in calls)
@@ -76,7 +76,7 @@ def foreign_opens(log: str) -> tuple[int, list[str]]:
 
 
 def run(scale: float) -> Figure:
-    """Send each bad file to the service and to a watched reader; then send mutated files to one of them."""
+    """Send each bad file to the service and to a watched parser; then send mutated files to one of them."""
     figure = Figure(goals=dict(GOALS))
     if shutil.which("strace") is None:
         figure.skipped = "strace is not installed"
@@ -84,7 +84,7 @@ def run(scale: float) -> Figure:
     with tempfile.TemporaryDirectory() as folder:
         _check_watch(Path(folder), figure)
         with serving(Path(folder) / "data", WORKERS=2) as server:
-            watched = WatchedReader(Settings.read({"TRAINYARD_DATA": folder}), Path(folder) / "strace.log")
+            watched = WatchedParser(Settings.read({"TRAINYARD_DATA": folder}), Path(folder) / "strace.log")
             try:
                 _try_all(server, watched, figure, Path(folder), scale)
             finally:
@@ -110,15 +110,15 @@ else:
 
 
 class _Trial:
-    """The service, a watched reader and the results of the files sent to them."""
+    """The service, a watched parser and the results of the files sent to them."""
 
-    def __init__(self, server: Server, watched: WatchedReader, figure: Figure) -> None:
+    def __init__(self, server: Server, watched: WatchedParser, figure: Figure) -> None:
         self.client, self.watched, self.figure = server.client, watched, figure
         self.definitions = {model["name"]: ModelDefinition.load(model) for model in (MODEL, _TINY)}
         for model in (MODEL, _TINY):
             self.client.define(model)
         self.bases = {name: list(_bases(self.client, name)) for name in self.definitions}
-        self.ways = (self.service, self.reader)
+        self.ways = (self.service, self.parser)
         self._lock = threading.Lock()
 
     def service(self, model: str, content: bytes) -> str:
@@ -129,8 +129,8 @@ class _Trial:
         typed = answer.headers["content-type"] == "application/problem+json" and answer.json["code"]
         return "refused" if typed and 400 <= answer.status < 500 else f"{answer.status} {answer.body[:300]!r}"
 
-    def reader(self, model: str, content: bytes) -> str:
-        """Send a file to the watched reader; return "accepted", "refused" or the error."""
+    def parser(self, model: str, content: bytes) -> str:
+        """Send a file to the watched parser; return "accepted", "refused" or the error."""
         with tempfile.TemporaryFile() as upload, tempfile.TemporaryFile() as exchange:
             upload.write(content)
             try:
@@ -164,7 +164,7 @@ class _Trial:
             )
 
     def read_mutated(self, folder: Path, model: str, start: int, stop: int) -> None:
-        """Read mutated files of a model as the service's reader does, under strace."""
+        """Read mutated files of a model as the service's parser does, under strace."""
         log = folder / f"{model}.log"
         command = [*_STRACE, log, sys.executable, "-m", "reliability.reading", folder, model, str(start), str(stop)]
         done = subprocess.run(
@@ -173,15 +173,15 @@ class _Trial:
         for line in done.stdout.splitlines():
             number, _, outcome = line.partition(" ")
             if re.fullmatch("ended SIG(PROF|XCPU|SEGV|BUS|FPE|ABRT)", outcome):
-                self.figure.count(f"readers lost by {outcome.removeprefix('ended ')}")
+                self.figure.count(f"parsers lost by {outcome.removeprefix('ended ')}")
                 outcome = "refused"
             self.note("watched", f"mutation {number} of {model}", outcome)
         self.watch(log)
 
     def watch(self, log: Path) -> None:
-        """Record every file that a reader or its children opened according to strace."""
+        """Record every file that a parser or its children opened according to strace."""
         children, opened = foreign_opens(log.read_text())
-        self.figure.count("reader processes watched", children)
+        self.figure.count("parser processes watched", children)
         self.figure.broken += [f"opened a file: {call}" for call in opened]
 
     def note(self, what: str, case: str, outcome: str) -> None:
@@ -194,11 +194,11 @@ class _Trial:
                 self.figure.broken.append(f"{case}: {outcome}")
 
 
-def _try_all(server: Server, watched: WatchedReader, figure: Figure, folder: Path, scale: float) -> None:
+def _try_all(server: Server, watched: WatchedParser, figure: Figure, folder: Path, scale: float) -> None:
     trial = _Trial(server, watched, figure)
     before = trial.client.post("/predict", {"model": "tiny", "inputs": ROWS, "version": 1}).body
     for _ in range(8):
-        trial.service("tiny", b"")  # Makes each worker start its reader.
+        trial.service("tiny", b"")  # Makes each worker start its parser.
     processes = server.processes()
     trial.send_bad_files(scale)
     for model in (MODEL, _TINY):

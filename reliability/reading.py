@@ -1,4 +1,4 @@
-"""``python -m reliability.reading FOLDER MODEL START STOP``: read mutated files as the service's reader does.
+"""``python -m reliability.reading FOLDER MODEL START STOP``: read mutated files as the service's parser does.
 
 Each process reads many files, and prints one line per file. ``FOLDER`` contains the model's definition as
 ``MODEL.json`` and good files as ``MODEL-….h5``. If a file ends a child, the line of this file reports it, and another
@@ -17,7 +17,7 @@ from typing import IO
 
 from models.definition.definition import ModelDefinition
 from reliability.mutations import mutated
-from service.uploads.reader_process import LENGTH, answer, limit, own_bytes, warm_up
+from service.uploads.parser_process import LENGTH, answer, limit, own_bytes, warm_up
 
 #: Number of files per child.
 FILES = 200

@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 
 from models.definition.definition import ModelDefinition
-from models.formats.checkpoint_file import load_checkpoint, save_checkpoint
+from models.formats.checkpoint_file import load_checkpoint
 from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.request import TrainingRequest
 from models.training.run import TrainingRun
@@ -31,6 +31,7 @@ from reliability.figure import Figure
 from reliability.resumed_jobs import JOBS, try_jobs
 from testing import cases
 from testing.runs import a_request, prepare, some_rows
+from testing.saving import save_checkpoint
 
 __all__ = ["bits_of", "differences", "run"]
 

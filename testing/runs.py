@@ -10,12 +10,13 @@ import numpy as np
 from models.data.dataset import Dataset, from_rows
 from models.definition.definition import ModelDefinition
 from models.definition.given_rows import GivenRows
-from models.formats.checkpoint_file import load_checkpoint, save_checkpoint
+from models.formats.checkpoint_file import load_checkpoint
 from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.prepared import PreparedData
 from models.training.request import TrainingRequest
 from models.training.run import TrainingRun
 from nncore.training import Epoch
+from testing.saving import save_checkpoint
 
 DEFAULTS: dict[str, Any] = {
     "epochs": 3,

@@ -32,7 +32,6 @@ import numpy as np
 
 from models.definition.definition import ModelDefinition, optimizer_field
 from models.errors import InvalidError
-from models.formats.durable import FileRecord, write_durably
 from models.formats.hdf5_image import Image, Memory, Put, hdf5_image
 from models.schemas import load
 from models.training.best import Best
@@ -45,10 +44,9 @@ from nncore.training import Epoch, TrainingState
 
 __all__ = [
     "CheckpointError",
-    "Reader",
+    "CheckpointReader",
     "checkpoint_image",
     "load_checkpoint",
-    "save_checkpoint",
     "unreadable",
 ]
 
@@ -75,11 +73,6 @@ def checkpoint_image(checkpoint: Checkpoint, memory: Memory | None = None) -> Im
     The image is valid until the checkpoint's arrays change or, if they are copied to ``memory``, until that is reused.
     """
     return hdf5_image(lambda file, put: _build(file, put, checkpoint), memory)
-
-
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> FileRecord:
-    """Write a checkpoint durably. Raises OSError and leaves no file behind if that fails."""
-    return write_durably(path, checkpoint_image(checkpoint))
 
 
 def _build(file: h5py.File, put: Put, checkpoint: Checkpoint) -> None:
@@ -159,7 +152,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a whole checkpoint. Raises CheckpointError with path, expected and found."""
     try:
         with h5py.File(path, "r") as file:
-            return Reader(path, file).checkpoint()
+            return CheckpointReader(path, file).checkpoint()
     except (OSError, KeyError, ValueError) as error:
         raise unreadable(path, error) from error
 
@@ -172,7 +165,7 @@ def _statistics_shapes(definition: ModelDefinition) -> dict[str, tuple[int, ...]
     return statistics_shapes(definition.layers, definition.inputs)
 
 
-class Reader:
+class CheckpointReader:
     """An open checkpoint file, checked strictly against its definition."""
 
     def __init__(self, path: Path, file: h5py.File) -> None:

@@ -20,10 +20,9 @@ import numpy as np
 
 from models.data.dataset import Dataset
 from models.data.labels import Labels
-from models.formats.durable import FileRecord, write_durably
-from models.formats.hdf5_image import Put, hdf5_image
+from models.formats.hdf5_image import Image, Put, hdf5_image
 
-__all__ = ["DatasetLabel", "is_inline", "load_dataset", "load_label", "save_dataset"]
+__all__ = ["DatasetLabel", "dataset_image", "is_inline", "load_dataset", "load_label"]
 
 
 FORMAT, FORMAT_VERSION = "trainyard-dataset", 1
@@ -37,8 +36,8 @@ class DatasetLabel:
     created_at: str
 
 
-def save_dataset(path: Path, dataset: Dataset, label: DatasetLabel | None = None) -> FileRecord:
-    """Write a dataset durably. Raises OSError."""
+def dataset_image(dataset: Dataset, label: DatasetLabel | None = None) -> Image:
+    """The file of a dataset, good until its arrays change."""
     with np.errstate(over="ignore"):
         single = dataset.inputs.astype(np.float32)
     inputs = single if np.array_equal(single, dataset.inputs) else dataset.inputs
@@ -56,11 +55,11 @@ def save_dataset(path: Path, dataset: Dataset, label: DatasetLabel | None = None
             put("weights", dataset.weights)
         put("classes", np.frombuffer(json.dumps(dataset.labels.classes).encode(), np.uint8))
 
-    return write_durably(path, hdf5_image(build))
+    return hdf5_image(build)
 
 
 def load_dataset(path: Path) -> Dataset:
-    """Read a dataset that ``save_dataset`` wrote. Raises OSError with the file's name if that fails."""
+    """Read a dataset's file. Raises OSError with the file's name if that fails."""
     try:
         return _read(path)
     except FileNotFoundError as error:

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from models.definition.definition import ModelDefinition
-from models.formats.checkpoint_file import CheckpointError, Reader, unreadable
+from models.formats.checkpoint_file import CheckpointError, CheckpointReader, unreadable
 from nncore.arrays import Array
 from nncore.network import parameter_shapes, statistics_shapes
 
@@ -33,7 +33,7 @@ def map_parameters(path: Path) -> tuple[ModelDefinition, dict[str, Array]]:
     """
     try:
         with h5py.File(path, "r") as file:
-            definition = Reader(path, file).definition()
+            definition = CheckpointReader(path, file).definition()
             served = "optimizer/average" if "average" in file["optimizer"] else "parameters"
             statistics = "averaged_statistics" if "averaged_statistics" in file else "statistics"
             places = {

@@ -39,7 +39,7 @@ for command in (
     processes.trainer,
     processes.runner,
     processes.upkeep,
-    processes.reader,
+    processes.parser,
     processes.healthcheck,
     upkeep.migrate,
     upkeep.backup,

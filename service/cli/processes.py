@@ -9,7 +9,7 @@ import click
 
 from service.cli.settings import read_settings
 
-__all__ = ["healthcheck", "reader", "runner", "trainer", "upkeep"]
+__all__ = ["healthcheck", "parser", "runner", "trainer", "upkeep"]
 
 
 def start_log(process: str) -> None:
@@ -56,11 +56,11 @@ def upkeep(work: str) -> None:
 
 
 @click.command(hidden=True)
-def reader() -> None:
+def parser() -> None:
     """Read files from outside for the socket on standard input; used by the web service."""
-    from service.uploads.reader_process import main
+    from service.uploads.parser_process import main
 
-    start_log("reader")
+    start_log("parser")
     main()
 
 

@@ -12,7 +12,6 @@ from models.data.dataset import Dataset
 from models.definition.definition import ModelDefinition, complete
 from models.errors import ConflictError, InvalidError, MissingError
 from models.formats.checkpoint_file import CheckpointError, load_checkpoint
-from models.formats.durable import FileRecord
 from models.identifiers import new_id
 from models.registry import checkpoints, datasets, models, versions
 from models.training.prepared import PreparedData
@@ -22,7 +21,8 @@ from models.training.warm_start import check_start
 from service.jobs import lifecycle
 from service.jobs.document import job_document
 from service.store.files import FileKind
-from service.store.request_rows import Source, discard, keep
+from service.store.naming import naming
+from service.store.request_rows import Source, keep
 from service.web.context import context
 from service.web.idempotency import remember
 from service.web.json_bodies import json_response
@@ -84,7 +84,7 @@ def check_start_checkpoint(checkpoint_id: str | None, definition: ModelDefinitio
     except MissingError as error:
         raise InvalidError.at("/start_from", error.detail) from None
     try:
-        start = load_checkpoint(context().storage.checkpoint(checkpoint_id)).definition
+        start = load_checkpoint(context().files.path(FileKind.CHECKPOINT, checkpoint_id)).definition
     except CheckpointError as error:
         raise ConflictError("checkpoint_unreadable", str(error)) from None
     check_start(start, definition, reinitialize)
@@ -100,13 +100,12 @@ def store(
 ) -> Response:
     """Write the rows that came along, then everything else in one transaction; the answer, which shows the job."""
     parts = context()
-    kept: list[tuple[dict[str, Any], FileRecord]] = []
     job_id = new_id("job")
-    try:
-        for source in (data, validation):
-            if source is not None and source.dataset_id is None:
-                source.dataset_id = new_id("ds")
-                kept.append(keep(parts.storage, source.dataset_id, None, source.rows.dataset))
+    sent = {new_id("ds"): source for source in (data, validation) if source is not None and source.dataset_id is None}
+    with naming(parts.database, parts.files, FileKind.DATASET, [*sent]):
+        kept = [keep(parts.files, dataset_id, None, source.rows.dataset) for dataset_id, source in sent.items()]
+        for dataset_id, source in sent.items():
+            source.dataset_id = dataset_id
         with parts.database.write() as connection:
             if new is not None:
                 models.define_model(connection, new)
@@ -128,9 +127,6 @@ def store(
             document = job_document(lifecycle.find(connection, job_id))
             location = url_for("jobs.show", job_id=job_id)
             return remember(connection, json_response(document, 202, {"Location": location}))
-    except BaseException:
-        discard(parts.database, parts.storage, FileKind.DATASET, *(values["id"] for values, _ in kept))
-        raise
 
 
 def _require_datasets(connection: sa.Connection, *sources: Source | None) -> None:

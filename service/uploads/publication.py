@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-
-from flask import Response, url_for
+from typing import Any
 
 from models.definition.definition import ModelDefinition
 from models.errors import MissingError
-from models.formats.checkpoint_file import save_checkpoint
+from models.formats.checkpoint_file import checkpoint_image
 from models.identifiers import new_id
 from models.registry import models, versions
 from models.registry.checkpoints import add_checkpoint
 from models.training.checkpoint import METRICS, Checkpoint, CheckpointKind, Origin
-from service.store.files import FileKind
-from service.store.request_rows import discard
-from service.web.context import context
-from service.web.json_bodies import json_response
+from service.store.database import Database
+from service.store.files import FileKind, FileStore
+from service.store.naming import naming
 
 __all__ = ["publish_upload"]
 
 
-def publish_upload(definition: ModelDefinition, checkpoint: Checkpoint) -> Response:
-    """Write the checkpoint into a file of our own, then name it as the next version."""
-    parts, checkpoint_id = context(), new_id("ckpt")
-    path = parts.storage.checkpoint(checkpoint_id)
+def publish_upload(
+    database: Database, files: FileStore, definition: ModelDefinition, checkpoint: Checkpoint
+) -> dict[str, Any]:
+    """Write the checkpoint to a file, then name that as the next version; the version as the API shows it.
+
+    Raises MissingError if the model was deleted meanwhile.
+    """
+    checkpoint_id = new_id("ckpt")
     newest = checkpoint.history[-1] if checkpoint.history else None
     metrics = json.dumps({} if newest is None else {name: getattr(newest, name) for name in METRICS})
-    record = save_checkpoint(path, replace(checkpoint, origin=Origin(None, CheckpointKind.IMPORT, metrics)))
+    image = checkpoint_image(replace(checkpoint, origin=Origin(None, CheckpointKind.IMPORT, metrics)))
     values = {
         "id": checkpoint_id,
         "model": definition.name,
@@ -38,17 +40,12 @@ def publish_upload(definition: ModelDefinition, checkpoint: Checkpoint) -> Respo
         "step": checkpoint.state.step,
         "metrics": metrics,
         "created_at": checkpoint.created_at,
-        "mtime_ns": path.stat().st_mtime_ns,
     }
-    try:
-        with parts.database.write() as connection:
+    with naming(database, files, FileKind.CHECKPOINT, [checkpoint_id]):
+        record = files.put(FileKind.CHECKPOINT, checkpoint_id, image)
+        with database.write() as connection:
             if models.check_definable(connection, definition):
-                raise MissingError("not_found", f"there is no model {definition.name!r} any more")  # noqa: TRY301 - within the transaction
+                raise MissingError("not_found", f"there is no model {definition.name!r} any more")
             add_checkpoint(connection, values, record)
             version = versions.publish(connection, definition.name, None, checkpoint_id, metrics)
-            document = versions.resolve(connection, definition.name, version)
-    except BaseException:
-        discard(parts.database, parts.storage, FileKind.CHECKPOINT, checkpoint_id)
-        raise
-    place = url_for("models.show_version", name=definition.name, version=version)
-    return json_response(document, 201, {"Location": place})
+            return versions.resolve(connection, definition.name, version)

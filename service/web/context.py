@@ -15,8 +15,7 @@ from service.serving.resolution import Serving
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileStore, Storage
-from service.uploads.reader import Reader
-from service.web.idempotency_locks import KeyLocks
+from service.uploads.parser import UploadParser
 
 __all__ = ["Context", "context"]
 
@@ -35,16 +34,14 @@ class Context:
     waiting: threading.BoundedSemaphore = field(init=False)
     dry_runs: threading.BoundedSemaphore = field(init=False)
     measuring: threading.Lock = field(init=False, default_factory=threading.Lock)
-    reader: Reader = field(init=False)
-    keys: KeyLocks = field(init=False)
+    parser: UploadParser = field(init=False)
 
     def __post_init__(self) -> None:
-        self.reader = Reader(self.settings)
+        self.parser = UploadParser(self.settings)
         # Every waiting client occupies a thread; the other half of the threads stays free for other requests.
         self.waiting = threading.BoundedSemaphore(max(1, self.settings.threads // 2))
         # Dry runs take turns, so all but one of these threads wait.
         self.dry_runs = threading.BoundedSemaphore(max(1, self.settings.threads // 4))
-        self.keys = KeyLocks(self.settings.data / "idempotency.lock")
 
     @contextmanager
     def wait_slot(self) -> Iterator[None]:

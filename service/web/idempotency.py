@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from functools import wraps
 from time import time
@@ -23,6 +24,7 @@ import sqlalchemy as sa
 from flask import Response, g, request
 
 from models.errors import ConflictError, InvalidError, MalformedError
+from service.store.locks import LockTakenError
 from service.store.tables import IDEMPOTENCY_KEYS as KEYS
 from service.web.context import Context, context
 from service.web.openapi import refusals
@@ -68,7 +70,7 @@ def idempotent(view: View) -> View:
         if given is None:
             return view(*arguments, **options)
         parts, scope, key = context(), f"{request.method} {request.path}", _key(given)
-        with parts.keys.hold(scope, key):
+        with _hold(parts, scope, key):
             claim = _Claim(scope, key, _payload())
             known = _answer_to(parts, claim)
             if known is not None:
@@ -85,6 +87,18 @@ def idempotent(view: View) -> View:
 
     _describe(answer)
     return answer
+
+
+@contextmanager
+def _hold(parts: Context, scope: str, key: str) -> Iterator[None]:
+    """Hold a key for the time of a request; raises ConflictError if another request holds it."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(parts.files.locks.keyed(scope, key))
+        except LockTakenError:
+            detail = f"a request with the Idempotency-Key {key!r} is under way; send this one again later"
+            raise ConflictError("idempotency_key_in_use", detail) from None
+        yield
 
 
 def remember(connection: sa.Connection, response: Response) -> Response:

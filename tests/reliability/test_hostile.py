@@ -20,7 +20,7 @@ def test_a_hostile_file_harms_nothing() -> None:
     counts = figure.counts
     assert counts["mutated files"] == int(GOALS["mutated files"] * SCALE)
     assert counts["bad files"] > 2 * len(BAD)
-    assert counts["reader processes watched"] > len(BAD)
+    assert counts["parser processes watched"] > len(BAD)
     # Mutations that are all refused, or all harmless, would try little.
     assert min(counts["refused"], counts["accepted"]) > 0.1 * counts["mutated files"]
 
@@ -36,7 +36,7 @@ LOG = """\
 
 
 def test_what_the_watch_takes_for_a_foreign_file() -> None:
-    """Every file that the reader opens or tries to open after it has started."""
+    """Every file that the parser opens or tries to open after it has started."""
     assert foreign_opens(LOG) == (2, [])
     for call in (
         'openat(AT_FDCWD, "/etc/passwd", O_RDONLY) = -1 EMFILE (Too many open files)',

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, request, send_file
+from flask import Response, request, send_file, url_for
 
 from models.errors import MissingError, UnsupportedError
 from models.registry import models
 from models.registry.checkpoints import checkpoint_document, checkpoint_rows, find_checkpoint
+from service.store.files import FileKind
 from service.upkeep.inspection import intact_checkpoint
 from service.uploads.publication import publish_upload
 from service.web.bodies import receive
@@ -61,12 +62,13 @@ def import_file(name: str) -> Response:
         raise UnsupportedError("unsupported_media_type", f"{wanted}. Received: {request.mimetype}")
     with parts.database.read() as connection:
         definition = models.find_model(connection, name).definition
-    with parts.storage.temporary() as upload, parts.storage.temporary() as exchange:
+    with parts.files.temporary() as upload, parts.files.temporary() as exchange:
         receive(upload, parts.settings.max_import_bytes)
         with parts.wait_slot():
-            checkpoint = parts.reader.checkpoint(upload, exchange, definition)
-            with parts.storage.writing():
-                return publish_upload(definition, checkpoint)
+            checkpoint = parts.parser.checkpoint(upload, exchange, definition)
+            version = publish_upload(parts.database, parts.files, definition, checkpoint)
+    location = url_for("models.show_version", name=name, version=version["version"])
+    return json_response(version, 201, {"Location": location})
 
 
 @routes.route("/checkpoints/<checkpoint_id>", methods=["GET"])
@@ -86,10 +88,10 @@ def download(checkpoint_id: str) -> Response:
     parts = context()
     with parts.database.read() as connection:
         found = find_checkpoint(connection, checkpoint_id)
-    if not parts.storage.checkpoint(checkpoint_id).is_file():
+    if parts.files.stat(FileKind.CHECKPOINT, checkpoint_id) is None:
         raise MissingError("file_missing", f"the file of checkpoint {checkpoint_id} is not in the data directory")
     return send_file(
-        intact_checkpoint(parts.database, parts.storage, checkpoint_id),
+        intact_checkpoint(parts.database, parts.files, checkpoint_id),
         "application/x-hdf5",
         as_attachment=True,
         download_name=f"{found['model']}-{checkpoint_id}.h5",

@@ -18,7 +18,8 @@ from models.registry.rows import fault_of
 from models.schemas import StrictSchema, Text, load
 from service.jobs.record import ACTIVE
 from service.store.files import FileKind
-from service.store.request_rows import discard, keep
+from service.store.naming import naming
+from service.store.request_rows import keep
 from service.store.tables import JOBS
 from service.web.context import context
 from service.web.idempotency import idempotent, remember
@@ -89,22 +90,17 @@ def create(query: dict[str, Any]) -> Response:
     For CSV, the query has `name`, `label` (the label column) and, if rows have weights, `weight` (the weight column).
     If the query has a `label`, a body of any type but JSON is read as CSV, as `curl --data-binary @file.csv` sends it.
     """
+    parts, dataset_id = context(), new_id("ds")
     name, dataset = _received(query)
-    parts = context()
     with parts.database.read() as connection:
         require_free_dataset_name(connection, name)
-    dataset_id = new_id("ds")
-    with parts.storage.writing():
-        values, record = keep(parts.storage, dataset_id, name, dataset)
-        try:
-            with parts.database.write() as connection:
-                add_dataset(connection, values, record)
-                document = _document(find_dataset(connection, dataset_id))
-                location = url_for("datasets.show", key=dataset_id)
-                return remember(connection, json_response(document, 201, {"Location": location}))
-        except BaseException:
-            discard(parts.database, parts.storage, FileKind.DATASET, dataset_id)
-            raise
+    with naming(parts.database, parts.files, FileKind.DATASET, [dataset_id]):
+        values, record = keep(parts.files, dataset_id, name, dataset)
+        with parts.database.write() as connection:
+            add_dataset(connection, values, record)
+            document = _document(find_dataset(connection, dataset_id))
+            location = url_for("datasets.show", key=dataset_id)
+            return remember(connection, json_response(document, 201, {"Location": location}))
 
 
 def _received(query: dict[str, Any]) -> tuple[str, Dataset]:
@@ -199,5 +195,5 @@ def delete(key: str) -> Response:
         if active:
             raise ConflictError("dataset_in_use", f"dataset {key!r} is in use by {active}; cancel that job first")
         delete_dataset(connection, dataset_id)
-    parts.storage.dataset(dataset_id).unlink(missing_ok=True)
+    parts.files.delete(FileKind.DATASET, dataset_id)
     return Response(status=204)

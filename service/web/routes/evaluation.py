@@ -34,7 +34,7 @@ def evaluate(body: dict[str, Any]) -> Response:
     classes = version.network.classes
     if top_k is not None:
         require_top_k(top_k, classes)
-    data = Source(parts.database, parts.storage, body["data"], "/data").rows
+    data = Source(parts.database, parts.files, body["data"], "/data").rows
     codes = data.codes_for(version.network.definition)
     needed, limit = evaluation_bytes(len(codes), len(classes)), parts.settings.max_batch_bytes
     if needed > limit:

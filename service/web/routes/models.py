@@ -18,6 +18,7 @@ from models.schemas import Bounds, StrictSchema, Text, Whole
 from service.jobs import lifecycle
 from service.jobs.record import ACTIVE
 from service.jobs.submission import check_size
+from service.store.files import FileKind
 from service.store.tables import JOBS
 from service.web.context import context
 from service.web.idempotency import idempotent, remember
@@ -96,8 +97,7 @@ def delete(query: dict[str, Any], name: str) -> Response:
             raise ConflictError("model_in_use", f"model {name!r} has {active} active jobs; ?force=true cancels them")
         lifecycle.abandon(connection, name)
         gone = delete_model(connection, name)
-    for checkpoint_id in gone:
-        parts.storage.checkpoint(checkpoint_id).unlink(missing_ok=True)
+    parts.files.delete(FileKind.CHECKPOINT, *gone)
     return Response(status=204)
 
 

@@ -45,12 +45,12 @@ def train(body: dict[str, Any]) -> Response:
     """
     request = TrainingRequest.of(body)
     parts = context()
-    data = Source(parts.database, parts.storage, body["data"], "/data")
+    data = Source(parts.database, parts.files, body["data"], "/data")
     definition, is_new = resolve_definition(body["model"], data.rows.dataset)
     given = body["validation"]
     validation = None
     if given and "fraction" not in given:
-        validation = Source(parts.database, parts.storage, given, "/validation")
+        validation = Source(parts.database, parts.files, given, "/validation")
     prepared = check(definition, request, data, validation)
     check_start_checkpoint(body["start_from"], definition, request.reinitialize)
     if body.pop("dry_run"):
@@ -69,5 +69,4 @@ def train(body: dict[str, Any]) -> Response:
         "loss": loss_field().serialize("loss", body),
         "early_stopping": None if request.early_stopping is None else asdict(request.early_stopping),
     }
-    with parts.storage.writing():
-        return store(definition if is_new else None, definition.name, request, told, data, validation)
+    return store(definition if is_new else None, definition.name, request, told, data, validation)

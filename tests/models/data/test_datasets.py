@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from models.data.csv_rows import from_csv
 from models.data.dataset import Dataset, from_rows
 from models.errors import InvalidError, Problem
-from models.formats.dataset_file import load_dataset, save_dataset
+from models.formats.dataset_file import load_dataset
 from models.formats.durable import record_of
+from testing.saving import save_dataset
 
 IRIS = b"width,length,species\n0.5,1.5,setosa\n2,3e1,virginica\n"
 

@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 
 import nncore
-from models.formats.checkpoint_file import CheckpointError, load_checkpoint, save_checkpoint
+from models.formats.checkpoint_file import CheckpointError, load_checkpoint
 from models.formats.durable import record_of, sweep, write_durably
 from models.formats.hdf5_image import Put, hdf5_image
 from models.formats.mapped_parameters import map_parameters
 from models.training.checkpoint import Checkpoint
 from nncore.optimizers import SGD, Adam, Optimizer, RMSProp
 from testing.runs import Recorder, a_definition, a_run
+from testing.saving import save_checkpoint
 
 OPTIMIZERS: list[Optimizer] = [SGD(0.5), SGD(0.5, momentum=0.9, nesterov=True), RMSProp(), Adam()]
 

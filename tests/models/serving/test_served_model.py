@@ -10,11 +10,12 @@ from threading import Barrier, Event
 import numpy as np
 import pytest
 
-from models.formats.checkpoint_file import CheckpointError, save_checkpoint
+from models.formats.checkpoint_file import CheckpointError
 from models.serving import cache as cache_module
 from models.serving.cache import CheckpointFile, ServedModels
 from models.serving.served_model import ServedModel
 from testing.runs import a_definition, a_run
+from testing.saving import save_checkpoint
 
 #: Bytes of the parameters of one model below.
 SIZE = 4 * (2 * 5 + 5 + 5 * 3 + 3)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.definition.definition import ModelDefinition
-from models.formats.checkpoint_file import load_checkpoint, save_checkpoint
+from models.formats.checkpoint_file import load_checkpoint
 from models.formats.mapped_parameters import map_parameters
 from models.training.request import TrainingRequest
 from models.training.run import TrainingRun
@@ -20,6 +20,7 @@ from nncore.network import Predictor
 from nncore.stopping import EarlyStopping
 from testing import cases
 from testing.runs import Recorder, a_request, prepare, some_rows
+from testing.saving import save_checkpoint
 from tests.models.training.test_run import assert_same_bits
 
 #: Cases that keep the numbers finite for a few epochs in any combination.

@@ -14,13 +14,14 @@ import pytest
 
 from models.data.dataset import from_rows
 from models.errors import InvalidError
-from models.formats.checkpoint_file import load_checkpoint, save_checkpoint
+from models.formats.checkpoint_file import load_checkpoint
 from models.training.checkpoint import Checkpoint
 from models.training.request import TrainingRequest
 from models.training.run import activation_bytes
 from nncore.optimizers import SGD, Adam, Optimizer, RMSProp
 from nncore.training import DivergedError, Epoch
 from testing.runs import Recorder, a_definition, a_run, some_rows
+from testing.saving import save_checkpoint
 
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": SGD(0.3),

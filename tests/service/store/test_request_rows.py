@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import sqlalchemy as sa
 
 from models.data.dataset import from_rows
 from models.errors import InvalidError
@@ -16,7 +15,7 @@ from models.registry import datasets
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
-from service.store.request_rows import Source, discard, keep
+from service.store.request_rows import Source, keep
 from testing.runs import a_definition
 
 ROWS = [[1.0, 2.0], [3.0, 4.0], [5.0, 1e39]]
@@ -25,18 +24,18 @@ LABELS = ["a", "b", "z"]
 
 class Store(NamedTuple):
     database: Database
-    storage: FileStore
+    files: FileStore
 
     def keep(self, name: str | None) -> str:
         """Store rows as a dataset; its id."""
         dataset_id = new_id("ds")
-        values, record = keep(self.storage, dataset_id, name, from_rows(ROWS, LABELS))
+        values, record = keep(self.files, dataset_id, name, from_rows(ROWS, LABELS))
         with self.database.write() as connection:
             datasets.add_dataset(connection, values, record)
         return dataset_id
 
     def source(self, part: dict[str, Any]) -> Source:
-        return Source(self.database, self.storage, part, "/data")
+        return Source(self.database, self.files, part, "/data")
 
 
 @pytest.fixture
@@ -87,25 +86,9 @@ def test_a_bad_row_is_named_where_the_client_wrote_it(
 
 def test_a_kept_file_carries_its_name_and_its_row_the_time_of_the_file(store: Store) -> None:
     dataset_id = new_id("ds")
-    values, record = keep(store.storage, dataset_id, "points", from_rows(ROWS, LABELS))
-    path = store.storage.path(FileKind.DATASET, dataset_id)
+    values, record = keep(store.files, dataset_id, "points", from_rows(ROWS, LABELS))
+    path = store.files.path(FileKind.DATASET, dataset_id)
     label = load_label(path)
     assert label is not None
     assert (label.name, label.created_at) == ("points", values["created_at"])
-    assert (values["mtime_ns"], record.bytes) == (path.stat().st_mtime_ns, path.stat().st_size)
-
-
-def test_only_files_that_no_row_names_are_discarded(store: Store) -> None:
-    named, unnamed = store.keep("points"), new_id("ds")
-    keep(store.storage, unnamed, None, from_rows(ROWS, LABELS))
-    discard(store.database, store.storage, FileKind.DATASET, named, unnamed)
-    assert store.storage.ids(FileKind.DATASET) == {named}
-
-
-def test_files_stay_if_the_database_cannot_be_asked(store: Store) -> None:
-    unnamed = new_id("ds")
-    keep(store.storage, unnamed, None, from_rows(ROWS, LABELS))
-    with store.database.write() as connection:
-        connection.execute(sa.text("ALTER TABLE datasets RENAME TO lost"))
-    discard(store.database, store.storage, FileKind.DATASET, unnamed)
-    assert store.storage.ids(FileKind.DATASET) == {unnamed}
+    assert (record.mtime_ns, record.bytes) == (path.stat().st_mtime_ns, path.stat().st_size)

@@ -20,7 +20,7 @@ import pytest
 
 from models.definition.definition import ModelDefinition
 from service.settings import Settings
-from service.uploads.reader import Reader
+from service.uploads.parser import UploadParser
 from testing import bad_files
 from testing.bad_files import BAD, GOOD, MODEL, PARAMETERS, STATISTICS, image
 from testing.harness import Answer, Client, Server, eventually
@@ -253,47 +253,47 @@ class TestBad:
             assert (response.status, json.loads(response.read())["code"]) == (400, "invalid_body")
 
 
-class TestReader:
+class TestParser:
     """The process that reads."""
 
     @pytest.fixture
-    def reader(self, tmp_path: Path) -> Iterator[Reader]:
-        reader = Reader(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))
-        yield reader
-        reader.close()
+    def parser(self, tmp_path: Path) -> Iterator[UploadParser]:
+        parser = UploadParser(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))
+        yield parser
+        parser.close()
 
-    def ask(self, reader: Reader, content: bytes, folder: Path) -> Any:
+    def ask(self, parser: UploadParser, content: bytes, folder: Path) -> Any:
         with (folder / "upload").open("w+b") as upload, (folder / "exchange").open("w+b") as exchange:
             upload.write(content)
-            return reader.checkpoint(upload, exchange, ModelDefinition.load(MODEL))
+            return parser.checkpoint(upload, exchange, ModelDefinition.load(MODEL))
 
-    def test_it_is_there_for_many_files_and_ends_with_its_owner(self, reader: Reader, tmp_path: Path) -> None:
-        self.ask(reader, GOOD, tmp_path)
-        process = reader._process
+    def test_it_is_there_for_many_files_and_ends_with_its_owner(self, parser: UploadParser, tmp_path: Path) -> None:
+        self.ask(parser, GOOD, tmp_path)
+        process = parser._process
         assert process is not None
-        assert self.ask(reader, GOOD, tmp_path).state.updates == 6
-        assert reader._process is process
-        assert reader._control is not None
-        reader._control.close()
+        assert self.ask(parser, GOOD, tmp_path).state.updates == 6
+        assert parser._process is process
+        assert parser._control is not None
+        parser._control.close()
         assert process.wait(20) == 0
 
     def test_no_variable_of_hdf5_reaches_it(
-        self, reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, parser: UploadParser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HDF5_PLUGIN_PATH", str(tmp_path))
-        self.ask(reader, GOOD, tmp_path)
-        assert reader._process is not None
-        environment = Path(f"/proc/{reader._process.pid}/environ").read_bytes().split(b"\0")
+        self.ask(parser, GOOD, tmp_path)
+        assert parser._process is not None
+        environment = Path(f"/proc/{parser._process.pid}/environ").read_bytes().split(b"\0")
         assert [each for each in environment if each.startswith(b"HDF5")] == [b"HDF5_PLUGIN_PRELOAD=::"]
 
-    def test_a_lost_reader_is_told_and_replaced(self, own: Server) -> None:
+    def test_a_lost_parser_is_told_and_replaced(self, own: Server) -> None:
         assert send(own.client, GOOD).status == 201
-        for process in own.processes("service reader"):
+        for process in own.processes("service parser"):
             os.kill(process.pid, signal.SIGKILL)
-        eventually(lambda: not own.processes("service reader"), what="the readers gone")
+        eventually(lambda: not own.processes("service parser"), what="the parsers gone")
         assert send(own.client, GOOD).status == 201
 
-    def test_a_service_that_is_killed_leaves_no_file_and_no_reader(
+    def test_a_service_that_is_killed_leaves_no_file_and_no_parser(
         self, make_server: Callable[..., Server], tmp_path: Path
     ) -> None:
         server = make_server(WORKERS=1)
@@ -305,9 +305,9 @@ class TestReader:
             connection.sendall(head.encode() + GOOD)
             assert send(client, GOOD).status == 201
             assert len(server.files("checkpoints")) == 1
-            reader = server.processes("service reader")
-            assert len(reader) == 1
+            parser = server.processes("service parser")
+            assert len(parser) == 1
             for process in server.processes("gunicorn"):
                 os.kill(process.pid, signal.SIGKILL)
-            eventually(lambda: not server.processes("service reader"), what="the reader gone")
+            eventually(lambda: not server.processes("service parser"), what="the parser gone")
         assert len(server.files("checkpoints")) == 1

@@ -1,4 +1,4 @@
-"""The reader: a process that forks a child for each uploaded file. It has imported all modules and opened no files.
+"""The parser: a process that forks a child for each uploaded file. It has imported all modules and opened no files.
 
 A child reads one untrusted file under limits on memory, processor time, wall time and file size. It cannot dump core,
 start processes or open files. It writes what it finds into a second file, the exchange, for the web worker. So the web
@@ -35,15 +35,15 @@ from models.formats.checkpoint_file import FORMAT, FORMAT_VERSION
 from models.formats.checkpoint_import import read_import
 from models.formats.hdf5_image import Put, hdf5_image
 
-__all__ = ["LENGTH", "STATUS", "TELL_BYTES", "WALL_SECONDS", "answer", "limit", "main", "own_bytes", "warm_up"]
+__all__ = ["DOCUMENT_BYTES", "LENGTH", "STATUS", "WALL_SECONDS", "answer", "limit", "main", "own_bytes", "warm_up"]
 
-_log = logging.getLogger("trainyard.reader")
+_log = logging.getLogger("trainyard.parser")
 
 #: Binary formats of the document's length and of a child's exit status.
 LENGTH, STATUS = struct.Struct("<q"), struct.Struct("<i")
 #: Maximum size of the document in bytes.
-TELL_BYTES = 2**20
-#: Seconds without a request after which the reader ends.
+DOCUMENT_BYTES = 2**20
+#: Seconds without a request after which the parser ends.
 IDLE_SECONDS = 60.0
 #: Limits for reading a file: wall time in seconds, and processor time in seconds, plus one second per 50 MB.
 WALL_SECONDS, PROCESSOR_SECONDS, BYTES_A_SECOND = 120, 1, 50_000_000
@@ -59,8 +59,8 @@ def main() -> None:
     control.settimeout(IDLE_SECONDS)
     while True:
         try:
-            order, descriptors, _, _ = socket.recv_fds(control, 1, 2)
-            if not order:
+            message, descriptors, _, _ = socket.recv_fds(control, 1, 2)
+            if not message:
                 return
             child = os.fork()
             if not child:
@@ -111,9 +111,9 @@ def _serve(upload: int, exchange: int, own: int) -> NoReturn:
         os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         with io.FileIO(1, "r+", closefd=False) as file:
             file.seek(0)
-            order = json.loads(file.readall())
+            request = json.loads(file.readall())
             file.truncate(0)
-        definition = ModelDefinition.load(json.loads(order["definition"]))
+        definition = ModelDefinition.load(json.loads(request["definition"]))
         limit(os.fstat(0).st_size, definition, own)
         answer(0, 1, definition)
         status = 0
@@ -129,7 +129,7 @@ def limit(size: int, definition: ModelDefinition, own: int) -> None:
     for what, soft, hard in (
         (resource.RLIMIT_AS, memory := own + RESERVE_BYTES + 2 * parameters, memory),
         (resource.RLIMIT_CPU, seconds, seconds + 1),
-        (resource.RLIMIT_FSIZE, size + TELL_BYTES, size + TELL_BYTES),
+        (resource.RLIMIT_FSIZE, size + DOCUMENT_BYTES, size + DOCUMENT_BYTES),
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_NPROC, 0, 0),
         (resource.RLIMIT_NOFILE, 0, 0),
@@ -137,19 +137,19 @@ def limit(size: int, definition: ModelDefinition, own: int) -> None:
         resource.setrlimit(what, (soft, hard))
 
 
-class _StorageError(Exception):
+class _WriteError(Exception):
     """The exchange could not be written."""
 
 
 def answer(upload: int, exchange: int, definition: ModelDefinition) -> None:
     """Read the upload, and write into the exchange what it holds or why it is refused."""
     try:
-        told, arrays = read_import(upload, definition)
-        _write(exchange, told, arrays)
+        document, arrays = read_import(upload, definition)
+        _write(exchange, document, arrays)
     except TrainyardError as error:
         places = [[problem.pointer, problem.detail] for problem in error.problems]
         _write(exchange, {"refused": {"code": error.code, "detail": error.detail, "places": places}})
-    except _StorageError as error:
+    except _WriteError as error:
         os.ftruncate(exchange, 0)
         _write(exchange, {"errno": error.args[0]})
     except Exception as error:  # noqa: BLE001 - h5py raises many exceptions for damaged files
@@ -158,15 +158,15 @@ def answer(upload: int, exchange: int, definition: ModelDefinition) -> None:
         _write(exchange, {"refused": {"code": refusal.code, "detail": refusal.detail, "places": []}})
 
 
-def _write(exchange: int, told: dict[str, Any], arrays: Iterable[Array] = ()) -> None:
+def _write(exchange: int, document: dict[str, Any], arrays: Iterable[Array] = ()) -> None:
     """Replace the content of the exchange by the arrays, the document and its length."""
-    document = json.dumps(told).encode()
+    content = json.dumps(document).encode()
     with io.FileIO(exchange, "r+", closefd=False) as file:
         file.seek(0)
         file.truncate()
         for array in arrays:
             _write_all(file, array.data.cast("B"))
-        _write_all(file, memoryview(document + LENGTH.pack(len(document))))
+        _write_all(file, memoryview(content + LENGTH.pack(len(content))))
 
 
 def _write_all(file: io.FileIO, content: memoryview) -> None:
@@ -174,4 +174,4 @@ def _write_all(file: io.FileIO, content: memoryview) -> None:
         while content:
             content = content[file.write(content) :]
     except OSError as error:
-        raise _StorageError(error.errno) from error
+        raise _WriteError(error.errno) from error

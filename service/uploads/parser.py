@@ -17,9 +17,9 @@ from models.formats.checkpoint_import import checkpoint_of
 from models.training.checkpoint import Checkpoint
 from service.processes import start
 from service.settings import Settings
-from service.uploads.reader_process import LENGTH, STATUS, TELL_BYTES, WALL_SECONDS
+from service.uploads.parser_process import DOCUMENT_BYTES, LENGTH, STATUS, WALL_SECONDS
 
-__all__ = ["Reader"]
+__all__ = ["UploadParser"]
 
 
 #: The limit that a child exceeded, by the signal that ended it.
@@ -30,8 +30,8 @@ _ENDS: dict[int, str] = {
 }
 
 
-class Reader:
-    """The reader process (``uploads.reader_process``): started if needed; reads one file at a time."""
+class UploadParser:
+    """The parser process (``uploads.parser_process``): started if needed; reads one file at a time."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -43,28 +43,28 @@ class Reader:
         """The checkpoint in ``upload`` as one of ``definition``; its arrays are views of ``exchange``, an empty file.
 
         Raises InvalidError or UnreadableError if the file is refused, OSError if ``exchange`` cannot be written, and
-        BusyError if the reader process ended.
+        BusyError if the parser process ended.
         """
         upload.flush()
         exchange.write(json.dumps({"definition": definition.canonical()}).encode())
         exchange.flush()
         status = self._ask(upload.fileno(), exchange.fileno())
         if status > 0:
-            raise RuntimeError(f"the reader's child ended with status {status}; see the log")
+            raise RuntimeError(f"the parser's child ended with status {status}; see the log")
         if status < 0:
-            why = _ENDS.get(-status) or f"its reader was killed by {signal.Signals(-status).name}"
+            why = _ENDS.get(-status) or f"its parser was killed by {signal.Signals(-status).name}"
             raise UnreadableError("invalid_hdf5", f"the file cannot be read: {why}")
         content = memoryview(mmap.mmap(exchange.fileno(), 0, access=mmap.ACCESS_READ))
         (length,) = LENGTH.unpack(content[-LENGTH.size :])
-        if not 0 < length <= TELL_BYTES:
-            raise ValueError(f"the reader's document must have at most {TELL_BYTES} bytes. Received: {length}")
+        if not 0 < length <= DOCUMENT_BYTES:
+            raise ValueError(f"the parser's document must have at most {DOCUMENT_BYTES} bytes. Received: {length}")
         end = len(content) - LENGTH.size - length
-        told: dict[str, Any] = json.loads(bytes(content[end : -LENGTH.size]))
-        if "errno" in told:
-            raise OSError(told["errno"], os.strerror(told["errno"]))
-        if "refused" in told:
-            raise _refusal(**told["refused"])
-        return checkpoint_of(definition, told, content[:end])
+        document: dict[str, Any] = json.loads(bytes(content[end : -LENGTH.size]))
+        if "errno" in document:
+            raise OSError(document["errno"], os.strerror(document["errno"]))
+        if "refused" in document:
+            raise _refusal(**document["refused"])
+        return checkpoint_of(definition, document, content[:end])
 
     def _ask(self, *descriptors: int) -> int:
         """Have a child read a file. Returns its exit status, or the negative number of the signal that ended it."""
@@ -94,10 +94,10 @@ class Reader:
         # Environment variables decide which drivers and plugins HDF5 loads; "::" means none.
         variables = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
         options = {"stdin": control, "stdout": subprocess.DEVNULL, "start_new_session": True}
-        return start(self._settings, "reader", variables=variables, without="HDF5_", **options)
+        return start(self._settings, "parser", variables=variables, without="HDF5_", **options)
 
     def close(self) -> None:
-        """Kill the reader and its child, if any."""
+        """Kill the parser and its child, if any."""
         if self._process is not None:
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
