@@ -11,7 +11,7 @@ from models.registry.integrity import DamagedError
 from models.serving.cache import CheckpointFile, ServedModels
 from models.serving.served_model import ServedModel
 from service.store.database import Database
-from service.store.files import Storage
+from service.store.files import FileKind, FileStore
 from service.upkeep.inspection import intact_checkpoint
 
 __all__ = ["ServedVersion", "Serving"]
@@ -37,8 +37,8 @@ class PublishedVersion(NamedTuple):
 class Serving:
     """The published versions that one process serves; up to ``limit`` bytes of them stay loaded."""
 
-    def __init__(self, database: Database, storage: Storage, limit: int) -> None:
-        self._database, self._storage = database, storage
+    def __init__(self, database: Database, files: FileStore, limit: int) -> None:
+        self._database, self._files = database, files
         self._loaded = ServedModels(limit, self._checked_file)
 
     def version(self, model: str, wanted: int | str | None) -> ServedVersion:
@@ -77,8 +77,10 @@ class Serving:
     def _damage(self, checkpoint: str, fault: str) -> DamagedError:
         with self._database.read() as connection:
             row = checkpoints.find_checkpoint(connection, checkpoint)
-        return DamagedError(self._storage.checkpoint(checkpoint), FileRecord(row["bytes"], row["sha256"]), fault)
+        return DamagedError(
+            self._files.path(FileKind.CHECKPOINT, checkpoint), FileRecord(row["bytes"], row["sha256"]), fault
+        )
 
     def _checked_file(self, key: CheckpointFile) -> Path:
         """The file of a version, checked just before it is loaded; raises DamagedError."""
-        return intact_checkpoint(self._database, self._storage, key.checkpoint)
+        return intact_checkpoint(self._database, self._files, key.checkpoint)

@@ -10,7 +10,7 @@ from models.version import VERSION
 from service.serving.resolution import Serving
 from service.settings import Settings
 from service.store.database import Database
-from service.store.files import Storage
+from service.store.files import FileStore
 from service.web import errors
 from service.web.context import Context
 from service.web.json_bodies import OrjsonProvider
@@ -25,7 +25,7 @@ __all__ = ["create_app"]
 def create_app(settings: Settings | None = None) -> Flask:
     """Create the WSGI application. Reads settings from the environment if none are given. Raises SettingsError."""
     settings = settings or Settings.read()
-    database, storage = Database(settings), Storage(settings.data)
+    database, files = Database(settings), FileStore(settings.data)
     database.migrate()
     # A prediction's matrix products are small, and workers times threads must fit the cores.
     threadpool_limits(1)
@@ -40,8 +40,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         OPENAPI_URL_PREFIX="/",
         API_SPEC_OPTIONS={"info": {"description": "Trains neural-network classifiers and serves their predictions."}},
     )
-    serving = Serving(database, storage, settings.served_bytes)
-    parts = app.extensions["trainyard"] = Context(settings, database, storage, serving)
+    serving = Serving(database, files, settings.served_bytes)
+    parts = app.extensions["trainyard"] = Context(settings, database, files, serving)
     app.wsgi_app = PredictionServer(app.wsgi_app, parts)  # type: ignore[method-assign]
     errors.install(app)
     documentation = Documentation(app)

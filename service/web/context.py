@@ -14,7 +14,7 @@ from models.errors import BusyError
 from service.serving.resolution import Serving
 from service.settings import Settings
 from service.store.database import Database
-from service.store.files import FileStore, Storage
+from service.store.files import FileStore
 from service.uploads.parser import UploadParser
 
 __all__ = ["Context", "context"]
@@ -29,7 +29,7 @@ class Context:
 
     settings: Settings
     database: Database
-    storage: Storage
+    files: FileStore
     serving: Serving
     waiting: threading.BoundedSemaphore = field(init=False)
     dry_runs: threading.BoundedSemaphore = field(init=False)
@@ -51,11 +51,6 @@ class Context:
             yield
         finally:
             self.waiting.release()
-
-    @property
-    def files(self) -> FileStore:
-        """The same as ``storage``, which will go."""
-        return self.storage
 
     def take_wait_slot(self) -> None:
         """Like ``wait_slot``; the caller calls ``waiting.release`` at the end."""

@@ -52,7 +52,7 @@ def ready() -> Response:
     An absent trainer is reported, but the service is still ready: jobs wait until a trainer starts.
     """
     parts = context()
-    storage = "ok" if parts.storage.writable() else "not writable"
+    storage = "ok" if parts.files.writable() else "not writable"
     database = trainer = "ok"
     try:
         with parts.database.read() as connection:
