@@ -27,7 +27,7 @@ def escaped(name: object) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault: its place (a JSON pointer, or a row and column of a CSV file) and what a valid value is."""
+    """One problem: its place (a JSON pointer, or a row and column of a CSV file) and what a valid value is."""
 
     pointer: str
     detail: str
@@ -44,22 +44,22 @@ class TrainyardError(Exception):
 
 
 class InvalidError(TrainyardError):
-    """The request is well-formed but invalid; ``problems`` lists the faults."""
+    """The request is well-formed but invalid; ``problems`` lists what is wrong."""
 
     @classmethod
     def at(cls, pointer: str, detail: str) -> InvalidError:
-        """An error with a single fault."""
+        """An error with a single problem."""
         return cls.of([Problem(pointer, detail)])
 
     @classmethod
     def of(cls, problems: Sequence[Problem]) -> InvalidError:
-        """An error with one or more faults; ``detail`` describes the first."""
+        """An error with one or more problems; ``detail`` describes the first."""
         first = problems[0]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return cls("validation_failed", f"{first.pointer or 'the request'}: {first.detail}{more}", problems)
 
     def moved(self, old: str, new: str) -> InvalidError:
-        """The same faults, with the prefix ``old`` of their pointers replaced by ``new``."""
+        """The same problems, with the prefix ``old`` of their pointers replaced by ``new``."""
         return InvalidError.of(
             [replace(p, pointer=new + p.pointer[len(old) :]) if p.pointer.startswith(old) else p for p in self.problems]
         )
@@ -77,7 +77,7 @@ class UnreadableError(TrainyardError):
     """An uploaded file has the wrong format or is damaged."""
 
 
-def file_fault(detail: str, row: int | None = None, column: str | None = None) -> InvalidError:
+def file_problem(detail: str, row: int | None = None, column: str | None = None) -> InvalidError:
     where = [f"row {row}"] if row is not None else []
     where += [f"column {column!r}"] if column is not None else []
     return InvalidError(

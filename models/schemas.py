@@ -55,7 +55,7 @@ class DescribedField(ma.fields.Field[Any]):
         """The JSON schema of the values that the field accepts."""
         raise NotImplementedError
 
-    def fault(self, value: Any, wanted: str | None = None) -> ma.ValidationError:
+    def refusal(self, value: Any, wanted: str | None = None) -> ma.ValidationError:
         return ma.ValidationError(f"{wanted or 'must be ' + self.wanted}. Received: {describe(value)}")
 
     def _validated(self, value: Any) -> Any:
@@ -87,10 +87,10 @@ class Number(DescribedField):
 
     def _validated(self, value: Any) -> Any:
         if type(value) not in self.kinds:
-            raise self.fault(value)
+            raise self.refusal(value)
         violation = self.bounds.violation(value)
         if violation:
-            raise self.fault(value, violation)
+            raise self.refusal(value, violation)
         return float(value) if float in self.kinds else value
 
 
@@ -111,7 +111,7 @@ class Flag(DescribedField):
 
     def _validated(self, value: Any) -> bool:
         if not isinstance(value, bool):
-            raise self.fault(value)
+            raise self.refusal(value)
         return value
 
 
@@ -134,16 +134,16 @@ class Text(DescribedField):
 
     def _validated(self, value: Any) -> str:
         if self.choices and value not in self.choices:
-            raise self.fault(value, f"must be one of {', '.join(map(repr, self.choices))}")
+            raise self.refusal(value, f"must be one of {', '.join(map(repr, self.choices))}")
         if not isinstance(value, str):
-            raise self.fault(value)
+            raise self.refusal(value)
         if not 1 <= len(value) <= self.maximum:
-            raise self.fault(value, f"must have 1 to {self.maximum} characters")
+            raise self.refusal(value, f"must have 1 to {self.maximum} characters")
         if self._match:
             try:
                 self._match(value)
             except ma.ValidationError:
-                raise self.fault(value, f"must match {self.pattern}") from None
+                raise self.refusal(value, f"must match {self.pattern}") from None
         return value
 
 
@@ -157,15 +157,15 @@ class Numbers(Number):
 
     def _validated(self, value: Any) -> tuple[float, ...]:
         if not isinstance(value, list) or len(value) > MAXIMUM_ITEMS:
-            raise self.fault(value)
-        item, numbers, faults = Number(self.bounds), [], {}
+            raise self.refusal(value)
+        item, numbers, problems = Number(self.bounds), [], {}
         for index, each in enumerate(value):
             try:
                 numbers.append(item.deserialize(each))
             except ma.ValidationError as error:
-                faults[index] = error.messages
-        if faults:
-            raise ma.ValidationError(faults)
+                problems[index] = error.messages
+        if problems:
+            raise ma.ValidationError(problems)
         return tuple(numbers)
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> list[float] | None:
@@ -252,7 +252,7 @@ def field_for(hint: Any, bounds: Bounds, **options: Any) -> ma.fields.Field[Any]
 
 
 def load(schema: ma.Schema | ma.fields.Field[Any], document: Any) -> Any:
-    """Load ``document`` with a schema or field. Raises InvalidError with a JSON pointer for each fault."""
+    """Load ``document`` with a schema or field. Raises InvalidError with a JSON pointer for each problem."""
     try:
         return schema.load(document) if isinstance(schema, ma.Schema) else schema.deserialize(document)
     except ma.ValidationError as error:

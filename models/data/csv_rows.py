@@ -14,7 +14,7 @@ import numpy as np
 
 from models.data.dataset import WEIGHT_RULE, Dataset, bad_weight
 from models.data.labels import encode
-from models.errors import InvalidError, describe, file_fault
+from models.errors import InvalidError, describe, file_problem
 
 __all__ = ["from_csv"]
 
@@ -28,21 +28,21 @@ def from_csv(content: bytes, label: str, weight: str | None = None) -> Dataset:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise file_fault(
+        raise file_problem(
             f"must be UTF-8. Received: byte {content[error.start]:#04x} at position {error.start}"
         ) from None
     lines = _records(text)
     header = next(lines, None)
     if header is None:
-        raise file_fault("must begin with a row of column names. Received: nothing")
+        raise file_problem("must begin with a row of column names. Received: nothing")
     place, features = _columns(header, label)
     values, labels = array("d"), list[str]()
     for row, cells in enumerate(lines, start=1):
         if len(cells) != len(header):
-            raise file_fault(f"must have {len(header)} cells, like the header. Received: {len(cells)}", row)
+            raise file_problem(f"must have {len(header)} cells, like the header. Received: {len(cells)}", row)
         labels.append(cells.pop(place))
         if not labels[-1]:
-            raise file_fault("must be a label. Received: an empty cell", row, label)
+            raise file_problem("must be a label. Received: an empty cell", row, label)
         try:
             numbers = list(map(float, cells))
         except ValueError:
@@ -51,7 +51,7 @@ def from_csv(content: bytes, label: str, weight: str | None = None) -> Dataset:
             numbers = [_cell(cell, row, name) for cell, name in zip(cells, features, strict=True)]
         values.extend(numbers)
     if not labels:
-        raise file_fault("must hold at least one row below the header. Received: none")
+        raise file_problem("must hold at least one row below the header. Received: none")
     matrix = np.frombuffer(values, np.float64).reshape(len(labels), len(features))
     dataset = Dataset(matrix, encode(_typed(labels), "text"), features)
     return dataset if weight is None else _with_weights(dataset, weight)
@@ -63,14 +63,14 @@ def _with_weights(dataset: Dataset, column: str) -> Dataset:
         known = ", ".join(dataset.features)
         raise InvalidError.at("/weight", f"must name a column of numbers: {known}. Received: {describe(column)}")
     if len(dataset.features) < 2:
-        raise file_fault("must have at least one column beside labels and weights. Received: none", 0)
+        raise file_problem("must have at least one column beside labels and weights. Received: none", 0)
     place = dataset.features.index(column)
     weights = dataset.inputs[:, place].copy()
     bad = bad_weight(weights)
     if bad is not None:
-        raise file_fault(f"{WEIGHT_RULE}. Received: {weights[bad]:g}", bad + 1, column)
+        raise file_problem(f"{WEIGHT_RULE}. Received: {weights[bad]:g}", bad + 1, column)
     if not weights.any():
-        raise file_fault("must not be 0 in every row", None, column)
+        raise file_problem("must not be 0 in every row", None, column)
     features = tuple(name for name in dataset.features if name != column)
     return replace(dataset, inputs=np.delete(dataset.inputs, place, axis=1), features=features, weights=weights)
 
@@ -85,7 +85,7 @@ def _records(text: str) -> Iterator[list[str]]:
                 yield cells
                 row += 1
     except csv.Error as error:
-        raise file_fault(f"is not CSV: {error}", row) from None
+        raise file_problem(f"is not CSV: {error}", row) from None
 
 
 def _columns(header: list[str], label: str) -> tuple[int, tuple[str, ...]]:
@@ -94,12 +94,12 @@ def _columns(header: list[str], label: str) -> tuple[int, tuple[str, ...]]:
     for column, name in enumerate(names):
         if not name or name in seen:
             what = f"column {column + 1} has {'no name' if not name else f'the same name as an earlier one, {name!r}'}"
-            raise file_fault(f"every column must have a unique name. Received: {what}", 0)
+            raise file_problem(f"every column must have a unique name. Received: {what}", 0)
         seen.add(name)
     if label not in names:
         raise InvalidError.at("/label", f"must name a column: {', '.join(names)}. Received: {describe(label)}")
     if len(names) < 2:
-        raise file_fault("must have at least one column beside the labels. Received: none", 0)
+        raise file_problem("must have at least one column beside the labels. Received: none", 0)
     place = names.index(label)
     return place, tuple(names[:place] + names[place + 1 :])
 
@@ -111,7 +111,7 @@ def _cell(cell: str, row: int, column: str) -> float:
         number = math.nan
     if not math.isfinite(number) or "_" in cell:
         received = describe(cell) if cell else "an empty cell"
-        raise file_fault(f"must be a finite number. Received: {received}", row, column)
+        raise file_problem(f"must be a finite number. Received: {received}", row, column)
     return number
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from models.data.labels import Label, Labels, parse_labels
 from models.data.rows import number_matrix
-from models.errors import InvalidError, Problem, describe, file_fault
+from models.errors import InvalidError, Problem, describe, file_problem
 from nncore.arrays import Array
 
 __all__ = ["Dataset", "from_rows"]
@@ -52,7 +52,7 @@ class Dataset:
         if len(present) < 2:
             only = describe(self.labels.classes[int(present[0])])
             detail = f"must hold at least two different classes. Received: only {only}"
-            raise file_fault(detail, column=column) if column is not None else InvalidError.at(pointer, detail)
+            raise file_problem(detail, column=column) if column is not None else InvalidError.at(pointer, detail)
 
     def codes_for(self, classes: Sequence[Label], pointer: str) -> Array:
         """Each row's index into a model's ``classes``. Raises InvalidError for the first label that is not a class.

@@ -41,7 +41,7 @@ class ClassWeights(DescribedField):
         elif isinstance(value, dict):
             places = list(value.items())
         else:
-            raise self.fault(value)
+            raise self.refusal(value)
         messages = {}
         for place, weight in places:
             try:

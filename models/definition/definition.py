@@ -83,7 +83,7 @@ class ModelDefinition:
 
     @classmethod
     def load(cls, document: Any, maximum_parameters: int | None = None) -> ModelDefinition:
-        """Validate a document. Raises InvalidError with a JSON pointer for each fault."""
+        """Validate a document. Raises InvalidError with a JSON pointer for each problem."""
         definition: ModelDefinition = load(shared(DefinitionSchema), document)
         if maximum_parameters is not None and definition.parameter_count > maximum_parameters:
             raise InvalidError.at(

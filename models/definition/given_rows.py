@@ -47,10 +47,10 @@ class GivenRows:
         if max(inputs.max(), -inputs.min()) > largest:
             row, column = np.argwhere(np.abs(inputs) > largest)[0].tolist()
             detail = f"is too large for {definition.dtype}. Received: {inputs[row, column]:g}"
-            raise self.fault(row, detail, column)
+            raise self.refusal(row, detail, column)
         return self.dataset.codes_for(definition.classes, self.labels_pointer)
 
-    def fault(self, row: int, detail: str, column: int | None = None) -> InvalidError:
+    def refusal(self, row: int, detail: str, column: int | None = None) -> InvalidError:
         """The error for one row, or for one number of it, with the pointer to what the client wrote."""
         place = self.inputs_pointer
         if not self.stored:

@@ -99,7 +99,7 @@ class ForeignFile:
             return None
         kind = attribute.get_type()
         if kind.get_class() != h5t.STRING or kind.committed():
-            raise _fault(place, f"the attribute {name!r} must be a string", _described(kind))
+            raise _refusal(place, f"the attribute {name!r} must be a string", _described(kind))
         if kind.get_size() > self._texts:
             raise self._too_long(place, name, kind.get_size())
         # The size of a variable-length string is known only after reading it. The process's memory is limited, and no
@@ -112,10 +112,10 @@ class ForeignFile:
         try:
             return content.decode()
         except UnicodeDecodeError as error:
-            raise _fault(place, f"the attribute {name!r} must be UTF-8", str(error)) from None
+            raise _refusal(place, f"the attribute {name!r} must be UTF-8", str(error)) from None
 
     def _too_long(self, place: str, name: str, received: int) -> InvalidError:
-        return _fault(place, f"the attribute {name!r} must have at most {self._texts} bytes", received)
+        return _refusal(place, f"the attribute {name!r} must have at most {self._texts} bytes", received)
 
     def whole_number(self, place: str, name: str) -> int | None:
         """The 64-bit integer attribute of an object; None if the object or the attribute is missing."""
@@ -124,7 +124,7 @@ class ForeignFile:
             return None
         kind = attribute.get_type()
         if kind.committed() or not kind.equal(_TYPES["int64"]):
-            raise _fault(place, f"the attribute {name!r} must be a 64-bit integer", _described(kind))
+            raise _refusal(place, f"the attribute {name!r} must be a 64-bit integer", _described(kind))
         found = np.empty((), np.int64)
         attribute.read(found)
         return int(found)
@@ -136,7 +136,7 @@ class ForeignFile:
             return None
         attribute = h5a.open(owner, name.encode())
         if attribute.get_space().get_simple_extent_type() != h5s.SCALAR:
-            raise _fault(place, f"the attribute {name!r} must be one value", _shape_of(attribute.get_space()))
+            raise _refusal(place, f"the attribute {name!r} must be one value", _shape_of(attribute.get_space()))
         return attribute
 
     def require_names(self, place: str, names: Iterable[str]) -> None:
@@ -145,17 +145,17 @@ class ForeignFile:
         if group is None or (isinstance(group, h5g.GroupID) and group.get_num_objs() <= len(known)):
             return  # If a name is wrong here, an expected one is missing, which is reported later.
         if not isinstance(group, h5g.GroupID):
-            raise _fault(place, "must be a group", _kind(group))
+            raise _refusal(place, "must be a group", _kind(group))
         other, _ = group.links.iterate(lambda name: name if name not in known else None)
         wanted = ", ".join(sorted(name.decode() for name in known))
-        raise _fault(place, f"must hold {wanted} and nothing else", (other or b"").decode(errors="replace"))
+        raise _refusal(place, f"must hold {wanted} and nothing else", (other or b"").decode(errors="replace"))
 
     def length(self, place: str) -> int:
         """The length of a one-dimensional dataset; call ``dataset`` before reading it."""
         found = self._stored(place, "a dataset of one dimension")
         shape = found.get_space().get_simple_extent_dims()
         if len(shape) != 1:
-            raise _fault(place, "must have one dimension", len(shape))
+            raise _refusal(place, "must have one dimension", len(shape))
         return int(shape[0])
 
     def dataset(self, place: str, shape: tuple[int, ...], dtype: str) -> h5d.DatasetID:
@@ -164,14 +164,14 @@ class ForeignFile:
         found = self._stored(place, wanted)
         kind = found.get_type()
         if kind.committed() or not kind.equal(_TYPES[dtype]):
-            raise _fault(place, f"must be {wanted}", _described(kind))
+            raise _refusal(place, f"must be {wanted}", _described(kind))
         space = found.get_space()
         if space.get_simple_extent_type() == h5s.NULL or space.get_simple_extent_dims() != shape:
-            raise _fault(place, f"must be {wanted}", _shape_of(space))
+            raise _refusal(place, f"must be {wanted}", _shape_of(space))
         offset, size = found.get_offset(), space.get_simple_extent_npoints() * kind.get_size()
         if size and (offset is None or offset + size > self.size):
             ends = "nothing was written" if offset is None else f"they would end at byte {offset + size}"
-            raise _fault(place, f"must have its {size} bytes within the file's {self.size}", ends)
+            raise _refusal(place, f"must have its {size} bytes within the file's {self.size}", ends)
         return found
 
     def _stored(self, place: str, wanted: str) -> h5d.DatasetID:
@@ -181,15 +181,15 @@ class ForeignFile:
         """
         found = self._find(place)
         if not isinstance(found, h5d.DatasetID):
-            raise _fault(place, f"must be {wanted}", "nothing" if found is None else _kind(found))
+            raise _refusal(place, f"must be {wanted}", "nothing" if found is None else _kind(found))
         plan = found.get_create_plist()
         layout = plan.get_layout()
         if layout != h5d.CONTIGUOUS:
-            raise _fault(place, "must be stored contiguously", f"{_LAYOUTS.get(layout, 'unknown')} storage")
+            raise _refusal(place, "must be stored contiguously", f"{_LAYOUTS.get(layout, 'unknown')} storage")
         if plan.get_external_count():
-            raise _fault(place, "must have its values in this file", "external storage")
+            raise _refusal(place, "must have its values in this file", "external storage")
         if plan.get_nfilters():
-            raise _fault(place, "must be stored without filters", f"{plan.get_nfilters()} of them")
+            raise _refusal(place, "must be stored without filters", f"{plan.get_nfilters()} of them")
         return found
 
     def _find(self, place: str) -> Any:
@@ -197,13 +197,13 @@ class ForeignFile:
         here, path = self._root, ""
         for part in filter(None, place.split("/")):
             if not isinstance(here, h5g.GroupID):
-                raise _fault(path, "must be a group", _kind(here))
+                raise _refusal(path, "must be a group", _kind(here))
             path, name = f"{path}/{part}", part.encode()
             if not here.links.exists(name):
                 return None
             link = here.links.get_info(name).type
             if link != h5l.TYPE_HARD:
-                raise _fault(path, "must be linked by a hard link", _LINKS.get(link, "a link of another kind"))
+                raise _refusal(path, "must be linked by a hard link", _LINKS.get(link, "a link of another kind"))
             here = h5o.open(here, name)
         return here
 
@@ -218,11 +218,11 @@ def read(place: str, found: h5d.DatasetID, dtype: str, *, nan: bool = False) -> 
     if not good.all():
         where = np.unravel_index(int(np.argmin(good)), values.shape)
         at = ", ".join(str(int(index)) for index in where)
-        raise _fault(place, "must hold finite numbers", f"{values[where]} at ({at})")
+        raise _refusal(place, "must hold finite numbers", f"{values[where]} at ({at})")
     return values
 
 
-def _fault(place: str, wanted: str, received: object) -> InvalidError:
+def _refusal(place: str, wanted: str, received: object) -> InvalidError:
     return InvalidError.at(place, f"{wanted}. Received: {received}")
 
 

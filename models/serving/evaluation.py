@@ -35,7 +35,7 @@ class VersionReference(DescribedField):
         try:
             return require_version_form(value)
         except InvalidError as error:
-            raise self.fault(value, error.problems[0].detail) from None
+            raise self.refusal(value, error.problems[0].detail) from None
 
 
 class EvaluateSchema(StrictSchema):

@@ -100,7 +100,7 @@ class Publish(DescribedField):
 
     def _validated(self, value: Any) -> bool | str:
         if not isinstance(value, (bool, str)) or value not in _PUBLISH:
-            raise self.fault(value)
+            raise self.refusal(value)
         return value
 
 
@@ -114,7 +114,7 @@ class BatchSize(Whole):
         if value == "full":
             return value
         if type(value) is not int:
-            raise self.fault(value, 'must be a whole number or "full"')
+            raise self.refusal(value, 'must be a whole number or "full"')
         return super()._validated(value)
 
 

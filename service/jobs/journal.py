@@ -20,8 +20,8 @@ from service.jobs.events import EpochEvent, Event, TroubleEvent, add_events, new
 from service.jobs.record import BestEpoch, Job, JobError, Metrics
 from service.settings import Settings
 from service.store.database import Database
-from service.store.faults import storage_fault
 from service.store.files import FileStore
+from service.store.storage_errors import storage_error_code
 
 __all__ = ["EndOfInput", "JobJournal", "StopSignal", "storage_error"]
 
@@ -132,7 +132,7 @@ class JobJournal:
             if not self.lost:
                 self._checkpointing.drop_old_ones(self._job.fence)
         except sa.exc.OperationalError as error:
-            if storage_fault(error) is None:
+            if storage_error_code(error) is None:
                 raise
             self._trouble = storage_error(error, self._database.settings)
         except lifecycle.StaleError as error:
@@ -152,7 +152,7 @@ class JobJournal:
             self.flush()
         except sa.exc.OperationalError as error:
             _log.warning("the database did not answer; the report comes with the next: %s", error.orig)
-            if storage_fault(error) is not None:
+            if storage_error_code(error) is not None:
                 self._trouble = storage_error(error, self._database.settings)
 
     def flush(self, also: Callable[[sa.Connection], None] | None = None, **columns: Any) -> None:
@@ -222,4 +222,4 @@ def _best(run: TrainingRun) -> dict[str, Any] | None:
 def storage_error(error: OSError | sa.exc.OperationalError, settings: Settings) -> JobError:
     """The disk's error. It names the file without its directory, which is private to this machine."""
     detail = str(error).replace(f"{settings.data}/", "") if isinstance(error, OSError) else f"database: {error.orig}"
-    return JobError(storage_fault(error) or "storage_error", detail)
+    return JobError(storage_error_code(error) or "storage_error", detail)

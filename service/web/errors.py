@@ -26,7 +26,7 @@ from models.errors import (
     UnsupportedError,
 )
 from models.formats.checkpoint_file import CheckpointError
-from service.store.faults import storage_fault
+from service.store.storage_errors import storage_error_code
 from service.web.bodies import bound_body, drain
 
 __all__ = ["PROBLEM_SCHEMA", "install", "problem", "request_id", "request_id_of"]
@@ -77,7 +77,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(sa.exc.OperationalError, _database_error)
     app.register_error_handler(CheckpointError, _checkpoint_error)
     app.register_error_handler(OSError, _storage_error)
-    app.register_error_handler(Exception, _fault)
+    app.register_error_handler(Exception, _internal_error)
     app.before_request(bound_body)
     app.after_request(_complete)
 
@@ -115,10 +115,10 @@ def problem(
 def _refusal(error: TrainyardError) -> Response:
     status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
     errors = []
-    for fault in error.problems:
-        entry: dict[str, Any] = {"pointer": fault.pointer, "detail": fault.detail}
-        entry |= {} if fault.row is None else {"row": fault.row}
-        entry |= {} if fault.column is None else {"column": fault.column}
+    for each in error.problems:
+        entry: dict[str, Any] = {"pointer": each.pointer, "detail": each.detail}
+        entry |= {} if each.row is None else {"row": each.row}
+        entry |= {} if each.column is None else {"column": each.column}
         errors.append(entry)
     headers = {"Retry-After": "1"} if status == 503 else None
     return problem(status, error.code, error.detail, errors, headers)
@@ -151,7 +151,7 @@ def _checkpoint_error(error: CheckpointError) -> Response:
 def _storage_error(error: OSError) -> Response:
     """A file cannot be read or written. The response names the file without its directory, which is private."""
     _log.error("request %s failed: storage error", request_id(), exc_info=error)
-    if storage_fault(error) == "storage_full":
+    if storage_error_code(error) == "storage_full":
         return _storage_full("files")
     name = Path(error.filename).name if error.filename else "a file"
     return problem(500, "storage_error", f"{name}: {error.strerror or 'it cannot be read or written'}")
@@ -164,23 +164,23 @@ def _storage_full(what: str) -> Response:
 
 def _database_error(error: sa.exc.OperationalError) -> Response:
     _log.error("the database did not answer: %s", error.orig)
-    fault = storage_fault(error)
-    if fault == "storage_full":
+    code = storage_error_code(error)
+    if code == "storage_full":
         return _storage_full("the database")
-    if fault == "storage_error":
+    if code == "storage_error":
         return problem(500, "storage_error", "the database cannot be read or written")
     return problem(503, "database_unavailable", "the database did not answer; try again", headers={"Retry-After": "1"})
 
 
-def _fault(error: Exception) -> Response:
+def _internal_error(error: Exception) -> Response:
     _log.error("request %s failed", request_id(), exc_info=error)
     return problem(500, "internal_error", f"internal error; see the service's log for request {request_id()}")
 
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
-    "description": "An error (RFC 9457). `code` is a stable word. `errors` lists the faults of the body, each with its "
-    "place.",
+    "description": "An error (RFC 9457). `code` is a stable word. `errors` lists the problems of the body, each with "
+    "its place.",
     "required": ["type", "title", "status", "detail", "code", "instance", "request_id", "errors"],
     "properties": {
         "type": {"type": "string", "format": "uri-reference"},

@@ -60,7 +60,7 @@ class UploadSchema(StrictSchema):
     weight = Text(load_default=None, metadata={"description": "CSV: the column that holds the rows' weights."})
 
 
-class RowsSchema(StrictSchema):
+class JsonDatasetSchema(StrictSchema):
     """Rows and labels as JSON."""
 
     name = Text(required=True, pattern=NAME_PATTERN, maximum=63)
@@ -118,7 +118,7 @@ def _received(query: dict[str, Any]) -> tuple[str, Dataset]:
         for key, value in (("label", label), ("weight", weight)):
             if value is not None:
                 raise InvalidError.at(f"/{key}", f"is for CSV files; in JSON, send the member {key}s")
-        body = load(RowsSchema(), {**({"name": name} if name else {}), **_as_object(read_json(request))})
+        body = load(JsonDatasetSchema(), {**({"name": name} if name else {}), **_as_object(read_json(request))})
         rows = from_rows(body["inputs"], body["labels"], weights=body["weights"])
         rows.require_two_classes("/labels")
         return _agreed("name", name, body["name"]), rows
@@ -134,11 +134,11 @@ def _fields_once() -> dict[str, str]:
     """The text fields of a form. Raises InvalidError for repeated fields and for files other than ``file``."""
     names = Counter([name for name, _ in request.form.items(multi=True)])
     names.update([name for name, _ in request.files.items(multi=True)])
-    faults = [Problem(f"/{escaped(name)}", "must be given once") for name, count in names.items() if count > 1]
+    problems = [Problem(f"/{escaped(name)}", "must be given once") for name, count in names.items() if count > 1]
     others = request.files.keys() - {"file"}
-    faults += [Problem(f"/{escaped(name)}", "must not be a file; the only file is 'file'") for name in sorted(others)]
-    if faults:
-        raise InvalidError.of(faults)
+    problems += [Problem(f"/{escaped(name)}", "must not be a file; the only file is 'file'") for name in sorted(others)]
+    if problems:
+        raise InvalidError.of(problems)
     return {key: request.form[key] for key in request.form}
 
 

@@ -43,6 +43,6 @@ def evaluate(body: dict[str, Any]) -> Response:
     try:
         prediction = infer(version, data.dataset.inputs)
     except RowOverflowError as error:
-        raise data.fault(error.row, error.reason) from None
+        raise data.refusal(error.row, error.reason) from None
     document = evaluation_document(prediction.probabilities, codes, classes, top_k)
     return json_response({"model": prediction.model, "version": prediction.version, **document})

@@ -62,8 +62,8 @@ def ready() -> Response:
     state: dict[str, Any] = {"database": database, "storage": storage, "trainer": trainer}
     if storage == database == "ok":
         return json_response({"status": "ready", **state})
-    faults = ", ".join(f"{part} is {state[part]}" for part in ("database", "storage") if state[part] != "ok")
-    return problem(503, "not_ready", faults, headers={"Retry-After": "1"}, **state)
+    detail = ", ".join(f"{part} is {state[part]}" for part in ("database", "storage") if state[part] != "ok")
+    return problem(503, "not_ready", detail, headers={"Retry-After": "1"}, **state)
 
 
 def _trainer_is_up(connection: sa.Connection) -> bool:

@@ -8,10 +8,10 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-__all__ = ["storage_fault"]
+__all__ = ["storage_error_code"]
 
 
-def storage_fault(error: OSError | sa.exc.OperationalError) -> Literal["storage_full", "storage_error"] | None:
+def storage_error_code(error: OSError | sa.exc.OperationalError) -> Literal["storage_full", "storage_error"] | None:
     """The code for an error of a full or failing disk; None if the database failed for another reason."""
     if isinstance(error, OSError):
         return "storage_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "storage_error"
