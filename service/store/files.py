@@ -47,8 +47,7 @@ class FileStore:
         self.locks = Locks(data)
         for kind in FileKind:
             (data / kind).mkdir(parents=True, exist_ok=True)
-        # So that taking the lock needs no space later.
-        (data / Lock.WRITING).touch()
+        self.locks.prepare()
 
     def path(self, kind: FileKind, file_id: str) -> Path:
         """The path of a file, to read or map it."""

@@ -55,6 +55,11 @@ class Locks:
         #: Never closed: closing any descriptor of a file drops the record locks (POSIX) that this process has on it.
         self._keys: int | None = None
 
+    def prepare(self) -> None:
+        """Create the files of the locks that requests take, so that taking one needs no space on the disk later."""
+        for name in (Lock.WRITING, _KEYS):
+            (self._data / name).touch()  # This opens, and closes, no file that exists.
+
     @contextmanager
     def shared(self, name: Lock) -> Iterator[None]:
         """Hold a lock together with others that share it, after a holder of the exclusive lock has released it."""

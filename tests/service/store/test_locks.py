@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from service.store.files import FileStore
 from service.store.locks import Lock, Locks, LockTakenError
 from testing.harness import ROOT
 
@@ -142,6 +143,7 @@ class TestKeys:
                 pass
             with Locks(tmp_path).keyed("scope", "third"):
                 pass
+            FileStore(tmp_path)
             code = (
                 "import sys, pathlib\nfrom service.store.locks import Locks, LockTakenError\ntry:\n"
                 "    with Locks(pathlib.Path(sys.argv[1])).keyed('scope', 'kept'): print('taken')\n"
