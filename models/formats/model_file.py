@@ -1,12 +1,12 @@
-"""What the database knows of a model beside its checkpoints' own files, kept as a file too.
+"""The file of a model: a copy of its rows in the database, in addition to the files of its checkpoints.
 
 /          attrs: format "trainyard-model", format_version 1, name, number, created_at, definition (JSON), newest,
            sha256 of the two datasets' bytes and the definition, one after the other
 /versions  UTF-8 JSON list, as bytes: each version with the row of its checkpoint
 /aliases   UTF-8 JSON object, as bytes: the version by alias
 
-From these files and the checkpoints a lost database is made again (``models.registry.rebuild``). The database is the
-authority: a file follows it, and is replaced as a whole.
+A lost database is rebuilt from these files and the checkpoints (``models.registry.rebuild``). If both exist, the
+database decides: the file is updated to match it, and is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FORMAT, FORMAT_VERSION = "trainyard-model", 1
 
 
 class ModelFileError(Exception):
-    """A file is not a model's, or is damaged."""
+    """A file is not the file of a model, or is damaged."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ModelFile:
 
 
 def model_file_image(content: ModelFile) -> Image:
-    """The file of a model, to be written durably in place of the one before."""
+    """The file of a model, for ``write_durably``."""
     versions, names = json.dumps(content.versions).encode(), json.dumps(content.aliases).encode()
 
     def build(file: h5py.File, put: Put) -> None:
@@ -62,12 +62,12 @@ def model_file_image(content: ModelFile) -> Image:
 
 
 def load_model_file(path: Path) -> ModelFile:
-    """Read a model's file; raises ModelFileError."""
+    """Read a model's file. Raises ModelFileError."""
     try:
         with h5py.File(path, "r") as file:
             found = file.attrs["format"], file.attrs["format_version"]
             if found != (FORMAT, FORMAT_VERSION):
-                raise ValueError(f"its format and version are {found}")  # noqa: TRY301 - told like HDF5's own errors
+                raise ValueError(f"its format and version are {found}")  # noqa: TRY301 - handled like errors of HDF5
             versions, names = (file[name][()].tobytes() for name in ("versions", "aliases"))
             attributes = {name: file.attrs[name] for name in ("name", "created_at", "definition", "sha256")}
             number, newest = int(file.attrs["number"]), int(file.attrs["newest"])

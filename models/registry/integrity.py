@@ -1,8 +1,8 @@
-"""Whether a file is still what the database says of it.
+"""Integrity: whether a file still matches its row in the database.
 
-Its size and the time of its last change tell that at once: where both are as they were when the content last matched
-its digest, no program has written to the file since. Where they are not, the digest decides. A disk that changes bits
-by itself shows in neither; a thorough look, which always takes the digest, finds that.
+Size and modification time are compared first. If both are the same as when the content last matched the digest, no
+program has written to the file since. If not, the digest decides. A disk that corrupts bits changes neither size nor
+time; a thorough examination, which always computes the digest, detects that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from models.formats.durable import FileRecord, sha256_of, stat_of
 
 __all__ = ["DamagedError", "Fault", "Finding", "examine", "note"]
 
-#: What can be wrong: no such file, another size, other content, or the system cannot read it.
+#: Faults of a file: it does not exist, or has another size, other content, or a read error.
 Fault = Literal["missing", "wrong_size", "wrong_digest", "unreadable"]
 
 _FOUND: dict[str, str] = {
@@ -30,14 +30,14 @@ ADVICE = "Put the file back from a backup and run `python -m service verify`"
 
 
 class Finding(NamedTuple):
-    """What a look at a file gave: its fault, if any, and the time of its last change where there is none."""
+    """The result of examining a file: its fault, if any, else its modification time."""
 
     fault: Fault | None
     mtime_ns: int | None
 
 
 class DamagedError(CheckpointError):
-    """A file is not what was written; names it, what is wrong and what would help."""
+    """A file is missing or damaged; the message names the file, the fault and a remedy."""
 
     def __init__(self, path: Path, record: FileRecord, fault: str) -> None:
         written = f"the {record.bytes} bytes with SHA-256 {record.sha256[:12]}… that were written"
@@ -45,7 +45,7 @@ class DamagedError(CheckpointError):
 
 
 def examine(path: Path, row: sa.Row[Any], *, thorough: bool = False) -> Finding:
-    """Compare a file with its row (``bytes``, ``sha256``, ``mtime_ns``); the content only where that is called for."""
+    """Compare a file with its row (``bytes``, ``sha256``, ``mtime_ns``); reads the content only if necessary."""
     try:
         found = stat_of(path)
         if found.bytes != row.bytes:
@@ -60,6 +60,6 @@ def examine(path: Path, row: sa.Row[Any], *, thorough: bool = False) -> Finding:
 
 
 def note(connection: sa.Connection, table: sa.Table, row: sa.Row[Any], finding: Finding) -> bool:
-    """Write a finding into the row it is about; False where that row is gone, and with it what was found."""
+    """Write a finding into the file's row. Returns False if the row has been deleted."""
     changed = connection.execute(sa.update(table).where(table.c.id == row.id).values(**finding._asdict()))
     return changed.rowcount == 1

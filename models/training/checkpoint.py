@@ -37,7 +37,7 @@ class CheckpointKind(StrEnum):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a checkpoint comes from: its job, None if it was uploaded, its kind, and its metrics as JSON."""
+    """The origin of a checkpoint: its job (None if it was uploaded), its kind, and its metrics as JSON."""
 
     job: str | None
     kind: CheckpointKind

@@ -45,7 +45,7 @@ def runner() -> None:
 @click.command(hidden=True)
 @click.argument("work", type=click.Choice(["check", "model-files"]))
 def upkeep(work: str) -> None:
-    """Keep data directory and database in step; used by the trainer."""
+    """Keep the data directory and the database consistent; used by the trainer."""
     from service.upkeep.model_files import write_model_files
     from service.upkeep.startup_check import check
 
@@ -57,7 +57,7 @@ def upkeep(work: str) -> None:
 
 @click.command(hidden=True)
 def parser() -> None:
-    """Read files from outside for the socket on standard input; used by the web service."""
+    """Parse uploaded files for the socket on standard input; used by the web service."""
     from service.uploads.parser_process import main
 
     start_log("parser")

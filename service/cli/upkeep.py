@@ -22,7 +22,7 @@ def migrate() -> None:
 
     database = Database(read_settings())
     database.migrate()
-    database.dispose()  # Python 3.13 warns of connections that nobody closed.
+    database.dispose()  # Python 3.13 warns of unclosed connections.
 
 
 @click.command()

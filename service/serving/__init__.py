@@ -1,1 +1,1 @@
-"""Which version answers, and its prediction: one function for every protocol."""
+"""Serving: choosing a version, and predicting with it; one function for every protocol."""

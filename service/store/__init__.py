@@ -1,1 +1,1 @@
-"""Where rows and files lie: engine and transactions, SQLite, files, locks, migrations."""
+"""Storage of rows and files: engine and transactions, SQLite, files, locks, migrations."""

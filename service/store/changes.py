@@ -1,4 +1,4 @@
-"""Whether the database has changed, so that a process that looks again and again need not repeat its selects."""
+"""Detecting changes of the database, so that a process that polls it need not repeat its selects."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Mark(NamedTuple):
 class Changes:
     """A connection that notices the commits of all other connections, of this process and of others.
 
-    SQLite counts them for each connection (``PRAGMA data_version``), whatever the journal mode; a look takes some
-    microseconds. For use by one thread.
+    SQLite counts them for each connection (``PRAGMA data_version``) in every journal mode; reading the count takes
+    some microseconds. For use by one thread.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
@@ -33,7 +33,7 @@ class Changes:
         self._opened = 0
 
     def mark(self) -> Mark | None:
-        """The present state, which equals an earlier one if nobody else has committed since.
+        """The present state, which equals an earlier one if no other connection has committed since.
 
         None if the database does not count commits; then anything may have changed. Raises SQLAlchemy's
         OperationalError if the database does not answer.
@@ -63,7 +63,7 @@ class Changes:
             raise
 
     def close(self) -> None:
-        """Give the connection back. Marks of later calls, which open another one, are equal to no earlier mark."""
+        """Return the connection. Later calls open another one, and their marks differ from all earlier marks."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -1,4 +1,4 @@
-"""The files below the data directory: the one place that puts, finds and deletes them."""
+"""The files in the data directory; only this module writes, finds and deletes them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["FileKind", "FileStore"]
 
 
 class FileKind(StrEnum):
-    """What a file holds; the value is the name of its folder."""
+    """The content of a file; the value is the name of its folder."""
 
     CHECKPOINT = "checkpoints"
     DATASET = "datasets"
-    #: What the database has about a model, as a copy (``models.formats.model_file``); its id is the model's name.
+    #: A copy of a model's rows in the database (``models.formats.model_file``); its id is the model's name.
     MODEL = "models"
 
 
-#: What the ids of each kind look like.
+#: Regular expressions for the ids of each kind.
 _PATTERNS = {
     FileKind.CHECKPOINT: id_pattern("ckpt"),
     FileKind.DATASET: id_pattern("ds"),
@@ -38,7 +38,7 @@ _PATTERNS = {
 class FileStore:
     """The files of one data directory, each with a kind and an id.
 
-    A file is whole or absent. Files of checkpoints and datasets never change; the file of a model is replaced as a
+    A file is complete or absent. Files of checkpoints and datasets never change; the file of a model is replaced as a
     whole. All methods raise OSError if the filesystem fails.
     """
 
@@ -58,7 +58,7 @@ class FileStore:
         return write_durably(self.path(kind, file_id), image)
 
     def stat(self, kind: FileKind, file_id: str) -> FileStat | None:
-        """Size and time of the last change; None if there is no such file."""
+        """Size and modification time of a file; None if it does not exist."""
         try:
             return stat_of(self.path(kind, file_id))
         except FileNotFoundError:
@@ -70,18 +70,18 @@ class FileStore:
         return {path.stem for path in found if re.fullmatch(_PATTERNS[kind], path.stem)}
 
     def delete(self, kind: FileKind, *file_ids: str) -> None:
-        """Delete files, those that exist."""
+        """Delete files; missing ones are ignored."""
         for file_id in file_ids:
             self.path(kind, file_id).unlink(missing_ok=True)
 
     def quarantine(self, kind: FileKind, file_id: str) -> Path:
-        """Move a file out of the service's sight, to where an operator finds it; its new path."""
+        """Move a file to the folder ``orphans``, which only operators use. Returns its new path."""
         path, folder = self.path(kind, file_id), self.data / "orphans"
         folder.mkdir(exist_ok=True)
         return path.rename(folder / path.name)
 
     def strangers(self) -> list[Path]:
-        """Files between the others that have no id of their kind; those with a leading dot excepted."""
+        """Files in these folders whose names are no ids of their kind, except names with a leading dot."""
         return [
             path
             for kind, pattern in _PATTERNS.items()
@@ -98,20 +98,20 @@ class FileStore:
         return tempfile.TemporaryFile(dir=folder, prefix=".import.", suffix=TEMPORARY_SUFFIX)
 
     def sweep(self) -> list[str]:
-        """Delete what killed processes left half-written; the names."""
+        """Delete incomplete files of killed processes. Returns their names."""
         sweep_pins(self.locks, self._pinned_folders)
         return [name for kind in FileKind for name in sweep(self.data / kind)]
 
     def writing(self) -> AbstractContextManager[None]:
-        """To be held from before a file is written until the database names it."""
+        """A lock to hold from before a file is written until the database names it."""
         return self.locks.shared(Lock.WRITING)
 
     def no_writers(self) -> AbstractContextManager[None]:
-        """A time in which nobody is ``writing``: a file without a row will never get one. Raises LockTakenError."""
+        """A lock that excludes ``writing``, so that files without rows stay without. Raises LockTakenError."""
         return self.locks.exclusive(Lock.WRITING)
 
     def pins(self) -> AbstractContextManager[None]:
-        """The right to pin files (``service.store.pins``), for one process at a time; raises LockTakenError."""
+        """Permission to pin files (``service.store.pins``), for one process at a time. Raises LockTakenError."""
         return pins(self.locks, self._pinned_folders)
 
     @property
@@ -126,7 +126,7 @@ class FileStore:
             return None
 
     def set_owner(self, database_id: str) -> None:
-        """Make the files those of a database."""
+        """Record that the files belong to a database."""
         write_durably(self._mark, [memoryview(database_id.encode())])
 
     @property

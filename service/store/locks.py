@@ -21,11 +21,11 @@ __all__ = ["Lock", "LockTakenError", "Locks"]
 class Lock(StrEnum):
     """The lock files. Their names are the same in every release: an older process may still hold one."""
 
-    #: Exclusive: the trainer, so that a data directory has one.
+    #: Exclusive: the trainer, so that a data directory has only one.
     TRAINER = "trainer.lock"
     #: Shared: every web process that relies on a trainer, so that the trainer ends after the last of them.
     WEB = "web.lock"
-    #: Exclusive: a process that brings the database to the newest schema.
+    #: Exclusive: a process that upgrades the database to the newest schema.
     MIGRATION = "migrate.lock"
     #: Shared: a process that has written a file and has not named it in the database yet. Exclusive: a process that
     #: looks for files without a row.
@@ -49,7 +49,7 @@ class Locks:
 
     def __init__(self, data: Path) -> None:
         self._data = data
-        #: Held by this process. Its threads exclude each other by this set, so they must share one object.
+        #: Bytes that this process holds. The set excludes its threads from each other, so they must share one object.
         self._bytes: set[int] = set()
         self._guard = threading.Lock()
         #: Never closed: closing any descriptor of a file drops the record locks (POSIX) that this process has on it.
@@ -69,7 +69,7 @@ class Locks:
 
     @contextmanager
     def exclusive(self, name: Lock, *, wait: bool = False) -> Iterator[None]:
-        """Hold a lock alone. If it is taken: waits for it, or raises LockTakenError."""
+        """Hold a lock alone. If it is taken, waits for it or raises LockTakenError."""
         with self._open(name) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,10 +92,10 @@ class Locks:
 
     @contextmanager
     def keyed(self, scope: str, key: str) -> Iterator[None]:
-        """Hold one key of a scope alone, for any text; raises LockTakenError if it is taken.
+        """Hold a key of a scope alone; a key is any text. Raises LockTakenError if it is taken.
 
-        A key is one byte of a file, at a place that its hash chooses. The lock on it is a record lock (POSIX), which
-        belongs to the process and not to the descriptor.
+        A key is one byte of a file, at an offset that its hash determines. The lock on it is a record lock (POSIX),
+        which belongs to the process and not to the descriptor.
         """
         place = int.from_bytes(hashlib.sha256(f"{scope} {key}".encode()).digest()[:7], "big")
         with self._guard:
@@ -115,7 +115,7 @@ class Locks:
     def _lock_byte(self, place: int) -> bool:
         try:
             fcntl.lockf(self._key_file(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as systems choose
+        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, depending on the system
             return False
         return True
 

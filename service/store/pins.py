@@ -1,4 +1,4 @@
-"""Second names for files, under which a backup copies what may be deleted meanwhile."""
+"""Pins: second names for files, so that a backup can copy files that are deleted meanwhile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FOLDER = ".backup"
 
 @contextmanager
 def pins(locks: Locks, folders: Sequence[Path]) -> Iterator[None]:
-    """The right to pin files of ``folders`` within the block; raises LockTakenError if another process has it."""
+    """Permission to pin files of ``folders`` in the block. Raises LockTakenError if another process has it."""
     with locks.exclusive(Lock.BACKUP):
         _remove(folders)
         try:
@@ -27,7 +27,7 @@ def pins(locks: Locks, folders: Sequence[Path]) -> Iterator[None]:
 
 
 def pin(path: Path) -> Path:
-    """A hard link to a file, in a folder for pins beside it; raises OSError."""
+    """Create a hard link to a file in a folder for pins beside it, and return its path. Raises OSError."""
     folder = path.parent / _FOLDER
     folder.mkdir(exist_ok=True)
     pinned = folder / path.name

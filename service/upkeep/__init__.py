@@ -1,1 +1,1 @@
-"""Files and rows kept in step: inspection, start-up check, backup, verify, reindex."""
+"""Upkeep: keeps files and rows consistent. Inspection, start-up check, backup, verify, reindex."""

@@ -30,7 +30,7 @@ __all__ = ["Backup", "BackupError", "back_up"]
 
 
 class BackupError(Exception):
-    """The backup cannot be made; a sentence says why and what would help."""
+    """The backup cannot be made; the message has the reason and a remedy."""
 
 
 @dataclass
@@ -59,8 +59,8 @@ class _NamedFile(NamedTuple):
 def back_up(settings: Settings, target: Path) -> Backup:
     """Copy everything to the directory ``target``, which must be empty or absent; raises BackupError.
 
-    The copy is a data directory. It is durable and verified when this returns, and has no name before. If the database
-    is not SQLite, only the files are copied.
+    The copy is a data directory. It gets its name only after it is durable and verified. If the database is not
+    SQLite, only the files are copied.
     """
     target = target.absolute()
     if not is_new(target):
@@ -92,7 +92,7 @@ def _copy(database: Database, files: FileStore, work: Path) -> Backup:
     pinned: list[tuple[_NamedFile, Path]] = []
     with database.write() as connection:
         if not backup.has_database:
-            # Deletions of rows wait, as they do for SQLite's one writer.
+            # This makes deletions of rows wait, as SQLite's single writer does.
             connection.execute(sa.text("LOCK TABLE checkpoints, datasets IN SHARE MODE"))
         for file in _named(connection):
             try:
@@ -117,9 +117,9 @@ def _named(connection: sa.Connection) -> Iterator[_NamedFile]:
 
 
 def _copy_database(original: str, path: Path) -> None:
-    """SQLite's own copy of a database in use (its online backup), checked and flushed.
+    """Copy a database in use with SQLite's online backup; check and flush the copy.
 
-    It reads through a second connection: one that holds the right to write cannot be copied from.
+    Reads through a second connection, because SQLite cannot copy from one that is in a write transaction.
     """
     with closing(sqlite3.connect(original)) as source, closing(sqlite3.connect(path)) as copy:
         source.backup(copy)

@@ -1,4 +1,4 @@
-"""Which database a data directory belongs to."""
+"""The database that a data directory belongs to."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def is_own(database: Database, files: FileStore) -> bool:
 
 
 def adopt(database: Database, files: FileStore) -> None:
-    """Make the files those of this database."""
+    """Record that the files belong to this database."""
     files.set_owner(_identity(database))
 
 

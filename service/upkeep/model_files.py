@@ -1,4 +1,4 @@
-"""The files of models follow the database: one for each model, from which a lost database is made again."""
+"""The files of models: one for each model, kept equal to the database, which can be rebuilt from them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _log = logging.getLogger("trainyard.upkeep")
 
 
 def write_model_files(settings: Settings) -> None:
-    """Bring files of models up to date, as standard input asks for it, until it ends.
+    """Update files of models on request, until standard input ends.
 
-    Each line of input is a JSON list of models' names; the line of output for it lists those whose files are up to
-    date now.
+    Each line of input is a JSON list of models' names. The line of output for it lists those whose files are now up to
+    date.
     """
     os.nice(NICENESS)
     database, files = Database(settings), FileStore(settings.data)
-    with files.locks.exclusive(Lock.MODEL_FILES, wait=True):  # A process whose trainer was killed ends soon.
+    with files.locks.exclusive(Lock.MODEL_FILES, wait=True):  # The process of a killed trainer ends soon.
         for line in sys.stdin:
             done = [name for name in json.loads(line) if _write(database, files, name)]
             sys.stdout.write(json.dumps(done) + "\n")
@@ -42,18 +42,18 @@ def write_model_files(settings: Settings) -> None:
 
 
 def _write(database: Database, files: FileStore, name: str) -> bool:
-    """Bring a model's file up to date if the files are this database's; False if that failed for now."""
+    """Update a model's file if the files belong to this database. Returns False if that failed."""
     try:
         if is_own(database, files):
             _follow(database, files, name)
     except (OSError, sa.exc.OperationalError) as error:
-        _log.warning("models/%s.h5 is tried again in a moment: %s", name, getattr(error, "orig", error))
+        _log.warning("models/%s.h5 is not written yet, and will be retried: %s", name, getattr(error, "orig", error))
         return False
     return True
 
 
 def _follow(database: Database, files: FileStore, name: str) -> None:
-    """Give a model's file the content that the database has now; delete it if there is no such model."""
+    """Write the database's present content to a model's file, or delete the file if there is no such model."""
     try:
         with database.read() as connection:
             wanted = model_file(connection, name)

@@ -20,14 +20,14 @@ __all__ = ["ReindexError", "main", "reindex"]
 
 
 class ReindexError(Exception):
-    """The database cannot be filled; a sentence says why and what would help."""
+    """The database cannot be filled; the message has the reason and a remedy."""
 
 
 def reindex(database: Database, files: FileStore) -> Found:
-    """Fill an empty database from the files of the data directory; what was filled in.
+    """Fill an empty database from the files of the data directory. Returns what was filled in.
 
-    Models, versions with their numbers, aliases, checkpoints and named datasets come back; jobs, their events and the
-    rows that came within training requests do not. Raises ReindexError if the database is not empty, or in use.
+    Models, versions with their numbers, aliases, checkpoints and named datasets are restored. Jobs, their events and
+    the rows of training requests are not. Raises ReindexError if the database is not empty or is in use.
     """
     for lock in (Lock.TRAINER, Lock.WEB):
         if not files.locks.is_free(lock):
@@ -63,7 +63,7 @@ def _require_empty(database: Database) -> None:
 
 
 def main(settings: Settings) -> int:
-    """Fill the database and print the result; the exit status, 1 if something was left out or differs from before."""
+    """Fill the database and print the result. Returns 1 if something was left out or differs from before, else 0."""
     try:
         found = reindex(Database(settings), FileStore(settings.data))
     except ReindexError as error:

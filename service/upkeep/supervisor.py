@@ -1,6 +1,6 @@
-"""The processes for upkeep that a trainer starts: each runs only while there is work for it.
+"""The processes for upkeep that a trainer starts: each runs only while it has work.
 
-So the trainer itself does not need the memory of the libraries that read HDF5.
+They are separate so that the trainer need not load the libraries that read HDF5.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from service.store.naming import TABLES
 
 __all__ = ["UpkeepSupervisor"]
 
-#: Seconds from a change until the process that writes models' files starts, so that a new model's first job has the
-#: cores; and seconds without a change after which it ends.
+#: Seconds from a change until the process that writes models' files starts, so that it does not take cores from a new
+#: model's first job; and seconds without a change after which it ends.
 DELAY_SECONDS, LINGER_SECONDS = 1.0, 10.0
 #: Seconds before another try after a failure.
 PAUSE_SECONDS = 2.0
-#: The most files in one request to the writer, so that a request fits into a pipe.
+#: Maximum number of files in one request to the writer, so that a request fits into a pipe.
 FILES_AT_ONCE = 50
-#: Seconds that stopping waits for a disk that hangs.
+#: Seconds for which ``stop`` waits for a disk that hangs.
 STOP_SECONDS = 10.0
 #: The state in a file that was there before this process.
 _UNKNOWN: State = ()
 
 
 class UpkeepSupervisor:
-    """Has all files checked once, and has the files of models follow the database for as long as the trainer runs."""
+    """Has all files checked once, and keeps the files of models equal to the database while the trainer runs."""
 
     def __init__(self, settings: Settings, database: Database, files: FileStore) -> None:
         self._settings = settings
@@ -51,12 +51,12 @@ class UpkeepSupervisor:
         #: The states that all files have.
         self._settled: dict[str, State] | None = None
         self._ending: list[subprocess.Popen[bytes]] = []
-        #: When a change was first seen while there is no writer.
+        #: The time of the first change since the last writer ended.
         self._changed: float | None = None
         self._used = self._next_check = self._next_request = 0.0
 
     def turn(self) -> None:
-        """Start, ask and end processes as needed, without waiting; raises SQLAlchemy's OperationalError."""
+        """Start, ask and end processes as needed, without waiting. Raises SQLAlchemy's OperationalError."""
         self._ending = [process for process in self._ending if process.poll() is None]
         self._run_check()
         self._listen()
@@ -66,7 +66,7 @@ class UpkeepSupervisor:
             self._dismiss_writer()
 
     def stop(self) -> None:
-        """Have the last changes written and end all processes; raises SQLAlchemy's OperationalError."""
+        """Have the last changes written and end all processes. Raises SQLAlchemy's OperationalError."""
         until = monotonic() + STOP_SECONDS
         if self._check is not None:
             close(self._check)
@@ -76,7 +76,7 @@ class UpkeepSupervisor:
                 select.select([pipe(self._writer.stdout)] if self._writer else [], [], [], until - monotonic())
                 self._listen()
                 if monotonic() < self._next_request:
-                    break  # It failed. The next trainer has it written.
+                    break  # It failed. The next trainer tries again.
         finally:
             if self._writer is not None:
                 self._dismiss_writer()
@@ -115,7 +115,7 @@ class UpkeepSupervisor:
         return True
 
     def _listen(self) -> None:
-        """Take note of what the writer has done, or that it has ended."""
+        """Record what the writer has done, or that it has ended."""
         if self._writer is None or not select.select([pipe(self._writer.stdout)], [], [], 0)[0]:
             return
         line = pipe(self._writer.stdout).readline()

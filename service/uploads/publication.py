@@ -1,4 +1,4 @@
-"""An uploaded checkpoint becomes the next version of its model."""
+"""Publication of an uploaded checkpoint as the next version of its model."""
 
 from __future__ import annotations
 
