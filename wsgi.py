@@ -3,7 +3,7 @@
 import gc
 import sys
 
-from service.jobs.watchdog import keep_trainer
+from service.jobs.watchdog import start_watchdog
 from service.settings import Settings, SettingsError
 from service.web.app import create_app
 
@@ -16,7 +16,7 @@ except SettingsError as error:
     raise SystemExit(4) from None  # Gunicorn's exit status for an application that fails to load.
 
 if settings.trainer == "auto":
-    keep_trainer(settings)
+    start_watchdog(settings)
 
 # Exclude the objects made so far from garbage collection: scanning them takes as long as many requests.
 gc.collect()

@@ -26,7 +26,7 @@ from service.jobs.document import job_document
 from service.jobs.events import events_after
 from service.settings import Settings
 from service.store.database import Database
-from service.store.files import Storage
+from service.store.files import FileKind, FileStore
 from service.store.tables import JOBS
 from testing.samples import a_model, a_training
 
@@ -97,7 +97,7 @@ class Store:
     """A data directory with a database and one job, which runners train one after the other."""
 
     def __init__(self, data: Path, job: str) -> None:
-        self.data, self.job, self.storage = data, job, Storage(data)
+        self.data, self.job, self.files = data, job, FileStore(data)
         self.environment = _environment(data)
         self.settings = Settings.read(self.environment)
 
@@ -191,7 +191,7 @@ class Store:
         """Return faults of the checkpoints in the database, and temporary files that the next start does not remove."""
         wrong = []
         for checkpoint_id, (size, digest) in self.named().items():
-            path = self.storage.checkpoint(checkpoint_id)
+            path = self.files.path(FileKind.CHECKPOINT, checkpoint_id)
             try:
                 if path.stat().st_size != size or sha256_of(path) != digest:
                     wrong.append(f"{path.name} does not match the database")
@@ -201,7 +201,7 @@ class Store:
                 wrong.append(f"{path.name}: {type(error).__name__}: {error}")
         if not sweep:
             return wrong
-        self.storage.sweep()
+        self.files.sweep()
         return wrong + [f"{name} survived the sweep" for name in self.temporary_files()]
 
     def temporary_files(self) -> list[str]:

@@ -24,7 +24,7 @@ from flask.testing import FlaskClient
 from reliability.figure import Figure
 from service.settings import Settings
 from service.store.database import Database
-from service.store.files import Storage
+from service.store.files import FileKind, FileStore
 from service.upkeep.inspection import inspect
 from service.upkeep.reindex import reindex
 from service.upkeep.verify import verify
@@ -65,10 +65,10 @@ class _History:
     def __init__(self, server: Server, figure: Figure, chance: random.Random, share: float) -> None:
         self.server, self.figure, self.chance, self.share = server, figure, chance, share
         self.settings = Settings.read(server.environment)
-        self.database, self.storage = Database(self.settings), Storage(self.settings.data)
+        self.database, self.files = Database(self.settings), FileStore(self.settings.data)
         self.client = self.fresh_client()
         self.answers: dict[tuple[str, int], Any] = {}
-        self.files: dict[tuple[str, int], str] = {}
+        self.checkpoints: dict[tuple[str, int], str] = {}
 
     def run(self) -> None:
         self.train()
@@ -78,7 +78,7 @@ class _History:
         shutil.copytree(self.server.data, pristine)
         for number in range(round(ROUNDS * self.share)):
             self.damage(pristine, verify_first=number % 2 == 0)
-        self.expect(verify(self.database, self.storage).wrong == [], "verify reports a fault after all is restored")
+        self.expect(verify(self.database, self.files).wrong == [], "verify reports a fault after all is restored")
         for _ in range(round(GOALS["registries rebuilt"] * self.share)):
             self.rebuild()
 
@@ -161,7 +161,7 @@ class _History:
         self.server.run_beside("trainer")
         eventually(lambda: not list(self.server.data.glob("*/.*.partial")), 20.0, "no temporary file")
         report = eventually(
-            lambda: (found := verify(self.database, self.storage)).wrong == [] and found, 20.0, "no fault"
+            lambda: (found := verify(self.database, self.files)).wrong == [] and found, 20.0, "no fault"
         )
         self.figure.count("files verified", report.checkpoints + report.datasets)
         self.stop_trainer()
@@ -177,7 +177,7 @@ class _History:
         for name in MODELS:
             for row in self.client.get(f"/models/{name}/versions?limit=100").json["data"]:
                 key = name, row["version"]
-                self.answers[key], self.files[key] = self.ask(*key)[1], row["checkpoint"]
+                self.answers[key], self.checkpoints[key] = self.ask(*key)[1], row["checkpoint"]
 
     def ask(self, name: str, version: int | None) -> tuple[int, Any]:
         answer = self.client.post("/predict", json={"model": name, "inputs": ROWS, "version": version})
@@ -185,9 +185,9 @@ class _History:
 
     def damage(self, pristine: Path, *, verify_first: bool) -> None:
         """Damage a few files, check what is reported and served, and restore them."""
-        folder = self.storage.data / "checkpoints"
+        folder = self.files.data / "checkpoints"
         # One of them is a version with a fault that only its digest can reveal when it is loaded.
-        served = self.storage.checkpoint(self.chance.choice([*self.files.values()]))
+        served = self.files.path(FileKind.CHECKPOINT, self.chance.choice([*self.checkpoints.values()]))
         others = self.chance.sample(sorted({*folder.glob("*.h5")} - {served}), self.chance.randint(1, 2))
         done = {path.name: self.chance.choice((_flip, _cut, _delete))(path, self.chance) for path in others}
         done[served.name] = _flip(served, self.chance)
@@ -195,14 +195,14 @@ class _History:
         self.client = self.fresh_client()
         if not verify_first:
             self.check_served(set(done))
-        found = {wrong.what: wrong.fault for wrong in verify(self.database, self.storage).wrong}
+        found = {wrong.what: wrong.fault for wrong in verify(self.database, self.files).wrong}
         self.expect(found == done, f"damaged {done}, but verify reports {found}")
         if verify_first:
             self.check_served(set(done))
         for path in (served, *others):
             shutil.copy2(pristine / "checkpoints" / path.name, path)
         self.expect(
-            all(one.finding.fault is None for one in inspect(self.database, self.storage)),
+            all(one.finding.fault is None for one in inspect(self.database, self.files)),
             "faults remain after the files are restored",
         )
 
@@ -212,7 +212,7 @@ class _History:
             good = None
             for key in [key for key in self.answers if key[0] == name]:  # the newest first
                 status, answer = self.ask(*key)
-                if f"{self.files[key]}.h5" in damaged:
+                if f"{self.checkpoints[key]}.h5" in damaged:
                     self.expect(
                         (status, answer.get("code")) == (500, "checkpoint_unreadable"), f"{key} is served: {answer}"
                     )
@@ -232,7 +232,7 @@ class _History:
         for path in self.server.data.glob("trainyard.db*"):
             path.unlink()
         self.database = Database(self.settings)
-        told = reindex(self.database, self.storage).told
+        told = reindex(self.database, self.files).told
         self.client = self.fresh_client()
         self.expect(told == [] and self.registry() == before, f"the rebuilt registry differs: {told}")
         for key, answer in self.answers.items():

@@ -1,11 +1,7 @@
-"""Starting child processes of this service, and the file locks that show which processes are running.
-
-The kernel releases a lock when its holder ends, whatever the reason, so a held lock always has a living holder.
-"""
+"""Starting child processes of this service."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -15,25 +11,10 @@ from typing import IO, Any
 
 from service.settings import Settings
 
-__all__ = ["HOUSE", "TRAINER_LOCK", "WEB_LOCK", "close", "is_free", "pipe", "python_path", "start"]
+__all__ = ["HOUSE", "close", "pipe", "python_path", "start"]
 
 #: The folder that holds the project's packages, in a checkout and in an installed project.
 HOUSE = Path(__file__).resolve().parent.parent
-
-#: Held by the trainer of a data directory, so that there is only one.
-TRAINER_LOCK = "trainer.lock"
-#: Held by every web process that relies on a trainer, so that the trainer ends after the last of them.
-WEB_LOCK = "web.lock"
-
-
-def is_free(path: Path) -> bool:
-    """Whether no process holds the lock at ``path``."""
-    with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
 
 
 def python_path() -> dict[str, str]:

@@ -102,7 +102,10 @@ def _require_same(file: FileIO, content: Sequence[memoryview]) -> None:
 
 
 def _open_temporary(path: Path) -> tuple[Path, FileIO]:
-    """A new file beside ``path``. It is locked while it is open, so that ``sweep`` leaves it alone."""
+    """A new file beside ``path``. It is locked while it is open, so that ``sweep`` leaves it alone.
+
+    The lock is the file's, and ends with it: it has no name that ``service.store.locks`` could list.
+    """
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
         file = FileIO(temporary, "x+")

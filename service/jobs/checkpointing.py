@@ -35,11 +35,11 @@ Commit = Callable[[str, Callable[[sa.Connection], None]], None]
 class Checkpointing:
     """Saves checkpoints, one at a time; ``newest`` is the job's newest checkpoint that the database names."""
 
-    def __init__(self, database: Database, storage: FileStore, job: Job, keep: int, monitor: Monitor) -> None:
-        self._database, self._storage, self._job = database, storage, job
+    def __init__(self, database: Database, files: FileStore, job: Job, keep: int, monitor: Monitor) -> None:
+        self._database, self._files, self._job = database, files, job
         self._keep, self._monitor = keep, monitor
         self.newest = job.checkpoint
-        self._saver = Saver(storage)
+        self._saver = Saver(files)
         self._saving: Save | None = None
         #: Entered when a save begins, and left when its file is named or deleted.
         self._writing = ExitStack()
@@ -47,7 +47,7 @@ class Checkpointing:
     def begin(self, checkpoint: Checkpoint, *, copy: bool) -> None:
         """Start a save; the previous one must be settled. With ``copy``, the arrays may change once this returns."""
         assert self._saving is None
-        self._writing.enter_context(self._storage.writing())
+        self._writing.enter_context(self._files.writing())
         self._saving = self._saver.begin(checkpoint, copy=copy)
 
     @property
@@ -71,7 +71,7 @@ class Checkpointing:
     def drop_old_ones(self, fence: int) -> None:
         """Delete old checkpoints between the first and the last one. Raises lifecycle.StaleError."""
         try:
-            drop_superfluous(self._database, self._storage, self._job.id, fence, self._keep, self._monitor)
+            drop_superfluous(self._database, self._files, self._job.id, fence, self._keep, self._monitor)
         except sa.exc.OperationalError as error:
             _log.warning("the database did not answer; old checkpoints go after the next one: %s", error.orig)
 
@@ -108,5 +108,5 @@ class Checkpointing:
         if named:
             self.newest = save.id
         else:
-            self._storage.delete(FileKind.CHECKPOINT, save.id)
+            self._files.delete(FileKind.CHECKPOINT, save.id)
         return named

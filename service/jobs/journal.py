@@ -63,7 +63,7 @@ class JobJournal:
     job: this process changes nothing more, and ``stopping`` returns True.
     """
 
-    def __init__(self, database: Database, storage: FileStore, job: Job, run: TrainingRun, signal: StopSignal) -> None:
+    def __init__(self, database: Database, files: FileStore, job: Job, run: TrainingRun, signal: StopSignal) -> None:
         self._database, self._job, self._signal = database, job, signal
         self._run, self._training, self._request = run, run.training, run.request
         #: The newest epoch in the database, and whether a commit with unknown result may have added more.
@@ -72,7 +72,7 @@ class JobJournal:
         self.lost = False
         #: Whether the run had to stop before its state could be saved on a failing disk.
         self.unsaved = False
-        self._checkpointing = Checkpointing(database, storage, job, run.request.keep, run.monitor)
+        self._checkpointing = Checkpointing(database, files, job, run.request.keep, run.monitor)
         #: The disk's present error, and the one that the job's events already report.
         self._trouble: JobError | None = None
         self._told_trouble: JobError | None = None

@@ -17,7 +17,7 @@ from service.store.tables import JOBS
 __all__ = ["drop_superfluous", "starting_points"]
 
 
-def drop_superfluous(database: Database, storage: FileStore, job: str, fence: int, keep: int, monitor: Monitor) -> None:
+def drop_superfluous(database: Database, files: FileStore, job: str, fence: int, keep: int, monitor: Monitor) -> None:
     """Delete checkpoints between a job's first and last beyond those to be kept.
 
     To be called once a newer one is durable and named. The files go after the transaction that forgets them: a crash
@@ -28,7 +28,7 @@ def drop_superfluous(database: Database, storage: FileStore, job: str, fence: in
         lifecycle.require_owner(connection, job, fence)
         old = checkpoints.superfluous_checkpoints(connection, job, keep, monitor, starting_points(connection))
         checkpoints.forget_checkpoints(connection, old)
-    storage.delete(FileKind.CHECKPOINT, *old)
+    files.delete(FileKind.CHECKPOINT, *old)
 
 
 def starting_points(connection: sa.Connection) -> set[str]:

@@ -43,7 +43,7 @@ __all__ = ["main"]
 _log = logging.getLogger("trainyard.runner")
 
 
-def _newest_good_checkpoint(database: Database, storage: FileStore, job_id: str) -> Checkpoint | None:
+def _newest_good_checkpoint(database: Database, files: FileStore, job_id: str) -> Checkpoint | None:
     """A job's newest checkpoint with an intact file, or None."""
     with database.read() as connection:
         candidates = checkpoints.checkpoint_rows(connection, 1000, None, job=job_id)
@@ -51,23 +51,23 @@ def _newest_good_checkpoint(database: Database, storage: FileStore, job_id: str)
         if candidate["kind"] == CheckpointKind.BEST:
             continue  # Its parameters are those of an earlier epoch.
         try:
-            return load_checkpoint(inspection.intact_checkpoint(database, storage, candidate["id"], thorough=True))
+            return load_checkpoint(inspection.intact_checkpoint(database, files, candidate["id"], thorough=True))
         except CheckpointError as error:
             _log.error("trying an older checkpoint, because one is unusable: %s", error)
     return None
 
 
-def _start(database: Database, storage: FileStore, checkpoint_id: str) -> Checkpoint:
+def _start(database: Database, files: FileStore, checkpoint_id: str) -> Checkpoint:
     """The checkpoint from which a job starts. Raises CheckpointError if its file is missing or damaged."""
-    return load_checkpoint(inspection.intact_checkpoint(database, storage, checkpoint_id, thorough=True))
+    return load_checkpoint(inspection.intact_checkpoint(database, files, checkpoint_id, thorough=True))
 
 
-def _rows(database: Database, storage: FileStore, dataset_id: str, pointer: str) -> GivenRows:
+def _rows(database: Database, files: FileStore, dataset_id: str, pointer: str) -> GivenRows:
     """The rows of a job's dataset. Raises OSError if its file is missing or damaged."""
-    return GivenRows(load_dataset(inspection.intact_dataset(database, storage, dataset_id)), pointer, stored=True)
+    return GivenRows(load_dataset(inspection.intact_dataset(database, files, dataset_id)), pointer, stored=True)
 
 
-def _train(database: Database, storage: FileStore, order: Order) -> Outcome:
+def _train(database: Database, files: FileStore, order: Order) -> Outcome:
     with database.read() as connection:
         try:
             job = lifecycle.find_owned(connection, order.job, order.fence)
@@ -75,7 +75,7 @@ def _train(database: Database, storage: FileStore, order: Order) -> Outcome:
             return Stale()
         definition = models.find_model(connection, job.model).definition
     request, start_from = TrainingRequest.of(job.request), job.request["start_from"]
-    resume = _newest_good_checkpoint(database, storage, job.id)
+    resume = _newest_good_checkpoint(database, files, job.id)
     validation = job.validation_dataset
     run = TrainingRun(
         definition,
@@ -84,14 +84,14 @@ def _train(database: Database, storage: FileStore, order: Order) -> Outcome:
         PreparedData.of(
             definition,
             request,
-            _rows(database, storage, job.dataset, "/data"),
-            _rows(database, storage, validation, "/validation") if validation else None,
+            _rows(database, files, job.dataset, "/data"),
+            _rows(database, files, validation, "/validation") if validation else None,
         ),
         resume=resume,
         threads=database.settings.job_threads,
-        start=_start(database, storage, start_from) if start_from and resume is None else None,
+        start=_start(database, files, start_from) if start_from and resume is None else None,
     )
-    journal = JobJournal(database, storage, job, run, EndOfInput(sys.stdin))
+    journal = JobJournal(database, files, job, run, EndOfInput(sys.stdin))
     try:
         finished = run.run(journal)
     except DivergedError as error:
@@ -137,7 +137,7 @@ def _make_ready(threads: int) -> None:
 def main() -> None:
     """Wait for an order, carry it out, write the outcome."""
     settings = Settings.read()
-    database, storage = Database(settings), FileStore(settings.data)
+    database, files = Database(settings), FileStore(settings.data)
     _make_ready(settings.job_threads)
     line = sys.stdin.buffer.readline()
     if not line:
@@ -146,7 +146,7 @@ def main() -> None:
     begin = monotonic()
     try:
         with threadpool_limits(settings.job_threads):
-            outcome = _train(database, storage, order)
+            outcome = _train(database, files, order)
     except Exception as error:  # noqa: BLE001 - the trainer gets it as the outcome and records it
         outcome = _outcome_of(error, settings)
     _log.info("job %s: %s after %.2f s", order.job, type(outcome).__name__.lower(), monotonic() - begin)

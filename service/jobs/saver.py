@@ -31,8 +31,8 @@ class Save:
 class Saver:
     """Writes files of checkpoints, one at a time."""
 
-    def __init__(self, storage: FileStore) -> None:
-        self._storage = storage
+    def __init__(self, files: FileStore) -> None:
+        self._files = files
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="save")
         self._memory = Memory()
 
@@ -51,5 +51,5 @@ class Saver:
             step=checkpoint.state.step,
             metrics=checkpoint.origin.metrics,
             created_at=checkpoint.created_at,
-            written=self._pool.submit(self._storage.put, FileKind.CHECKPOINT, checkpoint_id, image),
+            written=self._pool.submit(self._files.put, FileKind.CHECKPOINT, checkpoint_id, image),
         )

@@ -55,7 +55,7 @@ class Trainer:
     def __init__(self, settings: Settings, engine: Engine, *, while_web_lives: bool) -> None:
         self.settings = settings
         self.database = Database(settings)
-        self.storage = FileStore(settings.data)
+        self.files = FileStore(settings.data)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._engine = engine
         self._watch_web = while_web_lives
@@ -69,9 +69,9 @@ class Trainer:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self.set_presence(True)
-        for name in self.storage.sweep():
+        for name in self.files.sweep():
             _log.info("removed %s, whose writer was killed", name)
-        upkeep = UpkeepSupervisor(self.settings, self.database, self.storage)
+        upkeep = UpkeepSupervisor(self.settings, self.database, self.files)
         _log.info("trainer %s has started", self.name)
         try:
             while not self._stopping:
@@ -137,14 +137,14 @@ class Trainer:
                     assignment.placement.kill()
             lifecycle.expire(connection, now, self.settings.retry_seconds)
             unused = lifecycle.drop_finished_data(connection)
-        self.storage.delete(FileKind.DATASET, *unused)
+        self.files.delete(FileKind.DATASET, *unused)
 
     def _look_for_web(self) -> None:
         """Stop some time after the last web process has ended, and at once if the data directory is missing."""
-        if not self.storage.exists():
+        if not self.files.exists():
             _log.error("there is no directory %s any more", self.settings.data)
             self._stopping = True
-        elif not self.storage.locks.is_free(Lock.WEB):
+        elif not self.files.locks.is_free(Lock.WEB):
             self._web_seen = monotonic()
         elif monotonic() - self._web_seen > GRACE_SECONDS:
             _log.info("the web service has ended")
@@ -199,7 +199,6 @@ class Trainer:
 
 def main(settings: Settings, *, while_web_lives: bool) -> int:
     """Run the trainer of a data directory; 1 if another one runs there."""
-    settings.data.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         try:
             held.enter_context(Locks(settings.data).exclusive(Lock.TRAINER))

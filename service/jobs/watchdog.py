@@ -10,18 +10,17 @@ from service.processes import start
 from service.settings import Settings
 from service.store.locks import Lock, Locks
 
-__all__ = ["keep_trainer"]
+__all__ = ["start_watchdog"]
 
 _LOOK_SECONDS = 0.5
 
 
-def keep_trainer(settings: Settings) -> None:
+def start_watchdog(settings: Settings) -> None:
     """Keep a trainer running for as long as this process lives. Returns at once.
 
     The kernel releases the locks of a process when it ends, whatever the reason. If several web processes start a
     trainer at the same time, one trainer gets the lock and the others exit.
     """
-    settings.data.mkdir(parents=True, exist_ok=True)
     locks = Locks(settings.data)
     locks.share_until_exit(Lock.WEB)
     threading.Thread(target=_watch, args=(settings, locks), name="trainer-watchdog", daemon=True).start()

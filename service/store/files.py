@@ -146,26 +146,3 @@ class FileStore:
         except OSError:
             return False
         return True
-
-    # Until all callers are converted.
-
-    def checkpoint(self, file_id: str) -> Path:
-        return self.path(FileKind.CHECKPOINT, file_id)
-
-    def dataset(self, file_id: str) -> Path:
-        return self.path(FileKind.DATASET, file_id)
-
-    def model(self, name: str) -> Path:
-        return self.path(FileKind.MODEL, name)
-
-    def checkpoint_ids(self) -> set[str]:
-        return self.ids(FileKind.CHECKPOINT)
-
-    def dataset_ids(self) -> set[str]:
-        return self.ids(FileKind.DATASET)
-
-    def model_names(self) -> set[str]:
-        return self.ids(FileKind.MODEL)
-
-
-Storage = FileStore

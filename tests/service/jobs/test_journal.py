@@ -41,14 +41,14 @@ class Owner:
     def __init__(self, folder: Path) -> None:
         self.database = Database(Settings.read({"TRAINYARD_DATA": str(folder)}))
         self.database.migrate()
-        self.storage = FileStore(folder)
+        self.files = FileStore(folder)
         with self.database.write() as connection:
             models.define_model(connection, a_definition())
             self.job = make_job(connection, 1)
         self.run = a_run(keep=0)
         self.held = self.claim()
         self.signal = Signal()
-        self.journal = JobJournal(self.database, self.storage, self.held, self.run, self.signal)
+        self.journal = JobJournal(self.database, self.files, self.held, self.run, self.signal)
 
     def claim(self) -> Job:
         with self.database.write() as connection:
@@ -80,7 +80,7 @@ def test_its_owner_deletes_old_checkpoints(owner: Owner) -> None:
     owner.save()
     (newest,) = owner.named()
     assert newest == owner.journal.newest
-    assert [path.stem for path in (owner.storage.data / "checkpoints").iterdir()] == [newest]
+    assert [path.stem for path in (owner.files.data / "checkpoints").iterdir()] == [newest]
 
 
 def test_one_that_is_taken_over_before_it_deletes_old_ones_leaves_them(
@@ -96,7 +96,7 @@ def test_one_that_is_taken_over_before_it_deletes_old_ones_leaves_them(
     monkeypatch.setattr(owner.journal, "flush", flush_and_be_taken_over)
     owner.save()
     assert len(owner.named()) == 2
-    assert all(owner.storage.stat(FileKind.CHECKPOINT, checkpoint) for checkpoint in owner.named())
+    assert all(owner.files.stat(FileKind.CHECKPOINT, checkpoint) for checkpoint in owner.named())
     assert owner.journal.lost
 
 
@@ -107,4 +107,4 @@ def test_one_that_is_taken_over_before_it_names_a_file_takes_that_away(owner: Ow
     owner.journal.checkpoint(owner.run.checkpoint(), CheckpointKind.BETWEEN)
     assert not owner.journal.settle()
     assert owner.named() == before
-    assert [path.stem for path in (owner.storage.data / "checkpoints").iterdir()] == before
+    assert [path.stem for path in (owner.files.data / "checkpoints").iterdir()] == before

@@ -189,7 +189,7 @@ def test_a_heartbeat_expires_the_leases_of_dead_trainers(house: House) -> None:
 
 
 def test_rows_of_jobs_that_have_ended_are_deleted(house: House) -> None:
-    path = house.trainer.storage.path(FileKind.DATASET, "ds_1")
+    path = house.trainer.files.path(FileKind.DATASET, "ds_1")
     path.write_bytes(b"rows")
     with house.database.write() as connection:
         values = {"id": "ds_1", "name": None, "rows": 1, "features": ["a"], "classes": [0, 1], "created_at": ""}
@@ -277,7 +277,7 @@ def test_it_imports_neither_numpy_nor_hdf5() -> None:
 def test_a_second_trainer_leaves(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = Settings.read({"TRAINYARD_DATA": str(tmp_path)})
     first = Trainer(settings, MemoryEngine(), while_web_lives=False)
-    with first.storage.locks.exclusive(trainer.Lock.TRAINER), caplog.at_level(logging.ERROR):
+    with first.files.locks.exclusive(trainer.Lock.TRAINER), caplog.at_level(logging.ERROR):
         assert trainer.main(settings, while_web_lives=False) == 1
         assert trainer.main(settings, while_web_lives=True) == 1
     assert caplog.messages == [f"another trainer runs in {tmp_path}"]

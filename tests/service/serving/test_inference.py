@@ -19,7 +19,7 @@ from service.serving.inference import Prediction, RowOverflowError, infer, requi
 from service.serving.resolution import Serving
 from service.settings import Settings
 from service.store.database import Database
-from service.store.files import Storage
+from service.store.files import FileStore
 from testing.harness import ROOT, Server
 from testing.samples import CLASSES
 from tests.service.conftest import Trained
@@ -31,7 +31,7 @@ ROWS = np.random.default_rng(0).normal(size=(17, 2))
 def serving(server: Server) -> Iterator[Serving]:
     """Over the shared server's data directory, in this process and without Flask."""
     database = Database(Settings.read({"TRAINYARD_DATA": str(server.data)}))
-    yield Serving(database, Storage(server.data), 2**20)
+    yield Serving(database, FileStore(server.data), 2**20)
     database.engine.dispose()
 
 

@@ -17,7 +17,7 @@ import h5py
 import pytest
 
 from models.identifiers import new_id
-from service.store.files import Storage
+from service.store.files import FileStore
 from service.store.locks import LockTakenError
 from testing.harness import Client, Server, eventually, serving
 from testing.samples import CSV, ROWS, a_model, a_training
@@ -268,7 +268,7 @@ class TestOrphans:
         server, jobs = stopped
         written = server.data / "checkpoints" / f"{new_id('ckpt')}.h5"
         shutil.copyfile(file_of(server, jobs[2]), written)
-        with Storage(server.data).writing():
+        with FileStore(server.data).writing():
             server.start_ready()
             eventually(lambda: "cleared away afterwards" in server.log, what="the check finds a writer at work")
             # One that is killed is started again, and comes to its end.
@@ -318,7 +318,7 @@ def eventually_alone(server: Server) -> Iterator[None]:
 
         def got() -> bool:
             try:
-                stack.enter_context(Storage(server.data).no_writers())
+                stack.enter_context(FileStore(server.data).no_writers())
             except LockTakenError:
                 return False
             return True
