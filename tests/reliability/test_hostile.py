@@ -21,7 +21,7 @@ def test_a_hostile_file_harms_nothing() -> None:
     assert counts["mutated files"] == int(GOALS["mutated files"] * SCALE)
     assert counts["bad files"] > 2 * len(BAD)
     assert counts["parser processes watched"] > len(BAD)
-    # Mutations that are all refused, or all harmless, would try little.
+    # If all mutations were refused, or all harmless, the test would cover little.
     assert min(counts["refused"], counts["accepted"]) > 0.1 * counts["mutated files"]
 
 

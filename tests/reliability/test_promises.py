@@ -23,7 +23,7 @@ SHORT = {
 
 @pytest.mark.parametrize("promise", SHORT)
 def test_it_holds(promise: str) -> None:
-    """Nothing breaks, and what is counted really happened."""
+    """No promise is broken, and the counted events really happened."""
     scale, counts = SHORT[promise]
     done = subprocess.run(
         [sys.executable, "-m", "reliability", promise, "--scale", str(scale)],

@@ -12,7 +12,7 @@ def test_serving_survives_training() -> None:
     assert figure.broken == []
     assert figure.holds(SCALE)
     assert figure.counts["predictions"] >= 2000
-    # Each of these happened while the clients asked, and every kind of client did.
+    # Each of these events happened while clients of every kind sent requests.
     for what in serving.GOALS:
         assert figure.counts[what] >= 1, what
     for habit in serving.CLIENTS:

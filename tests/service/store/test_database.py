@@ -1,4 +1,4 @@
-"""The schema: one truth in the tables and in the migrations, and processes that start at the same moment."""
+"""The schema: tables and migrations agree, also if several processes start at the same time."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_writers_wait_for_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(JOURNAL_MODE != "DELETE", reason="the write-ahead log leaves the change counter alone")
 def test_no_answer_outlives_a_count_that_comes_twice(tmp_path: Path) -> None:
-    """A writer killed in his commit leaves a count behind that the next one uses: the answer between is an old one."""
+    """A writer that is killed in its commit leaves a count that the next writer reuses; answers between are old."""
     migrated = database(tmp_path)
     migrated.migrate()
     with migrated.write() as connection:
@@ -180,7 +180,7 @@ def test_no_answer_outlives_a_count_that_comes_twice(tmp_path: Path) -> None:
         """First what the killed writer left; then a commit is tried at each read of the counter."""
         calls.append(left_behind if not calls else None)
         if calls[-1] is None:
-            with suppress(sqlite3.OperationalError):  # The reader's lock keeps him out.
+            with suppress(sqlite3.OperationalError):  # The reader's lock excludes the writer.
                 commit()
         return calls[-1] or real()
 

@@ -1,4 +1,4 @@
-"""Files and the rows that name them: what gets no row is deleted, unless it cannot be known."""
+"""Files and the rows that name them: files without a row are deleted, unless the database does not answer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class StopError(BaseException):
 
 @pytest.mark.parametrize("when", ["before the file", "before the row", "after the row"])
 def test_a_block_that_fails_leaves_no_file_without_a_row(database: Database, files: FileStore, when: str) -> None:
-    """After the row is written the file has to stay: the commit took effect, whatever was reported."""
+    """After the row is written the file must stay: the commit succeeded, whatever was reported."""
     dataset_id = new_id("ds")
 
     def write_until_stopped() -> None:

@@ -1,4 +1,4 @@
-"""Rows of a request, with a database and files alone: no web application is made."""
+"""Rows of a request, with only a database and files, without a web application."""
 
 from __future__ import annotations
 

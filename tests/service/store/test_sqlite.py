@@ -1,4 +1,4 @@
-"""What SQLite is asked for: every commit on the disk, one writer at a time, a safe journal, a local disk."""
+"""SQLite: durable commits, one writer at a time, a safe journal, a local disk."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class TestConnection:
         database.dispose()
 
     def test_a_write_has_the_right_to_write_from_its_begin_on(self, tmp_path: Path) -> None:
-        """Another writer has to wait before anything was written, and a reader need not."""
+        """Another writer must wait even before the first write, but a reader need not."""
         database = migrated(tmp_path)
         with contextlib.closing(sqlite3.connect(tmp_path / "trainyard.db", timeout=0, isolation_level=None)) as other:
             with database.write():
@@ -79,7 +79,7 @@ class TestConnection:
         database.dispose()
 
     def test_a_read_cannot_write(self, tmp_path: Path) -> None:
-        """So that no write is ever outside of such a transaction; the connection it had may write afterwards."""
+        """So every write is in such a transaction; the same connection may write afterwards."""
         database = migrated(tmp_path)
         row = {"job": "j", "type": "log", "at": "", "data": "{}"}
         with database.read() as connection, pytest.raises(sa.exc.OperationalError, match="readonly"):
@@ -108,7 +108,7 @@ for _ in range(int(sys.argv[1])):
 
 
 def test_processes_that_read_and_then_write_wait_for_each_other(tmp_path: Path) -> None:
-    """None fails and none sees what another one is about to change; epochs of a job are unique."""
+    """None fails, and none sees uncommitted changes of another; epochs of a job are unique."""
     database = migrated(tmp_path)
     for process in [run(COUNT_UP, tmp_path, "40") for _ in range(3)]:
         output(process)
@@ -185,7 +185,7 @@ with database.read() as connection:
 
 
 def test_the_journal_is_chosen_by_version_and_converted(tmp_path: Path) -> None:
-    """A database goes back and forth between builds of SQLite, and each finds what the other wrote."""
+    """Builds of SQLite use a database in turn, and each finds what the other wrote."""
     told = [output(run(SHOW_MODE, tmp_path, version)) for version in ("3.51.2", "3.51.3", "3.50.6", "3.44.6", "3.40.1")]
     assert told == ["delete 3 1", "wal 2 2", "delete 3 3", "wal 2 4", "delete 3 5"]
     assert not (tmp_path / "trainyard.db-wal").exists()
@@ -239,7 +239,7 @@ def table_of_mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class TestFilesystem:
-    """Which paths count as lying on a network."""
+    """Paths that count as lying on a network filesystem."""
 
     @pytest.mark.parametrize(
         ("path", "kind", "place"),
@@ -287,7 +287,7 @@ class TestFilesystem:
 
 
 class TestStart:
-    """What is refused at the start."""
+    """Refusals at the start."""
 
     @pytest.mark.parametrize(
         "variables",
@@ -315,7 +315,7 @@ class TestStart:
     def test_the_service_itself(
         self, table_of_mounts: Path, make_server: Callable[..., Server], tmp_path: Path, command: list[str]
     ) -> None:
-        """A sentence and no traceback; nothing was made."""
+        """A message and no traceback; nothing was created."""
         table_of_mounts.write_text(table_of_mounts.read_text().replace("/srv/nfs ", f"{tmp_path} "))
         script = (
             "import sys, runpy; from pathlib import Path; import service.mounts;"

@@ -1,4 +1,4 @@
-"""``python -m service backup``: a copy that is whole, made while the service trains and deletes, and starts as one."""
+"""``python -m service backup``: a complete copy, made while the service runs, that starts as a service."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from testing.samples import DATA, ROWS, a_model, a_training
 
 
 def backup(server: Server, target: Path, *, limit: str = "") -> subprocess.CompletedProcess[str]:
-    """The command, with a limit on the size of files in the shell's words where wanted."""
+    """The command, optionally with a shell's limit on the size of files."""
     script = f'{limit}exec "$0" -W error -m service backup "$1"'
     return subprocess.run(
         ["bash", "-c", script, sys.executable, target],
@@ -40,7 +40,7 @@ def in_this_process(server: Server, target: Path) -> Backup:
 
 
 def assert_whole(copy: Path) -> dict[str, int]:
-    """Exactly the files that the copy's database names are there, each as it says; how many of each kind."""
+    """The files are exactly those that the copy's database names, and intact. Returns their number by kind."""
     counts = {}
     with contextlib.closing(sqlite3.connect(copy / "trainyard.db")) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -56,16 +56,16 @@ def assert_whole(copy: Path) -> dict[str, int]:
 
 
 def assert_clean(server: Server, target: Path) -> None:
-    """Nothing of a backup is left in the data directory, nor of one that failed beside its target."""
+    """A backup leaves nothing in the data directory, and a failed one leaves nothing beside its target."""
     assert [path.name for path in server.data.rglob(".backup")] == []
     assert [path.name for path in target.parent.iterdir() if path.name.startswith(f".{target.name}")] == []
 
 
 @contextlib.contextmanager
 def churning(server: Server) -> Iterator[Callable[[], int]]:
-    """Files come and go all the time: checkpoints of a job that keeps one, datasets, and rows that come with jobs.
+    """Files are created and deleted all the time: checkpoints of a job that keeps one, datasets, rows of requests.
 
-    What is yielded tells how many rounds were made.
+    Yields a function that returns the number of rounds so far.
     """
     client, stop, rounds, faults = server.client, threading.Event(), [0], list[BaseException]()
     client.define(a_model("churn"))
@@ -78,7 +78,7 @@ def churning(server: Server) -> Iterator[Callable[[], int]]:
                 assert client.post("/datasets", {"name": name, **DATA}).status == 201
                 assert client.delete(f"/datasets/{name}").status == 204
                 rounds[0] += 1
-        except BaseException as error:  # noqa: BLE001 - told by the thread that waits
+        except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
             faults.append(error)
 
     threads = [threading.Thread(target=turn, args=(f"turn-{number}",)) for number in range(2)]
@@ -95,7 +95,7 @@ def churning(server: Server) -> Iterator[Callable[[], int]]:
 
 
 def test_a_restored_service_is_the_service(make_server: Callable[..., Server], tmp_path: Path) -> None:
-    """Predictions, models, datasets and jobs are the same, and the job that was under way comes to the same bits."""
+    """Predictions, models, datasets and jobs are the same, and the running job ends with the same bits."""
     server, target = make_server("original", REPORT_SECONDS=0.05), tmp_path / "copies" / "monday"
     client = server.start_ready()
     client.define(a_model("served"))
@@ -157,7 +157,7 @@ def test_files_that_are_deleted_meanwhile_are_in_the_copy(make_server: Callable[
 
 @pytest.fixture(scope="module")
 def trained_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data directory of a service that has trained one model and is at rest."""
+    """The data directory of a stopped service that has trained one model."""
     with serving(tmp_path_factory.mktemp("backup") / "data") as server:
         server.client.define(a_model("m"))
         server.client.run(a_training("m"))
@@ -222,7 +222,7 @@ def test_what_is_damaged_or_missing_is_told_and_the_rest_copied(small: Server, t
 
 
 def test_a_full_disk_leaves_nothing(small: Server, tmp_path: Path) -> None:
-    """No file may have more than 8 KB, which the database has."""
+    """No file may have more than 8 KB; the database is larger."""
     done = backup(small, tmp_path / "copy", limit="ulimit -f 8; ")
     assert done.returncode == 1
     assert done.stderr.startswith(f"Error: nothing was copied to {tmp_path}/copy: ")
@@ -231,7 +231,7 @@ def test_a_full_disk_leaves_nothing(small: Server, tmp_path: Path) -> None:
     assert_clean(small, tmp_path / "copy")
 
 
-#: A backup that stops for good once it has pinned its files.
+#: A backup that hangs after it has pinned its files.
 STUCK = """
 import sys, time
 from pathlib import Path
@@ -266,7 +266,7 @@ def test_one_backup_at_a_time(small: Server, tmp_path: Path) -> None:
         done = backup(small, tmp_path / "second")
         assert done.returncode == 1
         assert done.stderr == f"Error: another backup of {small.data} is under way\n"
-        # Whoever would sweep leaves the pins of the living alone.
+        # A sweep does not remove the pins of a running backup.
         assert len(list((small.data / "checkpoints" / ".backup").iterdir())) == 2
 
 

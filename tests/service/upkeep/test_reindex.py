@@ -29,7 +29,7 @@ def command(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def registry_of(client: Client) -> dict[str, Any]:
-    """All that reindexing promises to bring back, as clients see it."""
+    """Everything that reindexing must restore, as clients see it."""
     models = client.pages("/models", 100)
     names = [model["name"] for model in models]
     return {
@@ -74,7 +74,7 @@ def fill(client: Client) -> None:
 
 
 class Worked:
-    """A service that worked, stopped; its directory, and what clients saw."""
+    """The directory of a stopped service, and what clients saw."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -96,7 +96,7 @@ def worked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worked]:
 
 @pytest.fixture
 def copy(worked: Worked, make_server: Callable[..., Server]) -> Server:
-    """The same directory once more."""
+    """A copy of the same directory."""
     server = make_server(WORKERS=1)
     shutil.copytree(worked.server.data, server.data, dirs_exist_ok=True)
     return server
@@ -108,7 +108,7 @@ def lose_database(server: Server) -> None:
 
 
 class TestReindex:
-    """A database that is lost, and made again."""
+    """A lost and rebuilt database."""
 
     def test_all_that_is_promised_comes_back(self, worked: Worked, copy: Server) -> None:
         lose_database(copy)
@@ -135,7 +135,7 @@ class TestReindex:
         assert "stop it first" in done.stderr
 
     def test_without_the_files_of_models(self, worked: Worked, copy: Server) -> None:
-        """What checkpoints alone tell: models and versions, whose numbers and lack of aliases are told."""
+        """From checkpoints alone: models and versions; new numbers and lost aliases are reported."""
         lose_database(copy)
         shutil.rmtree(copy.data / "models")
         done = command(copy, "reindex")
@@ -170,7 +170,7 @@ class TestReindex:
         assert (refused.status, refused.json["code"]) == (500, "checkpoint_unreadable")
 
     def test_a_service_on_an_empty_database_leaves_the_files(self, worked: Worked, copy: Server) -> None:
-        """Started by mistake, and even used, it takes nothing away from a later reindexing."""
+        """A service that was started by mistake, and even used, does not harm a later reindexing."""
         before = {folder: copy.files(folder) for folder in ("checkpoints", "models", "datasets")}
         lose_database(copy)
         client = copy.start_ready()

@@ -1,4 +1,4 @@
-"""The files of models follow the registry, by a process that is there only when it is needed."""
+"""The files of models stay equal to the registry, by a process that runs only if it is needed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_models_files_follow(make_server: Callable[..., Server]) -> None:
 
 
 def test_models_files_follow_whatever_becomes_of_their_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is started when there is something to do, and again where it was killed, and leaves when there is not."""
+    """It is started if there is work, started again if it was killed, and ends if there is no work."""
     settings = Settings.read({"TRAINYARD_DATA": str(tmp_path)})
     database, files = Database(settings), FileStore(tmp_path)
     database.migrate()

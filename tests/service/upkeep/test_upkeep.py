@@ -1,4 +1,4 @@
-"""Files against the database: what is found at the start, what clients see of it, and what is cleared away."""
+"""Files and the database: faults found at the start, what clients see of them, and files that are cleared away."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.service.upkeep.test_reindex import command
 
 
 def flip(path: Path) -> None:
-    """Change one bit of the first weight: the file opens as before, and answers otherwise."""
+    """Change one bit of the first weight: the file still opens, but predicts differently."""
     with h5py.File(path, "r") as file:
         place = file["parameters/0_dense/weights" if "parameters" in file else "inputs"].id.get_offset()
     with path.open("r+b") as raw:
@@ -39,7 +39,7 @@ def truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-#: What is done to a file, and how it is called then.
+#: A kind of damage to a file, and its name.
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "flipped": (flip, "wrong_digest"),
     "cut": (truncate, "wrong_size"),
@@ -82,7 +82,7 @@ def file_of(server: Server, job: dict[str, Any]) -> Path:
 
 
 class TestDamagedVersion:
-    """A version whose file is not what was written."""
+    """A version with a damaged file."""
 
     @pytest.mark.parametrize("damage", DAMAGES)
     def test_the_newest_good_one_is_the_default(
@@ -92,7 +92,7 @@ class TestDamagedVersion:
         apply, fault = DAMAGES[damage]
         apply(file_of(server, jobs[2]))
         client = server.start()
-        # At once, before any check at the start can have come this far.
+        # At once, before the check at the start can have reached this file.
         assert ask(client).json == jobs[1]["answer"]
         assert client.get("/models/served").json["default"] == 2
         for wanted in (3, "latest"):
@@ -199,7 +199,7 @@ class TestVerify:
         assert bad.stdout.endswith(f"; {len(expected) + 1} things are wrong\n")
 
     def test_bits_that_changed_by_themselves_are_found(self, stopped: tuple[Server, list[dict[str, Any]]]) -> None:
-        """The file's time is as it was: nothing but the digest tells."""
+        """The file's time has not changed: only the digest shows the damage."""
         server, jobs = stopped
         path = file_of(server, jobs[2])
         times = path.stat()
@@ -264,14 +264,14 @@ class TestOrphans:
         assert all(file_of(server, job).exists() for job in jobs)
 
     def test_a_file_whose_writer_lives_is_left_alone(self, stopped: tuple[Server, list[dict[str, Any]]]) -> None:
-        """The writer has renamed it and not named it yet; it holds the lock, however long that takes."""
+        """The writer has renamed the file and not named it in the database yet; it holds the lock meanwhile."""
         server, jobs = stopped
         written = server.data / "checkpoints" / f"{new_id('ckpt')}.h5"
         shutil.copyfile(file_of(server, jobs[2]), written)
         with FileStore(server.data).writing():
             server.start_ready()
             eventually(lambda: "cleared away afterwards" in server.log, what="the check finds a writer at work")
-            # One that is killed is started again, and comes to its end.
+            # A killed check is started again, and completes.
             os.kill(server.processes("upkeep check")[0].pid, signal.SIGKILL)
             assert written.exists()
         eventually(lambda: not written.exists(), what="the orphan cleared away")
@@ -313,7 +313,7 @@ def waiting_for_locks() -> list[int]:
 
 @contextmanager
 def eventually_alone(server: Server) -> Iterator[None]:
-    """The lock that shuts out all writers, as soon as it is to be had."""
+    """The lock that excludes all writers, as soon as it is free."""
     with ExitStack() as stack:
 
         def got() -> bool:
@@ -328,7 +328,7 @@ def eventually_alone(server: Server) -> Iterator[None]:
 
 
 class TestRetention:
-    """What goes, what stays, over the real service."""
+    """Deleted and kept checkpoints, in the real service."""
 
     def test_what_queued_jobs_start_from_stays(self, make_server: Callable[..., Server]) -> None:
         server = make_server(WORKERS=1, REPORT_SECONDS=0.01)
@@ -356,7 +356,7 @@ class TestRetention:
         assert client.delete("/models/from?force=true").status == 204
 
     def test_the_best_between_stays(self, make_server: Callable[..., Server]) -> None:
-        """With a learning rate at which the loss rises again, the best is not among the newest."""
+        """The learning rate makes the loss rise again, so the best checkpoint is not among the newest."""
         server = make_server(WORKERS=1)
         client = server.start_ready()
         client.define(a_model("best"))
