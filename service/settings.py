@@ -47,6 +47,9 @@ SETTINGS = (
             1, 3600),
     Setting("retry_seconds", 1.0, "Delay before retrying a job after its second crash; doubles each time.", 0, 3600),
     Setting("report_seconds", 0.2, "Seconds between two progress reports of a running job.", 0.01, 60),
+    Setting("job_retention_days", 30.0,
+            "Days for which an ended job and its events are kept; 0: forever. Its versions and checkpoints stay.",
+            0, 36_500),
     Setting("max_body_bytes", 256 * 2**20, "Maximum size of a request body.", 1024),
     Setting("max_import_bytes", 2 * 2**30, "Maximum size of an imported checkpoint file.", 1024),
     Setting("max_parameters", 100_000_000, "Maximum number of parameters of a model.", 1),
@@ -75,6 +78,7 @@ class Settings:
     lease_seconds: float
     retry_seconds: float
     report_seconds: float
+    job_retention_days: float
     max_body_bytes: int
     max_import_bytes: int
     max_parameters: int

@@ -35,7 +35,10 @@ _FAULT = {
     "enum": list(get_args(Fault)),
     "description": "What the last check found wrong with the file; absent if nothing is wrong.",
 }
-_JOB = {"type": ["string", "null"], "description": "The job that made it; null if it was imported."}
+_JOB = {
+    "type": ["string", "null"],
+    "description": "The job that made it, which may have been deleted since; null if it was imported.",
+}
 _METRICS = {
     "type": "object",
     "properties": dict.fromkeys(("loss", "accuracy", "validation_loss", "validation_accuracy"), _OPTIONAL_NUMBER),
