@@ -196,7 +196,8 @@ class Life(RuleBasedStateMachine):
             for job, known in self.known.items()
             if known["state"] == "queued" and (known["not_before"] is None or known["not_before"] <= self.now)
         )
-        assert self.write(lambda connection: lifecycle.any_queued(connection, self.now)) is bool(due)
+        next_due = self.write(lifecycle.next_due)
+        assert (next_due is not None and next_due <= self.now) is bool(due)
         row = self.write(lambda connection: lifecycle.claim(connection, self.now, LEASE))
         assert (row and row.id) == (due[0] if due else None)
         if row is None:

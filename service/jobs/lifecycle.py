@@ -27,7 +27,6 @@ __all__ = [
     "Progress",
     "StaleError",
     "abandon",
-    "any_queued",
     "cancel",
     "claim",
     "create",
@@ -37,8 +36,11 @@ __all__ = [
     "find",
     "find_owned",
     "finish",
+    "finished_data",
     "list_jobs",
     "lose",
+    "next_due",
+    "next_lease_end",
     "pause",
     "renew",
     "report",
@@ -182,9 +184,10 @@ def abandon(connection: sa.Connection, model: str) -> None:
 # What owners do.
 
 
-def any_queued(connection: sa.Connection, now: float) -> bool:
-    """Whether a job waits for an owner."""
-    return connection.scalar(_queued(now)) is not None
+def next_due(connection: sa.Connection) -> float | None:
+    """When the first of the queued jobs may be claimed, in seconds since 1970; None if no job is queued."""
+    due = sa.func.min(sa.func.coalesce(JOBS.c.not_before, 0.0))
+    return connection.scalar(sa.select(due).where(JOBS.c.state == State.QUEUED))
 
 
 def _queued(now: float) -> sa.Select[Any]:
@@ -277,17 +280,29 @@ def lose(connection: sa.Connection, job_id: str, fence: int, cause: JobError, no
     _move(connection, job, Trigger.LOSE, **columns)
 
 
-def drop_finished_data(connection: sa.Connection) -> list[str]:
-    """Forget rows that came within training requests whose jobs have ended; the ids of files that may go."""
+def finished_data(connection: sa.Connection) -> list[str]:
+    """The ids of datasets that came within training requests, all of whose jobs have ended."""
     needed = sa.union(
         sa.select(JOBS.c.dataset).where(JOBS.c.state.in_(ACTIVE)),
         sa.select(JOBS.c.validation_dataset).where(JOBS.c.state.in_(ACTIVE), JOBS.c.validation_dataset.is_not(None)),
     )
     query = sa.select(DATASETS.c.id).where(DATASETS.c.name.is_(None), DATASETS.c.id.not_in(needed))
-    gone = list(connection.scalars(query))
+    return list(connection.scalars(query))
+
+
+def drop_finished_data(connection: sa.Connection) -> list[str]:
+    """Delete the rows of ``finished_data``; the ids of files that may be deleted after that."""
+    gone = finished_data(connection)
     if gone:
         connection.execute(sa.delete(DATASETS).where(DATASETS.c.id.in_(gone)))
     return gone
+
+
+def next_lease_end(connection: sa.Connection) -> float | None:
+    """When the first lease of a running job ends, in seconds since 1970; None if no job runs."""
+    query = sa.select(sa.func.min(JOBS.c.lease_until)).where(JOBS.c.state == State.RUNNING)
+    end: float | None = connection.scalar(query)
+    return end
 
 
 def expire(connection: sa.Connection, now: float, retry: float) -> None:

@@ -6,6 +6,7 @@ It holds a lease on every job that runs and renews it, hands the job to the engi
 from __future__ import annotations
 
 import logging
+import math
 import os
 import secrets
 import signal
@@ -21,6 +22,7 @@ from models.clock import utc_now
 from service.jobs import lifecycle
 from service.jobs.engines.engine import Engine, Order, Placement
 from service.jobs.engines.local import LocalEngine
+from service.jobs.old_jobs import drop_old_jobs
 from service.jobs.outcome import Died, Failed, Finished, Outcome, Stale, Stopped
 from service.jobs.record import Job
 from service.settings import Settings
@@ -35,6 +37,12 @@ __all__ = ["Trainer", "main"]
 _log = logging.getLogger("trainyard.trainer")
 
 POLL_SECONDS = 0.05
+#: Seconds between two looks for rows and files that nobody needs any more.
+TIDY_SECONDS = 1.0
+#: Seconds between two looks for jobs that ended long ago.
+OLD_JOBS_SECONDS = 3600.0
+#: A trainer that has been silent for so many leases is deleted from the table.
+DEAD_LEASES = 5
 #: A web service that restarts its workers is absent for less than this.
 GRACE_SECONDS = 3.0
 #: Runners that were asked to stop save their state in less than this, or are killed.
@@ -62,7 +70,11 @@ class Trainer:
         self._web_seen = monotonic()
         self._assignments: list[Assignment] = []
         self._stopping = False
-        self._next_beat = self._next_look = self._next_upkeep = 0.0
+        self._started_at = utc_now()
+        self._next_beat = self._next_look = self._next_upkeep = self._next_tidying = self._next_old_jobs = 0.0
+        #: When a job may be claimed, and rows of ended jobs; both change only with the database.
+        self._due = self.database.cached(lifecycle.next_due)
+        self._finished_data = self.database.cached(lifecycle.finished_data)
 
     def run(self) -> None:
         """Work until a signal comes or, if asked to, until the last web process has ended."""
@@ -110,34 +122,53 @@ class Trainer:
         self._record_ends()
         if monotonic() >= self._next_beat:
             self._beat()
-            self._next_beat = monotonic() + min(1.0, self.settings.lease_seconds / 4)
         if ready and len(self._assignments) < self.settings.parallel_jobs:
             self._claim()
+        if monotonic() >= self._next_tidying:
+            self._tidy()
+            self._next_tidying = monotonic() + TIDY_SECONDS
 
     def _claim(self) -> None:
-        with self.database.read() as connection:
-            if not lifecycle.any_queued(connection, time()):
-                return
+        due = self._due()
+        if due is None or due > time():
+            return
         with self.database.write() as connection:
             job = lifecycle.claim(connection, time(), self.settings.lease_seconds)
         if job is not None:
             self._assignments.append(Assignment(job, self._engine.place(Order(job.id, job.fence))))
 
     def _beat(self) -> None:
-        now = time()
-        with self.database.write() as connection:
-            connection.execute(sa.update(TRAINERS).where(TRAINERS.c.id == self.name).values(seen_at=now))
+        """Keep this trainer's leases, and take their jobs from trainers that did not.
+
+        The next heartbeat comes after a quarter of a lease, but soon after another trainer's lease ends.
+        """
+        now, lease = time(), self.settings.lease_seconds
+        # By a connection that does not see its own commits as changes, or an idle trainer would repeat its selects.
+        with self.database.changes.write() as connection:
+            self._be_present(connection, now)
             # Our own leases come first: having been held up ourselves is no reason to take our jobs from us.
             for assignment in self._assignments:
                 job = assignment.job
                 try:
-                    lifecycle.renew(connection, job.id, job.fence, now, self.settings.lease_seconds)
+                    lifecycle.renew(connection, job.id, job.fence, now, lease)
                 except lifecycle.StaleError as error:
                     _log.warning("%s; its runner is killed", error)
                     assignment.placement.kill()
-            lifecycle.expire(connection, now, self.settings.retry_seconds)
-            unused = lifecycle.drop_finished_data(connection)
-        self.files.delete(FileKind.DATASET, *unused)
+            end = lifecycle.next_lease_end(connection)
+        if end is not None and end < now:
+            with self.database.write() as connection:
+                lifecycle.expire(connection, now, self.settings.retry_seconds)
+        self._next_beat = monotonic() + min(lease / 4, math.inf if end is None else max(1.0, end - now))
+
+    def _tidy(self) -> None:
+        """Delete what nobody needs any more: rows that came with jobs that have ended, and old jobs."""
+        if self._finished_data():
+            with self.database.write() as connection:
+                unused = lifecycle.drop_finished_data(connection)
+            self.files.delete(FileKind.DATASET, *unused)
+        if monotonic() >= self._next_old_jobs:
+            more = drop_old_jobs(self.database, self.settings.job_retention_days)
+            self._next_old_jobs = monotonic() + (0.0 if more else OLD_JOBS_SECONDS)
 
     def _look_for_web(self) -> None:
         """Stop some time after the last web process has ended, and at once if the data directory is missing."""
@@ -191,10 +222,20 @@ class Trainer:
     def set_presence(self, present: bool) -> None:
         """Add this trainer to the table of trainers, or remove it."""
         with self.database.write() as connection:
-            connection.execute(sa.delete(TRAINERS).where(TRAINERS.c.id == self.name))
             if present:
-                values = {"id": self.name, "started_at": utc_now(), "seen_at": time()}
-                connection.execute(sa.insert(TRAINERS).values(**values))
+                self._be_present(connection, time())
+            else:
+                connection.execute(sa.delete(TRAINERS).where(TRAINERS.c.id == self.name))
+
+    def _be_present(self, connection: sa.Connection, now: float) -> None:
+        """Note in the table that this trainer is alive; delete trainers that have been silent for long."""
+        seen = connection.execute(sa.update(TRAINERS).where(TRAINERS.c.id == self.name).values(seen_at=now))
+        if seen.rowcount == 0:
+            # It is new, or was stopped for so long that another trainer has deleted it.
+            values = {"id": self.name, "started_at": self._started_at, "seen_at": now}
+            connection.execute(sa.insert(TRAINERS).values(**values))
+        dead = TRAINERS.c.seen_at < now - DEAD_LEASES * self.settings.lease_seconds
+        connection.execute(sa.delete(TRAINERS).where(dead))
 
 
 def main(settings: Settings, *, while_web_lives: bool) -> int:

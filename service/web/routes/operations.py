@@ -25,7 +25,7 @@ __all__ = ["routes"]
 
 routes = Resource("operations", __name__, description="Health, metrics and version of the service.")
 
-#: Seconds without a heartbeat after which a trainer counts as absent.
+#: A trainer counts as absent after a lease without a heartbeat, but not before so many seconds.
 TRAINER_SECONDS = 5.0
 
 
@@ -68,7 +68,7 @@ def ready() -> Response:
 
 def _trainer_is_up(connection: sa.Connection) -> bool:
     seen = connection.scalar(sa.select(sa.func.max(TRAINERS.c.seen_at)))
-    return seen is not None and time() - seen < TRAINER_SECONDS
+    return seen is not None and time() - seen < max(TRAINER_SECONDS, context().settings.lease_seconds)
 
 
 @routes.route("/version", methods=["GET"])

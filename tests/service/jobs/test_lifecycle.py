@@ -64,6 +64,12 @@ def state(connection: sa.Connection, job: str) -> str:
     return str(lifecycle.find(connection, job).state)
 
 
+def is_due(connection: sa.Connection, now: float) -> bool:
+    """Whether a job may be claimed."""
+    due = lifecycle.next_due(connection)
+    return due is not None and due <= now
+
+
 def states_told(connection: sa.Connection, job: str) -> list[str]:
     events = events_after(connection, job, 0, 1000)
     return [json.loads(event.data)["state"] for event in events if event.type == "state"]
@@ -111,7 +117,7 @@ def test_a_new_job_waits(connection: sa.Connection, job: str) -> None:
         "error": None,
         "request": {"epochs": 10, "publish": True},
     }
-    assert lifecycle.any_queued(connection, 0.0)
+    assert is_due(connection, 0.0)
 
 
 def test_an_unknown_job_is_missing(connection: sa.Connection) -> None:
@@ -125,7 +131,7 @@ def test_the_oldest_job_is_claimed_first(connection: sa.Connection) -> None:
     claimed = [lifecycle.claim(connection, 0.0, LEASE) for _ in made]
     assert [row.id for row in claimed if row is not None] == sorted(made)
     assert lifecycle.claim(connection, 0.0, LEASE) is None
-    assert not lifecycle.any_queued(connection, 0.0)
+    assert not is_due(connection, 0.0)
 
 
 def test_a_claim_starts_the_job_once(connection: sa.Connection, job: str, fence: int) -> None:
@@ -210,6 +216,20 @@ class TestLeases:
         lifecycle.expire(connection, 2 * LEASE + 0.001, 0.0)
         row = lifecycle.find(connection, job)
         assert (row.state, row.attempt, row.lease_until, row.deaths) == ("queued", 2, None, 1)
+
+    def test_the_next_one_to_end_is_known(self, connection: sa.Connection, job: str) -> None:
+        assert lifecycle.next_lease_end(connection) is None
+        other = make(connection, 2)
+        fences = {}
+        for now in (5.0, 3.0):
+            row = lifecycle.claim(connection, now, LEASE)
+            assert row is not None
+            fences[row.id] = row.fence
+        assert lifecycle.next_lease_end(connection) == 3.0 + LEASE
+        lifecycle.renew(connection, other, fences[other], 9.0, LEASE)
+        assert lifecycle.next_lease_end(connection) == 5.0 + LEASE
+        lifecycle.stop(connection, job, fences[job])
+        assert lifecycle.next_lease_end(connection) == 9.0 + LEASE
 
     def test_waiting_jobs_have_no_lease(self, connection: sa.Connection, job: str) -> None:
         lifecycle.expire(connection, 1e12, 0.0)
@@ -302,9 +322,9 @@ class TestDeaths:
             lifecycle.lose(connection, job, row.fence, KILLED, now, 1.5)
             due = lifecycle.find(connection, job).not_before
             pauses.append(due - now)
-            assert not lifecycle.any_queued(connection, due - 0.001)
+            assert not is_due(connection, due - 0.001)
             assert lifecycle.claim(connection, due - 0.001, LEASE) is None
-            assert lifecycle.any_queued(connection, due)
+            assert is_due(connection, due)
             now = due
         assert pauses == [0.0, 1.5]
         row = lifecycle.claim(connection, now, LEASE)
@@ -328,10 +348,10 @@ class TestDeaths:
 
     def test_whoever_resumes_a_job_does_not_wait(self, connection: sa.Connection, job: str, fence: int) -> None:
         self.lose_twice(connection, job, fence)
-        assert not lifecycle.any_queued(connection, 0.0)
+        assert not is_due(connection, 0.0)
         lifecycle.pause(connection, job)
         lifecycle.resume(connection, job)
-        assert lifecycle.any_queued(connection, 0.0)
+        assert is_due(connection, 0.0)
 
     def test_a_checkpoint_clears_the_count(self, connection: sa.Connection, job: str) -> None:
         for _ in range(4):

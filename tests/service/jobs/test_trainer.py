@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import sqlalchemy.event
 
 from models.formats.durable import FileRecord
 from models.registry import models
@@ -165,7 +166,7 @@ def test_a_heartbeat_renews_leases_and_kills_runners_whose_job_was_taken_away(
     with house.database.write() as connection:
         lifecycle.lose(connection, lost.order.job, lost.order.fence, KILLED, 0.0, 0.0)
     now = monotonic_of_trainer(monkeypatch)
-    now[0] += 10.0
+    now[0] += 900.0
     house.trainer.turn()
     renewed = house.job(mine.order.job).lease_until
     assert renewed is not None
@@ -197,6 +198,148 @@ def test_rows_of_jobs_that_have_ended_are_deleted(house: House) -> None:
         lifecycle.cancel(connection, make_job(connection, 1))
     house.trainer.turn()
     assert not path.exists()
+
+
+class TestIdle:
+    """A trainer that has nothing to do hardly writes, and asks nothing twice."""
+
+    @pytest.fixture
+    def clock(self, house: House, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        """The trainer's clocks, of which a test moves the hands by ``clock[0] += seconds``."""
+        now = monotonic_of_trainer(monkeypatch)
+        begin = now[0]
+        monkeypatch.setattr(trainer, "time", lambda: 1e9 + now[0] - begin)
+        return now
+
+    @pytest.fixture
+    def statements(self, house: House) -> list[str]:
+        """What is sent to the database from now on, PRAGMAs left out."""
+        found: list[str] = []
+
+        def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+            if not statement.startswith("PRAGMA"):
+                found.append(statement)
+
+        sqlalchemy.event.listen(house.database.engine, "before_cursor_execute", note)
+        return found
+
+    def turns(self, house: House, clock: list[float], seconds: float, step: float = 1.0) -> None:
+        for _ in range(round(seconds / step)):
+            clock[0] += step
+            house.trainer.turn()
+
+    def test_it_writes_once_in_a_quarter_of_a_lease(
+        self, house: House, clock: list[float], statements: list[str]
+    ) -> None:
+        house.trainer.turn()
+        self.turns(house, clock, 5.0)
+        statements.clear()
+        self.turns(house, clock, 900.0)
+        assert statements.count("BEGIN IMMEDIATE") == 1
+        written = [statement for statement in statements if statement.split()[0] in ("UPDATE", "INSERT", "DELETE")]
+        assert [statement.split()[:3] for statement in written] == [
+            ["UPDATE", "trainers", "SET"],
+            ["DELETE", "FROM", "trainers"],
+        ]
+
+    def test_its_own_heartbeats_do_not_make_it_ask_again(
+        self, house: House, clock: list[float], statements: list[str]
+    ) -> None:
+        house.trainer.turn()
+        self.turns(house, clock, 5.0)
+        statements.clear()
+        self.turns(house, clock, 3400.0, 50.0)
+        assert statements.count("BEGIN IMMEDIATE") == 3
+        # Within a heartbeat it asks whether the lease of a dead trainer has ended, and nothing else.
+        selects = [statement for statement in statements if statement.startswith("SELECT")]
+        assert len(selects) == 3
+        assert all("lease_until" in statement for statement in selects)
+
+    def test_it_takes_a_job_in_the_next_turn(self, house: House, clock: list[float]) -> None:
+        self.turns(house, clock, 5.0)
+        job_id = house.queue()
+        house.trainer.turn()
+        assert house.job(job_id).state is State.RUNNING
+
+    def test_it_takes_a_job_that_has_to_wait_when_it_is_due(self, house: House, clock: list[float]) -> None:
+        job_id = house.queue()
+        with house.database.write() as connection:
+            connection.execute(sa.update(JOBS).values(not_before=trainer.time() + 30.0))
+        self.turns(house, clock, 29.0)
+        assert house.job(job_id).state is State.QUEUED
+        self.turns(house, clock, 1.0)
+        assert house.job(job_id).state is State.RUNNING
+
+    @pytest.mark.parametrize("left", [0.5, 100.0, 3000.0])
+    def test_it_takes_over_soon_after_a_lease_ends(self, house: House, clock: list[float], left: float) -> None:
+        """Within a second, though heartbeats are rare."""
+        house.engine.capacity = 0
+        job_id = house.queue()
+        with house.database.write() as connection:
+            lifecycle.claim(connection, trainer.time(), left)
+        house.trainer.turn()
+        self.turns(house, clock, left, 0.5)
+        assert house.job(job_id).state is State.RUNNING
+        self.turns(house, clock, 1.5, 0.5)
+        assert (house.job(job_id).state, house.job(job_id).attempt) == (State.QUEUED, 2)
+
+    def test_rows_of_a_job_are_deleted_within_a_second_of_its_end(self, house: House, clock: list[float]) -> None:
+        house.engine.capacity = 0
+        self.turns(house, clock, 5.0)
+        path = house.trainer.files.path(FileKind.DATASET, "ds_1")
+        path.write_bytes(b"rows")
+        job_id = house.queue()
+        with house.database.write() as connection:
+            values = {"id": "ds_1", "name": None, "rows": 1, "features": ["a"], "classes": [0, 1], "created_at": ""}
+            add_dataset(connection, values, FileRecord(4, "00"))
+        self.turns(house, clock, 5.0)
+        assert path.exists()
+        with house.database.write() as connection:
+            lifecycle.cancel(connection, job_id)
+        self.turns(house, clock, 1.0)
+        assert not path.exists()
+
+    def test_old_jobs_are_looked_for_once_an_hour(self, house: House, clock: list[float]) -> None:
+        def end_long_ago(number: int) -> str:
+            with house.database.write() as connection:
+                job_id = make_job(connection, number)
+                lifecycle.cancel(connection, job_id)
+                values = {"finished_at": "2001-01-01T00:00:00.000Z"}
+                connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(**values))
+            return job_id
+
+        def known(job_id: str) -> bool:
+            with house.database.read() as connection:
+                return connection.scalar(sa.select(JOBS.c.id).where(JOBS.c.id == job_id)) is not None
+
+        first = end_long_ago(1)
+        house.trainer.turn()
+        assert not known(first)
+        second = end_long_ago(2)
+        self.turns(house, clock, 3590.0, 10.0)
+        assert known(second)
+        self.turns(house, clock, 20.0)
+        assert not known(second)
+
+    def test_rows_of_dead_trainers_are_deleted(self, house: House, clock: list[float]) -> None:
+        now = trainer.time()
+        with house.database.write() as connection:
+            rows = [("dead", now - 5.1 * 3600.0), ("silent", now - 4.9 * 3600.0), ("alive", now)]
+            for name, seen in rows:
+                connection.execute(sa.insert(TRAINERS).values(id=name, started_at="", seen_at=seen))
+        house.trainer.turn()
+        with house.database.read() as connection:
+            names = set(connection.scalars(sa.select(TRAINERS.c.id)))
+        assert names == {"silent", "alive", house.trainer.name}
+
+    def test_one_that_was_deleted_comes_back(self, house: House, clock: list[float]) -> None:
+        house.trainer.turn()
+        with house.database.write() as connection:
+            connection.execute(sa.delete(TRAINERS))
+        self.turns(house, clock, 900.0, 900.0)
+        with house.database.read() as connection:
+            (row,) = connection.execute(sa.select(TRAINERS))
+        assert (row.id, row.seen_at) == (house.trainer.name, trainer.time())
 
 
 def monotonic_of_trainer(monkeypatch: pytest.MonkeyPatch) -> list[float]:

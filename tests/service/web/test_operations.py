@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,6 +109,22 @@ def test_a_trainer_that_gives_no_sign_is_shown_as_absent(tmp_path: Path) -> None
     with database.write() as connection:
         connection.execute(sa.insert(TRAINERS).values(id="dead", started_at="", seen_at=1.0))
     assert client.get("/health/ready").get_json()["trainer"].startswith("absent")
+    database.dispose()
+
+
+@pytest.mark.parametrize(("lease", "absent_after"), [(1, 5.0), (10, 10.0), (60, 60.0)])
+def test_a_trainer_counts_as_absent_after_a_lease(tmp_path: Path, lease: int, absent_after: float) -> None:
+    """It writes a heartbeat in each quarter of a lease."""
+    data = {"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_LEASE_SECONDS": str(lease)}
+    settings = Settings.read({**data, "TRAINYARD_TRAINER": "external"})
+    client = create_app(settings).test_client()
+    database = Database(settings)
+    for silent, up in ((absent_after - 1.0, True), (absent_after + 1.0, False)):
+        with database.write() as connection:
+            connection.execute(sa.delete(TRAINERS))
+            connection.execute(sa.insert(TRAINERS).values(id="one", started_at="", seen_at=time.time() - silent))
+        assert (client.get("/health/ready").get_json()["trainer"] == "ok") is up
+        assert (b"trainyard_trainer_up 1" in client.get("/metrics").data) is up
     database.dispose()
 
 
