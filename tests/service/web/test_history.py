@@ -12,8 +12,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from models.registry import models
+from nncore.training import Epoch
 from reliability.lives import make_job
-from service.jobs.events import add_events
+from service.jobs.events import EpochEvent, TroubleEvent, add_events
+from service.jobs.record import JobError
 from service.settings import Settings
 from service.web.app import create_app
 from service.web.context import Context
@@ -28,8 +30,15 @@ from tests.service.conftest import Trained
 EPOCHS = 2 * MAXIMUM_EPOCHS + 500
 
 
+def event(epoch: int) -> EpochEvent:
+    return EpochEvent(Epoch(epoch, 1.0 / epoch, 0.5, None, None, 0.001, 0.01))
+
+
 def record(epoch: int) -> dict[str, Any]:
-    return {"epoch": epoch, "loss": 1.0 / epoch, "accuracy": 0.5, "validation_loss": None, "seconds": 0.01}
+    """What the API shows of the event."""
+    validation = {"validation_loss": None, "validation_accuracy": None}
+    rest = {"learning_rate": 0.001, "seconds": 0.01}
+    return {"epoch": epoch, "loss": 1.0 / epoch, "accuracy": 0.5, **validation, **rest}
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +50,9 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FlaskClien
     with context.database.write() as connection:
         models.define_model(connection, a_definition())
         job, other = make_job(connection, 1), make_job(connection, 2)
-        add_events(connection, job, [("epoch", epoch, record(epoch)) for epoch in range(1, EPOCHS + 1)])
-        add_events(connection, job, [("log", None, {"level": "info", "message": "not an epoch"})])
-        add_events(connection, other, [("epoch", 1, record(1))])
+        add_events(connection, job, [event(epoch) for epoch in range(1, EPOCHS + 1)])
+        add_events(connection, job, [TroubleEvent(JobError("storage_full", "no epoch"))])
+        add_events(connection, other, [event(1)])
     yield app.test_client(), context, f"/jobs/{job}/history"
     context.database.dispose()
 
