@@ -1,4 +1,4 @@
-"""Jobs that ended long ago are deleted with their events. Their checkpoints and versions stay."""
+"""Deletes jobs that ended long ago, with their events. Their checkpoints and versions stay."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from service.store.tables import EVENTS, JOBS
 
 __all__ = ["ROWS_AT_ONCE", "drop_old_jobs"]
 
-#: Rows that one transaction deletes, so that nobody waits long for it. A job can have millions of events.
+#: Maximum number of rows that one transaction deletes, so that other writers wait briefly. A job can have millions of
+#: events.
 ROWS_AT_ONCE = 1000
 
 
 def drop_old_jobs(database: Database, days: float) -> bool:
-    """Delete jobs that ended more than ``days`` ago, at most ``ROWS_AT_ONCE`` rows; returns whether more are left.
+    """Delete jobs that ended more than ``days`` ago, at most ``ROWS_AT_ONCE`` rows. Returns whether more are left.
 
     The events of a job are deleted before its row, the oldest first. Nothing is written if there is nothing to delete,
     or if ``days`` is 0.

@@ -1,6 +1,6 @@
 """The trainer: one supervisor that claims queued jobs and has each run by an engine.
 
-It holds a lease on every job that runs and renews it, hands the job to the engine, and records how its runner ended.
+It holds and renews a lease on every running job, gives the job to the engine, and records how its runner ended.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ __all__ = ["Trainer", "main"]
 _log = logging.getLogger("trainyard.trainer")
 
 POLL_SECONDS = 0.05
-#: Seconds between two looks for rows and files that nobody needs any more.
+#: Seconds between two searches for unused rows and files.
 TIDY_SECONDS = 1.0
-#: Seconds between two looks for jobs that ended long ago.
+#: Seconds between two searches for jobs that ended long ago.
 OLD_JOBS_SECONDS = 3600.0
-#: A trainer that has been silent for so many leases is deleted from the table.
+#: Number of leases without a heartbeat after which a trainer is deleted from the table.
 DEAD_LEASES = 5
-#: A web service that restarts its workers is absent for less than this.
+#: Maximum number of seconds for which a web service that restarts its workers is absent.
 GRACE_SECONDS = 3.0
-#: Runners that were asked to stop save their state in less than this, or are killed.
+#: Seconds after which runners that were asked to stop are killed.
 STOP_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A job in the hands of a runner."""
+    """A job that a runner carries out."""
 
     job: Job
     placement: Placement
@@ -72,12 +72,12 @@ class Trainer:
         self._stopping = False
         self._started_at = utc_now()
         self._next_beat = self._next_look = self._next_upkeep = self._next_tidying = self._next_old_jobs = 0.0
-        #: When a job may be claimed, and rows of ended jobs; both change only with the database.
+        #: When the next job may be claimed, and the rows of ended jobs to delete; both change only with the database.
         self._due = self.database.cached(lifecycle.next_due)
         self._finished_data = self.database.cached(lifecycle.finished_data)
 
     def run(self) -> None:
-        """Work until a signal comes or, if asked to, until the last web process has ended."""
+        """Work until a signal arrives or, if asked to, until the last web process has ended."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self.set_presence(True)
@@ -91,7 +91,7 @@ class Trainer:
                     self.turn()
                     self._turn_upkeep(upkeep)
                 except sa.exc.OperationalError as error:
-                    # A busy or absent database is no reason to give up the jobs in hand; leases bound how long.
+                    # Keep the running jobs while the database is busy or absent; their leases limit the time.
                     _log.warning("the database did not answer: %s", error.orig)
                     sleep(1.0)
                 self._engine.wait(POLL_SECONDS)
@@ -113,9 +113,9 @@ class Trainer:
         self._stopping = True
 
     def turn(self) -> None:
-        """Do what is due, without waiting; raises SQLAlchemy's OperationalError."""
+        """Do all due work, without waiting. Raises SQLAlchemy's OperationalError."""
         if self._watch_web and monotonic() >= self._next_look:
-            # First, so that it is done also while the database does not answer.
+            # First, so that it also happens while the database does not answer.
             self._look_for_web()
             self._next_look = monotonic() + 0.5
         ready = self._engine.ready()
@@ -138,15 +138,15 @@ class Trainer:
             self._assignments.append(Assignment(job, self._engine.place(Order(job.id, job.fence))))
 
     def _beat(self) -> None:
-        """Keep this trainer's leases, and take their jobs from trainers that did not.
+        """Renew this trainer's leases, and end the ownership of jobs with expired leases.
 
         The next heartbeat comes after a quarter of a lease, but soon after another trainer's lease ends.
         """
         now, lease = time(), self.settings.lease_seconds
-        # By a connection that does not see its own commits as changes, or an idle trainer would repeat its selects.
+        # This connection's commits do not count as changes; otherwise an idle trainer would repeat its selects.
         with self.database.changes.write() as connection:
             self._be_present(connection, now)
-            # Our own leases come first: having been held up ourselves is no reason to take our jobs from us.
+            # This trainer's leases come first, so that it keeps its jobs if it was delayed itself.
             for assignment in self._assignments:
                 job = assignment.job
                 try:
@@ -161,7 +161,7 @@ class Trainer:
         self._next_beat = monotonic() + min(lease / 4, math.inf if end is None else max(1.0, end - now))
 
     def _tidy(self) -> None:
-        """Delete what nobody needs any more: rows that came with jobs that have ended, and old jobs."""
+        """Delete unused data: rows of training requests whose jobs have ended, and old jobs."""
         if self._finished_data():
             with self.database.write() as connection:
                 unused = lifecycle.drop_finished_data(connection)
@@ -171,7 +171,7 @@ class Trainer:
             self._next_old_jobs = monotonic() + (0.0 if more else OLD_JOBS_SECONDS)
 
     def _look_for_web(self) -> None:
-        """Stop some time after the last web process has ended, and at once if the data directory is missing."""
+        """Stop ``GRACE_SECONDS`` after the last web process has ended, or at once if the data directory is missing."""
         if not self.files.exists():
             _log.error("there is no directory %s any more", self.settings.data)
             self._stopping = True
@@ -183,7 +183,8 @@ class Trainer:
 
     def _record_ends(self) -> None:
         """Record how runners ended; if the database does not answer, the next call does it."""
-        # All are asked before anything of the database: one that was stopped within a commit holds it up for all.
+        # Ask all placements before using the database: a runner that was stopped within a commit blocks it, until
+        # this call kills that runner.
         ended = [(one, outcome) for one in self._assignments if (outcome := one.placement.outcome()) is not None]
         for assignment, outcome in ended:
             try:
@@ -207,7 +208,7 @@ class Trainer:
                     pass
 
     def release_all(self) -> None:
-        """Have every runner save and stop, and queue its job again; raises SQLAlchemy's OperationalError."""
+        """Have every runner save and stop, and queue its job again. Raises SQLAlchemy's OperationalError."""
         self._engine.close()
         for assignment in self._assignments:
             assignment.placement.ask_to_stop()
@@ -231,7 +232,7 @@ class Trainer:
         """Note in the table that this trainer is alive; delete trainers that have been silent for long."""
         seen = connection.execute(sa.update(TRAINERS).where(TRAINERS.c.id == self.name).values(seen_at=now))
         if seen.rowcount == 0:
-            # It is new, or was stopped for so long that another trainer has deleted it.
+            # The row is missing: this trainer is new, or another one deleted its row while it was stopped.
             values = {"id": self.name, "started_at": self._started_at, "seen_at": now}
             connection.execute(sa.insert(TRAINERS).values(**values))
         dead = TRAINERS.c.seen_at < now - DEAD_LEASES * self.settings.lease_seconds
@@ -239,7 +240,7 @@ class Trainer:
 
 
 def main(settings: Settings, *, while_web_lives: bool) -> int:
-    """Run the trainer of a data directory; 1 if another one runs there."""
+    """Run the trainer of a data directory. Returns 1 if another one is running there, else 0."""
     with ExitStack() as held:
         try:
             held.enter_context(Locks(settings.data).exclusive(Lock.TRAINER))

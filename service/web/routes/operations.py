@@ -25,7 +25,7 @@ __all__ = ["routes"]
 
 routes = Resource("operations", __name__, description="Health, metrics and version of the service.")
 
-#: A trainer counts as absent after a lease without a heartbeat, but not before so many seconds.
+#: A trainer counts as absent after a lease without a heartbeat, and after at least this many seconds.
 TRAINER_SECONDS = 5.0
 
 
