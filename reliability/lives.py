@@ -33,6 +33,8 @@ from models.errors import ConflictError
 from models.formats.durable import FileRecord
 from models.registry import models
 from models.registry.checkpoints import add_checkpoint
+from models.registry.datasets import add_dataset
+from models.registry.tables import DATASETS
 from service.jobs import lifecycle
 from service.jobs.lifecycle import MAXIMUM_DEATHS, Progress, StaleError
 from service.jobs.record import ACTIVE, FINAL, JobError
@@ -55,6 +57,9 @@ CAUSES = tuple(JobError(code, "because") for code in ("worker_lost", "out_of_mem
 def make_job(connection: sa.Connection, number: int, model: str = "small") -> str:
     """Queue a job and return its id, which is greater for a greater ``number``."""
     job_id = f"job_{number:04}"
+    if connection.scalar(sa.select(DATASETS.c.id).where(DATASETS.c.id == "ds_1")) is None:
+        values = {"id": "ds_1", "name": "rows", "rows": 1, "features": ["a"], "classes": [0, 1], "created_at": ""}
+        add_dataset(connection, values, FileRecord(1, "00"))
     request = {"epochs": 10, "publish": True}
     lifecycle.create(connection, job_id, model=model, request=request, dataset="ds_1", validation_dataset=None)
     return job_id

@@ -14,14 +14,12 @@ import sqlalchemy as sa
 
 from models.errors import MissingError
 from models.formats.durable import FileRecord
-from models.registry.rows import with_metrics
-from models.registry.tables import CHECKPOINTS, VERSIONS
-from models.registry.versions import require_model
+from models.registry.rows import fault_of, older_than, with_metrics
+from models.registry.tables import CHECKPOINTS, MODELS, VERSIONS
+from models.registry.versions import number_of, require_model
 
 if TYPE_CHECKING:
     from nncore.stopping import Monitor
-
-from models.registry.rows import fault_of
 
 __all__ = [
     "add_checkpoint",
@@ -32,15 +30,19 @@ __all__ = [
     "superfluous_checkpoints",
 ]
 
+_SELECT = sa.select(CHECKPOINTS, MODELS.c.name.label("model")).join(MODELS)
+
 
 def add_checkpoint(connection: sa.Connection, values: dict[str, Any], record: FileRecord) -> None:
-    """Name a checkpoint whose file is durable."""
-    connection.execute(sa.insert(CHECKPOINTS).values(**{**record._asdict(), **values}))
+    """Name a checkpoint whose file is durable; of ``values``, ``model`` is its model's name."""
+    columns = {**record._asdict(), **values, "model_number": number_of(values["model"])}
+    del columns["model"]
+    connection.execute(sa.insert(CHECKPOINTS).values(**columns))
 
 
 def find_checkpoint(connection: sa.Connection, checkpoint_id: str) -> dict[str, Any]:
     """A checkpoint by id; raises MissingError."""
-    row = connection.execute(sa.select(CHECKPOINTS).where(CHECKPOINTS.c.id == checkpoint_id)).first()
+    row = connection.execute(_SELECT.where(CHECKPOINTS.c.id == checkpoint_id)).first()
     if row is None:
         raise MissingError("not_found", f"there is no checkpoint {checkpoint_id!r}")
     return with_metrics(row)
@@ -50,14 +52,14 @@ def checkpoint_rows(
     connection: sa.Connection, limit: int, after: str | None, *, model: str | None = None, job: str | None = None
 ) -> list[dict[str, Any]]:
     """Checkpoints of a model or a job, newest first."""
-    query = sa.select(CHECKPOINTS).order_by(CHECKPOINTS.c.id.desc()).limit(limit)
+    query = _SELECT.order_by(CHECKPOINTS.c.number.desc()).limit(limit)
     if model is not None:
         require_model(connection, model)
-        query = query.where(CHECKPOINTS.c.model == model)
+        query = query.where(MODELS.c.name == model)
     if job is not None:
         query = query.where(CHECKPOINTS.c.job == job)
     if after is not None:
-        query = query.where(CHECKPOINTS.c.id < after)
+        query = query.where(older_than(connection, CHECKPOINTS, after))
     return [with_metrics(row) for row in connection.execute(query)]
 
 
@@ -76,7 +78,7 @@ def superfluous_checkpoints(
     what is ``needed`` always stay. One whose file is at fault counts for nothing and is left as it is.
     """
     query = sa.select(CHECKPOINTS).where(CHECKPOINTS.c.job == job, CHECKPOINTS.c.fault.is_(None))
-    rows = list(connection.execute(query.order_by(CHECKPOINTS.c.id.desc())))
+    rows = list(connection.execute(query.order_by(CHECKPOINTS.c.number.desc())))
     passing = [row for row in rows if row.kind in ("between", "interrupted")]
     published = VERSIONS.c.checkpoint.in_([row.id for row in passing])
     stay = {*needed, *connection.scalars(sa.select(VERSIONS.c.checkpoint).where(published))}

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from models.errors import ConflictError, MissingError
 from models.formats.durable import FileRecord
-from models.registry.rows import plain
+from models.registry.rows import older_than, plain
 from models.registry.tables import DATASETS
 
 __all__ = ["add_dataset", "dataset_rows", "delete_dataset", "find_dataset", "require_free_dataset_name"]
@@ -45,9 +45,9 @@ def find_dataset(connection: sa.Connection, key: str) -> dict[str, Any]:
 
 def dataset_rows(connection: sa.Connection, limit: int, after: str | None) -> list[dict[str, Any]]:
     """Named datasets, newest first."""
-    query = sa.select(DATASETS).where(DATASETS.c.name.is_not(None)).order_by(DATASETS.c.id.desc()).limit(limit)
+    query = sa.select(DATASETS).where(DATASETS.c.name.is_not(None)).order_by(DATASETS.c.number.desc()).limit(limit)
     if after is not None:
-        query = query.where(DATASETS.c.id < after)
+        query = query.where(older_than(connection, DATASETS, after))
     return [_dataset_document(row) for row in connection.execute(query)]
 
 

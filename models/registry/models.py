@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from models.clock import utc_now
 from models.definition.definition import ModelDefinition
 from models.errors import ConflictError, MissingError
-from models.registry.tables import ALIASES, CHECKPOINTS, DATASETS, MODELS, VERSIONS
-from models.registry.versions import default_of, require_model
+from models.registry.tables import CHECKPOINTS, DATASETS, MODELS, VERSIONS
+from models.registry.versions import DEFAULT_VERSION, number_of, require_model
 
 __all__ = [
     "ModelRow",
@@ -24,7 +24,7 @@ __all__ = [
     "define_model",
     "delete_model",
     "find_model",
-    "model_names",
+    "list_models",
     "totals",
 ]
 
@@ -73,28 +73,32 @@ def define_model(connection: sa.Connection, definition: ModelDefinition) -> tupl
 
 def find_model(connection: sa.Connection, name: str) -> ModelRow:
     """A model by name; raises MissingError."""
-    row = connection.execute(sa.select(MODELS).where(MODELS.c.name == name)).first()
+    row = connection.execute(_SELECT.where(MODELS.c.name == name)).first()
     if row is None:
         raise MissingError("not_found", f"there is no model {name!r}")
-    return ModelRow(
-        row.number, ModelDefinition.load(json.loads(row.definition)), default_of(connection, name), row.created_at
-    )
+    return _model_row(row)
 
 
-def model_names(connection: sa.Connection, limit: int, after: str | None) -> list[str]:
-    """Names of models, newest first, beginning below the model named ``after``."""
-    query = sa.select(MODELS.c.name).order_by(MODELS.c.number.desc()).limit(limit)
+def list_models(connection: sa.Connection, limit: int, after: str | None) -> list[ModelRow]:
+    """Models, newest first, beginning below the one named ``after``; raises MissingError if there is none."""
+    query = _SELECT.order_by(MODELS.c.number.desc()).limit(limit)
     if after is not None:
-        query = query.where(MODELS.c.number < find_model(connection, after).number)
-    return list(connection.scalars(query))
+        number = require_model(connection, after)
+        query = query.where(MODELS.c.number < number)
+    return [_model_row(row) for row in connection.execute(query)]
+
+
+_SELECT = sa.select(MODELS, DEFAULT_VERSION.label("default"))
+
+
+def _model_row(row: sa.Row[Any]) -> ModelRow:
+    return ModelRow(row.number, ModelDefinition.load(json.loads(row.definition)), row.default, row.created_at)
 
 
 def delete_model(connection: sa.Connection, name: str) -> list[str]:
     """Delete a model with its versions, aliases and checkpoints; the ids of checkpoints whose files may go."""
     require_model(connection, name)
-    gone = list(connection.scalars(sa.select(CHECKPOINTS.c.id).where(CHECKPOINTS.c.model == name)))
-    for table in (VERSIONS, ALIASES, CHECKPOINTS):
-        connection.execute(sa.delete(table).where(table.c.model == name))
+    gone = list(connection.scalars(sa.select(CHECKPOINTS.c.id).where(CHECKPOINTS.c.model_number == number_of(name))))
     connection.execute(sa.delete(MODELS).where(MODELS.c.name == name))
     return gone
 

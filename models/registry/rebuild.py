@@ -8,6 +8,7 @@ jobs ended: that is told, as numbers may then mean another version than before.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,7 +123,7 @@ def _from_checkpoints(found: Found, name: str, number: int) -> ModelFile:
     definition = rows[-1]["definition"]
     rows = [row for row in rows if row["definition"] == definition]
     ends: dict[str, dict[str, Any]] = {}
-    for row in rows:
+    for row in _in_order(rows):
         if row["kind"] in _FINAL:
             ends[row["job"] or row["id"]] = row
     published = sorted(ends.values(), key=lambda row: str(row["id"]))
@@ -191,14 +192,35 @@ _EARLY = "1970-01-01T00:00:00.000Z"
 def store(connection: sa.Connection, found: Found) -> None:
     """Write the rows into empty tables, with the models in the order in which they were defined."""
     versions: list[dict[str, Any]] = []
+    numbers: dict[str, int] = {}
     for model in sorted(found.models.values(), key=lambda model: model.number):
         values = {"name": model.name, "definition": model.definition, "newest": model.newest}
         connection.execute(sa.insert(MODELS).values(number=model.number, created_at=model.created_at, **values))
+        numbers[model.name] = model.number
         versions += [{**version, "checkpoint": version["checkpoint"]["id"]} for version in model.versions]
         for alias, version in model.aliases.items():
-            connection.execute(sa.insert(ALIASES).values(model=model.name, alias=alias, version=version))
-    columns = [column.name for column in CHECKPOINTS.columns]
-    checkpoints = [{name: row[name] for name in columns} for row in found.checkpoints.values()]
+            connection.execute(sa.insert(ALIASES).values(model_number=model.number, alias=alias, version=version))
+    checkpoints = _in_order(list(found.checkpoints.values()))
     for table, rows in ((CHECKPOINTS, checkpoints), (VERSIONS, versions), (DATASETS, found.datasets)):
         if rows:
-            connection.execute(sa.insert(table), rows)
+            connection.execute(sa.insert(table), [_columns(table, row, numbers) for row in rows])
+
+
+def _columns(table: sa.Table, row: dict[str, Any], numbers: dict[str, int]) -> dict[str, Any]:
+    """What of a row its table has, with the model's number in place of its name."""
+    columns = {column.name: row[column.name] for column in table.columns if column.name in row}
+    return {**columns, "model_number": numbers[row["model"]]} if "model" in row else columns
+
+
+def _in_order(checkpoints: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Checkpoints in the order of their ids, but those of a job in the order of their steps.
+
+    A job goes on from its newest checkpoint, and the clock that ids carry may have been put back while it ran. Of equal
+    steps the last state comes before the best one, as it was saved.
+    """
+    by_id = sorted(checkpoints, key=lambda row: str(row["id"]))
+    by_step = sorted(by_id, key=lambda row: (row["step"], row["kind"] == "best"))
+    of_job: dict[str | None, deque[dict[str, Any]]] = {row["job"]: deque() for row in by_id}
+    for row in by_step:
+        of_job[row["job"]].append(row)
+    return [row if row["job"] is None else of_job[row["job"]].popleft() for row in by_id]

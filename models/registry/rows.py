@@ -10,13 +10,22 @@ import sqlalchemy as sa
 
 from models.registry.tables import CHECKPOINTS, DATASETS
 
-__all__ = ["fault_of", "files_at_fault", "named_ids", "plain", "with_metrics"]
+__all__ = ["fault_of", "files_at_fault", "named_ids", "older_than", "plain", "with_metrics"]
 
 
 def named_ids(connection: sa.Connection, ids: Sequence[str]) -> set[str]:
     """Those of these ids that a checkpoint or a dataset has."""
     places = [sa.select(table.c.id).where(table.c.id.in_(ids)) for table in (CHECKPOINTS, DATASETS)]
     return set(connection.scalars(sa.union_all(*places)))
+
+
+def older_than(connection: sa.Connection, table: sa.Table, row_id: str) -> sa.ColumnElement[bool]:
+    """The rows of a table that came before the one with this id.
+
+    If that row was deleted since a client saw it, its id says when it came, as far as the clock was right.
+    """
+    number: int | None = connection.scalar(sa.select(table.c.number).where(table.c.id == row_id))
+    return table.c.id < row_id if number is None else table.c.number < number
 
 
 def fault_of(values: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from models.errors import MissingError
@@ -12,18 +14,25 @@ from models.registry.versions import aliases
 
 __all__ = ["model_file"]
 
+#: Columns that stay out of the file: what another database would number anew, and what is of the present and this disk.
+_LEFT_OUT = ("number", "model_number", "fault", "mtime_ns")
+
+
+def _shown(table: sa.Table) -> list[sa.Column[Any]]:
+    return [column for column in table.columns if column.name not in _LEFT_OUT]
+
 
 def model_file(connection: sa.Connection, name: str) -> ModelFile:
     """What a model's file has to hold now; raises MissingError for an unknown model."""
     row = connection.execute(sa.select(MODELS).where(MODELS.c.name == name)).first()
     if row is None:
         raise MissingError("not_found", f"there is no model {name!r}")
-    versions = connection.execute(sa.select(VERSIONS).where(VERSIONS.c.model == name).order_by(VERSIONS.c.version))
-    published = sa.select(VERSIONS.c.checkpoint).where(VERSIONS.c.model == name)
-    named = sa.select(CHECKPOINTS).where(CHECKPOINTS.c.id.in_(published))
-    checkpoints = {found.id: plain(found) for found in connection.execute(named)}
-    for checkpoint in checkpoints.values():
-        del checkpoint["fault"], checkpoint["mtime_ns"]  # of the present, and of this disk
+    versions = connection.execute(
+        sa.select(*_shown(VERSIONS)).where(VERSIONS.c.model_number == row.number).order_by(VERSIONS.c.version)
+    )
+    published = sa.select(VERSIONS.c.checkpoint).where(VERSIONS.c.model_number == row.number)
+    named = connection.execute(sa.select(*_shown(CHECKPOINTS)).where(CHECKPOINTS.c.id.in_(published)))
+    checkpoints = {found.id: {"model": name, **plain(found)} for found in named}
     return ModelFile(
         row.name,
         row.number,
@@ -32,9 +41,9 @@ def model_file(connection: sa.Connection, name: str) -> ModelFile:
         row.newest,
         # A model that is being deleted loses its checkpoints between two selects.
         [
-            {**plain(row), "checkpoint": checkpoints[row.checkpoint]}
-            for row in versions
-            if row.checkpoint in checkpoints
+            {"model": name, **plain(version), "checkpoint": checkpoints[version.checkpoint]}
+            for version in versions
+            if version.checkpoint in checkpoints
         ],
         aliases(connection, name),
     )

@@ -1,5 +1,9 @@
 """The tables of the registry: models, versions, aliases, checkpoints and datasets.
 
+The database numbers models, checkpoints and datasets in the order in which their rows are added, and uses no number
+again. Numbers refer from table to table and decide what is newer: names can be used again, and ids carry the time of a
+clock that may be put back. Clients see names and ids only.
+
 A file that a row names has a size and a digest, ``mtime_ns``, the time of its last change when its content last
 matched these, and ``fault``, what was found wrong with it since (``models.registry.integrity``).
 """
@@ -12,6 +16,12 @@ __all__ = ["ALIASES", "CHECKPOINTS", "DATASETS", "IDENTITY", "METADATA", "MODELS
 
 METADATA = sa.MetaData()
 
+
+def _model() -> sa.ForeignKey:
+    """The model that a row belongs to, and with which it is deleted."""
+    return sa.ForeignKey("models.number", ondelete="CASCADE")
+
+
 MODELS = sa.Table(
     "models",
     METADATA,
@@ -20,12 +30,14 @@ MODELS = sa.Table(
     sa.Column("definition", sa.Text, nullable=False),
     sa.Column("newest", sa.Integer, nullable=False),  # the highest version so far; numbers are never used again
     sa.Column("created_at", sa.String(30), nullable=False),
+    sqlite_autoincrement=True,
 )
 VERSIONS = sa.Table(
     "versions",
     METADATA,
-    sa.Column("model", sa.String(63), primary_key=True),
+    sa.Column("model_number", sa.Integer, _model(), primary_key=True),
     sa.Column("version", sa.Integer, primary_key=True),
+    # No foreign key: versions and checkpoints outlive their jobs, which retention deletes and reindex cannot restore.
     sa.Column("job", sa.String(40), nullable=True),  # null: imported
     sa.Column("checkpoint", sa.String(40), nullable=False),
     sa.Column("metrics", sa.Text, nullable=False),
@@ -34,16 +46,17 @@ VERSIONS = sa.Table(
 ALIASES = sa.Table(
     "aliases",
     METADATA,
-    sa.Column("model", sa.String(63), primary_key=True),
+    sa.Column("model_number", sa.Integer, _model(), primary_key=True),
     sa.Column("alias", sa.String(63), primary_key=True),
     sa.Column("version", sa.Integer, nullable=False),
 )
 CHECKPOINTS = sa.Table(
     "checkpoints",
     METADATA,
-    sa.Column("id", sa.String(40), primary_key=True),
-    sa.Column("model", sa.String(63), nullable=False, index=True),
-    sa.Column("job", sa.String(40), nullable=True, index=True),  # null: imported
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("id", sa.String(40), nullable=False, unique=True),
+    sa.Column("model_number", sa.Integer, _model(), nullable=False, index=True),
+    sa.Column("job", sa.String(40), nullable=True, index=True),  # null: imported; no foreign key, as for versions
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("step", sa.BigInteger, nullable=False),
@@ -53,11 +66,13 @@ CHECKPOINTS = sa.Table(
     sa.Column("fault", sa.String(16), nullable=True),
     sa.Column("metrics", sa.Text, nullable=False),
     sa.Column("created_at", sa.String(30), nullable=False),
+    sqlite_autoincrement=True,
 )
 DATASETS = sa.Table(
     "datasets",
     METADATA,
-    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("id", sa.String(40), nullable=False, unique=True),
     sa.Column("name", sa.String(63), nullable=True, unique=True),  # null: rows that came within a training request
     sa.Column("rows", sa.Integer, nullable=False),
     sa.Column("features", sa.Text, nullable=False),
@@ -67,6 +82,7 @@ DATASETS = sa.Table(
     sa.Column("mtime_ns", sa.BigInteger, nullable=True),
     sa.Column("fault", sa.String(16), nullable=True),
     sa.Column("created_at", sa.String(30), nullable=False),
+    sqlite_autoincrement=True,
 )
 #: One row: by which a data directory knows the database that its files belong to.
 IDENTITY = sa.Table("identity", METADATA, sa.Column("id", sa.String(32), primary_key=True))

@@ -16,14 +16,15 @@ from models.registry.tables import ALIASES, CHECKPOINTS, MODELS, VERSIONS
 
 __all__ = [
     "DEFAULT",
+    "DEFAULT_VERSION",
     "LATEST",
     "SERVING_QUERY",
     "State",
+    "alias_target",
     "aliases",
-    "default_of",
     "list_aliases",
     "list_versions",
-    "newest_of",
+    "number_of",
     "publish",
     "remove_alias",
     "require_model",
@@ -42,53 +43,107 @@ MAXIMUM_VERSION = 2**31 - 1
 State = tuple[Any, ...]
 
 
-def require_model(connection: sa.Connection, name: str) -> None:
-    """Raise MissingError where there is no model of this name."""
-    if connection.scalar(sa.select(MODELS.c.number).where(MODELS.c.name == name)) is None:
+def _of_model(table: sa.Table) -> sa.ColumnElement[bool]:
+    """The rows of a table that belong to the model of an enclosing select."""
+    return table.c.model_number == MODELS.c.number
+
+
+def _named(alias: str | sa.ColumnElement[str]) -> sa.ScalarSelect[int]:
+    """The version that an alias was set to."""
+    query = sa.select(ALIASES.c.version).where(_of_model(ALIASES), ALIASES.c.alias == alias)
+    return query.correlate(MODELS).scalar_subquery()
+
+
+#: The newest version of the model of an enclosing select; null before any.
+NEWEST_VERSION = (
+    sa.select(sa.func.max(VERSIONS.c.version)).where(_of_model(VERSIONS)).correlate(MODELS).scalar_subquery()
+)
+_NEWEST_GOOD = (
+    sa.select(VERSIONS.c.version)
+    .join(CHECKPOINTS, VERSIONS.c.checkpoint == CHECKPOINTS.c.id)
+    .where(_of_model(VERSIONS), CHECKPOINTS.c.fault.is_(None))
+    .order_by(VERSIONS.c.version.desc())
+    .limit(1)
+    .correlate(MODELS)
+    .scalar_subquery()
+)
+#: The version that serves requests which name none; null before any. That is the alias ``default``, else the newest
+#: version whose file is not known to be at fault, else the newest.
+DEFAULT_VERSION: sa.ColumnElement[int | None] = sa.func.coalesce(_named(DEFAULT), _NEWEST_GOOD, NEWEST_VERSION)
+
+
+def _target(alias: sa.ColumnElement[str]) -> sa.ColumnElement[int | None]:
+    """The version that an alias means for the model of an enclosing select; null if it means none."""
+    return sa.case((alias == LATEST, NEWEST_VERSION), (alias == DEFAULT, DEFAULT_VERSION), else_=_named(alias))
+
+
+_ALIAS: sa.BindParameter[str] = sa.bindparam("alias", type_=sa.String)
+#: One row (version, checkpoint, fault and time of its file) for the parameters ``model`` and ``alias``, or none.
+SERVING_QUERY = (
+    sa.select(VERSIONS.c.version, VERSIONS.c.checkpoint, CHECKPOINTS.c.fault, CHECKPOINTS.c.mtime_ns)
+    .select_from(MODELS)
+    .join(VERSIONS, sa.and_(_of_model(VERSIONS), VERSIONS.c.version == _target(_ALIAS)))
+    .outerjoin(CHECKPOINTS, CHECKPOINTS.c.id == VERSIONS.c.checkpoint)
+    .where(MODELS.c.name == sa.bindparam("model", type_=sa.String))
+)
+
+
+def number_of(model: str) -> sa.ScalarSelect[int]:
+    """The number of the model of this name, within a statement; null if there is none."""
+    return sa.select(MODELS.c.number).where(MODELS.c.name == model).scalar_subquery()
+
+
+def require_model(connection: sa.Connection, name: str) -> int:
+    """The number of the model of this name; raises MissingError if there is none."""
+    number = connection.scalar(sa.select(MODELS.c.number).where(MODELS.c.name == name))
+    if number is None:
         raise MissingError("not_found", f"there is no model {name!r}")
+    return int(number)
 
 
 def publish(connection: sa.Connection, model: str, job: str | None, checkpoint_id: str, metrics: str) -> int:
     """Make a checkpoint, of a job or imported, the next version of its model; the version's number."""
-    connection.execute(sa.update(MODELS).where(MODELS.c.name == model).values(newest=MODELS.c.newest + 1))
-    version = connection.scalar(sa.select(MODELS.c.newest).where(MODELS.c.name == model))
-    if version is None:
-        raise MissingError("not_found", f"there is no model {model!r}")
-    connection.execute(
-        sa.insert(VERSIONS).values(
-            model=model, version=version, job=job, checkpoint=checkpoint_id, metrics=metrics, created_at=utc_now()
-        )
-    )
-    return int(version)
+    number = require_model(connection, model)
+    connection.execute(sa.update(MODELS).where(MODELS.c.number == number).values(newest=MODELS.c.newest + 1))
+    version: int = connection.execute(sa.select(MODELS.c.newest).where(MODELS.c.number == number)).scalar_one()
+    values = {"job": job, "checkpoint": checkpoint_id, "metrics": metrics, "created_at": utc_now()}
+    connection.execute(sa.insert(VERSIONS).values(model_number=number, version=version, **values))
+    return version
 
 
 def list_versions(connection: sa.Connection, model: str, limit: int, after: int | None) -> list[dict[str, Any]]:
     """Versions of a model, newest first; raises MissingError for an unknown model."""
-    require_model(connection, model)
-    query = sa.select(VERSIONS).where(VERSIONS.c.model == model).order_by(VERSIONS.c.version.desc()).limit(limit)
+    number = require_model(connection, model)
+    query = _SELECT.where(VERSIONS.c.model_number == number).order_by(VERSIONS.c.version.desc()).limit(limit)
     if after is not None:
         query = query.where(VERSIONS.c.version < after)
     return [with_metrics(row) for row in connection.execute(query)]
 
 
-def default_of(connection: sa.Connection, model: str) -> int | None:
-    """The version that serves requests which name none; None before any.
+#: Versions as the API and a model's file show them.
+_SELECT: sa.Select[Any] = sa.select(
+    MODELS.c.name.label("model"),
+    VERSIONS.c.version,
+    VERSIONS.c.job,
+    VERSIONS.c.checkpoint,
+    VERSIONS.c.metrics,
+    VERSIONS.c.created_at,
+).join(MODELS, _of_model(VERSIONS))
 
-    That is the alias ``default``, else the newest whose file is not known to be at fault, else the newest.
+
+def alias_target(connection: sa.Connection, model: str, alias: str) -> int | None:
+    """The version that an alias means, ``default`` and ``latest`` too; None if these two mean none yet.
+
+    Raises MissingError for an unknown model or alias.
     """
-    found = connection.scalar(sa.select(ALIASES.c.version).where(ALIASES.c.model == model, ALIASES.c.alias == DEFAULT))
-    if found is None:
-        good = sa.join(VERSIONS, CHECKPOINTS, VERSIONS.c.checkpoint == CHECKPOINTS.c.id)
-        query = sa.select(VERSIONS.c.version).select_from(good)
-        query = query.where(VERSIONS.c.model == model, CHECKPOINTS.c.fault.is_(None))
-        found = connection.scalar(query.order_by(VERSIONS.c.version.desc()).limit(1))
-    return found if found is not None else newest_of(connection, model)
-
-
-def newest_of(connection: sa.Connection, model: str) -> int | None:
-    """The newest version of a model; None before any."""
-    newest: int | None = connection.scalar(sa.select(sa.func.max(VERSIONS.c.version)).where(VERSIONS.c.model == model))
-    return newest
+    query = sa.select(_target(_ALIAS).label("version")).where(MODELS.c.name == model)
+    row = connection.execute(query, {"alias": alias}).first()
+    if row is None:
+        raise MissingError("not_found", f"there is no model {model!r}")
+    if row.version is None and alias not in (DEFAULT, LATEST):
+        raise MissingError("not_found", f"model {model!r} has no alias {alias!r}")
+    version: int | None = row.version
+    return version
 
 
 def resolve(connection: sa.Connection, model: str, wanted: int | str | None) -> dict[str, Any]:
@@ -96,38 +151,17 @@ def resolve(connection: sa.Connection, model: str, wanted: int | str | None) -> 
 
     Raises MissingError for an unknown model, version or alias, ConflictError where nothing is published yet.
     """
-    require_model(connection, model)
-    if wanted is None or wanted == DEFAULT:
-        number = default_of(connection, model)
-    elif wanted == LATEST:
-        number = newest_of(connection, model)
-    elif isinstance(wanted, str):
-        number = aliases(connection, model).get(wanted)
-        if number is None:
-            raise MissingError("not_found", f"model {model!r} has no alias {wanted!r}")
+    if isinstance(wanted, int):
+        require_model(connection, model)
+        number: int | None = wanted if wanted <= MAXIMUM_VERSION else 0  # which no version has
     else:
-        number = wanted if wanted <= MAXIMUM_VERSION else 0  # which no version has
+        number = alias_target(connection, model, DEFAULT if wanted is None else wanted)
     if number is None:
         raise ConflictError("no_version", f"model {model!r} has no version yet; one is published when a job succeeds")
-    query = sa.select(VERSIONS).where(VERSIONS.c.model == model, VERSIONS.c.version == number)
-    row = connection.execute(query).first()
+    row = connection.execute(_SELECT.where(MODELS.c.name == model, VERSIONS.c.version == number)).first()
     if row is None:
         raise MissingError("not_found", f"model {model!r} has no version {wanted or number}")
     return with_metrics(row)
-
-
-#: One row (version, checkpoint, fault and time of its file) for the parameters ``model`` and ``alias``, or none.
-SERVING_QUERY = sa.text(
-    "SELECT versions.version, versions.checkpoint, checkpoints.fault, checkpoints.mtime_ns FROM models"
-    " JOIN versions ON versions.model = models.name"
-    " AND versions.version = CASE WHEN :alias = 'latest' THEN models.newest ELSE COALESCE("
-    "(SELECT version FROM aliases WHERE aliases.model = models.name AND aliases.alias = :alias),"
-    " CASE WHEN :alias = 'default' THEN COALESCE("
-    "(SELECT good.version FROM versions AS good JOIN checkpoints AS file ON file.id = good.checkpoint"
-    " WHERE good.model = models.name AND file.fault IS NULL ORDER BY good.version DESC LIMIT 1),"
-    " models.newest) END) END"
-    " LEFT JOIN checkpoints ON checkpoints.id = versions.checkpoint WHERE models.name = :model"
-)
 
 
 def states(connection: sa.Connection) -> dict[str, State]:
@@ -136,8 +170,8 @@ def states(connection: sa.Connection) -> dict[str, State]:
         row.name: (row.number, row.created_at, row.newest)
         for row in connection.execute(sa.select(MODELS.c.name, MODELS.c.number, MODELS.c.created_at, MODELS.c.newest))
     }
-    named = sa.text("SELECT model, alias, version FROM aliases ORDER BY model, alias")
-    for model, alias, version in connection.execute(named):
+    named = sa.select(MODELS.c.name, ALIASES.c.alias, ALIASES.c.version).join(ALIASES, _of_model(ALIASES))
+    for model, alias, version in connection.execute(named.order_by(MODELS.c.name, ALIASES.c.alias)):
         if model in found:
             found[model] += ((alias, version),)
     return found
@@ -145,8 +179,9 @@ def states(connection: sa.Connection) -> dict[str, State]:
 
 def aliases(connection: sa.Connection, model: str) -> dict[str, int]:
     """The aliases that were set, and the versions they name; raises MissingError for an unknown model."""
-    require_model(connection, model)
-    query = sa.select(ALIASES.c.alias, ALIASES.c.version).where(ALIASES.c.model == model).order_by(ALIASES.c.alias)
+    number = require_model(connection, model)
+    query = sa.select(ALIASES.c.alias, ALIASES.c.version).where(ALIASES.c.model_number == number)
+    query = query.order_by(ALIASES.c.alias)
     return {row.alias: row.version for row in connection.execute(query)}
 
 
@@ -155,8 +190,8 @@ def list_aliases(connection: sa.Connection, model: str, limit: int, after: str |
 
     Raises MissingError for an unknown model.
     """
-    require_model(connection, model)
-    query = sa.select(ALIASES.c.alias, ALIASES.c.version).where(ALIASES.c.model == model)
+    number = require_model(connection, model)
+    query = sa.select(ALIASES.c.alias, ALIASES.c.version).where(ALIASES.c.model_number == number)
     if after is not None:
         query = query.where(ALIASES.c.alias > after)
     return [(row.alias, row.version) for row in connection.execute(query.order_by(ALIASES.c.alias).limit(limit))]
@@ -170,15 +205,15 @@ def set_alias(connection: sa.Connection, model: str, alias: str, version: int) -
         resolve(connection, model, version)
     except ConflictError:
         raise MissingError("not_found", f"model {model!r} has no version {version}") from None
-    remove = sa.delete(ALIASES).where(ALIASES.c.model == model, ALIASES.c.alias == alias)
-    connection.execute(remove)
-    connection.execute(sa.insert(ALIASES).values(model=model, alias=alias, version=version))
+    number = require_model(connection, model)
+    connection.execute(sa.delete(ALIASES).where(ALIASES.c.model_number == number, ALIASES.c.alias == alias))
+    connection.execute(sa.insert(ALIASES).values(model_number=number, alias=alias, version=version))
 
 
 def remove_alias(connection: sa.Connection, model: str, alias: str) -> None:
     """Forget an alias; raises MissingError where it was not set."""
-    require_model(connection, model)
-    gone = connection.execute(sa.delete(ALIASES).where(ALIASES.c.model == model, ALIASES.c.alias == alias))
+    number = require_model(connection, model)
+    gone = connection.execute(sa.delete(ALIASES).where(ALIASES.c.model_number == number, ALIASES.c.alias == alias))
     if not gone.rowcount:
         raise MissingError("not_found", f"model {model!r} has no alias {alias!r}")
 

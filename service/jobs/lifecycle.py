@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from models.clock import utc_now
 from models.errors import ConflictError, MissingError
 from models.registry.checkpoints import find_checkpoint
+from models.registry.rows import older_than
 from models.registry.tables import DATASETS
-from models.registry.versions import publish
+from models.registry.versions import number_of, publish
 from service.jobs.events import LostEvent, StateEvent, add_events
 from service.jobs.record import ACTIVE, FINAL, Job, JobError, Metrics, State, Wish
 from service.jobs.transitions import TRANSITIONS, Situation, Trigger
@@ -92,9 +93,11 @@ def create(
         sa.insert(JOBS).values(
             id=job_id,
             model=model,
+            model_number=number_of(model),
             request=json.dumps(request, ensure_ascii=False),
             dataset=dataset,
             validation_dataset=validation_dataset,
+            start_from=request.get("start_from"),
             epochs=request["epochs"],
             state=State.QUEUED,
             created_at=utc_now(),
@@ -146,9 +149,9 @@ def list_jobs(
     connection: sa.Connection, limit: int, after: str | None, *, model: str | None = None, state: State | None = None
 ) -> list[Job]:
     """Jobs, newest first, that are older than ``after``; those of one model or in one state if these are given."""
-    query = sa.select(JOBS).order_by(JOBS.c.id.desc()).limit(limit)
+    query = sa.select(JOBS).order_by(JOBS.c.number.desc()).limit(limit)
     if after is not None:
-        query = query.where(JOBS.c.id < after)
+        query = query.where(older_than(connection, JOBS, after))
     if model is not None:
         query = query.where(JOBS.c.model == model)
     if state is not None:
@@ -176,8 +179,8 @@ def resume(connection: sa.Connection, job_id: str) -> Job:
 
 def abandon(connection: sa.Connection, model: str) -> None:
     """Cancel all active jobs of a model at once, so that their runners' writes come too late."""
-    query = sa.select(JOBS).where(JOBS.c.model == model, JOBS.c.state.in_(ACTIVE)).with_for_update()
-    for row in list(connection.execute(query)):
+    query = sa.select(JOBS).where(JOBS.c.model_number == number_of(model), JOBS.c.state.in_(ACTIVE))
+    for row in list(connection.execute(query.with_for_update())):
         _move(connection, Job.of(row), Trigger.ABANDON, fence=JOBS.c.fence + 1)
 
 
@@ -193,7 +196,7 @@ def next_due(connection: sa.Connection) -> float | None:
 def _queued(now: float) -> sa.Select[Any]:
     """The oldest job that may be claimed now."""
     due = sa.or_(JOBS.c.not_before.is_(None), JOBS.c.not_before <= now)
-    return sa.select(JOBS.c.id).where(JOBS.c.state == State.QUEUED, due).order_by(JOBS.c.id).limit(1)
+    return sa.select(JOBS.c.id).where(JOBS.c.state == State.QUEUED, due).order_by(JOBS.c.number).limit(1)
 
 
 def claim(connection: sa.Connection, now: float, lease: float) -> Job | None:
@@ -283,7 +286,7 @@ def lose(connection: sa.Connection, job_id: str, fence: int, cause: JobError, no
 def finished_data(connection: sa.Connection) -> list[str]:
     """The ids of datasets that came within training requests, all of whose jobs have ended."""
     needed = sa.union(
-        sa.select(JOBS.c.dataset).where(JOBS.c.state.in_(ACTIVE)),
+        sa.select(JOBS.c.dataset).where(JOBS.c.state.in_(ACTIVE), JOBS.c.dataset.is_not(None)),
         sa.select(JOBS.c.validation_dataset).where(JOBS.c.state.in_(ACTIVE), JOBS.c.validation_dataset.is_not(None)),
     )
     query = sa.select(DATASETS.c.id).where(DATASETS.c.name.is_(None), DATASETS.c.id.not_in(needed))

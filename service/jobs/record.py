@@ -59,7 +59,8 @@ class Job:
 
     ``request`` is the document of ``POST /train`` with its defaults filled in. ``fence`` rises with every owner,
     ``deaths`` counts the workers that were lost since the newest checkpoint. ``lease_until`` and ``not_before`` are in
-    seconds since 1970, ``eta_seconds`` is the time left.
+    seconds since 1970, ``eta_seconds`` is the time left. ``dataset`` is None only if the job has ended and its rows
+    were deleted; ``start_from`` is a checkpoint.
     """
 
     id: str
@@ -67,8 +68,9 @@ class Job:
     state: State
     wish: Wish | None
     request: dict[str, Any]
-    dataset: str
+    dataset: str | None
     validation_dataset: str | None
+    start_from: str | None
     created_at: str
     started_at: str | None
     finished_at: str | None
@@ -102,6 +104,7 @@ class Job:
             request=json.loads(row.request),
             dataset=row.dataset,
             validation_dataset=row.validation_dataset,
+            start_from=row.start_from,
             created_at=row.created_at,
             started_at=row.started_at,
             finished_at=row.finished_at,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import sqlalchemy as sa
 
 from models.registry import checkpoints
@@ -33,7 +31,5 @@ def drop_superfluous(database: Database, files: FileStore, job: str, fence: int,
 
 def starting_points(connection: sa.Connection) -> set[str]:
     """The checkpoints from which active jobs start."""
-    query = sa.select(JOBS.c.request).where(
-        JOBS.c.state.in_(ACTIVE), JOBS.c.request.contains('"start_from": "', autoescape=True)
-    )
-    return {json.loads(request)["start_from"] for request in connection.scalars(query)} - {None}
+    query = sa.select(JOBS.c.start_from).where(JOBS.c.state.in_(ACTIVE), JOBS.c.start_from.is_not(None))
+    return set(connection.scalars(query))

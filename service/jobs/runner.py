@@ -74,7 +74,8 @@ def _train(database: Database, files: FileStore, order: Order) -> Outcome:
         except lifecycle.StaleError:
             return Stale()
         definition = models.find_model(connection, job.model).definition
-    request, start_from = TrainingRequest.of(job.request), job.request["start_from"]
+    assert job.dataset is not None, "rows of an active job are not deleted"
+    request = TrainingRequest.of(job.request)
     resume = _newest_good_checkpoint(database, files, job.id)
     validation = job.validation_dataset
     run = TrainingRun(
@@ -89,7 +90,7 @@ def _train(database: Database, files: FileStore, order: Order) -> Outcome:
         ),
         resume=resume,
         threads=database.settings.job_threads,
-        start=_start(database, files, start_from) if start_from and resume is None else None,
+        start=_start(database, files, job.start_from) if job.start_from and resume is None else None,
     )
     journal = JobJournal(database, files, job, run, EndOfInput(sys.stdin))
     try:

@@ -24,7 +24,7 @@ __all__ = ["HEAD", "METADATA", "Database"]
 Answer = TypeVar("Answer")
 
 #: The newest migration in service/store/migrations/versions.
-HEAD = "0006"
+HEAD = "0007"
 
 
 class Database:

@@ -22,9 +22,10 @@ class FastQuery:
     where ``counter`` says that the database has not changed, an earlier answer is given again.
     """
 
-    def __init__(self, engine: sa.Engine, statement: sa.TextClause, counter: Callable[[], bytes | None]) -> None:
+    def __init__(self, engine: sa.Engine, statement: sa.Select[Any], counter: Callable[[], bytes | None]) -> None:
         compiled = statement.compile(dialect=engine.dialect)
         self._engine, self._sql, self._names = engine, compiled.string, compiled.positiontup
+        self._constants = compiled.params  # with None for the parameters that a request gives
         self._counter = counter
         self._known: dict[tuple[Any, ...], tuple[bytes, tuple[Any, ...]]] = {}
         # SQLite ends a read with its cursor; elsewhere the driver has begun a transaction that must not stay open.
@@ -51,7 +52,8 @@ class FastQuery:
             if connection is None:
                 connection = self._local.connection = self._engine.raw_connection()
             cursor = connection.cursor()
-            cursor.execute(self._sql, [parameters[name] for name in self._names] if self._names else parameters)
+            values = {**self._constants, **parameters}
+            cursor.execute(self._sql, [values[name] for name in self._names] if self._names else values)
             # The select has found its row and not yet let go of its lock, so nobody commits: the count and the row
             # belong together. Read at another time, it may be that of a writer who was killed in his commit, and
             # which the next one uses again.

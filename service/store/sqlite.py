@@ -78,6 +78,7 @@ def configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     connection.execute("PRAGMA busy_timeout = 10000")
     connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
+    connection.execute("PRAGMA foreign_keys = ON")
     # This converts a database that another build of SQLite left in another mode, if no other process has it open.
     (mode,) = connection.execute(f"PRAGMA journal_mode = {JOURNAL_MODE}").fetchone()
     if mode.upper() != JOURNAL_MODE:

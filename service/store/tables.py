@@ -9,16 +9,27 @@ from models.registry.tables import METADATA
 __all__ = ["EVENTS", "IDEMPOTENCY_KEYS", "JOBS", "TRAINERS"]
 
 
+def _dataset(name: str) -> sa.Column[str]:
+    """The rows of a job; null when they have been deleted, which those of an active job cannot be."""
+    return sa.Column(name, sa.String(40), sa.ForeignKey("datasets.id", ondelete="SET NULL"), nullable=True, index=True)
+
+
 JOBS = sa.Table(
     "jobs",
     METADATA,
-    sa.Column("id", sa.String(40), primary_key=True),
-    sa.Column("model", sa.String(63), nullable=False, index=True),
+    sa.Column("number", sa.Integer, primary_key=True),  # by the database, in the order of submission
+    sa.Column("id", sa.String(40), nullable=False, unique=True),
+    sa.Column("model", sa.String(63), nullable=False, index=True),  # the name, which stays when the model is deleted
+    sa.Column(
+        "model_number", sa.Integer, sa.ForeignKey("models.number", ondelete="SET NULL"), nullable=True, index=True
+    ),
     sa.Column("state", sa.String(16), nullable=False, index=True),
     sa.Column("wanted", sa.String(16), nullable=True),  # what a client asked of a running job: "cancel" or "pause"
     sa.Column("request", sa.Text, nullable=False),
-    sa.Column("dataset", sa.String(40), nullable=False),
-    sa.Column("validation_dataset", sa.String(40), nullable=True),
+    _dataset("dataset"),
+    _dataset("validation_dataset"),
+    # A checkpoint; no foreign key, as its model may be deleted before the job starts, which then fails.
+    sa.Column("start_from", sa.String(40), nullable=True),
     sa.Column("created_at", sa.String(30), nullable=False),
     sa.Column("started_at", sa.String(30), nullable=True),
     sa.Column("finished_at", sa.String(30), nullable=True),
@@ -39,6 +50,7 @@ JOBS = sa.Table(
     sa.Column("version", sa.Integer, nullable=True),
     sa.Column("error", sa.Text, nullable=True),
     sa.Column("details", sa.Text, nullable=False, server_default="{}"),  # JSON: best, stopped_by
+    sqlite_autoincrement=True,
 )
 EVENTS = sa.Table(
     "events",

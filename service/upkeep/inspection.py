@@ -59,7 +59,7 @@ def inspect(database: Database, files: FileStore, *, thorough: bool = False) -> 
     """
     for kind, table in TABLES.items():
         with database.read() as connection:
-            ids = list(connection.scalars(sa.select(table.c.id).order_by(table.c.id)))
+            ids = list(connection.scalars(sa.select(table.c.id).order_by(table.c.number)))
         for file_id in ids:
             found = _inspect_one(database, files, kind, file_id, thorough=thorough)
             if found is not None:

@@ -100,15 +100,15 @@ def _clear(database: Database, files: FileStore) -> None:
 
 
 def _is_superseded(database: Database, path: Path) -> bool:
-    """Whether the database names a good checkpoint of the same job that is newer, as it does of all retention drops."""
+    """Whether the database names a good checkpoint of the same job with more steps, as of all that retention drops."""
     try:
-        origin = load_checkpoint(path).origin
+        found = load_checkpoint(path)
     except CheckpointError:
         return False
-    if origin is None or origin.job is None:
+    if found.origin is None or found.origin.job is None:
         return False
-    newer = sa.select(CHECKPOINTS.c.id).where(
-        CHECKPOINTS.c.job == origin.job, CHECKPOINTS.c.id > path.stem, CHECKPOINTS.c.fault.is_(None)
+    further = sa.select(CHECKPOINTS.c.id).where(
+        CHECKPOINTS.c.job == found.origin.job, CHECKPOINTS.c.step > found.state.step, CHECKPOINTS.c.fault.is_(None)
     )
     with database.read() as connection:
-        return connection.scalar(newer.limit(1)) is not None
+        return connection.scalar(further.limit(1)) is not None

@@ -16,7 +16,7 @@ from models.formats.checkpoint_file import CheckpointError, load_checkpoint
 from models.formats.dataset_file import load_dataset
 from models.formats.model_file import ModelFileError, load_model_file
 from models.registry.snapshots import model_file
-from models.registry.tables import ALIASES, CHECKPOINTS, VERSIONS
+from models.registry.tables import ALIASES, CHECKPOINTS, MODELS, VERSIONS
 from models.registry.versions import states
 from service.settings import Settings
 from service.store.database import Database
@@ -99,13 +99,16 @@ def _file(found: InspectedFile) -> Iterator[Wrong]:
 def _rows(database: Database) -> Iterator[Wrong]:
     """Rows that name what does not exist."""
     with database.read() as connection:
-        missing = sa.select(VERSIONS.c.model, VERSIONS.c.version, VERSIONS.c.checkpoint).where(
-            VERSIONS.c.checkpoint.not_in(sa.select(CHECKPOINTS.c.id))
+        of_model = VERSIONS.c.model_number == MODELS.c.number
+        missing = sa.select(MODELS.c.name.label("model"), VERSIONS.c.version, VERSIONS.c.checkpoint).where(
+            of_model, VERSIONS.c.checkpoint.not_in(sa.select(CHECKPOINTS.c.id))
         )
         for row in connection.execute(missing):
             yield Wrong(f"{row.model} version {row.version}", "no_checkpoint", f"it names {row.checkpoint}")
-        there = sa.and_(VERSIONS.c.model == ALIASES.c.model, VERSIONS.c.version == ALIASES.c.version)
-        dangling = sa.select(ALIASES).where(~sa.exists().where(there))
+        there = sa.and_(of_model, VERSIONS.c.version == ALIASES.c.version)
+        dangling = sa.select(MODELS.c.name.label("model"), ALIASES.c.alias, ALIASES.c.version).where(
+            ALIASES.c.model_number == MODELS.c.number, ~sa.exists().where(there)
+        )
         for row in connection.execute(dangling):
             yield Wrong(f"{row.model} alias {row.alias}", "no_version", f"it names version {row.version}")
     if database.engine.dialect.name == "sqlite":

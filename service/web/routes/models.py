@@ -12,8 +12,8 @@ from flask import Response, request, url_for
 from models.definition.definition import DefinitionSchema, ModelDefinition
 from models.errors import ConflictError, InvalidError, MissingError
 from models.identifiers import NAME_PATTERN
-from models.registry import versions
-from models.registry.models import define_model, delete_model, find_model, model_names
+from models.registry import models, versions
+from models.registry.models import define_model, delete_model, find_model
 from models.schemas import Bounds, StrictSchema, Text, Whole
 from service.jobs import lifecycle
 from service.jobs.record import ACTIVE
@@ -59,11 +59,10 @@ def list_models(query: dict[str, Any]) -> Response:
     """
     with context().database.read() as connection:
         try:
-            names = model_names(connection, query["limit"] + 1, query["after"])
+            rows = models.list_models(connection, query["limit"] + 1, query["after"])
         except MissingError as error:
             raise InvalidError.at("/after", error.detail) from None
-        rows = [find_model(connection, name).document() for name in names]
-    return page(rows, query["limit"])
+    return page([row.document() for row in rows], query["limit"])
 
 
 @routes.route("/models/<name>", methods=["GET"])
@@ -92,7 +91,9 @@ def delete(query: dict[str, Any], name: str) -> Response:
     """
     parts = context()
     with parts.database.write() as connection:
-        active = connection.scalar(sa.select(sa.func.count()).where(JOBS.c.model == name, JOBS.c.state.in_(ACTIVE)))
+        active = connection.scalar(
+            sa.select(sa.func.count()).where(JOBS.c.model_number == versions.number_of(name), JOBS.c.state.in_(ACTIVE))
+        )
         if active and not query["force"]:
             raise ConflictError("model_in_use", f"model {name!r} has {active} active jobs; ?force=true cancels them")
         lifecycle.abandon(connection, name)
@@ -173,16 +174,7 @@ def show_alias(name: str, alias: str) -> Response:
     `default` and `latest` always exist. `latest` names the newest version, and so does `default` if it is not set.
     """
     with context().database.read() as connection:
-        if alias == versions.DEFAULT:
-            versions.require_model(connection, name)
-            version = versions.default_of(connection, name)
-        elif alias == versions.LATEST:
-            versions.require_model(connection, name)
-            version = versions.newest_of(connection, name)
-        else:
-            version = versions.aliases(connection, name).get(alias)
-            if version is None:
-                raise MissingError("not_found", f"model {name!r} has no alias {alias!r}")
+        version = versions.alias_target(connection, name, alias)
     return json_response({"model": name, "alias": alias, "version": version})
 
 

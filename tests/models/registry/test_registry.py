@@ -44,6 +44,7 @@ def add_checkpoint(connection: sa.Connection, number: int, kind: str = "last", *
         "created_at": "2026-01-01T00:00:00.000Z",
         **values,
     }
+    models.define_model(connection, a_definition(name=row["model"]))
     checkpoints.add_checkpoint(connection, row, FileRecord(100 + number, "ab" * 32))
     return row["id"]
 
@@ -97,15 +98,15 @@ class TestModels:
     def test_an_unknown_model_is_missing(self, connection: sa.Connection) -> None:
         assert refused(MissingError, models.find_model, connection, "none") == "not_found"
         assert refused(MissingError, models.delete_model, connection, "none") == "not_found"
-        assert refused(MissingError, models.model_names, connection, 5, "none") == "not_found"
+        assert refused(MissingError, models.list_models, connection, 5, "none") == "not_found"
 
     def test_names_are_listed_newest_first(self, connection: sa.Connection) -> None:
         for name in ("b", "a", "c"):
             models.define_model(connection, a_definition(name=name))
-        assert models.model_names(connection, 10, None) == ["c", "a", "b"]
-        assert models.model_names(connection, 2, None) == ["c", "a"]
-        assert models.model_names(connection, 10, "c") == ["a", "b"]
-        assert models.model_names(connection, 10, "b") == []
+        assert [row.definition.name for row in models.list_models(connection, 10, None)] == ["c", "a", "b"]
+        assert [row.definition.name for row in models.list_models(connection, 2, None)] == ["c", "a"]
+        assert [row.definition.name for row in models.list_models(connection, 10, "c")] == ["a", "b"]
+        assert [row.definition.name for row in models.list_models(connection, 10, "b")] == []
 
     def test_deleting_takes_versions_aliases_and_checkpoints_along(self, connection: sa.Connection) -> None:
         for name in ("small", "other"):
@@ -174,17 +175,17 @@ class TestVersions:
         assert refused(MissingError, versions.publish, connection, "none", "job", "ckpt", "{}") == "not_found"
 
     def test_default_follows_the_newest_until_it_is_set(self, connection: sa.Connection) -> None:
-        assert versions.default_of(connection, "small") is None
+        assert versions.alias_target(connection, "small", "default") is None
         self.publish(connection, 2)
-        assert versions.default_of(connection, "small") == 2
+        assert versions.alias_target(connection, "small", "default") == 2
         versions.set_alias(connection, "small", "default", 1)
         self.publish(connection)
-        assert versions.default_of(connection, "small") == 1
+        assert versions.alias_target(connection, "small", "default") == 1
         assert models.find_model(connection, "small").default == 1
         assert versions.resolve(connection, "small", None)["version"] == 1
         assert versions.resolve(connection, "small", "latest")["version"] == 3
         versions.remove_alias(connection, "small", "default")
-        assert versions.default_of(connection, "small") == 3
+        assert versions.alias_target(connection, "small", "default") == 3
 
     def test_nothing_published_is_a_conflict_and_not_missing(self, connection: sa.Connection) -> None:
         for wanted in (None, "default", "latest"):

@@ -288,10 +288,10 @@ class TestIdle:
         self.turns(house, clock, 5.0)
         path = house.trainer.files.path(FileKind.DATASET, "ds_1")
         path.write_bytes(b"rows")
-        job_id = house.queue()
         with house.database.write() as connection:
             values = {"id": "ds_1", "name": None, "rows": 1, "features": ["a"], "classes": [0, 1], "created_at": ""}
             add_dataset(connection, values, FileRecord(4, "00"))
+            job_id = make_job(connection, 1)
         self.turns(house, clock, 5.0)
         assert path.exists()
         with house.database.write() as connection:

@@ -1,0 +1,164 @@
+"""A data directory of release 0.1.0 under the present service: every answer, the paused job, the queue, and keys."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.command import downgrade
+
+from models.formats.model_file import load_model_file
+from models.registry.snapshots import model_file
+from models.registry.tables import MODELS
+from service.settings import Settings
+from service.store.database import Database
+from service.store.files import FileStore
+from service.store.migrations import configuration
+from service.store.tables import JOBS
+from service.upkeep.verify import verify
+from testing.harness import ROOT, Server
+from testing.jobs import arrays, timeless
+
+RELEASE = ROOT / "tests" / "data" / "release-0.1.0"
+KNOWN = json.loads((RELEASE / "answers.json").read_text())
+#: Answers under an Idempotency-Key and ended jobs are kept, however old the directory is.
+SETTINGS = {"IDEMPOTENCY_SECONDS": 10**10, "JOB_RETENTION_DAYS": 0, "WORKERS": 1}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    with tarfile.open(RELEASE / "data.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def database(data: Path) -> Any:
+    migrated = Database(Settings.read({"TRAINYARD_DATA": str(data)}))
+    migrated.migrate()
+    yield migrated
+    migrated.dispose()
+
+
+def nearly(value: Any) -> Any:
+    """A value to compare with, but for the last bits of its numbers, which another processor computes differently."""
+    if isinstance(value, dict):
+        return {name: nearly(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [nearly(member) for member in value]
+    return pytest.approx(value, rel=1e-5) if isinstance(value, float) else value
+
+
+def test_every_answer_is_as_it_was(data: Path, make_server: Callable[..., Server]) -> None:
+    client = make_server("data", TRAINER="external", **SETTINGS).start()
+    for known in KNOWN["answers"]:
+        answer = client.request(known["method"], known["path"], known["body"])
+        found, expected = answer.json, known["answer"]
+        expected.pop("request_id", None)
+        found = {name: found[name] for name in expected}  # A later release may answer with more members.
+        computed = known["path"] in ("/predict", "/evaluate")
+        what = f"{known['method']} {known['path']} {known['body']}"
+        assert (answer.status, found) == (known["status"], nearly(expected) if computed else expected), what
+
+
+def test_the_queue_goes_on_in_order(data: Path, make_server: Callable[..., Server]) -> None:
+    client = make_server("data", **SETTINGS).start_ready()
+    ended = [client.wait(job) for job in KNOWN["queued"]]
+    assert [job["state"] for job in ended] == ["succeeded"] * 3
+    starts = [job["started_at"] for job in ended]
+    assert starts == sorted(starts)
+    assert client.job(KNOWN["paused"])["state"] == "paused"
+
+
+def test_a_request_is_answered_again_under_its_key(data: Path, make_server: Callable[..., Server]) -> None:
+    client = make_server("data", TRAINER="external", **SETTINGS).start()
+    for keyed in KNOWN["keyed"]:
+        again = client.post(keyed["path"], keyed["body"], headers={"Idempotency-Key": keyed["key"]})
+        assert (again.status, again.json) == (keyed["status"], keyed["answer"])
+        assert again.headers["idempotent-replayed"] == "true"
+
+
+def test_the_paused_job_goes_on(data: Path, make_server: Callable[..., Server]) -> None:
+    """To the same bits, whether it is paused once more or not, and by the way of a run that was never paused."""
+    paused = KNOWN["paused"]
+    shutil.copytree(data, data.with_name("twice"))
+    ends = {}
+    for name in ("data", "twice"):
+        server = make_server(name, REPORT_SECONDS=0.02, **SETTINGS)
+        client = server.start_ready()
+        before = client.job(paused)
+        epochs = before["request"]["epochs"]
+        assert 0 < before["progress"]["epoch"] < epochs
+        for state in ("paused", "succeeded") if name == "twice" else ("succeeded",):
+            assert client.post(f"/jobs/{paused}/resume").status == 202
+            if state == "paused":
+                client.until_epoch(paused, before["progress"]["epoch"] + 10)
+                assert client.post(f"/jobs/{paused}/pause").status == 202
+            client.until_state(paused, state, timeout=60.0)
+        resumed = client.job(paused)
+        assert resumed["progress"]["epoch"] == epochs
+        ends[name] = arrays(server.data / "checkpoints" / f"{resumed['checkpoint']}.h5", "parameters", "optimizer")
+        assert ends[name]
+        request = {**before["request"], "data": {"dataset": "shades"}}
+        whole = client.run(request)
+        assert whole["version"] > resumed["version"]
+        assert timeless(client.history(paused)) == nearly(timeless(client.history(whole["id"])))
+        server.terminate()
+        server.wait_until_gone()
+        database = Database(Settings.read(server.environment))
+        assert verify(database, FileStore(server.data)).wrong == []
+        database.dispose()
+    assert ends["data"] == ends["twice"]
+
+
+def test_jobs_are_of_the_model_that_they_trained(database: Database) -> None:
+    with database.read() as connection:
+        names = {row.number: row.name for row in connection.execute(sa.select(MODELS))}
+        jobs = list(connection.execute(sa.select(JOBS).order_by(JOBS.c.number)))
+    of_model = [(job.model, names.get(job.model_number)) for job in jobs]
+    # The first job of "again" was of a model that was deleted, and its name was defined once more.
+    assert [pair for pair in of_model if pair[0] == "again"] == [("again", None), ("again", "again")]
+    assert [pair for pair in of_model if pair[0] == "gone"] == [("gone", None)]
+    assert all(name == number for name, number in of_model if name not in ("again", "gone"))
+    assert [job.id for job in jobs] == sorted(job.id for job in jobs)
+    assert [job.number for job in jobs] == list(range(1, len(jobs) + 1))
+    assert {job.id: job.start_from for job in jobs} == {job.id: json.loads(job.request)["start_from"] for job in jobs}
+    assert any(job.start_from for job in jobs)
+    # The rows of jobs that have ended are kept if they have a name, or if no trainer has seen the end yet.
+    datasets = {job.id for job in jobs if job.dataset is not None}
+    assert {job.id for job in jobs if job.state in ("queued", "paused")} <= datasets
+    assert {job.id for job in jobs if '"dataset": "shades"' in job.request} <= datasets
+    assert len(datasets) < len(jobs)
+
+
+def test_files_of_models_are_still_what_the_database_says(data: Path, database: Database) -> None:
+    """So that none of them is written again."""
+    paths = sorted((data / "models").glob("*.h5"))
+    assert len(paths) == 3
+    with database.read() as connection:
+        for path in paths:
+            assert load_model_file(path) == model_file(connection, path.stem)
+
+
+def test_back_and_forth(data: Path, database: Database) -> None:
+    """The migration can be taken back, to what the old release reads."""
+
+    def rows() -> dict[str, list[Any]]:
+        with database.read() as connection:
+            names = sorted(set(sa.inspect(connection).get_table_names()) - {"alembic_version", "identity"})
+            return {name: sorted(map(repr, connection.execute(sa.text(f"SELECT * FROM {name}")))) for name in names}
+
+    now = rows()
+    downgrade(configuration(database.engine), "0006")
+    with database.read() as connection:
+        columns = {column["name"] for column in sa.inspect(connection).get_columns("jobs")}
+    assert "number" not in columns
+    assert {"model", "dataset"} <= columns
+    database.migrate()
+    assert rows() == now
