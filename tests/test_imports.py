@@ -227,3 +227,34 @@ def test_what_runs_the_tests_does_not_depend_on_them() -> None:
     for folder in ("testing", "reliability", "benchmarks", "examples"):
         for path in (ROOT / folder).glob("*.py"):
             assert not {name for name in imported(path.read_text()) if name.partition(".")[0] == "tests"}, path
+
+
+def test_the_page_shows_the_table() -> None:
+    """docs/architecture.md has each folder with its sentence and what it may import."""
+    assert page_with_table() == ARCHITECTURE.read_text(), "run python -m tests.test_imports"
+
+
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+
+
+def page_with_table() -> str:
+    """docs/architecture.md with the table of folders as it is now."""
+    rows = ["| Folder | What it is for | May import |", "|---|---|---|"]
+    for folder, allowed in FOLDERS.items():
+        if folder == "service/store/migrations/versions":
+            continue  # no package, but files that Alembic loads
+        sentence = (ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text())) or "").partition("\n")[0]
+        rows.append(f"| `{folder}/` | {sentence} | {_short(allowed)} |")
+    before, _, rest = ARCHITECTURE.read_text().partition("<!-- folders -->\n")
+    _, mark, after = rest.partition("<!-- /folders -->")
+    return "\n".join([f"{before}<!-- folders -->", *rows, mark]) + after
+
+
+def _short(allowed: tuple[str, ...]) -> str:
+    names = [name for name in allowed if name not in MODELS] if set(MODELS) <= set(allowed) else list(allowed)
+    every = ["all of `models/`"] if set(MODELS) <= set(allowed) else []
+    return ", ".join(every + [f"`{name}/`" for name in names]) or "NumPy"
+
+
+if __name__ == "__main__":
+    ARCHITECTURE.write_text(page_with_table())
