@@ -6,8 +6,8 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     PIP_NO_CACHE_DIR=1
 
 WORKDIR /app
-COPY requirements.txt ./
-RUN pip install --disable-pip-version-check -r requirements.txt \
+COPY requirements.lock ./
+RUN pip install --disable-pip-version-check --require-hashes -r requirements.lock \
     && useradd --uid 10001 --create-home trainyard \
     && install -d -o trainyard -g trainyard /data
 

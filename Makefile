@@ -1,9 +1,10 @@
-# make demo: an example.  make serve: run the service.  make test: all checks.  make bench: measurements.  make reliability: kills, power cuts, full disks.
+# make demo: an example.  make serve: run the service.  make quick: checks in a minute.  make test: all checks.
+# make bench: measurements.  make reliability: kills, power cuts, full disks.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo serve test lint format bench reliability clean
+.PHONY: demo serve quick test lint format bench reliability lock clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python examples/demo.py
@@ -17,6 +18,13 @@ test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
+
+# The inner loop: no test that starts a process, and none that is slow.
+quick: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not processes and not slow"
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
@@ -33,6 +41,12 @@ bench: $(VENV)/.bench
 reliability: $(VENV)/.test
 	.ci/packages
 	$(BIN)/python -m reliability
+
+# requirements.lock: the newest versions that requirements.txt allows, for every Python and processor.
+lock: $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+	$(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--custom-compile-command 'make lock' --output-file requirements.lock requirements.txt
 
 clean:
 	rm -rf $(VENV) demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -93,7 +93,7 @@ class Settings:
         known = {setting.variable for setting in SETTINGS}
         for variable in sorted(source):
             if variable.startswith(PREFIX) and variable not in known:
-                raise SettingsError(f"{variable} is not a setting; `python -m service settings` lists them")
+                raise SettingsError(f"{variable} is not a setting; `trainyard settings` lists them")
         values = {setting.name: _value(setting, source.get(setting.variable)) for setting in SETTINGS}
         for name, check in _CHECKS.items():
             wanted = check(values[name])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,44 @@ from testing.harness import ROOT, Client, Server, serving
 # Tests share few cores with servers, so times of single examples vary too much for a deadline.
 settings.register_profile("trainyard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("trainyard")
+
+
+#: Fixtures that start processes.
+SERVERS = {"server", "make_server"}
+#: What Python reports when a process starts another one.
+STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use a server: ``make quick`` leaves them out."""
+    for item in items:
+        if SERVERS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("processes")
+
+
+class _Guard:
+    """Lets no process start while a test runs that is not marked."""
+
+    closed = False
+
+    def __call__(self, event: str, _arguments: tuple[object, ...]) -> None:
+        if self.closed and event in STARTS:
+            raise RuntimeError(f"{event}: mark a test that starts a process with pytest.mark.processes")
+
+
+_guard = _Guard()
+sys.addaudithook(_guard)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Keep the guard closed during a test that is not marked, and while its fixtures are made."""
+    _guard.closed = item.get_closest_marker("processes") is None
+    try:
+        return (yield)
+    finally:
+        _guard.closed = False
 
 
 @pytest.fixture(scope="session")

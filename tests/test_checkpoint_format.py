@@ -37,6 +37,7 @@ def run(folder: Path, code: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.processes
 def test_no_project_module_is_within_reach(tmp_path: Path) -> None:
     code = "import importlib.util as u, json; print(json.dumps([u.find_spec(n) is None for n in ('models', 'nncore')]))"
     assert run(tmp_path, code) == [True, True]

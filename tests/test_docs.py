@@ -36,6 +36,7 @@ def own_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield running.client
 
 
+@pytest.mark.processes
 def test_the_table_of_settings_in_the_readme_is_the_generated_one() -> None:
     """`python -m service settings` prints what README shows."""
     shown = re.search(r"<!-- settings -->\n(.*)\n<!-- /settings -->", README, re.DOTALL)
@@ -101,6 +102,7 @@ def run_script(script: Path, client: Client) -> subprocess.CompletedProcess[str]
     return subprocess.run([script], env=environment(client), capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_examples_run_as_they_stand_and_run_again(script: Path, own_client: Client) -> None:
     """Each script works on a running service, also the second time."""
@@ -127,6 +129,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.processes
 def test_the_curl_tour_of_the_readme(own_client: Client) -> None:
     """The five lines, pasted as one block, each with an answer that is not a refusal; the examples run after it."""
     block = re.search(r"## A tour with curl.*?```bash\n(.*?)```", README, re.DOTALL)
@@ -152,6 +155,7 @@ def answers(text: str) -> list[Any]:
     return found
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("reader", ["field name", "pretty", "cat > /dev/null"])
 def test_a_script_that_is_refused_tells_the_problem(own_client: Client, reader: str) -> None:
     """The problem and nothing else, on standard error, and the script ends."""

@@ -24,6 +24,8 @@ import nncore
 from benchmarks.servers import free_port
 from testing.harness import Client, eventually, processes_of
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 #: Megabytes that the runtime requirements may take together.
@@ -96,8 +98,9 @@ class Image:
                 else:
                     shutil.copy(ROOT / source, where)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.venv], check=True)
-        install = [sys.executable, "-m", "pip", "--python", self.venv / "bin/python", "install", "--quiet"]
-        subprocess.run([*install, "--disable-pip-version-check", "-r", self.app / "requirements.txt"], check=True)
+        install, _, _ = instruction("RUN").removeprefix("pip ").partition("&&")
+        pip = [sys.executable, "-m", "pip", "--python", self.venv / "bin/python", "--quiet"]
+        subprocess.run([*pip, *shlex.split(install)], cwd=self.app, check=True)
 
     def environment(self, data: Path, port: int) -> dict[str, str]:
         """The image's environment, with paths and port that are free here."""

@@ -26,7 +26,7 @@ _FOUND: dict[str, str] = {
     "wrong_digest": "other content",
     "unreadable": "a file that the system cannot read",
 }
-ADVICE = "Put the file back from a backup and run `python -m service verify`"
+ADVICE = "Put the file back from a backup and run `trainyard verify`"
 
 
 class Finding(NamedTuple):

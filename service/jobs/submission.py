@@ -10,8 +10,8 @@ from flask import Response, url_for
 
 from models.data.dataset import Dataset
 from models.definition.definition import ModelDefinition, complete
-from models.errors import ConflictError, InvalidError, MissingError
-from models.formats.checkpoint_file import CheckpointError, load_checkpoint
+from models.errors import InvalidError, MissingError
+from models.formats.checkpoint_file import load_checkpoint
 from models.identifiers import new_id
 from models.registry import checkpoints, datasets, models, versions
 from models.training.prepared import PreparedData
@@ -83,11 +83,9 @@ def check_start_checkpoint(checkpoint_id: str | None, definition: ModelDefinitio
             checkpoints.find_checkpoint(connection, checkpoint_id)
     except MissingError as error:
         raise InvalidError.at("/start_from", error.detail) from None
-    try:
-        start = load_checkpoint(context().files.path(FileKind.CHECKPOINT, checkpoint_id)).definition
-    except CheckpointError as error:
-        raise ConflictError("checkpoint_unreadable", str(error)) from None
-    check_start(start, definition, reinitialize)
+    check_start(
+        load_checkpoint(context().files.path(FileKind.CHECKPOINT, checkpoint_id)).definition, definition, reinitialize
+    )
 
 
 def store(

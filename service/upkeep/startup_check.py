@@ -53,7 +53,7 @@ def _check(database: Database, files: FileStore) -> bool:
     if not own:
         _log.error(
             "the files in %s belong to another database: they are not touched. If that database was lost, stop the "
-            "service and run `python -m service reindex`",
+            "service and run `trainyard reindex`",
             files.data,
         )
     for found in inspect(database, files):

@@ -75,7 +75,7 @@ def verify(database: Database, files: FileStore) -> Report:
     if is_own(database, files):
         report.wrong += [*_without_rows(database, files), *_model_files(database, files)]
     else:
-        detail = "they belong to another database; `python -m service reindex` makes an empty one theirs"
+        detail = "they belong to another database; `trainyard reindex` makes an empty one theirs"
         report.wrong.append(Wrong(str(files.data), "not_ours", detail))
     return report
 

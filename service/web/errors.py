@@ -49,8 +49,15 @@ _STATUS: dict[type[TrainyardError], int] = {
     BusyError: 503,
 }
 
-#: Stable codes of errors that Flask raises; for other statuses, the phrase in snake case.
-_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+#: Codes of the errors that Flask raises.
+_CODES = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+    416: "range_not_satisfiable",
+}
 
 
 def request_id() -> str:
@@ -135,7 +142,7 @@ def _http_error(error: HTTPException) -> Response:
     if status == 413:
         detail = f"the body must have at most {request.max_content_length} bytes. Received: more"
     headers = [(name, value) for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")]
-    return problem(status, _CODES.get(status, phrase.lower().replace(" ", "_")), detail, headers=headers)
+    return problem(status, _CODES.get(status, "bad_request"), detail, headers=headers)
 
 
 def _cut_short(_error: ClientDisconnected) -> Response:

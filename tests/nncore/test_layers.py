@@ -465,6 +465,7 @@ def test_a_layer_on_the_data_itself_leaves_it_alone(name, batch_size):
     assert (training._data.rows[:, -1] == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("batch_size", [192, "full"])
 def test_no_layer_allocates_in_a_step(batch_size, dtype):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from reliability.causes import run
+
+pytestmark = pytest.mark.processes
 
 
 def test_causes_are_told_apart() -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from reliability.hostile import GOALS, foreign_opens, run
 from reliability.mutations import mutated
 from testing.bad_files import BAD, GOOD
+from tests.reliability import programs
 
 SCALE = 0.02
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.processes
 def test_a_hostile_file_harms_nothing() -> None:
+    programs.require("strace")
     figure = run(SCALE)
     assert figure.holds(SCALE), figure.broken
     counts = figure.counts

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.reliability import programs
+
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 #: By promise: the share of the full figure, and the counts that must be reported.
 SHORT = {
@@ -19,11 +23,14 @@ SHORT = {
     "resume": (0.03, ("pairs", "within an epoch", "controls that differ", "pairs of jobs")),
     "owner": (0.01, ("pauses", "pauses in a service", "steps", "stale writes refused", "final states")),
 }
+#: The programs that a promise needs.
+PROGRAMS = {"kills": ("strace",), "disks": ("strace",), "power": ("mkfs.ext4", "mkfs.xfs", "xfs_io")}
 
 
 @pytest.mark.parametrize("promise", SHORT)
 def test_it_holds(promise: str) -> None:
     """No promise is broken, and the counted events really happened."""
+    programs.require(*PROGRAMS.get(promise, ()))
     scale, counts = SHORT[promise]
     done = subprocess.run(
         [sys.executable, "-m", "reliability", promise, "--scale", str(scale)],

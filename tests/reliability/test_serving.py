@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from reliability import serving
+
+pytestmark = pytest.mark.processes
 
 SCALE = 0.02
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from reliability import store
+
+pytestmark = pytest.mark.processes
 
 SCALE = 0.1
 

@@ -109,6 +109,7 @@ def test_the_table_has_every_setting_once() -> None:
         assert str(setting.default) in line
 
 
+@pytest.mark.processes
 def test_the_command_prints_the_table() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "service", "settings"], cwd=ROOT, capture_output=True, text=True, timeout=30
@@ -145,6 +146,7 @@ def test_a_wrong_setting_stops_the_start_with_a_sentence(make_server: Callable[.
     assert not server.data.exists()
 
 
+@pytest.mark.processes
 def test_a_directory_that_cannot_be_made_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     server = Server(tmp_path / "file" / "data")

@@ -429,6 +429,7 @@ def test_a_sweep_removes_what_dead_writers_left_and_nothing_else(tmp_path: Path)
     assert sweep(tmp_path) == [alive.name]
 
 
+@pytest.mark.processes
 def test_a_killed_writer_leaves_what_a_sweep_finds(tmp_path: Path) -> None:
     """A real process, killed between the write and the rename."""
     code = (

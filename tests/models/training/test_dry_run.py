@@ -68,6 +68,7 @@ def test_divergence_is_a_warning() -> None:
     assert "diverges" in [warning["code"] for warning in answer["warnings"]]
 
 
+@pytest.mark.slow
 def test_large_steps_are_measured_small_and_large_networks_not_at_all() -> None:
     """A dry run takes little time, whatever the request."""
     data = some_rows(2000)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,8 @@ from testing import cases
 from testing.runs import Recorder, a_request, prepare, some_rows
 from testing.saving import save_checkpoint
 from tests.models.training.test_run import assert_same_bits
+
+pytestmark = pytest.mark.slow
 
 #: Cases that keep the numbers finite for a few epochs in any combination.
 MILD = [layer for layer in cases.every(cases.LAYERS) if not isinstance(layer, Softmax)]
@@ -109,7 +112,7 @@ def test_what_is_saved_is_what_is_served(arguments: dict[str, Any]) -> None:
         save_checkpoint(copy, checkpoint)
         assert_same_bits(load_checkpoint(copy), checkpoint)
         if run.request.early_stopping is None:
-            trained = {**run.training.evaluated, **run.training.network.statistics}
+            trained = {**run.training.evaluated, **run.training.evaluated_statistics}
             assert Predictor(definition.layers, 2, trained).predict_proba(x).tobytes() == served.tobytes()
 
 

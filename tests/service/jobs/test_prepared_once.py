@@ -77,6 +77,7 @@ def test_a_request_prepares_its_rows_once(
     assert calls == expected
 
 
+@pytest.mark.processes
 def test_the_runner_prepares_its_rows_once(app: Flask, tmp_path: Path) -> None:
     body = a_training("counted", validation={"fraction": 0.5})
     assert app.test_client().post("/train", json=body).status_code == 202

@@ -15,6 +15,8 @@ from testing.harness import ROOT, Client, Server, eventually, serving
 from testing.jobs import arrays, timeless
 from testing.samples import ROWS, a_model, a_training
 
+pytestmark = pytest.mark.processes
+
 EPOCHS = 8_000
 #: Short leases, so that jobs of a dead trainer wait briefly; frequent reports, so that tests see a job in progress.
 SETTINGS = {"LEASE_SECONDS": 1, "REPORT_SECONDS": 0.05}

@@ -410,6 +410,7 @@ class TestRelease:
         assert names() == []
 
 
+@pytest.mark.processes
 def test_it_imports_neither_numpy_nor_hdf5() -> None:
     """They would lie in its memory for as long as the service runs."""
     source = "import sys, service.jobs.trainer; print(*{'numpy', 'h5py'} & set(sys.modules))"

@@ -114,6 +114,7 @@ def test_another_protocol_needs_the_prediction_alone(server: Server, trained: Tr
     assert label["data"] == native["predictions"]
 
 
+@pytest.mark.processes
 def test_nothing_of_the_wire_is_loaded() -> None:
     """``service.serving`` works without Flask and without an encoder."""
     found = subprocess.run(

@@ -87,6 +87,7 @@ def test_migrations_can_be_taken_back(tmp_path: Path) -> None:
     migrated.dispose()
 
 
+@pytest.mark.processes
 def test_processes_that_migrate_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "service", "migrate"]
 

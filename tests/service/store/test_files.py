@@ -116,6 +116,7 @@ def test_whether_the_directory_exists(files: FileStore) -> None:
     assert not files.exists()
 
 
+@pytest.mark.processes
 def test_supervising_processes_need_neither_numpy_nor_hdf5() -> None:
     """They hold the store and its locks for as long as they live."""
     code = "import sys, service.store.files, service.store.locks; print({'numpy', 'h5py'} & {*sys.modules})"

@@ -16,6 +16,8 @@ from service.store.files import FileStore
 from service.store.locks import Lock, Locks, LockTakenError
 from testing.harness import ROOT
 
+pytestmark = pytest.mark.processes
+
 HOLD = {
     "shared": "locks.shared(Lock.WRITING)",
     "exclusive": "locks.exclusive(Lock.WRITING)",

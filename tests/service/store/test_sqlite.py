@@ -107,6 +107,7 @@ for _ in range(int(sys.argv[1])):
 """
 
 
+@pytest.mark.processes
 def test_processes_that_read_and_then_write_wait_for_each_other(tmp_path: Path) -> None:
     """None fails, and none sees uncommitted changes of another; epochs of a job are unique."""
     database = migrated(tmp_path)
@@ -141,6 +142,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
 """
 
 
+@pytest.mark.processes
 def test_a_connection_is_not_used_across_a_fork(tmp_path: Path) -> None:
     """As with gunicorn --preload: the child makes its own, and the parent keeps what it has."""
     database = migrated(tmp_path)
@@ -184,6 +186,7 @@ with database.read() as connection:
 """
 
 
+@pytest.mark.processes
 def test_the_journal_is_chosen_by_version_and_converted(tmp_path: Path) -> None:
     """Builds of SQLite use a database in turn, and each finds what the other wrote."""
     told = [output(run(SHOW_MODE, tmp_path, version)) for version in ("3.51.2", "3.51.3", "3.50.6", "3.44.6", "3.40.1")]
@@ -191,6 +194,7 @@ def test_the_journal_is_chosen_by_version_and_converted(tmp_path: Path) -> None:
     assert not (tmp_path / "trainyard.db-wal").exists()
 
 
+@pytest.mark.processes
 def test_a_write_ahead_log_that_was_left_behind_is_taken_in(tmp_path: Path) -> None:
     """Killed before it was checkpointed: its rows are there after the conversion."""
     migrated(tmp_path / "first").dispose()

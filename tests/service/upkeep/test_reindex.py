@@ -174,7 +174,7 @@ class TestReindex:
         before = {folder: copy.files(folder) for folder in ("checkpoints", "models", "datasets")}
         lose_database(copy)
         client = copy.start_ready()
-        eventually(lambda: "python -m service reindex" in copy.log, what="the advice in the log")
+        eventually(lambda: "trainyard reindex" in copy.log, what="the advice in the log")
         client.define(a_model("first", metadata={"of": "another"}))
         found = command(copy, "verify")
         assert found.returncode == 1

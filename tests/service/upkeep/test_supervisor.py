@@ -32,6 +32,7 @@ def test_models_files_follow(make_server: Callable[..., Server]) -> None:
     eventually(lambda: server.files("models") == [], what="the file is gone")
 
 
+@pytest.mark.processes
 def test_models_files_follow_whatever_becomes_of_their_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is started if there is work, started again if it was killed, and ends if there is no work."""
     settings = Settings.read({"TRAINYARD_DATA": str(tmp_path)})
@@ -71,6 +72,7 @@ def test_models_files_follow_whatever_becomes_of_their_writer(tmp_path: Path, mo
     assert not processes_of(tmp_path)
 
 
+@pytest.mark.processes
 def test_the_last_change_is_written_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that is too new for a writer to have been started."""
     settings = Settings.read({"TRAINYARD_DATA": str(tmp_path)})
@@ -88,6 +90,7 @@ def test_the_last_change_is_written_before_the_end(tmp_path: Path, monkeypatch: 
     assert not processes_of(tmp_path)
 
 
+@pytest.mark.processes
 def test_models_are_read_again_only_after_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings.read({"TRAINYARD_DATA": str(tmp_path)})
     database, files = Database(settings), FileStore(tmp_path)

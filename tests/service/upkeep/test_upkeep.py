@@ -99,7 +99,7 @@ class TestDamagedVersion:
             refused = ask(client, version=wanted)
             assert (refused.status, refused.json["code"]) == (500, "checkpoint_unreadable")
             assert f"{jobs[2]['checkpoint']}.h5" in refused.json["detail"]
-            assert "python -m service verify" in refused.json["detail"]
+            assert "trainyard verify" in refused.json["detail"]
             assert str(server.data) not in refused.json["detail"]
         assert client.get(f"/checkpoints/{jobs[2]['checkpoint']}").json["fault"] == fault
         assert "fault" not in client.get(f"/checkpoints/{jobs[1]['checkpoint']}").json
@@ -124,6 +124,12 @@ class TestDamagedVersion:
         eventually(lambda: "trainyard_files_at_fault 2\n" in client.get("/metrics").body.decode(), what="two faults")
         assert f"{jobs[0]['checkpoint']}.h5: wrong_digest; it is not used" in server.log
         assert f"{jobs[1]['checkpoint']}.h5: missing; it is not used" in server.log
+
+    def test_no_run_starts_from_it(self, stopped: tuple[Server, list[dict[str, Any]]]) -> None:
+        server, jobs = stopped
+        file_of(server, jobs[1]).unlink()
+        refused = server.start().post("/train", a_training("served", start_from=jobs[1]["checkpoint"]))
+        assert (refused.status, refused.json["code"]) == (500, "checkpoint_unreadable")
 
     def test_where_none_is_good_the_newest_is_told(self, stopped: tuple[Server, list[dict[str, Any]]]) -> None:
         server, jobs = stopped

@@ -26,6 +26,8 @@ from testing.bad_files import BAD, GOOD, MODEL, PARAMETERS, STATISTICS, image
 from testing.harness import Answer, Client, Server, eventually
 from testing.samples import PROBLEM, ROWS, a_training, fresh
 
+pytestmark = pytest.mark.processes
+
 LIMIT = 8 * 2**20
 FILE = {"Content-Type": "application/x-hdf5"}
 

@@ -19,6 +19,8 @@ import pytest
 from service.web.gunicorn_worker import LINGER_BYTES, LINGER_SECONDS, WebWorker
 from testing.harness import Server, eventually
 
+pytestmark = pytest.mark.processes
+
 CLOSING = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 

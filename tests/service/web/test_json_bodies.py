@@ -131,6 +131,7 @@ def test_a_key_that_stands_twice_is_refused(body: str) -> None:
     assert "twice" in refusal(body.encode())
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.dictionaries(st.text(), DOCUMENTS, min_size=1), st.data())
 def test_any_repeated_key_anywhere_is_found(document: dict[str, Any], data: st.DataObject) -> None:

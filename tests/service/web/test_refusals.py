@@ -16,6 +16,8 @@ from testing.harness import Answer, Client, Server
 from testing.samples import CLASSES, CSV, DATA, LABELS, PROBLEM, ROWS, a_model, a_training
 from tests.models.definition.test_definition import FAULTS, SPIRAL
 
+pytestmark = pytest.mark.processes
+
 LIMITS = {"MAX_BODY_BYTES": 2**20, "MAX_PARAMETERS": 10_000, "MAX_BATCH_BYTES": 2**20}
 
 

@@ -1,0 +1,279 @@
+"""Every ``code`` of an error, with its meaning and what to do: the table behind docs/errors.md.
+
+``python -m service.web.error_codes`` prints that page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = ["JOBS", "RESPONSES", "WARNINGS", "ErrorCode", "Refusal", "page"]
+
+
+class Refusal(NamedTuple):
+    """The code of a problem document."""
+
+    code: str
+    status: int
+    meaning: str
+    remedy: str
+
+
+class ErrorCode(NamedTuple):
+    """The code of a job's error, or of a warning."""
+
+    code: str
+    meaning: str
+    remedy: str
+
+
+RESPONSES = (
+    Refusal("bad_request", 400, "The request is not valid HTTP for this service.", "Change what `detail` names."),
+    Refusal(
+        "invalid_body",
+        400,
+        "The body is incomplete, its chunks are malformed, or it cannot be decoded.",
+        "Send the whole body again. Check `Content-Length` and `Content-Encoding`.",
+    ),
+    Refusal(
+        "invalid_hdf5",
+        400,
+        "An uploaded file is not an HDF5 file, or it is damaged.",
+        "Upload a file that h5py can open. [The layout](checkpoint-format.md) is described.",
+    ),
+    Refusal(
+        "invalid_idempotency_key",
+        400,
+        "The header `Idempotency-Key` is empty, too long, or not printable ASCII.",
+        "Use another text, for example a UUID.",
+    ),
+    Refusal(
+        "invalid_json",
+        400,
+        "The body is not JSON, is not an object, has a key twice in one object, or has a number that is not finite.",
+        "Correct the body. `detail` names the place.",
+    ),
+    Refusal("missing_file", 400, "A form has no field `file`.", "Send the CSV file in the field `file`."),
+    Refusal(
+        "file_missing",
+        404,
+        "The file of a checkpoint is not in the data directory.",
+        "Put the file back from a backup, then run `trainyard verify`.",
+    ),
+    Refusal(
+        "not_found",
+        404,
+        "The path, or a model, version, alias, job, checkpoint or dataset that the request names, does not exist.",
+        "Check the name. `GET /models`, `/jobs` and `/datasets` list what exists.",
+    ),
+    Refusal(
+        "method_not_allowed",
+        405,
+        "The path has no such method.",
+        "Use a method from the header `Allow`.",
+    ),
+    Refusal("dataset_in_use", 409, "An active job uses the dataset.", "Cancel the job, or wait until it ends."),
+    Refusal(
+        "idempotency_key_in_use",
+        409,
+        "A request with the same `Idempotency-Key` is still being processed.",
+        "Send the request again later. It will be answered as the first one was.",
+    ),
+    Refusal("model_in_use", 409, "The model has active jobs.", "Wait, or cancel them with `?force=true`."),
+    Refusal("name_taken", 409, "Another model or dataset has this name.", "Choose another name, or delete the other."),
+    Refusal(
+        "no_version", 409, "The model has no version yet.", "Train it. A version is published when a job succeeds."
+    ),
+    Refusal("reserved_alias", 409, "The alias `latest` always means the newest version.", "Choose another alias."),
+    Refusal(
+        "wrong_state",
+        409,
+        "The state of the job does not allow this, for example to resume a job that is not paused.",
+        "`GET /jobs/{id}` shows the state.",
+    ),
+    Refusal(
+        "too_large",
+        413,
+        "The body is larger than `TRAINYARD_MAX_BODY_BYTES`, or a checkpoint than `TRAINYARD_MAX_IMPORT_BYTES`.",
+        "Send less, for example as a dataset, or raise the setting.",
+    ),
+    Refusal(
+        "unsupported_media_type",
+        415,
+        "The route does not accept this `Content-Type`.",
+        "Send the type that `detail` names.",
+    ),
+    Refusal(
+        "range_not_satisfiable",
+        416,
+        "The header `Range` asks for bytes that the file does not have.",
+        "Ask for a range within the file's size.",
+    ),
+    Refusal(
+        "idempotency_key_reused",
+        422,
+        "The `Idempotency-Key` was used with another body or query.",
+        "Send a new request with a new key.",
+    ),
+    Refusal(
+        "validation_failed",
+        422,
+        "The request is well-formed, but values in it are not valid.",
+        "Correct each value in `errors`. `pointer`, or `row` and `column`, give its place.",
+    ),
+    Refusal(
+        "checkpoint_unreadable",
+        500,
+        "The file of a checkpoint is missing or damaged, so that a version cannot be served or a run cannot start.",
+        "Put the file back from a backup, then run `trainyard verify`. Other versions are not affected.",
+    ),
+    Refusal(
+        "internal_error",
+        500,
+        "An error of the service.",
+        "The service's log has details under the `request_id` of the response.",
+    ),
+    Refusal(
+        "storage_error",
+        500,
+        "A file or the database cannot be read or written.",
+        "Check the disk. The service's log names the path.",
+    ),
+    Refusal(
+        "database_unavailable", 503, "The database does not answer.", "Send the request again after `Retry-After`."
+    ),
+    Refusal(
+        "not_ready",
+        503,
+        "`GET /health/ready`: the database or the storage does not work.",
+        "`database` and `storage` in the response say what is wrong.",
+    ),
+    Refusal(
+        "reader_lost",
+        503,
+        "The process that reads uploaded files ended before it answered.",
+        "Send the file again after `Retry-After`.",
+    ),
+    Refusal(
+        "storage_full",
+        503,
+        "The disk has no space left.",
+        "Free space, for example by deleting models or datasets. Send the request again after `Retry-After`.",
+    ),
+    Refusal(
+        "too_many_dry_runs",
+        503,
+        "Too many dry runs are waiting for their turn.",
+        "Send the request again after `Retry-After`.",
+    ),
+    Refusal(
+        "too_many_waiting",
+        503,
+        "Half of the service's threads are waiting for jobs or streaming events.",
+        "Ask without `wait`, or again after `Retry-After`. `TRAINYARD_THREADS` sets the number of threads.",
+    ),
+)
+
+JOBS = (
+    ErrorCode(
+        "checkpoint_unreadable",
+        "A checkpoint from which the job must go on is missing or damaged.",
+        "Put the file back from a backup, or train again without it.",
+    ),
+    ErrorCode(
+        "crashed",
+        "The job's process crashed repeatedly, for example with SIGSEGV.",
+        "Check the memory and the installation of NumPy and h5py, then train again from the last checkpoint.",
+    ),
+    ErrorCode(
+        "diverged",
+        "The loss or a gradient is not finite.",
+        "Lower the learning rate, clip gradients, or scale the inputs. `detail` names the last good checkpoint.",
+    ),
+    ErrorCode("internal_error", "An error of the service.", "The trainer's log has the traceback."),
+    ErrorCode(
+        "out_of_memory",
+        "The job's process repeatedly needed more memory than there is.",
+        "Use a smaller batch or model, or set `TRAINYARD_PARALLEL_JOBS` lower.",
+    ),
+    ErrorCode(
+        "storage_error",
+        "A checkpoint cannot be written.",
+        "Check the disk. Training continues and the next checkpoint is tried; the last one is tried until it succeeds.",
+    ),
+    ErrorCode(
+        "storage_full",
+        "The disk has no space left for a checkpoint.",
+        "Free space. Training continues and the next checkpoint is tried; the last one is tried until it succeeds.",
+    ),
+    ErrorCode(
+        "worker_lost",
+        "The job's process was ended from outside repeatedly, or the database did not answer it.",
+        "Train again from the last checkpoint. The trainer's log has the signals.",
+    ),
+)
+
+WARNINGS = (
+    ErrorCode(
+        "constant_columns",
+        "A column has the same value in all rows, so that nothing can be learned from it.",
+        "Leave the column out.",
+    ),
+    ErrorCode("diverges", "The loss was not finite within the measured steps.", "Lower the learning rate."),
+    ErrorCode(
+        "duplicates_across_split",
+        "Rows are in the training part and in the validation part.",
+        "Remove duplicates, or the validation metrics are too good.",
+    ),
+    ErrorCode("large_values", "Inputs are so large that training may diverge.", "Scale the inputs."),
+    ErrorCode("not_measured", "The network is too large to measure steps in the web service.", "Train a short job."),
+    ErrorCode("rare_classes", "A class has fewer than two rows.", "Add rows of the class, or remove it."),
+)
+
+
+def page() -> str:
+    """The text of docs/errors.md."""
+    responses = _table(
+        "Code | Status | Meaning | What to do", [(f"`{r.code}`", str(r.status), *r[2:]) for r in RESPONSES]
+    )
+    jobs, warnings = (
+        _table("Code | Meaning | What to do", [(f"`{row.code}`", *row[1:]) for row in rows])
+        for rows in (JOBS, WARNINGS)
+    )
+    return f"""\
+# Errors
+
+Every response with a status from 400 on is a problem document (RFC 9457). Its `code` is a stable word for programs;
+`detail` is a sentence for people and may change. `errors` lists each fault with its place. `python -m
+service.web.error_codes` generates this page, and a test compares it with the code.
+
+## Responses
+
+{responses}
+
+A response with status 503 has the header `Retry-After`.
+
+## Jobs
+
+`error.code` of a job in the state `failed`. While a job runs, `error` is the reason why its last checkpoint was not
+saved, and an event of the job has the code of each lost worker. A job whose data or checkpoint was refused has the code
+of that refusal, from the table above.
+
+{jobs}
+
+## Warnings
+
+`warnings` in the response to `POST /train?dry_run=true`. They prevent nothing.
+
+{warnings}
+"""
+
+
+def _table(head: str, rows: Sequence[tuple[str, ...]]) -> str:
+    columns = head.count("|") + 1
+    return "\n".join([f"| {head} |", "|---" * columns + "|", *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+if __name__ == "__main__":
+    print(page(), end="")

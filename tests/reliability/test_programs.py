@@ -1,0 +1,66 @@
+"""Missing Debian packages: who may not install them skips tests, everybody else fails."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.reliability import programs
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.delenv("CI", raising=False)
+
+
+def test_without_the_right_to_install_it_skips() -> None:
+    with pytest.raises(pytest.skip.Exception, match="needs Debian's packages: strace xfsprogs, and only root"):
+        programs.require("strace", "xfs_io", "mkfs.xfs")
+
+
+def test_root_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(pytest.fail.Exception, match="needs Debian's packages: e2fsprogs; run"):
+        programs.require("mkfs.ext4")
+
+
+def test_ci_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="strace"):
+        programs.require("strace")
+
+
+def test_what_is_installed_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
+    programs.require(*programs.PACKAGES)
+
+
+@pytest.mark.processes
+def test_only_root_calls_apt_get(tmp_path: Path) -> None:
+    """.ci/packages, run by another user where nothing is installed, says what is skipped and succeeds."""
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.stat().st_uid == os.getuid() and parent.is_relative_to("/tmp"):
+            parent.chmod(0o755)
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("bash", "id"):
+        (tools / name).symlink_to(next(path for path in (Path("/usr/bin", name), Path("/bin", name)) if path.exists()))
+    (tools / "apt-get").write_text("#!/bin/bash\necho apt-get was called\nexit 1\n")
+    (tools / "apt-get").chmod(0o755)
+    script = shutil.copy(ROOT / ".ci/packages", tmp_path / "packages")
+    options = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid} if os.getuid() == 0 else {}
+    done = subprocess.run(
+        [tools / "bash", script], env={"PATH": str(tools)}, capture_output=True, text=True, check=False, **options
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "Not root, so nothing is installed" in done.stderr
+    assert "strace e2fsprogs xfsprogs" in done.stderr
