@@ -59,7 +59,7 @@ def _with_models() -> float:
         for number in range(MODELS):
             call(port, "POST", "/models", {"name": f"idle-{number}", "inputs": 2, "classes": 2, "hidden": []})
         # The process that writes the models' files ends when it has had nothing to do for some time.
-        while any("housekeeping" in _command(pid) for pid in _family(process.pid)):
+        while any("model-files" in _command(pid) for pid in _family(process.pid)):
             time.sleep(1)
         before = _processor_seconds(process.pid)
         time.sleep(SECONDS)
