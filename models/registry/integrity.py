@@ -8,7 +8,7 @@ time; a thorough examination, which always computes the digest, detects that.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -44,13 +44,13 @@ class DamagedError(CheckpointError):
         super().__init__(path, "/", written, f"{_FOUND[fault]}. {ADVICE}")
 
 
-def examine(path: Path, row: sa.Row[Any], *, thorough: bool = False) -> Finding:
-    """Compare a file with its row (``bytes``, ``sha256``, ``mtime_ns``); reads the content only if necessary."""
+def examine(path: Path, record: FileRecord, *, thorough: bool = False) -> Finding:
+    """Compare a file with its row's record. Reads the content only if necessary."""
     try:
         found = stat_of(path)
-        if found.bytes != row.bytes:
+        if found.bytes != record.bytes:
             return Finding("wrong_size", None)
-        if (thorough or found.mtime_ns != row.mtime_ns) and sha256_of(path) != row.sha256:
+        if (thorough or found.mtime_ns != record.mtime_ns) and sha256_of(path) != record.sha256:
             return Finding("wrong_digest", None)
     except FileNotFoundError:
         return Finding("missing", None)
@@ -59,7 +59,7 @@ def examine(path: Path, row: sa.Row[Any], *, thorough: bool = False) -> Finding:
     return Finding(None, found.mtime_ns)
 
 
-def note(connection: sa.Connection, table: sa.Table, row: sa.Row[Any], finding: Finding) -> bool:
+def note(connection: sa.Connection, table: sa.Table, file_id: str, finding: Finding) -> bool:
     """Write a finding into the file's row. Returns False if the row has been deleted."""
-    changed = connection.execute(sa.update(table).where(table.c.id == row.id).values(**finding._asdict()))
+    changed = connection.execute(sa.update(table).where(table.c.id == file_id).values(**finding._asdict()))
     return changed.rowcount == 1

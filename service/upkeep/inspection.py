@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -19,15 +19,15 @@ __all__ = ["InspectedFile", "inspect", "intact_checkpoint", "intact_dataset"]
 
 
 class InspectedFile(NamedTuple):
-    """A row, the kind and path of the file that it names, and what comparing the two gave."""
+    """A file that a row names: its kind and path, the row's record of it, and the result of comparing the two."""
 
-    row: sa.Row[Any]
     kind: FileKind
     path: Path
+    record: FileRecord
     finding: Finding
 
     def error(self, fault: Fault) -> DamagedError:
-        return DamagedError(self.path, FileRecord(self.row.bytes, self.row.sha256), fault)
+        return DamagedError(self.path, self.record, fault)
 
 
 def intact_checkpoint(database: Database, files: FileStore, checkpoint_id: str, *, thorough: bool = False) -> Path:
@@ -72,13 +72,14 @@ def _inspect_one(
     """Inspect a file and note what changed; None if no row names it, or none does any more afterwards."""
     table = TABLES[kind]
     with database.read() as connection:
-        row = connection.execute(sa.select(table).where(table.c.id == file_id)).first()
+        columns = table.c.bytes, table.c.sha256, table.c.mtime_ns, table.c.fault
+        row = connection.execute(sa.select(*columns).where(table.c.id == file_id)).first()
     if row is None:
         return None
-    path = files.path(kind, file_id)
-    finding = examine(path, row, thorough=thorough)
+    path, record = files.path(kind, file_id), FileRecord(row.bytes, row.sha256, row.mtime_ns)
+    finding = examine(path, record, thorough=thorough)
     if finding != (row.fault, row.mtime_ns):
         with database.write() as connection:
-            if not note(connection, table, row, finding):
+            if not note(connection, table, file_id, finding):
                 return None
-    return InspectedFile(row, kind, path, finding)
+    return InspectedFile(kind, path, record, finding)

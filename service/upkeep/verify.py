@@ -69,7 +69,7 @@ def verify(database: Database, files: FileStore) -> Report:
     for found in inspect(database, files, thorough=True):
         report.checkpoints += found.kind is FileKind.CHECKPOINT
         report.datasets += found.kind is FileKind.DATASET
-        report.bytes += found.row.bytes
+        report.bytes += found.record.bytes
         report.wrong += _file(found)
     report.wrong += [*_rows(database), *_strangers(files)]
     if is_own(database, files):
@@ -82,7 +82,7 @@ def verify(database: Database, files: FileStore) -> Report:
 
 def _file(found: InspectedFile) -> Iterator[Wrong]:
     if found.finding.fault is not None:
-        detail = f"{found.row.bytes} bytes with SHA-256 {found.row.sha256} were written"
+        detail = f"{found.record.bytes} bytes with SHA-256 {found.record.sha256} were written"
         yield Wrong(found.path.name, found.finding.fault, detail)
         return
     try:

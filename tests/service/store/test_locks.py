@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
 import sys
@@ -73,13 +74,26 @@ def test_a_lock_goes_with_its_process(tmp_path: Path, how: str, end: signal.Sign
         assert locks.is_free(Lock.WRITING)
 
 
-def test_a_shared_lock_is_shared(tmp_path: Path) -> None:
-    with holder(tmp_path, HOLD["shared"]), Locks(tmp_path).shared(Lock.WRITING):
-        assert not Locks(tmp_path).is_free(Lock.WRITING)
+def can_be_shared(data: Path) -> bool:
+    """Whether the system lets this process share the lock now."""
+    with (data / Lock.WRITING).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
-@pytest.mark.parametrize("how", ["shared(Lock.WRITING)", "exclusive(Lock.WRITING, wait=True)"])
-def test_who_waits_gets_the_lock_when_its_holder_ends(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize(("how", "shared"), [("shared", True), ("exclusive", False)])
+def test_a_shared_lock_is_shared_and_an_exclusive_one_is_not(tmp_path: Path, how: str, shared: bool) -> None:
+    with holder(tmp_path, HOLD[how]):
+        assert can_be_shared(tmp_path) == shared
+
+
+@pytest.mark.parametrize(
+    ("how", "shared"), [("shared(Lock.WRITING)", True), ("exclusive(Lock.WRITING, wait=True)", False)]
+)
+def test_who_waits_gets_the_lock_when_its_holder_ends(tmp_path: Path, how: str, shared: bool) -> None:
     with holder(tmp_path, HOLD["exclusive"]) as first, holder(tmp_path, f"locks.{how}", ready=False) as second:
         assert second.stdout is not None
         with ThreadPoolExecutor(1) as reader:
@@ -87,6 +101,7 @@ def test_who_waits_gets_the_lock_when_its_holder_ends(tmp_path: Path, how: str) 
             assert not line.done()
             first.kill()
             assert line.result(10) == "held\n"
+        assert can_be_shared(tmp_path) == shared
 
 
 def test_a_lock_until_exit_lasts_until_exit(tmp_path: Path) -> None:
@@ -136,6 +151,14 @@ class TestKeys:
             with locks.keyed("scope", "key"), pytest.raises(LockTakenError):
                 thread.submit(take).result()
             assert thread.submit(take).result() == "taken"
+
+    def test_a_key_costs_no_descriptor_for_good(self, tmp_path: Path) -> None:
+        locks = Locks(tmp_path)
+        with locks.keyed("scope", "first"):
+            before = len(list(Path("/proc/self/fd").iterdir()))
+        for number in range(10):
+            with locks.keyed("scope", str(number)):
+                assert len(list(Path("/proc/self/fd").iterdir())) == before
 
     def test_no_other_key_lets_go_of_it(self, tmp_path: Path) -> None:
         """Closing any descriptor of the file would drop all record locks of the process."""
