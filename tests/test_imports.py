@@ -57,12 +57,6 @@ FOLDERS: dict[str, tuple[str, ...]] = {
         *("service/store", "service/upkeep", "service/uploads", "service/serving", "service/jobs"),
     ),
 }
-#: Arrows that are still to be cut.
-TO_CUT = {
-    ("service/jobs", "service/web"),
-}
-#: Modules that are still to lose what they know of HTTP.
-HTTP_TO_CUT = {"service/jobs/submission.py"}
 
 #: Of the standard library, what a package may not touch.
 FILES_AND_NETWORK = {"os", "pathlib", "io", "socket", "logging", "urllib", "http", "subprocess", "sqlite3", "shutil"}
@@ -135,11 +129,11 @@ def violations(root: Path) -> list[str]:
             package = name.partition(".")[0]
             if target is not None:
                 there = folder_of(target, root)
-                allowed = there == here or there in FOLDERS.get(here, ()) or (here, there) in TO_CUT
+                allowed = there == here or there in FOLDERS.get(here, ())
             else:
                 allowed = package in rule.packages or package in sys.stdlib_module_names
                 allowed = allowed and not any(f"{name}.".startswith(f"{each}.") for each in rule.forbidden)
-                if package in HTTP and not place.startswith("service/web/") and place not in HTTP_TO_CUT:
+                if package in HTTP and not place.startswith("service/web/"):
                     allowed = False
             if not allowed:
                 found.append(f"{place} imports {name}")

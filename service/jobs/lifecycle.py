@@ -87,7 +87,7 @@ def create(
     request: dict[str, Any],
     dataset: str,
     validation_dataset: str | None,
-) -> None:
+) -> Job:
     """Queue a job; ``request`` is the document that it keeps."""
     connection.execute(
         sa.insert(JOBS).values(
@@ -111,6 +111,7 @@ def create(
         )
     )
     add_events(connection, job_id, [StateEvent(State.QUEUED)])
+    return find(connection, job_id)
 
 
 # What is asked of jobs.

@@ -1,15 +1,15 @@
-"""Submission: what ``POST /train`` asks for is checked, and stored as a queued job."""
+"""Submission: a training request is checked, and stored as a queued job."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from flask import Response, url_for
 
 from models.data.dataset import Dataset
-from models.definition.definition import ModelDefinition, complete
+from models.definition.definition import ModelDefinition, complete, loss_field, optimizer_field
 from models.errors import InvalidError, MissingError
 from models.formats.checkpoint_file import load_checkpoint
 from models.identifiers import new_id
@@ -19,56 +19,90 @@ from models.training.request import TrainingRequest
 from models.training.run import activation_bytes
 from models.training.warm_start import check_start
 from service.jobs import lifecycle
-from service.jobs.document import job_document
-from service.store.files import FileKind
+from service.jobs.record import Job
+from service.settings import Settings
+from service.store.database import Database
+from service.store.files import FileKind, FileStore
 from service.store.naming import naming
 from service.store.request_rows import Source, keep
-from service.web.context import context
-from service.web.idempotency import remember
-from service.web.json_bodies import json_response
 
-__all__ = ["check", "check_size", "check_start_checkpoint", "resolve_definition", "store"]
+__all__ = ["Checked", "Record", "check", "check_size", "submit"]
+
+#: Called in the transaction that stores a job, to store something else together with it.
+Record = Callable[[sa.Connection, Job], None]
 
 
-def check_size(definition: ModelDefinition, given: dict[str, Any], pointer: str) -> None:
-    """Raise InvalidError where a model has more parameters than this service allows; ``given`` is what it came from."""
-    limit, count = context().settings.max_parameters, definition.parameter_count
+@dataclass(frozen=True)
+class Checked:
+    """A training request that a run can carry out.
+
+    ``new`` says that the request defines its model, which is to be stored with the job. ``validation`` is None unless
+    the request gives rows for it.
+    """
+
+    request: TrainingRequest
+    definition: ModelDefinition
+    new: bool
+    data: Source
+    validation: Source | None
+    prepared: PreparedData
+
+
+def check(database: Database, files: FileStore, settings: Settings, body: dict[str, Any]) -> Checked:
+    """Check what ``TrainSchema`` has loaded against what is stored; nothing is written.
+
+    Raises InvalidError if no run can carry it out, MissingError for an unknown model, ConflictError if the model that
+    it defines exists with another definition.
+    """
+    request = TrainingRequest.of(body)
+    data = Source(database, files, body["data"], "/data")
+    definition, new = _resolve_definition(database, settings, body["model"], data.rows.dataset)
+    given, validation = body["validation"], None
+    if given and "fraction" not in given:
+        validation = Source(database, files, given, "/validation")
+    prepared = PreparedData.of(definition, request, data.rows, validation.rows if validation else None)
+    needed, limit = activation_bytes(definition, request.batch_rows(len(prepared.rows))), settings.max_batch_bytes
+    if needed > limit:
+        raise InvalidError.at(
+            "/batch_size", f"must be smaller: one batch of this model takes {needed} bytes, and {limit} are allowed"
+        )
+    _check_start(database, files, body["start_from"], definition, request.reinitialize)
+    return Checked(request, definition, new, data, validation, prepared)
+
+
+def check_size(definition: ModelDefinition, limit: int, given: dict[str, Any], pointer: str) -> None:
+    """Raise InvalidError if a model has more than ``limit`` parameters; ``given`` is what the definition came from."""
+    count = definition.parameter_count
     if count > limit:
         place = "hidden" if "hidden" in given else "layers"
         raise InvalidError.at(f"{pointer}/{place}", f"must have at most {limit} parameters in all. Received: {count}")
 
 
-def resolve_definition(model: Any, dataset: Dataset) -> tuple[ModelDefinition, bool]:
-    """The model that is named, or the one that is defined here; tells which."""
+def _resolve_definition(
+    database: Database, settings: Settings, model: Any, dataset: Dataset
+) -> tuple[ModelDefinition, bool]:
+    """The model that is named, or the one that is defined here, and whether it is the latter."""
     if isinstance(model, str):
-        with context().database.read() as connection:
+        with database.read() as connection:
             return models.find_model(connection, model).definition, False
     try:
         definition = ModelDefinition.load(complete(model, dataset.inputs.shape[1], dataset.labels.classes))
     except InvalidError as error:
         raise error.moved("", "/model") from None
-    check_size(definition, model, "/model")
-    with context().database.read() as connection:
+    check_size(definition, settings.max_parameters, model, "/model")
+    with database.read() as connection:
         models.check_definable(connection, definition)
     return definition, True
 
 
-def check(
-    definition: ModelDefinition, request: TrainingRequest, data: Source, validation: Source | None
-) -> PreparedData:
-    """The rows as a run would use them; raises InvalidError if they could not be trained on."""
-    prepared = PreparedData.of(definition, request, data.rows, validation.rows if validation else None)
-    batch = request.batch_rows(len(prepared.rows))
-    needed, limit = activation_bytes(definition, batch), context().settings.max_batch_bytes
-    if needed > limit:
-        raise InvalidError.at(
-            "/batch_size", f"must be smaller: one batch of this model takes {needed} bytes, and {limit} are allowed"
-        )
-    return prepared
-
-
-def check_start_checkpoint(checkpoint_id: str | None, definition: ModelDefinition, reinitialize: Sequence[str]) -> None:
-    """Raise InvalidError where a run cannot start from a checkpoint; layers that are drawn anew may differ."""
+def _check_start(
+    database: Database,
+    files: FileStore,
+    checkpoint_id: str | None,
+    definition: ModelDefinition,
+    reinitialize: Sequence[str],
+) -> None:
+    """Raise InvalidError if a run cannot start from a checkpoint; the layers of ``reinitialize`` may differ."""
     groups = definition.groups
     for index, group in enumerate(reinitialize):
         if checkpoint_id is None:
@@ -79,56 +113,71 @@ def check_start_checkpoint(checkpoint_id: str | None, definition: ModelDefinitio
     if checkpoint_id is None:
         return
     try:
-        with context().database.read() as connection:
+        with database.read() as connection:
             checkpoints.find_checkpoint(connection, checkpoint_id)
     except MissingError as error:
         raise InvalidError.at("/start_from", error.detail) from None
-    check_start(
-        load_checkpoint(context().files.path(FileKind.CHECKPOINT, checkpoint_id)).definition, definition, reinitialize
+    start = load_checkpoint(files.path(FileKind.CHECKPOINT, checkpoint_id)).definition
+    check_start(start, definition, reinitialize)
+
+
+def submit(
+    database: Database, files: FileStore, settings: Settings, body: dict[str, Any], record: Record | None = None
+) -> Job:
+    """Check what ``TrainSchema`` has loaded, and store it as a queued job.
+
+    Inline rows are written first, then everything else in one transaction, in which ``record`` is called last. Raises
+    what ``check`` raises, and MissingError if something was deleted in the meantime.
+    """
+    checked = check(database, files, settings, body)
+    document = _document(body, checked)
+    sources = [source for source in (checked.data, checked.validation) if source is not None]
+    ids = [source.dataset_id or new_id("ds") for source in sources]
+    inline = {each: source for each, source in zip(ids, sources, strict=True) if source.dataset_id is None}
+    with naming(database, files, FileKind.DATASET, [*inline]):
+        kept = [keep(files, dataset_id, None, source.rows.dataset) for dataset_id, source in inline.items()]
+        with database.write() as connection:
+            for values, written in kept:
+                datasets.add_dataset(connection, values, written)
+            job = _store(connection, checked, document, ids)
+            if record is not None:
+                record(connection, job)
+    return job
+
+
+def _store(connection: sa.Connection, checked: Checked, document: dict[str, Any], dataset_ids: list[str]) -> Job:
+    """Add the rows of the model and the job; raises MissingError if something was deleted since it was looked up."""
+    name = checked.definition.name
+    if checked.new:
+        models.define_model(connection, checked.definition)
+    versions.require_model(connection, name)
+    for dataset_id in dataset_ids:
+        datasets.find_dataset(connection, dataset_id)
+    if document["start_from"] is not None:
+        checkpoints.find_checkpoint(connection, document["start_from"])
+    return lifecycle.create(
+        connection,
+        new_id("job"),
+        model=name,
+        request=document,
+        dataset=dataset_ids[0],
+        validation_dataset=dataset_ids[1] if checked.validation else None,
     )
 
 
-def store(
-    new: ModelDefinition | None,
-    model: str,
-    request: TrainingRequest,
-    told: dict[str, Any],
-    data: Source,
-    validation: Source | None,
-) -> Response:
-    """Write the rows that came along, then everything else in one transaction; the answer, which shows the job."""
-    parts = context()
-    job_id = new_id("job")
-    sent = {new_id("ds"): source for source in (data, validation) if source is not None and source.dataset_id is None}
-    with naming(parts.database, parts.files, FileKind.DATASET, [*sent]):
-        kept = [keep(parts.files, dataset_id, None, source.rows.dataset) for dataset_id, source in sent.items()]
-        for dataset_id, source in sent.items():
-            source.dataset_id = dataset_id
-        with parts.database.write() as connection:
-            if new is not None:
-                models.define_model(connection, new)
-            versions.require_model(connection, model)
-            for values, record in kept:
-                datasets.add_dataset(connection, values, record)
-            _require_datasets(connection, data, validation)
-            if told["start_from"] is not None:
-                checkpoints.find_checkpoint(connection, told["start_from"])
-            assert data.dataset_id is not None
-            lifecycle.create(
-                connection,
-                job_id,
-                model=model,
-                request=told,
-                dataset=data.dataset_id,
-                validation_dataset=validation.dataset_id if validation else None,
-            )
-            document = job_document(lifecycle.find(connection, job_id))
-            location = url_for("jobs.show", job_id=job_id)
-            return remember(connection, json_response(document, 202, {"Location": location}))
-
-
-def _require_datasets(connection: sa.Connection, *sources: Source | None) -> None:
-    """Raise MissingError where a dataset was deleted since it was looked up."""
-    for source in sources:
-        if source is not None and source.dataset_id is not None:
-            datasets.find_dataset(connection, source.dataset_id)
+def _document(body: dict[str, Any], checked: Checked) -> dict[str, Any]:
+    """The request as the job keeps and shows it: with what its model adds, and without rows."""
+    request, definition = checked.request, checked.definition
+    rules = {"optimizer": request.optimizer or definition.optimizer, "loss": request.loss or definition.loss}
+    document = {
+        **body,
+        "class_weights": definition.class_weights if request.class_weights is None else body["class_weights"],
+        "model": definition.name,
+        "data": checked.data.document(),
+        "validation": checked.validation.document() if checked.validation else body["validation"],
+        "optimizer": optimizer_field().serialize("optimizer", rules),
+        "loss": loss_field().serialize("loss", rules),
+        "early_stopping": None if request.early_stopping is None else asdict(request.early_stopping),
+    }
+    del document["dry_run"]
+    return document

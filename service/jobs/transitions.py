@@ -90,7 +90,21 @@ TRANSITIONS: dict[Situation, dict[Trigger, Situation]] = {
 }
 
 
-def accepting(trigger: Trigger) -> list[State]:
-    """The states, in the order of ``State``, in which a job accepts a trigger, whatever a client wished before."""
-    found = {situation.state for situation, following in TRANSITIONS.items() if trigger in following}
-    return [state for state in State if state in found]
+def accepting(trigger: Trigger) -> list[str]:
+    """The states in which a job accepts a trigger, in the order of ``State``; with a condition if a wish matters."""
+    accepted = {situation for situation, following in TRANSITIONS.items() if trigger in following}
+    named = []
+    for state in State:
+        wishes = [situation.wish for situation in TRANSITIONS if situation.state is state]
+        found = [wish for wish in wishes if Situation(state, wish) in accepted]
+        if len(found) == len(wishes):
+            named.append(str(state))
+        elif None in found:
+            named.append(f"{state} (unless a {_any_of(set(wishes) - set(found))} is pending)")
+        elif found:
+            named.append(f"{state} (while a {_any_of(set(found))} is pending)")
+    return named
+
+
+def _any_of(wishes: set[Wish | None]) -> str:
+    return " or ".join(wish for wish in Wish if wish in wishes)

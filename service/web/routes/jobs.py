@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from inspect import cleandoc
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, TypeVar
 
 import marshmallow as ma
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from service.jobs import lifecycle
 from service.jobs.document import job_document
 from service.jobs.events import events_after, list_epochs, newest_events
 from service.jobs.record import FINAL, Job, State
+from service.jobs.transitions import Trigger, accepting
 from service.web.context import Context, context
 from service.web.json_bodies import json_response
 from service.web.openapi import Resource, refusals
@@ -101,6 +103,21 @@ def _find(job_id: str) -> Job:
         return lifecycle.find(connection, job_id)
 
 
+View = TypeVar("View", bound=Callable[..., Response])
+
+
+def _accepted_in_states(trigger: Trigger) -> Callable[[View], View]:
+    """Add to a route's documentation in which states a job accepts the request."""
+
+    def describe(view: View) -> View:
+        *others, last = accepting(trigger)
+        states = f"{', '.join(others)} or {last}" if others else last
+        view.__doc__ = f"{cleandoc(view.__doc__ or '')}\n\nA job must be {states}. Otherwise the status is 409."
+        return view
+
+    return describe
+
+
 def _change(change: Callable[[sa.Connection, str], Job], job_id: str) -> Response:
     with context().database.write() as connection:
         return json_response(job_document(change(connection, job_id)), 202)
@@ -109,6 +126,7 @@ def _change(change: Callable[[sa.Connection, str], Job], job_id: str) -> Respons
 @routes.route("/jobs/<job_id>/cancel", methods=["POST"])
 @routes.response(202, "Job")
 @routes.doc(responses=refusals(404, 409))
+@_accepted_in_states(Trigger.CANCEL)
 def cancel(job_id: str) -> Response:
     """Cancel a job.
 
@@ -120,6 +138,7 @@ def cancel(job_id: str) -> Response:
 @routes.route("/jobs/<job_id>/pause", methods=["POST"])
 @routes.response(202, "Job")
 @routes.doc(responses=refusals(404, 409))
+@_accepted_in_states(Trigger.PAUSE)
 def pause(job_id: str) -> Response:
     """Pause a job.
 
@@ -131,6 +150,7 @@ def pause(job_id: str) -> Response:
 @routes.route("/jobs/<job_id>/resume", methods=["POST"])
 @routes.response(202, "Job")
 @routes.doc(responses=refusals(404, 409))
+@_accepted_in_states(Trigger.RESUME)
 def resume(job_id: str) -> Response:
     """Resume a paused job.
 

@@ -42,7 +42,7 @@ def define(definition: ModelDefinition) -> Response:
 
     Returns 200 if an identical definition already exists.
     """
-    check_size(definition, read_json(request), "")
+    check_size(definition, context().settings.max_parameters, read_json(request), "")
     with context().database.write() as connection:
         row, new = define_model(connection, definition)
         location = url_for("models.show", name=definition.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import pytest
 from models.registry import checkpoints, models
 from models.training.checkpoint import CheckpointKind
 from reliability.lives import make_job
-from service.jobs import lifecycle
-from service.jobs.journal import JobJournal
+from service.jobs import journal, lifecycle
+from service.jobs.events import events_after
+from service.jobs.journal import EndOfInput, JobJournal
 from service.jobs.record import Job, JobError
 from service.settings import Settings
 from service.store.database import Database
@@ -22,17 +25,16 @@ LEASE = 10.0
 
 
 class Signal:
-    """A signal in memory; a wait is noted and takes no time."""
+    """A signal in memory, on which nobody waits."""
 
     def __init__(self) -> None:
         self.stop = False
-        self.waits: list[float] = []
 
     def stopping(self) -> bool:
         return self.stop
 
     def wait(self, seconds: float) -> None:
-        self.waits.append(seconds)
+        raise AssertionError(f"a wait of {seconds} seconds")
 
 
 class Owner:
@@ -108,3 +110,79 @@ def test_one_that_is_taken_over_before_it_names_a_file_takes_that_away(owner: Ow
     assert not owner.journal.settle()
     assert owner.named() == before
     assert [path.stem for path in (owner.files.data / "checkpoints").iterdir()] == before
+
+
+def test_it_stops_when_the_engine_asks(owner: Owner) -> None:
+    assert not owner.journal.stopping()
+    owner.signal.stop = True
+    owner.journal._due = 0.0  # It looks every so often.
+    assert owner.journal.stopping()
+    assert not owner.journal.lost
+
+
+@pytest.mark.parametrize("wish", ["cancel", "pause"])
+def test_it_stops_when_a_client_wishes(owner: Owner, wish: str) -> None:
+    with owner.database.write() as connection:
+        getattr(lifecycle, wish)(connection, owner.job)
+    assert owner.journal.stopping()
+
+
+class FullDisk:
+    """A disk on which the first ``failures`` files do not fit."""
+
+    def __init__(self, owner: Owner, monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
+        self.put, self.failures, self.tries = owner.files.put, failures, 0
+        monkeypatch.setattr(owner.files, "put", self)
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.tries += 1
+        if self.tries <= self.failures:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self.put(*arguments)
+
+
+def error_of(owner: Owner) -> JobError | None:
+    with owner.database.read() as connection:
+        return lifecycle.find(connection, owner.job).error
+
+
+def test_the_last_save_is_tried_until_it_succeeds(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = FullDisk(owner, monkeypatch, failures=2)
+    errors: list[JobError | None] = []
+    now = [journal.monotonic()]
+    monkeypatch.setattr(journal, "monotonic", lambda: now[0])
+
+    def wait(seconds: float) -> None:
+        errors.append(error_of(owner))
+        now[0] += seconds
+
+    monkeypatch.setattr(owner.signal, "wait", wait)
+    owner.journal.checkpoint(owner.run.checkpoint(), CheckpointKind.LAST)
+    assert disk.tries == 3
+    assert {error.code if error else None for error in errors} == {"storage_full"}
+    assert (owner.named(), error_of(owner), owner.journal.unsaved) == ([owner.journal.newest], None, False)
+    with owner.database.read() as connection:
+        logs = [event for event in events_after(connection, owner.job, 0, 100) if event.type == "log"]
+    assert len(logs) == 1  # the same trouble is told once
+
+
+def test_the_last_save_is_given_up_when_the_run_is_to_stop(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = FullDisk(owner, monkeypatch, failures=1000)
+
+    def wait(_seconds: float) -> None:
+        owner.signal.stop = True
+
+    monkeypatch.setattr(owner.signal, "wait", wait)
+    owner.journal.checkpoint(owner.run.checkpoint(), CheckpointKind.LAST)
+    assert (disk.tries, owner.named(), owner.journal.unsaved) == (1, [], True)
+
+
+def test_the_end_of_a_stream_is_a_signal() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as stream:
+        signal = EndOfInput(stream)
+        signal.wait(0.0)
+        assert not signal.stopping()
+        os.close(writing)
+        signal.wait(60.0)  # returns at once
+        assert signal.stopping()

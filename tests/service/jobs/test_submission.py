@@ -1,0 +1,143 @@
+"""Submission without HTTP: a job and what comes with it are stored together, or nothing is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from models.errors import InvalidError, MissingError
+from models.formats.dataset_file import load_dataset
+from models.registry import datasets, models
+from models.training.request import TrainSchema
+from service.jobs import lifecycle, submission
+from service.jobs.record import Job, State
+from service.settings import Settings
+from service.store.database import Database
+from service.store.files import FileKind, FileStore
+from testing.runs import a_definition
+
+ROWS = {"inputs": [[0, 1], [1, 0], [1, 1], [0, 0]], "labels": ["a", "b", "c", "a"]}
+HELD_OUT = {"inputs": [[0, 1]], "labels": ["a"]}
+NEW = {"name": "new", "layers": [{"type": "dense", "units": 3}, {"type": "softmax"}]}
+
+
+class Place:
+    """A database with one model, and a directory for files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = Settings.read({"TRAINYARD_DATA": str(folder)})
+        self.database, self.files = Database(self.settings), FileStore(folder)
+        self.database.migrate()
+        with self.database.write() as connection:
+            models.define_model(connection, a_definition())
+
+    def submit(self, record: submission.Record | None = None, **members: Any) -> Job:
+        body = TrainSchema().load({"model": "small", "data": ROWS, **members})
+        return submission.submit(self.database, self.files, self.settings, body, record)
+
+    def everything(self) -> tuple[list[str], int, set[str], set[str]]:
+        """Names of models, the number of jobs, ids of datasets, and those of their files."""
+        with self.database.read() as connection:
+            return (
+                list(connection.scalars(sa.text("SELECT name FROM models ORDER BY name"))),
+                connection.scalar(sa.text("SELECT count(*) FROM jobs")) or 0,
+                set(connection.scalars(sa.text("SELECT id FROM datasets"))),
+                self.files.ids(FileKind.DATASET),
+            )
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    built = Place(tmp_path)
+    yield built
+    built.database.dispose()
+
+
+def test_a_job_waits_with_its_rows(place: Place) -> None:
+    job = place.submit(validation=HELD_OUT, epochs=7)
+    with place.database.read() as connection:
+        assert lifecycle.find(connection, job.id) == job
+    assert (job.state, job.model, job.epochs) == (State.QUEUED, "small", 7)
+    assert job.validation_dataset is not None
+    for dataset_id, given in ((job.dataset, ROWS), (job.validation_dataset, HELD_OUT)):
+        assert load_dataset(place.files.path(FileKind.DATASET, dataset_id)).inputs.tolist() == given["inputs"]
+    assert place.everything() == (
+        ["small"],
+        1,
+        {job.dataset, job.validation_dataset},
+        {job.dataset, job.validation_dataset},
+    )
+    # The document says what was asked, without the rows.
+    assert (job.request["data"], job.request["validation"]) == ({"rows": 4}, {"rows": 1})
+    assert job.request["optimizer"]["type"] == a_definition().optimizer.__class__.__name__.lower()
+    assert "dry_run" not in job.request
+    json.dumps(job.request)
+
+
+def test_a_model_comes_with_its_job(place: Place) -> None:
+    assert place.submit(model=NEW).model == "new"
+    assert place.everything()[0] == ["new", "small"]
+
+
+def test_what_is_recorded_is_in_the_same_transaction(place: Place) -> None:
+    seen: list[tuple[Job, int]] = []
+
+    def record(connection: sa.Connection, job: Job) -> None:
+        # It sees the job, and nobody else does yet.
+        assert lifecycle.find(connection, job.id) == job
+        seen.append((job, place.everything()[1]))
+
+    job = place.submit(record)
+    assert seen == [(job, 0)]
+    assert place.everything()[1] == 1
+
+
+@pytest.mark.parametrize("members", [{}, {"model": NEW}, {"validation": HELD_OUT}])
+def test_nothing_is_left_if_the_transaction_fails(place: Place, members: dict[str, Any]) -> None:
+    before = place.everything()
+
+    def record(_connection: sa.Connection, _job: Job) -> None:
+        assert len(place.files.ids(FileKind.DATASET)) == 1 + ("validation" in members)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        place.submit(record, **members)
+    assert place.everything() == before
+
+
+def test_a_refused_request_writes_nothing(place: Place) -> None:
+    before = place.everything()
+    with pytest.raises(InvalidError):
+        place.submit(data={**ROWS, "labels": ["a", "b", "c", "d"]})
+    with pytest.raises(MissingError):
+        place.submit(model="unknown")
+    assert place.everything() == before
+
+
+def test_a_dataset_that_is_deleted_in_the_meantime_is_missing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = place.submit().dataset
+    checked = submission.check
+
+    def check_and_delete(*arguments: Any) -> submission.Checked:
+        found = checked(*arguments)
+        with place.database.write() as connection:
+            datasets.delete_dataset(connection, dataset)
+        return found
+
+    monkeypatch.setattr(submission, "check", check_and_delete)
+    with pytest.raises(MissingError):
+        place.submit(data={"dataset": dataset}, validation=HELD_OUT)
+    assert place.everything()[1:] == (1, set(), {dataset})
+
+
+def test_a_check_writes_nothing(place: Place) -> None:
+    before = place.everything()
+    body = TrainSchema().load({"model": NEW, "data": ROWS, "dry_run": True})
+    checked = submission.check(place.database, place.files, place.settings, body)
+    assert (checked.new, checked.definition.name) == (True, "new")
+    assert place.everything() == before
