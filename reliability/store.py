@@ -136,7 +136,7 @@ class _History:
     def check_retention(self, job: str, keep: int) -> None:
         rows = self.client.get(f"/jobs/{job}/checkpoints?limit=100").json["data"]
         epochs = [row["epoch"] for row in rows]
-        losses = {row["epoch"]: row["loss"] for row in self.client.history(job)}
+        losses = {row["epoch"]: row["loss"] for row in self.client.get(f"/jobs/{job}/history").json["data"]}
         best = min(losses, key=lambda epoch: (losses[epoch], epoch))
         between = [epoch for epoch in epochs if 0 < epoch < EPOCHS]
         told = f"{job} keeps the epochs {epochs} with keep {keep} and best epoch {best}"
