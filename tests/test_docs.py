@@ -140,7 +140,7 @@ def test_the_curl_tour_of_the_readme(own_client: Client) -> None:
     defined, job, prediction, checkpoints = answers(done.stdout)
     assert defined["name"] == "tour"
     assert job["state"] == "succeeded"
-    assert prediction["version"] == 1
+    assert (prediction["version"], prediction["predictions"]) == (1, ["red"])  # near the red row
     assert checkpoints["data"][0]["model"] == "tour"
     assert run_script(ROOT / "examples" / "define.sh", own_client).returncode == 0
 

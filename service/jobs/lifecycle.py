@@ -47,8 +47,10 @@ __all__ = [
     "report",
     "require_owner",
     "resume",
+    "shorten_waits",
     "state_of",
     "stop",
+    "waits_too_long",
 ]
 
 
@@ -307,6 +309,27 @@ def next_lease_end(connection: sa.Connection) -> float | None:
     query = sa.select(sa.func.min(JOBS.c.lease_until)).where(JOBS.c.state == State.RUNNING)
     end: float | None = connection.scalar(query)
     return end
+
+
+def _too_long(now: float, lease: float, retry: float) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """Which jobs have a lease, and which a delay, that ends later than one that begins now."""
+    longest = now + retry * 2.0 ** (MAXIMUM_DEATHS - 2)
+    return (
+        sa.and_(JOBS.c.state == State.RUNNING, JOBS.c.lease_until > now + lease),
+        sa.and_(JOBS.c.state == State.QUEUED, JOBS.c.not_before > longest),
+    )
+
+
+def waits_too_long(connection: sa.Connection, now: float, lease: float, retry: float) -> bool:
+    """Whether a lease or a delay ends later than it can: the clock has been set back since it began."""
+    return connection.scalar(sa.select(JOBS.c.id).where(sa.or_(*_too_long(now, lease, retry))).limit(1)) is not None
+
+
+def shorten_waits(connection: sa.Connection, now: float, lease: float, retry: float) -> None:
+    """Let such leases and delays begin now, so that no job waits for as long as the clock was set back."""
+    leases, delays = _too_long(now, lease, retry)
+    connection.execute(sa.update(JOBS).where(leases).values(lease_until=now + lease))
+    connection.execute(sa.update(JOBS).where(delays).values(not_before=now + retry * 2.0 ** (MAXIMUM_DEATHS - 2)))
 
 
 def expire(connection: sa.Connection, now: float, retry: float) -> None:

@@ -13,7 +13,7 @@ import signal
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
-from time import monotonic, sleep, time
+from time import monotonic, sleep
 from types import FrameType
 
 import sqlalchemy as sa
@@ -130,10 +130,10 @@ class Trainer:
 
     def _claim(self) -> None:
         due = self._due()
-        if due is None or due > time():
+        if due is None or due > self.database.now():
             return
         with self.database.write() as connection:
-            job = lifecycle.claim(connection, time(), self.settings.lease_seconds)
+            job = lifecycle.claim(connection, self.database.now(connection), self.settings.lease_seconds)
         if job is not None:
             self._assignments.append(Assignment(job, self._engine.place(Order(job.id, job.fence))))
 
@@ -142,7 +142,7 @@ class Trainer:
 
         The next heartbeat comes after a quarter of a lease, but soon after another trainer's lease ends.
         """
-        now, lease = time(), self.settings.lease_seconds
+        now, lease, retry = self.database.now(), self.settings.lease_seconds, self.settings.retry_seconds
         # This connection's commits do not count as changes; otherwise an idle trainer would repeat its selects.
         with self.database.changes.write() as connection:
             self._be_present(connection, now)
@@ -155,9 +155,13 @@ class Trainer:
                     _log.warning("%s; its runner is killed", error)
                     assignment.placement.kill()
             end = lifecycle.next_lease_end(connection)
+            set_back = lifecycle.waits_too_long(connection, now, lease, retry)
+        if set_back:
+            with self.database.write() as connection:
+                lifecycle.shorten_waits(connection, now, lease, retry)
         if end is not None and end < now:
             with self.database.write() as connection:
-                lifecycle.expire(connection, now, self.settings.retry_seconds)
+                lifecycle.expire(connection, now, retry)
         self._next_beat = monotonic() + min(lease / 4, math.inf if end is None else max(1.0, end - now))
 
     def _tidy(self) -> None:
@@ -203,7 +207,8 @@ class Trainer:
                 case Failed(code, detail):
                     lifecycle.fail(connection, job.id, job.fence, code, detail)
                 case Died(cause):
-                    lifecycle.lose(connection, job.id, job.fence, cause, time(), self.settings.retry_seconds)
+                    now = self.database.now(connection)
+                    lifecycle.lose(connection, job.id, job.fence, cause, now, self.settings.retry_seconds)
                 case Stale():
                     pass
 
@@ -224,7 +229,7 @@ class Trainer:
         """Add this trainer to the table of trainers, or remove it."""
         with self.database.write() as connection:
             if present:
-                self._be_present(connection, time())
+                self._be_present(connection, self.database.now(connection))
             else:
                 connection.execute(sa.delete(TRAINERS).where(TRAINERS.c.id == self.name))
 
@@ -235,7 +240,9 @@ class Trainer:
             # The row is missing: this trainer is new, or another one deleted its row while it was stopped.
             values = {"id": self.name, "started_at": self._started_at, "seen_at": now}
             connection.execute(sa.insert(TRAINERS).values(**values))
-        dead = TRAINERS.c.seen_at < now - DEAD_LEASES * self.settings.lease_seconds
+        # One that was seen in the future was seen before the clock was set back.
+        silence = DEAD_LEASES * self.settings.lease_seconds
+        dead = sa.not_(TRAINERS.c.seen_at.between(now - silence, now + silence))
         connection.execute(sa.delete(TRAINERS).where(dead))
 
 

@@ -27,6 +27,13 @@ Answer = TypeVar("Answer")
 HEAD = "0007"
 
 
+#: The present time in seconds since 1970, by dialect. A Julian day begins at noon, 1970 in the middle of one.
+_NOW = {
+    "sqlite": sa.text("SELECT (julianday('now') - 2440587.5) * 86400.0"),
+    "postgresql": sa.text("SELECT extract(epoch FROM clock_timestamp())"),
+}
+
+
 class Database:
     """Connections to the database of one process; made after a fork, never carried across one."""
 
@@ -58,6 +65,16 @@ class Database:
         """A connection in a transaction that holds the right to write from its first statement on."""
         with self.engine.begin() as connection:
             yield connection
+
+    def now(self, connection: sa.Connection | None = None) -> float:
+        """Seconds since 1970 by the database's clock, which is the same for all machines that use the database.
+
+        Within a transaction, give its connection.
+        """
+        if connection is None:
+            with self.read() as reader:
+                return self.now(reader)
+        return float(connection.execute(_NOW[self.engine.dialect.name]).scalar_one())
 
     def exists(self) -> bool:
         """Whether there is a database; connecting to SQLite creates an empty one if there is none."""

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from functools import wraps
-from time import time
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -105,7 +104,7 @@ def remember(connection: sa.Connection, response: Response) -> Response:
     """Store the response under the request's key, if it has one, and delete expired responses."""
     claim: _Claim | None = g.get("idempotency")
     if claim is not None:
-        now = time()
+        now = context().database.now(connection)
         connection.execute(sa.delete(KEYS).where(KEYS.c.stored_at < now - context().settings.idempotency_seconds))
         headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
         connection.execute(
@@ -122,7 +121,7 @@ def remember(connection: sa.Connection, response: Response) -> Response:
 
 def _answer_to(parts: Context, claim: _Claim) -> Response | None:
     """The response stored under a key, or None. Raises InvalidError if it belongs to another payload."""
-    oldest = time() - parts.settings.idempotency_seconds
+    oldest = parts.database.now() - parts.settings.idempotency_seconds
     query = sa.select(KEYS).where(KEYS.c.scope == claim.scope, KEYS.c.key == claim.key, KEYS.c.stored_at >= oldest)
     with parts.database.read() as connection:
         row = connection.execute(query).first()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from time import time
 from typing import Any
 
 import h5py
@@ -67,8 +66,10 @@ def ready() -> Response:
 
 
 def _trainer_is_up(connection: sa.Connection) -> bool:
-    seen = connection.scalar(sa.select(sa.func.max(TRAINERS.c.seen_at)))
-    return seen is not None and time() - seen < max(TRAINER_SECONDS, context().settings.lease_seconds)
+    now, silence = context().database.now(connection), max(TRAINER_SECONDS, context().settings.lease_seconds)
+    # One that was seen in the future was seen before the clock was set back.
+    seen = sa.select(TRAINERS.c.id).where(TRAINERS.c.seen_at > now - silence, TRAINERS.c.seen_at < now + silence)
+    return connection.scalar(seen.limit(1)) is not None
 
 
 @routes.route("/version", methods=["GET"])

@@ -208,7 +208,7 @@ class TestIdle:
         """The trainer's clocks, of which a test moves the hands by ``clock[0] += seconds``."""
         now = monotonic_of_trainer(monkeypatch)
         begin = now[0]
-        monkeypatch.setattr(trainer, "time", lambda: 1e9 + now[0] - begin)
+        monkeypatch.setattr(house.trainer.database, "now", lambda *_: 1e9 + now[0] - begin)
         return now
 
     @pytest.fixture
@@ -250,9 +250,9 @@ class TestIdle:
         statements.clear()
         self.turns(house, clock, 3400.0, 50.0)
         assert statements.count("BEGIN IMMEDIATE") == 3
-        # Within a heartbeat it asks whether the lease of a dead trainer has ended, and nothing else.
+        # Within a heartbeat it asks whether a lease has ended or ends too late, and nothing else.
         selects = [statement for statement in statements if statement.startswith("SELECT")]
-        assert len(selects) == 3
+        assert len(selects) == 6
         assert all("lease_until" in statement for statement in selects)
 
     def test_it_takes_a_job_in_the_next_turn(self, house: House, clock: list[float]) -> None:
@@ -264,24 +264,46 @@ class TestIdle:
     def test_it_takes_a_job_that_has_to_wait_when_it_is_due(self, house: House, clock: list[float]) -> None:
         job_id = house.queue()
         with house.database.write() as connection:
-            connection.execute(sa.update(JOBS).values(not_before=trainer.time() + 30.0))
+            connection.execute(sa.update(JOBS).values(not_before=house.trainer.database.now() + 30.0))
         self.turns(house, clock, 29.0)
         assert house.job(job_id).state is State.QUEUED
         self.turns(house, clock, 1.0)
         assert house.job(job_id).state is State.RUNNING
 
-    @pytest.mark.parametrize("left", [0.5, 100.0, 3000.0])
+    @pytest.mark.parametrize("left", [0.5, 5.0, 9.5])
     def test_it_takes_over_soon_after_a_lease_ends(self, house: House, clock: list[float], left: float) -> None:
         """Within a second, though heartbeats are rare."""
         house.engine.capacity = 0
         job_id = house.queue()
         with house.database.write() as connection:
-            lifecycle.claim(connection, trainer.time(), left)
+            lifecycle.claim(connection, house.trainer.database.now(), left)
         house.trainer.turn()
         self.turns(house, clock, left, 0.5)
         assert house.job(job_id).state is State.RUNNING
         self.turns(house, clock, 1.5, 0.5)
         assert (house.job(job_id).state, house.job(job_id).attempt) == (State.QUEUED, 2)
+
+    @pytest.mark.parametrize("seconds", [3600.0, 86400.0])
+    def test_a_clock_that_is_set_back_delays_no_job(self, house: House, clock: list[float], seconds: float) -> None:
+        """A lease and a delay that began before count from the moment at which that is seen."""
+        house.engine.capacity = 0
+        lost, delayed = house.queue(1), house.queue(2)
+        now, lease = house.trainer.database.now(), house.trainer.settings.lease_seconds
+        with house.database.write() as connection:
+            assert lifecycle.claim(connection, now + seconds, lease).id == lost  # type: ignore[union-attr]
+            values = {"not_before": now + seconds + house.trainer.settings.retry_seconds}
+            connection.execute(sa.update(JOBS).where(JOBS.c.id == delayed).values(**values))
+        self.turns(house, clock, lease / 4 + 1.0, 0.5)
+        assert house.job(lost).state is State.RUNNING  # for as long as a lease, in case its owner lives
+        self.turns(house, clock, lease + 1.0, 0.5)
+        assert (house.job(lost).state, house.job(lost).attempt) == (State.QUEUED, 2)
+        house.engine.capacity = 1
+        house.trainer.turn()
+        assert house.job(lost).state is State.RUNNING
+        with house.database.read() as connection:
+            due = lifecycle.find(connection, delayed).not_before
+        assert due is not None
+        assert due <= house.trainer.database.now()
 
     def test_rows_of_a_job_are_deleted_within_a_second_of_its_end(self, house: House, clock: list[float]) -> None:
         house.engine.capacity = 0
@@ -322,7 +344,7 @@ class TestIdle:
         assert not known(second)
 
     def test_rows_of_dead_trainers_are_deleted(self, house: House, clock: list[float]) -> None:
-        now = trainer.time()
+        now = house.trainer.database.now()
         with house.database.write() as connection:
             rows = [("dead", now - 5.1 * 3600.0), ("silent", now - 4.9 * 3600.0), ("alive", now)]
             for name, seen in rows:
@@ -339,7 +361,7 @@ class TestIdle:
         self.turns(house, clock, 900.0, 900.0)
         with house.database.read() as connection:
             (row,) = connection.execute(sa.select(TRAINERS))
-        assert (row.id, row.seen_at) == (house.trainer.name, trainer.time())
+        assert (row.id, row.seen_at) == (house.trainer.name, house.trainer.database.now())
 
 
 def monotonic_of_trainer(monkeypatch: pytest.MonkeyPatch) -> list[float]:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from service.settings import Settings
+from service.store.database import Database
 from service.store.tables import IDEMPOTENCY_KEYS, JOBS
 from service.web.app import create_app
 from testing.harness import Answer, Client, Server, eventually
@@ -335,7 +336,7 @@ def test_a_key_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An expired key can be used again, and its row is deleted when the next one is stored."""
     app = application(tmp_path, TRAINYARD_IDEMPOTENCY_SECONDS="100")
     client, now = app.test_client(), [1000.0]
-    monkeypatch.setattr("service.web.idempotency.time", lambda: now[0])
+    monkeypatch.setattr(Database, "now", lambda *_: now[0])
 
     def define(key: str) -> tuple[int, bool]:
         answer = client.post("/models", json=a_model("m"), headers=keyed(key))
