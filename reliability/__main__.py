@@ -23,6 +23,7 @@ PROMISES: tuple[str, ...] = (
     "serving",
     "hostile",
     "store",
+    "clock",
 )
 
 

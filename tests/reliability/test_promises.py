@@ -21,10 +21,11 @@ SHORT = {
     "power": (0.02, ("cuts of ext4", "cuts of xfs")),
     "disks": (0.02, ("calls that failed", "disks that were full or limited")),
     "resume": (0.03, ("pairs", "within an epoch", "controls that differ", "pairs of jobs")),
+    "clock": (0.05, ("steps of the clock", "trainers killed", "runners killed", "pauses", "jobs in turn")),
     "owner": (0.01, ("pauses", "pauses in a service", "steps", "stale writes refused", "final states")),
 }
 #: The programs that a promise needs.
-PROGRAMS = {"kills": ("strace",), "disks": ("strace",), "power": ("mkfs.ext4", "mkfs.xfs", "xfs_io")}
+PROGRAMS = {"clock": ("cc",), "kills": ("strace",), "disks": ("strace",), "power": ("mkfs.ext4", "mkfs.xfs", "xfs_io")}
 
 
 @pytest.mark.parametrize("promise", SHORT)
