@@ -1,6 +1,6 @@
-"""Rows of checkpoints and datasets, which name the files on disk.
+"""Rows of checkpoints, which name the files on disk.
 
-A row is written after its file is durable, and deleted before its file is, so that a row never names what is not there.
+A row is written after its file is durable, and deleted before its file is, so that a row never names a missing file.
 Functions take an open SQLAlchemy connection and leave the transaction to the caller.
 """
 
@@ -34,14 +34,14 @@ _SELECT = sa.select(CHECKPOINTS, MODELS.c.name.label("model")).join(MODELS)
 
 
 def add_checkpoint(connection: sa.Connection, values: dict[str, Any], record: FileRecord) -> None:
-    """Name a checkpoint whose file is durable; of ``values``, ``model`` is its model's name."""
+    """Add the row of a checkpoint whose file is durable; ``model`` in ``values`` is the model's name."""
     columns = {**record._asdict(), **values, "model_number": number_of(values["model"])}
     del columns["model"]
     connection.execute(sa.insert(CHECKPOINTS).values(**columns))
 
 
 def find_checkpoint(connection: sa.Connection, checkpoint_id: str) -> dict[str, Any]:
-    """A checkpoint by id; raises MissingError."""
+    """A checkpoint by id. Raises MissingError."""
     row = connection.execute(_SELECT.where(CHECKPOINTS.c.id == checkpoint_id)).first()
     if row is None:
         raise MissingError("not_found", f"there is no checkpoint {checkpoint_id!r}")
@@ -64,7 +64,7 @@ def checkpoint_rows(
 
 
 def checkpoint_document(values: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint as the API shows it; ``fault`` only where its file has one."""
+    """A checkpoint's document in the API, with ``fault`` if its file has one."""
     order = ("id", "model", "job", "epoch", "step", "bytes", "sha256", "metrics", "created_at")
     return {key: values[key] for key in order} | fault_of(values)
 
@@ -72,10 +72,10 @@ def checkpoint_document(values: dict[str, Any]) -> dict[str, Any]:
 def superfluous_checkpoints(
     connection: sa.Connection, job: str, keep: int, monitor: Monitor | None = None, needed: Collection[str] = ()
 ) -> list[str]:
-    """Checkpoints of a job on its way that may go: all but the newest ``keep``, and none that is of use elsewhere.
+    """Checkpoints of a running job that may be deleted: all between the first and the last but the newest ``keep``.
 
-    The first and the last, the newest good one, the best by ``monitor`` where one is given, what a version names and
-    what is ``needed`` always stay. One whose file is at fault counts for nothing and is left as it is.
+    The newest intact one, the best one by ``monitor`` (if given), and those that a version names or that are
+    ``needed`` always stay. Checkpoints with damaged files are not counted and not deleted.
     """
     query = sa.select(CHECKPOINTS).where(CHECKPOINTS.c.job == job, CHECKPOINTS.c.fault.is_(None))
     rows = list(connection.execute(query.order_by(CHECKPOINTS.c.number.desc())))
@@ -88,12 +88,12 @@ def superfluous_checkpoints(
 
 
 def _newest_state(rows: list[sa.Row[Any]]) -> sa.Row[Any] | None:
-    """What a run would go on from: the first of these rows, which are newest first, that is no earlier epoch's."""
+    """The row from which a run would continue: the first one, newest first, that does not hold an earlier epoch."""
     return next((row for row in rows if row.kind != "best"), None)
 
 
 def _best_of(rows: list[sa.Row[Any]], monitor: Monitor) -> sa.Row[Any] | None:
-    """The row with the best value, of equal ones the oldest; None where no epoch had ended."""
+    """The row with the best value, and the oldest of equal ones; None if no epoch had ended."""
     values = {row: json.loads(row.metrics).get(monitor) for row in reversed(rows)}
     scored = [row for row, value in values.items() if value is not None]
     choose = max if monitor.endswith("accuracy") else min
@@ -101,6 +101,6 @@ def _best_of(rows: list[sa.Row[Any]], monitor: Monitor) -> sa.Row[Any] | None:
 
 
 def forget_checkpoints(connection: sa.Connection, ids: list[str]) -> None:
-    """Delete the rows of checkpoints, after which their files may be deleted."""
+    """Delete the rows of checkpoints; their files may be deleted afterwards."""
     if ids:
         connection.execute(sa.delete(CHECKPOINTS).where(CHECKPOINTS.c.id.in_(ids)))

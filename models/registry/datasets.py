@@ -19,7 +19,7 @@ __all__ = ["add_dataset", "dataset_rows", "delete_dataset", "find_dataset", "req
 
 
 def add_dataset(connection: sa.Connection, values: dict[str, Any], record: FileRecord) -> None:
-    """Name a dataset whose file is durable; raises ConflictError where its name is taken."""
+    """Add the row of a dataset whose file is durable. Raises ConflictError if its name is taken."""
     if values["name"] is not None:
         require_free_dataset_name(connection, values["name"])
     columns = {**values, "features": json.dumps(values["features"]), "classes": json.dumps(values["classes"])}
@@ -27,7 +27,7 @@ def add_dataset(connection: sa.Connection, values: dict[str, Any], record: FileR
 
 
 def require_free_dataset_name(connection: sa.Connection, name: str) -> None:
-    """Raise ConflictError where a dataset has this name, or this id: a key in a path means one dataset."""
+    """Raise ConflictError if a dataset has this name or this id, so that a key in a path means one dataset."""
     taken = sa.or_(DATASETS.c.name == name, DATASETS.c.id == name)
     if connection.scalar(sa.select(DATASETS.c.id).where(taken).limit(1)) is not None:
         raise ConflictError(
@@ -36,7 +36,7 @@ def require_free_dataset_name(connection: sa.Connection, name: str) -> None:
 
 
 def find_dataset(connection: sa.Connection, key: str) -> dict[str, Any]:
-    """A dataset by id or name; raises MissingError."""
+    """A dataset by id or name. Raises MissingError."""
     row = connection.execute(sa.select(DATASETS).where(sa.or_(DATASETS.c.id == key, DATASETS.c.name == key))).first()
     if row is None:
         raise MissingError("not_found", f"there is no dataset {key!r}")

@@ -31,7 +31,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A defined model as the registry has it; ``default`` is the version that serves unnamed requests."""
+    """A model in the registry; ``default`` is the version for requests that name no version."""
 
     number: int
     definition: ModelDefinition
@@ -49,7 +49,7 @@ class ModelRow:
 
 
 def check_definable(connection: sa.Connection, definition: ModelDefinition) -> bool:
-    """Whether a definition is new; raises ConflictError where its name means another one."""
+    """Whether a definition is new. Raises ConflictError if its name belongs to a different definition."""
     known = connection.scalar(sa.select(MODELS.c.definition).where(MODELS.c.name == definition.name))
     if known is not None and ModelDefinition.load(json.loads(known)) != definition:
         raise ConflictError(
@@ -60,7 +60,10 @@ def check_definable(connection: sa.Connection, definition: ModelDefinition) -> b
 
 
 def define_model(connection: sa.Connection, definition: ModelDefinition) -> tuple[ModelRow, bool]:
-    """Store a definition; tells whether it is new. Raises ConflictError where the name means another one."""
+    """Store a definition. Returns its row and whether it is new.
+
+    Raises ConflictError if its name belongs to a different definition.
+    """
     new = check_definable(connection, definition)
     if new:
         connection.execute(
@@ -72,7 +75,7 @@ def define_model(connection: sa.Connection, definition: ModelDefinition) -> tupl
 
 
 def find_model(connection: sa.Connection, name: str) -> ModelRow:
-    """A model by name; raises MissingError."""
+    """A model by name. Raises MissingError."""
     row = connection.execute(_SELECT.where(MODELS.c.name == name)).first()
     if row is None:
         raise MissingError("not_found", f"there is no model {name!r}")
@@ -96,7 +99,7 @@ def _model_row(row: sa.Row[Any]) -> ModelRow:
 
 
 def delete_model(connection: sa.Connection, name: str) -> list[str]:
-    """Delete a model with its versions, aliases and checkpoints; the ids of checkpoints whose files may go."""
+    """Delete a model with its versions, aliases and checkpoints. Returns the ids of checkpoints to delete as files."""
     require_model(connection, name)
     gone = list(connection.scalars(sa.select(CHECKPOINTS.c.id).where(CHECKPOINTS.c.model_number == number_of(name))))
     connection.execute(sa.delete(MODELS).where(MODELS.c.name == name))
@@ -104,7 +107,7 @@ def delete_model(connection: sa.Connection, name: str) -> list[str]:
 
 
 def totals(connection: sa.Connection) -> dict[str, tuple[int, str]]:
-    """Figures for monitoring: value and meaning by name."""
+    """Metrics for monitoring: value and description by name."""
 
     def count(table: sa.Table) -> int:
         return connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0

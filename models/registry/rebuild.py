@@ -1,8 +1,8 @@
-"""The registry's rows made again from the files alone: models, versions, aliases and checkpoints; and datasets.
+"""Rebuilding the registry's rows from files: models, versions, aliases, checkpoints and datasets.
 
-A model's file has its versions and aliases, and the size and digest of each version's checkpoint. Where that file is
-lost, the model is the one that its newest checkpoint defines, and its versions are numbered anew in the order in which
-jobs ended: that is told, as numbers may then mean another version than before.
+A model's file holds its versions and aliases, and the size and digest of each version's checkpoint. If that file is
+lost, the definition comes from the newest checkpoint, and versions are numbered anew in the order in which jobs ended.
+The result reports this, because a number may then mean another version than before.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ __all__ = ["Found", "find", "store"]
 
 #: Kinds of checkpoints of which a job's newest becomes a version, as does every imported one.
 _FINAL = (CheckpointKind.LAST, CheckpointKind.BEST, CheckpointKind.IMPORT)
-#: Of a checkpoint whose file does not say what made it.
+#: The origin of a checkpoint if its file does not state it.
 _UNKNOWN = Origin(None, CheckpointKind.UNKNOWN, "{}")
 
 
 @dataclass
 class Found:
-    """Rows to be, and what could not be made one: ``told`` has a sentence for each."""
+    """Rows to be, and what could not be made one: ``warnings`` has a sentence for each of these."""
 
     models: dict[str, ModelFile] = field(default_factory=dict)
     checkpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
     datasets: list[dict[str, Any]] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def find(models: Iterable[Path], checkpoints: Iterable[Path], datasets: Iterable[Path]) -> Found:
-    """Read all files; each is opened strictly, and what cannot be used is told."""
+    """Read all files. Each is checked strictly, and unusable ones are reported."""
     found = Found()
     for path in sorted(models):
         try:
             model = load_model_file(path)
             found.models[model.name] = model
         except ModelFileError as error:
-            found.told.append(f"{error}: the model is made again from its checkpoints")
+            found.warnings.append(f"{error}: the model is made again from its checkpoints")
     for path in sorted(checkpoints):
         _add_checkpoint(found, path)
     for model in found.models.values():
@@ -66,7 +66,7 @@ def _add_checkpoint(found: Found, path: Path) -> None:
     try:
         checkpoint = load_checkpoint(path)
     except CheckpointError as error:
-        found.told.append(f"{error}: left out")
+        found.warnings.append(f"{error}: left out")
         return
     origin = checkpoint.origin or _UNKNOWN
     found.checkpoints[path.stem] = {
@@ -89,7 +89,7 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def _add_published(found: Found, model: ModelFile) -> None:
-    """Hold the checkpoints of a model's versions against its file, which knows what was written."""
+    """Compare the checkpoints of a model's versions with its file, which holds their sizes and digests."""
     for version in model.versions:
         written = version["checkpoint"]
         there = found.checkpoints.get(written["id"])
@@ -103,14 +103,14 @@ def _add_published(found: Found, model: ModelFile) -> None:
         else:
             row["mtime_ns"] = there["mtime_ns"]
         if row["fault"] is not None:
-            found.told.append(
+            found.warnings.append(
                 f"version {version['version']} of {model.name}: {written['id']}.h5 is not what was written"
             )
         found.checkpoints[written["id"]] = row
 
 
 def _add_models_without_file(found: Found) -> None:
-    """Make a model for each name that only checkpoints know, the one with the oldest of these first."""
+    """Create a model for each name that occurs only in checkpoints; the one with the oldest checkpoint comes first."""
     number = max((model.number for model in found.models.values()), default=0)
     for name in dict.fromkeys(row["model"] for row in found.checkpoints.values()):
         if name not in found.models:
@@ -138,7 +138,7 @@ def _from_checkpoints(found: Found, name: str, number: int) -> ModelFile:
         }
         for place, row in enumerate(published, start=1)
     ]
-    found.told.append(
+    found.warnings.append(
         f"model {name} has no file of its own: it got {len(versions)} versions, numbered anew from what its jobs ended "
         "with, and no alias"
     )
@@ -149,12 +149,12 @@ def _drop_strangers(found: Found) -> None:
     """Leave out checkpoints of an earlier model of the same name."""
     for row in list(found.checkpoints.values()):
         if not _equal(row["definition"], found.models[row["model"]].definition):
-            found.told.append(f"{row['id']}.h5 is of another definition than model {row['model']}: left out")
+            found.warnings.append(f"{row['id']}.h5 is of another definition than model {row['model']}: left out")
             del found.checkpoints[row["id"]]
 
 
 def _equal(one: str, other: str) -> bool:
-    """Whether two texts are one definition; an early release may have left out what is a default."""
+    """Whether two texts are the same definition; early releases may have left out defaults."""
     return one == other or ModelDefinition.load(json.loads(one)) == ModelDefinition.load(json.loads(other))
 
 
@@ -162,15 +162,15 @@ def _add_dataset(found: Found, path: Path) -> None:
     try:
         dataset, label = load_dataset(path), load_label(path)
     except OSError as error:
-        found.told.append(f"{path.name}: {str(error).replace(str(path), path.name)}: left out")
+        found.warnings.append(f"{path.name}: {str(error).replace(str(path), path.name)}: left out")
         return
     if label is not None and label.name is None:
-        return  # It came within a training request, whose job is no more.
+        return  # It belongs to a training request, whose job no longer exists.
     if label is None:
-        found.told.append(f"{path.name} does not say its name: it got its id for one")
+        found.warnings.append(f"{path.name} does not say its name: it got its id for one")
     name = path.stem if label is None or label.name is None else label.name
     for other in [row for row in found.datasets if row["name"] == name]:
-        found.told.append(f"{other['id']}.h5 has the name {name} like a newer one: left out")
+        found.warnings.append(f"{other['id']}.h5 has the name {name} like a newer one: left out")
         found.datasets.remove(other)
     found.datasets.append(
         {
@@ -185,7 +185,7 @@ def _add_dataset(found: Found, path: Path) -> None:
     )
 
 
-#: When a dataset came whose file does not say.
+#: The time of creation of a dataset if its file does not state it.
 _EARLY = "1970-01-01T00:00:00.000Z"
 
 
@@ -207,7 +207,7 @@ def store(connection: sa.Connection, found: Found) -> None:
 
 
 def _columns(table: sa.Table, row: dict[str, Any], numbers: dict[str, int]) -> dict[str, Any]:
-    """What of a row its table has, with the model's number in place of its name."""
+    """The members of a row that are columns of its table, with the model's number instead of its name."""
     columns = {column.name: row[column.name] for column in table.columns if column.name in row}
     return {**columns, "model_number": numbers[row["model"]]} if "model" in row else columns
 
@@ -215,8 +215,8 @@ def _columns(table: sa.Table, row: dict[str, Any], numbers: dict[str, int]) -> d
 def _in_order(checkpoints: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Checkpoints in the order of their ids, but those of a job in the order of their steps.
 
-    A job goes on from its newest checkpoint, and the clock that ids carry may have been put back while it ran. Of equal
-    steps the last state comes before the best one, as it was saved.
+    A job continues from its newest checkpoint, and the clock in the ids may have been set back while it ran. If steps
+    are equal, the last state comes before the best one, as they were saved.
     """
     by_id = sorted(checkpoints, key=lambda row: str(row["id"]))
     by_step = sorted(by_id, key=lambda row: (row["step"], row["kind"] == "best"))

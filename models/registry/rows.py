@@ -1,4 +1,4 @@
-"""Rows of the registry as dictionaries, and what checkpoints and datasets have in common."""
+"""Rows of the registry as dictionaries, and functions for checkpoints and datasets alike."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def older_than(connection: sa.Connection, table: sa.Table, row_id: str) -> sa.Co
 
 
 def fault_of(values: dict[str, Any]) -> dict[str, Any]:
-    """What documents say of a file's fault: nothing where it has none."""
+    """The member ``fault`` of a document; empty if the file has no fault."""
     return {} if values["fault"] is None else {"fault": values["fault"]}
 
 

@@ -1,4 +1,4 @@
-"""What the registry says of one model, as its file keeps it."""
+"""A model's rows in the registry, in the form of its file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _shown(table: sa.Table) -> list[sa.Column[Any]]:
 
 
 def model_file(connection: sa.Connection, name: str) -> ModelFile:
-    """What a model's file has to hold now; raises MissingError for an unknown model."""
+    """The present content for a model's file. Raises MissingError for an unknown model."""
     row = connection.execute(sa.select(MODELS).where(MODELS.c.name == name)).first()
     if row is None:
         raise MissingError("not_found", f"there is no model {name!r}")

@@ -1,11 +1,11 @@
 """The tables of the registry: models, versions, aliases, checkpoints and datasets.
 
-The database numbers models, checkpoints and datasets in the order in which their rows are added, and uses no number
-again. Numbers refer from table to table and decide what is newer: names can be used again, and ids carry the time of a
-clock that may be put back. Clients see names and ids only.
+The database numbers models, checkpoints and datasets in the order in which their rows are added, and never reuses a
+number. Foreign keys and the order "newer than" use these numbers, because names can be reused and ids contain the time
+of a clock that may be set back. Clients see only names and ids.
 
-A file that a row names has a size and a digest, ``mtime_ns``, the time of its last change when its content last
-matched these, and ``fault``, what was found wrong with it since (``models.registry.integrity``).
+For each file, a row has size and digest; ``mtime_ns``, the modification time when the content last matched them; and
+``fault``, which was found since (``models.registry.integrity``).
 """
 
 from __future__ import annotations
@@ -84,5 +84,5 @@ DATASETS = sa.Table(
     sa.Column("created_at", sa.String(30), nullable=False),
     sqlite_autoincrement=True,
 )
-#: One row: by which a data directory knows the database that its files belong to.
+#: One row: the id by which a data directory recognizes the database that its files belong to.
 IDENTITY = sa.Table("identity", METADATA, sa.Column("id", sa.String(32), primary_key=True))

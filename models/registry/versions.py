@@ -35,11 +35,11 @@ __all__ = [
 ]
 
 
-#: What a request gets that names no version, and what always means the newest.
+#: The alias for requests that name no version, and the alias of the newest version.
 DEFAULT, LATEST = "default", "latest"
-#: What the databases' integers can hold.
+#: The largest integer of every database.
 MAXIMUM_VERSION = 2**31 - 1
-#: What changes with every change of a model, its versions or its aliases.
+#: A value that changes with every change of a model, its versions or its aliases.
 State = tuple[Any, ...]
 
 
@@ -67,8 +67,8 @@ _NEWEST_GOOD = (
     .correlate(MODELS)
     .scalar_subquery()
 )
-#: The version that serves requests which name none; null before any. That is the alias ``default``, else the newest
-#: version whose file is not known to be at fault, else the newest.
+#: The version for requests that name no version; null if there is none. It is that of the alias ``default``, else the
+#: newest version without a known fault of its file, else the newest version.
 DEFAULT_VERSION: sa.ColumnElement[int | None] = sa.func.coalesce(_named(DEFAULT), _NEWEST_GOOD, NEWEST_VERSION)
 
 
@@ -102,7 +102,7 @@ def require_model(connection: sa.Connection, name: str) -> int:
 
 
 def publish(connection: sa.Connection, model: str, job: str | None, checkpoint_id: str, metrics: str) -> int:
-    """Make a checkpoint, of a job or imported, the next version of its model; the version's number."""
+    """Make a checkpoint, of a job or imported, the next version of its model. Returns the version's number."""
     number = require_model(connection, model)
     connection.execute(sa.update(MODELS).where(MODELS.c.number == number).values(newest=MODELS.c.newest + 1))
     version: int = connection.execute(sa.select(MODELS.c.newest).where(MODELS.c.number == number)).scalar_one()
@@ -149,11 +149,11 @@ def alias_target(connection: sa.Connection, model: str, alias: str) -> int | Non
 def resolve(connection: sa.Connection, model: str, wanted: int | str | None) -> dict[str, Any]:
     """The version that ``wanted`` means: a number, an alias, or None for the default.
 
-    Raises MissingError for an unknown model, version or alias, ConflictError where nothing is published yet.
+    Raises MissingError for an unknown model, version or alias, and ConflictError if nothing is published yet.
     """
     if isinstance(wanted, int):
         require_model(connection, model)
-        number: int | None = wanted if wanted <= MAXIMUM_VERSION else 0  # which no version has
+        number: int | None = wanted if wanted <= MAXIMUM_VERSION else 0  # No version has the number 0.
     else:
         number = alias_target(connection, model, DEFAULT if wanted is None else wanted)
     if number is None:
@@ -165,7 +165,7 @@ def resolve(connection: sa.Connection, model: str, wanted: int | str | None) -> 
 
 
 def states(connection: sa.Connection) -> dict[str, State]:
-    """The state of each model, by name: while it is equal, so is the model's file (``models.formats.model_file``)."""
+    """The state of each model by name. If it is unchanged, so is the model's file (``models.formats.model_file``)."""
     found: dict[str, State] = {
         row.name: (row.number, row.created_at, row.newest)
         for row in connection.execute(sa.select(MODELS.c.name, MODELS.c.number, MODELS.c.created_at, MODELS.c.newest))
@@ -198,7 +198,7 @@ def list_aliases(connection: sa.Connection, model: str, limit: int, after: str |
 
 
 def set_alias(connection: sa.Connection, model: str, alias: str, version: int) -> None:
-    """Let an alias name a version; raises MissingError for an unknown model or version."""
+    """Set an alias to a version. Raises MissingError for an unknown model or version."""
     if alias == LATEST:
         raise ConflictError("reserved_alias", f"the alias {LATEST!r} always means the newest version and cannot be set")
     try:
@@ -211,7 +211,7 @@ def set_alias(connection: sa.Connection, model: str, alias: str, version: int) -
 
 
 def remove_alias(connection: sa.Connection, model: str, alias: str) -> None:
-    """Forget an alias; raises MissingError where it was not set."""
+    """Delete an alias. Raises MissingError if it was not set."""
     number = require_model(connection, model)
     gone = connection.execute(sa.delete(ALIASES).where(ALIASES.c.model_number == number, ALIASES.c.alias == alias))
     if not gone.rowcount:
@@ -219,7 +219,7 @@ def remove_alias(connection: sa.Connection, model: str, alias: str) -> None:
 
 
 def require_version_form(value: Any) -> int | str | None:
-    """A version as clients write it: a number, an alias, or nothing; raises InvalidError otherwise."""
+    """Check a version in a request: a number, an alias, or None. Raises InvalidError otherwise."""
     if value is None or (type(value) is int and value >= 1) or (isinstance(value, str) and value):
         return value
     raise InvalidError.at("/version", "must be a version's number or an alias")

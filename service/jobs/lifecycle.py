@@ -1,7 +1,7 @@
-"""The life of a job: functions that move it along ``transitions.TRANSITIONS``.
+"""The life of a job: functions that change its state as ``transitions.TRANSITIONS`` allows.
 
-Whoever runs a job holds its fencing number, which rises with every owner: a write under an older number finds no row
-and raises ``StaleError``, so an owner that was thought dead changes nothing.
+The owner of a job holds its fencing number, which rises with every owner. A write with an older number finds no row
+and raises ``StaleError``, so a former owner that is still alive changes nothing.
 Functions take an open SQLAlchemy connection and leave the transaction to the caller.
 """
 
@@ -54,10 +54,10 @@ __all__ = [
 ]
 
 
-#: Workers that may be lost without a new checkpoint in between before a job is given up.
+#: Number of crashes without a new checkpoint after which a job fails.
 MAXIMUM_DEATHS = 3
-#: A lease that ran out.
-NO_SIGN = JobError("worker_lost", "its trainer gave no sign before the lease ran out")
+#: The error for an expired lease.
+NO_SIGN = JobError("worker_lost", "its trainer sent no heartbeat before the lease expired")
 #: Why a client's request is refused.
 _REFUSALS = {
     Trigger.CANCEL: "it cannot be cancelled",
@@ -67,12 +67,12 @@ _REFUSALS = {
 
 
 class StaleError(Exception):
-    """The job is no longer this owner's: another one has it, or it has ended."""
+    """This owner has lost the job: another one has it, or it has ended."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is; ``metrics`` are those of its newest epoch."""
+    """A job's progress; ``metrics`` are those of its newest epoch."""
 
     epoch: int
     step: int
@@ -90,7 +90,7 @@ def create(
     dataset: str,
     validation_dataset: str | None,
 ) -> Job:
-    """Queue a job; ``request`` is the document that it keeps."""
+    """Queue a job; ``request`` is the document to store with it."""
     connection.execute(
         sa.insert(JOBS).values(
             id=job_id,
@@ -116,16 +116,16 @@ def create(
     return find(connection, job_id)
 
 
-# What is asked of jobs.
+# Queries.
 
 
 def find(connection: sa.Connection, job_id: str, *, to_change: bool = False) -> Job:
-    """A job by id; with ``to_change``, nobody else changes it before this transaction ends.
+    """A job by id; with ``to_change``, other transactions cannot change it before this one ends.
 
     Raises MissingError.
     """
     query = sa.select(JOBS).where(JOBS.c.id == job_id)
-    # SQLite has one writer at a time and no such clause; other databases lock the row.
+    # SQLite allows one writer at a time and ignores FOR UPDATE; other databases lock the row.
     row = connection.execute(query.with_for_update() if to_change else query).first()
     if row is None:
         raise MissingError("not_found", f"there is no job {job_id!r}")
@@ -133,7 +133,7 @@ def find(connection: sa.Connection, job_id: str, *, to_change: bool = False) -> 
 
 
 def find_owned(connection: sa.Connection, job_id: str, fence: int) -> Job:
-    """A job that is held under ``fence``; raises StaleError."""
+    """A job whose owner has the number ``fence``. Raises StaleError."""
     row = connection.execute(sa.select(JOBS).where(JOBS.c.id == job_id, JOBS.c.fence == fence)).first()
     if row is None:
         raise _stale(job_id, fence)
@@ -162,32 +162,32 @@ def list_jobs(
     return [Job.of(row) for row in connection.execute(query)]
 
 
-# What clients do.
+# Clients' requests.
 
 
 def cancel(connection: sa.Connection, job_id: str) -> Job:
-    """Cancel a job: at once if nobody runs it, else its runner stops between two batches. Raises ConflictError."""
+    """Cancel a job, at once if it is not running, else after the current batch. Raises ConflictError."""
     return _move(connection, find(connection, job_id, to_change=True), Trigger.CANCEL)
 
 
 def pause(connection: sa.Connection, job_id: str) -> Job:
-    """Pause a job: at once if nobody runs it, else its runner stops between two batches. Raises ConflictError."""
+    """Pause a job, at once if it is not running, else after the current batch. Raises ConflictError."""
     return _move(connection, find(connection, job_id, to_change=True), Trigger.PAUSE)
 
 
 def resume(connection: sa.Connection, job_id: str) -> Job:
-    """Queue a paused job again, or take back a pause that has not happened yet. Raises ConflictError."""
+    """Queue a paused job again, or withdraw a pause that has not taken effect. Raises ConflictError."""
     return _move(connection, find(connection, job_id, to_change=True), Trigger.RESUME)
 
 
 def abandon(connection: sa.Connection, model: str) -> None:
-    """Cancel all active jobs of a model at once, so that their runners' writes come too late."""
+    """Cancel all active jobs of a model at once; later writes of their runners are refused."""
     query = sa.select(JOBS).where(JOBS.c.model_number == number_of(model), JOBS.c.state.in_(ACTIVE))
     for row in list(connection.execute(query.with_for_update())):
         _move(connection, Job.of(row), Trigger.ABANDON, fence=JOBS.c.fence + 1)
 
 
-# What owners do.
+# Owners' actions.
 
 
 def next_due(connection: sa.Connection) -> float | None:
@@ -203,7 +203,7 @@ def _queued(now: float) -> sa.Select[Any]:
 
 
 def claim(connection: sa.Connection, now: float, lease: float) -> Job | None:
-    """Become the owner of the oldest queued job; None if there is none."""
+    """Claim the oldest queued job. Returns None if there is none."""
     job_id: str | None = connection.scalar(_queued(now).with_for_update(skip_locked=True))
     if job_id is None:
         return None
@@ -218,12 +218,12 @@ def claim(connection: sa.Connection, now: float, lease: float) -> Job | None:
 
 
 def renew(connection: sa.Connection, job_id: str, fence: int, now: float, lease: float) -> None:
-    """Stay the owner for another lease; raises StaleError."""
+    """Extend the lease. Raises StaleError."""
     _owned_update(connection, job_id, fence, lease_until=now + lease)
 
 
 def report(connection: sa.Connection, job_id: str, fence: int, progress: Progress, **columns: Any) -> Wish | None:
-    """Record how far a job is; what its clients wish. Raises StaleError."""
+    """Record a job's progress. Returns the clients' wish. Raises StaleError."""
     if progress.metrics is not None:
         columns["metrics"] = json.dumps(progress.metrics)
     _owned_update(
@@ -241,7 +241,7 @@ def report(connection: sa.Connection, job_id: str, fence: int, progress: Progres
 
 
 def finish(connection: sa.Connection, job_id: str, fence: int, publish_version: bool) -> None:
-    """The job has trained to its end: publish its newest checkpoint and close it, in one. Raises StaleError."""
+    """Finish a trained job, and publish its newest checkpoint if asked to. Raises StaleError."""
     _owned_update(connection, job_id, fence, eta_seconds=0.0, fraction=1.0)
     job = find(connection, job_id)
     version = None
@@ -253,22 +253,25 @@ def finish(connection: sa.Connection, job_id: str, fence: int, publish_version: 
 
 
 def fail(connection: sa.Connection, job_id: str, fence: int, code: str, detail: str) -> None:
-    """The job cannot go on. Raises StaleError."""
+    """Record that a job has failed. Raises StaleError."""
     require_owner(connection, job_id, fence)
     _move(connection, find(connection, job_id), Trigger.FAIL, JobError(code, detail))
 
 
 def stop(connection: sa.Connection, job_id: str, fence: int) -> None:
-    """The runner stopped with its state saved: as a client wished, or back to the queue. Raises StaleError."""
+    """Record that a runner has saved its state and stopped: as a client wished, or to be queued again.
+
+    Raises StaleError.
+    """
     require_owner(connection, job_id, fence)
     _move(connection, find(connection, job_id), Trigger.STOP)
 
 
 def lose(connection: sa.Connection, job_id: str, fence: int, cause: JobError, now: float, retry: float) -> None:
-    """The worker died: queue the job again, or give it up after too many deaths. Raises StaleError.
+    """Record a worker's death: queue the job again, or fail it after too many deaths. Raises StaleError.
 
-    The first time it may be claimed at once, so that an accident does not cost its turn; after a second death without
-    a new checkpoint, in ``retry`` seconds, and in twice as many after each further one.
+    After the first death, the job may be claimed at once. After a second death without a new checkpoint, it waits for
+    ``retry`` seconds, and twice as long after each further one.
     """
     _owned_update(connection, job_id, fence, deaths=JOBS.c.deaths + 1)
     add_events(connection, job_id, [LostEvent(cause)])
@@ -333,15 +336,15 @@ def shorten_waits(connection: sa.Connection, now: float, lease: float, retry: fl
 
 
 def expire(connection: sa.Connection, now: float, retry: float) -> None:
-    """Take every job whose owner gave no sign in time away from it."""
+    """End the ownership of every job with an expired lease."""
     query = sa.select(JOBS.c.id, JOBS.c.fence).where(JOBS.c.state == State.RUNNING, JOBS.c.lease_until < now)
-    # A row that is locked is being changed by its owner, which thereby gives a sign.
+    # A locked row is being changed by its owner, which is therefore alive.
     for row in list(connection.execute(query.with_for_update(skip_locked=True))):
         lose(connection, row.id, row.fence, NO_SIGN, now, retry)
 
 
 def require_owner(connection: sa.Connection, job_id: str, fence: int) -> None:
-    """Raise StaleError unless the job is held under ``fence``, and stays so until this transaction ends."""
+    """Raise StaleError unless ``fence`` is the job's number, which then stays so until this transaction ends."""
     _owned_update(connection, job_id, fence, state=State.RUNNING)
 
 
@@ -360,7 +363,7 @@ def _stale(job_id: str, fence: int) -> StaleError:
 
 
 def _following(job: Job, trigger: Trigger) -> Situation:
-    """The situation that follows; raises ConflictError if there is no such transition."""
+    """The next situation. Raises ConflictError if there is no such transition."""
     following = TRANSITIONS[Situation(job.state, job.wish)].get(trigger)
     if following is None:
         now = "being cancelled" if job.wish is Wish.CANCEL and trigger is Trigger.PAUSE else job.state
@@ -370,9 +373,9 @@ def _following(job: Job, trigger: Trigger) -> Situation:
 
 
 def _move(connection: sa.Connection, job: Job, trigger: Trigger, error: JobError | None = None, **columns: Any) -> Job:
-    """Make a transition, and change ``columns`` with it; the job as it is then. Raises ConflictError.
+    """Make a transition and set ``columns``. Returns the changed job. Raises ConflictError.
 
-    ``error`` is that of a job that fails by it.
+    ``error`` is the error of a job that fails.
     """
     following = _following(job, trigger)
     columns |= {"state": following.state, "wanted": following.wish}

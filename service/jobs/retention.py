@@ -1,4 +1,4 @@
-"""Retention: which checkpoints of a job go when a newer one is there."""
+"""Retention: deletes a job's old checkpoints."""
 
 from __future__ import annotations
 

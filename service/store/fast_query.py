@@ -11,15 +11,15 @@ import sqlalchemy as sa
 __all__ = ["MAXIMUM_KNOWN", "FastQuery"]
 
 
-#: Answers that a fast query remembers.
+#: Maximum number of cached answers of a query.
 MAXIMUM_KNOWN = 10_000
 
 
 class FastQuery:
-    """A select that runs on every request: compiled once, on a connection that each thread keeps.
+    """A select that runs on every request: compiled once, and run on a connection that each thread keeps.
 
-    It goes past SQLAlchemy's connection pool and result objects, which take ten times as long as SQLite does, and
-    where ``counter`` says that the database has not changed, an earlier answer is given again.
+    It avoids SQLAlchemy's connection pool and result objects, which take ten times as long as SQLite. If ``counter``
+    shows that the database has not changed, it returns the cached answer.
     """
 
     def __init__(self, engine: sa.Engine, statement: sa.Select[Any], counter: Callable[[], bytes | None]) -> None:
@@ -28,12 +28,12 @@ class FastQuery:
         self._constants = compiled.params  # with None for the parameters that a request gives
         self._counter = counter
         self._known: dict[tuple[Any, ...], tuple[bytes, tuple[Any, ...]]] = {}
-        # SQLite ends a read with its cursor; elsewhere the driver has begun a transaction that must not stay open.
+        # SQLite ends a read with its cursor; other drivers have begun a transaction that must not stay open.
         self._must_end = engine.dialect.name != "sqlite"
         self._local = threading.local()
 
     def first(self, **parameters: Any) -> tuple[Any, ...] | None:
-        """The first row, if any; raises SQLAlchemy's OperationalError where the database does not answer."""
+        """The first row, if any. Raises SQLAlchemy's OperationalError if the database does not answer."""
         key = tuple(parameters.values())
         known = self._known.get(key)
         if known is not None and known[0] == self._counter():
@@ -54,9 +54,9 @@ class FastQuery:
             cursor = connection.cursor()
             values = {**self._constants, **parameters}
             cursor.execute(self._sql, [values[name] for name in self._names] if self._names else values)
-            # The select has found its row and not yet let go of its lock, so nobody commits: the count and the row
-            # belong together. Read at another time, it may be that of a writer who was killed in his commit, and
-            # which the next one uses again.
+            # The select has found its row and still holds its lock, so no commit can occur, and count and row belong
+            # together. At another time, the count may come from a writer that was killed during its commit, and the
+            # next writer uses the same count again.
             count = self._counter()
             row: tuple[Any, ...] | None = cursor.fetchone()
             cursor.close()

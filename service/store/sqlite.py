@@ -1,4 +1,4 @@
-"""SQLite: how it is configured, and its file change counter."""
+"""SQLite: its configuration and its file change counter."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from service.settings import SettingsError
 __all__ = ["JOURNAL_MODE", "SYNCHRONOUS", "ChangeCounter", "begin_sqlite", "configure_sqlite", "wal_is_safe"]
 
 
-#: From these releases on, SQLite's write-ahead log is free of the bug that could reset it under a reader.
+#: SQLite releases with the fix for a bug that could reset the write-ahead log while a reader uses it.
 _WAL_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 
 
 def wal_is_safe(version: tuple[int, ...]) -> bool:
-    """Whether a SQLite release carries the fix of the write-ahead log."""
+    """Whether a SQLite release has the fix of the write-ahead log."""
     return version >= _WAL_FIXED[0] or any(version[:2] == fixed[:2] and version >= fixed for fixed in _WAL_FIXED[1:])
 
 
-#: How SQLite keeps a commit whole.
+#: The journal with which SQLite makes commits atomic.
 JOURNAL_MODE = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "DELETE"
-#: How much of a commit is flushed before it is told. With a rollback journal it takes effect as the journal's name is
-#: removed; FULL does not flush the directory, and a power cut brings the journal back, which undoes the commit.
+#: What SQLite flushes before a commit returns. With a rollback journal, the commit takes effect when the journal is
+#: deleted. FULL does not flush the directory, so a power cut can bring the journal back, which undoes the commit.
 SYNCHRONOUS = "FULL" if JOURNAL_MODE == "WAL" else "EXTRA"
 
 
 class ChangeCounter:
     """SQLite's file change counter (file format, section 1.3.8): four bytes that every commit changes.
 
-    With a rollback journal, a commit writes it under the exclusive lock and before it takes effect. So whoever finds
-    it changed and then selects waits for that commit, and whoever finds it unchanged may rely on what he read before.
-    A commit to the write-ahead log does not touch it; there, and where there is no such file, it is always None.
+    With a rollback journal, a commit writes it under the exclusive lock before the commit takes effect. So a reader
+    that finds it changed and then selects waits for that commit, and a reader that finds it unchanged can reuse what
+    it read before. A commit to the write-ahead log does not change it; with that log, or without a file, it is None.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
@@ -61,7 +61,7 @@ class ChangeCounter:
                     page = mmap.mmap(os.open(self._path, os.O_RDONLY), 100, access=mmap.ACCESS_READ)
                     _PAGES[found.st_dev, found.st_ino] = page
             except OSError:
-                return None  # The select that follows tells what is wrong with the file.
+                return None  # The next select reports the error.
         self._page = page
         return page[24:28]
 
@@ -73,23 +73,23 @@ _mapping = threading.Lock()
 
 
 def configure_sqlite(connection: Any, _record: Any) -> None:
-    # The driver's own transactions begin deferred, and one that turns from reading to writing fails at once, past any
-    # timeout; with None the driver leaves BEGIN to us.
+    # The driver begins its transactions as deferred. Such a transaction fails at once, despite the timeout, if it
+    # changes from reading to writing. With None, the driver leaves BEGIN to this module.
     connection.isolation_level = None
     connection.execute("PRAGMA busy_timeout = 10000")
     connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
     connection.execute("PRAGMA foreign_keys = ON")
-    # This converts a database that another build of SQLite left in another mode, if no other process has it open.
+    # Converts a database that another build of SQLite left in another mode, if no other process has it open.
     (mode,) = connection.execute(f"PRAGMA journal_mode = {JOURNAL_MODE}").fetchone()
     if mode.upper() != JOURNAL_MODE:
         raise SettingsError(
             f"the database must be in journal mode {JOURNAL_MODE}, the safe one for SQLite {sqlite3.sqlite_version}, "
-            f"and cannot be put into it. Received: {mode.upper()}"
+            f"but cannot be converted; stop all other processes that use it. Received: {mode.upper()}"
         )
 
 
 def begin_sqlite(connection: sa.Connection) -> None:
-    # A read takes no transaction: each select sees the newest state by itself. SQLite refuses to write there.
+    # A read begins no transaction, so each select sees the newest state. ``query_only`` makes SQLite refuse writes.
     if connection.get_execution_options().get("reading"):
         connection.exec_driver_sql("PRAGMA query_only = ON")
     else:

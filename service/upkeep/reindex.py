@@ -68,11 +68,11 @@ def main(settings: Settings) -> int:
         found = reindex(Database(settings), FileStore(settings.data))
     except ReindexError as error:
         raise click.ClickException(str(error)) from None
-    for line in found.told:
+    for line in found.warnings:
         click.echo(line)
     versions = sum(len(model.versions) for model in found.models.values())
     click.echo(
         f"{len(found.models)} models with {versions} versions, {len(found.checkpoints)} checkpoints and "
         f"{len(found.datasets)} datasets are in the database"
     )
-    return 1 if found.told else 0
+    return 1 if found.warnings else 0

@@ -10,7 +10,7 @@ import pytest
 __all__ = ["require"]
 
 #: The package of each program.
-PACKAGES = {"strace": "strace", "mkfs.ext4": "e2fsprogs", "mkfs.xfs": "xfsprogs", "xfs_io": "xfsprogs"}
+PACKAGES = {"cc": "gcc", "strace": "strace", "mkfs.ext4": "e2fsprogs", "mkfs.xfs": "xfsprogs", "xfs_io": "xfsprogs"}
 
 
 def require(*programs: str) -> None:

@@ -186,7 +186,7 @@ def test_a_heartbeat_expires_the_leases_of_dead_trainers(house: House) -> None:
     with house.database.read() as connection:
         told = [event.data for event in events_after(connection, job_id, 0, 100) if event.type == "log"]
     assert len(told) == 1
-    assert "gave no sign" in told[0]
+    assert "sent no heartbeat" in told[0]
 
 
 def test_rows_of_jobs_that_have_ended_are_deleted(house: House) -> None:
