@@ -23,7 +23,14 @@ def add_dataset(connection: sa.Connection, values: dict[str, Any], record: FileR
     if values["name"] is not None:
         require_free_dataset_name(connection, values["name"])
     columns = {**values, "features": json.dumps(values["features"]), "classes": json.dumps(values["classes"])}
-    connection.execute(sa.insert(DATASETS).values(**{**record._asdict(), **columns}))
+    try:
+        with connection.begin_nested():
+            connection.execute(sa.insert(DATASETS).values(**{**record._asdict(), **columns}))
+    except sa.exc.IntegrityError:
+        # Another transaction has taken the name since: PostgreSQL lets two write at a time.
+        if values["name"] is not None:
+            require_free_dataset_name(connection, values["name"])
+        raise
 
 
 def require_free_dataset_name(connection: sa.Connection, name: str) -> None:

@@ -66,11 +66,15 @@ def define_model(connection: sa.Connection, definition: ModelDefinition) -> tupl
     """
     new = check_definable(connection, definition)
     if new:
-        connection.execute(
-            sa.insert(MODELS).values(
-                name=definition.name, definition=definition.canonical(), newest=0, created_at=utc_now()
-            )
-        )
+        values = {"name": definition.name, "definition": definition.canonical(), "newest": 0, "created_at": utc_now()}
+        try:
+            with connection.begin_nested():
+                connection.execute(sa.insert(MODELS).values(**values))
+        except sa.exc.IntegrityError:
+            # Another transaction has defined the name since: PostgreSQL lets two write at a time.
+            new = check_definable(connection, definition)
+            if new:
+                raise
     return find_model(connection, definition.name), new
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from models.definition.definition import ModelDefinition
 from models.errors import ConflictError, InvalidError, MissingError
 from models.formats.durable import FileRecord
 from models.registry import checkpoints, datasets, models, versions
@@ -87,6 +88,27 @@ class TestModels:
         models.define_model(connection, a_definition())
         assert refused(ConflictError, models.define_model, connection, a_definition(units=6)) == "name_taken"
         assert models.find_model(connection, "small").definition == a_definition()
+
+    @pytest.mark.parametrize("units", [5, 6])
+    def test_a_definition_that_another_transaction_was_faster_with(
+        self, connection: sa.Connection, monkeypatch: pytest.MonkeyPatch, units: int
+    ) -> None:
+        """As if it had come second: the same definition is found, another one is refused."""
+        check = models.check_definable
+
+        def overtaken(connection: sa.Connection, definition: ModelDefinition) -> bool:
+            monkeypatch.setattr(models, "check_definable", check)
+            new = check(connection, definition)
+            models.define_model(connection, a_definition(units=units))
+            return new
+
+        monkeypatch.setattr(models, "check_definable", overtaken)
+        if units == 5:
+            assert models.define_model(connection, a_definition())[1] is False
+        else:
+            assert refused(ConflictError, models.define_model, connection, a_definition()) == "name_taken"
+        assert models.totals(connection)["models"][0] == 1
+        assert models.find_model(connection, "small").definition == a_definition(units=units)
 
     def test_the_document_shows_definition_count_and_standing(self, connection: sa.Connection) -> None:
         row, _ = models.define_model(connection, a_definition())
@@ -338,6 +360,20 @@ class TestDatasets:
         datasets.delete_dataset(connection, "ds_001")
         add_dataset(connection, 3, "iris")
         assert datasets.find_dataset(connection, "iris")["id"] == "ds_003"
+
+    def test_a_name_that_another_transaction_was_faster_with(
+        self, connection: sa.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        require = datasets.require_free_dataset_name
+
+        def overtaken(connection: sa.Connection, name: str) -> None:
+            monkeypatch.setattr(datasets, "require_free_dataset_name", require)
+            require(connection, name)
+            add_dataset(connection, 1, name)
+
+        monkeypatch.setattr(datasets, "require_free_dataset_name", overtaken)
+        assert refused(ConflictError, add_dataset, connection, 2, "iris") == "name_taken"
+        assert [row["id"] for row in datasets.dataset_rows(connection, 10, None)] == ["ds_001"]
 
     def test_lists_hold_the_named_ones_newest_first(self, connection: sa.Connection) -> None:
         for number, name in enumerate(("a", None, "b", None, "c")):
