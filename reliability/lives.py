@@ -99,7 +99,7 @@ class Life(RuleBasedStateMachine):
         #: A connection to the same file that is independent of the code under test.
         self.looker = sqlite3.connect(f"file:{data / 'trainyard.db'}?mode=ro", uri=True)
         self.looker.row_factory = sqlite3.Row
-        self.now, self.count, self.saved, self.published = 0.0, 0, 0, 0
+        self.now, self.count, self.saved, self.published = 1e9, 0, 0, 0
         #: Every job and fencing number that an owner has received, the newest last.
         self.claims: list[tuple[str, int]] = []
         #: By job: state, attempt, deaths, fencing number, request, end of the lease, start of the next attempt.
@@ -156,7 +156,7 @@ class Life(RuleBasedStateMachine):
     @rule(target=jobs)
     def create(self) -> str:
         self.count += 1
-        job: str = self.write(lambda connection: make_job(connection, self.count))
+        job: str = self.write(lambda connection: make_job(connection, 9999 - self.count))
         self.known[job] = {"state": "queued", "attempt": 1, "deaths": 0, "fence": 0, "wanted": None}
         self.known[job] |= {"lease_until": None, "not_before": None}
         return job
@@ -196,11 +196,11 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def claim(self) -> None:
-        due = sorted(
+        due = [
             job
             for job, known in self.known.items()
             if known["state"] == "queued" and (known["not_before"] is None or known["not_before"] <= self.now)
-        )
+        ]
         next_due = self.write(lifecycle.next_due)
         assert (next_due is not None and next_due <= self.now) is bool(due)
         row = self.write(lambda connection: lifecycle.claim(connection, self.now, LEASE))
@@ -211,6 +211,21 @@ class Life(RuleBasedStateMachine):
         known.update(state="running", fence=known["fence"] + 1, wanted=None, not_before=None)
         known["lease_until"] = self.now + LEASE
         self.claims.append((row.id, row.fence))
+
+    @rule(seconds=st.sampled_from([1.0, 3600.0, 86400.0]))
+    def clock_is_set_back(self, seconds: float) -> None:
+        """No job waits for longer than if its lease or delay began now."""
+        self.now -= seconds
+        latest = {"lease_until": self.now + LEASE, "not_before": self.now + RETRY}
+        ahead = False
+        for known in self.known.values():
+            for name, state in (("lease_until", "running"), ("not_before", "queued")):
+                if known["state"] == state and known.get(name) is not None and known[name] > latest[name]:
+                    known[name], ahead = latest[name], True
+        times = self.now, LEASE, RETRY
+        assert self.write(lambda connection: lifecycle.waits_too_long(connection, *times)) is ahead
+        self.write(lambda connection: lifecycle.shorten_waits(connection, *times))
+        assert not self.write(lambda connection: lifecycle.waits_too_long(connection, *times))
 
     @rule()
     def expire(self) -> None:
@@ -238,7 +253,7 @@ class Life(RuleBasedStateMachine):
             known.update(state="paused", attempt=known["attempt"] + 1)
         else:
             known.update(state="queued", attempt=known["attempt"] + 1)
-            known["not_before"] = self.now + {1: 0.0, 2: RETRY}[known["deaths"]]
+            known["not_before"] = self.now + RETRY if known["deaths"] > 1 else None
 
     # Owners. All except one are stale.
 

@@ -284,9 +284,14 @@ def lose(connection: sa.Connection, job_id: str, fence: int, cause: JobError, no
     state = _following(job, Trigger.LOSE).state
     if state in ACTIVE:
         columns["attempt"] = job.attempt + 1
-    if state is State.QUEUED:
-        columns["not_before"] = now + (retry * 2.0 ** (job.deaths - 2) if job.deaths > 1 else 0.0)
+    if state is State.QUEUED and job.deaths > 1:
+        columns["not_before"] = now + _delay(job.deaths, retry)
     _move(connection, job, Trigger.LOSE, **columns)
+
+
+def _delay(deaths: int, retry: float) -> float:
+    """Seconds for which a job waits after its second death, or a later one; a first death costs it no turn."""
+    return retry * 2.0 ** (deaths - 2)
 
 
 def finished_data(connection: sa.Connection) -> list[str]:
@@ -316,7 +321,7 @@ def next_lease_end(connection: sa.Connection) -> float | None:
 
 def _too_long(now: float, lease: float, retry: float) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     """Which jobs have a lease, and which a delay, that ends later than one that begins now."""
-    longest = now + retry * 2.0 ** (MAXIMUM_DEATHS - 2)
+    longest = now + _delay(MAXIMUM_DEATHS - 1, retry)
     return (
         sa.and_(JOBS.c.state == State.RUNNING, JOBS.c.lease_until > now + lease),
         sa.and_(JOBS.c.state == State.QUEUED, JOBS.c.not_before > longest),
@@ -332,7 +337,7 @@ def shorten_waits(connection: sa.Connection, now: float, lease: float, retry: fl
     """Let such leases and delays begin now, so that no job waits for as long as the clock was set back."""
     leases, delays = _too_long(now, lease, retry)
     connection.execute(sa.update(JOBS).where(leases).values(lease_until=now + lease))
-    connection.execute(sa.update(JOBS).where(delays).values(not_before=now + retry * 2.0 ** (MAXIMUM_DEATHS - 2)))
+    connection.execute(sa.update(JOBS).where(delays).values(not_before=now + _delay(MAXIMUM_DEATHS - 1, retry)))
 
 
 def expire(connection: sa.Connection, now: float, retry: float) -> None:

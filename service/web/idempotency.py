@@ -105,6 +105,8 @@ def remember(connection: sa.Connection, response: Response) -> Response:
     claim: _Claim | None = g.get("idempotency")
     if claim is not None:
         now = context().database.now(connection)
+        # Those stored before the clock was set back are kept for no longer than the others.
+        connection.execute(sa.update(KEYS).where(KEYS.c.stored_at > now).values(stored_at=now))
         connection.execute(sa.delete(KEYS).where(KEYS.c.stored_at < now - context().settings.idempotency_seconds))
         headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
         connection.execute(

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import sqlalchemy.event
 
 from models.definition.definition import ModelDefinition
 from models.errors import ConflictError, InvalidError, MissingError
 from models.formats.durable import FileRecord
 from models.registry import checkpoints, datasets, models, versions
-from models.registry.tables import METADATA
+from models.registry.tables import CHECKPOINTS, METADATA
 from nncore.stopping import Monitor
 from testing.runs import a_definition
 
@@ -22,6 +23,7 @@ from testing.runs import a_definition
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[sa.Engine]:
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'registry.db'}")
+    sqlalchemy.event.listen(engine, "connect", lambda opened, _: opened.execute("PRAGMA foreign_keys = ON"))
     METADATA.create_all(engine)
     yield engine
     engine.dispose()
@@ -141,7 +143,7 @@ class TestModels:
         assert sorted(models.delete_model(connection, "small")) == mine
         assert refused(MissingError, models.find_model, connection, "small") == "not_found"
         assert refused(MissingError, checkpoints.find_checkpoint, connection, mine[0]) == "not_found"
-        assert [row["id"] for row in checkpoints.checkpoint_rows(connection, 10, None)] == [theirs]
+        assert connection.scalars(sa.select(CHECKPOINTS.c.id)).all() == [theirs]
         assert versions.resolve(connection, "other", None)["checkpoint"] == theirs
         models.define_model(connection, a_definition())
         assert versions.aliases(connection, "small") == {}

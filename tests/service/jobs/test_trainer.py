@@ -283,6 +283,18 @@ class TestIdle:
         self.turns(house, clock, 1.5, 0.5)
         assert (house.job(job_id).state, house.job(job_id).attempt) == (State.QUEUED, 2)
 
+    def test_a_clock_that_is_set_forward_takes_no_job_from_a_living_trainer(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        placement = house.place()
+        later = house.database.now() + 86_400.0
+        monkeypatch.setattr(house.database, "now", lambda *_: later)
+        house.trainer._next_beat = 0.0
+        house.trainer.turn()
+        job = house.job(placement.order.job)
+        assert (job.state, job.fence, job.attempt) == (State.RUNNING, 1, 1)
+        assert job.lease_until == later + house.trainer.settings.lease_seconds
+
     @pytest.mark.parametrize("seconds", [3600.0, 86400.0])
     def test_a_clock_that_is_set_back_delays_no_job(self, house: House, clock: list[float], seconds: float) -> None:
         """A lease and a delay that began before count from the moment at which that is seen."""

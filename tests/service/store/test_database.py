@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from time import time
 
 import pytest
 import sqlalchemy as sa
@@ -102,6 +103,14 @@ def test_processes_that_migrate_at_once(tmp_path: Path) -> None:
     with migrated.read() as connection:
         assert connection.scalars(sa.text("SELECT version_num FROM alembic_version")).all() == [HEAD]
     migrated.dispose()
+
+
+def test_its_clock_is_this_machines(tmp_path: Path) -> None:
+    own = database(tmp_path)
+    before = time()
+    now = own.now()
+    assert before - 0.002 < now < time() + 0.002, "to the millisecond"
+    own.dispose()
 
 
 def test_event_ids_are_never_used_again(tmp_path: Path) -> None:

@@ -353,6 +353,25 @@ def test_a_key_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert connection.scalars(sa.select(IDEMPOTENCY_KEYS.c.key)).all() == ["another"]
 
 
+def test_a_key_from_before_the_clock_was_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is still answered, and is kept for no longer than the others."""
+    app = application(tmp_path, TRAINYARD_IDEMPOTENCY_SECONDS="100")
+    client, now = app.test_client(), [90_000.0]
+    monkeypatch.setattr(Database, "now", lambda *_: now[0])
+
+    def is_replayed(key: str) -> bool:
+        return "Idempotent-Replayed" in client.post("/models", json=a_model("m"), headers=keyed(key)).headers
+
+    assert not is_replayed("k")
+    now[0] -= 86_400.0
+    assert is_replayed("k")
+    assert not is_replayed("another")
+    now[0] += 99.0
+    assert is_replayed("k")
+    now[0] += 2.0
+    assert not is_replayed("k")
+
+
 @pytest.mark.parametrize(("path", "body"), [("/train", a_training("m")), ("/datasets", {"name": "d", **DATA})])
 def test_machines_that_share_a_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any]
