@@ -236,7 +236,7 @@ def report(connection: sa.Connection, job_id: str, fence: int, progress: Progres
         eta_seconds=progress.eta_seconds,
         **columns,
     )
-    wish: str | None = connection.scalar(sa.select(JOBS.c.wanted).where(JOBS.c.id == job_id))
+    wish: str | None = connection.scalar(sa.select(JOBS.c.wish).where(JOBS.c.id == job_id))
     return Wish(wish) if wish else None
 
 
@@ -383,7 +383,7 @@ def _move(connection: sa.Connection, job: Job, trigger: Trigger, error: JobError
     ``error`` is the error of a job that fails.
     """
     following = _following(job, trigger)
-    columns |= {"state": following.state, "wanted": following.wish}
+    columns |= {"state": following.state, "wish": following.wish}
     if following.state is not State.QUEUED:
         columns["not_before"] = None
     if following.state is not State.RUNNING:

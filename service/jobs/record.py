@@ -100,7 +100,7 @@ class Job:
             id=row.id,
             model=row.model,
             state=State(row.state),
-            wish=Wish(row.wanted) if row.wanted else None,
+            wish=Wish(row.wish) if row.wish else None,
             request=json.loads(row.request),
             dataset=row.dataset,
             validation_dataset=row.validation_dataset,

@@ -24,7 +24,8 @@ JOBS = sa.Table(
         "model_number", sa.Integer, sa.ForeignKey("models.number", ondelete="SET NULL"), nullable=True, index=True
     ),
     sa.Column("state", sa.String(16), nullable=False, index=True),
-    sa.Column("wanted", sa.String(16), nullable=True),  # what a client asked of a running job: "cancel" or "pause"
+    # What a client asked of a running job: "cancel" or "pause".
+    sa.Column("wanted", sa.String(16), key="wish", nullable=True),
     sa.Column("request", sa.Text, nullable=False),
     _dataset("dataset"),
     _dataset("validation_dataset"),

@@ -163,7 +163,7 @@ def test_the_last_save_is_tried_until_it_succeeds(owner: Owner, monkeypatch: pyt
     assert (owner.named(), error_of(owner), owner.journal.unsaved) == ([owner.journal.newest], None, False)
     with owner.database.read() as connection:
         logs = [event for event in events_after(connection, owner.job, 0, 100) if event.type == "log"]
-    assert len(logs) == 1  # the same trouble is told once
+    assert len(logs) == 1  # the same trouble is logged once
 
 
 def test_the_last_save_is_given_up_when_the_run_is_to_stop(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -246,7 +246,7 @@ class TestLeases:
 
 
 class TestStaleOwners:
-    """Whoever is no longer the owner changes nothing."""
+    """An owner whose job was taken over changes nothing."""
 
     CALLS: dict[str, Callable[[sa.Connection, str, int], Any]] = {
         "renew": lambda c, j, f: lifecycle.renew(c, j, f, 100.0, LEASE),

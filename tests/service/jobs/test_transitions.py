@@ -126,7 +126,7 @@ def test_every_sequence_follows_the_table(connection: sa.Connection) -> None:
     walk(connection, lifecycle.find(connection, job_id), 3, tried)
     running = {situation for situation in TRANSITIONS if situation.state is State.RUNNING}
     missing = {(situation, trigger) for situation in TRANSITIONS for trigger in Trigger} - tried.keys()
-    # Only a job that runs can be lost, so that the number of its deaths tells nothing elsewhere.
+    # Only a job that runs can be lost, so the number of deaths does not matter elsewhere.
     assert {situation for situation, _ in missing} <= TRANSITIONS.keys() - running
     assert {trigger for _, trigger in missing} <= {Trigger.LOSE, Trigger.GIVE_UP}
 
