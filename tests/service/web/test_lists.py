@@ -14,10 +14,11 @@ from service.settings import Settings
 from service.web.app import create_app
 from service.web.context import Context
 from testing.harness import Server
-from testing.samples import DATA, fresh
+from testing.samples import DATA, a_model, fresh
 from tests.service.conftest import Trained
 
 LISTS = (
+    "/models",
     "/models/{name}/versions",
     "/models/{name}/aliases",
     "/models/{name}/checkpoints",
@@ -35,6 +36,7 @@ def asked(server: Server, trained: Trained) -> Iterator[tuple[FlaskClient, list[
     for number in (1, 2):
         assert server.client.put(f"/models/{trained.name}/aliases/alias-{number}", {"version": 1}).status == 200
         assert server.client.post("/datasets", {"name": fresh("listed"), **DATA}).status == 201
+        server.client.define(a_model(fresh("listed")))
     app = create_app(Settings.read({"TRAINYARD_DATA": str(server.data), "TRAINYARD_TRAINER": "external"}))
     context: Context = app.extensions["trainyard"]
     statements: list[str] = []
