@@ -232,7 +232,7 @@ class _History:
         for path in self.server.data.glob("trainyard.db*"):
             path.unlink()
         self.database = Database(self.settings)
-        told = reindex(self.database, self.files).told
+        told = reindex(self.database, self.files).warnings
         self.client = self.fresh_client()
         self.expect(told == [] and self.registry() == before, f"the rebuilt registry differs: {told}")
         for key, answer in self.answers.items():
