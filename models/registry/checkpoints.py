@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from models.errors import MissingError
 from models.formats.durable import FileRecord
-from models.registry.rows import fault_of, older_than, with_metrics
+from models.registry.rows import Metrics, fault_of, older_than
 from models.registry.tables import CHECKPOINTS, MODELS, VERSIONS
 from models.registry.versions import number_of, require_model
 
@@ -22,15 +23,63 @@ if TYPE_CHECKING:
     from nncore.stopping import Monitor
 
 __all__ = [
+    "CheckpointRow",
     "add_checkpoint",
-    "checkpoint_document",
-    "checkpoint_rows",
     "find_checkpoint",
     "forget_checkpoints",
+    "list_checkpoints",
     "superfluous_checkpoints",
 ]
 
-_SELECT = sa.select(CHECKPOINTS, MODELS.c.name.label("model")).join(MODELS)
+
+@dataclass(frozen=True)
+class CheckpointRow:
+    """A checkpoint; ``job`` is None if it was imported, ``fault`` is what is wrong with its file."""
+
+    id: str
+    model: str
+    job: str | None
+    kind: str
+    epoch: int
+    step: int
+    file: FileRecord
+    fault: str | None
+    metrics: Metrics
+    created_at: str
+
+    @classmethod
+    def of(cls, row: sa.Row[Any]) -> CheckpointRow:
+        """The checkpoint of a row with all columns of the table and its model's name."""
+        return cls(
+            id=row.id,
+            model=row.model,
+            job=row.job,
+            kind=row.kind,
+            epoch=row.epoch,
+            step=row.step,
+            file=FileRecord(row.bytes, row.sha256, row.mtime_ns),
+            fault=row.fault,
+            metrics=json.loads(row.metrics),
+            created_at=row.created_at,
+        )
+
+    def document(self) -> dict[str, Any]:
+        """The checkpoint's document in the API, with ``fault`` if its file has one."""
+        return {
+            "id": self.id,
+            "model": self.model,
+            "job": self.job,
+            "epoch": self.epoch,
+            "step": self.step,
+            "bytes": self.file.bytes,
+            "sha256": self.file.sha256,
+            "metrics": self.metrics,
+            "created_at": self.created_at,
+            **fault_of(self.fault),
+        }
+
+
+_SELECT: sa.Select[Any] = sa.select(CHECKPOINTS, MODELS.c.name.label("model")).join(MODELS)
 
 
 def add_checkpoint(connection: sa.Connection, values: dict[str, Any], record: FileRecord) -> None:
@@ -40,17 +89,17 @@ def add_checkpoint(connection: sa.Connection, values: dict[str, Any], record: Fi
     connection.execute(sa.insert(CHECKPOINTS).values(**columns))
 
 
-def find_checkpoint(connection: sa.Connection, checkpoint_id: str) -> dict[str, Any]:
+def find_checkpoint(connection: sa.Connection, checkpoint_id: str) -> CheckpointRow:
     """A checkpoint by id. Raises MissingError."""
     row = connection.execute(_SELECT.where(CHECKPOINTS.c.id == checkpoint_id)).first()
     if row is None:
         raise MissingError("not_found", f"there is no checkpoint {checkpoint_id!r}")
-    return with_metrics(row)
+    return CheckpointRow.of(row)
 
 
-def checkpoint_rows(
+def list_checkpoints(
     connection: sa.Connection, limit: int, after: str | None, *, model: str | None = None, job: str | None = None
-) -> list[dict[str, Any]]:
+) -> list[CheckpointRow]:
     """Checkpoints of a model or a job, newest first."""
     query = _SELECT.order_by(CHECKPOINTS.c.number.desc()).limit(limit)
     if model is not None:
@@ -60,13 +109,7 @@ def checkpoint_rows(
         query = query.where(CHECKPOINTS.c.job == job)
     if after is not None:
         query = query.where(older_than(connection, CHECKPOINTS, after))
-    return [with_metrics(row) for row in connection.execute(query)]
-
-
-def checkpoint_document(values: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's document in the API, with ``fault`` if its file has one."""
-    order = ("id", "model", "job", "epoch", "step", "bytes", "sha256", "metrics", "created_at")
-    return {key: values[key] for key in order} | fault_of(values)
+    return [CheckpointRow.of(row) for row in connection.execute(query)]
 
 
 def superfluous_checkpoints(
@@ -77,8 +120,8 @@ def superfluous_checkpoints(
     The newest intact one, the best one by ``monitor`` (if given), and those that a version names or that are
     ``needed`` always stay. Checkpoints with damaged files are not counted and not deleted.
     """
-    query = sa.select(CHECKPOINTS).where(CHECKPOINTS.c.job == job, CHECKPOINTS.c.fault.is_(None))
-    rows = list(connection.execute(query.order_by(CHECKPOINTS.c.number.desc())))
+    query = _SELECT.where(CHECKPOINTS.c.job == job, CHECKPOINTS.c.fault.is_(None))
+    rows = [CheckpointRow.of(row) for row in connection.execute(query.order_by(CHECKPOINTS.c.number.desc()))]
     passing = [row for row in rows if row.kind in ("between", "interrupted")]
     published = VERSIONS.c.checkpoint.in_([row.id for row in passing])
     stay = {*needed, *connection.scalars(sa.select(VERSIONS.c.checkpoint).where(published))}
@@ -87,17 +130,17 @@ def superfluous_checkpoints(
     return [row.id for row in passing[keep:] if row.id not in stay]
 
 
-def _newest_state(rows: list[sa.Row[Any]]) -> sa.Row[Any] | None:
+def _newest_state(rows: list[CheckpointRow]) -> CheckpointRow | None:
     """The row from which a run would continue: the first one, newest first, that does not hold an earlier epoch."""
     return next((row for row in rows if row.kind != "best"), None)
 
 
-def _best_of(rows: list[sa.Row[Any]], monitor: Monitor) -> sa.Row[Any] | None:
+def _best_of(rows: list[CheckpointRow], monitor: Monitor) -> CheckpointRow | None:
     """The row with the best value, and the oldest of equal ones; None if no epoch had ended."""
-    values = {row: json.loads(row.metrics).get(monitor) for row in reversed(rows)}
-    scored = [row for row, value in values.items() if value is not None]
+    scored = [(value, row) for row in reversed(rows) if (value := row.metrics.get(monitor)) is not None]
     choose = max if monitor.endswith("accuracy") else min
-    return choose(scored, key=lambda row: values[row], default=None)
+    best = choose(scored, key=lambda pair: pair[0], default=None)
+    return None if best is None else best[1]
 
 
 def forget_checkpoints(connection: sa.Connection, ids: list[str]) -> None:

@@ -6,16 +6,66 @@ Functions take an open SQLAlchemy connection and leave the transaction to the ca
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from models.errors import ConflictError, MissingError
 from models.formats.durable import FileRecord
-from models.registry.rows import older_than, plain
+from models.registry.rows import fault_of, older_than
 from models.registry.tables import DATASETS
 
-__all__ = ["add_dataset", "dataset_rows", "delete_dataset", "find_dataset", "require_free_dataset_name"]
+__all__ = [
+    "DatasetRow",
+    "add_dataset",
+    "delete_dataset",
+    "find_dataset",
+    "list_datasets",
+    "require_free_dataset_name",
+]
+
+
+@dataclass(frozen=True)
+class DatasetRow:
+    """A dataset; ``name`` is None for the rows of a training request, ``fault`` is what is wrong with the file."""
+
+    id: str
+    name: str | None
+    rows: int
+    features: list[str]
+    classes: list[str | int]
+    file: FileRecord
+    fault: str | None
+    created_at: str
+
+    @classmethod
+    def of(cls, row: sa.Row[Any]) -> DatasetRow:
+        """The dataset of a row with all columns of the table."""
+        return cls(
+            id=row.id,
+            name=row.name,
+            rows=row.rows,
+            features=json.loads(row.features),
+            classes=json.loads(row.classes),
+            file=FileRecord(row.bytes, row.sha256, row.mtime_ns),
+            fault=row.fault,
+            created_at=row.created_at,
+        )
+
+    def document(self) -> dict[str, Any]:
+        """The dataset's document in the API, with ``fault`` if its file has one."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "rows": self.rows,
+            "features": self.features,
+            "classes": self.classes,
+            "bytes": self.file.bytes,
+            "sha256": self.file.sha256,
+            "created_at": self.created_at,
+            **fault_of(self.fault),
+        }
 
 
 def add_dataset(connection: sa.Connection, values: dict[str, Any], record: FileRecord) -> None:
@@ -42,26 +92,22 @@ def require_free_dataset_name(connection: sa.Connection, name: str) -> None:
         )
 
 
-def find_dataset(connection: sa.Connection, key: str) -> dict[str, Any]:
+def find_dataset(connection: sa.Connection, key: str) -> DatasetRow:
     """A dataset by id or name. Raises MissingError."""
     row = connection.execute(sa.select(DATASETS).where(sa.or_(DATASETS.c.id == key, DATASETS.c.name == key))).first()
     if row is None:
         raise MissingError("not_found", f"there is no dataset {key!r}")
-    return _dataset_document(row)
+    return DatasetRow.of(row)
 
 
-def dataset_rows(connection: sa.Connection, limit: int, after: str | None) -> list[dict[str, Any]]:
+def list_datasets(connection: sa.Connection, limit: int, after: str | None) -> list[DatasetRow]:
     """Named datasets, newest first."""
     query = sa.select(DATASETS).where(DATASETS.c.name.is_not(None)).order_by(DATASETS.c.number.desc()).limit(limit)
     if after is not None:
         query = query.where(older_than(connection, DATASETS, after))
-    return [_dataset_document(row) for row in connection.execute(query)]
+    return [DatasetRow.of(row) for row in connection.execute(query)]
 
 
 def delete_dataset(connection: sa.Connection, dataset_id: str) -> None:
     """Forget a dataset."""
     connection.execute(sa.delete(DATASETS).where(DATASETS.c.id == dataset_id))
-
-
-def _dataset_document(row: sa.Row[Any]) -> dict[str, Any]:
-    return {**plain(row), "features": json.loads(row.features), "classes": json.loads(row.classes)}

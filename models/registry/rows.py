@@ -1,16 +1,17 @@
-"""Rows of the registry as dictionaries, and functions for checkpoints and datasets alike."""
+"""What rows of checkpoints and datasets have in common."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
 
 from models.registry.tables import CHECKPOINTS, DATASETS
 
-__all__ = ["fault_of", "files_at_fault", "named_ids", "older_than", "plain", "with_metrics"]
+__all__ = ["Metrics", "fault_of", "files_at_fault", "named_ids", "older_than"]
+
+#: Metrics of an epoch by name; None for a number that is not finite, or if no rows are held out.
+Metrics = dict[str, float | None]
 
 
 def named_ids(connection: sa.Connection, ids: Sequence[str]) -> set[str]:
@@ -28,21 +29,12 @@ def older_than(connection: sa.Connection, table: sa.Table, row_id: str) -> sa.Co
     return table.c.id < row_id if number is None else table.c.number < number
 
 
-def fault_of(values: dict[str, Any]) -> dict[str, Any]:
+def fault_of(fault: str | None) -> dict[str, str]:
     """The member ``fault`` of a document; empty if the file has no fault."""
-    return {} if values["fault"] is None else {"fault": values["fault"]}
+    return {} if fault is None else {"fault": fault}
 
 
 def files_at_fault(connection: sa.Connection) -> int:
     """Number of files that were found missing or damaged."""
     queries = [sa.select(sa.func.count()).where(table.c.fault.is_not(None)) for table in (CHECKPOINTS, DATASETS)]
     return sum(connection.scalar(query) or 0 for query in queries)
-
-
-def with_metrics(row: sa.Row[Any]) -> dict[str, Any]:
-    return {**plain(row), "metrics": json.loads(row.metrics)}
-
-
-def plain(row: sa.Row[Any]) -> dict[str, Any]:
-    """A row by its columns' names, as plain strings: SQLAlchemy's own kind of string is no key of JSON to orjson."""
-    return {str(name): value for name, value in row._mapping.items()}

@@ -8,7 +8,6 @@ import sqlalchemy as sa
 
 from models.errors import MissingError
 from models.formats.model_file import ModelFile
-from models.registry.rows import plain
 from models.registry.tables import CHECKPOINTS, MODELS, VERSIONS
 from models.registry.versions import aliases
 
@@ -22,6 +21,10 @@ def _shown(table: sa.Table) -> list[sa.Column[Any]]:
     return [column for column in table.columns if column.name not in _LEFT_OUT]
 
 
+def _plain(row: sa.Row[Any]) -> dict[str, Any]:
+    return {str(name): value for name, value in row._mapping.items()}
+
+
 def model_file(connection: sa.Connection, name: str) -> ModelFile:
     """The present content for a model's file. Raises MissingError for an unknown model."""
     row = connection.execute(sa.select(MODELS).where(MODELS.c.name == name)).first()
@@ -32,7 +35,7 @@ def model_file(connection: sa.Connection, name: str) -> ModelFile:
     )
     published = sa.select(VERSIONS.c.checkpoint).where(VERSIONS.c.model_number == row.number)
     named = connection.execute(sa.select(*_shown(CHECKPOINTS)).where(CHECKPOINTS.c.id.in_(published)))
-    checkpoints = {found.id: {"model": name, **plain(found)} for found in named}
+    checkpoints = {found.id: {"model": name, **_plain(found)} for found in named}
     return ModelFile(
         row.name,
         row.number,
@@ -41,7 +44,7 @@ def model_file(connection: sa.Connection, name: str) -> ModelFile:
         row.newest,
         # A model that is being deleted loses its checkpoints between two selects.
         [
-            {"model": name, **plain(version), "checkpoint": checkpoints[version.checkpoint]}
+            {"model": name, **_plain(version), "checkpoint": checkpoints[version.checkpoint]}
             for version in versions
             if version.checkpoint in checkpoints
         ],

@@ -5,13 +5,15 @@ Functions take an open SQLAlchemy connection and leave the transaction to the ca
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from models.clock import utc_now
 from models.errors import ConflictError, InvalidError, MissingError
-from models.registry.rows import with_metrics
+from models.registry.rows import Metrics
 from models.registry.tables import ALIASES, CHECKPOINTS, MODELS, VERSIONS
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "LATEST",
     "SERVING_QUERY",
     "State",
+    "VersionRow",
     "alias_target",
     "aliases",
     "list_aliases",
@@ -41,6 +44,35 @@ DEFAULT, LATEST = "default", "latest"
 MAXIMUM_VERSION = 2**31 - 1
 #: A value that changes with every change of a model, its versions or its aliases.
 State = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    """A version of a model; ``job`` is None if it was imported."""
+
+    model: str
+    version: int
+    job: str | None
+    checkpoint: str
+    metrics: Metrics
+    created_at: str
+
+    @classmethod
+    def of(cls, row: sa.Row[Any]) -> VersionRow:
+        """The version of a row with its model's name."""
+        metrics = json.loads(row.metrics)
+        return cls(row.model, row.version, row.job, row.checkpoint, metrics, row.created_at)
+
+    def document(self) -> dict[str, Any]:
+        """The version's document in the API."""
+        return {
+            "model": self.model,
+            "version": self.version,
+            "job": self.job,
+            "checkpoint": self.checkpoint,
+            "metrics": self.metrics,
+            "created_at": self.created_at,
+        }
 
 
 def _of_model(table: sa.Table) -> sa.ColumnElement[bool]:
@@ -111,24 +143,16 @@ def publish(connection: sa.Connection, model: str, job: str | None, checkpoint_i
     return version
 
 
-def list_versions(connection: sa.Connection, model: str, limit: int, after: int | None) -> list[dict[str, Any]]:
+def list_versions(connection: sa.Connection, model: str, limit: int, after: int | None) -> list[VersionRow]:
     """Versions of a model, newest first; raises MissingError for an unknown model."""
     number = require_model(connection, model)
     query = _SELECT.where(VERSIONS.c.model_number == number).order_by(VERSIONS.c.version.desc()).limit(limit)
     if after is not None:
         query = query.where(VERSIONS.c.version < after)
-    return [with_metrics(row) for row in connection.execute(query)]
+    return [VersionRow.of(row) for row in connection.execute(query)]
 
 
-#: Versions as the API and a model's file show them.
-_SELECT: sa.Select[Any] = sa.select(
-    MODELS.c.name.label("model"),
-    VERSIONS.c.version,
-    VERSIONS.c.job,
-    VERSIONS.c.checkpoint,
-    VERSIONS.c.metrics,
-    VERSIONS.c.created_at,
-).join(MODELS, _of_model(VERSIONS))
+_SELECT: sa.Select[Any] = sa.select(VERSIONS, MODELS.c.name.label("model")).join(MODELS, _of_model(VERSIONS))
 
 
 def alias_target(connection: sa.Connection, model: str, alias: str) -> int | None:
@@ -146,7 +170,7 @@ def alias_target(connection: sa.Connection, model: str, alias: str) -> int | Non
     return version
 
 
-def resolve(connection: sa.Connection, model: str, wanted: int | str | None) -> dict[str, Any]:
+def resolve(connection: sa.Connection, model: str, wanted: int | str | None) -> VersionRow:
     """The version that ``wanted`` means: a number, an alias, or None for the default.
 
     Raises MissingError for an unknown model, version or alias, and ConflictError if nothing is published yet.
@@ -161,7 +185,7 @@ def resolve(connection: sa.Connection, model: str, wanted: int | str | None) -> 
     row = connection.execute(_SELECT.where(MODELS.c.name == model, VERSIONS.c.version == number)).first()
     if row is None:
         raise MissingError("not_found", f"model {model!r} has no version {wanted or number}")
-    return with_metrics(row)
+    return VersionRow.of(row)
 
 
 def states(connection: sa.Connection) -> dict[str, State]:

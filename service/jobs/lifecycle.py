@@ -247,7 +247,7 @@ def finish(connection: sa.Connection, job_id: str, fence: int, publish_version: 
     version = None
     if publish_version:
         assert job.checkpoint is not None
-        metrics = find_checkpoint(connection, job.checkpoint)["metrics"]
+        metrics = find_checkpoint(connection, job.checkpoint).metrics
         version = publish(connection, job.model, job_id, job.checkpoint, json.dumps(metrics))
     _move(connection, job, Trigger.FINISH, version=version)
 

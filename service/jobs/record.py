@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-__all__ = ["ACTIVE", "FINAL", "BestEpoch", "Job", "JobError", "Metrics", "State", "Wish"]
+from models.registry.rows import Metrics
 
-#: Metrics of an epoch by name; None for a number that is not finite, or if no rows are held out.
-Metrics = dict[str, float | None]
+__all__ = ["ACTIVE", "FINAL", "BestEpoch", "Job", "JobError", "Metrics", "State", "Wish"]
 
 
 class State(StrEnum):

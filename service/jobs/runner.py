@@ -46,12 +46,12 @@ _log = logging.getLogger("trainyard.runner")
 def _newest_good_checkpoint(database: Database, files: FileStore, job_id: str) -> Checkpoint | None:
     """A job's newest checkpoint with an intact file, or None."""
     with database.read() as connection:
-        candidates = checkpoints.checkpoint_rows(connection, 1000, None, job=job_id)
+        candidates = checkpoints.list_checkpoints(connection, 1000, None, job=job_id)
     for candidate in candidates:
-        if candidate["kind"] == CheckpointKind.BEST:
+        if candidate.kind == CheckpointKind.BEST:
             continue  # Its parameters are those of an earlier epoch.
         try:
-            return load_checkpoint(inspection.intact_checkpoint(database, files, candidate["id"], thorough=True))
+            return load_checkpoint(inspection.intact_checkpoint(database, files, candidate.id, thorough=True))
         except CheckpointError as error:
             _log.error("trying an older checkpoint, because one is unusable: %s", error)
     return None

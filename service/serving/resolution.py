@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from models.formats.durable import FileRecord
 from models.registry import checkpoints, versions
 from models.registry.integrity import DamagedError
 from models.serving.cache import CheckpointFile, ServedModels
@@ -71,15 +70,13 @@ class Serving:
                 return PublishedVersion(*row)
         with self._database.read() as connection:
             version = versions.resolve(connection, model, wanted)
-            checkpoint = checkpoints.find_checkpoint(connection, version["checkpoint"])
-        return PublishedVersion(version["version"], version["checkpoint"], checkpoint["fault"], checkpoint["mtime_ns"])
+            checkpoint = checkpoints.find_checkpoint(connection, version.checkpoint)
+        return PublishedVersion(version.version, version.checkpoint, checkpoint.fault, checkpoint.file.mtime_ns)
 
     def _damage(self, checkpoint: str, fault: str) -> DamagedError:
         with self._database.read() as connection:
             row = checkpoints.find_checkpoint(connection, checkpoint)
-        return DamagedError(
-            self._files.path(FileKind.CHECKPOINT, checkpoint), FileRecord(row["bytes"], row["sha256"]), fault
-        )
+        return DamagedError(self._files.path(FileKind.CHECKPOINT, checkpoint), row.file, fault)
 
     def _checked_file(self, key: CheckpointFile) -> Path:
         """The file of a version, checked just before it is loaded; raises DamagedError."""

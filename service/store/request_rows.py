@@ -32,7 +32,7 @@ class Source:
         else:
             try:
                 with database.read() as connection:
-                    self.dataset_id = datasets.find_dataset(connection, self._name)["id"]
+                    self.dataset_id = datasets.find_dataset(connection, self._name).id
             except MissingError as error:
                 raise InvalidError.at(f"{pointer}/dataset", error.detail) from None
             dataset = load_dataset(files.path(FileKind.DATASET, self.dataset_id))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
 
 from models.definition.definition import ModelDefinition
 from models.errors import MissingError
@@ -22,8 +21,8 @@ __all__ = ["publish_upload"]
 
 def publish_upload(
     database: Database, files: FileStore, definition: ModelDefinition, checkpoint: Checkpoint
-) -> dict[str, Any]:
-    """Write the checkpoint to a file, then name that as the next version; the version as the API shows it.
+) -> versions.VersionRow:
+    """Write the checkpoint to a file, then name that as the next version; that version.
 
     Raises MissingError if the model was deleted meanwhile.
     """

@@ -7,8 +7,7 @@ from typing import Any
 from flask import Response, request, send_file, url_for
 
 from models.errors import MissingError, UnsupportedError
-from models.registry import models
-from models.registry.checkpoints import checkpoint_document, checkpoint_rows, find_checkpoint
+from models.registry import checkpoints, models
 from service.store.files import FileKind
 from service.upkeep.inspection import intact_checkpoint
 from service.uploads.publication import publish_upload
@@ -37,8 +36,8 @@ def list_checkpoints(query: dict[str, Any], name: str) -> Response:
     `after` takes a checkpoint's id.
     """
     with context().database.read() as connection:
-        rows = checkpoint_rows(connection, query["limit"] + 1, query["after"], model=name)
-    return page([checkpoint_document(row) for row in rows], query["limit"])
+        rows = checkpoints.list_checkpoints(connection, query["limit"] + 1, query["after"], model=name)
+    return page([row.document() for row in rows], query["limit"])
 
 
 @routes.route("/models/<name>/checkpoints", methods=["POST"])
@@ -67,8 +66,8 @@ def import_file(name: str) -> Response:
         with parts.wait_slot():
             checkpoint = parts.parser.checkpoint(upload, exchange, definition)
             version = publish_upload(parts.database, parts.files, definition, checkpoint)
-    location = url_for("models.show_version", name=name, version=version["version"])
-    return json_response(version, 201, {"Location": location})
+    location = url_for("models.show_version", name=name, version=version.version)
+    return json_response(version.document(), 201, {"Location": location})
 
 
 @routes.route("/checkpoints/<checkpoint_id>", methods=["GET"])
@@ -77,7 +76,7 @@ def import_file(name: str) -> Response:
 def show(checkpoint_id: str) -> Response:
     """Show a checkpoint."""
     with context().database.read() as connection:
-        return json_response(checkpoint_document(find_checkpoint(connection, checkpoint_id)))
+        return json_response(checkpoints.find_checkpoint(connection, checkpoint_id).document())
 
 
 @routes.route("/checkpoints/<checkpoint_id>/file", methods=["GET"])
@@ -87,13 +86,13 @@ def download(checkpoint_id: str) -> Response:
     """Download a checkpoint's HDF5 file."""
     parts = context()
     with parts.database.read() as connection:
-        found = find_checkpoint(connection, checkpoint_id)
+        found = checkpoints.find_checkpoint(connection, checkpoint_id)
     if parts.files.stat(FileKind.CHECKPOINT, checkpoint_id) is None:
         raise MissingError("file_missing", f"the file of checkpoint {checkpoint_id} is not in the data directory")
     return send_file(
         intact_checkpoint(parts.database, parts.files, checkpoint_id),
         "application/x-hdf5",
         as_attachment=True,
-        download_name=f"{found['model']}-{checkpoint_id}.h5",
-        etag=found["sha256"],
+        download_name=f"{found.model}-{checkpoint_id}.h5",
+        etag=found.file.sha256,
     )

@@ -13,8 +13,8 @@ from models.data.dataset import Dataset, from_rows
 from models.data.schemas import Untouched
 from models.errors import ConflictError, InvalidError, MalformedError, Problem, escaped
 from models.identifiers import NAME_PATTERN, new_id
-from models.registry.datasets import add_dataset, dataset_rows, delete_dataset, find_dataset, require_free_dataset_name
-from models.registry.rows import fault_of
+from models.registry import datasets
+from models.registry.datasets import add_dataset, delete_dataset, find_dataset, require_free_dataset_name
 from models.schemas import StrictSchema, Text, load
 from service.jobs.record import ACTIVE
 from service.store.files import FileKind
@@ -98,7 +98,7 @@ def create(query: dict[str, Any]) -> Response:
         values, record = keep(parts.files, dataset_id, name, dataset)
         with parts.database.write() as connection:
             add_dataset(connection, values, record)
-            document = _document(find_dataset(connection, dataset_id))
+            document = find_dataset(connection, dataset_id).document()
             location = url_for("datasets.show", key=dataset_id)
             return remember(connection, json_response(document, 201, {"Location": location}))
 
@@ -155,11 +155,6 @@ def _as_object(body: Any) -> dict[str, Any]:
     return body
 
 
-def _document(values: dict[str, Any]) -> dict[str, Any]:
-    order = ("id", "name", "rows", "features", "classes", "bytes", "sha256", "created_at")
-    return {key: values[key] for key in order} | fault_of(values)
-
-
 @routes.route("/datasets", methods=["GET"])
 @routes.arguments(DatasetPage, location="query")
 @routes.response(200, "DatasetList")
@@ -169,8 +164,8 @@ def list_datasets(query: dict[str, Any]) -> Response:
     `after` takes a dataset's id.
     """
     with context().database.read() as connection:
-        rows = dataset_rows(connection, query["limit"] + 1, query["after"])
-    return page([_document(row) for row in rows], query["limit"])
+        rows = datasets.list_datasets(connection, query["limit"] + 1, query["after"])
+    return page([row.document() for row in rows], query["limit"])
 
 
 @routes.route("/datasets/<key>", methods=["GET"])
@@ -179,7 +174,7 @@ def list_datasets(query: dict[str, Any]) -> Response:
 def show(key: str) -> Response:
     """Show a dataset, by id or name."""
     with context().database.read() as connection:
-        return json_response(_document(find_dataset(connection, key)))
+        return json_response(find_dataset(connection, key).document())
 
 
 @routes.route("/datasets/<key>", methods=["DELETE"])
@@ -189,7 +184,7 @@ def delete(key: str) -> Response:
     """Delete a dataset that no active job uses."""
     parts = context()
     with parts.database.write() as connection:
-        dataset_id = find_dataset(connection, key)["id"]
+        dataset_id = find_dataset(connection, key).id
         uses = sa.or_(JOBS.c.dataset == dataset_id, JOBS.c.validation_dataset == dataset_id)
         active = connection.scalar(sa.select(JOBS.c.id).where(uses, JOBS.c.state.in_(ACTIVE)).limit(1))
         if active:

@@ -202,8 +202,8 @@ def list_checkpoints(query: dict[str, Any], job_id: str) -> Response:
     """List a job's checkpoints, newest first."""
     with context().database.read() as connection:
         lifecycle.find(connection, job_id)
-        rows = checkpoints.checkpoint_rows(connection, query["limit"] + 1, query["after"], job=job_id)
-    return page([checkpoints.checkpoint_document(row) for row in rows], query["limit"])
+        rows = checkpoints.list_checkpoints(connection, query["limit"] + 1, query["after"], job=job_id)
+    return page([row.document() for row in rows], query["limit"])
 
 
 class StreamHeaders(StrictSchema):

@@ -114,7 +114,7 @@ def list_versions(query: dict[str, Any], name: str) -> Response:
     after = None if query["after"] is None else int(query["after"])
     with context().database.read() as connection:
         rows = versions.list_versions(connection, name, query["limit"] + 1, after)
-    return page(rows, query["limit"])
+    return page([row.document() for row in rows], query["limit"])
 
 
 @routes.route("/models/<name>/versions/<version>", methods=["GET"])
@@ -124,7 +124,7 @@ def show_version(name: str, version: str) -> Response:
     """Show a version, by number or alias."""
     wanted = int(version) if re.fullmatch(NUMBER_PATTERN, version) else version
     with context().database.read() as connection:
-        return json_response(versions.resolve(connection, name, wanted))
+        return json_response(versions.resolve(connection, name, wanted).document())
 
 
 @routes.route("/models/<name>/aliases", methods=["GET"])

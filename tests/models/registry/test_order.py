@@ -57,10 +57,10 @@ def saved(connection: sa.Connection) -> list[str]:
 
 
 def test_checkpoints_are_listed_newest_first(connection: sa.Connection, saved: list[str]) -> None:
-    found = checkpoints.checkpoint_rows(connection, 10, None, job="job_1")
-    assert [row["id"] for row in found] == saved[::-1]
-    after = checkpoints.checkpoint_rows(connection, 10, saved[2], model="small")
-    assert [row["id"] for row in after] == saved[1::-1]
+    found = checkpoints.list_checkpoints(connection, 10, None, job="job_1")
+    assert [row.id for row in found] == saved[::-1]
+    after = checkpoints.list_checkpoints(connection, 10, saved[2], model="small")
+    assert [row.id for row in after] == saved[1::-1]
 
 
 def test_retention_keeps_the_newest(connection: sa.Connection, saved: list[str]) -> None:
@@ -81,8 +81,8 @@ def test_datasets_are_listed_newest_first(connection: sa.Connection) -> None:
         row = {"id": f"ds_{number}", "name": f"d{number}", "rows": 1, "features": ["a"], "classes": [0, 1]}
         datasets.add_dataset(connection, {**row, "created_at": ""}, FileRecord(1, "00"))
     names = [f"d{number}" for number in CAME]
-    assert [row["name"] for row in datasets.dataset_rows(connection, 10, None)] == names[::-1]
-    assert [row["name"] for row in datasets.dataset_rows(connection, 10, "ds_1")] == names[1::-1]
+    assert [row.name for row in datasets.list_datasets(connection, 10, None)] == names[::-1]
+    assert [row.name for row in datasets.list_datasets(connection, 10, "ds_1")] == names[1::-1]
 
 
 def test_a_page_goes_on_after_an_entry_that_was_deleted(connection: sa.Connection, saved: list[str]) -> None:
@@ -102,7 +102,7 @@ def test_a_rebuilt_job_goes_on_from_its_last_step(connection: sa.Connection) -> 
         found.checkpoints[str(row["id"])] = {**row, **definition}
     found.models["small"] = ModelFile("small", 7, "", a_definition().canonical(), 0, [], {})
     store(connection, found)
-    listed = [row["id"] for row in checkpoints.checkpoint_rows(connection, 10, None, job="job_1")]
+    listed = [row.id for row in checkpoints.list_checkpoints(connection, 10, None, job="job_1")]
     assert listed == ["ckpt_8", "ckpt_9", *(f"ckpt_{number}" for number in CAME[::-1])]
 
 

@@ -144,7 +144,7 @@ class TestModels:
         assert refused(MissingError, models.find_model, connection, "small") == "not_found"
         assert refused(MissingError, checkpoints.find_checkpoint, connection, mine[0]) == "not_found"
         assert connection.scalars(sa.select(CHECKPOINTS.c.id)).all() == [theirs]
-        assert versions.resolve(connection, "other", None)["checkpoint"] == theirs
+        assert versions.resolve(connection, "other", None).checkpoint == theirs
         models.define_model(connection, a_definition())
         assert versions.aliases(connection, "small") == {}
         assert versions.list_versions(connection, "small", 10, None) == []
@@ -181,13 +181,13 @@ class TestVersions:
     def test_numbers_count_from_1(self, connection: sa.Connection) -> None:
         assert [self.publish(connection) for _ in range(3)] == [1, 2, 3]
         found = versions.resolve(connection, "small", 2)
-        assert found == {
+        assert found.document() == {
             "model": "small",
             "version": 2,
             "job": "job_1",
             "checkpoint": "ckpt_0",
             "metrics": {"loss": 0.25},
-            "created_at": found["created_at"],
+            "created_at": found.created_at,
         }
 
     def test_a_number_is_never_used_again(self, connection: sa.Connection) -> None:
@@ -206,8 +206,8 @@ class TestVersions:
         self.publish(connection)
         assert versions.alias_target(connection, "small", "default") == 1
         assert models.find_model(connection, "small").default == 1
-        assert versions.resolve(connection, "small", None)["version"] == 1
-        assert versions.resolve(connection, "small", "latest")["version"] == 3
+        assert versions.resolve(connection, "small", None).version == 1
+        assert versions.resolve(connection, "small", "latest").version == 3
         versions.remove_alias(connection, "small", "default")
         assert versions.alias_target(connection, "small", "default") == 3
 
@@ -229,7 +229,7 @@ class TestVersions:
         versions.set_alias(connection, "small", "best", 2)
         versions.set_alias(connection, "small", "audit", 1)
         assert versions.aliases(connection, "small") == {"audit": 1, "best": 2}
-        assert versions.resolve(connection, "small", "best")["version"] == 2
+        assert versions.resolve(connection, "small", "best").version == 2
         versions.remove_alias(connection, "small", "best")
         assert versions.aliases(connection, "small") == {"audit": 1}
         assert refused(MissingError, versions.remove_alias, connection, "small", "best") == "not_found"
@@ -241,8 +241,8 @@ class TestVersions:
 
     def test_versions_are_listed_newest_first(self, connection: sa.Connection) -> None:
         self.publish(connection, 4)
-        assert [row["version"] for row in versions.list_versions(connection, "small", 10, None)] == [4, 3, 2, 1]
-        assert [row["version"] for row in versions.list_versions(connection, "small", 2, 4)] == [3, 2]
+        assert [row.version for row in versions.list_versions(connection, "small", 10, None)] == [4, 3, 2, 1]
+        assert [row.version for row in versions.list_versions(connection, "small", 2, 4)] == [3, 2]
         assert refused(MissingError, versions.list_versions, connection, "none", 10, None) == "not_found"
 
     @pytest.mark.parametrize("value", [None, 1, 10**9, "best", "latest"])
@@ -261,7 +261,7 @@ class TestCheckpoints:
 
     def test_a_row_is_found_and_shown(self, connection: sa.Connection) -> None:
         add_checkpoint(connection, 7)
-        assert checkpoints.checkpoint_document(checkpoints.find_checkpoint(connection, "ckpt_007")) == {
+        assert checkpoints.find_checkpoint(connection, "ckpt_007").document() == {
             "id": "ckpt_007",
             "model": "small",
             "job": "job_1",
@@ -280,7 +280,7 @@ class TestCheckpoints:
         add_checkpoint(connection, 4, model="other", job="job_2")
 
         def ids(*arguments: Any, **which: str) -> list[str]:
-            return [row["id"] for row in checkpoints.checkpoint_rows(connection, *arguments, **which)]
+            return [row.id for row in checkpoints.list_checkpoints(connection, *arguments, **which)]
 
         assert ids(10, None, model="small") == ["ckpt_003", "ckpt_002", "ckpt_001"]
         assert ids(1, "ckpt_003", model="small") == ["ckpt_002"]
@@ -342,7 +342,7 @@ class TestCheckpoints:
             add_checkpoint(connection, number)
         checkpoints.forget_checkpoints(connection, [])
         checkpoints.forget_checkpoints(connection, ["ckpt_000", "ckpt_002"])
-        assert [row["id"] for row in checkpoints.checkpoint_rows(connection, 10, None)] == ["ckpt_001"]
+        assert [row.id for row in checkpoints.list_checkpoints(connection, 10, None)] == ["ckpt_001"]
 
 
 class TestDatasets:
@@ -352,8 +352,8 @@ class TestDatasets:
         add_dataset(connection, 1, "iris")
         for key in ("ds_001", "iris"):
             found = datasets.find_dataset(connection, key)
-            assert (found["id"], found["name"]) == ("ds_001", "iris")
-            assert (found["features"], found["classes"], found["rows"]) == (["a", "ü"], [0, 1], 3)
+            assert (found.id, found.name) == ("ds_001", "iris")
+            assert (found.features, found.classes, found.rows) == (["a", "ü"], [0, 1], 3)
         assert refused(MissingError, datasets.find_dataset, connection, "none") == "not_found"
 
     def test_a_name_belongs_to_one(self, connection: sa.Connection) -> None:
@@ -361,7 +361,7 @@ class TestDatasets:
         assert refused(ConflictError, add_dataset, connection, 2, "iris") == "name_taken"
         datasets.delete_dataset(connection, "ds_001")
         add_dataset(connection, 3, "iris")
-        assert datasets.find_dataset(connection, "iris")["id"] == "ds_003"
+        assert datasets.find_dataset(connection, "iris").id == "ds_003"
 
     def test_a_name_that_another_transaction_was_faster_with(
         self, connection: sa.Connection, monkeypatch: pytest.MonkeyPatch
@@ -375,10 +375,10 @@ class TestDatasets:
 
         monkeypatch.setattr(datasets, "require_free_dataset_name", overtaken)
         assert refused(ConflictError, add_dataset, connection, 2, "iris") == "name_taken"
-        assert [row["id"] for row in datasets.dataset_rows(connection, 10, None)] == ["ds_001"]
+        assert [row.id for row in datasets.list_datasets(connection, 10, None)] == ["ds_001"]
 
     def test_lists_hold_the_named_ones_newest_first(self, connection: sa.Connection) -> None:
         for number, name in enumerate(("a", None, "b", None, "c")):
             add_dataset(connection, number, name)
-        assert [row["name"] for row in datasets.dataset_rows(connection, 10, None)] == ["c", "b", "a"]
-        assert [row["name"] for row in datasets.dataset_rows(connection, 1, "ds_004")] == ["b"]
+        assert [row.name for row in datasets.list_datasets(connection, 10, None)] == ["c", "b", "a"]
+        assert [row.name for row in datasets.list_datasets(connection, 1, "ds_004")] == ["b"]

@@ -69,7 +69,7 @@ class Owner:
 
     def named(self) -> list[str]:
         with self.database.read() as connection:
-            return [checkpoint["id"] for checkpoint in checkpoints.checkpoint_rows(connection, 100, None, job=self.job)]
+            return [checkpoint.id for checkpoint in checkpoints.list_checkpoints(connection, 100, None, job=self.job)]
 
 
 @pytest.fixture

@@ -154,8 +154,8 @@ def test_success_publishes_the_newest_checkpoint(connection: sa.Connection, job:
     assert document["finished_at"] is not None
     assert (document["progress"]["fraction"], document["progress"]["eta_seconds"]) == (1.0, 0.0)
     found = versions.resolve(connection, "small", None)
-    assert (found["version"], found["checkpoint"], found["job"]) == (1, "ckpt_2", job)
-    assert found["metrics"] == PROGRESS.metrics == document["metrics"]
+    assert (found.version, found.checkpoint, found.job) == (1, "ckpt_2", job)
+    assert found.metrics == PROGRESS.metrics == document["metrics"]
     assert states_told(connection, job) == ["queued", "running", "succeeded"]
 
 
@@ -480,7 +480,7 @@ def test_rows_of_ended_jobs_are_dropped_and_named_ones_kept(connection: sa.Conne
     assert lifecycle.drop_finished_data(connection) == ["ds_b"]
     lifecycle.cancel(connection, "job_0000")
     assert sorted(lifecycle.drop_finished_data(connection)) == ["ds_a", "ds_v"]
-    assert find_dataset(connection, "kept")["id"] == "ds_c"
+    assert find_dataset(connection, "kept").id == "ds_c"
 
 
 def test_other_databases_lock_the_rows_that_are_to_change(
