@@ -50,13 +50,26 @@ def test_the_table_of_settings_in_the_readme_is_the_generated_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", *(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
+    "page",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        *(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
+    ],
 )
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     """Every relative link of the documentation names an existing file."""
     links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
     missing = [link for link in links if "//" not in link and not ((ROOT / page).parent / link).exists()]
     assert missing == []
+
+
+def test_the_files_that_contributing_names_exist() -> None:
+    """Each path in backticks; NOUN and NAME stand for a name."""
+    named = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) > 20
+    assert [path for path in named if "NOUN" not in path and not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import pytest
+
 from service.store.storage_errors import storage_error_code
 from service.web import errors
 from service.web.error_codes import JOBS, RESPONSES, WARNINGS, page
@@ -20,10 +22,14 @@ JOB_ERRORS, DATA_WARNINGS = {"JobError", "Failed"}, {"DataWarning"}
 STATUSES = {kind.__name__: status for kind, status in errors._STATUS.items()}
 
 
-def calls(tree: ast.AST, name: str) -> list[ast.Call]:
-    """The calls of a function or method with this name."""
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    return [call for call in found if ast.unparse(call.func).rpartition(".")[2] == name]
+def calls(tree: ast.AST) -> dict[str, list[ast.Call]]:
+    """The calls in a tree, by the name of the function or method."""
+    found = defaultdict[str, list[ast.Call]](list)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            found[called].append(node)
+    return found
 
 
 class Codes:
@@ -40,18 +46,19 @@ class Codes:
         for kind in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
             # A kind of refusal with one code gives it to the constructor of its parent.
             for parent in STATUSES.keys() & {ast.unparse(base) for base in kind.bases}:
-                for call in calls(kind, "__init__"):
+                for call in calls(kind)["__init__"]:
                     self.refusal(parent, call.args[0], path)
+        called = calls(tree)
         for name in STATUSES:
-            for call in calls(tree, name):
+            for call in called[name]:
                 self.refusal(name, call.args[0], path)
-        for call in calls(tree, "problem"):
+        for call in called["problem"]:
             for code in self.codes(call.args[1], path):
                 self.responses[code].add(ast.literal_eval(call.args[0]))
         for name in JOB_ERRORS:
-            self.jobs.update(code for call in calls(tree, name) for code in self.codes(call.args[0], path))
+            self.jobs.update(code for call in called[name] for code in self.codes(call.args[0], path))
         for name in DATA_WARNINGS:
-            self.warnings.update(code for call in calls(tree, name) for code in self.codes(call.args[0], path))
+            self.warnings.update(code for call in called[name] for code in self.codes(call.args[0], path))
 
     def refusal(self, kind: str, argument: ast.expr, path: Path) -> None:
         for code in self.codes(argument, path):
@@ -69,6 +76,7 @@ class Codes:
         return []
 
 
+@pytest.fixture(scope="module")
 def codes() -> Codes:
     found = Codes()
     for folder in ("models", "service"):
@@ -77,22 +85,21 @@ def codes() -> Codes:
     return found
 
 
-def test_every_code_of_a_response_is_listed_with_its_status() -> None:
+def test_every_code_of_a_response_is_listed_with_its_status(codes: Codes) -> None:
     """Each code has one status."""
-    found = codes()
     expected = {code: {status} for status, code in errors._CODES.items()}
-    for code, statuses in found.responses.items():
+    for code, statuses in codes.responses.items():
         expected.setdefault(code, set()).update(statuses)
     assert {row.code: {row.status} for row in RESPONSES} == expected
-    assert found.unread == ["service/web/errors.py: _CODES.get(status, 'bad_request')"]
+    assert codes.unread == ["service/web/errors.py: _CODES.get(status, 'bad_request')"]
 
 
-def test_every_code_of_a_job_is_listed() -> None:
-    assert {row.code for row in JOBS} == codes().jobs
+def test_every_code_of_a_job_is_listed(codes: Codes) -> None:
+    assert {row.code for row in JOBS} == codes.jobs
 
 
-def test_every_code_of_a_warning_is_listed() -> None:
-    assert {row.code for row in WARNINGS} == codes().warnings
+def test_every_code_of_a_warning_is_listed(codes: Codes) -> None:
+    assert {row.code for row in WARNINGS} == codes.warnings
 
 
 def test_no_code_is_listed_twice() -> None:

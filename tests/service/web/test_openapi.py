@@ -6,6 +6,8 @@ import re
 from dataclasses import fields
 from functools import cache
 from html.parser import HTMLParser
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
@@ -86,6 +88,15 @@ def test_it_covers_every_route(app: Flask, document: dict[str, Any]) -> None:
     }
     assert operations(document).keys() == routes
     assert len(routes) > 25
+
+
+@pytest.mark.parametrize("folder", ["routes", "protocols"])
+def test_every_file_of_routes_is_registered(app: Flask, folder: str) -> None:
+    """A file in service/web/routes or service/web/protocols serves nothing until service/web/app.py names it."""
+    package = import_module(f"service.web.{folder}")
+    for found in iter_modules(package.__path__):
+        blueprint = import_module(f"{package.__name__}.{found.name}").routes
+        assert app.blueprints.get(blueprint.name) is blueprint, found.name
 
 
 def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:
