@@ -24,7 +24,7 @@ from models.formats.model_file import ModelFile, ModelFileError, load_model_file
 from models.registry.tables import ALIASES, CHECKPOINTS, DATASETS, MODELS, VERSIONS
 from models.training.checkpoint import CheckpointKind, Origin
 
-__all__ = ["Found", "find", "store"]
+__all__ = ["RebuiltRows", "find", "store"]
 
 #: Kinds of checkpoints of which a job's newest becomes a version, as does every imported one.
 _FINAL = (CheckpointKind.LAST, CheckpointKind.BEST, CheckpointKind.IMPORT)
@@ -33,7 +33,7 @@ _UNKNOWN = Origin(None, CheckpointKind.UNKNOWN, "{}")
 
 
 @dataclass
-class Found:
+class RebuiltRows:
     """Rows to be, and what could not be made one: ``warnings`` has a sentence for each of these."""
 
     models: dict[str, ModelFile] = field(default_factory=dict)
@@ -42,34 +42,34 @@ class Found:
     warnings: list[str] = field(default_factory=list)
 
 
-def find(models: Iterable[Path], checkpoints: Iterable[Path], datasets: Iterable[Path]) -> Found:
+def find(models: Iterable[Path], checkpoints: Iterable[Path], datasets: Iterable[Path]) -> RebuiltRows:
     """Read all files. Each is checked strictly, and unusable ones are reported."""
-    found = Found()
+    rebuilt = RebuiltRows()
     for path in sorted(models):
         try:
             model = load_model_file(path)
-            found.models[model.name] = model
+            rebuilt.models[model.name] = model
         except ModelFileError as error:
-            found.warnings.append(f"{error}: the model is made again from its checkpoints")
+            rebuilt.warnings.append(f"{error}: the model is made again from its checkpoints")
     for path in sorted(checkpoints):
-        _add_checkpoint(found, path)
-    for model in found.models.values():
-        _add_published(found, model)
-    _add_models_without_file(found)
-    _drop_strangers(found)
+        _add_checkpoint(rebuilt, path)
+    for model in rebuilt.models.values():
+        _add_published(rebuilt, model)
+    _add_models_without_file(rebuilt)
+    _drop_strangers(rebuilt)
     for path in sorted(datasets):
-        _add_dataset(found, path)
-    return found
+        _add_dataset(rebuilt, path)
+    return rebuilt
 
 
-def _add_checkpoint(found: Found, path: Path) -> None:
+def _add_checkpoint(rebuilt: RebuiltRows, path: Path) -> None:
     try:
         checkpoint = load_checkpoint(path)
     except CheckpointError as error:
-        found.warnings.append(f"{error}: left out")
+        rebuilt.warnings.append(f"{error}: left out")
         return
     origin = checkpoint.origin or _UNKNOWN
-    found.checkpoints[path.stem] = {
+    rebuilt.checkpoints[path.stem] = {
         "id": path.stem,
         "model": checkpoint.definition.name,
         "job": origin.job,
@@ -88,11 +88,11 @@ def _record(path: Path) -> dict[str, Any]:
     return record_of(path)._asdict()
 
 
-def _add_published(found: Found, model: ModelFile) -> None:
+def _add_published(rebuilt: RebuiltRows, model: ModelFile) -> None:
     """Compare the checkpoints of a model's versions with its file, which holds their sizes and digests."""
     for version in model.versions:
         written = version["checkpoint"]
-        there = found.checkpoints.get(written["id"])
+        there = rebuilt.checkpoints.get(written["id"])
         row = {**written, "definition": model.definition, "mtime_ns": None, "fault": None}
         if there is None:
             row["fault"] = "missing"
@@ -103,23 +103,23 @@ def _add_published(found: Found, model: ModelFile) -> None:
         else:
             row["mtime_ns"] = there["mtime_ns"]
         if row["fault"] is not None:
-            found.warnings.append(
+            rebuilt.warnings.append(
                 f"version {version['version']} of {model.name}: {written['id']}.h5 is not what was written"
             )
-        found.checkpoints[written["id"]] = row
+        rebuilt.checkpoints[written["id"]] = row
 
 
-def _add_models_without_file(found: Found) -> None:
+def _add_models_without_file(rebuilt: RebuiltRows) -> None:
     """Create a model for each name that occurs only in checkpoints; the one with the oldest checkpoint comes first."""
-    number = max((model.number for model in found.models.values()), default=0)
-    for name in dict.fromkeys(row["model"] for row in found.checkpoints.values()):
-        if name not in found.models:
+    number = max((model.number for model in rebuilt.models.values()), default=0)
+    for name in dict.fromkeys(row["model"] for row in rebuilt.checkpoints.values()):
+        if name not in rebuilt.models:
             number += 1
-            found.models[name] = _from_checkpoints(found, name, number)
+            rebuilt.models[name] = _from_checkpoints(rebuilt, name, number)
 
 
-def _from_checkpoints(found: Found, name: str, number: int) -> ModelFile:
-    rows = [row for row in found.checkpoints.values() if row["model"] == name]
+def _from_checkpoints(rebuilt: RebuiltRows, name: str, number: int) -> ModelFile:
+    rows = [row for row in rebuilt.checkpoints.values() if row["model"] == name]
     definition = rows[-1]["definition"]
     rows = [row for row in rows if row["definition"] == definition]
     ends: dict[str, dict[str, Any]] = {}
@@ -138,19 +138,19 @@ def _from_checkpoints(found: Found, name: str, number: int) -> ModelFile:
         }
         for place, row in enumerate(published, start=1)
     ]
-    found.warnings.append(
+    rebuilt.warnings.append(
         f"model {name} has no file of its own: it got {len(versions)} versions, numbered anew from what its jobs ended "
         "with, and no alias"
     )
     return ModelFile(name, number, rows[0]["created_at"], definition, len(versions), versions, {})
 
 
-def _drop_strangers(found: Found) -> None:
+def _drop_strangers(rebuilt: RebuiltRows) -> None:
     """Leave out checkpoints of an earlier model of the same name."""
-    for row in list(found.checkpoints.values()):
-        if not _equal(row["definition"], found.models[row["model"]].definition):
-            found.warnings.append(f"{row['id']}.h5 is of another definition than model {row['model']}: left out")
-            del found.checkpoints[row["id"]]
+    for row in list(rebuilt.checkpoints.values()):
+        if not _equal(row["definition"], rebuilt.models[row["model"]].definition):
+            rebuilt.warnings.append(f"{row['id']}.h5 is of another definition than model {row['model']}: left out")
+            del rebuilt.checkpoints[row["id"]]
 
 
 def _equal(one: str, other: str) -> bool:
@@ -158,21 +158,21 @@ def _equal(one: str, other: str) -> bool:
     return one == other or ModelDefinition.load(json.loads(one)) == ModelDefinition.load(json.loads(other))
 
 
-def _add_dataset(found: Found, path: Path) -> None:
+def _add_dataset(rebuilt: RebuiltRows, path: Path) -> None:
     try:
         dataset, label = load_dataset(path), load_label(path)
     except OSError as error:
-        found.warnings.append(f"{path.name}: {str(error).replace(str(path), path.name)}: left out")
+        rebuilt.warnings.append(f"{path.name}: {str(error).replace(str(path), path.name)}: left out")
         return
     if label is not None and label.name is None:
         return  # It belongs to a training request, whose job no longer exists.
     if label is None:
-        found.warnings.append(f"{path.name} does not say its name: it got its id for one")
+        rebuilt.warnings.append(f"{path.name} does not say its name: it got its id for one")
     name = path.stem if label is None or label.name is None else label.name
-    for other in [row for row in found.datasets if row["name"] == name]:
-        found.warnings.append(f"{other['id']}.h5 has the name {name} like a newer one: left out")
-        found.datasets.remove(other)
-    found.datasets.append(
+    for other in [row for row in rebuilt.datasets if row["name"] == name]:
+        rebuilt.warnings.append(f"{other['id']}.h5 has the name {name} like a newer one: left out")
+        rebuilt.datasets.remove(other)
+    rebuilt.datasets.append(
         {
             "id": path.stem,
             "name": name,
@@ -189,19 +189,19 @@ def _add_dataset(found: Found, path: Path) -> None:
 _EARLY = "1970-01-01T00:00:00.000Z"
 
 
-def store(connection: sa.Connection, found: Found) -> None:
+def store(connection: sa.Connection, rebuilt: RebuiltRows) -> None:
     """Write the rows into empty tables, with the models in the order in which they were defined."""
     versions: list[dict[str, Any]] = []
     numbers: dict[str, int] = {}
-    for model in sorted(found.models.values(), key=lambda model: model.number):
+    for model in sorted(rebuilt.models.values(), key=lambda model: model.number):
         values = {"name": model.name, "definition": model.definition, "newest": model.newest}
         connection.execute(sa.insert(MODELS).values(number=model.number, created_at=model.created_at, **values))
         numbers[model.name] = model.number
         versions += [{**version, "checkpoint": version["checkpoint"]["id"]} for version in model.versions]
         for alias, version in model.aliases.items():
             connection.execute(sa.insert(ALIASES).values(model_number=model.number, alias=alias, version=version))
-    checkpoints = _in_order(list(found.checkpoints.values()))
-    for table, rows in ((CHECKPOINTS, checkpoints), (VERSIONS, versions), (DATASETS, found.datasets)):
+    checkpoints = _in_order(list(rebuilt.checkpoints.values()))
+    for table, rows in ((CHECKPOINTS, checkpoints), (VERSIONS, versions), (DATASETS, rebuilt.datasets)):
         if rows:
             connection.execute(sa.insert(table), [_columns(table, row, numbers) for row in rows])
 

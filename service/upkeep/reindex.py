@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import sqlalchemy as sa
 
-from models.registry.rebuild import Found, find, store
+from models.registry.rebuild import RebuiltRows, find, store
 from models.registry.tables import ALIASES, CHECKPOINTS, DATASETS, MODELS, VERSIONS
 from service.settings import Settings
 from service.store.database import Database
@@ -23,7 +23,7 @@ class ReindexError(Exception):
     """The database cannot be filled; the message has the reason and a remedy."""
 
 
-def reindex(database: Database, files: FileStore) -> Found:
+def reindex(database: Database, files: FileStore) -> RebuiltRows:
     """Fill an empty database from the files of the data directory. Returns what was filled in.
 
     Models, versions with their numbers, aliases, checkpoints and named datasets are restored. Jobs, their events and
@@ -36,15 +36,15 @@ def reindex(database: Database, files: FileStore) -> Found:
     _require_empty(database)
     try:
         with files.no_writers():
-            found = find(
+            rebuilt = find(
                 _paths(files, FileKind.MODEL), _paths(files, FileKind.CHECKPOINT), _paths(files, FileKind.DATASET)
             )
             with database.write() as connection:
-                store(connection, found)
+                store(connection, rebuilt)
             adopt(database, files)
     except LockTakenError:
         raise ReindexError(f"a runner is still writing to {files.data}; try again when it has ended") from None
-    return found
+    return rebuilt
 
 
 def _paths(files: FileStore, kind: FileKind) -> list[Path]:
@@ -65,14 +65,14 @@ def _require_empty(database: Database) -> None:
 def main(settings: Settings) -> int:
     """Fill the database and print the result. Returns 1 if something was left out or differs from before, else 0."""
     try:
-        found = reindex(Database(settings), FileStore(settings.data))
+        rebuilt = reindex(Database(settings), FileStore(settings.data))
     except ReindexError as error:
         raise click.ClickException(str(error)) from None
-    for line in found.warnings:
+    for line in rebuilt.warnings:
         click.echo(line)
-    versions = sum(len(model.versions) for model in found.models.values())
+    versions = sum(len(model.versions) for model in rebuilt.models.values())
     click.echo(
-        f"{len(found.models)} models with {versions} versions, {len(found.checkpoints)} checkpoints and "
-        f"{len(found.datasets)} datasets are in the database"
+        f"{len(rebuilt.models)} models with {versions} versions, {len(rebuilt.checkpoints)} checkpoints and "
+        f"{len(rebuilt.datasets)} datasets are in the database"
     )
-    return 1 if found.warnings else 0
+    return 1 if rebuilt.warnings else 0

@@ -87,7 +87,7 @@ def test_a_temporary_file_has_no_name(files: FileStore) -> None:
 
 
 def test_nobody_writes_while_nobody_may(files: FileStore) -> None:
-    with files.writing(), FileStore(files.data).writing(), pytest.raises(LockTakenError), files.no_writers():
+    with FileStore(files.data).writing(), pytest.raises(LockTakenError), files.no_writers():
         pass
     with files.no_writers():
         pass
