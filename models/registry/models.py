@@ -15,7 +15,7 @@ from models.clock import utc_now
 from models.definition.definition import ModelDefinition
 from models.errors import ConflictError, MissingError
 from models.registry.tables import CHECKPOINTS, DATASETS, MODELS, VERSIONS
-from models.registry.versions import DEFAULT_VERSION, number_of, require_model
+from models.registry.versions import DEFAULT_VERSION, require_model
 
 __all__ = [
     "ModelRow",
@@ -104,9 +104,9 @@ def _model_row(row: sa.Row[Any]) -> ModelRow:
 
 def delete_model(connection: sa.Connection, name: str) -> list[str]:
     """Delete a model with its versions, aliases and checkpoints. Returns the ids of checkpoints to delete as files."""
-    require_model(connection, name)
-    gone = list(connection.scalars(sa.select(CHECKPOINTS.c.id).where(CHECKPOINTS.c.model_number == number_of(name))))
-    connection.execute(sa.delete(MODELS).where(MODELS.c.name == name))
+    number = require_model(connection, name, to_change=True)
+    gone = list(connection.scalars(sa.select(CHECKPOINTS.c.id).where(CHECKPOINTS.c.model_number == number)))
+    connection.execute(sa.delete(MODELS).where(MODELS.c.number == number))
     return gone
 
 

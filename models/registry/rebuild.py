@@ -200,6 +200,10 @@ def store(connection: sa.Connection, rebuilt: RebuiltRows) -> None:
         versions += [{**version, "checkpoint": version["checkpoint"]["id"]} for version in model.versions]
         for alias, version in model.aliases.items():
             connection.execute(sa.insert(ALIASES).values(model_number=model.number, alias=alias, version=version))
+    if connection.dialect.name == "postgresql":
+        # Its sequence does not see numbers that come with the rows, as SQLite's does.
+        newest = "SELECT setval(pg_get_serial_sequence('models', 'number'), max(number)) FROM models"
+        connection.execute(sa.text(newest))
     checkpoints = _in_order(list(rebuilt.checkpoints.values()))
     for table, rows in ((CHECKPOINTS, checkpoints), (VERSIONS, versions), (DATASETS, rebuilt.datasets)):
         if rows:

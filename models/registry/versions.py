@@ -125,9 +125,14 @@ def number_of(model: str) -> sa.ScalarSelect[int]:
     return sa.select(MODELS.c.number).where(MODELS.c.name == model).scalar_subquery()
 
 
-def require_model(connection: sa.Connection, name: str) -> int:
-    """The number of the model of this name; raises MissingError if there is none."""
-    number = connection.scalar(sa.select(MODELS.c.number).where(MODELS.c.name == name))
+def require_model(connection: sa.Connection, name: str, *, to_change: bool = False) -> int:
+    """The number of the model of this name; raises MissingError if there is none.
+
+    With ``to_change``, nobody else changes its aliases or publishes a version before this transaction ends.
+    """
+    query = sa.select(MODELS.c.number).where(MODELS.c.name == name)
+    # SQLite has one writer at a time and no such clause; other databases lock the row.
+    number = connection.scalar(query.with_for_update() if to_change else query)
     if number is None:
         raise MissingError("not_found", f"there is no model {name!r}")
     return int(number)
@@ -135,7 +140,7 @@ def require_model(connection: sa.Connection, name: str) -> int:
 
 def publish(connection: sa.Connection, model: str, job: str | None, checkpoint_id: str, metrics: str) -> int:
     """Make a checkpoint, of a job or imported, the next version of its model. Returns the version's number."""
-    number = require_model(connection, model)
+    number = require_model(connection, model, to_change=True)
     connection.execute(sa.update(MODELS).where(MODELS.c.number == number).values(newest=MODELS.c.newest + 1))
     version: int = connection.execute(sa.select(MODELS.c.newest).where(MODELS.c.number == number)).scalar_one()
     values = {"job": job, "checkpoint": checkpoint_id, "metrics": metrics, "created_at": utc_now()}
@@ -229,14 +234,14 @@ def set_alias(connection: sa.Connection, model: str, alias: str, version: int) -
         resolve(connection, model, version)
     except ConflictError:
         raise MissingError("not_found", f"model {model!r} has no version {version}") from None
-    number = require_model(connection, model)
+    number = require_model(connection, model, to_change=True)
     connection.execute(sa.delete(ALIASES).where(ALIASES.c.model_number == number, ALIASES.c.alias == alias))
     connection.execute(sa.insert(ALIASES).values(model_number=number, alias=alias, version=version))
 
 
 def remove_alias(connection: sa.Connection, model: str, alias: str) -> None:
     """Delete an alias. Raises MissingError if it was not set."""
-    number = require_model(connection, model)
+    number = require_model(connection, model, to_change=True)
     gone = connection.execute(sa.delete(ALIASES).where(ALIASES.c.model_number == number, ALIASES.c.alias == alias))
     if not gone.rowcount:
         raise MissingError("not_found", f"model {model!r} has no alias {alias!r}")

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from models.formats.durable import FileRecord
 from models.formats.model_file import ModelFile
 from models.registry import checkpoints, datasets, models, versions
-from models.registry.rebuild import Found, store
+from models.registry.rebuild import RebuiltRows, store
 from models.registry.rows import older_than
 from models.registry.tables import CHECKPOINTS, DATASETS, MODELS
 from reliability.lives import make_job
@@ -94,7 +94,7 @@ def test_a_page_goes_on_after_an_entry_that_was_deleted(connection: sa.Connectio
 def test_a_rebuilt_job_goes_on_from_its_last_step(connection: sa.Connection) -> None:
     """Files have no numbers; of the same step the last state comes before the best one."""
     connection.execute(sa.delete(MODELS))
-    found = Found()
+    found = RebuiltRows()
     definition = {"definition": a_definition().canonical(), "bytes": 1, "sha256": "00", "mtime_ns": None, "fault": None}
     rows = [a_checkpoint(number, place) for place, number in enumerate(CAME)]
     rows += [a_checkpoint(9, 4, "last"), a_checkpoint(8, 4, "best"), {**a_checkpoint(5, 0), "job": "job_2"}]
