@@ -84,7 +84,7 @@ _SELECT: sa.Select[Any] = sa.select(CHECKPOINTS, MODELS.c.name.label("model")).j
 
 def add_checkpoint(connection: sa.Connection, values: dict[str, Any], record: FileRecord) -> None:
     """Add the row of a checkpoint whose file is durable; ``model`` in ``values`` is the model's name."""
-    columns = {**record._asdict(), **values, "model_number": number_of(values["model"])}
+    columns = {**values, **record._asdict(), "model_number": number_of(values["model"])}
     del columns["model"]
     connection.execute(sa.insert(CHECKPOINTS).values(**columns))
 

@@ -75,7 +75,7 @@ def add_dataset(connection: sa.Connection, values: dict[str, Any], record: FileR
     columns = {**values, "features": json.dumps(values["features"]), "classes": json.dumps(values["classes"])}
     try:
         with connection.begin_nested():
-            connection.execute(sa.insert(DATASETS).values(**{**record._asdict(), **columns}))
+            connection.execute(sa.insert(DATASETS).values(**columns, **record._asdict()))
     except sa.exc.IntegrityError:
         # Another transaction has taken the name since: PostgreSQL lets two write at a time.
         if values["name"] is not None:
