@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from models.errors import ConflictError, MissingError
 from models.formats.durable import FileRecord
-from models.registry.rows import fault_of, older_than
+from models.registry.rows import fault_of, insert_if_free, older_than
 from models.registry.tables import DATASETS
 
 __all__ = [
@@ -73,23 +73,20 @@ def add_dataset(connection: sa.Connection, values: dict[str, Any], record: FileR
     if values["name"] is not None:
         require_free_dataset_name(connection, values["name"])
     columns = {**values, "features": json.dumps(values["features"]), "classes": json.dumps(values["classes"])}
-    try:
-        with connection.begin_nested():
-            connection.execute(sa.insert(DATASETS).values(**columns, **record._asdict()))
-    except sa.exc.IntegrityError:
-        # Another transaction has taken the name since: PostgreSQL lets two write at a time.
-        if values["name"] is not None:
-            require_free_dataset_name(connection, values["name"])
-        raise
+    if not insert_if_free(connection, DATASETS, {**columns, **record._asdict()}):
+        raise _name_taken(values["name"])
 
 
 def require_free_dataset_name(connection: sa.Connection, name: str) -> None:
     """Raise ConflictError if a dataset has this name or this id, so that a key in a path means one dataset."""
     taken = sa.or_(DATASETS.c.name == name, DATASETS.c.id == name)
     if connection.scalar(sa.select(DATASETS.c.id).where(taken).limit(1)) is not None:
-        raise ConflictError(
-            "name_taken", f"the name {name!r} belongs to another dataset; choose a new one or delete it"
-        )
+        raise _name_taken(name)
+
+
+def _name_taken(name: str) -> ConflictError:
+    detail = f"the name {name!r} belongs to another dataset; choose a new one or delete it"
+    return ConflictError("name_taken", detail)
 
 
 def find_dataset(connection: sa.Connection, key: str) -> DatasetRow:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from models.clock import utc_now
 from models.definition.definition import ModelDefinition
 from models.errors import ConflictError, MissingError
+from models.registry.rows import insert_if_free
 from models.registry.tables import CHECKPOINTS, DATASETS, MODELS, VERSIONS
 from models.registry.versions import DEFAULT_VERSION, require_model
 
@@ -67,14 +68,8 @@ def define_model(connection: sa.Connection, definition: ModelDefinition) -> tupl
     new = check_definable(connection, definition)
     if new:
         values = {"name": definition.name, "definition": definition.canonical(), "newest": 0, "created_at": utc_now()}
-        try:
-            with connection.begin_nested():
-                connection.execute(sa.insert(MODELS).values(**values))
-        except sa.exc.IntegrityError:
-            # Another transaction has defined the name since: PostgreSQL lets two write at a time.
+        if not insert_if_free(connection, MODELS, values):
             new = check_definable(connection, definition)
-            if new:
-                raise
     return find_model(connection, definition.name), new
 
 

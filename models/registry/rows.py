@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from models.registry.tables import CHECKPOINTS, DATASETS
 
-__all__ = ["Metrics", "fault_of", "files_at_fault", "named_ids", "older_than"]
+__all__ = ["Metrics", "fault_of", "files_at_fault", "insert_if_free", "named_ids", "older_than"]
 
 #: Metrics of an epoch by name; None for a number that is not finite, or if no rows are held out.
 Metrics = dict[str, float | None]
+
+
+#: Inserts with ON CONFLICT, by dialect.
+_INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+def insert_if_free(connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> bool:
+    """Insert a row unless another row has its name. Returns whether it was inserted.
+
+    PostgreSQL lets two transactions write at a time; the later one waits here for the end of the earlier one. A
+    savepoint around a plain insert would do the same, but if the disk is full, SQLite rolls the savepoint back with the
+    rest of the transaction, and the error that it is missing hides that of the disk.
+    """
+    insert: Any = _INSERTS[connection.dialect.name](table).values(**values)
+    insert = insert.on_conflict_do_nothing(index_elements=[table.c.name]).returning(table.c.number)
+    return connection.scalar(insert) is not None
 
 
 def named_ids(connection: sa.Connection, ids: Sequence[str]) -> set[str]:

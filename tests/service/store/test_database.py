@@ -17,6 +17,9 @@ from alembic.command import downgrade
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from models.clock import utc_now
+from models.formats.durable import FileRecord
+from models.registry.datasets import add_dataset
 from models.registry.models import define_model
 from models.registry.tables import METADATA
 from models.registry.versions import SERVING_QUERY, publish
@@ -25,6 +28,7 @@ from service.store.database import HEAD, Database
 from service.store.fast_query import FastQuery
 from service.store.migrations import configuration
 from service.store.sqlite import JOURNAL_MODE, ChangeCounter, wal_is_safe
+from service.store.storage_errors import storage_error_code
 from service.store.tables import EVENTS
 from testing.harness import ROOT
 from testing.runs import a_definition
@@ -222,3 +226,26 @@ def test_no_answer_outlives_a_count_that_comes_twice(tmp_path: Path) -> None:
 )
 def test_the_write_ahead_log_is_used_only_where_it_is_mended(version: tuple[int, ...], safe: bool) -> None:
     assert wal_is_safe(version) is safe
+
+
+@pytest.mark.parametrize("of", ["model", "dataset"])
+def test_a_row_with_a_name_that_a_full_database_refuses(tmp_path: Path, of: str) -> None:
+    """The error is that of the disk, whichever row is the one too many."""
+    migrated = database(tmp_path)
+    migrated.migrate()
+
+    def fill() -> None:
+        with migrated.write() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+            for number in range(10_000):
+                if of == "model":
+                    define_model(connection, a_definition(name=f"m{number}"))
+                else:
+                    row = {"id": f"ds_{number}", "name": f"d{number}", "rows": 3, "features": ["a"], "classes": [0, 1]}
+                    add_dataset(connection, {**row, "created_at": utc_now()}, FileRecord(7, "cd" * 32))
+
+    with pytest.raises(sa.exc.OperationalError) as failure:
+        fill()
+    assert storage_error_code(failure.value) == "storage_full"
+    migrated.dispose()
