@@ -51,8 +51,8 @@ def main() -> dict[str, float]:
         "ratio": statistics.median(ratios),
     }
     copied = f"{size / 1e6:.1f} MB: training waits {results['copy_ms']:.1f} ms for the copy"
-    told = f"written, verified and durable in {results['save_ms']:.1f} ms, dd conv=fsync in {results['dd_ms']:.1f} ms"
-    print(f"{copied}; {told}: {results['ratio']:.2f} times (goal {GOAL})")
+    timing = f"written, verified and durable in {results['save_ms']:.1f} ms, dd conv=fsync in {results['dd_ms']:.1f} ms"
+    print(f"{copied}; {timing}: {results['ratio']:.2f} times (goal {GOAL})")
     return results
 
 

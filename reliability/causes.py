@@ -29,9 +29,9 @@ ENDS = {"SIGKILL": "worker_lost", "SIGSEGV": "crashed", "SIGBUS": "crashed", "SI
 
 def run(scale: float) -> Figure:
     """Run jobs whose runners are killed, crash or run out of memory, and one that diverges, in a real service."""
-    figure = Figure(goals={"causes told apart": len(ENDS) + 2, "jobs that went on after one death": 1})
+    figure = Figure(goals={"causes distinguished": len(ENDS) + 2, "jobs that went on after one death": 1})
     ends = dict(list(ENDS.items())[: max(2, round(len(ENDS) * scale))])
-    figure.goals["causes told apart"] = len(ends) + 2
+    figure.goals["causes distinguished"] = len(ends) + 2
     with (
         tempfile.TemporaryDirectory(prefix="trainyard-causes-") as folder,
         serving(Path(folder) / "data", WORKERS=1, REPORT_SECONDS=0.05, RETRY_SECONDS=RETRY) as server,
@@ -56,14 +56,14 @@ def _expect(client: Client, job: dict[str, Any], code: str, what: str, figure: F
     error = ended["error"] or {}
     if (ended["state"], error.get("code")) != ("failed", code) or what not in error["detail"]:
         figure.broken.append(f"{what}: the job ended as {ended['state']} with {error}")
-    figure.count("causes told apart")
+    figure.count("causes distinguished")
     _check_pauses(client, job["id"], what, figure)
 
 
 def _check_pauses(client: Client, job: str, what: str, figure: Figure) -> None:
     """The first retry starts immediately; the second one starts after the configured pause."""
-    told = [event for event in client.pages(f"/jobs/{job}/events", 100)[::-1] if event["type"] in ("state", "log")]
-    times = [(event["data"].get("state"), datetime.fromisoformat(event["at"])) for event in told]
+    reported = [event for event in client.pages(f"/jobs/{job}/events", 100)[::-1] if event["type"] in ("state", "log")]
+    times = [(event["data"].get("state"), datetime.fromisoformat(event["at"])) for event in reported]
     pauses = [
         (later - earlier).total_seconds()
         for (state, earlier), (next_state, later) in pairwise(times)

@@ -56,10 +56,10 @@ def _fail_each_call(folder: Path, figure: Figure, scale: float) -> None:
         could_not_say_so = not outcome and place.call == "write" and "write(1<pipe" in log.read_text()
         if outcome.get("outcome") != "finished" and not could_not_say_so:
             figure.broken.append(f"{place}: the run ended with {outcome}")
-        elif store.told()["checkpoint"] is None:
+        elif store.document()["checkpoint"] is None:
             figure.broken.append(f"{place}: the run ended without a checkpoint")
         figure.count("calls that failed")
-        figure.count("told as an event", int(any("storage_" in text for text in store.events())))
+        figure.count("reported as an event", int(any("storage_" in text for text in store.events())))
         figure.broken += [f"{place}: {what}" for what in [*store.damage(), *_flushed_again(log)]]
 
 
@@ -153,11 +153,11 @@ def _fill(ballast: Path) -> None:
 
 
 def _expect_trouble(store: Store, code: str, what: str, figure: Figure) -> None:
-    def told() -> dict[str, Any] | None:
-        error: dict[str, Any] | None = store.told()["error"]
+    def trouble() -> dict[str, Any] | None:
+        error: dict[str, Any] | None = store.document()["error"]
         return error
 
-    error = eventually(told, what=f"{what}: the job's error")
+    error = eventually(trouble, what=f"{what}: the job's error")
     if error is None or error["code"] != code:
         figure.broken.append(f"{what}: the job reports {error} instead of {code}")
     figure.count("disks that were full or limited")
@@ -165,6 +165,6 @@ def _expect_trouble(store: Store, code: str, what: str, figure: Figure) -> None:
 
 def _expect_success(store: Store, one: Runner, what: str, figure: Figure) -> None:
     outcome = one.outcome()
-    if outcome.get("outcome") != "finished" or store.told()["error"] is not None:
-        figure.broken.append(f"{what}: the run ended with {outcome}, and its job reports {store.told()['error']}")
+    if outcome.get("outcome") != "finished" or store.document()["error"] is not None:
+        figure.broken.append(f"{what}: the run ended with {outcome}, and its job reports {store.document()['error']}")
     figure.broken += [f"{what}: {wrong}" for wrong in store.damage()]

@@ -339,8 +339,8 @@ class Life(RuleBasedStateMachine):
         assert (row["finished_at"] is not None) is (row["state"] in FINAL)
         assert (row["error"] is not None) is (row["state"] == "failed")
         assert (row["version"] is not None) is (row["state"] == "succeeded")
-        told = "SELECT data FROM events WHERE job = ? AND type = 'state' ORDER BY id DESC LIMIT 1"
-        (newest,) = self.looker.execute(told, [row["id"]]).fetchone()
+        reported = "SELECT data FROM events WHERE job = ? AND type = 'state' ORDER BY id DESC LIMIT 1"
+        (newest,) = self.looker.execute(reported, [row["id"]]).fetchone()
         assert json.loads(newest)["state"] == row["state"]
 
 

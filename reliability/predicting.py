@@ -185,8 +185,8 @@ def check(trial: Trial, versions: Mapping[str, Mapping[int, Version]]) -> None:
         if not _same(document, expected[key]):
             trial.broke(f"{question.model}: the response is not what version {number} computes: {body[:300]!r}")
         answers.setdefault(question, {})[number] = json.dumps(document["probabilities"]).encode()
-    for told in answers.values():
-        if len(set(told.values())) != len(told):
+    for reported in answers.values():
+        if len(set(reported.values())) != len(reported):
             trial.broke("two versions give the same response, so the test cannot distinguish them")
     trial.figure.count("different answers compared", len(expected))
 

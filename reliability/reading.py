@@ -57,14 +57,14 @@ def _read(number: int, content: bytes, upload: IO[bytes], exchange: IO[bytes], d
     signal.setitimer(signal.ITIMER_PROF, 0)
     found = os.pread(exchange.fileno(), os.fstat(exchange.fileno()).st_size, 0)
     (length,) = LENGTH.unpack(found[-LENGTH.size :])
-    told = json.loads(found[-LENGTH.size - length : -LENGTH.size])
-    refused = told.get("refused")
+    reported = json.loads(found[-LENGTH.size - length : -LENGTH.size])
+    refused = reported.get("refused")
     good = (
         refused["code"] in ("validation_failed", "invalid_hdf5") and refused["detail"]
         if refused
-        else "errno" not in told
+        else "errno" not in reported
     )
-    outcome = ("refused" if refused else "accepted") if good else f"wrong {told}"
+    outcome = ("refused" if refused else "accepted") if good else f"wrong {reported}"
     os.write(1, f"{number} {outcome}\n".encode())
 
 

@@ -107,7 +107,7 @@ class Trial:
                 continue
             if reply.status != 409 or json.loads(reply.body)["code"] != "idempotency_key_in_use":
                 return reply
-            self.counts["told to wait"] += 1
+            self.counts["asked to wait"] += 1
             sleep(chance.uniform(0.0, 0.02 * 2 ** min(waited, 3)))
             waited += 1
         return None
@@ -176,9 +176,9 @@ def check_key(figure: Figure, request: Request, replies: list[Reply | None]) -> 
         return None
     if first.status not in (201, 202):
         figure.broken.append(f"{request.path} {request.key}: {first.status} {first.body[:200]!r}")
-    told = {reply[:3] for reply in replies if reply is not None}
-    if len(told) != 1:
-        figure.broken.append(f"{request.path} {request.key}: {len(told)} different answers")
+    reported = {reply[:3] for reply in replies if reply is not None}
+    if len(reported) != 1:
+        figure.broken.append(f"{request.path} {request.key}: {len(reported)} different answers")
     originals = sum(not reply.replayed for reply in replies if reply is not None)
     if originals > 1:
         figure.broken.append(f"{request.path} {request.key}: {originals} responses are not marked as replayed")
@@ -205,7 +205,8 @@ def try_route(trial: Trial, route: str, keys: int, kills: set[int]) -> None:
     with ThreadPoolExecutor(CLIENTS) as pool:
         replies = list(pool.map(lambda number: trial.client(number, requests, kills), range(CLIENTS)))
     located = [
-        check_key(figure, one, list(told)) for one, told in zip(requests, zip(*replies, strict=True), strict=True)
+        check_key(figure, one, list(reported))
+        for one, reported in zip(requests, zip(*replies, strict=True), strict=True)
     ]
     for request in requests:
         check_reuse(trial, request)

@@ -171,7 +171,7 @@ class Store:
         database.dispose()
         return {row.id: (row.bytes, row.sha256) for row in rows}
 
-    def told(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """Return the job as clients see it."""
         database = Database(self.settings)
         with database.read() as connection:

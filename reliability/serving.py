@@ -32,7 +32,7 @@ GOALS = {
     "runners killed": 30,
     "trainers killed": 10,
     "reloads": 10,
-    "workers told to end": 10,
+    "workers asked to end": 10,
     "workers recycled": 10,
 }
 #: Time limit of a full run in seconds.
@@ -42,7 +42,7 @@ RECYCLE_AFTER = 5000
 #: The disturbances of a round, and the maximum time between two of them in seconds.
 DISTURBANCES = (
     *("runners killed", "reloads", "trainers killed"),
-    *("workers told to end", "runners killed", "runners killed"),
+    *("workers asked to end", "runners killed", "runners killed"),
 )
 QUIET = 2.0
 #: The clients; gunicorn keeps an idle connection for five seconds.
@@ -153,7 +153,7 @@ def _act(server: RecyclingServer, action: str) -> bool:
     number, victims = {
         "runners killed": (signal.SIGKILL, lambda: server.processes("service runner")),
         "trainers killed": (signal.SIGKILL, lambda: server.processes("service trainer")),
-        "workers told to end": (signal.SIGTERM, server.workers),
+        "workers asked to end": (signal.SIGTERM, server.workers),
         "reloads": (signal.SIGHUP, lambda: server.processes("gunicorn")),
     }[action]
     found = victims()

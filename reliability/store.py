@@ -139,9 +139,9 @@ class _History:
         losses = {row["epoch"]: row["loss"] for row in self.client.get(f"/jobs/{job}/history").json["data"]}
         best = min(losses, key=lambda epoch: (losses[epoch], epoch))
         between = [epoch for epoch in epochs if 0 < epoch < EPOCHS]
-        told = f"{job} keeps the epochs {epochs} with keep {keep} and best epoch {best}"
-        self.expect(epochs[0] == EPOCHS and epochs[-1] == 0, told)
-        self.expect(best in epochs and len(between) <= keep + (best in between), told)
+        found = f"{job} keeps the epochs {epochs} with keep {keep} and best epoch {best}"
+        self.expect(epochs[0] == EPOCHS and epochs[-1] == 0, found)
+        self.expect(best in epochs and len(between) <= keep + (best in between), found)
         saved = [event for event in self.events(job) if event["type"] == "checkpoint"]
         self.figure.count("checkpoints saved", len(saved))
         self.figure.count("checkpoints kept", len(rows))
@@ -232,9 +232,9 @@ class _History:
         for path in self.server.data.glob("trainyard.db*"):
             path.unlink()
         self.database = Database(self.settings)
-        told = reindex(self.database, self.files).warnings
+        warnings = reindex(self.database, self.files).warnings
         self.client = self.fresh_client()
-        self.expect(told == [] and self.registry() == before, f"the rebuilt registry differs: {told}")
+        self.expect(warnings == [] and self.registry() == before, f"the rebuilt registry differs: {warnings}")
         for key, answer in self.answers.items():
             self.expect(self.ask(*key)[1] == answer, f"{key} gives a different response after reindexing")
             self.figure.count("predictions compared")

@@ -75,7 +75,7 @@ class JobJournal:
         self._checkpointing = Checkpointing(database, files, job, run.request.keep, run.monitor)
         #: The disk's present error, and the one that the job's events already report.
         self._trouble: JobError | None = None
-        self._told_trouble: JobError | None = None
+        self._reported_trouble: JobError | None = None
         self._stop = False
         self._records: list[Epoch] = []
         self._begin, self._begin_done = monotonic(), self._epochs_done()
@@ -162,7 +162,7 @@ class JobJournal:
                 self._known = newest_epoch(connection, self._job.id)
         new = [record for record in self._records if record.number > self._known]
         events: list[Event] = [EpochEvent(record) for record in new]
-        if self._trouble is not None and self._trouble != self._told_trouble:
+        if self._trouble is not None and self._trouble != self._reported_trouble:
             events.append(TroubleEvent(self._trouble))
         progress = self._progress(self._records[-1] if self._records else None)
         columns["details"] = json.dumps({"best": _best(self._run), "stopped_by": self._run.stopped_by})
@@ -177,7 +177,7 @@ class JobJournal:
         except lifecycle.StaleError as error:
             self._lose(error)
             return
-        self._records, self._told_trouble, self._unsure = [], self._trouble, False
+        self._records, self._reported_trouble, self._unsure = [], self._trouble, False
         self._known = new[-1].number if new else self._known
         self._stop = self._stop or wish is not None
 

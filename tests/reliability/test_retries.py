@@ -21,5 +21,5 @@ def test_a_retry_makes_one() -> None:
     assert figure.counts["replays"] >= 16 * 31
     assert figure.counts["keys refused to another payload"] == 16
     assert figure.counts["workers killed"] == 3
-    for what in ("cut connections", "told to wait", "lost answers"):
+    for what in ("cut connections", "asked to wait", "lost answers"):
         assert figure.counts[what] > 0, what

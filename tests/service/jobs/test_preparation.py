@@ -1,4 +1,4 @@
-"""Rows are split, and labels numbered, once for each request and once by the runner of its job."""
+"""Rows are prepared once by each request and once by the runner of its job; modules are imported before that."""
 
 from __future__ import annotations
 
@@ -34,6 +34,15 @@ prepared.stratified_split = counted("split", prepared.stratified_split)
 Dataset.codes_for = counted("codes", Dataset.codes_for)
 runner.main()
 print(*calls, file=sys.stderr)
+"""
+
+#: A runner that reports at its end which modules were imported after it had begun to wait.
+IMPORTING_RUNNER = """
+import sys
+from service.jobs import runner
+waiting = set(sys.modules)
+runner.main()
+print(*sorted(set(sys.modules) - waiting), file=sys.stderr)
 """
 
 
@@ -77,17 +86,17 @@ def test_a_request_prepares_its_rows_once(
     assert calls == expected
 
 
-@pytest.mark.processes
-def test_the_runner_prepares_its_rows_once(app: Flask, tmp_path: Path) -> None:
+def run_a_job(app: Flask, program: str, data: Path) -> str:
+    """The last line that a runner of a job writes on standard error."""
     body = a_training("counted", validation={"fraction": 0.5})
     assert app.test_client().post("/train", json=body).status_code == 202
     with app.extensions["trainyard"].database.write() as connection:
         job = lifecycle.claim(connection, 0.0, 60.0)
     assert job is not None
     runner = subprocess.Popen(
-        [sys.executable, "-c", COUNTING_RUNNER],
+        [sys.executable, "-c", program],
         cwd=ROOT,
-        env={**os.environ, "TRAINYARD_DATA": str(tmp_path)},
+        env={**os.environ, "TRAINYARD_DATA": str(data)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -100,4 +109,14 @@ def test_the_runner_prepares_its_rows_once(app: Flask, tmp_path: Path) -> None:
     # The end of its input would make it stop; the first line that it writes is how the job ended.
     assert json.loads(runner.stdout.readline()) == {"outcome": "finished"}
     _, errors = runner.communicate(timeout=60)
-    assert errors.splitlines()[-1].split() == ["codes", "split"]
+    return errors.splitlines()[-1]
+
+
+@pytest.mark.processes
+def test_the_runner_prepares_its_rows_once(app: Flask, tmp_path: Path) -> None:
+    assert run_a_job(app, COUNTING_RUNNER, tmp_path).split() == ["codes", "split"]
+
+
+@pytest.mark.processes
+def test_a_waiting_runner_has_imported_what_a_job_needs(app: Flask, tmp_path: Path) -> None:
+    assert run_a_job(app, IMPORTING_RUNNER, tmp_path) == ""
