@@ -279,7 +279,7 @@ class Server:
 
     def wait_until_gone(self, timeout: float = 40.0) -> None:
         """Wait until the trainer has ended too."""
-        eventually(lambda: not self.processes(), timeout, "all processes gone")
+        eventually(lambda: not self.processes(), timeout, "the end of all processes")
 
     def kill_everything(self) -> None:
         """``kill -9`` to every process, as a power cut would."""

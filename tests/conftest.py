@@ -1,4 +1,4 @@
-"""Fixtures for all tests: the server most of them share, and the data they train on."""
+"""Fixtures for all tests: the server that most of them share, databases, and the data they train on."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
+from models.registry.models import define_model
+from service.settings import Settings
+from service.store.database import Database
 from testing.harness import ROOT, Client, Server, serving
+from testing.runs import a_definition
 
 # Tests share few cores with servers, so times of single examples vary too much for a deadline.
 settings.register_profile("trainyard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -83,6 +88,24 @@ def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     finally:
         for running in made:
             running.close()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A new database with one model, that of ``a_definition``."""
+    made = Database(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))
+    made.migrate()
+    with made.write() as connection:
+        define_model(connection, a_definition())
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[sa.Connection]:
+    """A transaction that may write to ``database``."""
+    with database.write() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

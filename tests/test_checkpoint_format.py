@@ -59,8 +59,8 @@ def test_reading_as_the_page_does_predicts_what_the_service_predicts(
 ) -> None:
     name = fresh("page")
     path = trained(client, name, tmp_path, average=average)
-    told = "print(json.dumps([predict_proba(rows).tolist(), classes, definition['name'], history['epoch'].tolist()]))"
-    code = f"path, rows = {str(path)!r}, {ROWS!r}\n{READ}\n{PREDICT}\n{told}"
+    report = "print(json.dumps([predict_proba(rows).tolist(), classes, definition['name'], history['epoch'].tolist()]))"
+    code = f"path, rows = {str(path)!r}, {ROWS!r}\n{READ}\n{PREDICT}\n{report}"
     probabilities, classes, model, epochs = run(tmp_path, code)
     served = client.post("/predict", {"model": name, "inputs": ROWS}).json
     assert np.allclose(probabilities, served["probabilities"], rtol=1e-5, atol=1e-7)

@@ -141,7 +141,7 @@ def violations(root: Path) -> list[str]:
 
 
 def test_every_arrow_is_listed() -> None:
-    """Every module imports what its folder may, and knows HTTP only below service/web."""
+    """Every module imports what its folder may, and HTTP only below service/web."""
     assert len(list(modules(ROOT))) > 100
     assert violations(ROOT) == []
 

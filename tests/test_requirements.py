@@ -37,7 +37,7 @@ def test_pyproject_lists_what_the_requirements_files_list() -> None:
 
 
 class Pin:
-    """One entry of the lock: a version, where it applies, and the digests of its files."""
+    """One entry of the lock: a version, the environments it is for, and the digests of its files."""
 
     def __init__(self, text: str) -> None:
         first, *rest = re.split(r" \\\n +", text)

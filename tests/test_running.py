@@ -33,7 +33,7 @@ MAXIMUM_INSTALL = 150
 
 
 def test_the_demo_reaches_its_goals_and_draws_its_picture(tmp_path: Path) -> None:
-    """Exit status 0, accuracies and progress on the screen, a well-formed picture, HDF5 files where it says."""
+    """Exit status 0, accuracies and progress on the screen, a well-formed picture, HDF5 files at the printed paths."""
     done = subprocess.run(
         [sys.executable, "examples/demo.py"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
@@ -77,14 +77,14 @@ def image_environment() -> dict[str, str]:
 
 
 def another_user() -> dict[str, Any]:
-    """Options to run as nobody: for root, and where the interpreter lies open to others."""
+    """Options to run as nobody: for root, if others may read the interpreter."""
     interpreter = Path(sys.executable).resolve()
     is_open = all(parent.stat().st_mode & 0o005 == 0o005 for parent in (interpreter, *interpreter.parents))
     return {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid} if os.getuid() == 0 and is_open else {}
 
 
 class Image:
-    """What the Dockerfile makes, in directories of its own: interpreter, application, data."""
+    """What the Dockerfile makes, in separate directories: interpreter, application, data."""
 
     def __init__(self, folder: Path) -> None:
         self.app, self.venv = folder / "app", folder / "venv"
@@ -112,7 +112,7 @@ class Image:
 
     @contextmanager
     def run(self, command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-        """A command in the image, as another user where that can be; ended like a container, by SIGTERM."""
+        """A command in the image, as another user if possible; ended like a container, by SIGTERM."""
         process = subprocess.Popen(command, cwd=self.app, env=environment, **another_user())
         try:
             yield process
@@ -159,7 +159,7 @@ def train_and_predict(client: Client) -> None:
 
 
 def wait_until_ready(client: Client, trainer: str) -> None:
-    """Return when the service answers and tells this of its trainer."""
+    """Return when the service reports this of its trainer."""
 
     def ready() -> bool:
         try:
@@ -178,7 +178,7 @@ def test_the_runtime_requirements_stay_small(image: Image) -> None:
 
 
 def test_the_image_is_the_whole_service(image: Image, volume: Path) -> None:
-    """The image's command serves and trains, its health check passes, and fails once the service has gone."""
+    """The image's command serves and trains, its health check passes, and fails once the service has ended."""
     port = free_port()
     environment = image.environment(volume, port)
     check = json.loads(instruction("HEALTHCHECK").partition("CMD ")[2])
@@ -295,7 +295,7 @@ def compose() -> dict[str, Any]:
 
 
 def test_the_compose_file_fits_its_schema() -> None:
-    """By the compose specification's own schema, and by the docker client where it has compose."""
+    """By the compose specification's own schema, and by the docker client if it has compose."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     done = subprocess.run([*command, ROOT / "docker-compose.yml"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

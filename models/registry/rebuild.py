@@ -34,7 +34,7 @@ _UNKNOWN = Origin(None, CheckpointKind.UNKNOWN, "{}")
 
 @dataclass
 class RebuiltRows:
-    """Rows to be, and what could not be made one: ``warnings`` has a sentence for each of these."""
+    """The rows to write; ``warnings`` has a sentence for each file that is left out or differs from its row."""
 
     models: dict[str, ModelFile] = field(default_factory=dict)
     checkpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -50,7 +50,7 @@ def find(models: Iterable[Path], checkpoints: Iterable[Path], datasets: Iterable
             model = load_model_file(path)
             rebuilt.models[model.name] = model
         except ModelFileError as error:
-            rebuilt.warnings.append(f"{error}: the model is made again from its checkpoints")
+            rebuilt.warnings.append(f"{error}: the model is rebuilt from its checkpoints")
     for path in sorted(checkpoints):
         _add_checkpoint(rebuilt, path)
     for model in rebuilt.models.values():
@@ -139,8 +139,8 @@ def _from_checkpoints(rebuilt: RebuiltRows, name: str, number: int) -> ModelFile
         for place, row in enumerate(published, start=1)
     ]
     rebuilt.warnings.append(
-        f"model {name} has no file of its own: it got {len(versions)} versions, numbered anew from what its jobs ended "
-        "with, and no alias"
+        f"the file of model {name} is missing or damaged: the model has {len(versions)} versions again, with new "
+        "numbers in the order in which its jobs ended, and no alias"
     )
     return ModelFile(name, number, rows[0]["created_at"], definition, len(versions), versions, {})
 
@@ -167,10 +167,10 @@ def _add_dataset(rebuilt: RebuiltRows, path: Path) -> None:
     if label is not None and label.name is None:
         return  # It belongs to a training request, whose job no longer exists.
     if label is None:
-        rebuilt.warnings.append(f"{path.name} does not say its name: it got its id for one")
+        rebuilt.warnings.append(f"{path.name} does not state the dataset's name: its id is the name now")
     name = path.stem if label is None or label.name is None else label.name
     for other in [row for row in rebuilt.datasets if row["name"] == name]:
-        rebuilt.warnings.append(f"{other['id']}.h5 has the name {name} like a newer one: left out")
+        rebuilt.warnings.append(f"{other['id']}.h5 has the same name as a newer dataset, {name}: left out")
         rebuilt.datasets.remove(other)
     rebuilt.datasets.append(
         {

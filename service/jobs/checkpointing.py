@@ -13,7 +13,7 @@ from contextlib import ExitStack
 import sqlalchemy as sa
 
 from models.formats.durable import FileRecord
-from models.registry import checkpoints, rows
+from models.registry import checkpoints
 from models.training.checkpoint import Checkpoint
 from models.training.run import Monitor
 from service.jobs.events import CheckpointEvent, add_events
@@ -22,6 +22,7 @@ from service.jobs.retention import drop_superfluous
 from service.jobs.saver import Save, Saver
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
+from service.store.naming import delete_unnamed
 
 __all__ = ["Checkpointing", "Commit"]
 
@@ -96,17 +97,13 @@ class Checkpointing:
     def _keep_if_named(self, save: Save) -> bool:
         """Whether the database names a file. If it does not, the file is deleted.
 
-        The database must be asked, because a commit that reported an error may have succeeded. If the database does
-        not answer, the file stays.
+        If the database does not answer, the file stays.
         """
         try:
-            with self._database.read() as connection:
-                named = bool(rows.named_ids(connection, [save.id]))
+            named = bool(delete_unnamed(self._database, self._files, FileKind.CHECKPOINT, [save.id]))
         except sa.exc.OperationalError as error:
             _log.warning("the database did not answer whether it names %s: %s", save.id, error.orig)
             return False
         if named:
             self.newest = save.id
-        else:
-            self._files.delete(FileKind.CHECKPOINT, save.id)
         return named

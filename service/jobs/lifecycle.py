@@ -67,7 +67,7 @@ _REFUSALS = {
 
 
 class StaleError(Exception):
-    """This owner has lost the job: another one has it, or it has ended."""
+    """This owner has lost the job: another owner holds it, or it has ended."""
 
 
 @dataclass(frozen=True)

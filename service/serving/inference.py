@@ -42,7 +42,7 @@ class Prediction(NamedTuple):
 class RowOverflowError(InvalidError):
     """A row whose numbers are so large that the network's numbers overflow.
 
-    ``row`` counts from 0. The pointer is relative to the rows; a protocol moves it to where the client wrote them.
+    ``row`` counts from 0. The pointer is relative to the rows; a protocol adds the place of the rows in the request.
     """
 
     def __init__(self, row: int, dtype: str) -> None:

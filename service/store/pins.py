@@ -17,7 +17,7 @@ _FOLDER = ".backup"
 
 @contextmanager
 def pins(locks: Locks, folders: Sequence[Path]) -> Iterator[None]:
-    """Permission to pin files of ``folders`` in the block. Raises LockTakenError if another process has it."""
+    """Permission to pin files of ``folders`` in the block. Raises LockTakenError if another process pins files."""
     with locks.exclusive(Lock.BACKUP):
         _remove(folders)
         try:

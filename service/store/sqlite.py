@@ -79,7 +79,7 @@ def configure_sqlite(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA busy_timeout = 10000")
     connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
     connection.execute("PRAGMA foreign_keys = ON")
-    # Converts a database that another build of SQLite left in another mode, if no other process has it open.
+    # Converts a database that another build of SQLite left in another mode, unless another process uses it.
     (mode,) = connection.execute(f"PRAGMA journal_mode = {JOURNAL_MODE}").fetchone()
     if mode.upper() != JOURNAL_MODE:
         raise SettingsError(

@@ -44,7 +44,7 @@ def intact_checkpoint(database: Database, files: FileStore, checkpoint_id: str, 
 def intact_dataset(database: Database, files: FileStore, dataset_id: str) -> Path:
     """The path of a dataset's file, inspected just now; raises OSError with the path if it is not what was written.
 
-    For a file that is missing it does not: loading it does.
+    A missing file raises only when it is loaded.
     """
     found = _inspect_one(database, files, FileKind.DATASET, dataset_id)
     if found is not None and found.finding.fault not in (None, "missing"):

@@ -100,7 +100,7 @@ def _clear(database: Database, files: FileStore) -> None:
 
 
 def _is_superseded(database: Database, path: Path) -> bool:
-    """Whether the database names a good checkpoint of the same job with more steps, as of all that retention drops."""
+    """Whether the database names a good checkpoint of the same job with more steps: retention may delete this one."""
     try:
         found = load_checkpoint(path)
     except CheckpointError:

@@ -55,7 +55,10 @@ class Context:
     def take_wait_slot(self) -> None:
         """Like ``wait_slot``; the caller calls ``waiting.release`` at the end."""
         if not self.waiting.acquire(blocking=False):
-            raise BusyError("too_many_waiting", "too many clients are waiting for jobs; ask again without waiting")
+            raise BusyError(
+                "too_many_waiting",
+                "too many clients are waiting for jobs or reading streams; try again later, or without waiting",
+            )
 
     @contextmanager
     def dry_run_slot(self) -> Iterator[None]:

@@ -170,8 +170,8 @@ RESPONSES = (
     Refusal(
         "too_many_waiting",
         503,
-        "Half of the service's threads are waiting for jobs or streaming events.",
-        "Ask without `wait`, or again after `Retry-After`. `TRAINYARD_THREADS` sets the number of threads.",
+        "Half of the service's threads are waiting for jobs or sending streams.",
+        "Ask without `wait` or a stream, or again after `Retry-After`. `TRAINYARD_THREADS` sets the number of threads.",
     ),
 )
 

@@ -282,7 +282,7 @@ SCHEDULE_FAULTS: dict[str, tuple[Any, str, str]] = {
 
 
 @pytest.mark.parametrize("fault", SCHEDULE_FAULTS)
-def test_a_fault_in_a_schedule_is_told_at_its_place_in_the_optimizer(fault: str) -> None:
+def test_a_fault_in_a_schedule_is_reported_at_its_place_in_the_optimizer(fault: str) -> None:
     schedule, pointer, detail = SCHEDULE_FAULTS[fault]
     (told,) = faults("optimizer", {"type": "sgd", "schedule": schedule})
     assert told.pointer == f"/rule/schedule{pointer}"

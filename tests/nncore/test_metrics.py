@@ -51,7 +51,7 @@ def near(value):
 @given(case=cases())
 @examples
 def test_measures_of_all_samples(oracle, case):
-    """Each as scikit-learn has it."""
+    """Each is equal to that of scikit-learn."""
     probabilities, labels = case
     result, predicted = evaluate(probabilities, labels), probabilities.argmax(axis=1)
     brier = oracle.brier_score_loss(labels, probabilities, labels=case.classes, scale_by_half=False)

@@ -128,7 +128,7 @@ def test_two_hundred_steps_by_the_equations(rule):
     ids=cases.label,
 )
 def test_two_hundred_steps_of_torch(rule, name, options):
-    """To 1e-10 of torch's own run, with epsilon outside the root as torch has it."""
+    """To 1e-10 of a run of torch, with epsilon outside the root, as in torch."""
     torch = pytest.importorskip("torch")
     theta, gradients = random_gradients()
     parameter = torch.nn.Parameter(torch.tensor(theta))
@@ -264,7 +264,7 @@ def test_each_bound_is_enforced_by_name(kind):
         ),
     ],
 )
-def test_wrong_hyperparameters_are_told_in_full(make, error, message):
+def test_wrong_hyperparameters_are_reported_in_full(make, error, message):
     """The whole sentence."""
     with pytest.raises(error) as caught:
         make()

@@ -186,7 +186,7 @@ def test_another_seed_gives_another_start_and_another_order():
     assert sorted(orders[0]) == list(range(30))
 
 
-def test_every_epoch_has_an_order_of_its_own_unless_told_not_to_shuffle():
+def test_every_epoch_has_an_order_of_its_own_unless_asked_not_to_shuffle():
     """Each epoch has a permutation of all rows; without shuffling, the rows keep their order."""
     x, y = blobs(30, 2, 3)
     training = Training(Network(stack(), inputs=2), x, y, batch_size=5)

@@ -177,7 +177,7 @@ def test_a_gradient_whose_square_overflows_is_clipped_all_the_same():
     updates, before = Updates(network, SGD(1.0, clip_norm=1.0), gradients), network.parameters.vector.copy()
     gradients.vector[...] = np.linspace(-3e25, 3e25, gradients.vector.size)
     expected = gradients.vector.astype(np.float64)
-    with np.errstate(all="ignore"):  # As a run has it.
+    with np.errstate(all="ignore"):  # As in a run.
         assert updates.apply(1.0)
     np.testing.assert_allclose(before - network.parameters.vector, expected / np.linalg.norm(expected), atol=1e-6)
     gradients.vector[0] = np.inf

@@ -46,7 +46,7 @@ def test_what_is_installed_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.processes
 def test_only_root_calls_apt_get(tmp_path: Path) -> None:
-    """.ci/packages, run by another user where nothing is installed, says what is skipped and succeeds."""
+    """.ci/packages, run by another user with nothing installed, says what is skipped and succeeds."""
     for parent in (tmp_path, *tmp_path.parents):
         if parent.stat().st_uid == os.getuid() and parent.is_relative_to("/tmp"):
             parent.chmod(0o755)

@@ -41,10 +41,10 @@ def test_defaults_are_those_of_the_table() -> None:
 @pytest.mark.parametrize("setting", NUMBERS, ids=by_name)
 @pytest.mark.parametrize("text", ["", "many", "1,5", "0x10", "nan", "inf", "1e400", "None"])
 def test_what_is_no_number_is_refused(setting: Setting, text: str) -> None:
-    told = sentence({setting.variable: text})
-    assert setting.variable in told
-    assert repr(text) in told
-    assert "must be" in told
+    message = sentence({setting.variable: text})
+    assert setting.variable in message
+    assert repr(text) in message
+    assert "must be" in message
 
 
 @pytest.mark.parametrize("setting", [one for one in NUMBERS if isinstance(one.default, int)], ids=by_name)
@@ -55,10 +55,10 @@ def test_a_fraction_is_no_whole_number(setting: Setting) -> None:
 @pytest.mark.parametrize(("setting", "value"), LIMITED, ids=by_name)
 def test_a_number_beyond_its_limits_is_refused(setting: Setting, value: float) -> None:
     text = str(int(value)) if isinstance(setting.default, int) else str(value)
-    told = sentence({setting.variable: text})
-    assert setting.variable in told
-    assert f"{setting.minimum:g} to {setting.maximum:g}" in told
-    assert repr(text) in told
+    message = sentence({setting.variable: text})
+    assert setting.variable in message
+    assert f"{setting.minimum:g} to {setting.maximum:g}" in message
+    assert repr(text) in message
 
 
 @pytest.mark.parametrize("setting", NUMBERS, ids=by_name)
@@ -69,9 +69,9 @@ def test_the_least_value_is_taken(setting: Setting) -> None:
 
 @pytest.mark.parametrize("text", ["", "AUTO", "none", "true"])
 def test_a_choice_is_one_of_its_choices(text: str) -> None:
-    told = sentence({"TRAINYARD_TRAINER": text})
-    assert "TRAINYARD_TRAINER must be one of auto, external" in told
-    assert repr(text) in told
+    message = sentence({"TRAINYARD_TRAINER": text})
+    assert "TRAINYARD_TRAINER must be one of auto, external" in message
+    assert repr(text) in message
 
 
 def test_an_unknown_variable_is_refused() -> None:
@@ -89,9 +89,9 @@ def test_an_unknown_variable_is_refused() -> None:
     ],
 )
 def test_text_that_cannot_be_meant_is_refused(variable: str, text: str) -> None:
-    told = sentence({variable: text})
-    assert variable in told
-    assert repr(text) in told
+    message = sentence({variable: text})
+    assert variable in message
+    assert repr(text) in message
 
 
 def test_a_child_gets_the_same_settings(tmp_path: Path) -> None:

@@ -163,18 +163,19 @@ def resume(job_id: str) -> Response:
 @routes.arguments(HistoryPage, location="query")
 @routes.response(200, "History")
 @routes.doc(
-    responses={200: {"content": {NDJSON: {"schema": {"$ref": "#/components/schemas/Epoch"}}}}, **refusals(404)},
+    responses={200: {"content": {NDJSON: {"schema": {"$ref": "#/components/schemas/Epoch"}}}}, **refusals(404, 503)},
 )
 def history(query: dict[str, Any], job_id: str) -> Response:
     """List the epochs so far, oldest first.
 
-    If `Accept` asks for `application/x-ndjson`, the response is a stream with one epoch per line.
+    If `Accept` asks for `application/x-ndjson`, the response is a stream with one epoch per line. At most half of the
+    service's threads send streams or wait; a further stream is refused with 503.
     """
     limit, after = query["limit"], int(query["after"] or 0)
     with context().database.read() as connection:
         lifecycle.find(connection, job_id)
         if request.accept_mimetypes.best_match(["application/json", NDJSON]) == NDJSON:
-            return Response(_epoch_lines(context(), job_id, after, limit), content_type=NDJSON)
+            return _stream(context(), _epoch_lines(context(), job_id, after, limit), NDJSON)
         limit = MAXIMUM_EPOCHS if limit is None else limit
         epochs = list_epochs(connection, job_id, after, limit + 1)
     data, more = ",".join(text for _, text in epochs[:limit]), "true" if len(epochs) > limit else "false"
@@ -235,7 +236,7 @@ def events(query: dict[str, Any], headers: dict[str, Any], job_id: str) -> Respo
     """
     _find(job_id)
     if request.accept_mimetypes.best_match(["application/json", "text/event-stream"]) == "text/event-stream":
-        return _stream(context(), job_id, int(headers["after"] or 0))
+        return _stream(context(), _live_events(context(), job_id, int(headers["after"] or 0)), "text/event-stream")
     before = None if query["after"] is None else int(query["after"])
     with context().database.read() as connection:
         rows = newest_events(connection, job_id, before, query["limit"] + 1)
@@ -246,9 +247,10 @@ def events(query: dict[str, Any], headers: dict[str, Any], job_id: str) -> Respo
     return Response(f'{{"data":[{body}],"has_more":{more}}}', content_type="application/json")
 
 
-def _stream(parts: Context, job_id: str, after: int) -> Response:
+def _stream(parts: Context, lines: Iterator[str], content_type: str) -> Response:
+    """A streamed response. It occupies a thread for as long as its client reads, so too many raise BusyError."""
     parts.take_wait_slot()
-    response = Response(_live_events(parts, job_id, after), content_type="text/event-stream")
+    response = Response(lines, content_type=content_type)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     # Runs however the stream ends, even if the client disconnects before it begins.

@@ -320,7 +320,7 @@ class TestFile:
             load_dataset(tmp_path / "data.h5")
 
     @pytest.mark.parametrize("damage", ["missing", "cut", "emptied", "not JSON"])
-    def test_a_damaged_file_is_told_by_its_name(self, tmp_path: Path, damage: str) -> None:
+    def test_a_damaged_file_is_reported_by_its_name(self, tmp_path: Path, damage: str) -> None:
         path = tmp_path / "data.h5"
         save_dataset(path, from_csv(IRIS, "species"))
         if damage == "missing":

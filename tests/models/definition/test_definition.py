@@ -338,7 +338,7 @@ def test_a_fault_is_refused_at_its_place(fault: str) -> None:
     assert all(detail and "Traceback" not in detail for _, detail in faults)
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_every_fault_is_reported_at_once() -> None:
     document = changed(
         name="BAD", inputs=0, layers=[{"type": "dense", "units": 0}, {"type": "nothing"}], optimizer={"type": "x"}
     )

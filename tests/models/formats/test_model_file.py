@@ -1,4 +1,4 @@
-"""Files of models: they hold what the database knows, and tell when they are damaged."""
+"""Files of models: they hold what the database holds, and damage to them is detected."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", [b'"ckpt_1"', b'{"a"', b'{"name"'])
-def test_a_changed_bit_is_told(tmp_path: Path, part: bytes) -> None:
+def test_a_changed_bit_is_reported(tmp_path: Path, part: bytes) -> None:
     path = tmp_path / "small.h5"
     write_durably(path, model_file_image(CONTENT))
     content = bytearray(path.read_bytes())
@@ -38,7 +38,7 @@ def test_a_changed_bit_is_told(tmp_path: Path, part: bytes) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no HDF5"])
-def test_another_file_is_told(tmp_path: Path, content: bytes) -> None:
+def test_another_file_is_reported(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "small.h5").write_bytes(content)
     with pytest.raises(ModelFileError, match=r"^small.h5: "):
         load_model_file(tmp_path / "small.h5")

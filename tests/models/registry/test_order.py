@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -17,23 +15,11 @@ from models.registry.rows import older_than
 from models.registry.tables import CHECKPOINTS, DATASETS, MODELS
 from reliability.lives import make_job
 from service.jobs import lifecycle
-from service.settings import Settings
-from service.store.database import Database
 from service.store.tables import JOBS
 from testing.runs import a_definition
 
 #: In the order in which they come: the clock was set back after the second one.
 CAME = [3, 4, 1, 2]
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sa.Connection]:
-    database = Database(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))
-    database.migrate()
-    with database.write() as opened:
-        models.define_model(opened, a_definition())
-        yield opened
-    database.dispose()
 
 
 def a_checkpoint(number: int, place: int, kind: str = "between") -> dict[str, object]:

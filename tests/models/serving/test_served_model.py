@@ -92,7 +92,7 @@ def test_the_bound_is_kept_but_one_always_fits(folder: Path, loads: list[str], l
     assert loads == [names[-kept - 1]]
 
 
-def test_a_missing_file_is_told_and_not_remembered(folder: Path) -> None:
+def test_a_missing_file_is_reported_and_not_remembered(folder: Path) -> None:
     served = cache(folder, SIZE)
     with pytest.raises(CheckpointError):
         served.get(key("c9"))
@@ -152,7 +152,7 @@ class TestLoading:
             assert slow.result(20) is served.get(key("c0"))
         assert seen == ["c1", "c0", "c2"]
 
-    def test_each_that_waited_for_an_unreadable_file_is_told(self, folder: Path) -> None:
+    def test_each_that_waited_for_an_unreadable_file_is_reported(self, folder: Path) -> None:
         served = cache(folder, 4 * SIZE)
         (folder / "c0.h5").write_bytes(b"no checkpoint")
         together = Barrier(8)

@@ -47,7 +47,7 @@ def test_good_data_has_no_warnings() -> None:
     assert findings(some_rows(43), some_rows(9, seed=2)) == {}
 
 
-def test_each_oddity_is_told_with_its_place() -> None:
+def test_each_oddity_is_reported_with_its_place() -> None:
     rows = np.random.default_rng(0).normal(size=(12, 2))
     rows[:, 1] = 3.0
     rows[4, 0] = -2e4

@@ -24,7 +24,7 @@ from service.jobs.exit_causes import OomKills, cause_of
         (1, 1, "worker_lost", "exited with status 1"),
     ],
 )
-def test_a_cause_is_told(status: int, kills: int, code: str, detail: str) -> None:
+def test_a_cause_is_reported(status: int, kills: int, code: str, detail: str) -> None:
     assert cause_of(status, kills) == (code, detail)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,8 +23,6 @@ from service.jobs.document import job_document
 from service.jobs.events import EpochEvent, LostEvent, add_events, events_after, list_epochs, newest_epoch
 from service.jobs.lifecycle import MAXIMUM_DEATHS, Progress, StaleError
 from service.jobs.record import FINAL, JobError, Wish
-from service.settings import Settings
-from service.store.database import Database
 from service.store.tables import JOBS
 from testing.runs import a_definition
 
@@ -34,16 +31,6 @@ KILLED = JobError("worker_lost", "killed by SIGKILL")
 PROGRESS = Progress(
     1, 7, 0.1, 3.0, {"loss": 0.5, "accuracy": 0.75, "validation_loss": None, "validation_accuracy": None}
 )
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sa.Connection]:
-    database = Database(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))
-    database.migrate()
-    with database.write() as opened:
-        models.define_model(opened, a_definition())
-        yield opened
-    database.dispose()
 
 
 @pytest.fixture
@@ -70,7 +57,7 @@ def is_due(connection: sa.Connection, now: float) -> bool:
     return due is not None and due <= now
 
 
-def states_told(connection: sa.Connection, job: str) -> list[str]:
+def reported_states(connection: sa.Connection, job: str) -> list[str]:
     events = events_after(connection, job, 0, 1000)
     return [json.loads(event.data)["state"] for event in events if event.type == "state"]
 
@@ -156,7 +143,7 @@ def test_success_publishes_the_newest_checkpoint(connection: sa.Connection, job:
     found = versions.resolve(connection, "small", None)
     assert (found.version, found.checkpoint, found.job) == (1, "ckpt_2", job)
     assert found.metrics == PROGRESS.metrics == document["metrics"]
-    assert states_told(connection, job) == ["queued", "running", "succeeded"]
+    assert reported_states(connection, job) == ["queued", "running", "succeeded"]
 
 
 def test_success_without_publishing(connection: sa.Connection, job: str, fence: int) -> None:
@@ -166,7 +153,7 @@ def test_success_without_publishing(connection: sa.Connection, job: str, fence: 
     assert versions.alias_target(connection, "small", "latest") is None
 
 
-def test_failure_is_told_with_code_and_detail(connection: sa.Connection, job: str, fence: int) -> None:
+def test_failure_is_reported_with_code_and_detail(connection: sa.Connection, job: str, fence: int) -> None:
     lifecycle.fail(connection, job, fence, "diverged", "in step 3")
     document = job_document(lifecycle.find(connection, job))
     assert (document["state"], document["error"]) == ("failed", {"code": "diverged", "detail": "in step 3"})
@@ -305,7 +292,7 @@ class TestDeaths:
         assert document["attempt"] == 3
 
     @pytest.mark.parametrize("code", ["worker_lost", "out_of_memory", "crashed"])
-    def test_the_last_cause_is_told(self, connection: sa.Connection, job: str, code: Any) -> None:
+    def test_the_last_cause_is_reported(self, connection: sa.Connection, job: str, code: Any) -> None:
         for death in (KILLED, KILLED, JobError(code, "the cause")):
             row = lifecycle.claim(connection, 0.0, LEASE)
             assert row is not None

@@ -68,7 +68,7 @@ def place(engine: LocalEngine) -> LocalPlacement:
 
 def ended(placement: Placement) -> Outcome:
     outcome: Outcome = eventually(placement.outcome, what="an outcome")
-    assert placement.outcome() == outcome, "it is told again if it could not be recorded"
+    assert placement.outcome() == outcome, "it is returned again if it could not be recorded"
     return outcome
 
 

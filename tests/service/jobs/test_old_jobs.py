@@ -6,23 +6,19 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 import sqlalchemy.event
 
 from models.clock import rfc3339
-from models.registry import models
 from reliability.lives import make_job
 from service.jobs import lifecycle, old_jobs
 from service.jobs.old_jobs import drop_old_jobs
 from service.jobs.record import ACTIVE, FINAL
-from service.settings import Settings
 from service.store.database import Database
 from service.store.tables import EVENTS, JOBS
 from testing.harness import Server, eventually
-from testing.runs import a_definition
 from testing.samples import DATA, ROWS, a_model, a_training
 
 DAYS = 30.0
@@ -30,16 +26,6 @@ DAYS = 30.0
 
 def days_ago(days: float) -> str:
     return rfc3339(datetime.now(UTC) - timedelta(days=days))
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    made = Database(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))
-    made.migrate()
-    with made.write() as connection:
-        models.define_model(connection, a_definition())
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

@@ -321,7 +321,7 @@ class TestDamage:
         assert f"{newest['id']}.h5: /: expected" in server.log
         assert older["step"] <= newest["step"]
 
-    def test_a_missing_file_is_told(self, make_server: Callable[..., Server]) -> None:
+    def test_a_missing_file_is_reported(self, make_server: Callable[..., Server]) -> None:
         server = make_server(WORKERS=1)
         client = server.start_ready()
         client.define(a_model("missing"))

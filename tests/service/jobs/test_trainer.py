@@ -184,9 +184,9 @@ def test_a_heartbeat_expires_the_leases_of_dead_trainers(house: House) -> None:
     # Lost once, it may be claimed at once, which the same turn does.
     assert (job.state, job.attempt, job.fence) == (State.RUNNING, 2, 2)
     with house.database.read() as connection:
-        told = [event.data for event in events_after(connection, job_id, 0, 100) if event.type == "log"]
-    assert len(told) == 1
-    assert "sent no heartbeat" in told[0]
+        reported = [event.data for event in events_after(connection, job_id, 0, 100) if event.type == "log"]
+    assert len(reported) == 1
+    assert "sent no heartbeat" in reported[0]
 
 
 def test_rows_of_jobs_that_have_ended_are_deleted(house: House) -> None:

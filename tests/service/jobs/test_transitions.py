@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 import sqlalchemy as sa
 
 from models.errors import ConflictError
 from models.formats.durable import FileRecord
-from models.registry import models
 from models.registry.checkpoints import add_checkpoint
 from reliability.lives import make_job
 from service.jobs import lifecycle
@@ -19,24 +15,11 @@ from service.jobs.events import events_after
 from service.jobs.lifecycle import MAXIMUM_DEATHS, Progress, StaleError
 from service.jobs.record import ACTIVE, FINAL, Job, JobError, State, Wish
 from service.jobs.transitions import TRANSITIONS, Situation, Trigger, accepting
-from service.settings import Settings
-from service.store.database import Database
 from testing.harness import ROOT
-from testing.runs import a_definition
 
 #: Triggers in a sequence. Those that are refused change nothing, so no sequence goes on from there.
 LENGTH = 5
 KILLED = JobError("worker_lost", "killed by SIGKILL")
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sa.Connection]:
-    database = Database(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))
-    database.migrate()
-    with database.write() as opened:
-        models.define_model(opened, a_definition())
-        yield opened
-    database.dispose()
 
 
 def pull(connection: sa.Connection, job: Job, trigger: Trigger) -> None:

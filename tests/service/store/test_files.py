@@ -68,7 +68,7 @@ def test_quarantine_moves_a_file_aside(files: FileStore) -> None:
     assert files.ids(FileKind.DATASET) == set()
 
 
-def test_strangers_are_told_from_files(files: FileStore) -> None:
+def test_strangers_are_reported_from_files(files: FileStore) -> None:
     for kind, file_id in IDS.items():
         files.put(kind, file_id, [memoryview(b"content")])
     strange = [files.data / "checkpoints/mine.h5", files.data / "datasets/notes.txt", files.data / "models/Model.h5"]

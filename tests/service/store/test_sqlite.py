@@ -189,8 +189,10 @@ with database.read() as connection:
 @pytest.mark.processes
 def test_the_journal_is_chosen_by_version_and_converted(tmp_path: Path) -> None:
     """Builds of SQLite use a database in turn, and each finds what the other wrote."""
-    told = [output(run(SHOW_MODE, tmp_path, version)) for version in ("3.51.2", "3.51.3", "3.50.6", "3.44.6", "3.40.1")]
-    assert told == ["delete 3 1", "wal 2 2", "delete 3 3", "wal 2 4", "delete 3 5"]
+    reported = [
+        output(run(SHOW_MODE, tmp_path, version)) for version in ("3.51.2", "3.51.3", "3.50.6", "3.44.6", "3.40.1")
+    ]
+    assert reported == ["delete 3 1", "wal 2 2", "delete 3 3", "wal 2 4", "delete 3 5"]
     assert not (tmp_path / "trainyard.db-wal").exists()
 
 
@@ -210,7 +212,7 @@ def test_a_write_ahead_log_that_was_left_behind_is_taken_in(tmp_path: Path) -> N
     assert output(run(SHOW_MODE, tmp_path / "second", "3.40.1")) == "delete 3 2"
 
 
-def test_a_journal_that_cannot_be_had_is_told(tmp_path: Path) -> None:
+def test_a_journal_that_cannot_be_had_is_reported(tmp_path: Path) -> None:
     """A database in memory has none."""
     database = Database(Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_DATABASE_URL": "sqlite://"}))
     with pytest.raises(SettingsError, match=f"journal mode {JOURNAL_MODE}.*Received: MEMORY"):

@@ -197,7 +197,7 @@ def test_what_is_there_already_is_left_alone(small: Server, tmp_path: Path, kind
     assert mine.read_text() == "mine"
 
 
-def test_a_directory_without_a_service_is_told(make_server: Callable[..., Server], tmp_path: Path) -> None:
+def test_a_directory_without_a_service_is_reported(make_server: Callable[..., Server], tmp_path: Path) -> None:
     server = make_server("nothing")
     done = backup(server, tmp_path / "copy")
     assert done.returncode == 1
@@ -208,7 +208,7 @@ def test_a_directory_without_a_service_is_told(make_server: Callable[..., Server
     assert not (tmp_path / "copy").exists()
 
 
-def test_what_is_damaged_or_missing_is_told_and_the_rest_copied(small: Server, tmp_path: Path) -> None:
+def test_what_is_damaged_or_missing_is_reported_and_the_rest_copied(small: Server, tmp_path: Path) -> None:
     first, second = small.files("checkpoints")
     path = small.data / "checkpoints" / first
     path.write_bytes(path.read_bytes()[:-1] + b"x")
@@ -281,5 +281,5 @@ def test_what_a_killed_backup_has_pinned_goes(small: Server, tmp_path: Path, nex
         assert_whole(tmp_path / "copy")
     else:
         assert small.start_ready().run(a_training("m"))["version"] == 2
-    eventually(lambda: not list(small.data.rglob(".backup")), what="the pins are gone")
+    eventually(lambda: not list(small.data.rglob(".backup")), what="the end of the pins")
     assert not (tmp_path / "killed").exists()

@@ -140,7 +140,7 @@ class TestReindex:
         shutil.rmtree(copy.data / "models")
         done = command(copy, "reindex")
         assert done.returncode == 1
-        assert "model first has no file of its own: it got 3 versions, numbered anew" in done.stdout
+        assert "the file of model first is missing or damaged: the model has 3 versions again" in done.stdout
         client = copy.start_ready()
         seen = registry_of(client)
         assert {model["name"] for model in seen["models"]} == {"first", "second"}

@@ -29,7 +29,7 @@ def test_models_files_follow(make_server: Callable[..., Server]) -> None:
     client.define(a_model("kept"))
     eventually(lambda: server.files("models") == ["kept.h5"], what="the file of the model")
     assert client.delete("/models/kept").status == 204
-    eventually(lambda: server.files("models") == [], what="the file is gone")
+    eventually(lambda: server.files("models") == [], what="the end of the file")
 
 
 @pytest.mark.processes
@@ -65,7 +65,7 @@ def test_models_files_follow_whatever_becomes_of_their_writer(tmp_path: Path, mo
         turned(lambda: not writers(), "the writer has left")
         with database.write() as connection:
             models.delete_model(connection, "two")
-        turned(lambda: files.ids(FileKind.MODEL) == {"one"}, "the second file is gone")
+        turned(lambda: files.ids(FileKind.MODEL) == {"one"}, "the deletion of the second file")
     finally:
         supervisor.stop()
         database.dispose()

@@ -131,7 +131,7 @@ class TestDamagedVersion:
         refused = server.start().post("/train", a_training("served", start_from=jobs[1]["checkpoint"]))
         assert (refused.status, refused.json["code"]) == (500, "checkpoint_unreadable")
 
-    def test_where_none_is_good_the_newest_is_told(self, stopped: tuple[Server, list[dict[str, Any]]]) -> None:
+    def test_where_none_is_good_the_newest_is_reported(self, stopped: tuple[Server, list[dict[str, Any]]]) -> None:
         server, jobs = stopped
         for job in jobs:
             flip(file_of(server, job))

@@ -288,11 +288,11 @@ class TestParser:
         environment = Path(f"/proc/{parser._process.pid}/environ").read_bytes().split(b"\0")
         assert [each for each in environment if each.startswith(b"HDF5")] == [b"HDF5_PLUGIN_PRELOAD=::"]
 
-    def test_a_lost_parser_is_told_and_replaced(self, own: Server) -> None:
+    def test_a_lost_parser_is_reported_and_replaced(self, own: Server) -> None:
         assert send(own.client, GOOD).status == 201
         for process in own.processes("service parser"):
             os.kill(process.pid, signal.SIGKILL)
-        eventually(lambda: not own.processes("service parser"), what="the parsers gone")
+        eventually(lambda: not own.processes("service parser"), what="the end of the parsers")
         assert send(own.client, GOOD).status == 201
 
     def test_a_service_that_is_killed_leaves_no_file_and_no_parser(
@@ -311,5 +311,5 @@ class TestParser:
             assert len(parser) == 1
             for process in server.processes("gunicorn"):
                 os.kill(process.pid, signal.SIGKILL)
-            eventually(lambda: not server.processes("service parser"), what="the parser gone")
+            eventually(lambda: not server.processes("service parser"), what="the end of the parser")
         assert len(server.files("checkpoints")) == 1

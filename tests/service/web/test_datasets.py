@@ -142,7 +142,7 @@ def test_rows_within_a_training_are_no_dataset_of_their_own(client: Client, serv
     assert client.pages("/datasets", 100) == before
     # They have no name, so they are deleted when the job has ended.
     named = {f"{row['id']}.h5" for row in before}
-    eventually(lambda: set(server.files("datasets")) == named, what="the rows of ended jobs are gone")
+    eventually(lambda: set(server.files("datasets")) == named, what="the end of the rows of ended jobs")
 
 
 def test_deleting(client: Client, server: Server) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any
 
@@ -121,7 +122,7 @@ class TestStream:
     """All epochs as lines of JSON, few of them in memory at a time."""
 
     def lines(self, client: FlaskClient, path: str) -> list[dict[str, Any]]:
-        answer = client.get(path, headers={"Accept": NDJSON})
+        answer = client.get(path, headers={"Accept": NDJSON}, buffered=True)
         assert (answer.status_code, answer.content_type) == (200, NDJSON)
         assert answer.text.endswith("\n") or not answer.text
         return [json.loads(line) for line in answer.text.splitlines()]
@@ -143,14 +144,26 @@ class TestStream:
         def peak(query: str) -> int:
             tracemalloc.start()
             try:
-                for _ in client.get(f"{path}?{query}", headers={"Accept": NDJSON}).response:
-                    pass
+                with client.get(f"{path}?{query}", headers={"Accept": NDJSON}) as answer:
+                    for _ in answer.response:
+                        pass
                 return tracemalloc.get_traced_memory()[1]
             finally:
                 tracemalloc.stop()
 
         peak("limit=1")
         assert peak("") < 1.25 * peak(f"limit={2 * EVENTS_AT_ONCE}")
+
+    def test_half_of_the_threads_send_streams(self, parts: tuple[FlaskClient, Context, str]) -> None:
+        client, context, path = parts
+        with ExitStack() as reading:
+            for _ in range(context.settings.threads // 2):
+                reading.enter_context(client.get(path, headers={"Accept": NDJSON}))
+            refused = client.get(path, headers={"Accept": NDJSON})
+            assert (refused.status_code, refused.get_json()["code"]) == (503, "too_many_waiting")
+            assert int(refused.headers["Retry-After"]) >= 1
+            assert client.get(f"{path}?limit=1").get_json()["data"] == [record(1)]
+        assert numbers(self.lines(client, f"{path}?limit=2")) == [1, 2]
 
     def test_an_unknown_job_is_a_problem(self, client: Client) -> None:
         answer = client.get("/jobs/job_none/history", headers={"Accept": NDJSON})

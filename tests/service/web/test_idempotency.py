@@ -260,7 +260,7 @@ def until_in_use(server: Server) -> None:
     eventually(lambda: lock in Path("/proc/locks").read_text(), what="a key in use")
 
 
-def test_a_duplicate_of_an_upload_under_way_is_told_so(server: Server) -> None:
+def test_a_duplicate_of_an_upload_under_way_is_reported_so(server: Server) -> None:
     client, key, name = server.client, fresh("key"), fresh("slow")
     with upload_under_way(client, key, name) as finish:
         until_in_use(server)

@@ -224,7 +224,7 @@ class TestWait:
         assert client.get(f"/jobs/{endless}?wait=0.5").json["state"] == "running"
         assert 0.5 <= time.monotonic() - begin < 5
 
-    def test_others_are_served_meanwhile_and_too_many_are_told(self, client: Client, endless: str) -> None:
+    def test_others_are_served_meanwhile_and_too_many_are_reported(self, client: Client, endless: str) -> None:
         answers: list[Any] = []
 
         def ask() -> None:

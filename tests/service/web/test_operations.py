@@ -148,7 +148,7 @@ def test_storage_that_cannot_be_written_is_not_ready(tmp_path: Path, monkeypatch
     assert "storage" in document["detail"]
 
 
-def test_a_database_that_does_not_answer_is_told_with_503(tmp_path: Path) -> None:
+def test_a_database_that_does_not_answer_is_reported_with_503(tmp_path: Path) -> None:
     settings = Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"})
     app = create_app(settings)
     client = app.test_client()
@@ -168,7 +168,7 @@ def test_a_database_that_does_not_answer_is_told_with_503(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut"])
-def test_a_dataset_whose_file_is_damaged_is_told_by_name(
+def test_a_dataset_whose_file_is_damaged_is_reported_by_name(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
     settings = Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"})

@@ -361,7 +361,7 @@ def test_a_label_of_a_dataset_outside_the_classes_names_its_row(client: Client) 
     assert "'pink'" in fault["detail"]
 
 
-def test_several_faults_are_told_at_once(client: Client) -> None:
+def test_several_faults_are_reported_at_once(client: Client) -> None:
     body = a_training("base", epochs=-1, batch_size=0, optimizer={"type": "none"}, checkpoint={"keep": -1}, lr=1)
     told = pointers(client.post("/train", body))
     assert sorted(told) == ["/batch_size", "/checkpoint/keep", "/epochs", "/lr", "/optimizer/type"]

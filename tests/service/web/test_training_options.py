@@ -60,7 +60,7 @@ class TestBest:
         assert version["metrics"]["validation_loss"] == min(epoch["validation_loss"] for epoch in history)
         assert kept[1]["metrics"]["validation_loss"] == history[-1]["validation_loss"]
 
-    def test_the_best_so_far_is_told_while_the_job_runs(self, client: Client, name: str) -> None:
+    def test_the_best_so_far_is_reported_while_the_job_runs(self, client: Client, name: str) -> None:
         job = client.train({**overfitting(name, publish="best"), "epochs": 10**6})["id"]
         running = client.until_epoch(job, 50)
         assert 1 <= running["best"]["epoch"] <= running["progress"]["epoch"]

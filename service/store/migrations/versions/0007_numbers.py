@@ -91,7 +91,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refer to models by name again. The order that numbers gave is lost where it is not that of the ids."""
+    """Refer to models by name again. If the order of the numbers differs from that of the ids, it is lost."""
     tables = ["jobs", "versions", "aliases", "checkpoints", "datasets"]
     if op.get_bind().dialect.name == "sqlite":
         tables.append("models")
