@@ -133,8 +133,8 @@ def find(connection: sa.Connection, job_id: str, *, to_change: bool = False) -> 
 
 
 def find_owned(connection: sa.Connection, job_id: str, fence: int) -> Job:
-    """A job whose owner has the number ``fence``. Raises StaleError."""
-    row = connection.execute(sa.select(JOBS).where(JOBS.c.id == job_id, JOBS.c.fence == fence)).first()
+    """A running job whose owner has the number ``fence``. Raises StaleError."""
+    row = connection.execute(sa.select(JOBS).where(_owned(job_id, fence))).first()
     if row is None:
         raise _stale(job_id, fence)
     return Job.of(row)
@@ -353,12 +353,13 @@ def require_owner(connection: sa.Connection, job_id: str, fence: int) -> None:
     _owned_update(connection, job_id, fence, state=State.RUNNING)
 
 
+def _owned(job_id: str, fence: int) -> sa.ColumnElement[bool]:
+    """The row of a job if its owner has the number ``fence``."""
+    return sa.and_(JOBS.c.id == job_id, JOBS.c.fence == fence, JOBS.c.state == State.RUNNING)
+
+
 def _owned_update(connection: sa.Connection, job_id: str, fence: int, **columns: Any) -> None:
-    changed = connection.execute(
-        sa.update(JOBS)
-        .where(JOBS.c.id == job_id, JOBS.c.fence == fence, JOBS.c.state == State.RUNNING)
-        .values(**columns)
-    )
+    changed = connection.execute(sa.update(JOBS).where(_owned(job_id, fence)).values(**columns))
     if changed.rowcount != 1:
         raise _stale(job_id, fence)
 

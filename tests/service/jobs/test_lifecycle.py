@@ -242,6 +242,7 @@ class TestStaleOwners:
         "fail": lambda c, j, f: lifecycle.fail(c, j, f, "x", "y"),
         "stop": lifecycle.stop,
         "require_owner": lifecycle.require_owner,
+        "find_owned": lifecycle.find_owned,
         "lose": lambda c, j, f: lifecycle.lose(c, j, f, KILLED, 0.0, 0.0),
     }
 

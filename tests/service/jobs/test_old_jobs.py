@@ -36,9 +36,8 @@ def make(database: Database) -> Callable[..., str]:
     def make_one(state: str, ended: float, events: int = 3) -> str:
         with database.write() as connection:
             job = make_job(connection, next(count))
-            values = {"state": state, "created_at": days_ago(1000.0)}
-            if state in FINAL:
-                values["finished_at"] = days_ago(ended)
+            # An active job has no such time; only its state must keep it.
+            values = {"state": state, "created_at": days_ago(1000.0), "finished_at": days_ago(ended)}
             connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(**values))
             connection.execute(sa.delete(EVENTS).where(EVENTS.c.job == job))
             rows = [{"job": job, "type": "log", "at": days_ago(1000.0), "data": "{}"}] * events
@@ -79,7 +78,7 @@ def transactions(database: Database) -> Iterator[list[str]]:
 
 def test_what_ended_long_ago_is_deleted_and_all_else_stays(database: Database, make: Callable[..., str]) -> None:
     gone = {make(state, DAYS + 0.01) for state in FINAL}
-    kept = {make(state, DAYS - 0.01) for state in FINAL} | {make(state, 0.0) for state in ACTIVE}
+    kept = {make(state, DAYS - 0.01) for state in FINAL} | {make(state, DAYS + 0.01) for state in ACTIVE}
     assert drop_old_jobs(database, DAYS) is False
     assert jobs_of(database) == kept
     assert events_of(database) == dict.fromkeys(kept, 3)

@@ -135,6 +135,21 @@ def test_a_dataset_that_is_deleted_in_the_meantime_is_missing(place: Place, monk
     assert place.everything()[1:] == (1, set(), {dataset})
 
 
+def test_a_model_that_is_deleted_in_the_meantime_is_missing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = submission.check
+
+    def check_and_delete(*arguments: Any) -> submission.Checked:
+        found = checked(*arguments)
+        with place.database.write() as connection:
+            models.delete_model(connection, "small")
+        return found
+
+    monkeypatch.setattr(submission, "check", check_and_delete)
+    with pytest.raises(MissingError):
+        place.submit()
+    assert place.everything() == ([], 0, set(), set())
+
+
 def test_a_check_writes_nothing(place: Place) -> None:
     before = place.everything()
     body = TrainSchema().load({"model": NEW, "data": ROWS, "dry_run": True})

@@ -116,10 +116,11 @@ def test_a_failed_write_is_undone_and_the_next_one_works(changes: Changes, path:
         assert database.execute("SELECT number FROM numbers").fetchall() == [(3,)]
 
 
-def test_no_mark_of_a_new_connection_is_one_of_an_old_one(changes: Changes, path: Path) -> None:
+def test_no_mark_of_a_new_connection_is_one_of_an_old_one(changes: Changes, engine: sa.Engine, path: Path) -> None:
     """SQLite counts from the same number in each."""
     before = changes.mark()
     changes.close()
+    engine.dispose()  # Otherwise the pool gives the same connection again.
     write(path, 1)
     assert changes.mark() != before
 
