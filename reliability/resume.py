@@ -8,11 +8,13 @@ import random
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,9 @@ DIVERGED = 3
 OF_ONE_RUN = {"/created_at", "/training/seconds", "/history/seconds", "/job"}
 #: A server process that has imported this module and forks a process for each piece of a run.
 _processes = multiprocessing.get_context("forkserver")
+#: To start a process, multiprocessing also reads the exit status of every process that has ended. Another thread that
+#: reads the same status then gets 255.
+_one_at_a_time = threading.Lock()
 
 
 def bits_of(path: Path) -> dict[str, bytes]:
@@ -161,10 +166,13 @@ def train(number: int, folder: Path, last_batch: int | None, forget: bool) -> No
 def piece(number: int, folder: Path, last_batch: int | None = None, forget: bool = False, alive: float = 60.0) -> int:
     """Run a piece for at most ``alive`` seconds and return its exit status."""
     process = _processes.Process(target=train, args=(number, folder, last_batch, forget))
-    process.start()
-    process.join(alive)
-    process.kill()
-    process.join()
+    with _one_at_a_time:
+        process.start()
+    connection.wait([process.sentinel], alive)
+    with _one_at_a_time:
+        process.join(0.0)  # If it has ended, its number may already belong to another process.
+        process.kill()
+        process.join()
     assert process.exitcode is not None
     return process.exitcode
 
