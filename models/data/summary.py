@@ -1,0 +1,173 @@
+"""What a column holds, summed up in one pass over its values with bounded memory.
+
+The result depends on the values and their order alone, not on how they are cut into pieces: sums are taken over blocks
+of ``BLOCK`` values, however many of them arrive at a time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from models.data.columns import Column, ColumnKind
+from nncore.arrays import Array
+
+__all__ = ["LevelSummary", "NumberSummary", "QuantileSketch", "Summary", "TextSummary", "summary_of"]
+
+#: Values that are summed up at a time.
+BLOCK = 65_536
+#: Values up to which quantiles are exact; beyond, a quantile's rank is off by at most about 0.1 %.
+SKETCHED = 2 * BLOCK
+
+
+class QuantileSketch:
+    """Quantiles of a stream of numbers: exact for up to ``SKETCHED`` of them, approximate beyond.
+
+    If a level of the sketch is full, every second of its sorted values moves up one level, where it stands for two
+    (Manku, Rajagopalan, Lindsay 1998). Odd and even places alternate, so that the errors do not add up.
+    """
+
+    def __init__(self) -> None:
+        self._levels: list[list[Array]] = [[]]
+        self._odd = False
+
+    def add(self, values: Array) -> None:
+        """Add numbers, at most ``BLOCK``; none of them is NaN."""
+        self._levels[0].append(np.sort(values))
+        level = 0
+        while sum(map(len, self._levels[level])) > SKETCHED:
+            merged = np.sort(np.concatenate(self._levels[level]), kind="stable")
+            if level + 1 == len(self._levels):
+                self._levels.append([])
+            self._levels[level + 1].append(merged[int(self._odd) :: 2])
+            self._levels[level], self._odd = [], not self._odd
+            level += 1
+
+    def quantiles(self, shares: Array) -> Array:
+        """The values below which these shares (0 to 1) of the numbers lie, linearly interpolated as NumPy does.
+
+        Raises ValueError if no number was added.
+        """
+        pieces = [(piece, 2.0**level) for level, group in enumerate(self._levels) for piece in group]
+        if not pieces:
+            raise ValueError("there are no quantiles of no numbers")
+        values = np.concatenate([piece for piece, _ in pieces])
+        weights = np.concatenate([np.full(len(piece), weight) for piece, weight in pieces])
+        order = np.argsort(values, kind="stable")
+        values, weights = values[order], weights[order]
+        # A value that stands for w numbers takes the w ranks behind those of the values below it.
+        last = np.cumsum(weights) - 1
+        rank = np.asarray(shares, np.float64) * last[-1]
+        below = np.searchsorted(last, np.floor(rank), "left")
+        above = np.searchsorted(last, np.ceil(rank), "left")
+        low, high = values[below], values[above]
+        found: Array = low + (high - low) * (rank - np.floor(rank))
+        return found
+
+
+class NumberSummary:
+    """Numbers or times: count, missing values, extremes, mean, standard deviation and quantiles.
+
+    Times are summed up as microseconds. Moments of blocks are combined as Chan, Golub and LeVeque (1983) do.
+    """
+
+    def __init__(self) -> None:
+        self.count = self.missing = 0
+        self.minimum, self.maximum = np.inf, -np.inf
+        self.mean = 0.0
+        self._squares = 0.0
+        self._waiting: list[Array] = []
+        self._sketch = QuantileSketch()
+
+    def add(self, column: Column) -> None:
+        """Add the values of a column in some rows."""
+        gaps = column.missing()
+        self.missing += int(np.count_nonzero(gaps))
+        self._waiting.append(column.values[~gaps].astype(np.float64))
+        while sum(map(len, self._waiting)) >= BLOCK:
+            together = np.concatenate(self._waiting)
+            self._add_block(together[:BLOCK])
+            self._waiting = [together[BLOCK:]]
+
+    def _add_block(self, values: Array) -> None:
+        if not len(values):
+            return
+        self._sketch.add(values)
+        self.minimum, self.maximum = min(self.minimum, float(values.min())), max(self.maximum, float(values.max()))
+        mean = float(values.mean())
+        squares = float(np.square(values - mean).sum())
+        count, total = self.count, self.count + len(values)
+        shift = mean - self.mean
+        self._squares += squares + shift * shift * count * len(values) / total
+        self.mean += shift * len(values) / total
+        self.count = total
+
+    def close(self) -> None:
+        """Take the last values in; called once, before results are read."""
+        rest, self._waiting = self._waiting, []
+        if rest:
+            self._add_block(np.concatenate(rest))
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of the numbers themselves (divided by their count); 0 if there are none."""
+        return float(np.sqrt(self._squares / self.count)) if self.count else 0.0
+
+    def quantiles(self, shares: Array) -> Array:
+        """Quantiles of the values that are not missing; raises ValueError if there are none."""
+        return self._sketch.quantiles(shares)
+
+
+class LevelSummary:
+    """Categories or booleans: how often each level occurs, and missing values."""
+
+    def __init__(self) -> None:
+        self.count = self.missing = 0
+        self.counts: Counter[str] = Counter()
+
+    def add(self, column: Column) -> None:
+        """Add the values of a column in some rows."""
+        gaps = column.missing()
+        codes = column.values[~gaps]
+        self.missing += int(np.count_nonzero(gaps))
+        self.count += len(codes)
+        found = np.bincount(codes, minlength=len(column.levels))
+        for place in np.flatnonzero(found).tolist():
+            self.counts[column.levels[place]] += int(found[place])
+
+    def close(self) -> None:
+        """Nothing is waiting."""
+
+
+class TextSummary:
+    """Texts: how many there are, how many are missing, and the sum of their lengths in characters."""
+
+    def __init__(self) -> None:
+        self.count = self.missing = self.characters = 0
+
+    def add(self, column: Column) -> None:
+        """Add the values of a column in some rows."""
+        lengths = [len(text) for text in column.values]
+        self.missing += lengths.count(0)
+        self.count += len(lengths) - lengths.count(0)
+        self.characters += sum(lengths)
+
+    def close(self) -> None:
+        """Nothing is waiting."""
+
+
+Summary = NumberSummary | LevelSummary | TextSummary
+
+_SUMMARIES: dict[ColumnKind, type[Summary]] = {
+    "number": NumberSummary,
+    "datetime": NumberSummary,
+    "category": LevelSummary,
+    "boolean": LevelSummary,
+    "text": TextSummary,
+}
+
+
+def summary_of(kind: ColumnKind) -> Summary:
+    """An empty summary for columns of a kind."""
+    return _SUMMARIES[kind]()

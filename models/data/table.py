@@ -1,0 +1,53 @@
+"""Tables: rows of named and typed columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from models.data.columns import Column, ColumnSpec
+
+__all__ = ["CHUNK", "MemoryTable", "Table"]
+
+#: Rows that are read at a time if a table is larger than memory should hold.
+CHUNK = 65_536
+
+
+class Table(Protocol):
+    """Rows of typed columns, each read by its name and in pieces.
+
+    ``label`` and ``weight`` name the columns of the labels and of the rows' weights; None if the table names none.
+    """
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+
+    @property
+    def columns(self) -> Sequence[ColumnSpec]:
+        """All columns in their order, those of labels and weights included."""
+
+    @property
+    def label(self) -> str | None: ...
+
+    @property
+    def weight(self) -> str | None: ...
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> Column:
+        """The values of a column in the rows from ``start`` to before ``stop``; raises KeyError for an unknown name."""
+
+
+@dataclass(frozen=True)
+class MemoryTable:
+    """A table in memory."""
+
+    rows: int
+    columns: tuple[ColumnSpec, ...]
+    values: Mapping[str, Column]
+    label: str | None = None
+    weight: str | None = None
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> Column:
+        column = self.values[name]
+        return column._replace(values=column.values[start:stop])
