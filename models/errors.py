@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ __all__ = [
     "UnreadableError",
     "UnsupportedError",
     "escaped",
+    "near",
 ]
 
 
@@ -85,6 +87,12 @@ def file_problem(detail: str, row: int | None = None, column: str | None = None)
         f"{', '.join(where) or 'the file'}: {detail}",
         [Problem("", detail, row=row, column=column)],
     )
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like another one, as the end of a sentence; empty if none is like it."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""
 
 
 def describe(value: Any) -> str:
