@@ -238,7 +238,6 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "name of 64": (changed(name="a" * 64), "/name"),
     "name begins with a dot": (changed(name=".a"), "/name"),
     "name is a number": (changed(name=1), "/name"),
-    "no inputs": (without("inputs"), "/inputs"),
     "inputs zero": (changed(inputs=0), "/inputs"),
     "inputs negative": (changed(inputs=-2), "/inputs"),
     "inputs huge": (changed(inputs=10**30), "/inputs"),
