@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import marshmallow as ma
 
-from models.data.labels import CLASS_LIST, Label
+from models.data.labels import CLASS_LIST, Label, same_labels
 from models.definition.class_weights import ClassWeights, ClassWeightsValue, weights_of_classes
 from models.errors import InvalidError, Problem, describe
 from models.identifiers import NAME_PATTERN
@@ -39,9 +39,9 @@ METADATA_BYTES = 16_384
 METADATA_DEPTH = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelDefinition:
-    """A model's definition; equal definitions have equal documents."""
+    """A model's definition; equal definitions have equal documents, in which true is not 1."""
 
     name: str
     inputs: int
@@ -52,6 +52,13 @@ class ModelDefinition:
     class_weights: ClassWeightsValue | None = None
     dtype: Dtype = "float32"
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ModelDefinition):
+            return NotImplemented
+        return self.document() == other.document() and same_labels(self.classes, other.classes)
+
+    __hash__ = None  # type: ignore[assignment]
 
     @cached_property
     def parameter_count(self) -> int:
@@ -142,10 +149,12 @@ class Classes(DescribedField):
             raise ma.ValidationError(f"must be a number or a list of labels. Received: {describe(value)}")
         if not 2 <= len(value) <= MAXIMUM_CLASSES:
             raise ma.ValidationError(f"must hold 2 to {MAXIMUM_CLASSES} labels. Received: {len(value)}")
+        value = [int(label) if type(label) is float and label.is_integer() else label for label in value]
         kind = type(value[0])
         for index, label in enumerate(value):
-            if type(label) not in (int, str):
-                raise ma.ValidationError({index: [f"must be a string or an integer. Received: {describe(label)}"]})
+            if type(label) not in (bool, int, str):
+                wanted = "must be a string, a whole number or a boolean"
+                raise ma.ValidationError({index: [f"{wanted}. Received: {describe(label)}"]})
             if type(label) is not kind:
                 raise ma.ValidationError({index: [f"must have the type of the first. Received: {describe(label)}"]})
         seen: set[Label] = set()
