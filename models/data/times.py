@@ -1,18 +1,17 @@
-"""Times as texts (ISO 8601) and as microseconds since 1970-01-01 UTC."""
+"""Times as microseconds since 1970-01-01 UTC, from texts in ISO 8601."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["time_of", "time_text"]
+__all__ = ["time_of"]
 
 _ISO = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)?( ?(Z|[+-][0-9]{2}(:?[0-9]{2})?))?)?"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_DAY = 86_400_000_000
 
 
 def time_of(text: str) -> int | None:
@@ -27,11 +26,3 @@ def time_of(text: str) -> int | None:
     except ValueError:
         return None
     return int(((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND)
-
-
-def time_text(microseconds: int) -> str:
-    """The ISO text of a time: a date alone at midnight, seconds and their fractions if there are some."""
-    moment = _EPOCH + timedelta(microseconds=microseconds)
-    if not microseconds % _DAY:
-        return moment.date().isoformat()
-    return moment.replace(tzinfo=None).isoformat()

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.data.columns import MISSING_TIME
-from models.data.times import time_of, time_text
+from models.data.profile import iso_time
+from models.data.times import time_of
 from models.data.words import boolean_levels, is_missing, number_of, number_text, truth_of
 
 
@@ -70,7 +71,7 @@ def test_pairs_of_words_are_booleans(words: list[str], levels: tuple[str, str] |
 def test_times_are_those_of_pandas(moment: object) -> None:
     microseconds = pd.Timestamp(str(moment)).value // 1000
     assert time_of(str(moment)) == microseconds
-    assert time_of(time_text(microseconds)) == microseconds
+    assert time_of(iso_time(microseconds)) == microseconds
 
 
 @pytest.mark.parametrize(
