@@ -15,7 +15,7 @@ from models.data.labels import CLASS_LIST, Label, same_labels
 from models.definition.class_weights import ClassWeights, ClassWeightsValue, weights_of_classes
 from models.errors import InvalidError, Problem, describe
 from models.identifiers import NAME_PATTERN
-from models.schemas import DescribedField, StrictSchema, Tagged, Text, Whole, load, shared
+from models.schemas import DescribedField, Flag, StrictSchema, Tagged, Text, Whole, load, shared
 from nncore.hyperparameters import Bounds
 from nncore.layers import LAYERS, Dense, Layer, Softmax
 from nncore.losses import LOSSES, CategoricalCrossentropy, Loss
@@ -26,6 +26,7 @@ __all__ = [
     "DefinitionSchema",
     "Metadata",
     "ModelDefinition",
+    "NewDefinitionSchema",
     "complete",
     "layer_field",
     "loss_field",
@@ -228,7 +229,10 @@ class DefinitionSchema(StrictSchema):
     metadata = Metadata(load_default=dict)
 
     @ma.post_load
-    def _build(self, values: dict[str, Any], **_options: Any) -> ModelDefinition:
+    def _build(self, values: dict[str, Any], **_options: Any) -> Any:
+        return self._definition(values)
+
+    def _definition(self, values: dict[str, Any]) -> ModelDefinition:
         hidden, activation = values.pop("hidden", None), values.pop("activation", None)
         if (hidden is None) == ("layers" not in values):
             raise ma.ValidationError({"layers": ["give either layers or hidden"]})
@@ -241,6 +245,20 @@ class DefinitionSchema(StrictSchema):
             raise ma.ValidationError(problem)
         weights_of_classes(values["class_weights"], values["classes"])
         return ModelDefinition(**{**values, "layers": tuple(values["layers"])})
+
+
+class NewDefinitionSchema(DefinitionSchema):
+    """The body of ``POST /models``: loaded as the definition, and whether it must be the model's only one."""
+
+    exact = Flag(
+        load_default=False,
+        metadata={"description": "Refuse the definition (409 `name_taken`) if the model exists with another one."},
+    )
+
+    @ma.post_load
+    def _build(self, values: dict[str, Any], **_options: Any) -> tuple[ModelDefinition, bool]:
+        exact = values.pop("exact")
+        return self._definition(values), exact
 
 
 def _stack(hidden: Sequence[int], activation: str, classes: int) -> list[Layer]:
