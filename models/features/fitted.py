@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from models.data.columns import Column
-from models.data.conversion import ConversionError, converted
+from models.data.conversion import ConversionError, coerce
 from models.data.table import CHUNK, Table
-from models.errors import InvalidError, Problem
+from models.errors import InvalidError, Problem, describe
 from models.features.feature import Encoded, Feature, GapError, Learned
 from models.features.features import Ignored, feature_type
 from models.features.rows import FeatureRows, joined
@@ -53,8 +53,7 @@ class FittedFeatures:
             try:
                 learned.append({} if isinstance(feature, Ignored) else feature.learn(_pieces(feature, table, rows)))
             except (GapError, ConversionError) as error:
-                row = error.row if rows is None or isinstance(error, ConversionError) else int(rows[error.row])
-                problems.append(problem_of(feature, row, str(error)))
+                problems.append(problem_of(feature, error, rows))
         if problems:
             raise InvalidError.of(problems[:20])
         return cls(tuple(features), tuple(learned))
@@ -89,10 +88,9 @@ class FittedFeatures:
             if width == 0:
                 continue
             try:
-                encoded = (feature.encode(piece, learned) for piece in _pieces(feature, table, rows))
-                blocks.append((joined(encoded, dtype), width))
+                blocks.append((joined(_encoded(feature, learned, table, rows), dtype), width))
             except (GapError, ConversionError) as error:
-                problems.append(problem_of(feature, error.row, str(error)))
+                problems.append(problem_of(feature, error, rows))
         if problems:
             raise InvalidError.of(problems[:20])
         return FeatureRows(blocks, table.rows if rows is None else len(rows), dtype)
@@ -149,13 +147,34 @@ def require_columns(features: Sequence[Feature], table: Table) -> None:
         raise InvalidError.of([Problem("", f"must have the column {name!r}", column=name) for name in lacking[:20]])
 
 
-def problem_of(feature: Feature, row: int, detail: str) -> Problem:
-    """The problem of a value; ``row`` counts from 0."""
+def problem_of(feature: Feature, error: GapError | ConversionError, rows: Array | None = None) -> Problem:
+    """The problem of a value; the error's row counts from 0, in ``rows`` if they are given."""
+    row = error.row if rows is None else int(rows[error.row])
+    if isinstance(error, GapError):
+        detail = 'must not be missing: the feature has "missing": "refuse"'
+    else:
+        detail = f"must be {error.wanted}. Received: {describe(error.received)}"
     return Problem("", detail, row=row + 1, column=feature.column)
 
 
+def _encoded(feature: Feature, learned: Learned, table: Table, rows: Array | None) -> Iterator[Encoded]:
+    """A feature's numbers for some rows, piece by piece; the row of an error counts the rows that were asked for."""
+    done = 0
+    for piece in _pieces(feature, table, rows):
+        try:
+            yield feature.encode(piece, learned)
+        except GapError as error:
+            error.row += done
+            raise
+        done += len(piece.values)
+
+
 def _pieces(feature: Feature, table: Table, rows: Array | None) -> Iterator[Column]:
-    """The values of a feature's column in some rows, as the feature reads them."""
+    """The values of a feature's column in some rows, as the feature reads them.
+
+    The row of an error counts the rows that were asked for.
+    """
+    done = 0
     for start in range(0, table.rows, CHUNK):
         stop = min(start + CHUNK, table.rows)
         column = table.read(feature.column, start, stop)
@@ -164,7 +183,8 @@ def _pieces(feature: Feature, table: Table, rows: Array | None) -> Iterator[Colu
             if last - first < stop - start:
                 column = column._replace(values=column.values[rows[first:last] - start])
         try:
-            yield converted(column, feature.reads)
+            yield coerce(column, feature.reads)
         except ConversionError as error:
-            row = start + error.row if rows is None else int(rows[first + error.row])
-            raise ConversionError(row, str(error)) from None
+            error.row += done
+            raise
+        done += len(column.values)

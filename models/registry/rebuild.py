@@ -1,7 +1,7 @@
 """Rebuilding the registry's rows from files: models, versions, aliases, checkpoints and datasets.
 
 A model's file holds its versions and aliases, and the size and digest of each version's checkpoint. If that file is
-lost, the definition comes from the newest checkpoint, and versions are numbered anew in the order in which jobs ended.
+lost, the definitions come from the checkpoints, and versions are numbered anew in the order in which jobs ended.
 The result reports this, because a number may then mean another version than before.
 """
 
@@ -93,7 +93,7 @@ def _add_published(rebuilt: RebuiltRows, model: ModelFile) -> None:
     for version in model.versions:
         written = version["checkpoint"]
         there = rebuilt.checkpoints.get(written["id"])
-        row = {**written, "definition": model.definition, "mtime_ns": None, "fault": None}
+        row = {**written, "definition": version["definition"], "mtime_ns": None, "fault": None}
         if there is None:
             row["fault"] = "missing"
         elif there["bytes"] != written["bytes"]:
@@ -120,8 +120,6 @@ def _add_models_without_file(rebuilt: RebuiltRows) -> None:
 
 def _from_checkpoints(rebuilt: RebuiltRows, name: str, number: int) -> ModelFile:
     rows = [row for row in rebuilt.checkpoints.values() if row["model"] == name]
-    definition = rows[-1]["definition"]
-    rows = [row for row in rows if row["definition"] == definition]
     ends: dict[str, dict[str, Any]] = {}
     for row in _in_order(rows):
         if row["kind"] in _FINAL:
@@ -135,6 +133,7 @@ def _from_checkpoints(rebuilt: RebuiltRows, name: str, number: int) -> ModelFile
             "metrics": row["metrics"],
             "created_at": row["created_at"],
             "checkpoint": row,
+            "definition": row["definition"],
         }
         for place, row in enumerate(published, start=1)
     ]
@@ -142,20 +141,28 @@ def _from_checkpoints(rebuilt: RebuiltRows, name: str, number: int) -> ModelFile
         f"the file of model {name} is missing or damaged: the model has {len(versions)} versions again, with new "
         "numbers in the order in which its jobs ended, and no alias"
     )
-    return ModelFile(name, number, rows[0]["created_at"], definition, len(versions), versions, {})
+    return ModelFile(name, number, rows[0]["created_at"], rows[-1]["definition"], len(versions), versions, {})
 
 
 def _drop_strangers(rebuilt: RebuiltRows) -> None:
-    """Leave out checkpoints of an earlier model of the same name."""
+    """Leave out checkpoints of an earlier model of the same name: older than the model, and of no definition of it."""
+    known = {
+        name: {model.definition, *(version["definition"] for version in model.versions)}
+        for name, model in rebuilt.models.items()
+    }
     for row in list(rebuilt.checkpoints.values()):
-        if not _equal(row["definition"], rebuilt.models[row["model"]].definition):
+        model = rebuilt.models[row["model"]]
+        if row["created_at"] < model.created_at and not _among(row["definition"], known[model.name]):
             rebuilt.warnings.append(f"{row['id']}.h5 is of another definition than model {row['model']}: left out")
             del rebuilt.checkpoints[row["id"]]
 
 
-def _equal(one: str, other: str) -> bool:
-    """Whether two texts are the same definition; early releases may have left out defaults."""
-    return one == other or ModelDefinition.load(json.loads(one)) == ModelDefinition.load(json.loads(other))
+def _among(definition: str, known: set[str]) -> bool:
+    """Whether a text is one of these definitions; early releases may have left out defaults."""
+    if definition in known:
+        return True
+    loaded = ModelDefinition.parse(definition)
+    return any(ModelDefinition.parse(each) == loaded for each in known)
 
 
 def _add_dataset(rebuilt: RebuiltRows, path: Path) -> None:
