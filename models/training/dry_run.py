@@ -12,7 +12,7 @@ import numpy as np
 
 from models.definition.definition import ModelDefinition
 from models.errors import describe
-from models.training.prepared import Part, PreparedData
+from models.training.prepared import PreparedData
 from models.training.request import TrainingRequest
 from models.training.run import TrainingRun, activation_bytes
 from nncore.arrays import Array
@@ -129,7 +129,6 @@ def _seconds_per_step(
     """Median time of a few steps without validation; the first step warms up and does not count."""
     measured = max(1, min(batch, int(WORK / (6 * definition.parameter_count))))
     run = TrainingRun(
-        definition,
         replace(request, batch_size=measured, validation_fraction=None, early_stopping=None, publish=None),
         prepared.first(measured * (STEPS + 2)),
     )
@@ -147,12 +146,12 @@ def _seconds_per_step(
 
 def data_warnings(definition: ModelDefinition, prepared: PreparedData) -> Iterator[DataWarning]:
     """What in the data is probably not intended."""
-    inputs, features = prepared.data.inputs, prepared.features
+    inputs, features = prepared.inputs, prepared.features
     constant = [features[column] for column in np.flatnonzero((inputs == inputs[0]).all(axis=0))]
     if constant:
         detail = f"the same in every row, so nothing can be learned from them: {_some(constant)}"
         yield DataWarning("constant_columns", detail)
-    counts = np.bincount(prepared.data.codes, minlength=len(definition.classes))
+    counts = np.bincount(prepared.codes, minlength=len(definition.classes))
     rare = [describe(definition.classes[code]) for code in np.flatnonzero(counts < 2)]
     if rare:
         yield DataWarning("rare_classes", f"classes with fewer than two rows: {_some(rare)}")
@@ -162,19 +161,18 @@ def data_warnings(definition: ModelDefinition, prepared: PreparedData) -> Iterat
         place = f"row {row}, {features[column]}: {inputs[row, column]:g}"
         detail = f"{len(large)} values lie beyond ±{LARGE:g}, the first in {place}; scale the inputs"
         yield DataWarning("large_values", detail)
-    shared = _shared_rows(prepared.training_part(), prepared.validation_part())
+    validation = prepared.validation_part()
+    shared = 0 if validation is None else _shared_rows(prepared.inputs[prepared.rows], np.asarray(validation.inputs))
     if shared:
         detail = f"{shared} validation rows stand among the training rows too"
         yield DataWarning("duplicates_across_split", detail)
 
 
-def _shared_rows(training: Part, validation: Part | None) -> int:
+def _shared_rows(training: Array, validation: Array) -> int:
     """How many validation rows equal a training row in every number."""
-    if validation is None:
-        return 0
-    held_out = _rows_as_bytes(validation.inputs)
+    held_out = _rows_as_bytes(validation)
     wanted = set(held_out)
-    found = wanted & {each for row in training.inputs if (each := row.astype(np.float64).tobytes()) in wanted}
+    found = wanted & {each for row in training if (each := row.astype(np.float64).tobytes()) in wanted}
     return sum(row in found for row in held_out)
 
 

@@ -81,7 +81,6 @@ def _train(database: Database, files: FileStore, order: Order) -> Outcome:
     resume = _newest_good_checkpoint(database, files, job.id)
     validation = job.validation_dataset
     run = TrainingRun(
-        definition,
         request,
         # No variable refers to this, so the rows are freed as soon as the run has copied them.
         PreparedData.of(

@@ -68,7 +68,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
 def run_of(arguments: dict[str, Any], **more: Any) -> TrainingRun:
     definition: ModelDefinition = arguments["definition"]
     request: TrainingRequest = arguments["request"]
-    return TrainingRun(definition, request, prepare(definition, request, some_rows()), **more)
+    return TrainingRun(request, prepare(definition, request, some_rows()), **more)
 
 
 @given(arguments=runs(), place=st.integers(0, 6 * EPOCHS - 1))
