@@ -11,6 +11,7 @@ from models.definition.definition import ModelDefinition
 from models.errors import InvalidError
 from models.training.checkpoint import Checkpoint
 from nncore.arrays import Array
+from nncore.layers import Dense, Layer
 from nncore.network import group_names, parameter_shapes
 from nncore.training import Training
 
@@ -32,7 +33,7 @@ def check_start(start: ModelDefinition, definition: ModelDefinition, reinitializ
         if not same:
             raise InvalidError.at("/start_from", f"must be of a model with the same {name} as {definition.name!r}")
     same_layers = all(
-        mine == theirs or group in reinitialize
+        group in reinitialize or _drawn_alike(mine) == _drawn_alike(theirs)
         for group, mine, theirs in zip_longest(groups, definition.layers, start.layers)
     )
     known = parameter_shapes(start.layers, start.inputs)
@@ -44,6 +45,11 @@ def check_start(start: ModelDefinition, definition: ModelDefinition, reinitializ
             "/start_from",
             f"must be of a model with the same layers as {definition.name!r}; reinitialize names those that may differ",
         )
+
+
+def _drawn_alike(layer: Layer | None) -> Layer | None:
+    """A layer without what decides its first weights only, which a warm start does not draw."""
+    return replace(layer, initializer="zeros", initializer_value=0.0) if isinstance(layer, Dense) else layer
 
 
 def begin_at(training: Training, start: Checkpoint, reinitialize: Collection[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from models.data.dataset import Dataset
+from models.data.schemas import as_written
 from models.definition.definition import ModelDefinition, complete, loss_field, optimizer_field
 from models.errors import InvalidError, MissingError
 from models.formats.checkpoint_file import load_checkpoint
@@ -53,6 +54,13 @@ def check(database: Database, files: FileStore, settings: Settings, body: dict[s
 
     Raises InvalidError if no run can carry it out, and MissingError for an unknown model.
     """
+    try:
+        return _checked(database, files, settings, body)
+    except InvalidError as error:
+        raise as_written(error, body, "data", "validation") from None
+
+
+def _checked(database: Database, files: FileStore, settings: Settings, body: dict[str, Any]) -> Checked:
     request = TrainingRequest.of(body)
     data = Source(database, files, body["data"], "/data")
     definition, defines = _resolve_definition(database, settings, body["model"], data.rows.dataset)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Response, request
 
 from models.data.rows import Array, number_matrix
-from models.errors import InvalidError, TrainyardError, describe, escaped
+from models.errors import InvalidError, Problem, TrainyardError, describe, escaped, unknown_field
 from models.registry import versions
 from models.serving.served_model import ServedModel
 from service.serving.inference import Prediction, RowOverflowError, infer, require_top_k
@@ -153,8 +153,8 @@ def _arguments(body: Any) -> tuple[str, Any, int | str | None, int | None]:
     if not isinstance(body, dict):
         raise InvalidError.at("", f"must be an object. Received: {describe(body)}")
     if not body.keys() <= _FIELDS:
-        name = min(body.keys() - _FIELDS)
-        raise InvalidError.at(f"/{escaped(name)}", f"is not a known field; known are {', '.join(sorted(_FIELDS))}")
+        names = sorted(body.keys() - _FIELDS)[:20]
+        raise InvalidError.of([Problem(f"/{escaped(name)}", unknown_field(name, _FIELDS)) for name in names])
     model: Any = body.get("model")
     inputs: Any = body.get("inputs")
     if not isinstance(model, str):

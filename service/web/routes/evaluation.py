@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Response
 
+from models.data.schemas import as_written
 from models.errors import InvalidError
 from models.serving.evaluation import EvaluateSchema, evaluation_bytes, evaluation_document
 from service.serving.inference import RowOverflowError, infer, require_top_k
@@ -29,6 +30,13 @@ def evaluate(body: dict[str, Any]) -> Response:
 
     Nothing is stored.
     """
+    try:
+        return json_response(_evaluation(body))
+    except InvalidError as error:
+        raise as_written(error, body, "data") from None
+
+
+def _evaluation(body: dict[str, Any]) -> dict[str, Any]:
     parts, top_k = context(), body["top_k"]
     version = parts.serving.version(body["model"], body["version"])
     classes = version.network.classes
@@ -45,4 +53,4 @@ def evaluate(body: dict[str, Any]) -> Response:
     except RowOverflowError as error:
         raise data.refusal(error.row, error.reason) from None
     document = evaluation_document(prediction.probabilities, codes, classes, top_k)
-    return json_response({"model": prediction.model, "version": prediction.version, **document})
+    return {"model": prediction.model, "version": prediction.version, **document}

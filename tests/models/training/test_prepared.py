@@ -142,7 +142,9 @@ class TestValues:
     def test_the_first_rows_are_all_for_training(self, asked: Asked, count: int) -> None:
         whole = asked.prepared()
         few = whole.first(count)
-        expected = Part(*(None if array is None else array[:count] for array in whole.data))  # type: ignore[arg-type]
+        expected = Part(
+            *(None if array is None else array[:count] for array in (whole.inputs, whole.codes, whole.weights))
+        )  # type: ignore[arg-type]
         _assert_equal(few.training_part(), expected)
         assert few.validation_part() is None
         assert few.rows.tolist() == list(range(min(count, len(asked.inputs))))
