@@ -18,6 +18,9 @@ from nncore.arrays import Array
 
 __all__ = ["sketch_of"]
 
+#: Values between the extremes that stand for all others.
+VALUES = 64
+
 
 def sketch_of(details: TableDetails) -> MemoryTable:
     """A sketch of the table with these details."""
@@ -34,7 +37,8 @@ def _column(spec: ColumnSpec, profile: Mapping[str, Any]) -> Column:
     gap = bool(profile["missing"])
     match spec.kind:
         case "number":
-            return Column(spec.kind, np.array([*profile["quantiles"], *([np.nan] if gap else [])] or [np.nan]))
+            values = [each["value"] for each in profile.get("values", [])] or _spread(profile["quantiles"])
+            return Column(spec.kind, np.array([*values, *([np.nan] if gap else [])] or [np.nan], np.float64))
         case "datetime":
             times = np.array(profile["quantiles"], "datetime64[us]").astype(np.int64)
             return Column(spec.kind, np.append(times, MISSING_TIME) if gap or not len(times) else times)
@@ -43,3 +47,8 @@ def _column(spec: ColumnSpec, profile: Mapping[str, Any]) -> Column:
             return Column(spec.kind, texts)
     codes = np.arange(len(spec.levels), dtype=np.int32)
     return Column(spec.kind, np.append(codes, MISSING_CODE) if gap or not len(codes) else codes, spec.levels)
+
+
+def _spread(quantiles: list[float]) -> list[float]:
+    """The quantiles and some values between them, so that as many intervals can be made as of the column itself."""
+    return [*quantiles, *np.linspace(quantiles[0], quantiles[-1], VALUES).tolist()] if quantiles else []

@@ -16,7 +16,7 @@ from models.data.labels import CLASS_LIST, Label, same_labels
 from models.definition.class_weights import ClassWeights, ClassWeightsValue, weights_of_classes
 from models.definition.features import Features, FeaturesField, OpenFeatures
 from models.errors import InvalidError, Problem, describe
-from models.features.feature import Feature
+from models.features.features import Feature, Ignored
 from models.identifiers import NAME_PATTERN
 from models.schemas import DescribedField, Flag, StrictSchema, Tagged, Text, Whole, load, shared
 from nncore.hyperparameters import Bounds
@@ -117,7 +117,10 @@ class ModelDefinition:
             return replace(self, features=self._named(columns, others), label=label, inputs=0)
         if isinstance(self.features, OpenFeatures):
             return replace(self, features=self.features.of(columns, others), label=label)
-        return self if self.label is not None else replace(self, label=label)
+        for feature in self.features:
+            if feature.column in others and not isinstance(feature, Ignored):
+                raise InvalidError.at("/features", f"must not use {feature.column!r}, the column of labels or weights")
+        return replace(self, label=label)
 
     def _named(self, columns: Sequence[ColumnSpec], others: Collection[str]) -> tuple[Feature, ...]:
         """Plain inputs by the names of the columns that are not set aside."""
@@ -372,11 +375,16 @@ def _stack_problem(layers: Sequence[Layer], classes: int) -> tuple[int, str, str
     return None
 
 
-def complete(document: Any, inputs: int, classes: Sequence[Label]) -> Any:
-    """Fill in what the data decides if a definition leaves it out: inputs, classes, units of the last dense layer."""
+def complete(document: Any, inputs: int | None, classes: Sequence[Label]) -> Any:
+    """Fill in what the data decides if a definition leaves it out: inputs, classes, units of the last dense layer.
+
+    ``inputs`` is None if the data is a table, whose columns become features.
+    """
     if not isinstance(document, dict):
         raise InvalidError.of([Problem("", f"must be an object. Received: {describe(document)}")])
-    filled = {"inputs": inputs, "classes": list(classes), **document}
+    filled = {"classes": list(classes), **document}
+    if inputs is not None and "features" not in document:
+        filled = {"inputs": inputs, **filled}
     layers = document.get("layers")
     if isinstance(layers, list) and len(layers) >= 2 and (isinstance(layers[-2], dict) or layers[-2] == "dense"):
         last = {"type": "dense"} if layers[-2] == "dense" else layers[-2]

@@ -15,9 +15,11 @@ from models.data.profile import TableDetails
 from models.data.sketch import sketch_of
 from models.data.table import MemoryTable, Table
 from models.errors import InvalidError, Problem, describe, escaped, near
+from models.features.feature import Feature
+from models.features.fitted import used
 from nncore.arrays import Array
 
-__all__ = ["GivenTable", "Outline", "table_of"]
+__all__ = ["GivenTable", "Outline", "Place", "matrix_as_table", "table_of"]
 
 #: Classes that a message names.
 NAMED = 8
@@ -165,6 +167,27 @@ class GivenTable:
         """The rows' weights, (n_rows,); None if all count the same."""
         weight = self.table.weight
         return None if weight is None else self.table.read(weight).values.astype(np.float64)
+
+
+def matrix_as_table(dataset: Dataset, features: Sequence[Feature], place: Place) -> MemoryTable:
+    """A matrix as a table for a model with features: by the names of its columns, or if it has none, by their order.
+
+    Raises InvalidError if the columns have no names and are not as many numbers as the model has features.
+    """
+    if dataset.named:
+        return table_of(dataset)
+    wanted = used(features)
+    words = [feature.column for feature in wanted if feature.reads != "number"]
+    pointer = place.name if place.stored else f"{place.pointer}/inputs"
+    if words:
+        detail = (
+            f"must be rows with the columns' names, because {words[0]!r} is not a number. Received: rows of numbers"
+        )
+        raise InvalidError.at(pointer, detail)
+    if len(wanted) != dataset.inputs.shape[1]:
+        detail = f"must have {len(wanted)} columns, one per feature. Received: {dataset.inputs.shape[1]}"
+        raise InvalidError.at(pointer, detail)
+    return table_of(replace(dataset, features=tuple(feature.column for feature in wanted)))
 
 
 def table_of(dataset: Dataset, label: str = "label") -> MemoryTable:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from models.data.labels import Label
+from models.data.table import FirstRows
 from models.definition.class_weights import weights_of_classes
 from models.definition.definition import ModelDefinition
 from models.definition.given_table import GivenTable
@@ -84,6 +85,18 @@ class PreparedTable:
             monitor=monitor_of(request, validated=given is not None),
             min_delta=(request.early_stopping or EarlyStopping()).min_delta,
         )
+
+    @classmethod
+    def first(cls, definition: ModelDefinition, data: GivenTable, fitted: FittedFeatures, count: int) -> PreparedTable:
+        """The first ``count`` rows of a table, all for training and without validation; labels need not differ."""
+        table = FirstRows(data.table, min(count, data.table.rows))
+        rows = np.arange(table.rows)
+        try:
+            inputs = fitted.encode(table, rows, np.dtype(definition.dtype))
+        except InvalidError as error:
+            raise data.place.moved(error) from None
+        codes = np.maximum(replace(data, table=table).codes_for(definition.classes), 0)
+        return cls(definition, fitted, rows, Part(inputs, codes), None, None, "loss", 0.0)
 
     def training_part(self) -> Part:
         """The training rows."""
