@@ -8,9 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from models.data.columns import Column, ColumnSpec
+from models.data.columns import ColumnSpec
 from models.data.dataset import Dataset
 from models.data.labels import MISSING_LABEL, UNKNOWN_LABEL, Label, Labels, classes_of, match
+from models.data.matrix_table import table_of
 from models.data.profile import TableDetails
 from models.data.sketch import sketch_of
 from models.data.table import MemoryTable, Table
@@ -19,7 +20,7 @@ from models.features.feature import Feature
 from models.features.fitted import used
 from nncore.arrays import Array
 
-__all__ = ["GivenTable", "Outline", "Place", "matrix_as_table", "table_of"]
+__all__ = ["GivenTable", "Outline", "Place", "label_of", "matrix_as_table"]
 
 #: Classes that a message names.
 NAMED = 8
@@ -188,28 +189,3 @@ def matrix_as_table(dataset: Dataset, features: Sequence[Feature], place: Place)
         detail = f"must have {len(wanted)} columns, one per feature. Received: {dataset.inputs.shape[1]}"
         raise InvalidError.at(pointer, detail)
     return table_of(replace(dataset, features=tuple(feature.column for feature in wanted)))
-
-
-def table_of(dataset: Dataset, label: str = "label") -> MemoryTable:
-    """A matrix with named columns as a table; its labels become the column ``label``, or one of a similar name."""
-    while label in dataset.features:
-        label += "_"
-    values = {name: Column("number", dataset.inputs[:, place]) for place, name in enumerate(dataset.features)}
-    specs = [ColumnSpec(name, "number") for name in dataset.features]
-    classes, codes = dataset.labels.classes, dataset.labels.codes
-    if isinstance(classes[0], str):
-        values[label] = Column("category", codes.astype(np.int32), tuple(map(str, classes)))
-    elif isinstance(classes[0], bool):
-        truths = np.array(classes, np.int8)[codes]
-        values[label] = Column("boolean", truths, ("false", "true"))
-    else:
-        values[label] = Column("number", np.array(classes, np.int64)[codes])
-    specs.append(ColumnSpec(label, values[label].kind, values[label].levels))
-    weight = None
-    if dataset.weights is not None:
-        weight = "weight"
-        while weight in values:
-            weight += "_"
-        values[weight] = Column("number", dataset.weights)
-        specs.append(ColumnSpec(weight, "number"))
-    return MemoryTable(dataset.rows, tuple(specs), values, label, weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from time import perf_counter
@@ -10,8 +11,10 @@ from time import perf_counter
 import numpy as np
 
 from models.definition.definition import ModelDefinition
+from models.training.prepared import Prepared
 from models.training.request import TrainingRequest
 from models.training.run import TrainingRun, activation_bytes
+from models.training.warnings import DataWarning
 from nncore.training import DivergedError
 
 __all__ = ["DryRun", "dry_run"]

@@ -79,7 +79,7 @@ def table_warnings(definition: ModelDefinition, data: Outline) -> Iterator[DataW
 
 
 def _rare(classes: Sequence[Label], counts: Array) -> Iterator[DataWarning]:
-    rare = [describe(classes[code]) for code in np.flatnonzero(counts < 2)]
+    rare = [describe(classes[code]) for code in np.flatnonzero(counts < 2).tolist()]
     if rare:
         yield DataWarning("rare_classes", f"classes with fewer than two rows: {_some(rare)}")
 
@@ -88,7 +88,7 @@ def _unscaled(names: Sequence[str], mean: Array, deviation: Array, remedy: str) 
     """Columns whose scale makes training slow; constant ones have a warning already."""
     with np.errstate(invalid="ignore"):
         off = (np.abs(mean) > OFF_CENTER * deviation) | (deviation < NARROW) | (deviation > WIDE)
-    bad = [names[place] for place in np.flatnonzero(off & (deviation > 0))]
+    bad = [names[place] for place in np.flatnonzero(off & (deviation > 0)).tolist()]
     if bad:
         detail = (
             f"columns whose mean or spread makes training slow, {_some(bad)}; bring them to mean 0 and standard "
