@@ -86,7 +86,7 @@ class ServingPlan:
         return self._at(self.table_of_records(rows, pointer), lambda row, name: f"{pointer}/{row}/{escaped(name)}")
 
     def lists(self, columns: Any, rows: Any, pointer: str = "") -> Array:
-        """The numbers of lists of values, with the names of their columns; raises InvalidError with the first faults."""
+        """The numbers of lists of values, with their columns' names; raises InvalidError with the first faults."""
         table = self.table_of_lists(columns, rows, pointer)
         return self._at(table, lambda row, name: f"{pointer}/rows/{row}/{columns.index(name)}")
 
