@@ -74,6 +74,8 @@ class PredictionServer:
     def _try(self, environ: WSGIEnvironment) -> bytes | None:
         """The response body, or None if the route must respond; it gets the error or the body through ``environ``."""
         length = _length(environ)
+        if environ.get("HTTP_CONTENT_ENCODING"):
+            return None
         if length is None or length > self._parts.settings.max_body_bytes:
             return None
         if not is_json(environ.get("CONTENT_TYPE", "")):
