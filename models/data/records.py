@@ -21,7 +21,7 @@ from models.data.times import time_of
 from models.data.words import boolean_levels, is_missing, number_text, truth_of
 from models.errors import InvalidError, Problem, describe, escaped
 
-__all__ = ["from_lists", "from_matrix", "from_records", "set_aside"]
+__all__ = ["from_lists", "from_matrix", "from_records", "set_aside", "with_column"]
 
 #: Faults that are reported at a time.
 REPORTED = 20
@@ -125,6 +125,14 @@ def from_matrix(inputs: Any, features: Any, pointer: str = "") -> MemoryTable:
         raise InvalidError.at(f"{pointer}/features", detail)
     values = {name: Column("number", matrix[:, place].copy()) for place, name in enumerate(names)}
     return MemoryTable(len(matrix), tuple(ColumnSpec(name, "number") for name in names), values)
+
+
+def with_column(table: MemoryTable, name: str, column: Column) -> MemoryTable:
+    """The table with a column put in, in place of one of the same name or as the last one."""
+    spec = ColumnSpec(name, column.kind, column.levels)
+    columns = tuple(spec if each.name == name else each for each in table.columns)
+    columns = columns if name in table.values else (*columns, spec)
+    return replace(table, columns=columns, values={**table.values, name: column})
 
 
 def set_aside(table: MemoryTable) -> MemoryTable:

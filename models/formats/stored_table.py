@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from models.data.columns import Column, ColumnSpec
+from models.data.columns import MISSING_CODE, Column, ColumnSpec
 from models.data.dataset import Dataset
 from models.data.labels import Label, classes_of
 from models.data.table import MemoryTable, Table
@@ -19,7 +19,16 @@ from models.formats.dataset_file import FORMAT, FORMAT_VERSION
 from models.formats.table_file import TABLE_VERSION, FileTable
 from nncore.arrays import Array
 
-__all__ = ["MatrixTable", "classes_in", "is_table", "label_column", "matrix_specs", "open_table", "table_of"]
+__all__ = [
+    "MatrixTable",
+    "classes_in",
+    "is_table",
+    "label_column",
+    "matrix_specs",
+    "open_table",
+    "special_name",
+    "table_of",
+]
 
 
 @contextmanager
@@ -75,14 +84,22 @@ def matrix_specs(
 
 
 def label_column(codes: Array, classes: Sequence[Label]) -> Column:
-    """A column of labels from the codes of their classes."""
+    """A column of labels from the codes of their classes, of which -1 is a missing label."""
     kinds = set(map(type, classes))
     if kinds == {bool}:
         truths = np.array(classes, np.int8)
-        return Column("boolean", truths[codes], ("false", "true"))
+        return Column("boolean", _taken(truths, codes, MISSING_CODE), ("false", "true"))
     if kinds == {int} and max(map(abs, classes), default=0) < 2**63:  # type: ignore[arg-type]
-        return Column("number", np.array(classes, np.int64)[codes])
+        return Column("number", _taken(np.array(classes, np.int64), codes, np.nan))
     return Column("category", codes.astype(np.int32), tuple(map(str, classes)))
+
+
+def _taken(values: Array, codes: Array, missing: float) -> Array:
+    """The value of each code, or the missing one, for which whole numbers become floats."""
+    if len(codes) and codes.min() < 0:
+        values = values.astype(np.float64) if values.dtype.itemsize == 8 else values
+        return np.append(values, values.dtype.type(missing))[codes]
+    return values[codes]
 
 
 def table_of(dataset: Dataset) -> MemoryTable:

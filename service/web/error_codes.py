@@ -73,6 +73,12 @@ RESPONSES = (
         "The path has no such method.",
         "Use a method from the header `Allow`.",
     ),
+    Refusal(
+        "not_acceptable",
+        406,
+        "The answer cannot be sent as a type that `Accept` names.",
+        "Ask for a type that `detail` names.",
+    ),
     Refusal("dataset_in_use", 409, "An active job uses the dataset.", "Cancel the job, or wait until it ends."),
     Refusal(
         "idempotency_key_in_use",
@@ -221,6 +227,11 @@ JOBS = (
 
 WARNINGS = (
     ErrorCode(
+        "column_set_aside",
+        "A column of an uploaded table has one value, counts the rows, or has another text in nearly every row.",
+        "Nothing, or name the column in `features` if it is of use.",
+    ),
+    ErrorCode(
         "constant_columns",
         "A column has the same value in all rows, so that nothing can be learned from it.",
         "Leave the column out.",
@@ -234,6 +245,11 @@ WARNINGS = (
     ErrorCode("large_values", "Inputs are so large that training may diverge.", "Scale the inputs."),
     ErrorCode("not_measured", "The network is too large to measure steps in the web service.", "Train a short job."),
     ErrorCode("rare_classes", "A class has fewer than two rows.", "Add rows of the class, or remove it."),
+    ErrorCode(
+        "rows_without_label",
+        "Rows have no label, or a word for a missing value such as NA; they are left out.",
+        "Add the labels if you have them.",
+    ),
 )
 
 

@@ -9,8 +9,6 @@ import sqlalchemy as sa
 from flask import Response, request, url_for
 
 from models.data.csv_rows import from_csv
-from models.data.dataset import Dataset, from_rows
-from models.data.schemas import Untouched
 from models.errors import ConflictError, InvalidError, MalformedError, Problem, escaped
 from models.identifiers import NAME_PATTERN, new_id
 from models.registry import datasets
@@ -22,6 +20,7 @@ from service.store.naming import naming
 from service.store.request_rows import keep
 from service.store.tables import JOBS
 from service.web.context import context
+from service.web.dataset_bodies import ReceivedRows, dataset_of
 from service.web.idempotency import idempotent, remember
 from service.web.json_bodies import json_response, read_json
 from service.web.openapi import Resource, refusals
@@ -60,15 +59,6 @@ class UploadSchema(StrictSchema):
     weight = Text(load_default=None, metadata={"description": "CSV: the column that holds the rows' weights."})
 
 
-class JsonDatasetSchema(StrictSchema):
-    """Rows and labels as JSON."""
-
-    name = Text(required=True, pattern=NAME_PATTERN, maximum=63)
-    inputs = Untouched(required=True)
-    labels = Untouched(required=True)
-    weights = Untouched(load_default=None)
-
-
 @routes.route("/datasets", methods=["POST"])
 @idempotent
 @routes.arguments(UploadSchema, location="query")
@@ -91,11 +81,11 @@ def create(query: dict[str, Any]) -> Response:
     If the query has a `label`, a body of any type but JSON is read as CSV, as `curl --data-binary @file.csv` sends it.
     """
     parts, dataset_id = context(), new_id("ds")
-    name, dataset = _received(query)
+    name, rows, source = _received(query)
     with parts.database.read() as connection:
         require_free_dataset_name(connection, name)
     with naming(parts.database, parts.files, FileKind.DATASET, [dataset_id]):
-        values, record = keep(parts.files, dataset_id, name, dataset)
+        values, record = keep(parts.files, dataset_id, name, rows, source)
         with parts.database.write() as connection:
             add_dataset(connection, values, record)
             document = find_dataset(connection, dataset_id).document()
@@ -103,7 +93,7 @@ def create(query: dict[str, Any]) -> Response:
             return remember(connection, json_response(document, 201, {"Location": location}))
 
 
-def _received(query: dict[str, Any]) -> tuple[str, Dataset]:
+def _received(query: dict[str, Any]) -> ReceivedRows:
     """The dataset's name and rows, from a form, a CSV body or a JSON body."""
     name, label, weight = query["name"], query["label"], query["weight"]
     if request.mimetype == "multipart/form-data":
@@ -115,19 +105,21 @@ def _received(query: dict[str, Any]) -> tuple[str, Dataset]:
     elif request.mimetype == "text/csv" or (label is not None and not request.mimetype.endswith(("/json", "+json"))):
         content = request.get_data(parse_form_data=False)
     else:
-        for key, value in (("label", label), ("weight", weight)):
-            if value is not None:
-                raise InvalidError.at(f"/{key}", f"is for CSV files; in JSON, send the member {key}s")
-        body = load(JsonDatasetSchema(), {**({"name": name} if name else {}), **_as_object(read_json(request))})
-        rows = from_rows(body["inputs"], body["labels"], weights=body["weights"])
-        rows.require_two_classes("/labels")
-        return _agreed("name", name, body["name"]), rows
+        body = _as_object(read_json(request))
+        table = "rows" in body or "features" in body
+        for key, value in (("name", name), ("label", label), ("weight", weight)):
+            if value is None:
+                continue
+            if key != "name" and not table:
+                raise InvalidError.at(f"/{key}", f"is for rows with names; with inputs and labels, send {key}s")
+            body = {**body, key: _agreed(key, value, body.get(key))}
+        return dataset_of(body)
     for key, value in (("name", name), ("label", label)):
         if value is None:
             raise InvalidError.at(f"/{key}", "is required, as in POST /datasets?name=iris&label=species")
     table = from_csv(content, label, weight)
     table.require_two_classes("", label)
-    return name, table
+    return ReceivedRows(name, table, None)
 
 
 def _fields_once() -> dict[str, str]:
