@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,7 +118,7 @@ def _rows(table: Table, places: Sequence[int]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [{"row": place + 1, "values": {}} for place in places]
     # Rows side by side are read together.
     starts = [index for index, place in enumerate(places) if not index or place != places[index - 1] + 1]
-    for start, stop in zip(starts, [*starts[1:], len(places)], strict=True):
+    for start, stop in pairwise([*starts, len(places)]):
         for column in table.columns:
             values = table.read(column.name, places[start], places[stop - 1] + 1)
             for row, value in zip(rows[start:stop], plain_values(values), strict=True):

@@ -369,8 +369,8 @@ SHAPES: dict[str, dict[str, Any]] = {
         },
     ),
     "RowsRequest": {
-        "description": "Rows as `inputs` and `labels`, as `inputs` with the names of their columns in `features`, or as "
-        "`rows`: objects, or lists in the order of `columns`.",
+        "description": "Rows as `inputs` and `labels`, as `inputs` with the names of their columns in `features`, or "
+        "as `rows`: objects, or lists in the order of `columns`.",
         "oneOf": [
             {
                 **_object(

@@ -106,11 +106,11 @@ def _received(query: dict[str, Any]) -> ReceivedRows:
         content = request.get_data(parse_form_data=False)
     else:
         body = _as_object(read_json(request))
-        table = "rows" in body or "features" in body
+        named = "rows" in body or "features" in body
         for key, value in (("name", name), ("label", label), ("weight", weight)):
             if value is None:
                 continue
-            if key != "name" and not table:
+            if key != "name" and not named:
                 raise InvalidError.at(f"/{key}", f"is for rows with names; with inputs and labels, send {key}s")
             body = {**body, key: _agreed(key, value, body.get(key))}
         return dataset_of(body)

@@ -215,6 +215,8 @@ class TestRequests:
         "boundaries descend",
         "factors too few",
         "activation with layers",
+        "class a boolean among numbers",
+        "class a number among booleans",
         "class repeated",
         "class weights of another class",
         "classes of two kinds",
