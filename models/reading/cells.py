@@ -157,7 +157,7 @@ _ISO = re.compile(
     r"(?:[T ][0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?: ?(?:Z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?))?)?"
 )
 _NUMERIC = re.compile(r"([0-9]{1,2})([./-])([0-9]{1,2})\2([0-9]{4}|[0-9]{2})" + _CLOCK)
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DAY_FIRST_WORDS = re.compile(r"([0-9]{1,2})([ -])([A-Za-z]{3,9})\2([0-9]{4}|[0-9]{2})" + _CLOCK)
 _MONTH_FIRST_WORDS = re.compile(r"([A-Za-z]{3,9}) ([0-9]{1,2}),? ([0-9]{4})" + _CLOCK)
 
@@ -197,7 +197,7 @@ def _parses(cell: str, form: str) -> bool:
 
 
 def date_forms(cells: Sequence[str], *, day_first: bool) -> list[DateForm]:
-    """The forms that may fit cells of a column, judged by the first; the better one first if days and months may swap."""
+    """The forms that may fit a column, judged by its first cell; the better one first if days and months may swap."""
     first = cells[0]
     if _ISO.fullmatch(first):
         return [DateForm("iso")]

@@ -67,7 +67,7 @@ def encoding_of(descriptor: int, bad: int) -> str:
 
 
 def transcode(source: int, into: int, encoding: str, limit: int) -> None:
-    """Write the text of a file as UTF-8. Raises InvalidError with the place of bytes that the encoding does not have."""
+    """Write the text of a file as UTF-8. Raises InvalidError with the place of bytes that the encoding lacks."""
     decoder = codecs.getincrementaldecoder(encoding)()
     position, line, written, first = 0, 1, 0, True
     try:

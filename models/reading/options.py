@@ -129,8 +129,8 @@ def _types(value: Any) -> dict[str, ColumnKind]:
         raise ValueError("must be like zip:category,age:number")  # noqa: TRY004 - reported like other bad values
     found: dict[str, ColumnKind] = {}
     for name, kind in pairs:
-        known = next((each for each in KINDS if isinstance(kind, str) and each == kind.strip().lower()), None)
-        if not name.strip() or known is None:
+        known = next((each for each in KINDS if each == str(kind).strip().lower()), None)
+        if known is None or not name.strip():
             raise ValueError(f"must be like zip:category,age:number, with types {', '.join(KINDS)}")
         found[name.strip()] = known
     return found

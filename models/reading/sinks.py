@@ -12,6 +12,7 @@ import numpy as np
 from models.data.columns import MISSING_CODE, MISSING_TIME, Column, ColumnKind, ColumnSpec
 from models.data.dataset import LARGEST_WEIGHT, SMALLEST_WEIGHT
 from models.data.profile import ColumnProfile
+from models.data.summary import LevelSummary, TextSummary
 from models.reading.arrow import numbers, strings
 from models.reading.blocks import Blocks, StoredArray
 from models.reading.cells import BAD_BOOLEAN, PAIRS
@@ -29,7 +30,7 @@ PROSE = 50
 #: Rows from which consecutive numbers in order count the rows, and names of columns that count fewer.
 COUNTED_ROWS = 30
 _COUNTER = re.compile(
-    r"column_1|index|level_0|#|unnamed: 0|(row|line|record|case|item)?[ _-]?(id|no|nr|num|number|names?)\.?|.*[ _]id|rows?"
+    r"column_1|index|level_0|#|unnamed: 0|rows?|.*[ _]id|(row|line|record|case)?[ _-]?(id|no|nr|num|number|name)\.?"
 )
 #: Times that a calendar of four digits has.
 _FIRST, _LAST = (int(np.datetime64(year, "us").astype(np.int64)) for year in ("0001", "9999-12-31"))
@@ -294,7 +295,9 @@ class CategorySink(Sink):
     def finish(self, rows: int) -> Finished | Turned:
         if self._over:
             return Turned(Plan("text", mixed=self.plan.mixed))
-        counts = self.profile.summary.counts  # type: ignore[union-attr]
+        summary = self.profile.summary
+        assert isinstance(summary, LevelSummary)
+        counts = summary.counts
         fixed = self.label or self.plan.forced
         used = [level for level in self._levels if counts[level]]
         if not fixed and (text_rather_than_levels(len(used), rows) or any(len(level) > LEVEL_LENGTH for level in used)):
@@ -397,7 +400,8 @@ def text_reason(profile: ColumnProfile, rows: int) -> str | None:
         return "holds no values"
     if different == 1 and not summary.missing and rows > 1:
         return "holds the same value in every row"
-    short = summary.characters < PROSE * summary.count  # type: ignore[union-attr]
+    assert isinstance(summary, TextSummary)
+    short = summary.characters < PROSE * summary.count
     if short and rows > 2 and different > 0.5 * summary.count:
         return f"{different:,} different texts in {rows:,} rows"
     return None
