@@ -33,7 +33,17 @@ from models.data.summary import (
 from models.data.table import CHUNK, Table
 from nncore.arrays import Array
 
-__all__ = ["SHARES", "ColumnProfile", "TableDetails", "TableWarning", "iso_time", "profile_documents", "profile_of"]
+__all__ = [
+    "SHARES",
+    "ColumnProfile",
+    "Provenance",
+    "TableDetails",
+    "TableWarning",
+    "details_of",
+    "iso_time",
+    "profile_documents",
+    "profile_of",
+]
 
 #: The quantiles of a profile.
 SHARES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -56,6 +66,24 @@ class TableWarning:
     def document(self) -> dict[str, str]:
         """The warning in the API."""
         return {"code": self.code, "detail": self.detail, **({} if self.column is None else {"column": self.column})}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a table's values do not show: how its file was read, and what a client should look at."""
+
+    format: Mapping[str, Any]
+    warnings: tuple[TableWarning, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document that ``of`` reads."""
+        return {"format": dict(self.format), "warnings": [each.document() for each in self.warnings]}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Provenance:
+        """The source in a document."""
+        warnings = tuple(TableWarning(w["code"], w["detail"], w.get("column")) for w in document["warnings"])
+        return cls(document["format"], warnings)
 
 
 @dataclass(frozen=True)
@@ -306,3 +334,9 @@ def profile_of(table: Table) -> list[dict[str, Any]]:
             profile.add(table.read(spec.name, start, start + CHUNK))
         profiles.append(profile)
     return profile_documents(table.columns, profiles, table.label)
+
+
+def details_of(table: Table, source: Provenance) -> TableDetails:
+    """What the database row of a table holds, computed from its values."""
+    profile = tuple(profile_of(table))
+    return TableDetails(table.label, table.weight, tuple(table.columns), source.format, source.warnings, profile)

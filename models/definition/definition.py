@@ -11,11 +11,11 @@ from typing import Any, get_args
 
 import marshmallow as ma
 
-from models.data.labels import CLASS_LIST, Label
+from models.data.labels import CLASS_LIST, Label, same_labels
 from models.definition.class_weights import ClassWeights, ClassWeightsValue, weights_of_classes
 from models.errors import InvalidError, Problem, describe
 from models.identifiers import NAME_PATTERN
-from models.schemas import DescribedField, StrictSchema, Tagged, Text, Whole, load, shared
+from models.schemas import DescribedField, Flag, StrictSchema, Tagged, Text, Whole, load, shared
 from nncore.hyperparameters import Bounds
 from nncore.layers import LAYERS, Dense, Layer, Softmax
 from nncore.losses import LOSSES, CategoricalCrossentropy, Loss
@@ -26,6 +26,7 @@ __all__ = [
     "DefinitionSchema",
     "Metadata",
     "ModelDefinition",
+    "NewDefinitionSchema",
     "complete",
     "layer_field",
     "loss_field",
@@ -39,9 +40,9 @@ METADATA_BYTES = 16_384
 METADATA_DEPTH = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelDefinition:
-    """A model's definition; equal definitions have equal documents."""
+    """A model's definition; equal definitions have equal documents, in which true is not 1."""
 
     name: str
     inputs: int
@@ -52,6 +53,13 @@ class ModelDefinition:
     class_weights: ClassWeightsValue | None = None
     dtype: Dtype = "float32"
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ModelDefinition):
+            return NotImplemented
+        return self.document() == other.document() and same_labels(self.classes, other.classes)
+
+    __hash__ = None  # type: ignore[assignment]
 
     @cached_property
     def parameter_count(self) -> int:
@@ -142,10 +150,12 @@ class Classes(DescribedField):
             raise ma.ValidationError(f"must be a number or a list of labels. Received: {describe(value)}")
         if not 2 <= len(value) <= MAXIMUM_CLASSES:
             raise ma.ValidationError(f"must hold 2 to {MAXIMUM_CLASSES} labels. Received: {len(value)}")
+        value = [int(label) if type(label) is float and label.is_integer() else label for label in value]
         kind = type(value[0])
         for index, label in enumerate(value):
-            if type(label) not in (int, str):
-                raise ma.ValidationError({index: [f"must be a string or an integer. Received: {describe(label)}"]})
+            if type(label) not in (bool, int, str):
+                wanted = "must be a string, a whole number or a boolean"
+                raise ma.ValidationError({index: [f"{wanted}. Received: {describe(label)}"]})
             if type(label) is not kind:
                 raise ma.ValidationError({index: [f"must have the type of the first. Received: {describe(label)}"]})
         seen: set[Label] = set()
@@ -219,7 +229,10 @@ class DefinitionSchema(StrictSchema):
     metadata = Metadata(load_default=dict)
 
     @ma.post_load
-    def _build(self, values: dict[str, Any], **_options: Any) -> ModelDefinition:
+    def _build(self, values: dict[str, Any], **_options: Any) -> Any:
+        return self._definition(values)
+
+    def _definition(self, values: dict[str, Any]) -> ModelDefinition:
         hidden, activation = values.pop("hidden", None), values.pop("activation", None)
         if (hidden is None) == ("layers" not in values):
             raise ma.ValidationError({"layers": ["give either layers or hidden"]})
@@ -232,6 +245,20 @@ class DefinitionSchema(StrictSchema):
             raise ma.ValidationError(problem)
         weights_of_classes(values["class_weights"], values["classes"])
         return ModelDefinition(**{**values, "layers": tuple(values["layers"])})
+
+
+class NewDefinitionSchema(DefinitionSchema):
+    """The body of ``POST /models``: loaded as the definition, and whether it must be the model's only one."""
+
+    exact = Flag(
+        load_default=False,
+        metadata={"description": "Refuse the definition (409 `name_taken`) if the model exists with another one."},
+    )
+
+    @ma.post_load
+    def _build(self, values: dict[str, Any], **_options: Any) -> tuple[ModelDefinition, bool]:
+        exact = values.pop("exact")
+        return self._definition(values), exact
 
 
 def _stack(hidden: Sequence[int], activation: str, classes: int) -> list[Layer]:

@@ -1,9 +1,11 @@
 """The file of a model: a copy of its rows in the database, in addition to the files of its checkpoints.
 
 /          attrs: format "trainyard-model", format_version 1, name, number, created_at, definition (JSON), newest,
-           sha256 of the two datasets' bytes and the definition, one after the other
-/versions  UTF-8 JSON list, as bytes: each version with the row of its checkpoint
+           sha256 of the bytes of versions, aliases, the definition and definitions, one after the other
+/versions  UTF-8 JSON list, as bytes: each version with the row of its checkpoint; definition is an index into
+           definitions, and absent if the version has the model's definition
 /aliases   UTF-8 JSON object, as bytes: the version by alias
+/definitions  UTF-8 JSON list of JSON texts, as bytes: the other definitions of versions; absent if there are none
 
 A lost database is rebuilt from these files and the checkpoints (``models.registry.rebuild``). If both exist, the
 database decides: the file is updated to match it, and is replaced as a whole.
@@ -34,7 +36,10 @@ class ModelFileError(Exception):
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model's row, its versions, each with its checkpoint's row under ``checkpoint``, and its aliases."""
+    """A model's row, its versions, each with its checkpoint's row under ``checkpoint``, and its aliases.
+
+    Each version has its own ``definition``; that of the model is its newest one.
+    """
 
     name: str
     number: int
@@ -47,16 +52,26 @@ class ModelFile:
 
 def model_file_image(content: ModelFile) -> Image:
     """The file of a model, for ``write_durably``."""
-    versions, names = json.dumps(content.versions).encode(), json.dumps(content.aliases).encode()
+    known = {version["definition"] for version in content.versions} - {content.definition}
+    others = {definition: index for index, definition in enumerate(sorted(known))}
+    rows = []
+    for version in content.versions:
+        rest = {name: value for name, value in version.items() if name != "definition"}
+        own = version["definition"]
+        rows.append(rest if own == content.definition else {**rest, "definition": others[own]})
+    versions, names = json.dumps(rows).encode(), json.dumps(content.aliases).encode()
+    definitions = json.dumps([*others]).encode() if others else b""
 
     def build(file: h5py.File, put: Put) -> None:
         file.attrs["format"], file.attrs["format_version"] = FORMAT, FORMAT_VERSION
         file.attrs["name"], file.attrs["number"] = content.name, content.number
         file.attrs["created_at"], file.attrs["newest"] = content.created_at, content.newest
         file.attrs["definition"] = content.definition
-        file.attrs["sha256"] = _digest(versions, names, content.definition)
+        file.attrs["sha256"] = _digest(versions, names, content.definition, definitions)
         put("versions", np.frombuffer(versions, np.uint8))
         put("aliases", np.frombuffer(names, np.uint8))
+        if others:
+            put("definitions", np.frombuffer(definitions, np.uint8))
 
     return hdf5_image(build)
 
@@ -69,16 +84,19 @@ def load_model_file(path: Path) -> ModelFile:
             if found != (FORMAT, FORMAT_VERSION):
                 raise ValueError(f"its format and version are {found}")  # noqa: TRY301 - handled like errors of HDF5
             versions, names = (file[name][()].tobytes() for name in ("versions", "aliases"))
+            definitions = file["definitions"][()].tobytes() if "definitions" in file else b""
             attributes = {name: file.attrs[name] for name in ("name", "created_at", "definition", "sha256")}
             number, newest = int(file.attrs["number"]), int(file.attrs["newest"])
-        if _digest(versions, names, attributes["definition"]) != attributes.pop("sha256"):
+        if _digest(versions, names, attributes["definition"], definitions) != attributes.pop("sha256"):
             raise ValueError("its content does not match its digest")  # noqa: TRY301
-        return ModelFile(
-            number=number, newest=newest, versions=json.loads(versions), aliases=json.loads(names), **attributes
-        )
-    except (OSError, KeyError, ValueError) as error:
+        others = json.loads(definitions or b"[]")
+        rows = json.loads(versions)
+        for row in rows:
+            row["definition"] = others[row["definition"]] if "definition" in row else attributes["definition"]
+        return ModelFile(number=number, newest=newest, versions=rows, aliases=json.loads(names), **attributes)
+    except (OSError, LookupError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path.name}: {str(error).replace(str(path), path.name)}") from error
 
 
-def _digest(versions: bytes, names: bytes, definition: str) -> str:
-    return hashlib.sha256(versions + names + definition.encode()).hexdigest()
+def _digest(versions: bytes, names: bytes, definition: str, definitions: bytes) -> str:
+    return hashlib.sha256(versions + names + definition.encode() + definitions).hexdigest()

@@ -16,8 +16,6 @@ from functools import cached_property
 __all__ = [
     "BAD_BOOLEAN",
     "BAD_TIME",
-    "MISSING_WORDS",
-    "PAIRS",
     "SPACES",
     "BooleanForm",
     "DateForm",
@@ -27,10 +25,6 @@ __all__ = [
     "trimmed",
 ]
 
-#: What means a missing value, in lower case and without spaces around it.
-MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "#n/a"})
-#: Pairs of words for false and true, in lower case.
-PAIRS = (("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("off", "on"))
 SPACES = " \t\r\n\u00a0\ufeff"
 BAD_BOOLEAN, BAD_TIME = 2, 2**63 - 1
 _CURRENCY = "$€£¥₹"

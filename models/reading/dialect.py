@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from models.data.words import BOOLEAN_PAIRS
 from models.errors import Problem, file_problem
-from models.reading.cells import PAIRS, SPACES, NumberForm, date_forms
+from models.reading.cells import SPACES, NumberForm, date_forms
 from models.reading.options import ReadOptions
 
 __all__ = ["CELL_BYTES", "Dialect", "Row", "Sample", "dialect_of", "normalize", "rows_of", "sample_of"]
@@ -175,7 +176,7 @@ def _names(cells: Sequence[str], sample: Sequence[Sequence[str]]) -> tuple[str, 
 
 
 _PLAIN = NumberForm()
-_BOOLEAN_WORDS = {word for pair in PAIRS for word in pair}
+_BOOLEAN_WORDS = {word for pair in BOOLEAN_PAIRS for word in pair}
 
 
 def _sort_of(cell: str) -> str:

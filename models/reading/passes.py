@@ -159,7 +159,9 @@ class Passes:
         if label is not None:
             column = self._columns[label]
             cell = _words(self._source, column.place)
-            absent = f"c{column.place} IS NULL" if column.native else is_missing_sql(cell, self._reading.missing)
+            absent = (
+                f"c{column.place} IS NULL" if column.native else is_missing_sql(cell, self._reading.missing_in(label))
+            )
             expressions.append(f"(NOT {absent})::TINYINT")
         for name in names:
             sink, sql = self._sink(name)
@@ -184,7 +186,7 @@ class Passes:
     def _sink(self, name: str) -> tuple[Sink, list[str]]:
         column = self._columns[name]
         plan, cell = column.plan, _words(self._source, column.place)
-        missing = self._reading.missing
+        missing = self._reading.missing_in(name)
         if column.native is not None:
             key, sql = self._native_sql(column)
         else:
@@ -199,7 +201,7 @@ class Passes:
                     assert plan.date is not None
                     sql = [plan.date.sql(cell, missing)]
                 case "category":
-                    sql = self._category_sql(cell, plan.levels)
+                    sql = self._category_sql(cell, plan.levels, missing)
                 case "text":
                     text = f"(CASE WHEN {is_missing_sql(cell, missing)} THEN '' ELSE {trimmed(cell)} END)"
                     sql = [text, f"length({text})::BIGINT", f"hash({text})"]
@@ -220,9 +222,9 @@ class Passes:
             return ("number", [f"{cell}::DOUBLE"]) if gaps else ("whole", [f"{cell}::BIGINT"])
         return "number", [f"{cell}::DOUBLE"]
 
-    def _category_sql(self, cell: str, levels: Sequence[str]) -> list[str]:
+    def _category_sql(self, cell: str, levels: Sequence[str], missing: frozenset[str]) -> list[str]:
         """The code of a cell among known levels, and the word of a cell that is none of them."""
-        text, absent = trimmed(cell), is_missing_sql(cell, self._reading.missing)
+        text, absent = trimmed(cell), is_missing_sql(cell, missing)
         if not levels:
             return ["NULL::INTEGER", f"CASE WHEN NOT {absent} THEN {text} END"]
         self._types += 1

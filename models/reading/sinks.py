@@ -13,9 +13,10 @@ from models.data.columns import MISSING_CODE, MISSING_TIME, Column, ColumnKind, 
 from models.data.dataset import LARGEST_WEIGHT, SMALLEST_WEIGHT
 from models.data.profile import ColumnProfile
 from models.data.summary import LevelSummary, TextSummary
+from models.data.words import BOOLEAN_PAIRS
 from models.reading.arrow import numbers, strings
 from models.reading.blocks import Blocks, StoredArray
-from models.reading.cells import BAD_BOOLEAN, PAIRS
+from models.reading.cells import BAD_BOOLEAN
 from models.reading.types import LEVEL_LENGTH, Plan, few, text_rather_than_levels
 from nncore.arrays import Array
 
@@ -353,7 +354,7 @@ def _pair(levels: Sequence[str]) -> tuple[str, str] | None:
     first: dict[str, str] = {}
     for level in levels:
         first.setdefault(level.lower(), level)
-    for no, yes in PAIRS:
+    for no, yes in BOOLEAN_PAIRS:
         if set(first) == {no, yes}:
             return first[no], first[yes]
     return None

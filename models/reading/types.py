@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from models.data.columns import ColumnKind
+from models.data.words import BOOLEAN_PAIRS, MISSING_WORDS
 from models.reading.cells import (
-    MISSING_WORDS,
-    PAIRS,
     SPACES,
     BooleanForm,
     DateForm,
@@ -56,7 +55,7 @@ class Plan:
 class Reading:
     """What was found or decided for the whole file."""
 
-    missing: frozenset[str] = MISSING_WORDS
+    missing: frozenset[str] = frozenset(MISSING_WORDS)
     decimal: str = "."
     thousands: str | None = None
     day_first: bool = True
@@ -65,16 +64,22 @@ class Reading:
     @classmethod
     def of(cls, options: ReadOptions, samples: Mapping[str, Sequence[str]], delimiter: str) -> Reading:
         """The signs of numbers and the order of dates, from the samples of all columns."""
-        missing = MISSING_WORDS | {word.strip(SPACES).lower() for word in options.missing}
+        missing = frozenset(MISSING_WORDS) | {word.strip(SPACES).lower() for word in options.missing}
         decimal = options.decimal or _decimal_of(samples, delimiter)
         if options.decimal is None and options.thousands in (".", ","):
             decimal = "." if options.thousands == "," else ","
         return cls(missing, decimal, options.thousands, _day_first(samples), options)
 
-    def present(self, cells: Sequence[str]) -> list[str]:
-        """The cells that are not missing, without spaces around them."""
+    def missing_in(self, name: str) -> frozenset[str]:
+        """The words for a missing value in a column, in lower case. Among labels "none" is a class, unless asked."""
+        asked = "none" in {word.lower() for word in self.options.missing}
+        return self.missing if name != self.options.label or asked else self.missing - {"none"}
+
+    def present(self, cells: Sequence[str], name: str) -> list[str]:
+        """The cells of a column that are not missing, without spaces around them."""
+        missing = self.missing_in(name)
         stripped = [cell.strip(SPACES) for cell in cells]
-        return [cell for cell in stripped if cell.lower() not in self.missing]
+        return [cell for cell in stripped if cell.lower() not in missing]
 
 
 _COMMA = re.compile(
@@ -120,7 +125,7 @@ def few(bad: int, good: int, different: int) -> bool:
 
 def plan_of_words(cells: Sequence[str], name: str, reading: Reading, *, whole: bool, rows: int) -> Plan:
     """The plan of a column of words from a sample of its cells; ``whole`` if the sample is all of the file."""
-    present = reading.present(cells)
+    present = reading.present(cells, name)
     forced = reading.options.types.get(name)
     label = name == reading.options.label
     if forced is not None:
@@ -190,7 +195,7 @@ def _boolean(present: Sequence[str]) -> Plan | None:
         first.setdefault(cell.lower(), cell)
         if len(first) > 2:
             return None
-    for pair in PAIRS:
+    for pair in BOOLEAN_PAIRS:
         if set(first) == set(pair):
             return Plan("boolean", boolean=BooleanForm(pair, (first[pair[0]], first[pair[1]])))
     return None
@@ -220,7 +225,7 @@ def _forced(kind: ColumnKind, present: Sequence[str], reading: Reading) -> Plan:
             return found or Plan("datetime", date=DateForm(reading.options.dates or "iso", _given(reading)))
         case "boolean":
             lower = {cell.lower(): cell for cell in reversed(present)}
-            pairs = [*PAIRS, ("0", "1")]
+            pairs = [*BOOLEAN_PAIRS, ("0", "1")]
             pair = next((pair for pair in pairs if set(lower) <= set(pair)), pairs[0])
             return Plan(
                 "boolean", boolean=BooleanForm(pair, (lower.get(pair[0], pair[0]), lower.get(pair[1], pair[1])))

@@ -21,7 +21,6 @@ from models.registry.versions import DEFAULT_VERSION, require_model
 __all__ = [
     "ModelRow",
     "as_json",
-    "check_definable",
     "define_model",
     "delete_model",
     "find_model",
@@ -32,7 +31,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A model in the registry; ``default`` is the version for requests that name no version."""
+    """A model in the registry, with its newest definition.
+
+    ``default`` is the version for requests that name no version.
+    """
 
     number: int
     definition: ModelDefinition
@@ -49,28 +51,33 @@ class ModelRow:
         }
 
 
-def check_definable(connection: sa.Connection, definition: ModelDefinition) -> bool:
-    """Whether a definition is new. Raises ConflictError if its name belongs to a different definition."""
-    known = connection.scalar(sa.select(MODELS.c.definition).where(MODELS.c.name == definition.name))
-    if known is not None and ModelDefinition.load(json.loads(known)) != definition:
+def define_model(
+    connection: sa.Connection, definition: ModelDefinition, *, exact: bool = False
+) -> tuple[ModelRow, bool]:
+    """Make a definition the newest one of its model, which may be new. Returns the model and whether it is.
+
+    With ``exact``, raises ConflictError if the model has another definition.
+    """
+    values = {"name": definition.name, "definition": definition.canonical(), "newest": 0, "created_at": utc_now()}
+    if not _exists(connection, definition.name) and insert_if_free(connection, MODELS, values):
+        return find_model(connection, definition.name), True
+    number = require_model(connection, definition.name, to_change=True)
+    known = find_model(connection, definition.name)
+    if known.definition == definition:
+        return known, False
+    if exact:
         raise ConflictError(
             "name_taken",
-            f"the name {definition.name!r} belongs to another definition; choose a new name or delete that model",
+            f"the name {definition.name!r} belongs to another definition; choose a new name, delete that model, or "
+            "leave out exact, so that the next version has this definition",
         )
-    return known is None
+    changed = {"definition": definition.canonical(), "definitions": MODELS.c.definitions + 1}
+    connection.execute(sa.update(MODELS).where(MODELS.c.number == number).values(**changed))
+    return find_model(connection, definition.name), False
 
 
-def define_model(connection: sa.Connection, definition: ModelDefinition) -> tuple[ModelRow, bool]:
-    """Store a definition. Returns its row and whether it is new.
-
-    Raises ConflictError if its name belongs to a different definition.
-    """
-    new = check_definable(connection, definition)
-    if new:
-        values = {"name": definition.name, "definition": definition.canonical(), "newest": 0, "created_at": utc_now()}
-        if not insert_if_free(connection, MODELS, values):
-            new = check_definable(connection, definition)
-    return find_model(connection, definition.name), new
+def _exists(connection: sa.Connection, name: str) -> bool:
+    return connection.scalar(sa.select(MODELS.c.number).where(MODELS.c.name == name)) is not None
 
 
 def find_model(connection: sa.Connection, name: str) -> ModelRow:

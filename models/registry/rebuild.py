@@ -1,7 +1,7 @@
 """Rebuilding the registry's rows from files: models, versions, aliases, checkpoints and datasets.
 
 A model's file holds its versions and aliases, and the size and digest of each version's checkpoint. If that file is
-lost, the definition comes from the newest checkpoint, and versions are numbered anew in the order in which jobs ended.
+lost, the definitions come from the checkpoints, and versions are numbered anew in the order in which jobs ended.
 The result reports this, because a number may then mean another version than before.
 """
 
@@ -16,11 +16,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from models.data.profile import Provenance, details_of
+from models.data.table import Table
 from models.definition.definition import ModelDefinition
 from models.formats.checkpoint_file import CheckpointError, load_checkpoint
-from models.formats.dataset_file import load_dataset, load_label
+from models.formats.dataset_file import load_label
 from models.formats.durable import record_of
 from models.formats.model_file import ModelFile, ModelFileError, load_model_file
+from models.formats.stored_table import classes_in, is_table, open_table
+from models.registry.datasets import details_text, feature_names
 from models.registry.tables import ALIASES, CHECKPOINTS, DATASETS, MODELS, VERSIONS
 from models.training.checkpoint import CheckpointKind, Origin
 
@@ -93,7 +97,7 @@ def _add_published(rebuilt: RebuiltRows, model: ModelFile) -> None:
     for version in model.versions:
         written = version["checkpoint"]
         there = rebuilt.checkpoints.get(written["id"])
-        row = {**written, "definition": model.definition, "mtime_ns": None, "fault": None}
+        row = {**written, "definition": version["definition"], "mtime_ns": None, "fault": None}
         if there is None:
             row["fault"] = "missing"
         elif there["bytes"] != written["bytes"]:
@@ -120,8 +124,6 @@ def _add_models_without_file(rebuilt: RebuiltRows) -> None:
 
 def _from_checkpoints(rebuilt: RebuiltRows, name: str, number: int) -> ModelFile:
     rows = [row for row in rebuilt.checkpoints.values() if row["model"] == name]
-    definition = rows[-1]["definition"]
-    rows = [row for row in rows if row["definition"] == definition]
     ends: dict[str, dict[str, Any]] = {}
     for row in _in_order(rows):
         if row["kind"] in _FINAL:
@@ -135,6 +137,7 @@ def _from_checkpoints(rebuilt: RebuiltRows, name: str, number: int) -> ModelFile
             "metrics": row["metrics"],
             "created_at": row["created_at"],
             "checkpoint": row,
+            "definition": row["definition"],
         }
         for place, row in enumerate(published, start=1)
     ]
@@ -142,25 +145,35 @@ def _from_checkpoints(rebuilt: RebuiltRows, name: str, number: int) -> ModelFile
         f"the file of model {name} is missing or damaged: the model has {len(versions)} versions again, with new "
         "numbers in the order in which its jobs ended, and no alias"
     )
-    return ModelFile(name, number, rows[0]["created_at"], definition, len(versions), versions, {})
+    return ModelFile(name, number, rows[0]["created_at"], rows[-1]["definition"], len(versions), versions, {})
 
 
 def _drop_strangers(rebuilt: RebuiltRows) -> None:
-    """Leave out checkpoints of an earlier model of the same name."""
+    """Leave out checkpoints of an earlier model of the same name: older than the model, and of no definition of it."""
+    known = {
+        name: {model.definition, *(version["definition"] for version in model.versions)}
+        for name, model in rebuilt.models.items()
+    }
     for row in list(rebuilt.checkpoints.values()):
-        if not _equal(row["definition"], rebuilt.models[row["model"]].definition):
+        model = rebuilt.models[row["model"]]
+        if row["created_at"] < model.created_at and not _among(row["definition"], known[model.name]):
             rebuilt.warnings.append(f"{row['id']}.h5 is of another definition than model {row['model']}: left out")
             del rebuilt.checkpoints[row["id"]]
 
 
-def _equal(one: str, other: str) -> bool:
-    """Whether two texts are the same definition; early releases may have left out defaults."""
-    return one == other or ModelDefinition.load(json.loads(one)) == ModelDefinition.load(json.loads(other))
+def _among(definition: str, known: set[str]) -> bool:
+    """Whether a text is one of these definitions; early releases may have left out defaults."""
+    if definition in known:
+        return True
+    loaded = ModelDefinition.parse(definition)
+    return any(ModelDefinition.parse(each) == loaded for each in known)
 
 
 def _add_dataset(rebuilt: RebuiltRows, path: Path) -> None:
     try:
-        dataset, label = load_dataset(path), load_label(path)
+        label = load_label(path)
+        with open_table(path) as table:
+            content = _content(table, None if label is None else label.source, described=is_table(path))
     except OSError as error:
         rebuilt.warnings.append(f"{path.name}: {str(error).replace(str(path), path.name)}: left out")
         return
@@ -176,13 +189,25 @@ def _add_dataset(rebuilt: RebuiltRows, path: Path) -> None:
         {
             "id": path.stem,
             "name": name,
-            "rows": dataset.rows,
-            "features": json.dumps(dataset.features),
-            "classes": json.dumps(dataset.labels.classes),
+            **content,
             "created_at": _EARLY if label is None else label.created_at,
             **_record(path),
         }
     )
+
+
+def _content(table: Table, source: Provenance | None, *, described: bool) -> dict[str, Any]:
+    """The values of a row that say what its file holds; details if the file is ``described`` or states its source."""
+    found = None
+    if described or source is not None:
+        found = details_of(table, source or Provenance({"type": "hdf5"}))
+    features = feature_names(table.columns, table.label, table.weight)
+    return {
+        "rows": table.rows,
+        "features": json.dumps(features),
+        "classes": json.dumps(classes_in(table)),
+        "details": details_text(found),
+    }
 
 
 #: The time of creation of a dataset if its file does not state it.

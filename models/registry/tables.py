@@ -27,7 +27,9 @@ MODELS = sa.Table(
     METADATA,
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("name", sa.String(63), nullable=False, unique=True),
-    sa.Column("definition", sa.Text, nullable=False),
+    sa.Column("definition", sa.Text, nullable=False),  # the newest one, which the next job trains
+    # How many definitions it has had.
+    sa.Column("definitions", sa.Integer, nullable=False, server_default="1"),
     sa.Column("newest", sa.Integer, nullable=False),  # the highest version so far; numbers are never used again
     sa.Column("created_at", sa.String(30), nullable=False),
     sqlite_autoincrement=True,
@@ -42,6 +44,7 @@ VERSIONS = sa.Table(
     sa.Column("checkpoint", sa.String(40), nullable=False),
     sa.Column("metrics", sa.Text, nullable=False),
     sa.Column("created_at", sa.String(30), nullable=False),
+    sa.Column("definition", sa.Text, nullable=False),  # that of its checkpoint
 )
 ALIASES = sa.Table(
     "aliases",
@@ -77,6 +80,7 @@ DATASETS = sa.Table(
     sa.Column("rows", sa.Integer, nullable=False),
     sa.Column("features", sa.Text, nullable=False),
     sa.Column("classes", sa.Text, nullable=False),
+    sa.Column("details", sa.Text, nullable=True),  # JSON (models.data.profile.TableDetails); null: a matrix
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("mtime_ns", sa.BigInteger, nullable=True),

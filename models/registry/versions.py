@@ -48,7 +48,7 @@ State = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class VersionRow:
-    """A version of a model; ``job`` is None if it was imported."""
+    """A version of a model, with its own definition as canonical text; ``job`` is None if it was imported."""
 
     model: str
     version: int
@@ -56,16 +56,17 @@ class VersionRow:
     checkpoint: str
     metrics: Metrics
     created_at: str
+    definition: str
 
     @classmethod
     def of(cls, row: sa.Row[Any]) -> VersionRow:
         """The version of a row with its model's name."""
         metrics = json.loads(row.metrics)
-        return cls(row.model, row.version, row.job, row.checkpoint, metrics, row.created_at)
+        return cls(row.model, row.version, row.job, row.checkpoint, metrics, row.created_at, row.definition)
 
-    def document(self) -> dict[str, Any]:
-        """The version's document in the API."""
-        return {
+    def document(self, *, whole: bool = True) -> dict[str, Any]:
+        """The version's document in the API; lists leave out the definition, which may be long."""
+        document = {
             "model": self.model,
             "version": self.version,
             "job": self.job,
@@ -73,6 +74,7 @@ class VersionRow:
             "metrics": self.metrics,
             "created_at": self.created_at,
         }
+        return {**document, "definition": json.loads(self.definition)} if whole else document
 
 
 def _of_model(table: sa.Table) -> sa.ColumnElement[bool]:
@@ -138,14 +140,31 @@ def require_model(connection: sa.Connection, name: str, *, to_change: bool = Fal
     return int(number)
 
 
-def publish(connection: sa.Connection, model: str, job: str | None, checkpoint_id: str, metrics: str) -> int:
-    """Make a checkpoint, of a job or imported, the next version of its model. Returns the version's number."""
+def publish(
+    connection: sa.Connection,
+    model: str,
+    job: str | None,
+    checkpoint_id: str,
+    metrics: str,
+    definition: str | None = None,
+) -> int:
+    """Make a checkpoint, of a job or imported, the next version of its model. Returns the version's number.
+
+    ``definition`` is the canonical text of the checkpoint's definition; the model's newest one if left out.
+    """
     number = require_model(connection, model, to_change=True)
     connection.execute(sa.update(MODELS).where(MODELS.c.number == number).values(newest=MODELS.c.newest + 1))
-    version: int = connection.execute(sa.select(MODELS.c.newest).where(MODELS.c.number == number)).scalar_one()
-    values = {"job": job, "checkpoint": checkpoint_id, "metrics": metrics, "created_at": utc_now()}
-    connection.execute(sa.insert(VERSIONS).values(model_number=number, version=version, **values))
-    return version
+    newest = connection.execute(sa.select(MODELS.c.newest, MODELS.c.definition).where(MODELS.c.number == number)).one()
+    values = {
+        "version": newest.newest,
+        "job": job,
+        "checkpoint": checkpoint_id,
+        "metrics": metrics,
+        "created_at": utc_now(),
+        "definition": newest.definition if definition is None else definition,
+    }
+    connection.execute(sa.insert(VERSIONS).values(model_number=number, **values))
+    return int(newest.newest)
 
 
 def list_versions(connection: sa.Connection, model: str, limit: int, after: int | None) -> list[VersionRow]:
@@ -195,10 +214,8 @@ def resolve(connection: sa.Connection, model: str, wanted: int | str | None) -> 
 
 def states(connection: sa.Connection) -> dict[str, State]:
     """The state of each model by name. If it is unchanged, so is the model's file (``models.formats.model_file``)."""
-    found: dict[str, State] = {
-        row.name: (row.number, row.created_at, row.newest)
-        for row in connection.execute(sa.select(MODELS.c.name, MODELS.c.number, MODELS.c.created_at, MODELS.c.newest))
-    }
+    columns = (MODELS.c.name, MODELS.c.number, MODELS.c.created_at, MODELS.c.definitions, MODELS.c.newest)
+    found: dict[str, State] = {name: tuple(rest) for name, *rest in connection.execute(sa.select(*columns))}
     named = sa.select(MODELS.c.name, ALIASES.c.alias, ALIASES.c.version).join(ALIASES, _of_model(ALIASES))
     for model, alias, version in connection.execute(named.order_by(MODELS.c.name, ALIASES.c.alias)):
         if model in found:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import zip_longest
 
+from models.data.labels import same_labels
 from models.definition.definition import ModelDefinition
 from models.errors import InvalidError
 from models.training.checkpoint import Checkpoint
@@ -25,7 +26,9 @@ def check_start(start: ModelDefinition, definition: ModelDefinition, reinitializ
     groups = group_names(definition.layers)
     # Each unit of the last dense layer stands for a class, in their order.
     for name in ("inputs", "dtype") if groups[-2] in reinitialize else ("inputs", "classes", "dtype"):
-        if getattr(start, name) != getattr(definition, name):
+        mine, theirs = getattr(definition, name), getattr(start, name)
+        same = same_labels(mine, theirs) if name == "classes" else mine == theirs
+        if not same:
             raise InvalidError.at("/start_from", f"must be of a model with the same {name} as {definition.name!r}")
     same_layers = all(
         mine == theirs or group in reinitialize

@@ -17,7 +17,7 @@ from models.clock import utc_now
 from models.errors import ConflictError, MissingError
 from models.registry.checkpoints import find_checkpoint
 from models.registry.rows import older_than
-from models.registry.tables import DATASETS
+from models.registry.tables import DATASETS, MODELS
 from models.registry.versions import number_of, publish
 from service.jobs.events import LostEvent, StateEvent, add_events
 from service.jobs.record import ACTIVE, FINAL, Job, JobError, Metrics, State, Wish
@@ -89,8 +89,13 @@ def create(
     request: dict[str, Any],
     dataset: str,
     validation_dataset: str | None,
+    definition: str | None = None,
 ) -> Job:
-    """Queue a job; ``request`` is the document to store with it."""
+    """Queue a job; ``request`` is the document to store with it.
+
+    ``definition`` is the canonical text of what it trains; the model's newest definition if left out.
+    """
+    newest = sa.select(MODELS.c.definition).where(MODELS.c.name == model).scalar_subquery()
     connection.execute(
         sa.insert(JOBS).values(
             id=job_id,
@@ -99,6 +104,7 @@ def create(
             request=json.dumps(request, ensure_ascii=False),
             dataset=dataset,
             validation_dataset=validation_dataset,
+            definition=newest if definition is None else definition,
             start_from=request.get("start_from"),
             epochs=request["epochs"],
             state=State.QUEUED,
@@ -248,7 +254,7 @@ def finish(connection: sa.Connection, job_id: str, fence: int, publish_version: 
     if publish_version:
         assert job.checkpoint is not None
         metrics = find_checkpoint(connection, job.checkpoint).metrics
-        version = publish(connection, job.model, job_id, job.checkpoint, json.dumps(metrics))
+        version = publish(connection, job.model, job_id, job.checkpoint, json.dumps(metrics), job.definition)
     _move(connection, job, Trigger.FINISH, version=version)
 
 

@@ -56,10 +56,11 @@ class BestEpoch(NamedTuple):
 class Job:
     """One row of the table of jobs.
 
-    ``request`` is the document of ``POST /train`` with its defaults filled in. ``fence`` rises with every owner,
-    ``deaths`` counts the workers that were lost since the newest checkpoint. ``lease_until`` and ``not_before`` are in
-    seconds since 1970, ``eta_seconds`` is the time left. ``dataset`` is None only if the job has ended and its rows
-    were deleted; ``start_from`` is a checkpoint.
+    ``request`` is the document of ``POST /train`` with its defaults filled in, and ``definition`` the canonical text of
+    what the job trains; it is None only if the model was deleted under an earlier release. ``fence`` rises with every
+    owner, ``deaths`` counts the workers that were lost since the newest checkpoint. ``lease_until`` and ``not_before``
+    are in seconds since 1970, ``eta_seconds`` is the time left. ``dataset`` is None only if the job has ended and its
+    rows were deleted; ``start_from`` is a checkpoint.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Job:
     request: dict[str, Any]
     dataset: str | None
     validation_dataset: str | None
+    definition: str | None
     start_from: str | None
     created_at: str
     started_at: str | None
@@ -103,6 +105,7 @@ class Job:
             request=json.loads(row.request),
             dataset=row.dataset,
             validation_dataset=row.validation_dataset,
+            definition=row.definition,
             start_from=row.start_from,
             created_at=row.created_at,
             started_at=row.started_at,

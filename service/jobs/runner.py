@@ -19,11 +19,12 @@ import numpy as np
 import sqlalchemy as sa
 from threadpoolctl import threadpool_limits
 
+from models.definition.definition import ModelDefinition
 from models.definition.given_rows import GivenRows
 from models.errors import TrainyardError
 from models.formats.checkpoint_file import CheckpointError, load_checkpoint
 from models.formats.dataset_file import load_dataset
-from models.registry import checkpoints, models
+from models.registry import checkpoints
 from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.prepared import PreparedData
 from models.training.request import TrainingRequest
@@ -73,8 +74,9 @@ def _train(database: Database, files: FileStore, order: Order) -> Outcome:
             job = lifecycle.find_owned(connection, order.job, order.fence)
         except lifecycle.StaleError:
             return Stale()
-        definition = models.find_model(connection, job.model).definition
+    assert job.definition is not None, "only jobs that have ended lack it"
     assert job.dataset is not None, "rows of an active job are not deleted"
+    definition = ModelDefinition.parse(job.definition)
     request = TrainingRequest.of(job.request)
     resume = _newest_good_checkpoint(database, files, job.id)
     validation = job.validation_dataset

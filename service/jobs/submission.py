@@ -36,13 +36,13 @@ Record = Callable[[sa.Connection, Job], None]
 class Checked:
     """A training request that a run can carry out.
 
-    ``new`` says that the request defines its model, which is to be stored with the job. ``validation`` is None unless
-    the request gives rows for it.
+    ``defines`` says that the request defines its model, so that ``definition`` becomes the model's newest one together
+    with the job. ``validation`` is None unless the request gives rows for it.
     """
 
     request: TrainingRequest
     definition: ModelDefinition
-    new: bool
+    defines: bool
     data: Source
     validation: Source | None
     prepared: PreparedData
@@ -51,12 +51,11 @@ class Checked:
 def check(database: Database, files: FileStore, settings: Settings, body: dict[str, Any]) -> Checked:
     """Check what ``TrainSchema`` has loaded against what is stored; nothing is written.
 
-    Raises InvalidError if no run can carry it out, MissingError for an unknown model, ConflictError if the model that
-    it defines exists with another definition.
+    Raises InvalidError if no run can carry it out, and MissingError for an unknown model.
     """
     request = TrainingRequest.of(body)
     data = Source(database, files, body["data"], "/data")
-    definition, new = _resolve_definition(database, settings, body["model"], data.rows.dataset)
+    definition, defines = _resolve_definition(database, settings, body["model"], data.rows.dataset)
     given, validation = body["validation"], None
     if given and "fraction" not in given:
         validation = Source(database, files, given, "/validation")
@@ -67,7 +66,7 @@ def check(database: Database, files: FileStore, settings: Settings, body: dict[s
             "/batch_size", f"must be smaller: one batch of this model takes {needed} bytes, and {limit} are allowed"
         )
     _check_start(database, files, body["start_from"], definition, request.reinitialize)
-    return Checked(request, definition, new, data, validation, prepared)
+    return Checked(request, definition, defines, data, validation, prepared)
 
 
 def check_size(definition: ModelDefinition, limit: int, given: dict[str, Any], pointer: str) -> None:
@@ -81,7 +80,7 @@ def check_size(definition: ModelDefinition, limit: int, given: dict[str, Any], p
 def _resolve_definition(
     database: Database, settings: Settings, model: Any, dataset: Dataset
 ) -> tuple[ModelDefinition, bool]:
-    """The model that is named, or the one that is defined here, and whether it is the latter."""
+    """The newest definition of the model that is named, or the one given here, and whether it is the latter."""
     if isinstance(model, str):
         with database.read() as connection:
             return models.find_model(connection, model).definition, False
@@ -90,8 +89,6 @@ def _resolve_definition(
     except InvalidError as error:
         raise error.moved("", "/model") from None
     check_size(definition, settings.max_parameters, model, "/model")
-    with database.read() as connection:
-        models.check_definable(connection, definition)
     return definition, True
 
 
@@ -148,7 +145,7 @@ def submit(
 def _store(connection: sa.Connection, checked: Checked, document: dict[str, Any], dataset_ids: list[str]) -> Job:
     """Add the rows of the model and the job; raises MissingError if something was deleted since it was looked up."""
     name = checked.definition.name
-    if checked.new:
+    if checked.defines:
         models.define_model(connection, checked.definition)
     versions.require_model(connection, name)
     for dataset_id in dataset_ids:
@@ -162,6 +159,7 @@ def _store(connection: sa.Connection, checked: Checked, document: dict[str, Any]
         request=document,
         dataset=dataset_ids[0],
         validation_dataset=dataset_ids[1] if checked.validation else None,
+        definition=checked.definition.canonical(),
     )
 
 

@@ -6,11 +6,16 @@ from typing import Any
 
 from models.clock import utc_now
 from models.data.dataset import Dataset, from_rows
+from models.data.profile import Provenance, details_of
+from models.data.table import MemoryTable
 from models.definition.given_rows import GivenRows
 from models.errors import InvalidError, MissingError
 from models.formats.dataset_file import DatasetLabel, dataset_image, load_dataset
 from models.formats.durable import FileRecord
+from models.formats.stored_table import classes_in, table_of
+from models.formats.table_file import table_image
 from models.registry import datasets
+from models.registry.datasets import feature_names
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 
@@ -44,16 +49,27 @@ class Source:
         return {"rows": rows} if self._name is None else {"dataset": self._name, "rows": rows}
 
 
-def keep(files: FileStore, dataset_id: str, name: str | None, dataset: Dataset) -> tuple[dict[str, Any], FileRecord]:
-    """Write the file of a dataset; returns the values of its row, which the caller adds, and the file's record."""
+def keep(
+    files: FileStore, dataset_id: str, name: str | None, rows: Dataset | MemoryTable, source: Provenance | None = None
+) -> tuple[dict[str, Any], FileRecord]:
+    """Write the file of a dataset; returns the values of its row, which the caller adds, and the file's record.
+
+    With a ``source``, the row describes the columns.
+    """
     created_at = utc_now()
-    record = files.put(FileKind.DATASET, dataset_id, dataset_image(dataset, DatasetLabel(name, created_at)))
+    label = DatasetLabel(name, created_at, source)
+    if isinstance(rows, Dataset):
+        image, table, classes = dataset_image(rows, label), table_of(rows), rows.labels.classes
+    else:
+        image, table, classes = table_image(rows, label), rows, classes_in(rows)
+    record = files.put(FileKind.DATASET, dataset_id, image)
     values = {
         "id": dataset_id,
         "name": name,
-        "rows": dataset.rows,
-        "features": list(dataset.features),
-        "classes": list(dataset.labels.classes),
+        "rows": rows.rows,
+        "features": feature_names(table.columns, table.label, table.weight),
+        "classes": list(classes),
+        "details": None if source is None else details_of(table, source),
         "created_at": created_at,
     }
     return values, record

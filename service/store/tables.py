@@ -29,6 +29,8 @@ JOBS = sa.Table(
     sa.Column("request", sa.Text, nullable=False),
     _dataset("dataset"),
     _dataset("validation_dataset"),
+    # What it trains, whatever the model's newest definition is; null for jobs of earlier releases without a model.
+    sa.Column("definition", sa.Text, nullable=True),
     # A checkpoint; no foreign key, as its model may be deleted before the job starts, which then fails.
     sa.Column("start_from", sa.String(40), nullable=True),
     sa.Column("created_at", sa.String(30), nullable=False),

@@ -6,10 +6,9 @@ import json
 from dataclasses import replace
 
 from models.definition.definition import ModelDefinition
-from models.errors import MissingError
 from models.formats.checkpoint_file import checkpoint_image
 from models.identifiers import new_id
-from models.registry import models, versions
+from models.registry import versions
 from models.registry.checkpoints import add_checkpoint
 from models.training.checkpoint import METRICS, Checkpoint, CheckpointKind, Origin
 from service.store.database import Database
@@ -43,8 +42,9 @@ def publish_upload(
     with naming(database, files, FileKind.CHECKPOINT, [checkpoint_id]):
         record = files.put(FileKind.CHECKPOINT, checkpoint_id, image)
         with database.write() as connection:
-            if models.check_definable(connection, definition):
-                raise MissingError("not_found", f"there is no model {definition.name!r} any more")
+            versions.require_model(connection, definition.name)
             add_checkpoint(connection, values, record)
-            version = versions.publish(connection, definition.name, None, checkpoint_id, metrics)
+            version = versions.publish(
+                connection, definition.name, None, checkpoint_id, metrics, definition.canonical()
+            )
             return versions.resolve(connection, definition.name, version)

@@ -81,7 +81,12 @@ RESPONSES = (
         "Send the request again later. It will be answered as the first one was.",
     ),
     Refusal("model_in_use", 409, "The model has active jobs.", "Wait, or cancel them with `?force=true`."),
-    Refusal("name_taken", 409, "Another model or dataset has this name.", "Choose another name, or delete the other."),
+    Refusal(
+        "name_taken",
+        409,
+        "Another dataset has this name, or, if `exact` was asked, the model has another definition.",
+        "Choose another name, or delete the other.",
+    ),
     Refusal(
         "no_version", 409, "The model has no version yet.", "Train it. A version is published when a job succeeds."
     ),

@@ -52,7 +52,7 @@ _PARTS: dict[str, Any] = {part: {"type": "string"} for part in ("database", "sto
 SHAPES: dict[str, dict[str, Any]] = {
     "Problem": PROBLEM_SCHEMA,
     "Model": _object(
-        "A model: its definition with every default filled in, and its present state.",
+        "A model: its newest definition with every default filled in, and its present state.",
         name={"type": "string", "pattern": f"^{NAME_PATTERN}$"},
         inputs={"type": "integer"},
         classes=CLASS_LIST,
@@ -67,13 +67,15 @@ SHAPES: dict[str, dict[str, Any]] = {
         created_at=_TIME,
     ),
     "Version": _object(
-        "A published version of a model.",
+        "A published version of a model; lists leave out its definition.",
+        ("definition",),
         model={"type": "string"},
         version={"type": "integer"},
         job=_JOB,
         checkpoint={"type": "string"},
         metrics=_METRICS,
         created_at=_TIME,
+        definition={"type": "object", "description": "The definition of its checkpoint, as `GET /models/{name}`."},
     ),
     "Alias": _object(
         "A name for a version.",

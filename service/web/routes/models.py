@@ -9,7 +9,7 @@ import marshmallow as ma
 import sqlalchemy as sa
 from flask import Response, request, url_for
 
-from models.definition.definition import DefinitionSchema, ModelDefinition
+from models.definition.definition import ModelDefinition, NewDefinitionSchema
 from models.errors import ConflictError, InvalidError, MissingError
 from models.identifiers import NAME_PATTERN
 from models.registry import models, versions
@@ -34,17 +34,21 @@ routes = Resource("models", __name__, description="Definitions, versions and ali
 
 @routes.route("/models", methods=["POST"])
 @idempotent
-@routes.arguments(DefinitionSchema)
+@routes.arguments(NewDefinitionSchema)
 @routes.response(201, "Model")
-@routes.doc(responses={"200": {"description": "An identical definition already exists."}, **refusals(409)})
-def define(definition: ModelDefinition) -> Response:
-    """Define a model.
+@routes.doc(
+    responses={"200": {"description": "The model exists, and this is its newest definition now."}, **refusals(409)}
+)
+def define(given: tuple[ModelDefinition, bool]) -> Response:
+    """Define a model, or give it another definition.
 
-    Returns 200 if an identical definition already exists.
+    Returns 200 if the model exists. The next jobs train its newest definition. Versions and jobs keep their own: see
+    `GET /models/{name}/versions/{version}`. With `exact`, another definition is refused with 409.
     """
+    definition, exact = given
     check_size(definition, context().settings.max_parameters, read_json(request), "")
     with context().database.write() as connection:
-        row, new = define_model(connection, definition)
+        row, new = define_model(connection, definition, exact=exact)
         location = url_for("models.show", name=definition.name)
         return remember(connection, json_response(row.document(), 201 if new else 200, {"Location": location}))
 
@@ -114,14 +118,14 @@ def list_versions(query: dict[str, Any], name: str) -> Response:
     after = None if query["after"] is None else int(query["after"])
     with context().database.read() as connection:
         rows = versions.list_versions(connection, name, query["limit"] + 1, after)
-    return page([row.document() for row in rows], query["limit"])
+    return page([row.document(whole=False) for row in rows], query["limit"])
 
 
 @routes.route("/models/<name>/versions/<version>", methods=["GET"])
 @routes.response(200, "Version")
 @routes.doc(responses=refusals(404, 409))
 def show_version(name: str, version: str) -> Response:
-    """Show a version, by number or alias."""
+    """Show a version with its definition, by number or alias."""
     wanted = int(version) if re.fullmatch(NUMBER_PATTERN, version) else version
     with context().database.read() as connection:
         return json_response(versions.resolve(connection, name, wanted).document())

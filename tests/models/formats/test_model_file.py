@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import pytest
 
 from models.formats.durable import write_durably
@@ -14,8 +16,11 @@ CONTENT = ModelFile(
     7,
     "2026-01-01T00:00:00.000Z",
     '{"name": "small"}',
-    1,
-    [{"version": 1, "checkpoint": {"id": "ckpt_1"}}],
+    2,
+    [
+        {"version": 1, "checkpoint": {"id": "ckpt_1"}, "definition": '{"old": 1}'},
+        {"version": 2, "checkpoint": {"id": "ckpt_2"}, "definition": '{"name": "small"}'},
+    ],
     {"a": 1},
 )
 
@@ -25,7 +30,17 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert load_model_file(tmp_path / "small.h5") == CONTENT
 
 
-@pytest.mark.parametrize("part", [b'"ckpt_1"', b'{"a"', b'{"name"'])
+def test_versions_of_the_newest_definition_take_no_place_for_it(tmp_path: Path) -> None:
+    """So that the file is as an earlier release has written it, and such files are read."""
+    same = replace(CONTENT, versions=[{**version, "definition": CONTENT.definition} for version in CONTENT.versions])
+    write_durably(tmp_path / "small.h5", model_file_image(same))
+    with h5py.File(tmp_path / "small.h5") as file:
+        assert set(file) == {"versions", "aliases"}
+        assert b"definition" not in file["versions"][()].tobytes()
+    assert load_model_file(tmp_path / "small.h5") == same
+
+
+@pytest.mark.parametrize("part", [b'"ckpt_1"', b'{"a"', b'{"name"', b"old"])
 def test_a_changed_bit_is_reported(tmp_path: Path, part: bytes) -> None:
     path = tmp_path / "small.h5"
     write_durably(path, model_file_image(CONTENT))

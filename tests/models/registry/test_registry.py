@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import pytest
 import sqlalchemy as sa
 import sqlalchemy.event
 
-from models.definition.definition import ModelDefinition
 from models.errors import ConflictError, InvalidError, MissingError
 from models.formats.durable import FileRecord
 from models.registry import checkpoints, datasets, models, versions
@@ -86,31 +86,50 @@ class TestModels:
         assert again == row
         assert models.totals(connection)["models"][0] == 1
 
-    def test_another_definition_under_a_taken_name_is_refused(self, connection: sa.Connection) -> None:
-        models.define_model(connection, a_definition())
-        assert refused(ConflictError, models.define_model, connection, a_definition(units=6)) == "name_taken"
+    def test_another_definition_replaces_the_newest(self, connection: sa.Connection) -> None:
+        first, _ = models.define_model(connection, a_definition())
+        before = versions.states(connection)
+        changed, new = models.define_model(connection, a_definition(units=6))
+        assert not new
+        assert changed == replace(first, definition=a_definition(units=6))
+        assert models.find_model(connection, "small") == changed
+        assert versions.states(connection) != before  # so that its file is written again
+
+    def test_another_definition_is_refused_if_it_must_be_the_same(self, connection: sa.Connection) -> None:
+        models.define_model(connection, a_definition(), exact=True)
+        with pytest.raises(ConflictError) as refusal:
+            models.define_model(connection, a_definition(units=6), exact=True)
+        assert refusal.value.code == "name_taken"
         assert models.find_model(connection, "small").definition == a_definition()
 
     @pytest.mark.parametrize("units", [5, 6])
     def test_a_definition_that_another_transaction_was_faster_with(
         self, connection: sa.Connection, monkeypatch: pytest.MonkeyPatch, units: int
     ) -> None:
-        """As if it had come second: the same definition is found, another one is refused."""
-        check = models.check_definable
+        """As if it had come second: the model exists, and this is its newest definition."""
+        insert = models.insert_if_free
 
-        def overtaken(connection: sa.Connection, definition: ModelDefinition) -> bool:
-            monkeypatch.setattr(models, "check_definable", check)
-            new = check(connection, definition)
+        def overtaken(*arguments: Any) -> bool:
+            monkeypatch.setattr(models, "insert_if_free", insert)
             models.define_model(connection, a_definition(units=units))
-            return new
+            return insert(*arguments)
 
-        monkeypatch.setattr(models, "check_definable", overtaken)
-        if units == 5:
-            assert models.define_model(connection, a_definition())[1] is False
-        else:
-            assert refused(ConflictError, models.define_model, connection, a_definition()) == "name_taken"
+        monkeypatch.setattr(models, "insert_if_free", overtaken)
+        row, new = models.define_model(connection, a_definition())
+        assert (row.definition, new) == (a_definition(), False)
         assert models.totals(connection)["models"][0] == 1
-        assert models.find_model(connection, "small").definition == a_definition(units=units)
+
+    def test_a_version_keeps_its_definition(self, connection: sa.Connection) -> None:
+        old, new = a_definition().canonical(), a_definition(units=6).canonical()
+        add_checkpoint(connection, 1)
+        versions.publish(connection, "small", None, "ckpt_001", "{}")
+        models.define_model(connection, a_definition(units=6))
+        versions.publish(connection, "small", None, "ckpt_001", "{}")
+        versions.publish(connection, "small", None, "ckpt_001", "{}", old)
+        assert [versions.resolve(connection, "small", number).definition for number in (1, 2, 3)] == [old, new, old]
+        document = versions.resolve(connection, "small", 1).document()
+        assert document["definition"] == a_definition().document()
+        assert "definition" not in versions.list_versions(connection, "small", 1, None)[0].document(whole=False)
 
     def test_the_document_shows_definition_count_and_standing(self, connection: sa.Connection) -> None:
         row, _ = models.define_model(connection, a_definition())
@@ -188,6 +207,7 @@ class TestVersions:
             "checkpoint": "ckpt_0",
             "metrics": {"loss": 0.25},
             "created_at": found.created_at,
+            "definition": a_definition().document(),
         }
 
     def test_a_number_is_never_used_again(self, connection: sa.Connection) -> None:

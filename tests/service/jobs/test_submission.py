@@ -14,6 +14,7 @@ from models.errors import InvalidError, MissingError
 from models.formats.dataset_file import load_dataset
 from models.registry import datasets, models
 from models.training.request import TrainSchema
+from nncore import Dense
 from service.jobs import lifecycle, submission
 from service.jobs.record import Job, State
 from service.settings import Settings
@@ -82,6 +83,20 @@ def test_a_job_waits_with_its_rows(place: Place) -> None:
 def test_a_model_comes_with_its_job(place: Place) -> None:
     assert place.submit(model=NEW).model == "new"
     assert place.everything()[0] == ["new", "small"]
+
+
+def test_a_job_keeps_its_definition(place: Place) -> None:
+    """Whatever is defined later; what a request defines is the model's newest definition in the same transaction."""
+    queued = place.submit()
+    assert queued.definition == a_definition().canonical()
+    given = place.submit(model={"name": "small", "hidden": [7]})
+    assert given.definition is not None
+    with place.database.read() as connection:
+        newest = models.find_model(connection, "small").definition
+        assert newest.canonical() == given.definition
+        assert lifecycle.find(connection, queued.id).definition == queued.definition
+    assert [layer.units for layer in newest.layers if isinstance(layer, Dense)] == [7, 3]
+    assert place.submit().definition == given.definition
 
 
 def test_what_is_recorded_is_in_the_same_transaction(place: Place) -> None:
@@ -154,5 +169,5 @@ def test_a_check_writes_nothing(place: Place) -> None:
     before = place.everything()
     body = TrainSchema().load({"model": NEW, "data": ROWS, "dry_run": True})
     checked = submission.check(place.database, place.files, place.settings, body)
-    assert (checked.new, checked.definition.name) == (True, "new")
+    assert (checked.defines, checked.definition.name) == (True, "new")
     assert place.everything() == before

@@ -106,6 +106,12 @@ def test_a_model_after_those_that_were_rebuilt_has_the_next_number(database: Dat
             lambda client, number, machine: client.post(
                 "/models", json=a_model(f"m-{number}", metadata={"m": machine})
             ),
+            [200] * 3 + [201],
+        ),
+        (
+            lambda client, number, machine: client.post(
+                "/models", json=a_model(f"m-{number}", metadata={"m": machine}, exact=True)
+            ),
             [201] + [409] * 3,
         ),
         (
@@ -121,8 +127,22 @@ def test_a_model_after_those_that_were_rebuilt_has_the_next_number(database: Dat
             ),
             [202] * 4,
         ),
+        (
+            lambda client, number, machine: client.post(
+                "/train", json={"model": a_model(f"m-{number}", metadata={"m": machine}), "data": DATA, "epochs": 1}
+            ),
+            [202] * 4,
+        ),
     ],
-    ids=["one definition", "different definitions", "datasets", "aliases", "training of new models"],
+    ids=[
+        "one definition",
+        "different definitions",
+        "different definitions that must be the same",
+        "datasets",
+        "aliases",
+        "training of new models",
+        "training of different definitions",
+    ],
 )
 def test_requests_at_the_same_moment(
     database: Database, tmp_path: Path, ask: Callable[[FlaskClient, int, int], Any], expected: list[int]

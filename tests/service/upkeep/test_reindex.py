@@ -35,6 +35,11 @@ def registry_of(client: Client) -> dict[str, Any]:
     return {
         "models": models,
         "versions": {name: client.pages(f"/models/{name}/versions", 100) for name in names},
+        "definitions": {
+            (name, version["version"]): client.get(f"/models/{name}/versions/{version['version']}").json["definition"]
+            for name in names
+            for version in client.pages(f"/models/{name}/versions", 100)
+        },
         "aliases": {name: client.get(f"/models/{name}/aliases").json for name in names},
         "checkpoints": {name: client.pages(f"/models/{name}/checkpoints", 100) for name in names},
         "datasets": client.pages("/datasets", 100),
@@ -66,6 +71,12 @@ def fill(client: Client) -> None:
     client.run(a_training("second", publish=False))
     start = client.pages("/models/first/checkpoints", 10)[0]["id"]
     client.run(a_training("second", start_from=start))
+    # Versions, and checkpoints between the first and the last one, of an earlier definition than the newest.
+    client.define(a_model("many", metadata={"of": "many"}))
+    client.run(a_training("many", checkpoint={"every_epochs": 1, "keep": 2}))
+    assert client.post("/models", a_model("many", dtype="float64")).status == 200
+    client.run(a_training("many", checkpoint={"every_epochs": 1, "keep": 2}))
+    client.run(a_training({"name": "many", "hidden": [3]}, publish=False))
     assert client.put("/models/first/aliases/stable", {"version": 1}).status == 200
     assert client.put("/models/first/aliases/default", {"version": 2}).status == 200
     assert client.post("/datasets?name=colours&label=colour", CSV.encode(), headers={"Content-Type": "text/csv"})
@@ -115,7 +126,7 @@ class TestReindex:
         done = command(copy, "reindex")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.endswith(" 1 datasets are in the database\n")
-        assert done.stdout.startswith("3 models with 5 versions,")
+        assert done.stdout.startswith("4 models with 7 versions,")
         client = copy.start_ready()
         assert registry_of(client) == worked.seen
         assert client.run(a_training("first"))["version"] == 4
@@ -125,7 +136,7 @@ class TestReindex:
     def test_a_database_with_rows_is_refused(self, copy: Server) -> None:
         done = command(copy, "reindex")
         assert done.returncode == 1
-        assert "the database has 3 models already; reindex fills an empty one only" in done.stderr
+        assert "the database has 4 models already; reindex fills an empty one only" in done.stderr
 
     def test_a_directory_in_use_is_refused(self, make_server: Callable[..., Server]) -> None:
         server = make_server(WORKERS=1)
@@ -143,8 +154,13 @@ class TestReindex:
         assert "the file of model first is missing or damaged: the model has 3 versions again" in done.stdout
         client = copy.start_ready()
         seen = registry_of(client)
-        assert {model["name"] for model in seen["models"]} == {"first", "second"}
-        assert seen["checkpoints"] == {name: worked.seen["checkpoints"][name] for name in ("first", "second")}
+        names = {"first", "second", "many"}
+        assert {model["name"] for model in seen["models"]} == names
+        assert seen["checkpoints"] == {name: worked.seen["checkpoints"][name] for name in names}
+        assert (
+            seen["definitions"].items()
+            >= {key: definition for key, definition in worked.seen["definitions"].items() if key[0] != "second"}.items()
+        )
         of_first = {key: answer for key, answer in worked.seen["predictions"].items() if key[0] == "first"}
         assert {key: answer for key, answer in seen["predictions"].items() if key[0] == "first"} == of_first
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from testing.harness import Client, Server, eventually
-from testing.samples import a_model, a_training, fresh
+from testing.samples import DATA, ROWS, a_model, a_training, fresh
 from tests.models.definition.test_definition import CANONICAL
 from tests.service.conftest import Trained
 
+HDF5 = {"Content-Type": "application/x-hdf5"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -45,12 +46,30 @@ class TestDefine:
             assert answer.headers["location"] == f"/models/{name}"
         assert client.get(f"/models/{name}").json == first.json
 
-    def test_another_definition_is_a_conflict(self, client: Client) -> None:
+    def test_another_definition_is_the_newest(self, client: Client) -> None:
         name = fresh("model")
         first = client.define(a_model(name))
         answer = client.post("/models", a_model(name, dtype="float64"))
+        assert (answer.status, answer.headers["location"]) == (200, f"/models/{name}")
+        assert answer.json == {**first, "dtype": "float64"}
+        assert client.get(f"/models/{name}").json == answer.json
+
+    def test_another_definition_is_a_conflict_if_it_must_be_the_same(self, client: Client) -> None:
+        name = fresh("model")
+        first = client.post("/models", a_model(name, exact=True))
+        assert first.status == 201
+        assert client.post("/models", a_model(name, exact=True)).status == 200
+        answer = client.post("/models", a_model(name, dtype="float64", exact=True))
         assert (answer.status, answer.json["code"]) == (409, "name_taken")
-        assert client.get(f"/models/{name}").json == first
+        assert client.get(f"/models/{name}").json == first.json
+
+    def test_several_at_once_leave_one_of_them(self, client: Client) -> None:
+        name = fresh("model")
+        with ThreadPoolExecutor(6) as pool:
+            bodies = [a_model(name, metadata={"of": number}) for number in range(6)]
+            answers = list(pool.map(lambda body: client.post("/models", body), bodies))
+        assert sorted(answer.status for answer in answers) == [200] * 5 + [201]
+        assert client.get(f"/models/{name}").json in [answer.json for answer in answers]
 
     def test_two_at_once_make_one(self, client: Client) -> None:
         name = fresh("model")
@@ -67,6 +86,12 @@ class TestDefine:
         document = client.define(body)
         assert (document["classes"], document["metadata"], document["dtype"]) == (classes, metadata, "float64")
         assert client.get(f"/models/{name}").json == document
+
+
+def definition_of(client: Client, name: str) -> dict[str, Any]:
+    """A model's newest definition."""
+    document = client.get(f"/models/{name}").json
+    return {key: document[key] for key in CANONICAL}
 
 
 class TestVersions:
@@ -87,12 +112,42 @@ class TestVersions:
             "job": job["id"],
             "checkpoint": job["checkpoint"],
             "metrics": job["metrics"],
+            "definition": definition_of(client, trained.name),
         }
 
-    def test_the_list_holds_the_same(self, client: Client, trained: Trained) -> None:
+    def test_the_list_holds_the_same_without_definitions(self, client: Client, trained: Trained) -> None:
         page = client.get(f"/models/{trained.name}/versions").json
-        path = f"/models/{trained.name}/versions/"
-        assert page == {"data": [client.get(f"{path}{number}").json for number in (3, 2, 1)], "has_more": False}
+        shown = [client.get(f"/models/{trained.name}/versions/{number}").json for number in (3, 2, 1)]
+        for version in shown:
+            del version["definition"]
+        assert page == {"data": shown, "has_more": False}
+
+    def test_each_version_has_the_definition_that_its_job_trained(self, client: Client) -> None:
+        """By `POST /models` and within `POST /train`; a job by name trains the newest one. All of them are served."""
+        name = fresh("model")
+        client.define(a_model(name))
+        definitions = [definition_of(client, name)]
+        jobs = [client.run(a_training(name))]
+        assert client.post("/models", a_model(name, dtype="float64")).status == 200
+        definitions.append(definition_of(client, name))
+        jobs.append(client.run(a_training(name)))
+        jobs.append(client.run(a_training({"name": name, "hidden": [3]})))
+        definitions.append(definition_of(client, name))
+        assert [job["version"] for job in jobs] == [1, 2, 3]
+        path = f"/models/{name}/versions"
+        assert [client.get(f"{path}/{number}").json["definition"] for number in (1, 2, 3)] == definitions
+        assert [definition["dtype"] for definition in definitions] == ["float32", "float64", "float32"]
+        assert [definition["layers"][0]["units"] for definition in definitions] == [8, 8, 3]
+        for number in (1, 2, 3):
+            assert client.post("/predict", {"model": name, "inputs": ROWS, "version": number}).status == 200
+            assert client.post("/evaluate", {"model": name, "data": DATA, "version": number}).status == 200
+        # A file of another definition does not fit the newest one; one that fits has it.
+        file, other = (client.get(f"/checkpoints/{jobs[place]['checkpoint']}/file").body for place in (2, 1))
+        assert client.post(f"/models/{name}/checkpoints", other, headers=HDF5).status == 422
+        imported = client.post(f"/models/{name}/checkpoints", file, headers=HDF5)
+        assert (imported.status, imported.json["definition"]) == (201, definitions[2])
+        start = client.post("/train", a_training(name, start_from=jobs[1]["checkpoint"]))
+        assert (start.status, start.json["errors"][0]["pointer"]) == (422, "/start_from")
 
     def test_a_model_without_versions(self, client: Client) -> None:
         name = client.define(a_model(fresh("model")))["name"]
