@@ -14,7 +14,7 @@ import numpy as np
 
 from models.data.columns import MISSING_CODE, MISSING_TIME, Column, ColumnKind, ColumnSpec
 from models.data.conversion import ConversionError, coerce
-from models.data.kinds import reason_aside, special_kind, word_kind
+from models.data.kinds import reason_aside, word_kind
 from models.data.rows import number_matrix
 from models.data.table import MemoryTable
 from models.data.times import time_of
@@ -139,7 +139,7 @@ def set_aside(table: MemoryTable) -> MemoryTable:
     """The table with the reasons why some of its columns, beside labels and weights, are of no use to a model."""
     special = {table.label, table.weight}
     columns = tuple(
-        column if column.name in special else replace(column, reason=reason_aside(table.read(column.name)))
+        column if column.name in special else replace(column, reason=reason_aside(column.name, table.read(column.name)))
         for column in table.columns
     )
     return replace(table, columns=columns)
@@ -267,11 +267,7 @@ def _typed(cells: list[Any], types: set[type], kind: ColumnKind | None) -> Colum
         codes = [MISSING_CODE if cell is None else int(cell) for cell in cells]
         return Column("boolean", np.array(codes, np.int8), ("false", "true"))
     distinct = sorted({cell for cell in cells if cell is not None})
-    found = kind if kind in ("category", "text") else special_kind(distinct)
-    if found is None:
-        count = sum(cell is not None for cell in cells)
-        found = word_kind(len(distinct), count, sum(len(cell) for cell in cells if cell is not None))
-    return _words(cells, distinct, found)
+    return _words(cells, distinct, kind if kind in ("category", "text") else word_kind(distinct, len(cells)))
 
 
 def _numbers(cells: list[Any], types: set[type]) -> Any:

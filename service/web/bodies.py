@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from contextlib import suppress
-from typing import IO
+from typing import IO, Any
 
-from flask import current_app, request
+from flask import current_app, g, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from models.errors import MalformedError
 
-__all__ = ["bound_body", "drain", "receive"]
+__all__ = ["bound_body", "drain", "receive", "receive_whole", "uploaded"]
 
 
 _CHUNK = 1 << 20
 #: Maximum number of bytes of a refused body that are read and discarded.
 DRAINED_BYTES = 64 * 2**20
 #: Endpoints that stream their bodies and apply a different limit.
-STREAMED = {"checkpoints.import_file"}
+STREAMED = {"checkpoints.import_file", "datasets.create"}
 
 
 def bound_body() -> None:
@@ -79,3 +80,25 @@ def receive(file: IO[bytes], limit: int) -> None:
         if not chunk:
             return
         file.write(chunk)
+
+
+def receive_whole(file: IO[bytes], limit: int, another: Callable[[], IO[bytes]]) -> None:
+    """Receive the current request's body into ``file``, from which the request reads it from then on.
+
+    So a view may look at the body, parse it as a form or as JSON, or take the file as it is (``uploaded``). Files in a
+    form are written to files that ``another`` makes. Raises as ``receive`` does.
+    """
+    receive(file, limit)
+    size = file.tell()
+    file.seek(0)
+    own: Any = request._get_current_object()  # type: ignore[attr-defined]
+    own.environ["wsgi.input"], own.environ["CONTENT_LENGTH"] = file, str(size)
+    own.__dict__["stream"] = file
+    own._get_file_stream = lambda *_arguments, **_options: another()
+    g.upload = file
+
+
+def uploaded() -> IO[bytes] | None:
+    """The file with the current request's body, if ``receive_whole`` has received it."""
+    found: IO[bytes] | None = g.get("upload")
+    return found

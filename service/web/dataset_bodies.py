@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import marshmallow as ma
 
-from models.data.columns import KINDS, Column, ColumnKind
+from models.data.columns import Column
 from models.data.conversion import ConversionError, coerce
 from models.data.dataset import Dataset, from_rows
-from models.data.labelling import labelled, require_column
+from models.data.labelling import labelled
 from models.data.labels import parse_labels
 from models.data.profile import Provenance, TableWarning
 from models.data.records import from_lists, from_matrix, from_records, with_column
@@ -20,9 +20,13 @@ from models.data.table import MemoryTable
 from models.errors import InvalidError, Problem, describe
 from models.formats.stored_table import label_column, special_name
 from models.identifiers import NAME_PATTERN
+from models.reading.options import ReadOptions
 from models.schemas import StrictSchema, Text, load
 
-__all__ = ["ReceivedRows", "dataset_of"]
+__all__ = ["JSON_OPTIONS", "ReceivedRows", "dataset_of"]
+
+#: Options of files that rows with names take too.
+JSON_OPTIONS = ("label", "weight", "ignore", "types", "missing")
 
 #: Columns of a matrix up to which its database row describes them.
 DESCRIBED = 2_000
@@ -35,35 +39,6 @@ class ReceivedRows(NamedTuple):
     name: str
     rows: Dataset | MemoryTable
     source: Provenance | None
-
-
-class _Words(ma.fields.Field[list[str]]):
-    """A list of strings, or one string with commas."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_options: Any) -> list[str]:
-        words = value.split(",") if isinstance(value, str) else value
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise ma.ValidationError(f"must be a list of strings. Received: {describe(value)}")
-        return [word.strip() for word in words]
-
-
-class _Types(ma.fields.Field[dict[str, ColumnKind]]):
-    """An object of kinds by column, or a string such as ``zip:category,age:number``."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_options: Any) -> dict[str, ColumnKind]:
-        if isinstance(value, str):
-            pairs = [part.rpartition(":") for part in value.split(",")]
-            value = {name.strip(): kind.strip() for name, _, kind in pairs}
-        if not isinstance(value, dict):
-            raise ma.ValidationError(f"must be an object of types by column. Received: {describe(value)}")
-        bad = {
-            name: [f"must be one of {', '.join(KINDS)}. Received: {describe(kind)}"]
-            for name, kind in value.items()
-            if kind not in KINDS
-        }
-        if bad:
-            raise ma.ValidationError(bad)
-        return value
 
 
 class _MatrixSchema(StrictSchema):
@@ -79,11 +54,11 @@ class _TableSchema(StrictSchema):
     """What both kinds of tables have."""
 
     name = Text(required=True, pattern=NAME_PATTERN, maximum=63)
-    label = Text(load_default=None, allow_none=True)
-    weight = Text(load_default=None, allow_none=True)
-    ignore = _Words(load_default=list)
-    types = _Types(load_default=dict)
-    missing = _Words(load_default=list)
+    label = ma.fields.Raw(load_default=None, allow_none=True)
+    weight = ma.fields.Raw(load_default=None, allow_none=True)
+    ignore = ma.fields.Raw(load_default=None, allow_none=True)
+    types = ma.fields.Raw(load_default=None, allow_none=True)
+    missing = ma.fields.Raw(load_default=None, allow_none=True)
 
 
 class _RecordsSchema(_TableSchema):
@@ -104,19 +79,20 @@ class _NamedMatrixSchema(_TableSchema):
 
 def dataset_of(body: Mapping[str, Any]) -> ReceivedRows:
     """The rows in a body; raises InvalidError with the pointers to its faults."""
-    if "rows" in body:
-        given = load(_RecordsSchema(), body)
-        table = _records(given)
-    elif "features" in body:
-        given = load(_NamedMatrixSchema(), body)
-        table = _named_matrix(given)
-    else:
+    if "rows" not in body and "features" not in body:
         given = load(_MatrixSchema(), body)
         dataset = from_rows(given["inputs"], given["labels"], weights=given["weights"])
         dataset.require_two_classes("/labels")
         source = replace(_JSON, warnings=_left_out(dataset)) if dataset.inputs.shape[1] <= DESCRIBED else None
         return ReceivedRows(given["name"], dataset, source)
-    table, warnings = labelled(table, given["label"], given["weight"], given["ignore"])
+    schema, read = (_RecordsSchema, _records) if "rows" in body else (_NamedMatrixSchema, _named_matrix)
+    given = load(schema(), body)
+    options = ReadOptions.of({name: given[name] for name in JSON_OPTIONS})
+    table, options = read(given, options)
+    problems = options.problems_of_names([column.name for column in table.columns])
+    if problems:
+        raise InvalidError.of(problems)
+    table, warnings = labelled(table, options.label, options.weight, options.ignore)
     return ReceivedRows(given["name"], table, replace(_JSON, warnings=warnings))
 
 
@@ -128,43 +104,37 @@ def _left_out(dataset: Dataset) -> tuple[TableWarning, ...]:
     return (TableWarning("rows_without_label", f"{rows} left out"),)
 
 
-def _records(given: dict[str, Any]) -> MemoryTable:
-    words = {word.lower() for word in given["missing"]}
-    read: Callable[..., MemoryTable] = from_records
-    arguments: tuple[Any, ...] = (given["rows"], "/rows")
+def _records(given: Mapping[str, Any], options: ReadOptions) -> tuple[MemoryTable, ReadOptions]:
+    words = {word.lower() for word in options.missing}
     if given["columns"] is not None:
-        read, arguments = from_lists, (given["columns"], given["rows"], "")
-    table = read(*arguments, kinds=given["types"], missing=words)
-    for name in given["types"]:
-        require_column(table.columns, name, "/types")
-    return table
+        return from_lists(given["columns"], given["rows"], "", options.types, words), options
+    return from_records(given["rows"], "/rows", options.types, words), options
 
 
-def _named_matrix(given: dict[str, Any]) -> MemoryTable:
+def _named_matrix(given: Mapping[str, Any], options: ReadOptions) -> tuple[MemoryTable, ReadOptions]:
+    """The table of a matrix, and the options with the names of the columns of labels and weights beside it."""
     table = from_matrix(given["inputs"], given["features"])
-    for name, kind in given["types"].items():
-        require_column(table.columns, name, "/types")
+    names = [column.name for column in table.columns]
+    for name, kind in options.types.items():
+        if name not in names:
+            continue  # It is reported with the other names.
         try:
             table = with_column(table, name, coerce(table.read(name), kind))
         except ConversionError as error:
-            place = f"/inputs/{error.row}/{[column.name for column in table.columns].index(name)}"
-            received = describe(error.received)
-            problem = Problem(place, f"must be {error.wanted}. Received: {received}", error.row + 1, name)
-            raise InvalidError.of([problem]) from None
-    names = [column.name for column in table.columns]
+            place = f"/inputs/{error.row}/{names.index(name)}"
+            detail = f"must be {error.wanted}. Received: {describe(error.received)}"
+            raise InvalidError.of([Problem(place, detail, error.row + 1, name)]) from None
     if given["labels"] is not None:
         labels = parse_labels(given["labels"], "/labels")
         _same_length(len(labels.codes), table.rows, "/labels")
-        given["label"] = given["label"] or special_name("label", names)
-        _unused(given["label"], names, "/label", "labels")
-        table = with_column(table, given["label"], label_column(labels.codes, labels.classes))
+        options = replace(options, label=options.label or special_name("label", names))
+        table = _beside(table, options.label, label_column(labels.codes, labels.classes), "label")
     if given["weights"] is not None:
         weights = number_matrix([given["weights"]], "/weights")[0]
         _same_length(len(weights), table.rows, "/weights")
-        given["weight"] = given["weight"] or special_name("weight", names)
-        _unused(given["weight"], names, "/weight", "weights")
-        table = with_column(table, given["weight"], Column("number", weights))
-    return table
+        options = replace(options, weight=options.weight or special_name("weight", names))
+        table = _beside(table, options.weight, Column("number", weights), "weight")
+    return table, options
 
 
 def _same_length(found: int, rows: int, pointer: str) -> None:
@@ -172,6 +142,9 @@ def _same_length(found: int, rows: int, pointer: str) -> None:
         raise InvalidError.at(pointer, f"must have {rows} members, one per row. Received: {found}")
 
 
-def _unused(name: str, names: list[str], pointer: str, member: str) -> None:
-    if name in names:
-        raise InvalidError.at(pointer, f"must not name a feature if {member} are given. Received: {name!r}")
+def _beside(table: MemoryTable, name: str | None, column: Column, member: str) -> MemoryTable:
+    """The table with the column of labels or weights, whose name no feature may have."""
+    assert name is not None
+    if name in table.values:
+        raise InvalidError.at(f"/{member}", f"must not name a feature if {member}s are given. Received: {name!r}")
+    return with_column(table, name, column)

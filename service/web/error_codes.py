@@ -54,7 +54,7 @@ RESPONSES = (
         "The body is not JSON, is not an object, has a key twice in one object, or has a number that is not finite.",
         "Correct the body. `detail` names the place.",
     ),
-    Refusal("missing_file", 400, "A form has no field `file`.", "Send the CSV file in the field `file`."),
+    Refusal("missing_file", 400, "A form has no field `file`.", "Send the file in the field `file`."),
     Refusal(
         "file_missing",
         404,
@@ -128,10 +128,16 @@ RESPONSES = (
         "Send a new request with a new key.",
     ),
     Refusal(
+        "invalid_file",
+        422,
+        "A table cannot be read: it is damaged, or reading it takes too much time or memory.",
+        "Save the table again, or as another type of file; split a large one.",
+    ),
+    Refusal(
         "validation_failed",
         422,
         "The request is well-formed, but values in it are not valid.",
-        "Correct each value in `errors`. `pointer`, or `row` and `column`, give its place.",
+        "Correct each value in `errors`. `pointer`, or `row`, `line` and `column`, give its place.",
     ),
     Refusal(
         "checkpoint_unreadable",
@@ -226,11 +232,6 @@ JOBS = (
 )
 
 WARNINGS = (
-    ErrorCode(
-        "column_set_aside",
-        "A column of an uploaded table has one value, counts the rows, or has another text in nearly every row.",
-        "Nothing, or name the column in `features` if it is of use.",
-    ),
     ErrorCode(
         "constant_columns",
         "A column has the same value in all rows, so that nothing can be learned from it.",

@@ -125,8 +125,8 @@ def _refusal(error: TrainyardError) -> Response:
     errors = []
     for each in error.problems:
         entry: dict[str, Any] = {"pointer": each.pointer, "detail": each.detail}
-        entry |= {} if each.row is None else {"row": each.row}
-        entry |= {} if each.column is None else {"column": each.column}
+        places = {"row": each.row, "line": each.line, "column": each.column}
+        entry |= {name: place for name, place in places.items() if place is not None}
         errors.append(entry)
     headers = {"Retry-After": "1"} if status == 503 else None
     return problem(status, error.code, error.detail, errors, headers)
@@ -206,8 +206,9 @@ PROBLEM_SCHEMA: dict[str, Any] = {
                 "properties": {
                     "pointer": {"type": "string", "description": "JSON pointer (RFC 6901) into the request body."},
                     "detail": {"type": "string"},
-                    "row": {"type": "integer", "description": "Row of a CSV file; the header is row 0."},
-                    "column": {"type": "string", "description": "Column of a CSV file."},
+                    "row": {"type": "integer", "description": "Row of a file; the header is row 0."},
+                    "line": {"type": "integer", "description": "Line of a file of text; a row may take several."},
+                    "column": {"type": "string", "description": "Column of a file."},
                 },
             },
         },
