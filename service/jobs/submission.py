@@ -16,7 +16,7 @@ from models.formats.checkpoint_file import load_checkpoint
 from models.identifiers import new_id
 from models.registry import checkpoints, datasets, models, versions
 from models.training.prepared import PreparedData
-from models.training.request import TrainingRequest
+from models.training.request import TrainingRequest, filled
 from models.training.run import activation_bytes
 from models.training.warm_start import check_start
 from service.jobs import lifecycle
@@ -37,10 +37,12 @@ Record = Callable[[sa.Connection, Job], None]
 class Checked:
     """A training request that a run can carry out.
 
-    ``defines`` says that the request defines its model, so that ``definition`` becomes the model's newest one together
-    with the job. ``validation`` is None unless the request gives rows for it.
+    ``body`` is what was loaded, with what the data decide. ``defines`` says that the request defines its model, so that
+    ``definition`` becomes the model's newest one together with the job. ``validation`` is None unless the request gives
+    rows for it.
     """
 
+    body: dict[str, Any]
     request: TrainingRequest
     definition: ModelDefinition
     defines: bool
@@ -61,9 +63,11 @@ def check(database: Database, files: FileStore, settings: Settings, body: dict[s
 
 
 def _checked(database: Database, files: FileStore, settings: Settings, body: dict[str, Any]) -> Checked:
-    request = TrainingRequest.of(body)
     data = Source(database, files, body["data"], "/data")
-    definition, defines = _resolve_definition(database, settings, body["model"], data.rows.dataset)
+    body = filled(body, data.rows.dataset.rows)
+    request = TrainingRequest.of(body)
+    model = body["model"] or _model_of_dataset(database, data)
+    definition, defines = _resolve_definition(database, settings, model, data.rows.dataset)
     given, validation = body["validation"], None
     if given and "fraction" not in given:
         validation = Source(database, files, given, "/validation")
@@ -74,7 +78,7 @@ def _checked(database: Database, files: FileStore, settings: Settings, body: dic
             "/batch_size", f"must be smaller: one batch of this model takes {needed} bytes, and {limit} are allowed"
         )
     _check_start(database, files, body["start_from"], definition, request.reinitialize)
-    return Checked(request, definition, defines, data, validation, prepared)
+    return Checked(body, request, definition, defines, data, validation, prepared)
 
 
 def check_size(definition: ModelDefinition, limit: int, given: dict[str, Any], pointer: str) -> None:
@@ -83,6 +87,20 @@ def check_size(definition: ModelDefinition, limit: int, given: dict[str, Any], p
     if count > limit:
         place = "hidden" if "hidden" in given else "layers"
         raise InvalidError.at(f"{pointer}/{place}", f"must have at most {limit} parameters in all. Received: {count}")
+
+
+def _model_of_dataset(database: Database, data: Source) -> str | dict[str, Any]:
+    """The model named after a dataset: its name if it exists, else a definition of nothing but that name."""
+    name = None
+    with database.read() as connection:
+        if data.dataset_id is not None:
+            name = datasets.find_dataset(connection, data.dataset_id).name
+        if name is None:
+            detail = (
+                'is required unless the data are a dataset with a name; write for example "model": {"name": "iris"}'
+            )
+            raise InvalidError.at("/model", detail)
+        return name if models.exists(connection, name) else {"name": name}
 
 
 def _resolve_definition(
@@ -135,7 +153,7 @@ def submit(
     what ``check`` raises, and MissingError if something was deleted in the meantime.
     """
     checked = check(database, files, settings, body)
-    document = _document(body, checked)
+    document = _document(checked)
     sources = [source for source in (checked.data, checked.validation) if source is not None]
     ids = [source.dataset_id or new_id("ds") for source in sources]
     inline = {each: source for each, source in zip(ids, sources, strict=True) if source.dataset_id is None}
@@ -171,9 +189,9 @@ def _store(connection: sa.Connection, checked: Checked, document: dict[str, Any]
     )
 
 
-def _document(body: dict[str, Any], checked: Checked) -> dict[str, Any]:
+def _document(checked: Checked) -> dict[str, Any]:
     """The request as the job keeps and shows it: with what its model adds, and without rows."""
-    request, definition = checked.request, checked.definition
+    body, request, definition = checked.body, checked.request, checked.definition
     rules = {"optimizer": request.optimizer or definition.optimizer, "loss": request.loss or definition.loss}
     document = {
         **body,
