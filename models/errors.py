@@ -20,6 +20,7 @@ __all__ = [
     "describe",
     "escaped",
     "file_problem",
+    "near",
     "nearest",
     "unknown_field",
 ]
@@ -92,6 +93,12 @@ def file_problem(detail: str, row: int | None = None, column: str | None = None)
     )
 
 
+def near(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like another one, as the end of a sentence; empty if none is like it."""
+    found = nearest(name, known)
+    return "" if found is None else f" (did you mean {found!r}?)"
+
+
 def describe(value: Any) -> str:
     """A short form of a received value for an error message."""
     match value:
@@ -127,8 +134,8 @@ def _plain(name: str) -> str:
 def unknown_field(name: object, known: Iterable[str]) -> str:
     """What is wrong with a member or parameter that nothing reads, with the nearest known name."""
     names = sorted(known)
-    near = nearest(name, names)
-    meant = "" if near is None else f"did you mean {near!r}? "
+    meant_name = nearest(name, names)
+    meant = "" if meant_name is None else f"did you mean {meant_name!r}? "
     return f"is not a known field; {meant}known are {', '.join(names) or 'none'}"
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "StrictSchema",
     "Tagged",
     "Text",
+    "Texts",
     "Whole",
     "field_for",
     "load",
@@ -185,6 +186,38 @@ class Numbers(Number):
         return None if value is None else list(value)
 
 
+class Texts(DescribedField):
+    """A list of different strings, limited to ``choices`` if given, as a tuple."""
+
+    wanted = f"a list of at most {MAXIMUM_ITEMS} different strings"
+
+    def __init__(self, *, choices: tuple[str, ...] = (), **options: Any) -> None:
+        super().__init__(**options)
+        self._item = Text(choices=choices)
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": self._item.json_schema(), "maxItems": MAXIMUM_ITEMS, "uniqueItems": True}
+
+    def _validated(self, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or len(value) > MAXIMUM_ITEMS:
+            raise self.refusal(value)
+        problems = {}
+        for index, each in enumerate(value):
+            try:
+                self._item.deserialize(each)
+            except ma.ValidationError as error:
+                problems[index] = error.messages
+            else:
+                if each in value[:index]:
+                    problems[index] = [f"must not be repeated. Received: {describe(each)}"]
+        if problems:
+            raise ma.ValidationError(problems)
+        return tuple(value)
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> list[str] | None:
+        return None if value is None else list(value)
+
+
 class Tagged(ma.fields.Field[Any]):
     """An object whose member ``type`` names a class in ``table``; it becomes an instance of that class.
 
@@ -265,9 +298,10 @@ def shared(schema: type[StrictSchema]) -> StrictSchema:
 
 
 def field_for(hint: Any, bounds: Bounds, **options: Any) -> ma.fields.Field[Any]:
-    """The field for int, float, bool, str, Literal, tuple of floats, a class in ``_TABLES``, or one of these or None.
+    """The field for a type hint.
 
-    Raises TypeError for any other type hint; such a field needs a hand-written schema.
+    These are int, float, bool, str, Literal, tuples of floats, strings or Literal, a class in ``_TABLES``, or one of
+    these or None. Raises TypeError for any other type hint; such a field needs a hand-written schema.
     """
     options.setdefault("error_messages", {"required": "is required", "null": "must not be null"})
     if get_origin(hint) in (Union, UnionType):
@@ -275,19 +309,20 @@ def field_for(hint: Any, bounds: Bounds, **options: Any) -> ma.fields.Field[Any]
         return field_for(hint, bounds, allow_none=True, **options)
     if get_origin(hint) is Literal:
         return Text(choices=get_args(hint), **options)
-    if hint == tuple[float, ...]:
-        return Numbers(bounds, **options)
-    if hint is bool:
-        return Flag(**options)
-    if hint is int:
-        return Whole(bounds, **options)
-    if hint is float:
-        return Number(bounds, **options)
-    if hint is str:
-        return Text(**options)
+    if get_origin(hint) is tuple and get_origin(get_args(hint)[0]) is Literal:
+        return Texts(choices=get_args(get_args(hint)[0]), **options)
+    if hint in _BOUNDED:
+        return _BOUNDED[hint](bounds, **options)
+    if hint in _PLAIN:
+        return _PLAIN[hint](**options)
     if hint in _TABLES:
         return Tagged(_TABLES[hint], **options)
     raise TypeError(f"no field can be derived for {hint!r}")
+
+
+#: The fields of types with bounds, and of types without.
+_BOUNDED: dict[Any, type[Number]] = {int: Whole, float: Number, tuple[float, ...]: Numbers}
+_PLAIN: dict[Any, type[DescribedField]] = {bool: Flag, str: Text, tuple[str, ...]: Texts}
 
 
 def load(schema: ma.Schema | ma.fields.Field[Any], document: Any) -> Any:

@@ -11,12 +11,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from models.data.labels import Label, Labels, parse_labels
+from models.data.labels import Label, Labels, match, parse_labels
 from models.data.rows import number_matrix
 from models.errors import InvalidError, Problem, describe, file_problem
 from nncore.arrays import Array
@@ -31,12 +31,27 @@ WEIGHT_RULE = f"must be 0 or from {SMALLEST_WEIGHT:g} to {LARGEST_WEIGHT:g}"
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows of numbers (n_rows, n_features), one label per row, the features' names and optional rows' weights."""
+    """Rows of numbers (n_rows, n_features), one label per row, the features' names and optional rows' weights.
+
+    ``came_from`` has the place of each row among those that came, if rows without a label were left out; ``left_out``
+    is their number.
+    """
 
     inputs: Array
     labels: Labels
     features: tuple[str, ...]
     weights: Array | None = None
+    came_from: Array | None = field(default=None, repr=False)
+    left_out: int = 0
+
+    @property
+    def named(self) -> bool:
+        """Whether the columns have names, rather than numbers for names."""
+        return self.features != numbered(len(self.features))
+
+    def place_of(self, row: int) -> int:
+        """The place of a row among those that came."""
+        return row if self.came_from is None else int(self.came_from[row])
 
     @property
     def rows(self) -> int:
@@ -58,7 +73,7 @@ class Dataset:
     def codes_for(self, classes: Sequence[Label], pointer: str) -> Array:
         """Each row's index into a model's ``classes``. Raises InvalidError for the first label that is not a class.
 
-        One-hot columns are matched by position. Labels from a CSV file are text, so 7 also matches the class "7".
+        One-hot columns are matched by position, other labels by value (``models.data.labels``).
         ``pointer`` is the place of the labels or, if it ends in "dataset", the place of the dataset's name.
         """
         if self.labels.kind == "one_hot":
@@ -67,14 +82,12 @@ class Dataset:
                     pointer, f"one-hot rows must have {len(classes)} columns. Received: {len(self.labels.classes)}"
                 )
             return self.labels.codes
-        places = {label: place for place, label in enumerate(classes)}
-        as_text = self.labels.kind == "text" and isinstance(classes[0], str)
-        table = np.array([places.get(str(label) if as_text else label, -1) for label in self.labels.classes], np.intp)
-        codes: Array = table[self.labels.codes]
+        codes: Array = match(self.labels.classes, classes)[self.labels.codes]
         if (codes < 0).any():
             row = int(np.argmin(codes))
             known = ", ".join(map(describe, classes[:8])) + (", …" if len(classes) > 8 else "")
             received = describe(self.labels.classes[int(self.labels.codes[row])])
+            row = self.place_of(row)
             place = pointer if pointer.endswith("dataset") else f"{pointer}/{row}"
             raise InvalidError.of([Problem(place, f"must be one of {known}. Received: {received}", row=row + 1)])
         return codes
@@ -91,8 +104,26 @@ def from_rows(inputs: Any, labels: Any, pointer: str = "", weights: Any = None) 
         raise InvalidError.at(
             f"{pointer}/labels", f"must hold {len(matrix)} labels, one per row. Received: {len(parsed.codes)}"
         )
-    features = tuple(f"feature_{index}" for index in range(matrix.shape[1]))
-    return Dataset(matrix, parsed, features, _weights(weights, len(matrix), f"{pointer}/weights"))
+    dataset = Dataset(matrix, parsed, numbered(matrix.shape[1]), _weights(weights, len(matrix), f"{pointer}/weights"))
+    return _labelled(dataset, f"{pointer}/weights")
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """The names of columns that have none."""
+    return tuple(f"feature_{index}" for index in range(count))
+
+
+def _labelled(dataset: Dataset, pointer: str) -> Dataset:
+    """The rows that have a label; ``pointer`` is the place of the weights."""
+    codes = dataset.labels.codes
+    if codes.min() >= 0:
+        return dataset
+    kept = np.flatnonzero(codes >= 0)
+    weights = None if dataset.weights is None else dataset.weights[kept]
+    if weights is not None and not weights.any():
+        raise InvalidError.at(pointer, "must not all be 0 in the rows that have a label")
+    labels = dataset.labels._replace(codes=codes[kept])
+    return Dataset(dataset.inputs[kept], labels, dataset.features, weights, kept, len(codes) - len(kept))
 
 
 def _weights(value: Any, rows: int, pointer: str) -> Array | None:

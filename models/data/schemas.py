@@ -15,11 +15,21 @@ from nncore.hyperparameters import Bounds
 __all__ = ["DataSchema", "Rows", "RowsSchema", "Short", "Untouched", "ValidationSchema", "as_written"]
 
 
+RECORDS: dict[str, Any] = {
+    "type": "array",
+    "items": {"type": "object", "additionalProperties": {"type": ["number", "string", "boolean", "null"]}},
+    "description": "One object a row: values by the names of their columns. A missing value is null or left out.",
+}
+NAMES: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "description": "The names of the columns."}
+
+
 class Untouched(DescribedField):
-    """Numbers or labels, passed through as parsed; they are checked later, as arrays."""
+    """Rows, numbers or labels, passed through as parsed; they are checked later, as arrays."""
 
     def json_schema(self) -> dict[str, Any]:
-        return {"inputs": MATRIX, "labels": LABELS, "weights": WEIGHTS}[str(self.name)]
+        return {"inputs": MATRIX, "labels": LABELS, "weights": WEIGHTS, "rows": RECORDS, "features": NAMES}[
+            str(self.name)
+        ]
 
     def _validated(self, value: Any) -> Any:
         return value
@@ -48,15 +58,24 @@ class RowsSchema(StrictSchema):
 
     inputs = Untouched()
     labels = Untouched()
+    features = Untouched(metadata={"description": "The names of the columns of `inputs`."})
+    rows = Untouched()
     dataset = Text(maximum=63)
+    label = Text(metadata={"description": "The column that holds the classes, if the dataset does not name one."})
+    weight = Text(metadata={"description": "The column that says how much each row counts."})
 
-    choices = "must hold inputs and labels, or dataset"
-    #: The valid sets of fields.
-    allowed: tuple[set[str], ...] = ({"dataset"}, {"inputs", "labels"})
+    choices = "must hold dataset (with an optional label), rows and label, or inputs and labels"
+    #: The fields that go together, and those that may be added to them.
+    allowed: tuple[tuple[set[str], set[str]], ...] = (
+        ({"dataset"}, {"label"}),
+        ({"rows", "label"}, set()),
+        ({"inputs", "labels"}, {"features"}),
+    )
 
     @ma.post_load
     def _one_of(self, values: dict[str, Any], **_options: Any) -> dict[str, Any]:
-        if set(values) not in self.allowed:
+        given = set(values)
+        if not any(needed <= given <= needed | optional for needed, optional in self.allowed):
             raise ma.ValidationError(f"{self.choices}. Received: {', '.join(sorted(values)) or 'nothing'}")
         return values
 
@@ -66,8 +85,12 @@ class DataSchema(RowsSchema):
 
     weights = Untouched(metadata={"description": "How much each row counts; 1 if left out."})
 
-    choices = "must hold inputs and labels (with optional weights), or dataset"
-    allowed = (*RowsSchema.allowed, {"inputs", "labels", "weights"})
+    choices = "must hold dataset (with an optional label), rows and label, or inputs and labels (with optional weights)"
+    allowed = (
+        *RowsSchema.allowed,
+        ({"rows", "label", "weight"}, set()),
+        ({"inputs", "labels", "weights"}, {"features"}),
+    )
 
 
 class ValidationSchema(RowsSchema):
@@ -78,8 +101,8 @@ class ValidationSchema(RowsSchema):
 
     fraction = Number(Bounds(above=0.0, below=1.0))
 
-    choices = "must hold fraction, or inputs and labels, or dataset"
-    allowed = (*RowsSchema.allowed, {"fraction"})
+    choices = "must hold fraction, dataset (with an optional label), rows and label, or inputs and labels"
+    allowed = (*RowsSchema.allowed, ({"fraction"}, set()))
 
 
 class Rows(DescribedField):

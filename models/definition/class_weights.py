@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import marshmallow as ma
 
-from models.data.labels import Label
+from models.data.labels import Label, match
 from models.errors import InvalidError
 from models.schemas import DescribedField, Number
 from nncore.hyperparameters import Bounds
@@ -67,8 +67,13 @@ def weights_of_classes(
         return [float(weight) for weight in wanted]
     if not any(wanted.values()) and len(wanted) == len(classes):
         raise InvalidError.at("/class_weights", "must not all be 0")
-    names = [str(label) for label in classes]
-    for name in wanted:
-        if name not in names:
+    weights = dict.fromkeys(range(len(classes)), 1.0)
+    seen: dict[int, str] = {}
+    for name, place in zip(wanted, match(wanted, classes).tolist(), strict=True):
+        if place < 0:
             raise InvalidError.at("/class_weights", f"must name only classes of the model. Received: {name!r}")
-    return [float(wanted.get(name, 1.0)) for name in names]
+        if place in seen:
+            both = f"{seen[place]!r} and {name!r}"
+            raise InvalidError.at("/class_weights", f"must name each class once. Received: {both}, which are the same")
+        weights[place], seen[place] = float(wanted[name]), name
+    return list(weights.values())

@@ -1,19 +1,22 @@
-"""A model's definition as an immutable value: name, layers, classes, optimizer, loss."""
+"""A model's definition as an immutable value: name, inputs or features, classes, layers, optimizer, loss."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, get_args
 
 import marshmallow as ma
 
-from models.data.labels import CLASS_LIST, Label
+from models.data.columns import ColumnSpec
+from models.data.labels import CLASS_LIST, Label, same_labels
 from models.definition.class_weights import ClassWeights, ClassWeightsValue, weights_of_classes
+from models.definition.features import Features, FeaturesField, OpenFeatures
 from models.errors import InvalidError, Problem, describe
+from models.features.features import Feature, Ignored
 from models.identifiers import NAME_PATTERN
 from models.schemas import DescribedField, Flag, StrictSchema, Tagged, Text, Whole, load, shared
 from nncore.hyperparameters import Bounds
@@ -47,9 +50,14 @@ LAST_INITIALIZER: Initializer = "glorot_uniform"
 METADATA_DEPTH = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelDefinition:
-    """A model's definition; equal definitions have equal documents."""
+    """A model's definition; equal definitions have equal documents, in which true is not 1.
+
+    A model reads ``inputs`` numbers a row. They come as they are, or ``features`` make them of a table's columns;
+    ``inputs`` is then 0 until the features are fitted. ``label`` is the column of the classes in the table that fitted
+    them.
+    """
 
     name: str
     inputs: int
@@ -60,6 +68,15 @@ class ModelDefinition:
     class_weights: ClassWeightsValue | None = None
     dtype: Dtype = "float32"
     metadata: dict[str, Any] = field(default_factory=dict)
+    features: Features | None = None
+    label: str | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ModelDefinition):
+            return NotImplemented
+        return self.document() == other.document() and same_labels(self.classes, other.classes)
+
+    __hash__ = None  # type: ignore[assignment]
 
     @cached_property
     def parameter_count(self) -> int:
@@ -75,7 +92,7 @@ class ModelDefinition:
         """The canonical document, with every default filled in."""
         return {
             "name": self.name,
-            "inputs": self.inputs,
+            **self._columns(),
             "classes": list(self.classes),
             "layers": [layer_field().serialize("layer", {"layer": layer}) for layer in self.layers],
             "optimizer": optimizer_field().serialize("optimizer", {"optimizer": self.optimizer}),
@@ -84,6 +101,39 @@ class ModelDefinition:
             "dtype": self.dtype,
             "metadata": self.metadata,
         }
+
+    def _columns(self) -> dict[str, Any]:
+        """What the model reads, as the document shows it."""
+        if self.features is None:
+            return {"inputs": self.inputs}
+        document = {"features": FeaturesField().serialize("features", {"features": self.features})}
+        document |= {"label": self.label} if self.label is not None else {}
+        return document | ({"inputs": self.inputs} if self.inputs else {})
+
+    def for_table(self, columns: Sequence[ColumnSpec], label: str, weight: str | None) -> ModelDefinition:
+        """This definition with the features that it gets by a table's columns, if it leaves them open.
+
+        A model of plain ``inputs`` takes the columns' names: its features are these numbers as they are. Raises
+        InvalidError if the columns do not fit.
+        """
+        others = {name for name in (label, weight) if name is not None}
+        if self.features is None:
+            return replace(self, features=self._named(columns, others), label=label, inputs=0)
+        if isinstance(self.features, OpenFeatures):
+            return replace(self, features=self.features.of(columns, others), label=label)
+        for feature in self.features:
+            if feature.column in others and not isinstance(feature, Ignored):
+                raise InvalidError.at("/features", f"must not use {feature.column!r}, the column of labels or weights")
+        return replace(self, label=label)
+
+    def _named(self, columns: Sequence[ColumnSpec], others: Collection[str]) -> tuple[Feature, ...]:
+        """Plain inputs by the names of the columns that are not set aside."""
+        features = OpenFeatures("raw").of([column for column in columns if column.reason is None], others)
+        if len(features) != self.inputs:
+            names = ", ".join(feature.column for feature in features[:20])
+            detail = f"must be as many as the table's columns of numbers, {len(features)}: {names}"
+            raise InvalidError.at("/inputs", f"{detail}. Received: {self.inputs}")
+        return features
 
     def canonical(self) -> str:
         """The canonical document as JSON text: equal for equal definitions."""
@@ -150,10 +200,12 @@ class Classes(DescribedField):
             raise ma.ValidationError(f"must be a number or a list of labels. Received: {describe(value)}")
         if not 2 <= len(value) <= MAXIMUM_CLASSES:
             raise ma.ValidationError(f"must hold 2 to {MAXIMUM_CLASSES} labels. Received: {len(value)}")
+        value = [int(label) if type(label) is float and label.is_integer() else label for label in value]
         kind = type(value[0])
         for index, label in enumerate(value):
-            if type(label) not in (int, str):
-                raise ma.ValidationError({index: [f"must be a string or an integer. Received: {describe(label)}"]})
+            if type(label) not in (bool, int, str):
+                wanted = "must be a string, a whole number or a boolean"
+                raise ma.ValidationError({index: [f"{wanted}. Received: {describe(label)}"]})
             if type(label) is not kind:
                 raise ma.ValidationError({index: [f"must have the type of the first. Received: {describe(label)}"]})
         seen: set[Label] = set()
@@ -224,8 +276,16 @@ class DefinitionSchema(StrictSchema):
         required=True, pattern=NAME_PATTERN, maximum=63, metadata={"description": "The model's name; must be unique."}
     )
     inputs = Whole(
-        Bounds(minimum=1, maximum=1_000_000), required=True, metadata={"description": "Number of inputs per row."}
+        Bounds(minimum=1, maximum=1_000_000),
+        metadata={"description": "Number of inputs per row, if rows are plain numbers that are used as they are."},
     )
+    features = FeaturesField(
+        metadata={
+            "description": "How the columns of a table become numbers. If features and inputs are left out, "
+            "the first data that trains the model decides."
+        }
+    )
+    label = Text(metadata={"description": "The column of the classes; rows may hold it at prediction."})
     classes = Classes(required=True, metadata={"description": "The number of classes, or their labels in order."})
     layers = ma.fields.List(
         layer_field(),
@@ -274,6 +334,10 @@ class DefinitionSchema(StrictSchema):
         return self._definition(values, original)
 
     def _definition(self, values: dict[str, Any], original: dict[str, Any]) -> ModelDefinition:
+        if "inputs" not in values:
+            values = {"features": OpenFeatures({}), **values, "inputs": 0}
+        elif isinstance(values.get("features"), OpenFeatures):
+            raise ma.ValidationError({"inputs": ["follows from features; leave it out"]})
         hidden, activation = values.pop("hidden", None), values.pop("activation", None)
         if hidden is not None and "layers" in values:
             raise ma.ValidationError({"layers": ["give either layers or hidden"]})
@@ -326,11 +390,16 @@ def _stack_problem(layers: Sequence[Layer], classes: int) -> tuple[int, str, str
     return None
 
 
-def complete(document: Any, inputs: int, classes: Sequence[Label]) -> Any:
-    """Fill in what the data decides if a definition leaves it out: inputs, classes, units of the last dense layer."""
+def complete(document: Any, inputs: int | None, classes: Sequence[Label]) -> Any:
+    """Fill in what the data decides if a definition leaves it out: inputs, classes, units of the last dense layer.
+
+    ``inputs`` is None if the data is a table, whose columns become features.
+    """
     if not isinstance(document, dict):
         raise InvalidError.of([Problem("", f"must be an object. Received: {describe(document)}")])
-    filled = {"inputs": inputs, "classes": list(classes), **document}
+    filled = {"classes": list(classes), **document}
+    if inputs is not None and "features" not in document:
+        filled = {"inputs": inputs, **filled}
     layers = document.get("layers")
     if isinstance(layers, list) and len(layers) >= 2 and (isinstance(layers[-2], dict) or layers[-2] == "dense"):
         last = {"type": "dense"} if layers[-2] == "dense" else layers[-2]

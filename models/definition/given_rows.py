@@ -54,5 +54,6 @@ class GivenRows:
         """The error for one row, or for one number of it, with the pointer to what the client wrote."""
         place = self.inputs_pointer
         if not self.stored:
+            row = self.dataset.place_of(row)
             place += f"/{row}" if column is None else f"/{row}/{column}"
         return InvalidError.of([Problem(place, detail, row=row + 1)])

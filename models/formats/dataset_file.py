@@ -6,6 +6,7 @@
 /labels   (n_rows,) int64, indices into classes
 /classes  UTF-8 JSON list, as bytes
 /weights  (n_rows,) float64, how much each row counts; absent if all rows count the same
+/source   UTF-8 JSON, as bytes: how the file was read, and warnings; absent if the columns are not described
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ import numpy as np
 
 from models.data.dataset import Dataset
 from models.data.labels import Labels
+from models.data.profile import Provenance
 from models.formats.hdf5_image import Image, Put, hdf5_image
 
-__all__ = ["DatasetLabel", "dataset_image", "is_inline", "load_dataset", "load_label"]
+__all__ = ["DatasetLabel", "dataset_image", "is_inline", "load_dataset", "load_label", "put_label"]
 
 
 FORMAT, FORMAT_VERSION = "trainyard-dataset", 1
@@ -30,10 +32,14 @@ FORMAT, FORMAT_VERSION = "trainyard-dataset", 1
 
 @dataclass(frozen=True)
 class DatasetLabel:
-    """Metadata in a dataset's file: its name (None for the rows of a training request) and its time of creation."""
+    """Metadata in a dataset's file: its name (None for the rows of a training request) and its time of creation.
+
+    ``source`` says how the file was read; None if the database row does not describe the columns.
+    """
 
     name: str | None
     created_at: str
+    source: Provenance | None = None
 
 
 def dataset_image(dataset: Dataset, label: DatasetLabel | None = None) -> Image:
@@ -48,7 +54,7 @@ def dataset_image(dataset: Dataset, label: DatasetLabel | None = None) -> Image:
         file.attrs["features"] = json.dumps(dataset.features)
         file.attrs["label_kind"] = dataset.labels.kind
         if label is not None:
-            file.attrs["name"], file.attrs["created_at"] = label.name or "", label.created_at
+            put_label(file, put, label)
         put("inputs", inputs)
         put("labels", dataset.labels.codes.astype(np.int64))
         if dataset.weights is not None:
@@ -56,6 +62,13 @@ def dataset_image(dataset: Dataset, label: DatasetLabel | None = None) -> Image:
         put("classes", np.frombuffer(json.dumps(dataset.labels.classes).encode(), np.uint8))
 
     return hdf5_image(build)
+
+
+def put_label(file: h5py.File, put: Put, label: DatasetLabel) -> None:
+    """Write the metadata."""
+    file.attrs["name"], file.attrs["created_at"] = label.name or "", label.created_at
+    if label.source is not None:
+        put("source", np.frombuffer(json.dumps(label.source.document()).encode(), np.uint8))
 
 
 def load_dataset(path: Path) -> Dataset:
@@ -75,7 +88,8 @@ def load_label(path: Path) -> DatasetLabel | None:
     with h5py.File(path, "r") as file:
         if "name" not in file.attrs:
             return None
-        return DatasetLabel(file.attrs["name"] or None, file.attrs["created_at"])
+        source = Provenance.of(json.loads(file["source"][()].tobytes())) if "source" in file else None
+        return DatasetLabel(file.attrs["name"] or None, file.attrs["created_at"], source)
 
 
 def is_inline(path: Path) -> bool:

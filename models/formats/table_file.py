@@ -3,6 +3,7 @@
 /                attrs: format "trainyard-dataset", format_version 2, created_at, name (empty for the rows of a training
                  request), rows, label and weight (names of columns; empty if there is none)
 /specification   UTF-8 JSON list, as bytes: each column's name, type, levels and, if it is set aside, the reason
+/source          UTF-8 JSON, as bytes: how the file was read, and warnings; absent if it is not stated
 /columns/INDEX   (n_rows,) the values of a column, see ``models.data.columns``; for a text column a group:
     ends         (n_rows,) int64, the place behind each text in bytes
     bytes        uint8, the UTF-8 bytes of all texts, one after the other
@@ -22,7 +23,7 @@ import numpy as np
 
 from models.data.columns import Column, ColumnSpec
 from models.data.table import Table
-from models.formats.dataset_file import FORMAT, DatasetLabel
+from models.formats.dataset_file import FORMAT, DatasetLabel, put_label
 from models.formats.hdf5_image import Image, Put, hdf5_image
 from nncore.arrays import Array
 
@@ -61,7 +62,7 @@ def build_image(
 
     def build(file: h5py.File, put: Put) -> None:
         file.attrs["format"], file.attrs["format_version"] = FORMAT, TABLE_VERSION
-        file.attrs["name"], file.attrs["created_at"] = description.name or "", description.created_at
+        put_label(file, put, description)
         file.attrs["rows"], file.attrs["label"], file.attrs["weight"] = rows, label or "", weight or ""
         document = [
             {"name": each.name, "type": each.kind, "levels": list(each.levels), "reason": each.reason}

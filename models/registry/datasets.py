@@ -6,11 +6,16 @@ Functions take an open SQLAlchemy connection and leave the transaction to the ca
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from models.data.columns import ColumnSpec
+from models.data.labels import Label
+from models.data.matrix_table import matrix_specs
+from models.data.profile import TableDetails
 from models.errors import ConflictError, MissingError
 from models.formats.durable import FileRecord
 from models.registry.rows import fault_of, insert_if_free, older_than
@@ -20,21 +25,33 @@ __all__ = [
     "DatasetRow",
     "add_dataset",
     "delete_dataset",
+    "details_text",
+    "feature_names",
     "find_dataset",
     "list_datasets",
     "require_free_dataset_name",
 ]
 
 
+#: Levels of a column that a dataset's document lists; the profile has more of them, with their counts.
+LISTED = 50
+#: Members of a column's profile that a dataset's document shows too.
+_SHOWN = ("missing", "distinct", "min", "max")
+
+
 @dataclass(frozen=True)
 class DatasetRow:
-    """A dataset; ``name`` is None for the rows of a training request, ``fault`` is what is wrong with the file."""
+    """A dataset; ``name`` is None for the rows of a training request, ``fault`` is what is wrong with the file.
+
+    ``details`` is None for a matrix whose columns are not described.
+    """
 
     id: str
     name: str | None
     rows: int
     features: list[str]
-    classes: list[str | int]
+    classes: list[Label]
+    details: TableDetails | None
     file: FileRecord
     fault: str | None
     created_at: str
@@ -48,6 +65,7 @@ class DatasetRow:
             rows=row.rows,
             features=json.loads(row.features),
             classes=json.loads(row.classes),
+            details=None if row.details is None else TableDetails.of(json.loads(row.details)),
             file=FileRecord(row.bytes, row.sha256, row.mtime_ns),
             fault=row.fault,
             created_at=row.created_at,
@@ -55,24 +73,73 @@ class DatasetRow:
 
     def document(self) -> dict[str, Any]:
         """The dataset's document in the API, with ``fault`` if its file has one."""
+        details = self.details
         return {
             "id": self.id,
             "name": self.name,
             "rows": self.rows,
+            "label": self.label,
             "features": self.features,
             "classes": self.classes,
+            "columns": self.columns(),
+            "format": None if details is None else details.format,
+            "warnings": [] if details is None else [warning.document() for warning in details.warnings],
             "bytes": self.file.bytes,
             "sha256": self.file.sha256,
             "created_at": self.created_at,
             **fault_of(self.fault),
         }
 
+    @property
+    def specs(self) -> Sequence[ColumnSpec]:
+        """The columns, those of labels and weights included; of a matrix without its weights."""
+        if self.details is not None:
+            return self.details.columns
+        return matrix_specs(self.features, self.classes, weighted=False)[0]
+
+    @property
+    def label(self) -> str | None:
+        """The name of the column of labels; None if none is named yet."""
+        if self.details is not None:
+            return self.details.label
+        return matrix_specs(self.features, self.classes, weighted=False)[1]
+
+    def columns(self) -> list[dict[str, Any]]:
+        """What the document says of each column."""
+        profiles = [{} for _ in self.specs] if self.details is None else self.details.profile
+        return [_column(spec, profile) for spec, profile in zip(self.specs, profiles, strict=True)]
+
+
+def _column(spec: ColumnSpec, profile: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "type": spec.kind,
+        **{name: profile[name] for name in _SHOWN if name in profile},
+        **({"levels": spec.levels[:LISTED]} if spec.kind in ("category", "boolean") else {}),
+        **({} if spec.reason is None else {"use": False, "reason": spec.reason}),
+    }
+
+
+def feature_names(columns: Sequence[ColumnSpec], label: str | None, weight: str | None) -> list[str]:
+    """The columns that a model takes if it names none: those that are not set aside, without labels and weights."""
+    return [column.name for column in columns if column.reason is None and column.name not in (label, weight)]
+
+
+def details_text(details: TableDetails | None) -> str | None:
+    """The details as the database holds them."""
+    return None if details is None else json.dumps(details.document(), ensure_ascii=False)
+
 
 def add_dataset(connection: sa.Connection, values: dict[str, Any], record: FileRecord) -> None:
     """Add the row of a dataset whose file is durable. Raises ConflictError if its name is taken."""
     if values["name"] is not None:
         require_free_dataset_name(connection, values["name"])
-    columns = {**values, "features": json.dumps(values["features"]), "classes": json.dumps(values["classes"])}
+    columns = {
+        **values,
+        "features": json.dumps(values["features"]),
+        "classes": json.dumps(values["classes"]),
+        "details": details_text(values.get("details")),
+    }
     if not insert_if_free(connection, DATASETS, {**columns, **record._asdict()}):
         raise _name_taken(values["name"])
 

@@ -16,11 +16,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from models.data.profile import Provenance, details_of
+from models.data.table import Table
 from models.definition.definition import ModelDefinition
 from models.formats.checkpoint_file import CheckpointError, load_checkpoint
-from models.formats.dataset_file import load_dataset, load_label
+from models.formats.dataset_file import load_label
 from models.formats.durable import record_of
 from models.formats.model_file import ModelFile, ModelFileError, load_model_file
+from models.formats.stored_table import classes_in, is_table, open_table
+from models.registry.datasets import details_text, feature_names
 from models.registry.tables import ALIASES, CHECKPOINTS, DATASETS, MODELS, VERSIONS
 from models.training.checkpoint import CheckpointKind, Origin
 
@@ -167,7 +171,9 @@ def _among(definition: str, known: set[str]) -> bool:
 
 def _add_dataset(rebuilt: RebuiltRows, path: Path) -> None:
     try:
-        dataset, label = load_dataset(path), load_label(path)
+        label = load_label(path)
+        with open_table(path) as table:
+            content = _content(table, None if label is None else label.source, described=is_table(path))
     except OSError as error:
         rebuilt.warnings.append(f"{path.name}: {str(error).replace(str(path), path.name)}: left out")
         return
@@ -183,13 +189,25 @@ def _add_dataset(rebuilt: RebuiltRows, path: Path) -> None:
         {
             "id": path.stem,
             "name": name,
-            "rows": dataset.rows,
-            "features": json.dumps(dataset.features),
-            "classes": json.dumps(dataset.labels.classes),
+            **content,
             "created_at": _EARLY if label is None else label.created_at,
             **_record(path),
         }
     )
+
+
+def _content(table: Table, source: Provenance | None, *, described: bool) -> dict[str, Any]:
+    """The values of a row that say what its file holds; details if the file is ``described`` or states its source."""
+    found = None
+    if described or source is not None:
+        found = details_of(table, source or Provenance({"type": "hdf5"}))
+    features = feature_names(table.columns, table.label, table.weight)
+    return {
+        "rows": table.rows,
+        "features": json.dumps(features),
+        "classes": json.dumps(classes_in(table)),
+        "details": details_text(found),
+    }
 
 
 #: The time of creation of a dataset if its file does not state it.

@@ -80,6 +80,7 @@ DATASETS = sa.Table(
     sa.Column("rows", sa.Integer, nullable=False),
     sa.Column("features", sa.Text, nullable=False),
     sa.Column("classes", sa.Text, nullable=False),
+    sa.Column("details", sa.Text, nullable=True),  # JSON (models.data.profile.TableDetails); null: a matrix
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("mtime_ns", sa.BigInteger, nullable=True),

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
 
 import click
 import sqlalchemy as sa
 
+from models.data.table import CHUNK
 from models.errors import MissingError
 from models.formats.checkpoint_file import CheckpointError, load_checkpoint
 from models.formats.dataset_file import load_dataset
 from models.formats.model_file import ModelFileError, load_model_file
+from models.formats.stored_table import is_table, open_table
 from models.registry.snapshots import model_file
 from models.registry.tables import ALIASES, CHECKPOINTS, MODELS, VERSIONS
 from models.registry.versions import states
@@ -89,11 +92,22 @@ def _file(found: InspectedFile) -> Iterator[Wrong]:
         if found.kind is FileKind.CHECKPOINT:
             load_checkpoint(found.path)
         else:
-            load_dataset(found.path)
+            _read_dataset(found.path)
     except FileNotFoundError:
         return  # It was deleted with its row just now. If not, the next inspection finds it.
     except (CheckpointError, OSError) as error:
         yield Wrong(found.path.name, "not_loadable", str(error).replace(str(found.path), found.path.name))
+
+
+def _read_dataset(path: Path) -> None:
+    """Read a dataset's file to the end; raises OSError if that fails."""
+    if not is_table(path):
+        load_dataset(path)
+        return
+    with open_table(path) as table:
+        for column in table.columns:
+            for start in range(0, table.rows, CHUNK):
+                table.read(column.name, start, start + CHUNK)
 
 
 def _rows(database: Database) -> Iterator[Wrong]:

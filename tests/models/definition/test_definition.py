@@ -267,7 +267,6 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "name of 64": (changed(name="a" * 64), "/name"),
     "name begins with a dot": (changed(name=".a"), "/name"),
     "name is a number": (changed(name=1), "/name"),
-    "no inputs": (without("inputs"), "/inputs"),
     "inputs zero": (changed(inputs=0), "/inputs"),
     "inputs negative": (changed(inputs=-2), "/inputs"),
     "inputs huge": (changed(inputs=10**30), "/inputs"),
@@ -283,9 +282,10 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "classes huge": (changed(classes=10**9), "/classes"),
     "classes a string": (changed(classes="red"), "/classes"),
     "class repeated": (changed(classes=["red", "green", "red"]), "/classes/2"),
-    "class a boolean": (changed(classes=[True, False, 2]), "/classes/0"),
+    "class a boolean among numbers": (changed(classes=[0, True, 2]), "/classes/1"),
+    "class a number among booleans": (changed(classes=[True, False, 2]), "/classes/2"),
     "classes of two kinds": (changed(classes=["red", 1, 2]), "/classes/1"),
-    "class a fraction": (changed(classes=[0, 1, 2.0]), "/classes/2"),
+    "class a fraction": (changed(classes=[0, 1, 2.5]), "/classes/2"),
     "class null": (changed(classes=["a", None, "b"]), "/classes/1"),
     "activation alone": ({**without("layers"), "activation": "relu"}, "/activation"),
     "layers and hidden": (changed(hidden=[4]), "/layers"),
@@ -456,3 +456,14 @@ class TestComplete:
     def test_a_definition_must_be_an_object(self) -> None:
         with pytest.raises(InvalidError):
             complete([], 4, [0, 1])
+
+
+def test_classes_may_be_booleans_and_whole_floats() -> None:
+    booleans = ModelDefinition.load({"name": "b", "inputs": 1, "classes": [True, False], "hidden": []})
+    numbers = ModelDefinition.load({"name": "b", "inputs": 1, "classes": [1.0, 0.0], "hidden": []})
+    assert [type(label) for label in booleans.classes] == [bool, bool]
+    assert [type(label) for label in numbers.classes] == [int, int]
+    assert booleans != numbers
+    assert ModelDefinition.parse(booleans.canonical()) == booleans
+    weighted = {"name": "b", "inputs": 1, "classes": [False, True], "hidden": [], "class_weights": {"true": 2}}
+    assert ModelDefinition.load(weighted).class_weights == {"true": 2}

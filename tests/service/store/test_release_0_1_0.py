@@ -56,13 +56,22 @@ def nearly(value: Any) -> Any:
     return pytest.approx(value, rel=1e-5) if isinstance(value, float) else value
 
 
+def as_before(found: Any, known: Any) -> Any:
+    """What was found without the members that a later release added."""
+    if isinstance(found, dict) and isinstance(known, dict):
+        return {name: as_before(found[name], known[name]) for name in known}
+    if isinstance(found, list) and isinstance(known, list) and len(found) == len(known):
+        return [as_before(one, other) for one, other in zip(found, known, strict=True)]
+    return found
+
+
 def test_every_answer_is_as_it_was(data: Path, make_server: Callable[..., Server]) -> None:
     client = make_server("data", TRAINER="external", **SETTINGS).start()
     for known in KNOWN["answers"]:
         answer = client.request(known["method"], known["path"], known["body"])
         found, expected = answer.json, known["answer"]
         expected.pop("request_id", None)
-        found = {name: found[name] for name in expected}  # A later release may answer with more members.
+        found = as_before(found, expected)
         computed = known["path"] in ("/predict", "/evaluate")
         what = f"{known['method']} {known['path']} {known['body']}"
         assert (answer.status, found) == (known["status"], nearly(expected) if computed else expected), what

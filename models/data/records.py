@@ -1,0 +1,289 @@
+"""Tables from JSON: rows as objects, as lists with their columns' names, or as a matrix of numbers with names.
+
+A column's kind follows from its values: numbers, booleans, or strings, which are words, texts or, if all of them are,
+ISO times. ``null``, a key that a row lacks and words for missing values are missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from models.data.columns import MISSING_CODE, MISSING_TIME, Column, ColumnKind, ColumnSpec
+from models.data.conversion import ConversionError, coerce
+from models.data.kinds import reason_aside, special_kind, word_kind
+from models.data.rows import number_matrix
+from models.data.table import MemoryTable
+from models.data.times import time_of
+from models.data.words import boolean_levels, is_missing, number_text, truth_of
+from models.errors import InvalidError, Problem, describe, escaped
+
+__all__ = ["from_lists", "from_matrix", "from_records", "set_aside"]
+
+#: Faults that are reported at a time.
+REPORTED = 20
+#: A whole number beyond this does not fit into 64 bits.
+_LARGEST_WHOLE = 2**63 - 1
+
+#: The pointer to a column's value in a row.
+Pointer = Callable[[int], str]
+
+
+class _Faults:
+    """Problems of a body: the first ``REPORTED`` of them."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    @property
+    def full(self) -> bool:
+        return len(self.problems) >= REPORTED
+
+    def add(self, pointer: str, detail: str, row: int | None = None, column: str | None = None) -> None:
+        """Add a problem; ``row`` counts from 0."""
+        if not self.full:
+            self.problems.append(Problem(pointer, detail, None if row is None else row + 1, column))
+
+    def check(self) -> None:
+        """Raise InvalidError if there are any."""
+        if self.problems:
+            raise InvalidError.of(self.problems)
+
+
+def from_records(
+    rows: Any,
+    pointer: str = "/rows",
+    kinds: Mapping[str, ColumnKind] | None = None,
+    missing: Collection[str] = (),
+) -> MemoryTable:
+    """A table from a list of objects, with the columns in the order in which their names come first.
+
+    ``kinds`` are the kinds of some columns, by name; values are converted to them. ``missing`` are further words for
+    missing values, in lower case. Raises InvalidError with the first ``REPORTED`` faults.
+    """
+    if not isinstance(rows, list) or not rows:
+        raise InvalidError.at(pointer, f"must be a list of at least one object, one per row. Received: {_some(rows)}")
+    faults = _Faults()
+    for place, row in enumerate(rows):
+        if type(row) is not dict:
+            faults.add(f"{pointer}/{place}", f"must be an object, as the other rows. Received: {describe(row)}", place)
+    faults.check()
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    if not keys:
+        raise InvalidError.at(f"{pointer}/0", "must hold at least one value by its column's name. Received: {}")
+    names = _names(keys, lambda place: _row_with(rows, pointer, keys[place]))
+
+    def values() -> Iterable[tuple[list[Any], Pointer]]:
+        for key in keys:
+            member = escaped(key)
+            yield [row.get(key) for row in rows], lambda row, member=member: f"{pointer}/{row}/{member}"  # type: ignore[misc]
+
+    return _table(names, values(), len(rows), kinds or {}, missing, faults)
+
+
+def _row_with(rows: list[dict[str, Any]], pointer: str, key: str) -> str:
+    row = next(place for place, row in enumerate(rows) if key in row)
+    return f"{pointer}/{row}/{escaped(key)}"
+
+
+def from_lists(
+    columns: Any,
+    rows: Any,
+    pointer: str = "",
+    kinds: Mapping[str, ColumnKind] | None = None,
+    missing: Collection[str] = (),
+) -> MemoryTable:
+    """A table from the names in ``columns`` and a list of rows, each a list with one value a column; else as above."""
+    names = _given_names(columns, f"{pointer}/columns")
+    if not isinstance(rows, list) or not rows:
+        wanted = "must be a list of at least one row, each a list of values"
+        raise InvalidError.at(f"{pointer}/rows", f"{wanted}. Received: {_some(rows)}")
+    faults = _Faults()
+    for place, row in enumerate(rows):
+        if type(row) is not list or len(row) != len(names):
+            received = len(row) if isinstance(row, list) else describe(row)
+            detail = f"must be a list of {len(names)} values, one per column. Received: {received}"
+            faults.add(f"{pointer}/rows/{place}", detail, place)
+    faults.check()
+
+    def values() -> Iterable[tuple[list[Any], Pointer]]:
+        for place in range(len(names)):
+            yield [row[place] for row in rows], lambda row, place=place: f"{pointer}/rows/{row}/{place}"  # type: ignore[misc]
+
+    return _table(names, values(), len(rows), kinds or {}, missing, faults)
+
+
+def from_matrix(inputs: Any, features: Any, pointer: str = "") -> MemoryTable:
+    """A table of numbers from a list of rows of numbers and the names of their columns."""
+    names = _given_names(features, f"{pointer}/features")
+    matrix = number_matrix(inputs, f"{pointer}/inputs")
+    if matrix.shape[1] != len(names):
+        detail = f"must hold {matrix.shape[1]} names, one per column of inputs. Received: {len(names)}"
+        raise InvalidError.at(f"{pointer}/features", detail)
+    values = {name: Column("number", matrix[:, place].copy()) for place, name in enumerate(names)}
+    return MemoryTable(len(matrix), tuple(ColumnSpec(name, "number") for name in names), values)
+
+
+def set_aside(table: MemoryTable) -> MemoryTable:
+    """The table with the reasons why some of its columns, beside labels and weights, are of no use to a model."""
+    special = {table.label, table.weight}
+    columns = tuple(
+        column if column.name in special else replace(column, reason=reason_aside(table.read(column.name)))
+        for column in table.columns
+    )
+    return replace(table, columns=columns)
+
+
+def _some(value: Any) -> str:
+    return "an empty list" if value == [] else describe(value)
+
+
+def _given_names(value: Any, pointer: str) -> list[str]:
+    if not isinstance(value, list) or not value:
+        raise InvalidError.at(pointer, f"must be a list of at least one column's name. Received: {_some(value)}")
+    for place, name in enumerate(value):
+        if not isinstance(name, str):
+            raise InvalidError.at(f"{pointer}/{place}", f"must be a column's name. Received: {describe(name)}")
+    return _names(value, lambda place: f"{pointer}/{place}")
+
+
+def _names(given: Sequence[str], pointer_of: Callable[[int], str]) -> list[str]:
+    """Trimmed names, ``column_N`` for empty ones; raises InvalidError for repeated ones."""
+    names = [name.strip() or f"column_{place}" for place, name in enumerate(given, start=1)]
+    first: dict[str, int] = {}
+    faults = _Faults()
+    for place, name in enumerate(names):
+        if name in first:
+            faults.add(
+                pointer_of(place), f"must be a name that no other column has. Received: {describe(given[place])}"
+            )
+        first.setdefault(name, place)
+    faults.check()
+    return names
+
+
+def _table(
+    names: Sequence[str],
+    values: Iterable[tuple[list[Any], Pointer]],
+    rows: int,
+    kinds: Mapping[str, ColumnKind],
+    missing: Collection[str],
+    faults: _Faults,
+) -> MemoryTable:
+    columns, specs = dict[str, Column](), list[ColumnSpec]()
+    for name, (cells, pointer) in zip(names, values, strict=True):
+        plain = _without_missing(cells, missing)
+        column = _column(name, plain, pointer, kinds.get(name), faults)
+        if column is not None:
+            columns[name] = column
+            specs.append(ColumnSpec(name, column.kind, column.levels))
+    faults.check()
+    return MemoryTable(rows, tuple(specs), columns)
+
+
+def _without_missing(cells: list[Any], more: Collection[str]) -> list[Any]:
+    """The cells with None for words of missing values, and strings without the spaces around them."""
+    if str not in set(map(type, cells)):
+        return cells
+    found: dict[str, str | None] = {}
+    for cell in cells:
+        if type(cell) is str and cell not in found:
+            found[cell] = None if is_missing(cell, more) else cell.strip()
+    return [found[cell] if type(cell) is str else cell for cell in cells]
+
+
+#: The types of JSON values that a column can hold, and what they are called.
+_NUMBERS = {int, float}
+_WANTED = {str: "a string", int: "a number", float: "a number", bool: "true or false"}
+
+
+def _column(name: str, cells: list[Any], pointer: Pointer, kind: ColumnKind | None, faults: _Faults) -> Column | None:
+    """The column of some cells, whose missing values are None; None if faults were added."""
+    types = set(map(type, cells)) - {type(None)}
+    plain = types <= {str, bool, int, float}
+    if not plain or (kind not in ("category", "text") and len(types - _NUMBERS) + bool(types & _NUMBERS) > 1):
+        _add_faults(name, cells, pointer, types if plain else None, faults)
+        return None
+    if kind in ("category", "text") and types != {str}:
+        cells = [None if cell is None else _word(cell) for cell in cells]
+        types = {str} if types else types
+    column = _typed(cells, types, kind)
+    if kind is None or column.kind == kind:
+        return column
+    try:
+        return coerce(column, kind)
+    except ConversionError as error:
+        detail = f"must be {error.wanted}, because the column is {_article(kind)}"
+        faults.add(pointer(error.row), f"{detail}. Received: {describe(cells[error.row])}", error.row, name)
+        return None
+
+
+def _article(kind: ColumnKind) -> str:
+    return f"a {kind}" if kind not in ("text", "boolean") else {"text": "text", "boolean": "boolean"}[kind]
+
+
+def _add_faults(name: str, cells: list[Any], pointer: Pointer, types: set[type] | None, faults: _Faults) -> None:
+    """Report the values that no column can hold or, of a mixed column, those that are not like the first one."""
+    first: type | None = None
+    for row, cell in enumerate(cells):
+        if faults.full:
+            return
+        if cell is None:
+            continue
+        received = f"Received: {describe(cell)}"
+        if types is None:
+            if type(cell) not in _WANTED:
+                faults.add(pointer(row), f"must be a number, a string, true, false or null. {received}", row, name)
+            continue
+        first = first or type(cell)
+        if _WANTED[type(cell)] != _WANTED[first]:
+            remedy = "make the column a category (types) to take all values as words"
+            detail = f"must be {_WANTED[first]} like the column's first value; or {remedy}"
+            faults.add(pointer(row), f"{detail}. {received}", row, name)
+
+
+def _word(cell: Any) -> str:
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    return number_text(cell) if isinstance(cell, float) else str(cell)
+
+
+def _typed(cells: list[Any], types: set[type], kind: ColumnKind | None) -> Column:
+    """A column of values of one type, the missing ones being None."""
+    if types <= _NUMBERS:
+        return Column("number", _numbers(cells, types))
+    if types == {bool}:
+        codes = [MISSING_CODE if cell is None else int(cell) for cell in cells]
+        return Column("boolean", np.array(codes, np.int8), ("false", "true"))
+    distinct = sorted({cell for cell in cells if cell is not None})
+    found = kind if kind in ("category", "text") else special_kind(distinct)
+    if found is None:
+        count = sum(cell is not None for cell in cells)
+        found = word_kind(len(distinct), count, sum(len(cell) for cell in cells if cell is not None))
+    return _words(cells, distinct, found)
+
+
+def _numbers(cells: list[Any], types: set[type]) -> Any:
+    if types == {int} and None not in cells and max(map(abs, cells)) <= _LARGEST_WHOLE:
+        return np.array(cells, np.int64)
+    return np.array(cells, np.float64)
+
+
+def _words(cells: list[Any], distinct: list[str], kind: ColumnKind) -> Column:
+    """A column of strings as categories, texts, booleans or times."""
+    if kind == "text":
+        return Column(kind, np.array(["" if cell is None else cell for cell in cells], object))
+    codes: dict[Any, int] = {word: place for place, word in enumerate(distinct)}
+    levels: tuple[str, ...] = tuple(distinct)
+    missing, dtype = MISSING_CODE, "int32"
+    if kind == "boolean":
+        codes, levels = {word: int(bool(truth_of(word))) for word in distinct}, boolean_levels(distinct) or ()
+        dtype = "int8"
+    elif kind == "datetime":
+        codes, levels = {word: time_of(word) or 0 for word in distinct}, ()
+        missing, dtype = MISSING_TIME, "int64"
+    codes[None] = missing
+    return Column(kind, np.fromiter((codes[cell] for cell in cells), np.dtype(dtype), len(cells)), levels)
