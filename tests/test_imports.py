@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 MODELS = (
     "models",
     "models/data",
+    "models/reading",
+    "models/features",
     "models/definition",
     "models/training",
     "models/formats",
@@ -27,11 +29,16 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "nncore": (),
     "models": ("nncore",),
     "models/data": ("nncore", "models"),
-    "models/definition": ("nncore", "models", "models/data"),
-    "models/training": ("nncore", "models", "models/data", "models/definition"),
-    "models/formats": ("nncore", "models", "models/data", "models/definition", "models/training"),
+    "models/reading": ("nncore", "models", "models/data"),
+    "models/features": ("nncore", "models", "models/data"),
+    "models/definition": ("nncore", "models", "models/data", "models/features"),
+    "models/training": ("nncore", "models", "models/data", "models/features", "models/definition"),
+    "models/formats": ("nncore", "models", "models/data", "models/features", "models/definition", "models/training"),
     "models/registry": ("nncore", "models", "models/data", "models/definition", "models/training", "models/formats"),
-    "models/serving": ("nncore", "models", "models/data", "models/definition", "models/formats", "models/registry"),
+    "models/serving": (
+        *("nncore", "models", "models/data", "models/features", "models/definition", "models/formats"),
+        "models/registry",
+    ),
     "service": ("models",),
     "service/store": (*MODELS, "service", "service/store/migrations"),
     "service/store/migrations": ("models/registry",),
@@ -74,7 +81,10 @@ class Rule(NamedTuple):
 
 PACKAGES = {
     "nncore": Rule({"numpy"}, FILES_AND_NETWORK | PROCESSES),
-    "models": Rule({"numpy", "h5py", "marshmallow", "sqlalchemy"}, PROCESSES | {"socket", "http", "urllib"}),
+    "models": Rule(
+        {"numpy", "h5py", "marshmallow", "sqlalchemy", "duckdb", "nanoarrow", "charset_normalizer"},
+        PROCESSES | {"socket", "http", "urllib"},
+    ),
     "service": Rule(
         {"numpy", "h5py", "sqlalchemy", "alembic", "marshmallow", "orjson", "threadpoolctl", "click", *HTTP}, set()
     ),

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from flask import Response
 
+from models.data.rows import Array
 from models.data.schemas import as_written
 from models.errors import InvalidError
 from models.serving.evaluation import EvaluateSchema, evaluation_bytes, evaluation_document
 from models.serving.served_model import ServedModel
-from nncore.arrays import Array
 from service.serving.inference import Prediction, RowOverflowError, infer, require_top_k
 from service.serving.resolution import ServedVersion
 from service.store.request_rows import Source
