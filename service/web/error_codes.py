@@ -110,16 +110,16 @@ RESPONSES = (
         "Send less, for example as a dataset, or raise the setting.",
     ),
     Refusal(
-        "unsupported_media_type",
-        415,
-        "The route does not accept this `Content-Type`.",
-        "Send the type that `detail` names.",
-    ),
-    Refusal(
         "unsupported_encoding",
         415,
         "The service does not decompress this `Content-Encoding`.",
         "Send the body as it is, or with gzip.",
+    ),
+    Refusal(
+        "unsupported_media_type",
+        415,
+        "The route does not accept this `Content-Type`.",
+        "Send the type that `detail` names.",
     ),
     Refusal(
         "range_not_satisfiable",
