@@ -101,7 +101,9 @@ def _boosting(columns: Any, seed: int) -> Any:
     unseen = {"handle_unknown": "use_encoded_value", "unknown_value": np.nan}
     encoded = ColumnTransformer([("numbers", "passthrough", numbers), ("words", OrdinalEncoder(**unseen), words)])
     places = list(range(len(numbers), len(numbers) + len(words)))
-    return make_pipeline(encoded, HistGradientBoostingClassifier(categorical_features=places or None, random_state=seed))
+    return make_pipeline(
+        encoded, HistGradientBoostingClassifier(categorical_features=places or None, random_state=seed)
+    )
 
 
 def _majority(columns: Any, seed: int) -> Any:

