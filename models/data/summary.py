@@ -40,7 +40,7 @@ class QuantileSketch:
 
     def add(self, values: Array) -> None:
         """Add numbers, at most ``BLOCK``; none of them is NaN."""
-        level = max(len(self._levels) - 2, 0) if self._sampled and len(values) == BLOCK else 0
+        level = len(self._levels) - 1 if self._sampled and len(values) == BLOCK else 0
         step = 2**level
         # A place in each group of numbers that differs from group to group, in case that the rows have a period.
         places = np.arange(0, len(values), step) + np.arange(-(-len(values) // step)) * 7919 % step if level else ...
@@ -156,14 +156,20 @@ class DistinctSketch:
 
     def __init__(self) -> None:
         self._kept = np.empty(0, np.uint64)
+        self._waiting: list[Array] = []
 
     def add(self, keys: Array) -> None:
         """Add 64-bit keys, (n,) of uint64: equal values have equal keys. They need not be evenly distributed."""
         mixed = _mixed(keys)
         if len(self._kept) == KEPT:
             mixed = mixed[mixed < self._kept[-1]]
-        if len(mixed):
-            self._kept = sorted_unique(np.concatenate([self._kept, sorted_unique(mixed)]))[:KEPT]
+        self._waiting.append(mixed)
+        if sum(map(len, self._waiting)) > KEPT:
+            self._merge()
+
+    def _merge(self) -> None:
+        self._kept = sorted_unique(np.concatenate([self._kept, *self._waiting]))[:KEPT]
+        self._waiting = []
 
     def add_numbers(self, values: Array) -> None:
         """Add numbers; -0 is 0."""
@@ -172,6 +178,7 @@ class DistinctSketch:
     @property
     def count(self) -> int:
         """The number of different values that were added."""
+        self._merge()
         if len(self._kept) < KEPT:
             return len(self._kept)
         return round((KEPT - 1) / (float(self._kept[-1]) / 2.0**64))

@@ -21,8 +21,9 @@ from nncore.arrays import Array
 
 __all__ = ["BadCellsError", "Passes", "native_plans"]
 
-#: Bytes of a batch's numbers, about; wider tables are read in several passes over groups of columns.
-_BATCH_BYTES, BATCH_ROWS = 96 * 2**20, 131_072
+#: Columns that are read in one pass; wider tables are read in several. DuckDB's batches are the shorter the wider they
+#: are, so this limits the number of expressions rather than memory.
+_GROUP = 2000
 _SAMPLE = 2000
 
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
@@ -96,12 +97,10 @@ class Passes:
         plans: Mapping[str, tuple[Plan, str | None]],
         reading: Reading,
         blocks: Blocks,
-        expected_rows: int,
     ) -> None:
         self._engine, self._source, self._reading, self._blocks = engine, source, reading, blocks
         self._options: ReadOptions = reading.options
         self._columns = {name: _Column(place, *plans[name]) for place, name in enumerate(source.names)}
-        self._group = max(1, int(_BATCH_BYTES / (8 * max(expected_rows, 1))))
         self._sample = sample_rows(len(source.names))
         self._types = 0
         #: Rows that are kept, and rows that are left out because they have no label.
@@ -119,8 +118,8 @@ class Passes:
         pending = list(self._columns)
         while pending:
             again: list[str] = []
-            for start in range(0, len(pending), self._group):
-                for name, sink in self._pass(pending[start : start + self._group]).items():
+            for start in range(0, len(pending), _GROUP):
+                for name, sink in self._pass(pending[start : start + _GROUP]).items():
                     found = sink.finish(self.rows)
                     if isinstance(found, Turned):
                         self._columns[name] = self._turned(name, found.plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import unicodedata
 from collections import Counter
@@ -48,7 +49,10 @@ def takes_file(view: View) -> View:
         parts = context()
         with parts.files.temporary() as body:
             receive_whole(body, parts.settings.max_dataset_bytes, parts.files.temporary)
-            return view(*arguments, **options)
+            try:
+                return view(*arguments, **options)
+            finally:  # Nothing is left of the body that a refusal would have to read.
+                request.environ["wsgi.input"], request.environ["CONTENT_LENGTH"] = io.BytesIO(), "0"
 
     return cast("View", answer)
 
