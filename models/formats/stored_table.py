@@ -15,20 +15,28 @@ from models.data.columns import MISSING_CODE, Column, ColumnSpec
 from models.data.dataset import Dataset
 from models.data.labels import Label, classes_of
 from models.data.table import MemoryTable, Table
-from models.formats.dataset_file import FORMAT, FORMAT_VERSION
+from models.errors import InvalidError, Problem
+from models.formats.dataset_file import FORMAT, FORMAT_VERSION, load_dataset
 from models.formats.table_file import TABLE_VERSION, FileTable
 from nncore.arrays import Array
 
 __all__ = [
+    "ASKED",
     "MatrixTable",
     "classes_in",
     "is_table",
     "label_column",
+    "load_rows",
+    "matrix_of",
     "matrix_specs",
     "open_table",
     "special_name",
     "table_of",
 ]
+
+
+#: Why a column is set aside if the client asked for it.
+ASKED = "as asked"
 
 
 @contextmanager
@@ -92,6 +100,46 @@ def label_column(codes: Array, classes: Sequence[Label]) -> Column:
     if kinds == {int} and max(map(abs, classes), default=0) < 2**63:  # type: ignore[arg-type]
         return Column("number", _taken(np.array(classes, np.int64), codes, np.nan))
     return Column("category", codes.astype(np.int32), tuple(map(str, classes)))
+
+
+def load_rows(path: Path, pointer: str) -> Dataset:
+    """The rows in a dataset's file as a matrix; raises OSError if it is unusable, and InvalidError as ``matrix_of``."""
+    if not is_table(path):
+        return load_dataset(path)
+    with FileTable(path) as table:
+        return matrix_of(table, pointer)
+
+
+def matrix_of(table: Table, pointer: str) -> Dataset:
+    """The numbers of a table as they are, with its labels and weights.
+
+    A column that is set aside counts too if it holds numbers, unless the client asked for it. Raises InvalidError at
+    ``pointer`` if no label is named, or if another column holds words or lacks values.
+    """
+    if table.label is None:
+        known = ", ".join(column.name for column in table.columns[:20])
+        raise InvalidError.at(pointer, f"must be a dataset whose label is named; its columns are {known}")
+    features = [
+        column
+        for column in table.columns
+        if column.name not in (table.label, table.weight) and column.reason != ASKED
+        if column.reason is None or column.kind == "number"
+    ]
+    words = [column for column in features if column.kind != "number"]
+    if words:
+        found = ", ".join(f"{column.name!r} of type {column.kind}" for column in words[:5])
+        raise InvalidError.at(pointer, f"must hold numbers only, because the model takes inputs. Received: {found}")
+    matrix = np.empty((table.rows, len(features)))
+    for place, column in enumerate(features):
+        matrix[:, place] = table.read(column.name).values
+        gaps = np.isnan(matrix[:, place])
+        if gaps.any():
+            row = int(np.argmax(gaps)) + 1
+            detail = "must have no missing values, because the model takes inputs"
+            raise InvalidError.of([Problem(pointer, f"{detail}. Received: nothing", row, column=column.name)])
+    labels = classes_of(table.read(table.label), pointer)
+    weights = None if table.weight is None else table.read(table.weight).values.astype(np.float64)
+    return Dataset(matrix, labels, tuple(column.name for column in features), weights)
 
 
 def _taken(values: Array, codes: Array, missing: float) -> Array:

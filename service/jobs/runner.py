@@ -23,7 +23,7 @@ from models.definition.definition import ModelDefinition
 from models.definition.given_rows import GivenRows
 from models.errors import TrainyardError
 from models.formats.checkpoint_file import CheckpointError, load_checkpoint
-from models.formats.dataset_file import load_dataset
+from models.formats.stored_table import load_rows
 from models.registry import checkpoints
 from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.prepared import PreparedData
@@ -65,7 +65,8 @@ def _start(database: Database, files: FileStore, checkpoint_id: str) -> Checkpoi
 
 def _rows(database: Database, files: FileStore, dataset_id: str, pointer: str) -> GivenRows:
     """The rows of a job's dataset. Raises OSError if its file is missing or damaged."""
-    return GivenRows(load_dataset(inspection.intact_dataset(database, files, dataset_id)), pointer, stored=True)
+    path = inspection.intact_dataset(database, files, dataset_id)
+    return GivenRows(load_rows(path, f"{pointer}/dataset"), pointer, stored=True)
 
 
 def _train(database: Database, files: FileStore, order: Order) -> Outcome:

@@ -10,9 +10,9 @@ from models.data.profile import Provenance, details_of
 from models.data.table import MemoryTable
 from models.definition.given_rows import GivenRows
 from models.errors import InvalidError, MissingError
-from models.formats.dataset_file import DatasetLabel, dataset_image, load_dataset
+from models.formats.dataset_file import DatasetLabel, dataset_image
 from models.formats.durable import FileRecord
-from models.formats.stored_table import classes_in, table_of
+from models.formats.stored_table import classes_in, load_rows, table_of
 from models.formats.table_file import table_image
 from models.registry import datasets
 from models.registry.datasets import feature_names
@@ -40,7 +40,7 @@ class Source:
                     self.dataset_id = datasets.find_dataset(connection, self._name).id
             except MissingError as error:
                 raise InvalidError.at(f"{pointer}/dataset", error.detail) from None
-            dataset = load_dataset(files.path(FileKind.DATASET, self.dataset_id))
+            dataset = load_rows(files.path(FileKind.DATASET, self.dataset_id), f"{pointer}/dataset")
         self.rows = GivenRows(dataset, pointer, stored=self._name is not None)
 
     def document(self) -> dict[str, object]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from models.formats.dataset_file import load_dataset
 from models.formats.durable import sha256_of
+from models.formats.stored_table import load_rows
 from testing.harness import Client, Server, eventually
 from testing.samples import CLASSES, CSV, DATA, LABELS, ROWS, a_model, a_training, fresh
 
@@ -35,7 +35,7 @@ def assert_stored(server: Server, document: dict[str, Any], **expected: Any) -> 
         **expected,
     }
     assert document["id"].startswith("ds_")
-    kept = load_dataset(path)
+    kept = load_rows(path, "")
     assert kept.inputs.tolist() == ROWS
     assert [kept.labels.classes[code] for code in kept.labels.codes] == LABELS
 
