@@ -143,7 +143,7 @@ class TestReindex:
         lose_database(copy)
         done = command(copy, "reindex")
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.endswith(" 1 datasets are in the database\n")
+        assert done.stdout.endswith(" 4 datasets are in the database\n")
         assert done.stdout.startswith("4 models with 7 versions,")
         client = copy.start_ready()
         assert registry_of(client) == worked.seen

@@ -297,6 +297,9 @@ def test_labels_of_other_types(client: Client, case: str, classes: list[Any]) ->
     predicted = client.post("/predict", {"model": name, "inputs": body["inputs"]}).json
     assert [(type(label), label) for label in predicted["classes"]] == [(type(label), label) for label in classes]
     assert set(map(type, predicted["predictions"])) == {type(classes[0])}
+    checkpoint = client.get(f"/checkpoints/{job['checkpoint']}/file").body
+    imported = client.post(f"/models/{name}/checkpoints", checkpoint, headers={"Content-Type": HDF5})
+    assert (imported.status, imported.json["version"]) == (201, 2)
     data = {"inputs": body["inputs"], "labels": [str(label) for label in body["labels"]]}
     evaluated = client.post("/evaluate", {"model": name, "data": data}).json
     assert evaluated["classes"] == classes
