@@ -75,7 +75,7 @@ def _run() -> TrainingRun:
         publish=None,
     )
     definition = ModelDefinition.load(document)
-    run = TrainingRun(definition, request, PreparedData.of(definition, request, GivenRows(data, "/data")))
+    run = TrainingRun(request, PreparedData.of(definition, request, GivenRows(data, "/data")))
     run.training.run_epoch()
     return run
 

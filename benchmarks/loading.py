@@ -63,7 +63,7 @@ def _save(paths: list[Path], name: str, inputs: int, hidden: list[int], classes:
             publish="last",
         )
         prepared = PreparedData.of(definition, request, GivenRows(data, "/data"))
-        save_checkpoint(path, TrainingRun(definition, request, prepared).checkpoint())
+        save_checkpoint(path, TrainingRun(request, prepared).checkpoint())
     return definition.parameter_count
 
 

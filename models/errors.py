@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 __all__ = [
@@ -16,7 +17,12 @@ __all__ = [
     "TrainyardError",
     "UnreadableError",
     "UnsupportedError",
+    "describe",
     "escaped",
+    "file_problem",
+    "near",
+    "nearest",
+    "unknown_field",
 ]
 
 
@@ -99,6 +105,12 @@ def file_problems(problems: Sequence[Problem], total: int | None = None) -> Inva
     )
 
 
+def near(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like another one, as the end of a sentence; empty if none is like it."""
+    found = nearest(name, known)
+    return "" if found is None else f" (did you mean {found!r}?)"
+
+
 def describe(value: Any) -> str:
     """A short form of a received value for an error message."""
     match value:
@@ -117,6 +129,26 @@ def describe(value: Any) -> str:
         case str():
             return repr(value if len(value) <= 60 else value[:57] + "…")
     return repr(value)
+
+
+def nearest(name: object, known: Iterable[str]) -> str | None:
+    """The name that ``name`` is probably a misspelling of; None if it resembles none."""
+    by_form = {_plain(each): each for each in known}
+    found = get_close_matches(_plain(str(name)[:100]), by_form, 1, 0.6)
+    return by_form[found[0]] if found else None
+
+
+def _plain(name: str) -> str:
+    """A name as misspellings are compared: ``batchSize`` and ``batch-size`` are ``batchsize``."""
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def unknown_field(name: object, known: Iterable[str]) -> str:
+    """What is wrong with a member or parameter that nothing reads, with the nearest known name."""
+    names = sorted(known)
+    meant_name = nearest(name, names)
+    meant = "" if meant_name is None else f"did you mean {meant_name!r}? "
+    return f"is not a known field; {meant}known are {', '.join(names) or 'none'}"
 
 
 class BusyError(TrainyardError):

@@ -5,7 +5,7 @@ A dataclass declares its fields and bounds once (``nncore.hyperparameters``); it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
 from types import NoneType, UnionType
@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import marshmallow as ma
 
-from models.errors import InvalidError, Problem, describe, escaped
+from models.errors import InvalidError, Problem, describe, escaped, nearest, unknown_field
 from nncore.hyperparameters import MAXIMUM_ITEMS, Bounds, FieldError, bounds_of
 from nncore.schedules import SCHEDULES, Schedule
 
@@ -26,6 +26,7 @@ __all__ = [
     "StrictSchema",
     "Tagged",
     "Text",
+    "Texts",
     "Whole",
     "field_for",
     "load",
@@ -34,15 +35,28 @@ __all__ = [
 ]
 
 
+class _Unknown(str):
+    """The message for an unknown field. ``problems_of`` completes it, since the field's name is in its place alone."""
+
+    __slots__ = ("known",)
+    known: tuple[str, ...]
+
+    @classmethod
+    def among(cls, known: Iterable[str]) -> _Unknown:
+        message = cls("is not a known field")
+        message.known = tuple(known)
+        return message
+
+
 class StrictSchema(ma.Schema):
-    """A schema that refuses unknown fields; the error lists the known ones."""
+    """A schema that refuses unknown fields; the error lists the known ones, with the nearest one first."""
 
     class Meta:
         unknown = ma.RAISE
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.error_messages["unknown"] = f"is not a known field; known are {', '.join(self.fields)}"
+        self.error_messages["unknown"] = _Unknown.among(self.fields)
         self.error_messages["type"] = "must be an object"
 
 
@@ -172,22 +186,80 @@ class Numbers(Number):
         return None if value is None else list(value)
 
 
+class Texts(DescribedField):
+    """A list of different strings, limited to ``choices`` if given, as a tuple."""
+
+    wanted = f"a list of at most {MAXIMUM_ITEMS} different strings"
+
+    def __init__(self, *, choices: tuple[str, ...] = (), **options: Any) -> None:
+        super().__init__(**options)
+        self._item = Text(choices=choices)
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": self._item.json_schema(), "maxItems": MAXIMUM_ITEMS, "uniqueItems": True}
+
+    def _validated(self, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or len(value) > MAXIMUM_ITEMS:
+            raise self.refusal(value)
+        problems = {}
+        for index, each in enumerate(value):
+            try:
+                self._item.deserialize(each)
+            except ma.ValidationError as error:
+                problems[index] = error.messages
+            else:
+                if each in value[:index]:
+                    problems[index] = [f"must not be repeated. Received: {describe(each)}"]
+        if problems:
+            raise ma.ValidationError(problems)
+        return tuple(value)
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> list[str] | None:
+        return None if value is None else list(value)
+
+
 class Tagged(ma.fields.Field[Any]):
-    """An object whose member ``type`` names a class in ``table``; it becomes an instance of that class."""
+    """An object whose member ``type`` names a class in ``table``; it becomes an instance of that class.
+
+    The name alone is a short form if the class has a default for every field.
+    """
 
     def __init__(self, table: Mapping[str, type], **options: Any) -> None:
         super().__init__(**options)
         self.table = table
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if isinstance(value, str):
+            return self._named(value)
         if not isinstance(value, dict):
-            raise ma.ValidationError(f'must be an object with a "type". Received: {describe(value)}')
+            raise ma.ValidationError(f'must be a name, or an object with a "type". Received: {describe(value)}')
         name = value.get("type")
         if not isinstance(name, str) or name not in self.table:
-            known = ", ".join(map(repr, self.table))
-            received = describe(name) if "type" in value else "no type"
-            raise ma.ValidationError({"type": [f"must be one of {known}. Received: {received}"]})
-        rest = {key: item for key, item in value.items() if key != "type"}
+            raise ma.ValidationError({"type": [self._no_member(name) if "type" in value else self._no_member()]})
+        return self._member(name, {key: item for key, item in value.items() if key != "type"})
+
+    @property
+    def short_names(self) -> list[str]:
+        """The names that stand for their class with all defaults."""
+        return [name for name, rule in self.table.items() if not any(item.default is MISSING for item in fields(rule))]
+
+    def _no_member(self, *name: Any) -> str:
+        known = ", ".join(map(repr, self.table))
+        near = nearest(name[0], self.table) if name else None
+        received = describe(name[0]) if name else "no type"
+        return f"must be one of {known}. Received: {received}" + ("" if near is None else f"; did you mean {near!r}?")
+
+    def _named(self, name: str) -> Any:
+        """The member of a short form."""
+        if name not in self.table:
+            raise ma.ValidationError(self._no_member(name))
+        if name not in self.short_names:
+            needed = [item.name for item in fields(self.table[name]) if item.default is MISSING]
+            rest = "".join(f', "{field}": …' for field in needed)
+            raise ma.ValidationError(f'must be an object, {{"type": "{name}"{rest}}}. Received: {name!r}')
+        return self._member(name, {})
+
+    def _member(self, name: str, rest: dict[str, Any]) -> Any:
         values = shared(schema_for(self.table[name])).load(rest)
         try:
             return self.table[name](**values)
@@ -226,9 +298,10 @@ def shared(schema: type[StrictSchema]) -> StrictSchema:
 
 
 def field_for(hint: Any, bounds: Bounds, **options: Any) -> ma.fields.Field[Any]:
-    """The field for int, float, bool, str, Literal, tuple of floats, a class in ``_TABLES``, or one of these or None.
+    """The field for a type hint.
 
-    Raises TypeError for any other type hint; such a field needs a hand-written schema.
+    These are int, float, bool, str, Literal, tuples of floats, strings or Literal, a class in ``_TABLES``, or one of
+    these or None. Raises TypeError for any other type hint; such a field needs a hand-written schema.
     """
     options.setdefault("error_messages", {"required": "is required", "null": "must not be null"})
     if get_origin(hint) in (Union, UnionType):
@@ -236,19 +309,20 @@ def field_for(hint: Any, bounds: Bounds, **options: Any) -> ma.fields.Field[Any]
         return field_for(hint, bounds, allow_none=True, **options)
     if get_origin(hint) is Literal:
         return Text(choices=get_args(hint), **options)
-    if hint == tuple[float, ...]:
-        return Numbers(bounds, **options)
-    if hint is bool:
-        return Flag(**options)
-    if hint is int:
-        return Whole(bounds, **options)
-    if hint is float:
-        return Number(bounds, **options)
-    if hint is str:
-        return Text(**options)
+    if get_origin(hint) is tuple and get_origin(get_args(hint)[0]) is Literal:
+        return Texts(choices=get_args(get_args(hint)[0]), **options)
+    if hint in _BOUNDED:
+        return _BOUNDED[hint](bounds, **options)
+    if hint in _PLAIN:
+        return _PLAIN[hint](**options)
     if hint in _TABLES:
         return Tagged(_TABLES[hint], **options)
     raise TypeError(f"no field can be derived for {hint!r}")
+
+
+#: The fields of types with bounds, and of types without.
+_BOUNDED: dict[Any, type[Number]] = {int: Whole, float: Number, tuple[float, ...]: Numbers}
+_PLAIN: dict[Any, type[DescribedField]] = {bool: Flag, str: Text, tuple[str, ...]: Texts}
 
 
 def load(schema: ma.Schema | ma.fields.Field[Any], document: Any) -> Any:
@@ -265,12 +339,19 @@ def problems_of(messages: Any, pointer: str = "") -> list[Problem]:
         return [
             problem
             for key, inner in messages.items()
-            for problem in problems_of(inner, pointer if key == "_schema" else f"{pointer}/{escaped(key)}")
+            for problem in (
+                [Problem(f"{pointer}/{escaped(key)}", unknown_field(key, text.known)) for text in _unknown(inner)]
+                or problems_of(inner, pointer if key == "_schema" else f"{pointer}/{escaped(key)}")
+            )
         ]
     if isinstance(messages, list):
         return [problem for inner in messages for problem in problems_of(inner, pointer)]
     text = str(messages)
     return [Problem(pointer, _RENAMED.get(text, text))]
+
+
+def _unknown(messages: Any) -> list[_Unknown]:
+    return [text for text in messages if isinstance(text, _Unknown)] if isinstance(messages, list) else []
 
 
 #: Replacements for messages that come from marshmallow itself.

@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
 from nncore.arrays import Array
 from nncore.streams import stream
 
-__all__ = ["stratified_split", "with_ones"]
+__all__ = ["MatrixRows", "RowSource", "stratified_split", "with_ones"]
+
+
+class RowSource(Protocol):
+    """Rows that need not exist as a matrix: they are made for each batch.
+
+    There are ``samples`` rows of ``inputs`` numbers.
+    """
+
+    @property
+    def samples(self) -> int: ...
+
+    @property
+    def inputs(self) -> int: ...
+
+    def gather(self, chosen: Array, out: Array) -> None:
+        """Write the chosen rows into ``out``, (n_chosen, inputs + 1), with a last column of ones."""
+
+    def expanded(self, start: int = 0, stop: int | None = None) -> Array:
+        """The rows from ``start`` to before ``stop``, (n_rows, inputs)."""
+
+
+class MatrixRows:
+    """Rows of a matrix (n_samples, inputs + 1) whose last column is ones, as ``with_ones`` returns it."""
+
+    def __init__(self, rows: Array) -> None:
+        self.rows = rows
+        self.samples, self.inputs = rows.shape[0], rows.shape[1] - 1
+
+    def gather(self, chosen: Array, out: Array) -> None:
+        """Write the chosen rows into ``out``, (n_chosen, inputs + 1)."""
+        # mode="raise" would copy the result once more, to leave the output unchanged on an error.
+        self.rows.take(chosen, axis=0, out=out, mode="clip")
+
+    def expanded(self, start: int = 0, stop: int | None = None) -> Array:
+        """The rows from ``start`` to before ``stop``, (n_rows, inputs)."""
+        rows: Array = self.rows[start:stop, :-1]
+        return rows
 
 
 def with_ones(x: Array, dtype: np.dtype[np.generic], order: Literal["C", "F"] = "C") -> Array:

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from nncore.arrays import Array, NamedVector, Workspace
-from nncore.batches import with_ones
+from nncore.batches import MatrixRows, RowSource, with_ones
 from nncore.losses import CategoricalCrossentropy, Loss, class_weights, sparse_labels
 from nncore.metrics import score
-from nncore.network import Network, Predictor
+from nncore.network import PREDICTION_ROWS, Network, Predictor
 from nncore.optimizers import Adam, Optimizer
 from nncore.plan import BatchPlan, LabelledRows
 from nncore.streams import generator_from_state, generator_state, stream
@@ -100,7 +100,8 @@ def _never() -> bool:
 class Training:
     """A run of mini-batch gradient descent that can stop between any two batches and resume with bit-identical results.
 
-    - ``x`` has shape (n_samples, inputs); ``y`` holds class numbers (n_samples,) or one-hot rows (n_samples, classes).
+    - ``x`` has shape (n_samples, inputs), or is a source of such rows.
+    - ``y`` holds class numbers (n_samples,) or one-hot rows (n_samples, classes).
     - ``batch_size`` is a number of rows, or "full" for all rows.
     - ``shuffle`` draws a new order of the rows for every epoch, from ``seed``. It has no effect if one batch holds all
       rows.
@@ -116,7 +117,7 @@ class Training:
     def __init__(
         self,
         network: Network,
-        x: Array,
+        x: Array | RowSource,
         y: Array,
         *,
         optimizer: Optimizer | None = None,
@@ -124,7 +125,7 @@ class Training:
         batch_size: int | Literal["full"] = 32,
         shuffle: bool = True,
         seed: int = 0,
-        validation: tuple[Array, Array] | None = None,
+        validation: tuple[Array | RowSource, Array] | None = None,
         weights: Array | None = None,
         class_weights: Literal["balanced"] | Sequence[float] | None = None,
         epochs: float = math.inf,
@@ -133,18 +134,17 @@ class Training:
         self.network, self.optimizer, self.loss = network, optimizer or Adam(), loss or CategoricalCrossentropy()
         if batch_size != "full" and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1. Received: {batch_size}")
-        self.samples, self.epochs = len(x), epochs
+        self.samples, self.epochs = _rows_of(x), epochs
         self.batch_size = self.samples if batch_size == "full" else min(batch_size, self.samples)
         # Gathering rows into batches is fast if each row is contiguous. A full batch is read in place, so it is stored
         # features-first, as the plan needs it.
         order: Literal["C", "F"] = "F" if self.batch_size == self.samples else "C"
-        rows, labels = _checked_data(network, np.asarray(x), np.asarray(y), "x", order)
-        self._data = LabelledRows(rows, labels, _row_weights(network, labels, weights, class_weights))
+        self._rows, labels = _checked_data(network, x, np.asarray(y), "x", order)
+        self._labels, self._weights = labels, _row_weights(network, labels, weights, class_weights)
         self.shuffle = shuffle and self.batch_size < self.samples
-        self.validation: tuple[Array, Array] | None = None
+        self.validation: tuple[RowSource, Array] | None = None
         if validation is not None:
-            rows, labels = _checked_data(network, np.asarray(validation[0]), np.asarray(validation[1]), "validation x")
-            self.validation = rows[:, :-1], labels
+            self.validation = _checked_data(network, validation[0], np.asarray(validation[1]), "validation x")
 
         self.epoch = self.step = self.position = 0
         self._loss_sum, self._hits, self._seconds = 0.0, 0, 0.0
@@ -289,11 +289,10 @@ class Training:
 
     def _gather(self, plan: BatchPlan, chosen: Array) -> None:
         """Copy the chosen rows into the plan's buffers."""
-        # mode="raise" would copy the result once more, to leave the output unchanged on an error.
-        self._data.rows.take(chosen, axis=0, out=plan.rows, mode="clip")
-        self._data.labels.take(chosen, out=plan.labels, mode="clip")
-        if self._data.weights is not None:
-            self._data.weights.take(chosen, out=plan.weights, mode="clip")
+        self._rows.gather(chosen, plan.rows)
+        self._labels.take(chosen, out=plan.labels, mode="clip")
+        if self._weights is not None:
+            self._weights.take(chosen, out=plan.weights, mode="clip")
 
     def _update(self, start: int, stop: int) -> bool:
         """Update the parameters, or accumulate the gradients of the batch; return False if a gradient is not finite."""
@@ -317,10 +316,18 @@ class Training:
                 self._workspace,
                 self._noise_stream,
                 self.loss,
-                self._data if samples == self.samples else None,
-                weighted=self._data.weights is not None,
+                self._fixed_data() if samples == self.samples else None,
+                weighted=self._weights is not None,
             )
         return self._plans[samples]
+
+    def _fixed_data(self) -> LabelledRows:
+        """All rows as the one batch that they are."""
+        if isinstance(self._rows, MatrixRows):
+            return LabelledRows(self._rows.rows, self._labels, self._weights)
+        rows = np.empty((self.samples, self.network.inputs + 1), self.network.dtype)
+        self._rows.gather(np.arange(self.samples), rows)
+        return LabelledRows(np.asfortranarray(rows), self._labels, self._weights)
 
     def _next_order(self) -> Array:
         return self._order_stream.permutation(self.samples) if self.shuffle else np.arange(self.samples)
@@ -329,21 +336,36 @@ class Training:
         """Return loss and accuracy on the validation rows; the loss is None if it is not finite."""
         if self.validation is None:
             return None, None
-        x, labels = self.validation
-        loss, accuracy = score(self._evaluated.predict_proba(x), labels, self.loss)
+        rows, labels = self.validation
+        starts = range(0, rows.samples, PREDICTION_ROWS)
+        # As many rows at a time as the predictor takes, so that features are made for these alone.
+        found = [self._evaluated.predict_proba(rows.expanded(start, start + PREDICTION_ROWS)) for start in starts]
+        loss, accuracy = score(found[0] if len(found) == 1 else np.concatenate(found), labels, self.loss)
         loss += self.network.penalty(self.evaluated) if self.network.regularized else 0.0
         return loss if math.isfinite(loss) else None, accuracy
 
 
+def _rows_of(x: Array | RowSource) -> int:
+    return len(x) if isinstance(x, (np.ndarray, list)) else x.samples
+
+
 def _checked_data(
-    network: Network, x: Array, y: Array, name: str, order: Literal["C", "F"] = "C"
-) -> tuple[Array, Array]:
-    if x.ndim != 2 or x.shape[1] != network.inputs or not len(x):
-        raise ValueError(f"{name} must have shape (n_samples, {network.inputs}), n_samples ≥ 1. Received: {x.shape}")
+    network: Network, x: Array | RowSource, y: Array, name: str, order: Literal["C", "F"] = "C"
+) -> tuple[RowSource, Array]:
+    """A source of rows, and class numbers (n_samples,); raises ValueError unless they fit the network."""
+    if isinstance(x, (np.ndarray, list)):
+        matrix = np.asarray(x)
+        shape = matrix.shape
+    else:
+        shape = x.samples, x.inputs
+    if len(shape) != 2 or shape[1] != network.inputs or not shape[0]:
+        raise ValueError(f"{name} must have shape (n_samples, {network.inputs}), n_samples ≥ 1. Received: {shape}")
     labels = sparse_labels(y, network.classes)
-    if len(labels) != len(x):
-        raise ValueError(f"{name} has {len(x)} rows, so y must have {len(x)} labels. Received: {len(labels)}")
-    return with_ones(x, network.dtype, order), labels
+    if len(labels) != shape[0]:
+        raise ValueError(f"{name} has {shape[0]} rows, so y must have {shape[0]} labels. Received: {len(labels)}")
+    if isinstance(x, (np.ndarray, list)):
+        return MatrixRows(with_ones(matrix, network.dtype, order)), labels
+    return x, labels
 
 
 def _row_weights(
@@ -367,7 +389,7 @@ def _row_weights(
 
 def train(
     network: Network,
-    x: Array,
+    x: Array | RowSource,
     y: Array,
     *,
     optimizer: Optimizer | None = None,
@@ -376,7 +398,7 @@ def train(
     batch_size: int | Literal["full"] = 32,
     shuffle: bool = True,
     seed: int = 0,
-    validation: tuple[Array, Array] | None = None,
+    validation: tuple[Array | RowSource, Array] | None = None,
     weights: Array | None = None,
     class_weights: Literal["balanced"] | Sequence[float] | None = None,
     threads: int = 1,

@@ -155,10 +155,10 @@ def train(number: int, folder: Path, last_batch: int | None, forget: bool) -> No
     resume = None if path is None else load_checkpoint(path)
     if forget:
         assert resume is not None
-        resume.state.streams.update(TrainingRun(definition, request, prepared).training.state().streams)
+        resume.state.streams.update(TrainingRun(request, prepared).training.state().streams)
     disk = Disk(folder, last_batch)
     try:
-        TrainingRun(definition, request, prepared, resume=resume).run(disk, lambda: disk.batches)
+        TrainingRun(request, prepared, resume=resume).run(disk, lambda: disk.batches)
     except DivergedError:
         os._exit(DIVERGED)
 

@@ -78,7 +78,7 @@ def a_run(
     """A run over ``some_rows``, or over ``data``."""
     definition, asked = definition or a_definition(dtype=dtype), a_request(**request)
     prepared = prepare(definition, asked, data or some_rows(), validation)
-    return TrainingRun(definition, asked, prepared, start=start, resume=resume)
+    return TrainingRun(asked, prepared, start=start, resume=resume)
 
 
 class Recorder:

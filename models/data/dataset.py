@@ -44,6 +44,11 @@ class Dataset:
     came_from: Array | None = field(default=None, repr=False)
     left_out: int = 0
 
+    @property
+    def named(self) -> bool:
+        """Whether the columns have names, rather than numbers for names."""
+        return self.features != numbered(len(self.features))
+
     def place_of(self, row: int) -> int:
         """The place of a row among those that came."""
         return row if self.came_from is None else int(self.came_from[row])
@@ -99,9 +104,13 @@ def from_rows(inputs: Any, labels: Any, pointer: str = "", weights: Any = None) 
         raise InvalidError.at(
             f"{pointer}/labels", f"must hold {len(matrix)} labels, one per row. Received: {len(parsed.codes)}"
         )
-    features = tuple(f"feature_{index}" for index in range(matrix.shape[1]))
-    dataset = Dataset(matrix, parsed, features, _weights(weights, len(matrix), f"{pointer}/weights"))
+    dataset = Dataset(matrix, parsed, numbered(matrix.shape[1]), _weights(weights, len(matrix), f"{pointer}/weights"))
     return _labelled(dataset, f"{pointer}/weights")
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """The names of columns that have none."""
+    return tuple(f"feature_{index}" for index in range(count))
 
 
 def _labelled(dataset: Dataset, pointer: str) -> Dataset:

@@ -2,6 +2,7 @@
 
     /             attrs: format "trainyard-checkpoint", format_version 1, created_at, nncore_version, numpy_version,
                   definition (JSON), classes (JSON); for a job's checkpoint also job (its id), kind and metrics (JSON)
+    /features     only if the model reads a table: what each feature has learned, as arrays index_column/name
     /parameters   a dataset for each parameter, index_type/name
     /statistics   a dataset for each array that is served like a parameter but not trained, index_type/name
     /averaged_statistics  moving averages of the statistics; only if /optimizer/average exists
@@ -32,6 +33,7 @@ import numpy as np
 
 from models.definition.definition import ModelDefinition, optimizer_field
 from models.errors import InvalidError
+from models.features.fitted import FittedFeatures
 from models.formats.hdf5_image import Image, Memory, Put, hdf5_image
 from models.schemas import load
 from models.training.best import Best
@@ -85,6 +87,7 @@ def _build(file: h5py.File, put: Put, checkpoint: Checkpoint) -> None:
     file.attrs["definition"] = definition.canonical()
     file.attrs["classes"] = json.dumps(definition.classes)
     file.attrs.update({} if checkpoint.origin is None else checkpoint.origin.attributes())
+    _build_features(file, put, checkpoint)
     for name, array in checkpoint.parameters.items():
         put(f"parameters/{name}", array)
     file.create_group("statistics")
@@ -117,6 +120,13 @@ def _build(file: h5py.File, put: Put, checkpoint: Checkpoint) -> None:
             np.int64 if column.name == "number" else np.float64,
         )
         put(f"history/{_column(column.name)}", numbers)
+
+
+def _build_features(file: h5py.File, put: Put, checkpoint: Checkpoint) -> None:
+    if checkpoint.features is not None:
+        file.create_group("features")
+        for name, array in checkpoint.features.arrays().items():
+            put(f"features/{name}", array)
 
 
 def _build_best(group: h5py.Group, put: Put, best: Best) -> None:
@@ -189,6 +199,24 @@ class CheckpointReader:
         except InvalidError as error:
             raise CheckpointError(self.path, "/ attribute definition", "a valid definition", error.detail) from error
 
+    def features(self, definition: ModelDefinition) -> FittedFeatures | None:
+        """The features with what they have learned; None if the model reads rows as they are."""
+        if definition.features is None:
+            return None
+        if not isinstance(definition.features, tuple) or "features" not in self.file:
+            raise CheckpointError(self.path, "/features", "a group with what was learned", "nothing")
+        arrays: dict[str, Array] = {}
+        self.file["features"].visititems(
+            lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+        )
+        try:
+            fitted = FittedFeatures.of(definition.features, arrays)
+        except ValueError as error:
+            raise CheckpointError(self.path, "/features", "what the definition's features learn", error) from error
+        if fitted.width != definition.inputs:
+            raise CheckpointError(self.path, "/features", f"a width of {definition.inputs}", fitted.width)
+        return fitted
+
     def datasets(
         self, group: str, shapes: Mapping[str, tuple[int, ...]], definition: ModelDefinition
     ) -> dict[str, h5py.Dataset]:
@@ -250,6 +278,7 @@ class CheckpointReader:
             best=self.best(definition),
             created_at=self.file.attrs["created_at"],
             origin=Origin.of(self.file.attrs),
+            features=self.features(definition),
         )
 
     def best(self, definition: ModelDefinition) -> Best | None:

@@ -121,11 +121,11 @@ def _check_format(file: ForeignFile) -> None:
 
 def _check_definition(file: ForeignFile, definition: ModelDefinition) -> None:
     """Raise InvalidError with each difference between the model's definition and the file's, if it has one."""
-    own = json.loads(definition.canonical())
+    own = _decisive(json.loads(definition.canonical()))
     theirs = _json(file, "/", "definition")
     if theirs is not None and theirs != own:
         try:
-            theirs = json.loads(ModelDefinition.load(theirs).canonical())
+            theirs = _decisive(json.loads(ModelDefinition.load(theirs).canonical()))
         except InvalidError as error:
             raise error.moved("", "/definition") from None
     classes = _json(file, "/", "classes")
@@ -138,6 +138,13 @@ def _check_definition(file: ForeignFile, definition: ModelDefinition) -> None:
         problems += _differences(own["classes"], classes, "/classes")
     if problems:
         raise InvalidError.of(problems[:20])
+
+
+def _decisive(document: dict[str, Any]) -> dict[str, Any]:
+    """What an import must agree with; how the first weights are drawn does not matter to it."""
+    drawn = ("initializer", "initializer_value")
+    layers = [{name: value for name, value in layer.items() if name not in drawn} for layer in document["layers"]]
+    return {**{name: document[name] for name in DECISIVE}, "layers": layers}
 
 
 def _differences(own: Any, theirs: Any, pointer: str) -> list[Problem]:

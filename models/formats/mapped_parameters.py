@@ -15,17 +15,26 @@ import h5py
 import numpy as np
 
 from models.definition.definition import ModelDefinition
+from models.features.fitted import FittedFeatures
 from models.formats.checkpoint_file import CheckpointError, CheckpointReader, unreadable
 from nncore.arrays import Array
 from nncore.network import parameter_shapes, statistics_shapes
 
-__all__ = ["map_parameters"]
+__all__ = ["MappedParameters", "map_parameters"]
 
 Shape = tuple[int, ...]
 
 
-def map_parameters(path: Path) -> tuple[ModelDefinition, dict[str, Array]]:
-    """The definition, and the parameters and statistics to serve, as read-only arrays mapped from the file.
+class MappedParameters(NamedTuple):
+    """What a version serves with; ``features`` is None if the model reads rows as they are."""
+
+    definition: ModelDefinition
+    parameters: dict[str, Array]
+    features: FittedFeatures | None
+
+
+def map_parameters(path: Path) -> MappedParameters:
+    """The definition, its features, and parameters and statistics as read-only arrays mapped from the file.
 
     All workers share the mapped pages. If the optimizer keeps a moving average of the parameters, that is served.
     Raises CheckpointError with path, expected and found if the datasets do not match the definition exactly, or if an
@@ -33,7 +42,9 @@ def map_parameters(path: Path) -> tuple[ModelDefinition, dict[str, Array]]:
     """
     try:
         with h5py.File(path, "r") as file:
-            definition = CheckpointReader(path, file).definition()
+            reader = CheckpointReader(path, file)
+            definition = reader.definition()
+            features = reader.features(definition)
             served = "optimizer/average" if "average" in file["optimizer"] else "parameters"
             statistics = "averaged_statistics" if "averaged_statistics" in file else "statistics"
             places = {
@@ -46,7 +57,8 @@ def map_parameters(path: Path) -> tuple[ModelDefinition, dict[str, Array]]:
             }
         with path.open("rb") as raw:
             content = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
-        return definition, {name: place.array(content, definition.dtype) for name, place in places.items()}
+        parameters = {name: place.array(content, definition.dtype) for name, place in places.items()}
+        return MappedParameters(definition, parameters, features)
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise unreadable(path, error) from error
 

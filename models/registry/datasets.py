@@ -14,10 +14,10 @@ import sqlalchemy as sa
 
 from models.data.columns import ColumnSpec
 from models.data.labels import Label
+from models.data.matrix_table import matrix_specs
 from models.data.profile import TableDetails
 from models.errors import ConflictError, MissingError
 from models.formats.durable import FileRecord
-from models.formats.stored_table import matrix_specs
 from models.registry.rows import fault_of, insert_if_free, older_than
 from models.registry.tables import DATASETS
 

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import marshmallow as ma
-
 from models.data.labels import Label
-from models.data.schemas import RowsSchema
+from models.data.schemas import Rows, RowsSchema
 from models.errors import InvalidError
 from models.identifiers import NAME_PATTERN
 from models.registry.versions import require_version_form
@@ -47,7 +45,7 @@ class EvaluateSchema(StrictSchema):
         allow_none=True,
         metadata={"description": "A version number or an alias; `default` if left out."},
     )
-    data = ma.fields.Nested(RowsSchema, required=True, metadata={"description": "The labelled rows."})
+    data = Rows(RowsSchema, required=True, metadata={"description": "The labelled rows."})
     top_k = Whole(
         Bounds(minimum=1),
         load_default=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.data.labels import Label
+from models.features.plan import ServingPlan
 from models.formats.mapped_parameters import map_parameters
 from nncore.arrays import Array
 from nncore.network import Predictor
@@ -19,14 +20,18 @@ class ServedModel:
     """
 
     def __init__(self, path: Path) -> None:
-        definition, parameters = map_parameters(path)
+        definition, parameters, features = map_parameters(path)
         self.definition = definition
         self.classes: tuple[Label, ...] = definition.classes
-        self.inputs = definition.inputs
         self.nbytes = sum(array.nbytes for array in parameters.values())
         self._predictor = Predictor(definition.layers, definition.inputs, parameters)
         self.dtype = self._predictor.dtype
+        #: How rows become the network's inputs; None if they are these numbers already.
+        self.plan = None if features is None else ServingPlan(features, definition.label, self.dtype)
+        #: Whether rows may come as a matrix, and how many numbers each has then.
+        self.takes_matrix = self.plan is None or self.plan.takes_matrix
+        self.inputs = definition.inputs if self.plan is None else len(self.plan.columns)
 
     def predict_proba(self, x: Array) -> Array:
-        """Probabilities (n_rows, n_classes) for ``x`` (n_rows, inputs)."""
+        """Probabilities (n_rows, n_classes) for what the network reads, (n_rows, n_inputs)."""
         return self._predictor.predict_proba(x)

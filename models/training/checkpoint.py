@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from models.definition.definition import ModelDefinition
+from models.features.fitted import FittedFeatures
 from models.training.best import Best
 from nncore.arrays import Array
 from nncore.optimizers import Optimizer
@@ -58,7 +59,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a checkpoint file; ``rows`` are the row numbers of the training rows in the data as given."""
+    """The content of a checkpoint file.
+
+    ``rows`` are the row numbers of the training rows in the data as given. ``features`` are None if the model reads
+    rows as they are.
+    """
 
     definition: ModelDefinition
     parameters: Mapping[str, Array]
@@ -70,6 +75,7 @@ class Checkpoint:
     best: Best | None
     created_at: str
     origin: Origin | None = None
+    features: FittedFeatures | None = None
 
     @property
     def evaluated(self) -> Mapping[str, Array]:

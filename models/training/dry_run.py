@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from time import perf_counter
@@ -11,23 +11,18 @@ from time import perf_counter
 import numpy as np
 
 from models.definition.definition import ModelDefinition
-from models.errors import describe
-from models.training.prepared import Part, PreparedData
+from models.training.prepared import Prepared
 from models.training.request import TrainingRequest
 from models.training.run import TrainingRun, activation_bytes
-from nncore.arrays import Array
+from models.training.warnings import DataWarning
 from nncore.training import DivergedError
 
-__all__ = ["DataWarning", "DryRun", "dry_run"]
+__all__ = ["DryRun", "dry_run"]
 
 #: Maximum number of measured steps, and of the seconds that they take.
 STEPS, SECONDS = 20, 0.5
 #: Maximum work of a measured step, in multiplications, and maximum size of the network's vectors, in bytes.
 WORK, BYTES = 2e9, 512 * 2**20
-#: Larger numbers are seldom intended, and make training start badly.
-LARGE = 1e4
-#: Maximum number of columns, classes or values that a warning names.
-NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -39,14 +34,6 @@ class Memory:
     moments: int
     activations: int
     data: int
-
-
-@dataclass(frozen=True)
-class DataWarning:
-    """Something in the data that is probably not intended: a stable word and a sentence."""
-
-    code: str
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -83,24 +70,31 @@ class DryRun:
         }
 
 
-def dry_run(definition: ModelDefinition, request: TrainingRequest, prepared: PreparedData) -> DryRun:
-    """Count the bytes, measure a few steps, and look at the data.
+def dry_run(
+    definition: ModelDefinition,
+    request: TrainingRequest,
+    rows: int,
+    validation_rows: int,
+    first: Callable[[int], Prepared],
+    data_warnings: Iterable[DataWarning],
+) -> DryRun:
+    """Count the bytes and measure a few steps.
 
-    Steps that would take long are measured with fewer rows, and the time is scaled. The steps of a network that would
-    take much memory are not measured; a warning says so.
+    ``first`` returns the first rows of the data, as many as it is asked for. Steps that would take long are measured
+    with fewer rows, and the time is scaled. The steps of a network that would take much memory are not measured; a
+    warning says so.
     """
-    rows = len(prepared.rows)
     batch = request.batch_rows(rows)
     vectors = (request.optimizer or definition.optimizer).vectors
     itemsize = np.dtype(definition.dtype).itemsize
     size = definition.parameter_count * itemsize
-    warnings = list(data_warnings(definition, prepared))
+    warnings = list(data_warnings)
     seconds = None
     if size * (2 + len(vectors)) > BYTES:
         warnings.append(DataWarning("not_measured", "the network is too large to measure steps of it here"))
     else:
         try:
-            seconds = _seconds_per_step(definition, request, prepared, batch)
+            seconds = _seconds_per_step(definition, request, first, batch)
         except DivergedError as error:
             warnings.append(DataWarning("diverges", str(error)))
     row_bytes = (definition.inputs + 1) * itemsize + np.dtype(np.intp).itemsize
@@ -112,10 +106,10 @@ def dry_run(definition: ModelDefinition, request: TrainingRequest, prepared: Pre
             gradients=size,
             moments=size * len(vectors),
             activations=activation_bytes(definition, batch),
-            data=(rows + prepared.validation_rows) * row_bytes,
+            data=(rows + validation_rows) * row_bytes,
         ),
         training_rows=rows,
-        validation_rows=prepared.validation_rows,
+        validation_rows=validation_rows,
         batches_per_epoch=-(-rows // batch),
         epochs=request.epochs,
         seconds_per_step=seconds,
@@ -124,14 +118,13 @@ def dry_run(definition: ModelDefinition, request: TrainingRequest, prepared: Pre
 
 
 def _seconds_per_step(
-    definition: ModelDefinition, request: TrainingRequest, prepared: PreparedData, batch: int
+    definition: ModelDefinition, request: TrainingRequest, first: Callable[[int], Prepared], batch: int
 ) -> float:
     """Median time of a few steps without validation; the first step warms up and does not count."""
     measured = max(1, min(batch, int(WORK / (6 * definition.parameter_count))))
     run = TrainingRun(
-        definition,
         replace(request, batch_size=measured, validation_fraction=None, early_stopping=None, publish=None),
-        prepared.first(measured * (STEPS + 2)),
+        first(measured * (STEPS + 2)),
     )
     asked: list[float] = []
 
@@ -143,45 +136,3 @@ def _seconds_per_step(
         pass
     times = [after - before for before, after in pairwise(asked)]
     return statistics.median(times[1:] or times) * batch / run.training.batch_size
-
-
-def data_warnings(definition: ModelDefinition, prepared: PreparedData) -> Iterator[DataWarning]:
-    """What in the data is probably not intended."""
-    inputs, features = prepared.data.inputs, prepared.features
-    constant = [features[column] for column in np.flatnonzero((inputs == inputs[0]).all(axis=0))]
-    if constant:
-        detail = f"the same in every row, so nothing can be learned from them: {_some(constant)}"
-        yield DataWarning("constant_columns", detail)
-    counts = np.bincount(prepared.data.codes, minlength=len(definition.classes))
-    rare = [describe(definition.classes[code]) for code in np.flatnonzero(counts < 2)]
-    if rare:
-        yield DataWarning("rare_classes", f"classes with fewer than two rows: {_some(rare)}")
-    large = np.argwhere(np.abs(inputs) > LARGE)
-    if len(large):
-        row, column = large[0].tolist()
-        place = f"row {row}, {features[column]}: {inputs[row, column]:g}"
-        detail = f"{len(large)} values lie beyond ±{LARGE:g}, the first in {place}; scale the inputs"
-        yield DataWarning("large_values", detail)
-    shared = _shared_rows(prepared.training_part(), prepared.validation_part())
-    if shared:
-        detail = f"{shared} validation rows stand among the training rows too"
-        yield DataWarning("duplicates_across_split", detail)
-
-
-def _shared_rows(training: Part, validation: Part | None) -> int:
-    """How many validation rows equal a training row in every number."""
-    if validation is None:
-        return 0
-    held_out = _rows_as_bytes(validation.inputs)
-    wanted = set(held_out)
-    found = wanted & {each for row in training.inputs if (each := row.astype(np.float64).tobytes()) in wanted}
-    return sum(row in found for row in held_out)
-
-
-def _rows_as_bytes(inputs: Array) -> list[bytes]:
-    return [row.tobytes() for row in np.ascontiguousarray(inputs, np.float64)]
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -11,41 +11,81 @@ from models.definition.class_weights import weights_of_classes
 from models.definition.definition import ModelDefinition
 from models.definition.given_rows import GivenRows
 from models.errors import InvalidError
+from models.features.fitted import FittedFeatures
 from models.training.request import TrainingRequest
 from nncore.arrays import Array
-from nncore.batches import stratified_split
+from nncore.batches import RowSource, stratified_split
 from nncore.stopping import EarlyStopping, Monitor
 
-__all__ = ["Part", "PreparedData"]
+__all__ = ["Part", "Prepared", "PreparedData", "monitor_of", "split"]
 
 
 class Part(NamedTuple):
     """Inputs (n_rows, n_features), class numbers (n_rows,) and, if rows count differently, weights (n_rows,)."""
 
-    inputs: Array
+    inputs: Array | RowSource
     codes: Array
     weights: Array | None = None
+
+
+class Prepared(Protocol):
+    """What a training run needs of its rows.
+
+    ``rows`` are the row numbers of the training rows in the data as given. ``class_weights`` has a weight for each
+    class. ``monitor`` is the value that decides which epoch is the best, and ``min_delta`` the minimum change of it
+    that counts as an improvement. ``fitted`` is None if rows are used as they are.
+    """
+
+    @property
+    def definition(self) -> ModelDefinition: ...
+
+    @property
+    def fitted(self) -> FittedFeatures | None: ...
+
+    @property
+    def rows(self) -> Array: ...
+
+    @property
+    def class_weights(self) -> Literal["balanced"] | list[float] | None: ...
+
+    @property
+    def monitor(self) -> Monitor: ...
+
+    @property
+    def min_delta(self) -> float: ...
+
+    @property
+    def validation_rows(self) -> int: ...
+
+    def training_part(self) -> Part:
+        """The training rows."""
+
+    def validation_part(self) -> Part | None:
+        """The validation rows, None if there are none."""
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedData:
     """Rows that are checked against a model and a request, split, and numbered by class.
 
-    ``data`` is every row as given, not a copy, in the columns ``features``. ``rows`` are the row numbers of the
-    training rows. ``held_out`` are the row numbers of the validation rows if a fraction of ``data`` is held out, and
-    ``validation`` the validation rows if the request gives them apart; at most one of the two is not None.
-    ``class_weights`` has a weight for each class. ``monitor`` is the value that decides which epoch is the best, and
-    ``min_delta`` the minimum change of it that counts as an improvement.
+    ``inputs`` are the numbers of every row as given, not a copy, in the columns ``features``; ``codes`` and ``weights``
+    belong to them. ``rows`` are the row numbers of the training rows. ``held_out`` are those of the validation rows if
+    a fraction of the rows is held out, and ``validation`` the validation rows if the request gives them apart; at most
+    one of the two is not None.
     """
 
+    definition: ModelDefinition
     features: tuple[str, ...]
-    data: Part
+    inputs: Array
+    codes: Array
+    weights: Array | None
     rows: Array
     held_out: Array | None
     validation: Part | None
     class_weights: Literal["balanced"] | list[float] | None
     monitor: Monitor
     min_delta: float
+    fitted: None = None
 
     @classmethod
     def of(
@@ -63,48 +103,57 @@ class PreparedData:
         dataset = data.dataset
         codes = data.codes_for(definition)
         dataset.require_two_classes(data.labels_pointer)
-        rows, held_out = _split(codes, request)
+        rows, held_out = split(codes, request)
         given = None if validation is None else Part(validation.dataset.inputs, validation.codes_for(definition))
         class_weights = definition.class_weights if request.class_weights is None else request.class_weights
         return cls(
+            definition=definition,
             features=dataset.features,
-            data=Part(dataset.inputs, codes, dataset.weights),
+            inputs=dataset.inputs,
+            codes=codes,
+            weights=dataset.weights,
             rows=rows,
             held_out=held_out,
             validation=given,
             class_weights=weights_of_classes(class_weights, definition.classes),
-            monitor=_monitor(request, validated=held_out is not None or given is not None),
+            monitor=monitor_of(request, validated=held_out is not None or given is not None),
             min_delta=(request.early_stopping or EarlyStopping()).min_delta,
         )
 
     def training_part(self) -> Part:
-        """The training rows: ``data`` if they are all of it, otherwise copied at each call."""
+        """The training rows: the rows as given if they are all of them, otherwise copied at each call."""
+        inputs, codes, weights = self.inputs, self.codes, self.weights
         if self.held_out is None:
-            return self.data
-        inputs, codes, weights = self.data
+            return Part(inputs, codes, weights)
         return Part(inputs[self.rows], codes[self.rows], None if weights is None else weights[self.rows])
 
     def validation_part(self) -> Part | None:
-        """The validation rows, None if there are none; rows that are held out of ``data`` are copied at each call."""
+        """The validation rows, None if there are none; rows that are held out are copied at each call."""
         if self.held_out is None:
             return self.validation
-        return Part(self.data.inputs[self.held_out], self.data.codes[self.held_out])
+        return Part(self.inputs[self.held_out], self.codes[self.held_out])
 
     @property
     def validation_rows(self) -> int:
         """Number of validation rows."""
         if self.held_out is not None:
             return len(self.held_out)
-        return 0 if self.validation is None else len(self.validation.inputs)
+        return 0 if self.validation is None else len(self.validation.codes)
 
     def first(self, count: int) -> PreparedData:
-        """The first ``count`` rows of ``data``, not copied, all for training and without validation."""
-        inputs, codes, weights = self.data
-        few = Part(inputs[:count], codes[:count], None if weights is None else weights[:count])
-        return replace(self, data=few, rows=np.arange(len(few.inputs)), held_out=None, validation=None)
+        """The first ``count`` rows as given, not copied, all for training and without validation."""
+        few = replace(
+            self,
+            inputs=self.inputs[:count],
+            codes=self.codes[:count],
+            weights=None if self.weights is None else self.weights[:count],
+            held_out=None,
+            validation=None,
+        )
+        return replace(few, rows=np.arange(len(few.inputs)))
 
 
-def _split(codes: Array, request: TrainingRequest) -> tuple[Array, Array | None]:
+def split(codes: Array, request: TrainingRequest) -> tuple[Array, Array | None]:
     """Row numbers for training and, if a fraction is held out, for validation."""
     if request.validation_fraction is None:
         return np.arange(len(codes)), None
@@ -114,7 +163,7 @@ def _split(codes: Array, request: TrainingRequest) -> tuple[Array, Array | None]
         raise InvalidError.at("/validation/fraction", str(error)) from None
 
 
-def _monitor(request: TrainingRequest, *, validated: bool) -> Monitor:
+def monitor_of(request: TrainingRequest, *, validated: bool) -> Monitor:
     """The value that decides which epoch is the best."""
     monitor = request.early_stopping.monitor if request.early_stopping else None
     if monitor is None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import marshmallow as ma
 
-from models.data.schemas import DataSchema, ValidationSchema
+from models.data.schemas import DataSchema, Rows, ValidationSchema
 from models.definition.class_weights import ClassWeights, ClassWeightsValue
 from models.definition.definition import Metadata, loss_field, optimizer_field
 from models.errors import describe
@@ -163,7 +163,7 @@ class TrainSchema(StrictSchema):
     """The body of ``POST /train``."""
 
     model = ModelReference(required=True, metadata=_described("The model's name, or a definition."))
-    data = ma.fields.Nested(DataSchema, required=True, metadata=_described("The rows to train on."))
+    data = Rows(DataSchema, required=True, metadata=_described("The rows to train on."))
     epochs = Whole(
         Bounds(minimum=0, maximum=MAXIMUM_EPOCHS), load_default=100, metadata=_described("Passes over the data.")
     )
@@ -178,7 +178,7 @@ class TrainSchema(StrictSchema):
         load_default=0,
         metadata=_described("Seed of everything random. The same request with the same seed gives the same weights."),
     )
-    validation = ma.fields.Nested(
+    validation = Rows(
         ValidationSchema,
         load_default=None,
         allow_none=True,

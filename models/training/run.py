@@ -14,7 +14,7 @@ from models.clock import utc_now
 from models.definition.definition import ModelDefinition
 from models.training.best import Best
 from models.training.checkpoint import Checkpoint, CheckpointKind
-from models.training.prepared import PreparedData
+from models.training.prepared import Prepared
 from models.training.request import TrainingRequest
 from models.training.warm_start import begin_at
 from nncore.network import layer_sizes
@@ -54,15 +54,15 @@ class TrainingRun:
 
     def __init__(
         self,
-        definition: ModelDefinition,
         request: TrainingRequest,
-        prepared: PreparedData,
+        prepared: Prepared,
         *,
         start: Checkpoint | None = None,
         resume: Checkpoint | None = None,
         threads: int = 1,
     ) -> None:
-        self.definition, self.request = definition, request
+        definition = self.definition = prepared.definition
+        self.request, self.fitted = request, prepared.fitted
         self.optimizer = request.optimizer or definition.optimizer
         #: The training rows' numbers in the data as given.
         self.rows = prepared.rows
@@ -110,6 +110,7 @@ class TrainingRun:
             rows=self.rows,
             best=self.best,
             created_at=utc_now(),
+            features=self.fitted,
         )
 
     def best_checkpoint(self) -> Checkpoint:

@@ -11,6 +11,7 @@ from models.definition.definition import ModelDefinition
 from models.errors import InvalidError
 from models.training.checkpoint import Checkpoint
 from nncore.arrays import Array
+from nncore.layers import Dense, Layer
 from nncore.network import group_names, parameter_shapes
 from nncore.training import Training
 
@@ -25,23 +26,30 @@ def check_start(start: ModelDefinition, definition: ModelDefinition, reinitializ
     """
     groups = group_names(definition.layers)
     # Each unit of the last dense layer stands for a class, in their order.
-    for name in ("inputs", "dtype") if groups[-2] in reinitialize else ("inputs", "classes", "dtype"):
+    reads = "inputs" if definition.features is None else "features"
+    for name in (reads, "dtype") if groups[-2] in reinitialize else (reads, "classes", "dtype"):
         mine, theirs = getattr(definition, name), getattr(start, name)
         same = same_labels(mine, theirs) if name == "classes" else mine == theirs
         if not same:
             raise InvalidError.at("/start_from", f"must be of a model with the same {name} as {definition.name!r}")
     same_layers = all(
-        mine == theirs or group in reinitialize
+        group in reinitialize or _drawn_alike(mine) == _drawn_alike(theirs)
         for group, mine, theirs in zip_longest(groups, definition.layers, start.layers)
     )
     known = parameter_shapes(start.layers, start.inputs)
-    wanted = parameter_shapes(definition.layers, definition.inputs)
+    # Features that are not fitted yet take over what those of the start have learned.
+    wanted = parameter_shapes(definition.layers, definition.inputs or start.inputs)
     same_shapes = all(known.get(name) == shape for name, shape in wanted.items() if not _among(name, reinitialize))
     if not (same_layers and same_shapes):
         raise InvalidError.at(
             "/start_from",
             f"must be of a model with the same layers as {definition.name!r}; reinitialize names those that may differ",
         )
+
+
+def _drawn_alike(layer: Layer | None) -> Layer | None:
+    """A layer without what decides its first weights only, which a warm start does not draw."""
+    return replace(layer, initializer="zeros", initializer_value=0.0) if isinstance(layer, Dense) else layer
 
 
 def begin_at(training: Training, start: Checkpoint, reinitialize: Collection[str]) -> None:

@@ -68,6 +68,8 @@ class JobJournal:
         self._run, self._training, self._request = run, run.training, run.request
         #: The newest epoch in the database, and whether a commit with unknown result may have added more.
         self._known, self._unsure = 0, True
+        #: The definition with the width of the fitted features, which the job's version will have.
+        self._fitted = {} if run.fitted is None else {"definition": run.definition.canonical()}
         #: Whether another owner has the job.
         self.lost = False
         #: Whether the run had to stop before its state could be saved on a failing disk.
@@ -128,7 +130,7 @@ class JobJournal:
     def _commit_checkpoint(self, checkpoint_id: str, name_it: Callable[[sa.Connection], None]) -> None:
         self._trouble = None
         try:
-            self.flush(name_it, checkpoint=checkpoint_id, deaths=0)
+            self.flush(name_it, checkpoint=checkpoint_id, deaths=0, **self._fitted)
             if not self.lost:
                 self._checkpointing.drop_old_ones(self._job.fence)
         except sa.exc.OperationalError as error:

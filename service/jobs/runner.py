@@ -14,6 +14,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -21,22 +22,25 @@ from threadpoolctl import threadpool_limits
 
 from models.definition.definition import ModelDefinition
 from models.definition.given_rows import GivenRows
+from models.definition.given_table import GivenTable, Place
 from models.errors import TrainyardError
+from models.features.fitted import FittedFeatures
 from models.formats.checkpoint_file import CheckpointError, load_checkpoint
-from models.formats.stored_table import load_rows
 from models.registry import checkpoints
 from models.training.checkpoint import Checkpoint, CheckpointKind
-from models.training.prepared import PreparedData
+from models.training.prepared import Prepared, PreparedData
+from models.training.prepared_table import PreparedTable
 from models.training.request import TrainingRequest
 from models.training.run import DivergedError, TrainingRun
 from service.jobs import lifecycle
 from service.jobs.engines.engine import Order
 from service.jobs.journal import EndOfInput, JobJournal, storage_error
 from service.jobs.outcome import Died, Failed, Finished, Outcome, Stale, Stopped, encode
-from service.jobs.record import JobError
+from service.jobs.record import Job, JobError
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileStore
+from service.store.request_rows import given_rows
 from service.upkeep import inspection
 
 __all__ = ["main"]
@@ -63,10 +67,30 @@ def _start(database: Database, files: FileStore, checkpoint_id: str) -> Checkpoi
     return load_checkpoint(inspection.intact_checkpoint(database, files, checkpoint_id, thorough=True))
 
 
-def _rows(database: Database, files: FileStore, dataset_id: str, pointer: str) -> GivenRows:
-    """The rows of a job's dataset. Raises OSError if its file is missing or damaged."""
+def _rows(
+    database: Database, files: FileStore, dataset_id: str, part: dict[str, Any], definition: ModelDefinition, place: str
+) -> GivenRows | GivenTable:
+    """The rows of a job's dataset; ``part`` is what the request says of them. Raises OSError if the file is damaged."""
     path = inspection.intact_dataset(database, files, dataset_id)
-    return GivenRows(load_rows(path, f"{pointer}/dataset"), pointer, stored=True)
+    return given_rows(path, part.get("label"), definition, Place(place, stored=True))
+
+
+def _prepared(
+    database: Database, files: FileStore, job: Job, definition: ModelDefinition, fitted: FittedFeatures | None
+) -> Prepared:
+    """The rows of a job made ready; ``fitted`` are the features that it continues with."""
+    assert job.dataset is not None, "rows of an active job are not deleted"
+    request = TrainingRequest.of(job.request)
+    data = _rows(database, files, job.dataset, job.request["data"], definition, "/data")
+    validation = None
+    if job.validation_dataset:
+        part = job.request["validation"]
+        validation = _rows(database, files, job.validation_dataset, part, definition, "/validation")
+    if isinstance(data, GivenRows):
+        assert not isinstance(validation, GivenTable)
+        return PreparedData.of(definition, request, data, validation)
+    assert not isinstance(validation, GivenRows)
+    return PreparedTable.of(definition, request, data, validation, fitted)
 
 
 def _train(database: Database, files: FileStore, order: Order) -> Outcome:
@@ -76,24 +100,17 @@ def _train(database: Database, files: FileStore, order: Order) -> Outcome:
         except lifecycle.StaleError:
             return Stale()
     assert job.definition is not None, "only jobs that have ended lack it"
-    assert job.dataset is not None, "rows of an active job are not deleted"
     definition = ModelDefinition.parse(job.definition)
-    request = TrainingRequest.of(job.request)
     resume = _newest_good_checkpoint(database, files, job.id)
-    validation = job.validation_dataset
+    start = _start(database, files, job.start_from) if job.start_from and resume is None else None
+    begin = resume or start
     run = TrainingRun(
-        definition,
-        request,
+        TrainingRequest.of(job.request),
         # No variable refers to this, so the rows are freed as soon as the run has copied them.
-        PreparedData.of(
-            definition,
-            request,
-            _rows(database, files, job.dataset, "/data"),
-            _rows(database, files, validation, "/validation") if validation else None,
-        ),
+        _prepared(database, files, job, definition, None if begin is None else begin.features),
         resume=resume,
         threads=database.settings.job_threads,
-        start=_start(database, files, job.start_from) if job.start_from and resume is None else None,
+        start=start,
     )
     journal = JobJournal(database, files, job, run, EndOfInput(sys.stdin))
     try:

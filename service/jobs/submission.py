@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from models.data.dataset import Dataset
 from models.definition.definition import ModelDefinition, complete, loss_field, optimizer_field
+from models.definition.features import OpenFeatures
 from models.errors import InvalidError, MissingError
 from models.formats.checkpoint_file import load_checkpoint
 from models.identifiers import new_id
 from models.registry import checkpoints, datasets, models, versions
-from models.training.prepared import PreparedData
+from models.training.dry_run import DryRun, dry_run
+from models.training.outlined import Outlined
+from models.training.prepared import Prepared, PreparedData
+from models.training.prepared_table import PreparedTable
 from models.training.request import TrainingRequest
 from models.training.run import activation_bytes
 from models.training.warm_start import check_start
+from models.training.warnings import DataWarning, matrix_warnings, table_warnings
 from service.jobs import lifecycle
 from service.jobs.record import Job
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.naming import naming
-from service.store.request_rows import Source, keep
+from service.store.request_rows import Source
 
 __all__ = ["Checked", "Record", "check", "check_size", "submit"]
 
@@ -36,8 +40,9 @@ Record = Callable[[sa.Connection, Job], None]
 class Checked:
     """A training request that a run can carry out.
 
-    ``defines`` says that the request defines its model, so that ``definition`` becomes the model's newest one together
-    with the job. ``validation`` is None unless the request gives rows for it.
+    ``definition`` is what the job trains; its features are not fitted yet. ``defines`` says that it becomes the model's
+    newest one together with the job. ``validation`` is None unless the request gives rows for it. Of ``prepared`` and
+    ``outlined``, the first is for a matrix and the second for a table.
     """
 
     request: TrainingRequest
@@ -45,7 +50,42 @@ class Checked:
     defines: bool
     data: Source
     validation: Source | None
-    prepared: PreparedData
+    prepared: PreparedData | None
+    outlined: Outlined | None
+    warnings: tuple[DataWarning, ...]
+
+    @property
+    def training_rows(self) -> int:
+        """The number of training rows."""
+        return self.outlined.training_rows if self.outlined else len(self._matrix.rows)
+
+    @property
+    def validation_rows(self) -> int:
+        """The number of validation rows."""
+        return self.outlined.validation_rows if self.outlined else self._matrix.validation_rows
+
+    @property
+    def _matrix(self) -> PreparedData:
+        assert self.prepared is not None
+        return self.prepared
+
+    @property
+    def network(self) -> ModelDefinition:
+        """The definition with the number of inputs that the network has, or nearly so if features are not fitted."""
+        return self.outlined.definition if self.outlined else self.definition
+
+    def measure(self) -> DryRun:
+        """What the run would take."""
+        rows = self.training_rows, self.validation_rows
+        if self.outlined is None:
+            return dry_run(self.definition, self.request, *rows, self._matrix.first, self.warnings)
+        definition, fitted = self.outlined.definition, self.outlined.fitted
+        with self.data.table() as table:
+
+            def first(count: int) -> Prepared:
+                return PreparedTable.first(definition, table, fitted, count)
+
+            return dry_run(definition, self.request, *rows, first, self.warnings)
 
 
 def check(database: Database, files: FileStore, settings: Settings, body: dict[str, Any]) -> Checked:
@@ -55,18 +95,45 @@ def check(database: Database, files: FileStore, settings: Settings, body: dict[s
     """
     request = TrainingRequest.of(body)
     data = Source(database, files, body["data"], "/data")
-    definition, defines = _resolve_definition(database, settings, body["model"], data.rows.dataset)
     given, validation = body["validation"], None
     if given and "fraction" not in given:
         validation = Source(database, files, given, "/validation")
-    prepared = PreparedData.of(definition, request, data.rows, validation.rows if validation else None)
-    needed, limit = activation_bytes(definition, request.batch_rows(len(prepared.rows))), settings.max_batch_bytes
+    definition, defines = _resolve_definition(database, settings, body["model"], data)
+    checked = _check_data(request, definition, defines, data, validation)
+    network = checked.network
+    needed, limit = activation_bytes(network, request.batch_rows(checked.training_rows)), settings.max_batch_bytes
     if needed > limit:
         raise InvalidError.at(
             "/batch_size", f"must be smaller: one batch of this model takes {needed} bytes, and {limit} are allowed"
         )
+    if isinstance(body["model"], dict) or checked.outlined is not None:
+        check_size(network, settings.max_parameters, body["model"], "/model")
     _check_start(database, files, body["start_from"], definition, request.reinitialize)
-    return Checked(request, definition, defines, data, validation, prepared)
+    return checked
+
+
+def _check_data(
+    request: TrainingRequest, definition: ModelDefinition, defines: bool, data: Source, validation: Source | None
+) -> Checked:
+    """Check the rows against the definition that was resolved for them."""
+    if definition.features is None:
+        assert data.matrix is not None
+        if validation is not None and validation.matrix is None:
+            raise InvalidError.at(validation.place.name, "must be rows of numbers as the training rows are")
+        given = None if validation is None else validation.matrix
+        prepared = PreparedData.of(definition, request, data.matrix, given)
+        warnings = tuple(matrix_warnings(definition, prepared))
+        return Checked(request, definition, defines, data, validation, prepared, None, warnings)
+    assert isinstance(definition.features, tuple)
+    data.as_table(definition.features)
+    outline, other = data.outline(), None
+    if validation is not None:
+        validation.as_table(definition.features)
+        other = validation.outline()
+    outlined = Outlined.of(definition, request, outline, other)
+    return Checked(
+        request, definition, defines, data, validation, None, outlined, tuple(table_warnings(definition, outline))
+    )
 
 
 def check_size(definition: ModelDefinition, limit: int, given: dict[str, Any], pointer: str) -> None:
@@ -78,18 +145,37 @@ def check_size(definition: ModelDefinition, limit: int, given: dict[str, Any], p
 
 
 def _resolve_definition(
-    database: Database, settings: Settings, model: Any, dataset: Dataset
+    database: Database, settings: Settings, model: Any, data: Source
 ) -> tuple[ModelDefinition, bool]:
-    """The newest definition of the model that is named, or the one given here, and whether it is the latter."""
+    """The definition to train: the model's newest one or the one given here, with the features that the data decides.
+
+    Returns too whether it differs from the newest one that is stored, or may differ.
+    """
     if isinstance(model, str):
         with database.read() as connection:
-            return models.find_model(connection, model).definition, False
+            newest = models.find_model(connection, model).definition
+        definition = _for_data(newest, data)
+        return definition, definition != newest
+    classes = data.matrix.dataset.labels.classes if data.matrix is not None else data.outline().classes
+    inputs = data.matrix.dataset.inputs.shape[1] if data.matrix is not None and not data.named else None
     try:
-        definition = ModelDefinition.load(complete(model, dataset.inputs.shape[1], dataset.labels.classes))
+        definition = _for_data(ModelDefinition.load(complete(model, inputs, classes)), data)
     except InvalidError as error:
         raise error.moved("", "/model") from None
-    check_size(definition, settings.max_parameters, model, "/model")
     return definition, True
+
+
+def _for_data(definition: ModelDefinition, data: Source) -> ModelDefinition:
+    """A definition with the features or inputs that the data decides, if it leaves them open."""
+    if data.matrix is not None and not data.named:
+        if definition.features == OpenFeatures({}):
+            return replace(definition, features=None, inputs=data.matrix.dataset.inputs.shape[1])
+        if isinstance(definition.features, OpenFeatures):
+            raise InvalidError.at("/features", "needs columns with names, and the rows of this request have none")
+        return definition
+    data.as_table()
+    outline = data.outline()
+    return definition.for_table(outline.details.columns, outline.label, outline.details.weight)
 
 
 def _check_start(
@@ -132,7 +218,7 @@ def submit(
     ids = [source.dataset_id or new_id("ds") for source in sources]
     inline = {each: source for each, source in zip(ids, sources, strict=True) if source.dataset_id is None}
     with naming(database, files, FileKind.DATASET, [*inline]):
-        kept = [keep(files, dataset_id, None, source.rows.dataset) for dataset_id, source in inline.items()]
+        kept = [source.keep(files, dataset_id) for dataset_id, source in inline.items()]
         with database.write() as connection:
             for values, written in kept:
                 datasets.add_dataset(connection, values, written)
@@ -171,11 +257,13 @@ def _document(body: dict[str, Any], checked: Checked) -> dict[str, Any]:
         **body,
         "class_weights": definition.class_weights if request.class_weights is None else body["class_weights"],
         "model": definition.name,
-        "data": checked.data.document(),
-        "validation": checked.validation.document() if checked.validation else body["validation"],
+        "data": checked.data.document(checked.training_rows + (0 if checked.validation else checked.validation_rows)),
+        "validation": body["validation"],
         "optimizer": optimizer_field().serialize("optimizer", rules),
         "loss": loss_field().serialize("loss", rules),
         "early_stopping": None if request.early_stopping is None else asdict(request.early_stopping),
     }
+    if checked.validation is not None:
+        document["validation"] = checked.validation.document(checked.validation_rows)
     del document["dry_run"]
     return document

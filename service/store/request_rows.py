@@ -2,51 +2,139 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from models.clock import utc_now
 from models.data.dataset import Dataset, from_rows
-from models.data.profile import Provenance, details_of
+from models.data.labelling import labelled, require_column
+from models.data.matrix_table import table_of
+from models.data.profile import Provenance, TableDetails, details_of
+from models.data.records import from_matrix, from_records
 from models.data.table import MemoryTable
+from models.definition.definition import ModelDefinition
 from models.definition.given_rows import GivenRows
+from models.definition.given_table import GivenTable, Outline, Place, label_of, matrix_as_table
 from models.errors import InvalidError, MissingError
-from models.formats.dataset_file import DatasetLabel, dataset_image
+from models.features.feature import Feature
+from models.formats.dataset_file import DatasetLabel, dataset_image, load_dataset
 from models.formats.durable import FileRecord
-from models.formats.stored_table import classes_in, load_rows, table_of
-from models.formats.table_file import table_image
+from models.formats.stored_table import classes_in, is_table, open_table
+from models.formats.table_file import FileTable, table_image
 from models.registry import datasets
 from models.registry.datasets import feature_names
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 
-__all__ = ["Source", "keep"]
+__all__ = ["Source", "given_rows", "keep"]
 
 
 class Source:
-    """The rows of one part of a request, at the JSON pointer ``pointer``.
+    """The rows of one part of a request, at the JSON pointer ``pointer``: a matrix, or a table with its details.
 
     ``dataset_id`` is the id of the dataset that the part names. It is None for inline rows until they are stored.
-    Raises InvalidError if there is no such dataset, or if inline rows are not rows of numbers with one label each.
+    ``matrix`` is None for a table, whose rows are not read before ``table`` is called. Raises InvalidError if there is
+    no such dataset, or if inline rows are neither numbers with one label each nor objects.
     """
 
     def __init__(self, database: Database, files: FileStore, part: dict[str, Any], pointer: str) -> None:
         self._name: str | None = part.get("dataset")
+        self._label: str | None = part.get("label")
+        self.place = Place(pointer, stored=self._name is not None)
         self.dataset_id: str | None = None
-        if self._name is None:
-            dataset = from_rows(part["inputs"], part["labels"], pointer, part.get("weights"))
+        self.matrix: GivenRows | None = None
+        self.details: TableDetails | None = None
+        self._memory: MemoryTable | None = None
+        self._path: Path | None = None
+        if self._name is not None:
+            self._find(database, files)
+        elif "rows" in part:
+            table = replace(from_records(part["rows"], f"{pointer}/rows"), label=part["label"])
+            require_column(table.columns, part["label"], f"{pointer}/label")
+            self._memory, warnings = labelled(table, None, part.get("weight"), pointer=pointer)
+            self.details = details_of(self._memory, Provenance({"type": "json"}, warnings))
         else:
-            try:
-                with database.read() as connection:
-                    self.dataset_id = datasets.find_dataset(connection, self._name).id
-            except MissingError as error:
-                raise InvalidError.at(f"{pointer}/dataset", error.detail) from None
-            dataset = load_rows(files.path(FileKind.DATASET, self.dataset_id), f"{pointer}/dataset")
-        self.rows = GivenRows(dataset, pointer, stored=self._name is not None)
+            dataset = from_rows(part["inputs"], part["labels"], pointer, part.get("weights"))
+            if "features" in part:
+                names = from_matrix(part["inputs"], part["features"], pointer).columns
+                dataset = replace(dataset, features=tuple(column.name for column in names))
+            self.matrix = GivenRows(dataset, pointer)
+        self._dataset = None if self.matrix is None else self.matrix.dataset
 
-    def document(self) -> dict[str, object]:
-        """What a job shows of its rows: the dataset's name or id as the client gave it, and the number of rows."""
-        rows = self.rows.dataset.rows
-        return {"rows": rows} if self._name is None else {"dataset": self._name, "rows": rows}
+    def _find(self, database: Database, files: FileStore) -> None:
+        assert self._name is not None
+        try:
+            with database.read() as connection:
+                row = datasets.find_dataset(connection, self._name)
+        except MissingError as error:
+            raise InvalidError.at(self.place.name, error.detail) from None
+        self.dataset_id, self._path = row.id, files.path(FileKind.DATASET, row.id)
+        if is_table(self._path):
+            self.details = row.details
+        else:
+            self.matrix = GivenRows(load_dataset(self._path), self.place.pointer, stored=True)
+
+    @property
+    def named(self) -> bool:
+        """Whether the columns have names."""
+        return self.matrix is None or self.matrix.dataset.named
+
+    def as_table(self, features: Sequence[Feature] = ()) -> None:
+        """Turn a matrix into a table for a model with ``features``; see ``matrix_as_table``."""
+        if self.matrix is not None:
+            self._memory = matrix_as_table(self.matrix.dataset, features, self.place)
+            self.details = details_of(self._memory, Provenance({}))
+            self.matrix = None
+
+    def outline(self) -> Outline:
+        """What a check needs of the table; raises InvalidError if it has no such label column."""
+        assert self.details is not None
+        return Outline(self.details, self._label, self.place)
+
+    @contextmanager
+    def table(self) -> Iterator[GivenTable]:
+        """The table, open until the context ends."""
+        assert self.details is not None
+        label = label_of(self._label, self.details.label, self.details.columns, self.place)
+        if self._memory is not None:
+            yield GivenTable(self._memory, label, self.place)
+        else:
+            assert self._path is not None
+            with open_table(self._path) as table:
+                yield GivenTable(table, label, self.place)
+
+    def document(self, rows: int) -> dict[str, object]:
+        """What a job shows of its rows: the dataset's name or id and its label as they were given, and how many."""
+        given = {"dataset": self._name, "label": self._label if self._name is not None else None}
+        return {**{name: value for name, value in given.items() if value is not None}, "rows": rows}
+
+    def keep(self, files: FileStore, dataset_id: str) -> tuple[dict[str, Any], FileRecord]:
+        """Write inline rows to a file, as ``keep`` does."""
+        if self.details is not None and self.details.format:
+            assert self._memory is not None
+            return keep(files, dataset_id, None, self._memory, Provenance(self.details.format, self.details.warnings))
+        assert self._dataset is not None
+        return keep(files, dataset_id, None, self._dataset)
+
+
+def given_rows(path: Path, label: str | None, definition: ModelDefinition, place: Place) -> GivenRows | GivenTable:
+    """The rows in a dataset's file as a model needs them; the file of a table stays open.
+
+    Raises OSError if the file is missing or damaged.
+    """
+    if is_table(path):
+        table = FileTable(path)
+        return GivenTable(table, label_of(label, table.label, table.columns, place), place)
+    dataset = load_dataset(path)
+    if definition.features is None:
+        return GivenRows(dataset, place.pointer, stored=place.stored)
+    assert isinstance(definition.features, tuple)
+    memory = matrix_as_table(dataset, definition.features, place)
+    assert memory.label is not None
+    return GivenTable(memory, memory.label, place)
 
 
 def keep(

@@ -38,7 +38,13 @@ def create_app(settings: Settings | None = None) -> Flask:
         API_VERSION=VERSION,
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/",
-        API_SPEC_OPTIONS={"info": {"description": "Trains neural-network classifiers and serves their predictions."}},
+        API_SPEC_OPTIONS={
+            "info": {
+                "description": "Trains neural-network classifiers and serves their "
+                "predictions. A request body may be compressed (`Content-Encoding: gzip`); the limit of its size "
+                "is that of what it holds."
+            }
+        },
     )
     serving = Serving(database, files, settings.served_bytes)
     parts = app.extensions["trainyard"] = Context(settings, database, files, serving)

@@ -1,16 +1,21 @@
-"""Request bodies: complete or refused, and limited in size."""
+"""Request bodies: decompressed, complete or refused, and limited in size."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from flask import current_app, g, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.sansio.utils import get_content_length
 
-from models.errors import MalformedError
+from models.errors import MalformedError, UnsupportedError
+from service.web.gzip_body import GzipBody
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
 
 __all__ = ["bound_body", "drain", "receive", "receive_whole", "uploaded"]
 
@@ -18,6 +23,8 @@ __all__ = ["bound_body", "drain", "receive", "receive_whole", "uploaded"]
 _CHUNK = 1 << 20
 #: Maximum number of bytes of a refused body that are read and discarded.
 DRAINED_BYTES = 64 * 2**20
+#: Keys in ``environ``: the stream and length of a compressed body, and a mark that a body cannot be read on.
+_COMPRESSED, _BROKEN = "trainyard.compressed", "trainyard.broken"
 #: Endpoints that stream their bodies and apply a different limit.
 STREAMED = {"checkpoints.import_file", "datasets.create"}
 
@@ -29,6 +36,8 @@ def bound_body() -> None:
     servers that end the stream themselves. A chunked body is read here, because Werkzeug would cut it off at the limit.
     """
     environ = request.environ
+    if request.method not in ("GET", "HEAD"):
+        _decode(environ)
     if "CONTENT_LENGTH" in environ:
         environ.pop("wsgi.input_terminated", None)
         return
@@ -39,11 +48,36 @@ def bound_body() -> None:
     limit = current_app.config["MAX_CONTENT_LENGTH"]
     try:
         body = environ["wsgi.input"].read(limit + 1)
+    except (MalformedError, RequestEntityTooLarge):
+        raise
     except Exception as error:  # noqa: BLE001 - every server has its own errors for what is wrong with the chunks
+        environ[_BROKEN] = True
         raise MalformedError("invalid_body", f"the chunked body cannot be read: {error}") from None
     if len(body) > limit:
         raise RequestEntityTooLarge
     environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+
+
+def _decode(environ: WSGIEnvironment) -> None:
+    """Have a compressed body decompressed as it is read; from here on it is as one without a length.
+
+    Raises UnsupportedError for another coding than gzip.
+    """
+    coding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    if coding in ("", "identity"):
+        return
+    if coding not in ("gzip", "x-gzip"):
+        detail = f"the Content-Encoding of the body must be gzip or identity. Received: {coding[:80]!r}"
+        raise UnsupportedError("unsupported_encoding", detail)
+    length = get_content_length(environ.get("CONTENT_LENGTH"), environ.get("HTTP_TRANSFER_ENCODING"))
+    if length is None and not environ.get("wsgi.input_terminated"):
+        return  # There is no body.
+    source, limit = environ["wsgi.input"], current_app.config["MAX_CONTENT_LENGTH"]
+    environ[_COMPRESSED] = source, length
+    environ["wsgi.input"], environ["wsgi.input_terminated"] = GzipBody(source, length, limit), True
+    environ.pop("CONTENT_LENGTH", None)
+    if length is not None and length > limit and request.endpoint not in STREAMED:
+        raise RequestEntityTooLarge
 
 
 def drain() -> None:
@@ -51,9 +85,13 @@ def drain() -> None:
 
     Closing a connection with unread bytes resets it, and a client that is still sending may lose the response.
     """
-    left = min(request.content_length or 0, DRAINED_BYTES)
-    with suppress(OSError):
-        while left > 0 and (chunk := request.environ["wsgi.input"].read(min(left, 65_536))):
+    environ = request.environ
+    source, length = environ.get(_COMPRESSED) or (environ["wsgi.input"], request.content_length)
+    if length is None and (not environ.get("wsgi.input_terminated") or environ.get(_BROKEN)):
+        return
+    left = DRAINED_BYTES if length is None else min(length, DRAINED_BYTES)
+    with suppress(Exception):  # Every server has its own errors for what is wrong with the chunks.
+        while left > 0 and (chunk := source.read(min(left, 65_536))):
             left -= len(chunk)
 
 
@@ -66,13 +104,16 @@ def receive(file: IO[bytes], limit: int) -> None:
     request.max_content_length = limit
     chunked = "CONTENT_LENGTH" not in request.environ
     stream = request.environ["wsgi.input"] if chunked else request.stream
+    if isinstance(stream, GzipBody):
+        stream.limit = limit
     received = 0
     while True:
         try:
             chunk = stream.read(_CHUNK)
-        except (ClientDisconnected, RequestEntityTooLarge):
+        except (ClientDisconnected, MalformedError, RequestEntityTooLarge):
             raise
         except Exception as error:  # noqa: BLE001 - every server has its own errors for what is wrong with the chunks
+            request.environ[_BROKEN] = True
             raise MalformedError("invalid_body", f"the body cannot be read: {error}") from None
         received += len(chunk)
         if received > limit:

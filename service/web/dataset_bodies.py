@@ -13,12 +13,12 @@ from models.data.conversion import ConversionError, coerce
 from models.data.dataset import Dataset, from_rows
 from models.data.labelling import labelled
 from models.data.labels import parse_labels
+from models.data.matrix_table import label_column, special_name
 from models.data.profile import Provenance, TableWarning
 from models.data.records import from_lists, from_matrix, from_records, with_column
 from models.data.rows import number_matrix
 from models.data.table import MemoryTable
 from models.errors import InvalidError, Problem, describe
-from models.formats.stored_table import label_column, special_name
 from models.identifiers import NAME_PATTERN
 from models.reading.options import ReadOptions
 from models.schemas import StrictSchema, Text, load

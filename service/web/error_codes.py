@@ -116,6 +116,12 @@ RESPONSES = (
         "Send the type that `detail` names.",
     ),
     Refusal(
+        "unsupported_encoding",
+        415,
+        "The service does not decompress this `Content-Encoding`.",
+        "Send the body as it is, or with gzip.",
+    ),
+    Refusal(
         "range_not_satisfiable",
         416,
         "The header `Range` asks for bytes that the file does not have.",

@@ -92,6 +92,8 @@ def install(app: Flask) -> None:
 
 def _complete(response: Response) -> Response:
     response.headers["X-Request-Id"] = request_id()
+    if response.status_code == 415:
+        response.headers["Accept-Encoding"] = "gzip"
     if response.status_code >= 400:
         drain()
     return response

@@ -12,6 +12,7 @@ from flask import Response
 from flask_smorest import Api, Blueprint
 from webargs.flaskparser import FlaskParser
 
+from models.data.schemas import Rows
 from models.errors import InvalidError, Problem, escaped
 from models.schemas import DescribedField, Tagged, problems_of, schema_for, shared
 from service.web.json_bodies import read_json
@@ -104,7 +105,11 @@ class Documentation(Api):  # type: ignore[misc]
     def _describe(self, field: ma.fields.Field[Any]) -> dict[str, Any]:
         """The JSON schema of a field."""
         if isinstance(field, Tagged):
-            schema = self._one_of(field.table)
+            names = {"type": "string", "enum": field.short_names, "description": "Short form, with every default."}
+            schema = {"oneOf": [names, self._one_of(field.table)]}
+        elif isinstance(field, Rows):
+            whole = self.ma_plugin.converter.resolve_nested_schema(shared(field.schema))
+            schema = {"oneOf": [*field.short_forms, whole]}
         elif isinstance(field, DescribedField):
             schema = field.json_schema()
         else:

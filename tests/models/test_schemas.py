@@ -14,6 +14,7 @@ import pytest
 from models.definition.definition import layer_field, loss_field, optimizer_field
 from models.errors import InvalidError, Problem
 from models.schemas import DescribedField, StrictSchema, Tagged, field_for, load, problems_of, schema_for
+from models.training.request import TrainSchema
 from nncore.hyperparameters import Bounds, bounds_of
 from nncore.layers import LAYERS
 from nncore.losses import LOSSES
@@ -253,7 +254,8 @@ def test_the_schema_describes_itself_as_the_metadata_does(table: str, name: str,
 
 #: Schedules with one fault each, and the pointer and message that the error must have.
 SCHEDULE_FAULTS: dict[str, tuple[Any, str, str]] = {
-    "a word": ("constant", "", "must be an object with a \"type\". Received: 'constant'"),
+    "a number": (1, "", 'must be a name, or an object with a "type". Received: 1'),
+    "an unknown name": ("constan", "", "must be one of 'constant', 'inverse_time'"),
     "an unknown type": ({"type": "linear"}, "/type", "must be one of 'constant', 'inverse_time'"),
     "a missing field": ({"type": "exponential"}, "/gamma", "is required"),
     "a field out of bounds": (
@@ -349,3 +351,29 @@ def test_a_field_stands_for_any_table() -> None:
     field = Tagged({"relu": LAYERS["relu"]})
     with pytest.raises(ma.ValidationError):
         field.deserialize({"type": "dense", "units": 1})
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("epoch", "epochs"), ("batchSize", "batch_size"), ("batch-size", "batch_size"), ("optimiser", "optimizer")],
+)
+def test_an_unknown_field_names_the_nearest_known_one(written: str, meant: str) -> None:
+    with pytest.raises(InvalidError) as refusal:
+        load(TrainSchema(), {"model": "m", "data": "iris", written: 1, "xyzzy": 2})
+    details = {problem.pointer: problem.detail for problem in refusal.value.problems}
+    assert details.keys() == {f"/{written}", "/xyzzy"}
+    assert details[f"/{written}"].startswith(f"is not a known field; did you mean {meant!r}? known are batch_size, ")
+    assert details["/xyzzy"].startswith("is not a known field; known are batch_size, ")
+
+
+def test_the_nearest_names_stand_at_every_depth() -> None:
+    body = {
+        "model": "m",
+        "data": {"datset": "iris"},
+        "optimizer": {"type": "adam", "betta1": 1},
+        "checkpoint": {"kep": 1},
+    }
+    with pytest.raises(InvalidError) as refusal:
+        load(TrainSchema(), body)
+    meant = {problem.pointer: problem.detail.split("'")[1] for problem in refusal.value.problems}
+    assert meant == {"/data/datset": "dataset", "/optimizer/betta1": "beta1", "/checkpoint/kep": "keep"}

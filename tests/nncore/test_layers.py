@@ -461,8 +461,8 @@ def test_a_layer_on_the_data_itself_leaves_it_alone(name, batch_size):
     training = Training(Network(layers, inputs=4, dtype="float64"), x, y, batch_size=batch_size)
     for _ in range(3):
         training.run_epoch()
-    assert np.array_equal(training._data.rows[:, :-1], x)
-    assert (training._data.rows[:, -1] == 1).all()
+    assert np.array_equal(training._rows.rows[:, :-1], x)
+    assert (training._rows.rows[:, -1] == 1).all()
 
 
 @pytest.mark.slow

@@ -251,8 +251,8 @@ def test_the_data_stays_as_it_is(layers, batch_size):
         training.run_epoch()
     assert np.array_equal(x, kept_x)
     assert np.array_equal(y, kept_y)
-    assert np.array_equal(training._data.rows[:, :-1], x)
-    assert (training._data.rows[:, -1] == 1).all()
+    assert np.array_equal(training._rows.rows[:, :-1], x)
+    assert (training._rows.rows[:, -1] == 1).all()
 
 
 def test_one_hot_labels_train_like_class_numbers():

@@ -10,10 +10,11 @@ import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from flask import Response, request
 
 from models.data.rows import Array, number_matrix
-from models.errors import InvalidError, TrainyardError, describe, escaped
+from models.errors import InvalidError, Problem, TrainyardError, describe, escaped, unknown_field
 from models.registry import versions
 from models.serving.served_model import ServedModel
 from service.serving.inference import Prediction, RowOverflowError, infer, require_top_k
@@ -31,7 +32,9 @@ __all__ = ["PredictionServer", "routes"]
 
 routes = Resource("predictions", __name__, description="Class predictions with softmax probabilities.")
 
-_FIELDS = {"model", "inputs", "version", "top_k"}
+#: The members that give rows, of which a request has one.
+_ROWS = ("inputs", "rows")
+_FIELDS = {"model", "version", "top_k", "report", "columns", *_ROWS}
 #: Key in ``environ`` under which the middleware passes its error to the route.
 _REFUSAL = "trainyard.refusal"
 #: Longer numbers exceed every limit, and Python refuses to parse integers with thousands of digits.
@@ -74,6 +77,8 @@ class PredictionServer:
     def _try(self, environ: WSGIEnvironment) -> bytes | None:
         """The response body, or None if the route must respond; it gets the error or the body through ``environ``."""
         length = _length(environ)
+        if environ.get("HTTP_CONTENT_ENCODING"):
+            return None
         if length is None or length > self._parts.settings.max_body_bytes:
             return None
         if not is_json(environ.get("CONTENT_TYPE", "")):
@@ -103,13 +108,15 @@ def _length(environ: WSGIEnvironment) -> int | None:
 
 def _answer(serving: Serving, body: Any) -> dict[str, object]:
     """The response document for a parsed body."""
-    model, inputs, wanted, top_k = _arguments(body)
+    model, wanted, top_k, report = _arguments(body)
     version = serving.version(model, wanted)
+    place = "/inputs" if "inputs" in body else "/rows"
     try:
-        prediction = infer(version, _rows(inputs, version.network))
+        prediction = infer(version, _rows(body, version.network))
     except RowOverflowError as error:
-        raise error.moved("", "/inputs") from None
-    return _document(prediction, top_k)
+        raise error.moved("", place) from None
+    document = _document(prediction, top_k)
+    return {**document, "report": _report(body, version.network)} if report else document
 
 
 def _document(prediction: Prediction, top_k: int | None) -> dict[str, object]:
@@ -139,27 +146,74 @@ def _top(prediction: Prediction, top_k: int) -> list[list[dict[str, object]]]:
     ]
 
 
-def _rows(inputs: Any, served: ServedModel) -> Array:
-    """The rows as an array; a flat list is one row."""
-    if not isinstance(inputs, list) or not inputs or type(inputs[0]) is list:
-        return number_matrix(inputs, "/inputs", served.dtype, served.inputs)
+def _rows(body: dict[str, Any], served: ServedModel) -> Array:
+    """What the network reads for the rows of a request."""
+    if "inputs" in body:
+        return _matrix(body["inputs"], served)
+    if served.plan is None:
+        detail = f"is for models of a table's columns; this one takes inputs, rows of {served.inputs} numbers"
+        raise InvalidError.at("/rows", detail)
+    if "columns" in body:
+        return served.plan.lists(body["columns"], body["rows"])
+    return served.plan.records(body["rows"])
+
+
+def _matrix(inputs: Any, served: ServedModel) -> Array:
+    """The numbers of rows in the order of the model's columns; a flat list is one row."""
+    if not served.takes_matrix:
+        raise InvalidError.at("/inputs", 'is for models of numbers alone; write "rows": [{column: value, …}, …]')
+    plan = None if served.plan is None or served.plan.plain else served.plan
+    dtype = served.dtype if plan is None else np.float64
+    flat = isinstance(inputs, list) and bool(inputs) and type(inputs[0]) is not list
     try:
-        return number_matrix([inputs], "/inputs", served.dtype, served.inputs)
+        numbers = number_matrix([inputs] if flat else inputs, "/inputs", dtype, served.inputs)
     except InvalidError as error:
-        raise error.moved("/inputs/0", "/inputs") from None
+        raise (error.moved("/inputs/0", "/inputs") if flat else error) from None
+    return numbers if plan is None else plan.matrix(numbers)
 
 
-def _arguments(body: Any) -> tuple[str, Any, int | str | None, int | None]:
+def _report(body: dict[str, Any], served: ServedModel) -> list[dict[str, list[str]]]:
+    """What is unusual about the values of each row."""
+    plan = served.plan
+    if plan is None:
+        raise InvalidError.at("/report", "is for models of a table's columns, which state what they have seen")
+    if "inputs" in body:
+        inputs = body["inputs"] if type(body["inputs"][0]) is list else [body["inputs"]]
+        table = plan.table_of_lists(plan.columns, inputs)
+    elif "columns" in body:
+        table = plan.table_of_lists(body["columns"], body["rows"])
+    else:
+        table = plan.table_of_records(body["rows"])
+    return [row._asdict() for row in plan.report(table)]
+
+
+def _arguments(body: Any) -> tuple[str, int | str | None, int | None, bool]:
+    """Model, version, number of likeliest classes, and whether a report is wanted; raises InvalidError."""
     if not isinstance(body, dict):
         raise InvalidError.at("", f"must be an object. Received: {describe(body)}")
     if not body.keys() <= _FIELDS:
-        name = min(body.keys() - _FIELDS)
-        raise InvalidError.at(f"/{escaped(name)}", f"is not a known field; known are {', '.join(sorted(_FIELDS))}")
+        names = sorted(body.keys() - _FIELDS)[:20]
+        raise InvalidError.of([Problem(f"/{escaped(name)}", unknown_field(name, _FIELDS)) for name in names])
     model: Any = body.get("model")
-    inputs: Any = body.get("inputs")
     if not isinstance(model, str):
         raise InvalidError.at("/model", f"must be a model's name. Received: {describe(model)}")
+    if ("inputs" in body) == ("rows" in body) or ("columns" in body and "rows" not in body):
+        _refuse_rows(body)
     top_k = body.get("top_k")
     if top_k is not None and (type(top_k) is not int or top_k < 1):
         raise InvalidError.at("/top_k", f"must be a whole number, at least 1. Received: {describe(top_k)}")
-    return model, inputs, versions.require_version_form(body.get("version")), top_k
+    report = body.get("report", False)
+    if not isinstance(report, bool):
+        raise InvalidError.at("/report", f"must be true or false. Received: {describe(report)}")
+    return model, versions.require_version_form(body.get("version")), top_k, report
+
+
+def _refuse_rows(body: dict[str, Any]) -> None:
+    """Raise InvalidError: a request needs rows in one form."""
+    if "columns" in body and "rows" not in body:
+        raise InvalidError.at("/rows", "is required with columns: a list of rows, each a list of values")
+    if "rows" in body:
+        raise InvalidError.at("/rows", "must be left out if the request has inputs")
+    if "inputs" not in body:
+        detail = "must be a list of rows of numbers, or give rows: a list of objects by column. Received: null"
+        raise InvalidError.at("/inputs", detail)

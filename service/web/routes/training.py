@@ -7,7 +7,6 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Response, url_for
 
-from models.training.dry_run import dry_run
 from models.training.request import TrainSchema
 from service.jobs.document import job_document
 from service.jobs.record import Job
@@ -47,7 +46,7 @@ def train(body: dict[str, Any]) -> Response:
     if body["dry_run"]:
         checked = check(parts.database, parts.files, parts.settings, body)
         with parts.dry_run_slot():
-            return json_response(dry_run(checked.definition, checked.request, checked.prepared).document())
+            return json_response(checked.measure().document())
 
     def record(connection: sa.Connection, job: Job) -> None:
         remember(connection, _accepted(job))

@@ -11,6 +11,7 @@ from hypothesis import given
 
 from models.definition.definition import ModelDefinition, complete
 from models.errors import InvalidError
+from nncore.initializers import INITIALIZERS
 from nncore.layers import Dense, ReLU, Softmax
 from nncore.optimizers import SGD, Adam, AdamW
 from nncore.schedules import Piecewise
@@ -45,7 +46,7 @@ CANONICAL: dict[str, Any] = {
     "layers": [
         {**DENSE, "units": 64},
         {"type": "relu"},
-        {**DENSE, "units": 3},
+        {**DENSE, "initializer": "glorot_uniform", "units": 3},
         {"type": "softmax"},
     ],
     "optimizer": {
@@ -112,7 +113,7 @@ def test_defaults_of_the_optimizers_are_those_of_the_design() -> None:
 
 def test_loading_gives_the_rules_themselves() -> None:
     definition = ModelDefinition.load(changed(optimizer={"type": "sgd", "learning_rate": 1, "momentum": 0.5}))
-    assert definition.layers == (Dense(64), ReLU(), Dense(3), Softmax())
+    assert definition.layers == (Dense(64), ReLU(), Dense(3, "glorot_uniform"), Softmax())
     assert definition.optimizer == SGD(learning_rate=1.0, momentum=0.5)
     assert definition.classes == ("red", "green", "blue")
     assert definition.parameter_count == 2 * 64 + 64 + 64 * 3 + 3
@@ -194,9 +195,27 @@ def test_a_count_of_classes_means_the_labels_from_0() -> None:
 
 def test_hidden_stands_for_dense_layers_and_activations() -> None:
     short = ModelDefinition.load({**without("layers"), "hidden": [64, 32]})
-    assert short.layers == (Dense(64), ReLU(), Dense(32), ReLU(), Dense(3), Softmax())
+    assert short.layers == (Dense(64), ReLU(), Dense(32), ReLU(), Dense(3, "glorot_uniform"), Softmax())
     assert ModelDefinition.load({**without("layers"), "hidden": [64, 32], "activation": "relu"}) == short
-    assert ModelDefinition.load({**without("layers"), "hidden": []}).layers == (Dense(3), Softmax())
+    assert ModelDefinition.load({**without("layers"), "hidden": []}).layers == (Dense(3, "glorot_uniform"), Softmax())
+    one = ModelDefinition.load({**without("layers"), "hidden": 64})
+    assert one == ModelDefinition.load({**without("layers"), "hidden": [64]})
+
+
+@pytest.mark.parametrize("initializer", INITIALIZERS)
+def test_an_initializer_before_the_softmax_that_is_given_stays(initializer: str) -> None:
+    """All documents that a release has written name it."""
+    assert ModelDefinition.load(with_layer(2, initializer=initializer)).layers[2] == Dense(3, initializer)
+    canonical = ModelDefinition.load(with_layer(2, initializer=initializer)).canonical()
+    assert ModelDefinition.parse(canonical).layers[2] == Dense(3, initializer)
+
+
+def test_names_stand_for_rules_with_all_defaults() -> None:
+    layers = [{"type": "dense", "units": 64}, "relu", {"type": "dense", "units": 3}, "softmax"]
+    short = changed(layers=layers, optimizer="adam", loss="focal")
+    long = changed(optimizer={"type": "adam"}, loss={"type": "focal"})
+    assert ModelDefinition.load(short) == ModelDefinition.load(long)
+    assert ModelDefinition.load(with_schedule("cosine")) == ModelDefinition.load(with_schedule({"type": "cosine"}))
 
 
 def test_equal_definitions_have_equal_text() -> None:
@@ -238,7 +257,6 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "name of 64": (changed(name="a" * 64), "/name"),
     "name begins with a dot": (changed(name=".a"), "/name"),
     "name is a number": (changed(name=1), "/name"),
-    "no inputs": (without("inputs"), "/inputs"),
     "inputs zero": (changed(inputs=0), "/inputs"),
     "inputs negative": (changed(inputs=-2), "/inputs"),
     "inputs huge": (changed(inputs=10**30), "/inputs"),
@@ -285,11 +303,18 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "softmax alone": (changed(layers=[{"type": "softmax"}]), "/layers/0/type"),
     "units other than classes": (with_layer(2, units=4), "/layers/2/units"),
     "hidden zero": ({**without("layers"), "hidden": [64, 0]}, "/hidden/1"),
-    "hidden a number": ({**without("layers"), "hidden": 64}, "/hidden"),
+    "hidden a word": ({**without("layers"), "hidden": "64"}, "/hidden"),
+    "hidden 0": ({**without("layers"), "hidden": 0}, "/hidden"),
+    "hidden half a unit": ({**without("layers"), "hidden": [4, 0.5]}, "/hidden/1"),
+    "a layer by name that needs units": (changed(layers=["dense", *SPIRAL["layers"]]), "/layers/0"),
+    "an unknown layer by name": (changed(layers=["conv2d", *SPIRAL["layers"]]), "/layers/0"),
+    "the last layer by name": (changed(layers=["tanh"]), "/layers/0"),
+    "the layer before the last by name": (changed(layers=["relu", "softmax"]), "/layers/0"),
     "activation with layers": (changed(activation="relu"), "/activation"),
     "activation unknown": ({**without("layers"), "hidden": [4], "activation": "maxout"}, "/activation"),
     "activation with parameters": ({**without("layers"), "hidden": [4], "activation": "dense"}, "/activation"),
-    "optimizer a string": (changed(optimizer="adam"), "/optimizer"),
+    "optimizer an unknown name": (changed(optimizer="adamx"), "/optimizer"),
+    "optimizer a number": (changed(optimizer=1), "/optimizer"),
     "optimizer unknown": (changed(optimizer={"type": "adamx"}), "/optimizer/type"),
     "optimizer without type": (changed(optimizer={"learning_rate": 1.0}), "/optimizer/type"),
     "optimizer null": (changed(optimizer=None), "/optimizer"),
@@ -298,7 +323,8 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "learning rate text": (changed(optimizer={"type": "sgd", "learning_rate": "1"}), "/optimizer/learning_rate"),
     "learning rate NaN": (changed(optimizer={"type": "sgd", "learning_rate": math.nan}), "/optimizer/learning_rate"),
     "schedule null": (with_schedule(None), "/optimizer/schedule"),
-    "schedule a string": (with_schedule("cosine"), "/optimizer/schedule"),
+    "schedule an unknown name": (with_schedule("cosines"), "/optimizer/schedule"),
+    "schedule by name that needs more": (with_schedule("exponential"), "/optimizer/schedule"),
     "schedule unknown": (with_schedule({"type": "adam"}), "/optimizer/schedule/type"),
     "schedule without type": (with_schedule({"gamma": 0.5}), "/optimizer/schedule/type"),
     "gamma missing": (with_schedule({"type": "exponential"}), "/optimizer/schedule/gamma"),
@@ -352,6 +378,8 @@ def test_a_fault_says_what_was_received_and_what_would_do() -> None:
     assert faults_of(with_layer(0, units="64")) == [("/layers/0/units", "must be a whole number. Received: '64'")]
     (fault,) = faults_of(with_layer(1, type="conv2d"))
     assert all(word in fault[1] for word in ("'dense'", "'relu'", "'softmax'", "'conv2d'"))
+    assert faults_of(changed(optimizer="adan"))[0][1].endswith("Received: 'adan'; did you mean 'adam'?")
+    assert faults_of(changed(layers=["dense", "softmax"]))[0][1].startswith('must be an object, {"type": "dense", "un')
 
 
 def test_parameters_are_bounded() -> None:
@@ -378,7 +406,7 @@ class TestComplete:
         document = {"name": "iris", "layers": [{"type": "dense", "units": 8}, {"type": "dense"}, {"type": "softmax"}]}
         definition = ModelDefinition.load(complete(document, 4, ["a", "b", "c"]))
         assert (definition.inputs, definition.classes) == (4, ("a", "b", "c"))
-        assert definition.layers == (Dense(8), Dense(3), Softmax())
+        assert definition.layers == (Dense(8), Dense(3, "glorot_uniform"), Softmax())
 
     def test_what_is_given_stays(self) -> None:
         document = {"name": "iris", "inputs": 9, "classes": 2, "hidden": [4]}
@@ -387,7 +415,9 @@ class TestComplete:
 
     def test_units_follow_a_given_count_of_classes(self) -> None:
         document = {"name": "iris", "classes": 5, "layers": [{"type": "dense"}, {"type": "softmax"}]}
-        assert ModelDefinition.load(complete(document, 4, ["a", "b"])).layers[0] == Dense(5)
+        assert ModelDefinition.load(complete(document, 4, ["a", "b"])).layers[0] == Dense(5, "glorot_uniform")
+        document["layers"] = ["dense", "softmax"]
+        assert ModelDefinition.load(complete(document, 4, ["a", "b"])).layers[0] == Dense(5, "glorot_uniform")
 
     def test_only_the_last_dense_layer_may_leave_its_units_out(self) -> None:
         document = {"name": "iris", "layers": [{"type": "dense"}, {"type": "dense"}, {"type": "softmax"}]}
@@ -400,7 +430,7 @@ class TestComplete:
         complete(document, 4, [0, 1])
         assert document == {"name": "iris", "layers": [{"type": "dense"}, {"type": "softmax"}]}
 
-    @pytest.mark.parametrize("layers", [5, [], ["dense", "softmax"], [{"type": "dense"}], [[], {}]])
+    @pytest.mark.parametrize("layers", [5, [], ["dense", "relu"], [{"type": "dense"}], [[], {}]])
     def test_nonsense_passes_through_to_be_refused_by_its_place(self, layers: Any) -> None:
         with pytest.raises(InvalidError) as refusal:
             ModelDefinition.load(complete({"name": "iris", "layers": layers}, 4, [0, 1]))

@@ -162,7 +162,7 @@ class TestLoad:
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     def test_mapped_parameters_are_the_loaded_ones_and_read_only(self, path: Path, dtype: str) -> None:
         save_checkpoint(path, a_checkpoint(dtype=dtype))
-        definition, mapped = map_parameters(path)
+        definition, mapped, _ = map_parameters(path)
         loaded = load_checkpoint(path)
         assert definition == loaded.definition
         assert same_arrays(mapped, dict(loaded.parameters))
@@ -174,13 +174,13 @@ class TestLoad:
     def test_large_parameters_are_not_copied(self, path: Path) -> None:
         run = a_run(definition=a_definition(units=100), epochs=1)
         save_checkpoint(path, run.checkpoint())
-        _, mapped = map_parameters(path)
+        _, mapped, _ = map_parameters(path)
         assert not any(array.flags.owndata for array in mapped.values() if array.nbytes >= 64)
 
     def test_a_mapped_file_may_be_deleted_while_it_serves(self, path: Path) -> None:
         save_checkpoint(path, a_checkpoint())
         loaded = load_checkpoint(path)
-        _, mapped = map_parameters(path)
+        _, mapped, _ = map_parameters(path)
         path.unlink()
         assert same_arrays(mapped, dict(loaded.parameters))
 

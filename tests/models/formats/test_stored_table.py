@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-from models.data.dataset import Dataset, from_rows
+from models.data.dataset import from_rows
 from models.data.labelling import labelled
 from models.data.profile import Provenance, TableWarning, details_of
 from models.data.records import from_records
 from models.data.table import MemoryTable
-from models.errors import InvalidError
 from models.formats.dataset_file import DatasetLabel, dataset_image, load_label
 from models.formats.durable import write_durably
-from models.formats.stored_table import ASKED, classes_in, is_table, load_rows, matrix_of, open_table
+from models.formats.stored_table import classes_in, is_table, open_table
 from models.formats.table_file import table_image
 
 ROWS = [[1, 2.5], [3, 4.25], [5, 6]]
@@ -87,27 +86,3 @@ def test_the_details_of_a_file_are_those_of_its_table(tmp_path: Path) -> None:
     with open_table(path) as stored:
         assert details_of(stored, SOURCE) == details_of(table, SOURCE)
         assert classes_in(stored) == ("no", "yes")
-
-
-def test_a_table_of_numbers_is_a_matrix(tmp_path: Path) -> None:
-    table = a_table(a=[1, 2, 3], same=[7, 7, 7], b=[0.5, 1, 2], y=["u", "v", "u"])
-    assert [column.reason is None for column in table.columns] == [True, False, True, True]
-    path = tmp_path / "x.h5"
-    write_durably(path, table_image(table, DatasetLabel(None, "")))
-    dataset: Dataset = load_rows(path, "/data")
-    assert dataset.features == ("a", "same", "b")
-    assert dataset.inputs.tolist() == [[1, 7, 0.5], [2, 7, 1], [3, 7, 2]]
-    assert dataset.codes_for(("v", "u"), "").tolist() == [1, 0, 1]
-    asked = replace(table, columns=(replace(table.columns[0], reason=ASKED), *table.columns[1:]))
-    assert matrix_of(asked, "").features == ("same", "b")
-
-
-def test_other_tables_are_no_matrix() -> None:
-    for table, said in (
-        (a_table(a=[1, None, 3], y=["u", "v", "u"]), "missing"),
-        (a_table(a=["p", "q", "p"], b=[1, 2, 4], y=["u", "v", "u"]), "'a' of type category"),
-        (replace(a_table(a=[1, 2, 4], y=["u", "v", "u"]), label=None), "label"),
-    ):
-        with pytest.raises(InvalidError, match=said) as error:
-            matrix_of(table, "/data/dataset")
-        assert error.value.problems[0].pointer == "/data/dataset"

@@ -73,8 +73,8 @@ class TestSplit:
         assert prepared.held_out is not None
         assert fraction is not None
         for code in range(3):
-            total = int((prepared.data.codes == code).sum())
-            given = int((prepared.data.codes[prepared.held_out] == code).sum())
+            total = int((prepared.codes == code).sum())
+            given = int((prepared.codes[prepared.held_out] == code).sum())
             assert abs(given - fraction * total) <= 1
             assert given < max(total, 1)
 
@@ -103,7 +103,7 @@ class TestValues:
     @given(asked=requests())
     def test_codes_decode_to_the_labels(self, asked: Asked) -> None:
         prepared = asked.prepared()
-        assert [asked.definition.classes[code] for code in prepared.data.codes.tolist()] == asked.labels
+        assert [asked.definition.classes[code] for code in prepared.codes.tolist()] == asked.labels
 
     @given(asked=requests())
     def test_the_parts_are_the_rows_that_the_equations_give(self, asked: Asked) -> None:
@@ -142,7 +142,9 @@ class TestValues:
     def test_the_first_rows_are_all_for_training(self, asked: Asked, count: int) -> None:
         whole = asked.prepared()
         few = whole.first(count)
-        expected = Part(*(None if array is None else array[:count] for array in whole.data))  # type: ignore[arg-type]
+        expected = Part(
+            *(None if array is None else array[:count] for array in (whole.inputs, whole.codes, whole.weights))
+        )  # type: ignore[arg-type]
         _assert_equal(few.training_part(), expected)
         assert few.validation_part() is None
         assert few.rows.tolist() == list(range(min(count, len(asked.inputs))))
@@ -163,7 +165,7 @@ class TestMemory:
     def test_a_split_keeps_row_numbers_and_no_rows(self) -> None:
         data = from_rows([[number, 1] for number in range(20)], ["a", "b"] * 10)
         prepared = prepare(a_definition(), a_request(validation_fraction=0.3), data)
-        assert prepared.data.inputs is data.inputs
+        assert prepared.inputs is data.inputs
         assert prepared.training_part().inputs is not prepared.training_part().inputs
 
 
@@ -232,7 +234,7 @@ def test_rows_of_a_stored_dataset_are_named_by_the_dataset() -> None:
 def test_the_largest_number_of_each_sign_fits() -> None:
     largest = float(np.finfo(np.float32).max)
     rows = from_rows([[largest, 0.0], [-largest, 0.0]], ["a", "b"])
-    assert prepare(a_definition(), a_request(), rows).data.codes.tolist() == [0, 1]
+    assert prepare(a_definition(), a_request(), rows).codes.tolist() == [0, 1]
 
 
 def _place(request: TrainingRequest, data: Dataset, validation: Dataset | None = None) -> str:

@@ -68,7 +68,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
 def run_of(arguments: dict[str, Any], **more: Any) -> TrainingRun:
     definition: ModelDefinition = arguments["definition"]
     request: TrainingRequest = arguments["request"]
-    return TrainingRun(definition, request, prepare(definition, request, some_rows()), **more)
+    return TrainingRun(request, prepare(definition, request, some_rows()), **more)
 
 
 @given(arguments=runs(), place=st.integers(0, 6 * EPOCHS - 1))
@@ -98,7 +98,7 @@ def test_what_is_saved_is_what_is_served(arguments: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         recorder = Recorder(folder=Path(folder))
         run.run(recorder)
-        definition, arrays = map_parameters(recorder.files[-1])
+        definition, arrays, _ = map_parameters(recorder.files[-1])
         checkpoint = load_checkpoint(recorder.files[-1])
         x = some_rows(17, seed=3).inputs
         served = Predictor(definition.layers, definition.inputs, arrays).predict_proba(x)

@@ -204,6 +204,8 @@ class TestRequests:
             a_model("a"),
             {"name": "b", "inputs": 1, "classes": 2, "hidden": [3], "activation": "relu"},
             {"name": "c", "inputs": 1, "classes": [3, 1], "hidden": [], "optimizer": {"type": "sgd"}},
+            {"name": "d", "inputs": 1, "classes": 2, "hidden": 3, "optimizer": "adam", "loss": "focal"},
+            {"name": "e", "inputs": 1, "classes": 2, "layers": ["relu", {"type": "dense", "units": 2}, "softmax"]},
         ],
     )
     def test_definitions(self, document: dict[str, Any], validators: Any, definition: dict[str, Any]) -> None:
@@ -212,6 +214,8 @@ class TestRequests:
     #: Faults in combinations of members, which the schema does not express, or faults that JSON schema does
     #: not see: it treats 2.0 as an integer, and implementations differ in what "$" matches.
     BEYOND = {
+        "the last layer by name",
+        "the layer before the last by name",
         "boundaries descend",
         "factors too few",
         "activation with layers",
@@ -245,6 +249,8 @@ class TestRequests:
             a_training(a_model("m")),
             a_training({"name": "m", "hidden": [2]}, batch_size="full", validation={"fraction": 0.2}),
             a_training("m", validation=None, optimizer=None, start_from=None),
+            a_training("m", data="iris", validation=0.2, optimizer="adam", loss="focal"),
+            a_training("m", validation="held-out", optimizer={"type": "sgd", "schedule": "cosine"}),
             a_training("m", data={"dataset": "iris"}, checkpoint={"every_epochs": 2, "every_seconds": None, "keep": 0}),
             a_training("m", validation=DATA, optimizer={"type": "adam"}, start_from="ckpt_1", publish=False),
             {"model": "m", "data": {"inputs": ROWS, "labels": [[1, 0, 0]] * 12}},
@@ -262,6 +268,8 @@ class TestRequests:
             {"seed": -1},
             {"shuffle": 1},
             {"validation": {"fraction": 1.0}},
+            {"validation": 1.0},
+            {"data": 0.5},
             {"optimizer": {"type": "none"}},
             {"checkpoint": {"keep": -1}},
             {"nonsense": 1},

@@ -214,7 +214,14 @@ TRAININGS: dict[str, tuple[dict[str, Any], str]] = {
         for value in (0, 0.0, 1, 1.0, -0.2, 1.5, "0.2", True, None, [0.2], 1e-9)
     },
     "validation empty": (a_training("base", validation={}), "/validation"),
-    "validation a number": (a_training("base", validation=0.2), "/validation"),
+    "validation 1": (a_training("base", validation=1), "/validation"),
+    "validation 1.5": (a_training("base", validation=1.5), "/validation"),
+    "validation a share of no row": (a_training("base", validation=0.01), "/validation"),
+    "validation true": (a_training("base", validation=True), "/validation"),
+    "validation an unknown dataset": (a_training("base", validation="none"), "/validation"),
+    "data an unknown dataset": (a_training("base", data="none"), "/data"),
+    "data a number": (a_training("base", data=0.5), "/data"),
+    "data an empty name": (a_training("base", data=""), "/data"),
     "validation with unknown field": (
         a_training("base", validation={"fraction": 0.2, "stratify": True}),
         "/validation/stratify",
@@ -229,7 +236,7 @@ TRAININGS: dict[str, tuple[dict[str, Any], str]] = {
     "validation dataset of another width": (a_training("base", validation={"dataset": "wide"}), "/validation/dataset"),
     "optimizer unknown": (a_training("base", optimizer={"type": "lbfgs"}), "/optimizer/type"),
     "optimizer without type": (a_training("base", optimizer={}), "/optimizer/type"),
-    "optimizer a string": (a_training("base", optimizer="adam"), "/optimizer"),
+    "optimizer an unknown name": (a_training("base", optimizer="adams"), "/optimizer"),
     "optimizer with unknown field": (
         a_training("base", optimizer={"type": "sgd", "beta1": 0.5}),
         "/optimizer/beta1",
@@ -478,6 +485,8 @@ EVALUATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "data empty": (an_evaluation(data={}), "/data"),
     "data without labels": (an_evaluation(data={"inputs": ROWS}), "/data"),
     "data twice": (an_evaluation(data={**DATA, "dataset": "colours"}), "/data"),
+    "data an unknown name": (an_evaluation(data="none"), "/data"),
+    "data a number": (an_evaluation(data=0.5), "/data"),
     "data a share": (an_evaluation(data={"fraction": 0.5}), "/data/fraction"),
     "dataset unknown": (an_evaluation(data={"dataset": "none"}), "/data/dataset"),
     "dataset of another width": (an_evaluation(data={"dataset": "wide"}), "/data/dataset"),
@@ -957,3 +966,14 @@ def test_large_whole_numbers_as_labels_of_a_file(client: Client, prepared: Prepa
     if answer.status == 201:
         assert client.get("/datasets/big").json["classes"] == answer.json["classes"]
         assert client.delete("/datasets/big").status == 204
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest_one(client: Client) -> None:
+    """In a body, in one that is parsed by hand, and in a query; all of them at once."""
+    answer = client.post("/predict", {"model": "other", "inputs": [[1, 2]], "topk": 1, "versoin": 1})
+    assert pointers(answer) == ["/topk", "/versoin"]
+    details = [error["detail"] for error in answer.json["errors"]]
+    assert ["did you mean 'top_k'?" in details[0], "did you mean 'version'?" in details[1]] == [True, True]
+    answer = client.get("/jobs?limt=3")
+    assert pointers(answer) == ["/limt"]
+    assert "did you mean 'limit'?" in answer.json["detail"]

@@ -1,0 +1,164 @@
+"""Features in definitions: the full list, the short forms, and which features a table gets by them.
+
+A definition may leave features open: ``{}`` takes all columns as the data has them, ``"raw"`` takes numbers as they
+are, and an object changes single columns, ``{"ticket": "ignore", "zip": "category", "age": {"scale": "quantile"}}``.
+The first table that trains the model decides what the full list is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import marshmallow as ma
+
+from models.data.columns import ColumnSpec
+from models.errors import InvalidError, Problem, describe, escaped, near
+from models.features.features import FEATURES, Feature, Ignored, feature_of, feature_type, raw
+from models.schemas import DescribedField, Tagged, load
+
+__all__ = ["Features", "FeaturesField", "OpenFeatures", "feature_document", "feature_field"]
+
+MAXIMUM_FEATURES = 100_000
+_SHORT = 'a list of features, an object by column, or "raw"'
+
+
+@dataclass(frozen=True)
+class OpenFeatures:
+    """Features that the first table decides; ``changes`` are the document of a short form."""
+
+    changes: Literal["raw"] | Mapping[str, Any]
+
+    def of(self, columns: Sequence[ColumnSpec], others: Collection[str]) -> tuple[Feature, ...]:
+        """The features of a table's columns, without ``others``: labels and weights.
+
+        Raises InvalidError with all names that are not columns, all options that do not fit, and columns that are not
+        numbers if the features are "raw".
+        """
+        problems: list[Problem] = []
+        names = [column.name for column in columns if column.name not in others]
+        if self.changes != "raw":
+            problems += [
+                Problem(f"/features/{escaped(name)}", f"must name a column{near(name, names)}. Received: {name!r}")
+                for name in self.changes
+                if name not in names
+            ]
+        features = []
+        for column in columns:
+            if column.name not in others:
+                try:
+                    features.append(self._of(column))
+                except InvalidError as error:
+                    problems += error.problems
+        if not problems and all(isinstance(feature, Ignored) for feature in features):
+            problems = [Problem("/features", "must use at least one column. Received: none that is not set aside")]
+        if problems:
+            raise InvalidError.of(problems[:20])
+        return tuple(features)
+
+    def _of(self, column: ColumnSpec) -> Feature:
+        if self.changes == "raw":
+            if column.kind != "number":
+                detail = f'column {column.name!r} must hold numbers for "raw". Received: a {column.kind} column'
+                raise InvalidError.of([Problem("/features", detail, column=column.name)])
+            return raw(column.name)
+        change = self.changes.get(column.name)
+        pointer = f"/features/{escaped(column.name)}"
+        if change is None:
+            return feature_of(column)
+        if isinstance(change, str):
+            return Ignored(column.name, "as asked") if change == "ignore" else FEATURES[change](column.name)
+        document = {"type": column.kind, **change, "column": column.name}
+        try:
+            feature: Feature = load(feature_field(), document)
+        except InvalidError as error:
+            raise error.moved("", pointer) from None
+        return feature
+
+
+Features = tuple[Feature, ...] | OpenFeatures
+
+
+def feature_field(**options: Any) -> Tagged:
+    """The field of one feature."""
+    return Tagged(FEATURES, **options)
+
+
+def feature_document(feature: Feature) -> dict[str, Any]:
+    """A feature as a definition shows it."""
+    document: dict[str, Any] = feature_field().serialize("feature", {"feature": feature})
+    return {"column": feature.column, **document}
+
+
+class FeaturesField(DescribedField):
+    """The features of a definition: a list, or a short form."""
+
+    wanted = _SHORT
+
+    def json_schema(self) -> dict[str, Any]:
+        change = {"oneOf": [{"enum": list(FEATURES)}, {"type": "object"}]}
+        return {
+            "oneOf": [
+                {"type": "array", "items": {"$ref": "#/components/schemas/Feature"}, "minItems": 1},
+                {"type": "object", "additionalProperties": change},
+                {"const": "raw"},
+            ]
+        }
+
+    def _validated(self, value: Any) -> Features:
+        if value == "raw":
+            return OpenFeatures("raw")
+        if isinstance(value, dict):
+            return OpenFeatures(_changes(value))
+        if not isinstance(value, list) or not 1 <= len(value) <= MAXIMUM_FEATURES:
+            raise self.refusal(value)
+        return _full(value)
+
+    def _serialize(self, value: Features | None, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        if value is None:
+            return None
+        return value.changes if isinstance(value, OpenFeatures) else [feature_document(feature) for feature in value]
+
+
+def _changes(value: dict[str, Any]) -> dict[str, Any]:
+    """The changes of a short form, checked as far as that is possible without the table."""
+    messages: dict[str, Any] = {}
+    for name, change in value.items():
+        if isinstance(change, str):
+            if change not in FEATURES:
+                known = ", ".join(map(repr, FEATURES))
+                messages[name] = [f"must be one of {known} or an object. Received: {change!r}"]
+        elif not isinstance(change, dict):
+            messages[name] = [f"must be a type of feature or an object. Received: {describe(change)}"]
+        elif "column" in change:
+            messages[name] = {"column": ["is given by the name already"]}
+    if messages:
+        raise ma.ValidationError(messages)
+    return value
+
+
+def _full(value: list[Any]) -> tuple[Feature, ...]:
+    """The features of a full list."""
+    field, features, messages = feature_field(), list[Feature](), dict[int, Any]()
+    seen: set[str] = set()
+    for index, each in enumerate(value):
+        try:
+            feature: Feature = field.deserialize(each)
+        except ma.ValidationError as error:
+            messages[index] = error.messages
+            continue
+        if feature.column in seen:
+            messages[index] = {"column": [f"must not be repeated. Received: {feature.column!r}"]}
+        seen.add(feature.column)
+        features.append(feature)
+    if not messages and all(isinstance(feature, Ignored) for feature in features):
+        raise ma.ValidationError("must use at least one column. Received: none that is not ignored")
+    if messages:
+        raise ma.ValidationError(messages)
+    return tuple(features)
+
+
+def is_matrix(features: Sequence[Feature]) -> bool:
+    """Whether all features are numbers, so that rows may come as a matrix without names."""
+    return all(feature_type(feature) in ("number", "ignore") for feature in features)

@@ -1,0 +1,1 @@
+"""Features: how the columns of a table become the numbers that a network reads."""

@@ -1,0 +1,163 @@
+"""Categories and booleans: a number for each level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from models.data.columns import Column, ColumnKind
+from models.data.summary import LevelSummary
+from models.features.feature import (
+    ArrayForm,
+    Encoded,
+    Feature,
+    Learned,
+    Numbers,
+    Places,
+    Report,
+    from_json_bytes,
+    json_bytes,
+    one,
+)
+from nncore.arrays import Array
+from nncore.hyperparameters import hyperparameter
+
+__all__ = ["MAXIMUM_LEVELS", "Boolean", "Category"]
+
+#: More levels than this share the number of rare ones, the rarest first.
+MAXIMUM_LEVELS = 1000
+
+
+@dataclass(frozen=True)
+class Category(Feature):
+    """One of several levels: a 1 at the level's place, 0 elsewhere.
+
+    A missing value is a level if values are missing in the training rows. Levels that fewer than ``min_count`` training
+    rows have share one number, and so do levels that no training row has; without rare levels, these are 0 everywhere,
+    because no training row could say what their number means.
+    """
+
+    levels: tuple[str, ...] | None = hyperparameter(
+        None, help="The levels in their order; null: those of the training rows, sorted."
+    )
+    min_count: int = hyperparameter(
+        1, minimum=1, maximum=2**53, help="Levels that fewer training rows have share one number."
+    )
+
+    reads: ClassVar[ColumnKind] = "category"
+
+    def learn(self, pieces: Iterable[Column]) -> dict[str, Array]:
+        summary = LevelSummary()
+        for piece in pieces:
+            summary.add(piece)
+        allowed = summary.counts.keys() if self.levels is None else self.levels
+        frequent = [level for level in allowed if summary.counts[level] >= self.min_count or self.levels is not None]
+        if len(frequent) > MAXIMUM_LEVELS:
+            frequent = sorted(frequent, key=lambda level: (-summary.counts[level], level))[:MAXIMUM_LEVELS]
+        levels = sorted(frequent) if self.levels is None else frequent
+        counts = np.array([summary.counts[level] for level in levels], np.int64)
+        return {
+            "levels": json_bytes(levels),
+            "counts": counts,
+            "rare": one(summary.count > counts.sum(), "uint8"),
+            "gaps": one(summary.missing > 0, "uint8"),
+        }
+
+    def forms(self) -> dict[str, ArrayForm]:
+        return {
+            "levels": ArrayForm("uint8"),
+            "counts": ArrayForm("int64"),
+            "rare": ArrayForm("uint8", 1),
+            "gaps": ArrayForm("uint8", 1),
+        }
+
+    def check(self, learned: Learned) -> None:
+        levels = from_json_bytes(learned["levels"])
+        if not isinstance(levels, list) or not all(isinstance(level, str) for level in levels):
+            raise ValueError("levels must be a list of strings")
+        if len(set(levels)) != len(levels) or len(levels) > max(MAXIMUM_LEVELS, len(self.levels or ())):
+            raise ValueError("levels must be different, and not too many")
+        if len(learned["counts"]) != len(levels) or (learned["counts"] < 0).any():
+            raise ValueError("counts must be a number for each level, at least 0")
+
+    def width(self, learned: Learned) -> int:
+        return len(learned["counts"]) + int(learned["rare"][0]) + int(learned["gaps"][0])
+
+    def names(self, learned: Learned) -> list[str]:
+        names = [f"{self.column} = {level}" for level in from_json_bytes(learned["levels"])]
+        names += [f"{self.column} is rare"] if learned["rare"][0] else []
+        return [*names, f"{self.column} is missing"] if learned["gaps"][0] else names
+
+    def places(self, learned: Learned) -> tuple[dict[str, int], int, int]:
+        """The place of each level, of any other one and of a missing value; -1 if all numbers are 0 then."""
+        levels = from_json_bytes(learned["levels"])
+        rare = len(levels) if learned["rare"][0] else -1
+        gap = self.width(learned) - 1 if learned["gaps"][0] else rare
+        return {level: place for place, level in enumerate(levels)}, rare, gap
+
+    def encode(self, column: Column, learned: Learned) -> Encoded:
+        known, rare, gap = self.places(learned)
+        # The last entry is for the code -1 of missing values.
+        table = np.array([*(known.get(level, rare) for level in column.levels), gap], np.int32)
+        return Places(table[column.values])
+
+    def report(self, column: Column, learned: Learned) -> Report:
+        known = set(from_json_bytes(learned["levels"]))
+        unseen = np.array([*(level not in known for level in column.levels), False], bool)
+        return Report(column.missing(), unseen[column.values], np.zeros(len(column.values), bool))
+
+    def describe(self, learned: Learned) -> dict[str, Any]:
+        return {"levels": from_json_bytes(learned["levels"]), "counts": learned["counts"].tolist()}
+
+
+@dataclass(frozen=True)
+class Boolean(Feature):
+    """Yes or no: 1 or 0.
+
+    A missing value is 0; if values are missing in the training rows, one more number says whether the value is missing.
+    """
+
+    reads: ClassVar[ColumnKind] = "boolean"
+
+    def learn(self, pieces: Iterable[Column]) -> dict[str, Array]:
+        words: tuple[str, ...] = ("false", "true")
+        counts, missing = np.zeros(2, np.int64), 0
+        for piece in pieces:
+            words = piece.levels or words
+            missing += int(np.count_nonzero(piece.values < 0))
+            counts += np.bincount(piece.values[piece.values >= 0], minlength=2)
+        return {"levels": json_bytes(list(words)), "counts": counts, "gaps": one(missing > 0, "uint8")}
+
+    def forms(self) -> dict[str, ArrayForm]:
+        return {"levels": ArrayForm("uint8"), "counts": ArrayForm("int64", 2), "gaps": ArrayForm("uint8", 1)}
+
+    def check(self, learned: Learned) -> None:
+        levels = from_json_bytes(learned["levels"])
+        if not isinstance(levels, list) or len(levels) != 2 or not all(isinstance(word, str) for word in levels):
+            raise ValueError("levels must be two words")
+        if (learned["counts"] < 0).any():
+            raise ValueError("counts must be at least 0")
+
+    def width(self, learned: Learned) -> int:
+        return 1 + int(learned["gaps"][0])
+
+    def names(self, learned: Learned) -> list[str]:
+        return [self.column, f"{self.column} is missing"] if learned["gaps"][0] else [self.column]
+
+    def encode(self, column: Column, learned: Learned) -> Encoded:
+        numbers = (column.values == 1).astype(np.float64)[:, None]
+        if learned["gaps"][0]:
+            numbers = np.concatenate([numbers, column.missing()[:, None]], axis=1)
+        return Numbers(numbers)
+
+    def report(self, column: Column, learned: Learned) -> Report:
+        gaps = column.missing()
+        # The last entry is for the code -1 of missing values.
+        seen = np.array([*(learned["counts"] > 0), True])
+        return Report(gaps, ~seen[column.values], np.zeros(len(gaps), bool))
+
+    def describe(self, learned: Learned) -> dict[str, Any]:
+        return {"levels": from_json_bytes(learned["levels"]), "counts": learned["counts"].tolist()}

@@ -1,0 +1,249 @@
+"""How the rows of a prediction become features: compiled once a version.
+
+Rows of numbers, words and truths, complete and of the expected types, take a short way without columns. All others take
+the way of training rows: by columns, with every fault at its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from models.data.columns import MISSING_CODE, MISSING_TIME, Column, ColumnKind, ColumnSpec
+from models.data.conversion import coerce
+from models.data.records import from_lists, from_records
+from models.data.table import MemoryTable, Table
+from models.errors import InvalidError, Problem, escaped, near
+from models.features.category import Boolean, Category
+from models.features.fitted import FittedFeatures, used
+from models.features.number import Number
+from nncore.arrays import Array
+
+__all__ = ["RowReport", "ServingPlan"]
+
+#: Faults that are reported at a time.
+REPORTED = 20
+
+_GAPS: dict[ColumnKind, tuple[Any, str]] = {
+    "number": (np.nan, "float64"),
+    "category": (MISSING_CODE, "int32"),
+    "boolean": (MISSING_CODE, "int8"),
+    "datetime": (MISSING_TIME, "int64"),
+    "text": ("", "object"),
+}
+
+
+class RowReport(NamedTuple):
+    """The columns of one row whose values are unusual."""
+
+    unseen: list[str]
+    missing: list[str]
+    out_of_range: list[str]
+
+
+class ServingPlan:
+    """Makes the numbers (n_rows, width) that a network reads from rows as clients give them.
+
+    ``label`` is a column that rows may have besides those of the features.
+    """
+
+    def __init__(self, fitted: FittedFeatures, label: str | None, dtype: np.dtype[np.generic]) -> None:
+        self.fitted, self.dtype, self.width = fitted, dtype, fitted.width
+        features = used(fitted.features)
+        self.columns = [feature.column for feature in features]
+        self._kinds: dict[str, ColumnKind] = {feature.column: feature.reads for feature in features}
+        self._allowed = {feature.column for feature in fitted.features} | ({label} if label is not None else set())
+        #: Whether rows may come as a matrix of numbers, one a feature.
+        self.takes_matrix = all(isinstance(feature, Number) for feature in features)
+        #: Whether the network reads such a matrix as it is.
+        self.plain = self.takes_matrix and all(
+            isinstance(feature, Number) and feature.scale == "none" and not learned["gaps"][0]
+            for feature, learned in fitted.pairs()
+            if feature.column in self._kinds
+        )
+        self._quick = _Quick.of(fitted, dtype)
+
+    def matrix(self, inputs: Array) -> Array:
+        """The numbers of rows (n_rows, n_features) of float64, a column for each feature in their order."""
+        if self.plain:
+            return inputs
+        if self._quick is not None:
+            return self._quick.numbers(inputs)
+        values = {name: Column("number", inputs[:, place]) for place, name in enumerate(self.columns)}
+        specs = tuple(ColumnSpec(name, "number") for name in self.columns)
+        return self.table(MemoryTable(len(inputs), specs, values))
+
+    def records(self, rows: Any, pointer: str = "/rows") -> Array:
+        """The numbers of a list of objects, values by column; raises InvalidError with the first faults."""
+        if self._quick is not None and isinstance(rows, list):
+            found = self._quick.records(rows)
+            if found is not None:
+                return found
+        return self._at(self.table_of_records(rows, pointer), lambda row, name: f"{pointer}/{row}/{escaped(name)}")
+
+    def lists(self, columns: Any, rows: Any, pointer: str = "") -> Array:
+        """The numbers of lists of values, with their columns' names; raises InvalidError with the first faults."""
+        table = self.table_of_lists(columns, rows, pointer)
+        return self._at(table, lambda row, name: f"{pointer}/rows/{row}/{columns.index(name)}")
+
+    def table_of_records(self, rows: Any, pointer: str = "/rows") -> MemoryTable:
+        """Objects as a table with a column for each feature; missing keys are missing values."""
+        if not isinstance(rows, list) or not rows or any(type(row) is not dict for row in rows):
+            return from_records(rows, pointer)  # It has all messages about the form of rows.
+        self._require_known(
+            ((f"{pointer}/{place}/{escaped(name)}", name) for place, row in enumerate(rows) for name in row)
+        )
+        kept = [{name: row[name] for name in row if name in self._kinds} for row in rows]
+        if not any(kept):
+            return self._complete(MemoryTable(len(rows), (), {}))
+        return self._complete(from_records(kept, pointer, self._kinds))
+
+    def table_of_lists(self, columns: Any, rows: Any, pointer: str = "") -> MemoryTable:
+        """Lists of values as a table with a column for each feature; other columns are left out."""
+        if isinstance(columns, list):
+            names = [(f"{pointer}/columns/{place}", name) for place, name in enumerate(columns) if type(name) is str]
+            self._require_known(names)
+        return self._complete(from_lists(columns, rows, pointer, self._kinds))
+
+    def table(self, table: Table) -> Array:
+        """The numbers of a table's rows; raises InvalidError with row and column of the first faults."""
+        return self.fitted.encode(table, None, self.dtype).expanded()
+
+    def report(self, table: Table) -> list[RowReport]:
+        """What is unusual about the values of each row."""
+        reports = [RowReport([], [], []) for _ in range(table.rows)]
+        for feature, learned in self.fitted.pairs():
+            if feature.column in self._kinds:
+                found = feature.report(coerce(table.read(feature.column), feature.reads), learned)
+                for row in np.flatnonzero(found.missing).tolist():
+                    reports[row].missing.append(feature.column)
+                for row in np.flatnonzero(found.unseen).tolist():
+                    reports[row].unseen.append(feature.column)
+                for row in np.flatnonzero(found.out_of_range).tolist():
+                    reports[row].out_of_range.append(feature.column)
+        return reports
+
+    def _require_known(self, names: Iterable[tuple[str, str]]) -> None:
+        """Raise InvalidError with the names, each with its pointer, that are no columns of the model."""
+        problems = []
+        for place, name in names:
+            if name not in self._allowed and name.strip() not in self._allowed:
+                detail = f"is not a column of the model{near(name, self.columns)}; columns are"
+                problems.append(Problem(place, f"{detail} {', '.join(self.columns[:REPORTED])}"))
+                if len(problems) == REPORTED:
+                    break
+        if problems:
+            raise InvalidError.of(problems)
+
+    def _complete(self, table: MemoryTable) -> MemoryTable:
+        """The table with a column for each feature, those that it lacks without values."""
+        values = dict(table.values)
+        for name, kind in self._kinds.items():
+            if name not in values:
+                gap, dtype = _GAPS[kind]
+                values[name] = Column(kind, np.full(table.rows, gap, np.dtype(dtype)))
+        specs = tuple(ColumnSpec(name, values[name].kind, values[name].levels) for name in self._kinds)
+        return MemoryTable(table.rows, specs, values)
+
+    def _at(self, table: MemoryTable, pointer: Callable[[int, str], str]) -> Array:
+        try:
+            return self.table(table)
+        except InvalidError as error:
+            problems = [
+                Problem(
+                    pointer((problem.row or 1) - 1, problem.column or ""), problem.detail, problem.row, problem.column
+                )
+                for problem in error.problems
+            ]
+            raise InvalidError.of(problems) from None
+
+
+class _Quick:
+    """The short way: numbers that are shifted and scaled, levels and truths, none of them missing."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.places: list[int] = []
+        self.center: list[float] = []
+        self.scale: list[float] = []
+        self.levels: list[tuple[str, dict[str, int]]] = []
+        self.truths: list[tuple[str, int]] = []
+
+    @classmethod
+    def of(cls, fitted: FittedFeatures, dtype: np.dtype[np.generic]) -> _Quick | None:
+        """The short way for some features, None if one of them cannot take it."""
+        quick, start = cls(), 0
+        for (feature, learned), width in zip(fitted.pairs(), fitted.widths, strict=True):
+            if isinstance(feature, Number) and (feature.rule.affine or feature.scale == "none"):
+                quick.names.append(feature.column)
+                quick.places.append(start)
+                quick.center.append(float(learned["center"][0]) if feature.rule.affine and "center" in learned else 0.0)
+                quick.scale.append(float(learned["scale"][0]) if feature.rule.affine and "scale" in learned else 1.0)
+            elif isinstance(feature, Category):
+                known, _, _ = feature.places(learned)
+                quick.levels.append((feature.column, {level: start + place for level, place in known.items()}))
+            elif isinstance(feature, Boolean):
+                quick.truths.append((feature.column, start))
+            elif width:
+                return None
+            start += width
+        quick._compile(start, dtype)
+        return quick
+
+    def _compile(self, width: int, dtype: np.dtype[np.generic]) -> None:
+        self._width, self._dtype = width, dtype
+        self._size = len(self.names) + len(self.levels) + len(self.truths)
+        self._center, self._scale = np.array(self.center), np.array(self.scale)
+        self._columns: slice | Array = np.array(self.places, np.intp)
+        if self.places == list(range(width)):
+            self._columns = slice(None)
+        self._get = _getter(self.names)
+
+    def numbers(self, inputs: Array) -> Array:
+        """The numbers of rows whose features are all numbers, none of them missing."""
+        scaled: Array = (inputs - self._center) / self._scale
+        if isinstance(self._columns, slice):
+            return scaled
+        out = np.zeros((len(inputs), self._width))
+        out[:, self._columns] = scaled
+        return out
+
+    def records(self, rows: Sequence[Any]) -> Array | None:
+        """The numbers of complete rows; None if a row is something else."""
+        try:
+            if any(type(row) is not dict or len(row) != self._size for row in rows):
+                return None
+            cells = list(map(self._get, rows))
+            kinds = set(map(type, chain.from_iterable(cells)))
+            if not kinds <= _NUMBERS or not cells:
+                return None
+            out = self.numbers(np.array(cells, np.float64))
+            if self.levels or self.truths:
+                for place, row in enumerate(rows):
+                    self._mark(row, out[place])
+        except (KeyError, TypeError, OverflowError):
+            return None
+        return out
+
+    def _mark(self, row: dict[str, Any], out: Array) -> None:
+        """Mark the levels and truths of a row; raises KeyError or TypeError if there is no such level."""
+        for name, levels in self.levels:
+            out[levels[row[name]]] = 1.0
+        for name, column in self.truths:
+            if not isinstance(row[name], bool):
+                raise TypeError
+            out[column] = row[name]
+
+
+def _getter(names: Sequence[str]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """A function that returns the values under these names as a tuple."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda row: tuple([row[name] for name in names])
+
+
+_NUMBERS = {int, float}

@@ -1,0 +1,80 @@
+"""A request body with ``Content-Encoding: gzip`` as a stream of what it holds (RFC 1952)."""
+
+from __future__ import annotations
+
+import zlib
+from typing import IO
+
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from models.errors import MalformedError
+
+__all__ = ["GzipBody"]
+
+#: Compressed bytes that are read at a time.
+_CHUNK = 65_536
+#: Tells zlib to expect the header and the checksum of gzip.
+_GZIP = 31
+
+
+class GzipBody:
+    """Decompresses as it is read, so that a small body which holds much takes no memory for it.
+
+    ``length`` is the number of compressed bytes, None if the server ends the stream. The reader limits what is
+    decompressed; of ``source`` at most ``limit`` bytes are read.
+    """
+
+    def __init__(self, source: IO[bytes], length: int | None, limit: int) -> None:
+        self._source, self._length, self.limit = source, length, limit
+        self._received = 0
+        self._waiting = b""
+        self._member = zlib.decompressobj(_GZIP)
+
+    def read(self, size: int) -> bytes:
+        """The next ``size`` bytes, fewer at the end.
+
+        Raises MalformedError if the body is no gzip data or ends early, and RequestEntityTooLarge.
+        """
+        pieces = []
+        while size > 0 and (piece := self._next(size)):
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+
+    def _next(self, size: int) -> bytes:
+        """Some of the next bytes, at most ``size``; none at the end."""
+        while True:
+            if self._member.eof:
+                self._waiting = self._waiting or self._receive()
+                if not self._waiting:
+                    return b""
+                self._member = zlib.decompressobj(_GZIP)  # Gzip data may consist of several members.
+            try:
+                piece = self._member.decompress(self._waiting, size)
+            except zlib.error as error:
+                raise MalformedError("invalid_body", f"the body is not valid gzip data: {error}") from None
+            self._waiting = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            if piece:
+                return piece
+            if not self._member.eof and not self._waiting:
+                self._waiting = self._receive()
+                if not self._received:
+                    return b""
+                if not self._waiting:
+                    raise MalformedError("invalid_body", "the gzip data of the body end too early")
+
+    def _receive(self) -> bytes:
+        wanted = _CHUNK if self._length is None else min(_CHUNK, self._length - self._received)
+        if not wanted:
+            return b""
+        try:
+            chunk = self._source.read(wanted)
+        except Exception as error:  # noqa: BLE001 - every server has its own errors for what is wrong with the chunks
+            raise MalformedError("invalid_body", f"the body cannot be read: {error}") from None
+        self._received += len(chunk)
+        if self._received > self.limit:
+            raise RequestEntityTooLarge
+        if not chunk and self._length is not None:
+            wanted_bytes = f"the body must have {self._length} bytes, as Content-Length says"
+            raise MalformedError("invalid_body", f"{wanted_bytes}. Received: {self._received}")
+        return chunk
