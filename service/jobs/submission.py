@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from models.data.profile import TableWarning
 from models.definition.definition import ModelDefinition, complete, loss_field, optimizer_field
 from models.definition.features import OpenFeatures
 from models.errors import InvalidError, MissingError
@@ -21,7 +22,7 @@ from models.training.prepared_table import PreparedTable
 from models.training.request import TrainingRequest
 from models.training.run import activation_bytes
 from models.training.warm_start import check_start
-from models.training.warnings import DataWarning, matrix_warnings, table_warnings
+from models.training.warnings import matrix_warnings, table_warnings
 from service.jobs import lifecycle
 from service.jobs.record import Job
 from service.settings import Settings
@@ -52,7 +53,7 @@ class Checked:
     validation: Source | None
     prepared: PreparedData | None
     outlined: Outlined | None
-    warnings: tuple[DataWarning, ...]
+    warnings: tuple[TableWarning, ...]
 
     @property
     def training_rows(self) -> int:

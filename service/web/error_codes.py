@@ -268,6 +268,11 @@ WARNINGS = (
         "Rows have no label, or a word for a missing value such as NA; they are left out.",
         "Add the labels if you have them.",
     ),
+    ErrorCode(
+        "unscaled_columns",
+        "Columns of plain numbers have a mean or a spread that makes training slow.",
+        'Train with features, which bring them to a common size, or use `"scale": "standardize"`.',
+    ),
 )
 
 
