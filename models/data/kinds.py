@@ -17,6 +17,7 @@ __all__ = [
     "LEVELS",
     "LEVEL_LENGTH",
     "PROSE",
+    "SINGLE",
     "numbers_rows",
     "reason_aside",
     "too_many_levels",

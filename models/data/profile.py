@@ -227,7 +227,11 @@ class ColumnProfile:
             "max": show(summary.maximum),
             "mean": show(summary.mean),
             "std": summary.deviation / (1e6 if self.kind == "datetime" else 1.0),
-            "quantiles": [show(value) for value in summary.quantiles(np.array(SHARES)).tolist()],
+            # A sketch of many numbers need not hold the smallest and the largest.
+            "quantiles": [
+                show(value)
+                for value in (summary.minimum, *summary.quantiles(np.array(SHARES[1:-1])).tolist(), summary.maximum)
+            ],
             "histogram": {
                 "edges": [show(edge) for edge in edges.tolist()],
                 "counts": summary.counts(edges).tolist(),
@@ -247,6 +251,14 @@ def _edges(low: float, high: float) -> Array:
 
 
 def _counted(values: Array) -> tuple[Array, Array]:
+    """The different values in order, and how often each occurs."""
+    low, high = values.min(), values.max()
+    if high - low < 4 * LISTED:
+        places = (values - low).astype(np.int64)
+        if np.array_equal(places + low, values):  # Whole numbers, nearly always: no need to sort them.
+            counts = np.bincount(places)
+            found = np.flatnonzero(counts)
+            return found + low, counts[found]
     ordered = np.sort(values + 0.0)
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
     return ordered[starts], np.diff(np.append(starts, len(ordered)))

@@ -20,7 +20,7 @@ from models.reading.dialect import Dialect, dialect_of, normalize, rows_of, samp
 from models.reading.encoding import encoding_of, is_utf8, mark_of, transcode
 from models.reading.faults import bad_cells, bad_lines, bad_rows
 from models.reading.options import ReadOptions
-from models.reading.passes import BATCH_ROWS, BadCellsError, Passes, native_plans
+from models.reading.passes import BadCellsError, Passes, native_plans
 from models.reading.scan import Engine, Source, csv_source, json_source, parquet_source, select
 from models.reading.sinks import FAULTS, Finished
 from models.reading.types import Plan, Reading, plan_of_words
@@ -142,7 +142,7 @@ class _Reader:
             self._check_columns(source)
             reading = Reading.of(self.options, {}, ",")
             plans = native_plans(self.engine, source, reading)
-            return self._table(Passes(self.engine, source, plans, reading, self.blocks, BATCH_ROWS))
+            return self._table(Passes(self.engine, source, plans, reading, self.blocks))
         except duckdb.Error as error:
             raise self._refusal(error) from error
         except BadCellsError as error:
@@ -189,7 +189,6 @@ class _Reader:
             name: plan_of_words(cells[name], name, reading, whole=sample.whole, rows=len(sample.rows)) for name in names
         }
         self.format |= {**described, **_signs(plans, cells)}
-        rows = 1 + os.fstat(self.file).st_size * len(sample.rows) // max(sample.bytes, 1)
         short = self.dialect.header and self._header_width() < len(names)
         if not self.dialect.header and self.options.header is None:
             detail = "the first row looks like the others, so it is data; header=true makes it the columns' names"
@@ -198,7 +197,7 @@ class _Reader:
             source = csv_source(path_of(self.file), self.dialect, short_header=short)
             try:
                 native: dict[str, tuple[Plan, str | None]] = {name: (plan, None) for name, plan in plans.items()}
-                passes = Passes(self.engine, source, native, reading, self.blocks, min(rows, BATCH_ROWS))
+                passes = Passes(self.engine, source, native, reading, self.blocks)
                 return self._table(passes)
             except duckdb.Error as error:
                 if self._repaired(error):

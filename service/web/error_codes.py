@@ -239,6 +239,11 @@ JOBS = (
 
 WARNINGS = (
     ErrorCode(
+        "ambiguous_dates",
+        "Days and months of a column may be swapped.",
+        "Name the format: `dates=%d.%m.%Y`.",
+    ),
+    ErrorCode(
         "constant_columns",
         "A column has the same value in all rows, so that nothing can be learned from it.",
         "Leave the column out.",
@@ -250,6 +255,12 @@ WARNINGS = (
         "Remove duplicates, or the validation metrics are too good.",
     ),
     ErrorCode("large_values", "Inputs are so large that training may diverge.", "Scale the inputs."),
+    ErrorCode(
+        "mixed_column",
+        "A column holds numbers and words, and is taken as words.",
+        "Correct the cells, which `types=NAME:number` lists, or add the word to `missing`.",
+    ),
+    ErrorCode("no_header", "The first row looks like the rest, so columns are named by place.", "Set `header=true`."),
     ErrorCode("not_measured", "The network is too large to measure steps in the web service.", "Train a short job."),
     ErrorCode("rare_classes", "A class has fewer than two rows.", "Add rows of the class, or remove it."),
     ErrorCode(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from models.formats.dataset_file import load_dataset
 from models.formats.durable import sha256_of
+from models.formats.stored_table import open_table
 from testing.harness import Client, Server, eventually
 from testing.samples import CLASSES, CSV, DATA, LABELS, ROWS, a_model, a_training, fresh
 
@@ -35,9 +35,10 @@ def assert_stored(server: Server, document: dict[str, Any], **expected: Any) -> 
         **expected,
     }
     assert document["id"].startswith("ds_")
-    kept = load_dataset(path)
-    assert kept.inputs.tolist() == ROWS
-    assert [kept.labels.classes[code] for code in kept.labels.codes] == LABELS
+    with open_table(path) as table:
+        columns = [table.read(column.name) for column in table.columns]
+    assert [list(row) for row in zip(*(column.values.tolist() for column in columns[:2]), strict=True)] == ROWS
+    assert [columns[2].levels[code] for code in columns[2].values] == LABELS
 
 
 @pytest.mark.parametrize(
