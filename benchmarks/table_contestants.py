@@ -64,7 +64,10 @@ def _parts(columns: Any) -> tuple[list[str], list[str]]:
 
 
 def _pipeline(columns: Any, seed: int) -> Any:
-    """Missing values filled in, numbers scaled, words one-hot, and a network with its defaults."""
+    """Missing values filled in, numbers scaled, words one-hot, and a network with its defaults.
+
+    With max_iter=1000 instead of 200, or with early_stopping, it is worse on average.
+    """
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.neural_network import MLPClassifier
@@ -75,19 +78,7 @@ def _pipeline(columns: Any, seed: int) -> Any:
     scaled = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
     levels = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
     encoded = ColumnTransformer([("numbers", scaled, numbers), ("words", levels, words)])
-    return make_pipeline(encoded, MLPClassifier(max_iter=1000, random_state=seed))
-
-
-def _early(columns: Any, seed: int) -> Any:
-    model = _pipeline(columns, seed)
-    model.set_params(mlpclassifier__early_stopping=True)
-    return model
-
-
-def _default_iterations(columns: Any, seed: int) -> Any:
-    model = _pipeline(columns, seed)
-    model.set_params(mlpclassifier__max_iter=200)
-    return model
+    return make_pipeline(encoded, MLPClassifier(random_state=seed))
 
 
 def _boosting(columns: Any, seed: int) -> Any:
@@ -112,4 +103,4 @@ def _majority(columns: Any, seed: int) -> Any:
     return DummyClassifier(strategy="prior")
 
 
-CONTESTANTS = {"pipeline": _pipeline, "it200": _default_iterations, "boosting": _boosting, "majority": _majority}
+CONTESTANTS = {"pipeline": _pipeline, "boosting": _boosting, "majority": _majority}

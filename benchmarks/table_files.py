@@ -133,7 +133,11 @@ def _folder(package: str) -> Path:
 
 def _shipped(package: str, path: str) -> Callable[[], bytes]:
     """A file that a package ships as it is."""
-    return lambda: (_folder(package) / path).read_bytes()
+
+    def read() -> bytes:
+        return (_folder(package) / path).read_bytes()
+
+    return read
 
 
 def _sklearn(name: str) -> Callable[[], bytes]:
