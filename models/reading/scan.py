@@ -49,8 +49,19 @@ class Engine:
         return found
 
     def batches(self, query: str) -> Iterator[Any]:
-        """The rows of a query as Arrow structs, in the order of the file, about 130,000 rows at a time."""
-        yield from nanoarrow.c_array_stream(self._connection.sql(query))
+        """The rows of a query as Arrow structs, in the order of the file, a few megabytes at a time.
+
+        Raises DuckDB's errors.
+        """
+        stream = iter(nanoarrow.c_array_stream(self._connection.sql(query)))
+        while True:
+            try:
+                batch = next(stream, None)
+            except RuntimeError as error:  # nanoarrow's own error, for what fails after the first batch
+                raise duckdb.Error(str(error)) from error
+            if batch is None:
+                return
+            yield batch
 
     def close(self) -> None:
         """Close the connection."""
