@@ -27,6 +27,7 @@ class Engine:
     """
 
     def __init__(self) -> None:
+        self._types: dict[Sequence[str], str] = {}
         self._connection = duckdb.connect(config={"threads": _THREADS, "memory_limit": _MEMORY})
         for statement in (
             "SET autoinstall_known_extensions=false",
@@ -62,6 +63,13 @@ class Engine:
             if batch is None:
                 return
             yield batch
+
+    def levels_type(self, levels: Sequence[str]) -> str:
+        """The name of a type in SQL that has these levels."""
+        if levels not in self._types:
+            name = self._types[levels] = f"levels_{len(self._types)}"
+            self.rows(f"CREATE TEMP TYPE {name} AS ENUM ({', '.join(map(quoted, levels))})")
+        return self._types[levels]
 
     def close(self) -> None:
         """Close the connection."""
