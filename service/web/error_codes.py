@@ -110,16 +110,16 @@ RESPONSES = (
         "Send less, for example as a dataset, or raise the setting.",
     ),
     Refusal(
-        "unsupported_media_type",
-        415,
-        "The route does not accept this `Content-Type`.",
-        "Send the type that `detail` names.",
-    ),
-    Refusal(
         "unsupported_encoding",
         415,
         "The service does not decompress this `Content-Encoding`.",
         "Send the body as it is, or with gzip.",
+    ),
+    Refusal(
+        "unsupported_media_type",
+        415,
+        "The route does not accept this `Content-Type`.",
+        "Send the type that `detail` names.",
     ),
     Refusal(
         "range_not_satisfiable",
@@ -276,6 +276,11 @@ WARNINGS = (
         "rows_without_label",
         "Rows have no label, or a word for a missing value such as NA; they are left out.",
         "Add the labels if you have them.",
+    ),
+    ErrorCode(
+        "unscaled_columns",
+        "Columns of plain numbers have a mean or a spread that makes training slow.",
+        'Train with features, which bring them to a common size, or use `"scale": "standardize"`.',
     ),
 )
 
