@@ -139,8 +139,9 @@ class NumberSummary:
             return
         self._sketch.add(values)
         self.minimum, self.maximum = min(self.minimum, float(values.min())), max(self.maximum, float(values.max()))
-        mean = float(values.mean())
-        squares = float(np.square(values - mean).sum())
+        with np.errstate(over="ignore", invalid="ignore"):  # Moments of the largest numbers are infinite.
+            mean = float(values.mean())
+            squares = float(np.square(values - mean).sum())
         count, total = self.count, self.count + len(values)
         shift = mean - self.mean
         self._squares += squares + shift * shift * count * len(values) / total

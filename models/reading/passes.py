@@ -12,7 +12,7 @@ from models.data.dataset import WEIGHT_RULE
 from models.data.profile import sample_rows
 from models.reading.arrow import numbers
 from models.reading.blocks import Blocks
-from models.reading.cells import NumberForm, is_missing_sql, level_sql, presence_sql, quoted, trimmed
+from models.reading.cells import NumberForm, is_missing_sql, level_sql, presence_sql, trimmed
 from models.reading.options import ReadOptions
 from models.reading.scan import Engine, Source, select
 from models.reading.sinks import SINKS, BadCells, Finished, Sink, Turned
