@@ -106,7 +106,7 @@ RESPONSES = (
     Refusal(
         "too_large",
         413,
-        "The body is larger than `TRAINYARD_MAX_BODY_BYTES`, or a checkpoint than `TRAINYARD_MAX_IMPORT_BYTES`.",
+        "The body is larger than `TRAINYARD_MAX_BODY_BYTES`, a checkpoint than `TRAINYARD_MAX_IMPORT_BYTES`, or a table than `TRAINYARD_MAX_DATASET_BYTES`.",
         "Send less, for example as a dataset, or raise the setting.",
     ),
     Refusal(
