@@ -214,7 +214,7 @@ class DistinctSketch:
 
 def _mixed(keys: Array) -> Array:
     """Keys spread evenly over 64 bits, one to one, after the finalizer of SplitMix64 (Steele et al. 2014)."""
-    mixed = keys ^ (keys >> np.uint64(30))
+    mixed: Array = keys ^ (keys >> np.uint64(30))
     mixed *= np.uint64(0xBF58476D1CE4E5B9)
     mixed ^= mixed >> np.uint64(27)
     mixed *= np.uint64(0x94D049BB133111EB)  # Its last step changes the low bits only, and here the high ones count.

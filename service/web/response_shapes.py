@@ -73,8 +73,18 @@ SHAPES: dict[str, dict[str, Any]] = {
     "Problem": PROBLEM_SCHEMA,
     "Model": _object(
         "A model: its newest definition with every default filled in, and its present state.",
+        ("inputs", "features", "label"),
         name={"type": "string", "pattern": f"^{NAME_PATTERN}$"},
-        inputs={"type": "integer"},
+        inputs={"type": "integer", "description": "Numbers a row, of a model that uses them as they are."},
+        features={
+            "description": "How the columns of a table become numbers; a short form until data train the model.",
+            "oneOf": [
+                {"type": "array", "items": {"$ref": "#/components/schemas/Feature"}},
+                {"type": "object"},
+                {"const": "raw"},
+            ],
+        },
+        label={"type": "string", "description": "The column of the classes in the table that trained the model."},
         classes=CLASS_LIST,
         layers={"type": "array", "items": {"$ref": "#/components/schemas/Layer"}},
         optimizer={"$ref": "#/components/schemas/Optimizer"},
@@ -219,6 +229,7 @@ SHAPES: dict[str, dict[str, Any]] = {
             "type": ["object", "null"],
             "properties": {"code": {"type": "string"}, "detail": {"type": "string"}},
         },
+        warnings={"type": "array", "items": _WARNING, "description": "What in its data is probably not intended."},
         request={"type": "object", "description": "The request, with defaults filled in and without its rows."},
     ),
     "DryRun": _object(
@@ -242,10 +253,7 @@ SHAPES: dict[str, dict[str, Any]] = {
             seconds_per_epoch=_OPTIONAL_NUMBER,
             seconds=_OPTIONAL_NUMBER,
         ),
-        warnings={
-            "type": "array",
-            "items": _object("One warning.", code={"type": "string"}, detail={"type": "string"}),
-        },
+        warnings={"type": "array", "items": _WARNING},
     ),
     "Epoch": _object(
         "One pass over the data. Loss and accuracy are means over its batches, each taken before the batch's update.",
