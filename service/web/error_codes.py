@@ -106,7 +106,8 @@ RESPONSES = (
     Refusal(
         "too_large",
         413,
-        "The body is larger than `TRAINYARD_MAX_BODY_BYTES`, or a checkpoint than `TRAINYARD_MAX_IMPORT_BYTES`.",
+        "The body is larger than `TRAINYARD_MAX_BODY_BYTES`, a checkpoint than `TRAINYARD_MAX_IMPORT_BYTES`, or a "
+        "table than `TRAINYARD_MAX_DATASET_BYTES`.",
         "Send less, for example as a dataset, or raise the setting.",
     ),
     Refusal(
@@ -242,6 +243,11 @@ WARNINGS = (
         "ambiguous_dates",
         "Days and months of a column may be swapped.",
         "Name the format: `dates=%d.%m.%Y`.",
+    ),
+    ErrorCode(
+        "column_set_aside",
+        "A column is not used, because it counts the rows, or holds one value or a different text in nearly every row.",
+        "If it matters, name its type, as in `types=column:category`, or name it in the features of a model.",
     ),
     ErrorCode(
         "constant_columns",
