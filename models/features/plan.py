@@ -207,8 +207,8 @@ class _Quick:
         """The numbers of rows whose features are all numbers, none of them missing."""
         scaled: Array = (inputs - self._center) / self._scale
         if isinstance(self._columns, slice):
-            return scaled
-        out = np.zeros((len(inputs), self._width))
+            return scaled.astype(self._dtype)
+        out = np.zeros((len(inputs), self._width), self._dtype)
         out[:, self._columns] = scaled
         return out
 
