@@ -33,12 +33,16 @@ def escaped(name: object) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem: its place (a JSON pointer, or a row and column of a CSV file) and what a valid value is."""
+    """One problem: its place (a JSON pointer, or a row, line and column of a file) and what a valid value is.
+
+    Rows of data count from 1, the header is row 0. The line is that of the file, in which a row may take several.
+    """
 
     pointer: str
     detail: str
     row: int | None = None
     column: str | None = None
+    line: int | None = None
 
 
 class TrainyardError(Exception):
@@ -83,13 +87,21 @@ class UnreadableError(TrainyardError):
     """An uploaded file has the wrong format or is damaged."""
 
 
-def file_problem(detail: str, row: int | None = None, column: str | None = None) -> InvalidError:
-    where = [f"row {row}"] if row is not None else []
-    where += [f"column {column!r}"] if column is not None else []
+def file_problem(
+    detail: str, row: int | None = None, column: str | None = None, line: int | None = None
+) -> InvalidError:
+    """An error with a single problem, which lies in an uploaded file."""
+    return file_problems([Problem("", detail, row=row, column=column, line=line)])
+
+
+def file_problems(problems: Sequence[Problem], total: int | None = None) -> InvalidError:
+    """An error with problems of an uploaded file; ``total`` counts those too that are not listed."""
+    first, count = problems[0], len(problems) if total is None else total
+    places = (("row", first.row), ("line", first.line), ("column", first.column and repr(first.column)))
+    where = ", ".join(f"{what} {value}" for what, value in places if value is not None)
+    more = f" (and {count - 1} more{', the first 20 are listed' * (count > len(problems))})" if count > 1 else ""
     return InvalidError(
-        "validation_failed",
-        f"{', '.join(where) or 'the file'}: {detail}",
-        [Problem("", detail, row=row, column=column)],
+        "validation_failed", f"{where or first.pointer or 'the file'}: {first.detail}{more}", list(problems)
     )
 
 

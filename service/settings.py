@@ -52,6 +52,7 @@ SETTINGS = (
             0, 36_500),
     Setting("max_body_bytes", 256 * 2**20, "Maximum size of a request body.", 1024),
     Setting("max_import_bytes", 2 * 2**30, "Maximum size of an imported checkpoint file.", 1024),
+    Setting("max_dataset_bytes", 4 * 2**30, "Maximum size of an uploaded table, also when it is unpacked.", 1024),
     Setting("max_parameters", 100_000_000, "Maximum number of parameters of a model.", 1),
     Setting("max_batch_bytes", 4 * 2**30, "Maximum memory for one training batch or one evaluation.", 2**20),
     Setting("idempotency_seconds", 24 * 3600, "Seconds for which a response is stored under its Idempotency-Key.", 1),
@@ -81,6 +82,7 @@ class Settings:
     job_retention_days: float
     max_body_bytes: int
     max_import_bytes: int
+    max_dataset_bytes: int
     max_parameters: int
     max_batch_bytes: int
     idempotency_seconds: int

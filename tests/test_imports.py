@@ -21,6 +21,7 @@ MODELS = (
     "models/formats",
     "models/registry",
     "models/serving",
+    "models/reading",
 )
 #: Each folder, and the folders that it may import beside itself. Every arrow that exists is listed here.
 FOLDERS: dict[str, tuple[str, ...]] = {
@@ -32,6 +33,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "models/formats": ("nncore", "models", "models/data", "models/definition", "models/training"),
     "models/registry": ("nncore", "models", "models/data", "models/definition", "models/training", "models/formats"),
     "models/serving": ("nncore", "models", "models/data", "models/definition", "models/formats", "models/registry"),
+    "models/reading": ("nncore", "models", "models/data"),
     "service": ("models",),
     "service/store": (*MODELS, "service", "service/store/migrations"),
     "service/store/migrations": ("models/registry",),
@@ -74,7 +76,10 @@ class Rule(NamedTuple):
 
 PACKAGES = {
     "nncore": Rule({"numpy"}, FILES_AND_NETWORK | PROCESSES),
-    "models": Rule({"numpy", "h5py", "marshmallow", "sqlalchemy"}, PROCESSES | {"socket", "http", "urllib"}),
+    "models": Rule(
+        {"numpy", "h5py", "marshmallow", "sqlalchemy", "duckdb", "nanoarrow", "charset_normalizer"},
+        PROCESSES | {"socket", "http", "urllib"},
+    ),
     "service": Rule(
         {"numpy", "h5py", "sqlalchemy", "alembic", "marshmallow", "orjson", "threadpoolctl", "click", *HTTP}, set()
     ),

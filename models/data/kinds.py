@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,48 +11,52 @@ from models.data.columns import Column, ColumnKind
 from models.data.times import time_of
 from models.data.words import boolean_levels
 
-__all__ = ["reason_aside", "word_kind"]
+__all__ = ["COUNTED_ROWS", "COUNTER", "LEVELS", "LEVEL_LENGTH", "PROSE", "reason_aside", "too_many_levels", "word_kind"]
 
-#: Up to so many different words are categories, however few rows there are.
-FEW_WORDS = 50
-#: The share of different words beyond which more than ``FEW_WORDS`` are texts.
-MANY_WORDS = 0.1
-#: Categories are shorter than this on average, in characters.
-LONG_WORDS = 60
-#: Texts of which this share differs are names or numbers of single rows, unless they are long enough to say something.
-NEARLY_ALL, SHORT_TEXT = 0.7, 40
-#: Rows from which on consecutive numbers are taken for the rows' own numbers.
-COUNTED_ROWS = 20
-
-
-def word_kind(distinct: int, count: int, characters: int) -> ColumnKind:
-    """Category or text: of ``count`` words, so many are different, and together they have so many characters."""
-    many = distinct > max(FEW_WORDS, count * MANY_WORDS)
-    return "text" if many or characters > LONG_WORDS * count else "category"
+#: Levels of a category at most, and characters of a level; a column with more is text.
+LEVELS, LEVEL_LENGTH = 1000, 200
+#: Rows from which consecutive numbers in order count the rows, and names of columns that count fewer.
+COUNTED_ROWS = 30
+COUNTER = re.compile(
+    r"column_1|index|level_0|#|unnamed: 0|rows?|.*[ _]id|(row|line|record|case)?[ _-]?(id|no|nr|num|number|name)\.?"
+)
+#: Mean length of texts from which they are prose and are used, though each is different.
+PROSE = 50
+#: The share of different texts beyond which they are names or numbers of single things.
+SINGLE = 0.5
 
 
-def special_kind(words: Iterable[str]) -> ColumnKind | None:
-    """Boolean or datetime if all these words are such, else None; the words are not missing ones."""
-    some = list(words)
-    if len(some) <= FEW_WORDS and boolean_levels(some):
+def too_many_levels(different: int, rows: int) -> bool:
+    """Whether a column of words has too many different ones for a category."""
+    return different > min(max(50, rows / 10), LEVELS)
+
+
+def word_kind(words: Sequence[str], rows: int) -> ColumnKind:
+    """The kind of a column with these different words, none of them a missing one."""
+    if len(words) <= 10 and len({word.lower() for word in words}) == 2 and boolean_levels(words):
         return "boolean"
-    return "datetime" if some and all(time_of(word) is not None for word in some) else None
+    if words and all(time_of(word) is not None for word in words):
+        return "datetime"
+    long = any(len(word) > LEVEL_LENGTH for word in words)
+    return "text" if long or too_many_levels(len(words), rows) else "category"
 
 
-def reason_aside(column: Column) -> str | None:
-    """Why a whole column is set aside: it is constant, counts the rows, or differs in nearly every row; else None."""
+def reason_aside(name: str, column: Column) -> str | None:
+    """Why a whole column is set aside: it is constant, counts the rows, or differs in most rows; None if it is used."""
     gaps = column.missing()
     present = column.values[~gaps]
     rows, count = len(gaps), len(present)
     if not count:
-        return "it has no values"
-    if column.kind == "text":
-        distinct = len(set(present.tolist()))
-        short = sum(map(len, present.tolist())) < SHORT_TEXT * count
-        if short and distinct > max(FEW_WORDS, NEARLY_ALL * count):
-            return f"{distinct:,} different texts in {rows:,} rows"
-        return None
+        return "holds no values"
     if rows > 1 and count == rows and (present == present[0]).all():
-        return "it has the same value in every row"
-    counted = column.kind == "number" and count == rows >= COUNTED_ROWS and bool((np.diff(present) == 1).all())
-    return "it counts the rows" if counted else None
+        return "holds the same value in every row"
+    if column.kind == "text":
+        different = len(set(present.tolist()))
+        short = sum(map(len, present.tolist())) < PROSE * count
+        if short and rows > 2 and different > SINGLE * count:
+            return f"{different:,} different texts in {rows:,} rows"
+        return None
+    if column.kind == "number" and count == rows > 2 and (rows >= COUNTED_ROWS or COUNTER.fullmatch(name.lower())):
+        counting = present[0] in (0, 1) and (np.diff(present) == 1).all()
+        return "counts the rows" if counting else None
+    return None

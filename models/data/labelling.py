@@ -9,10 +9,11 @@ from difflib import get_close_matches
 import numpy as np
 
 from models.data.columns import Column, ColumnSpec
+from models.data.conversion import coerce
 from models.data.dataset import WEIGHT_RULE, bad_weight
 from models.data.labels import Labels, classes_of
 from models.data.profile import TableWarning
-from models.data.records import set_aside
+from models.data.records import set_aside, with_column
 from models.data.table import MemoryTable
 from models.errors import InvalidError, Problem, describe
 from nncore.arrays import Array
@@ -44,7 +45,8 @@ def labelled(
         require_column(table.columns, name, f"{pointer}/ignore")
     warnings: list[TableWarning] = []
     if label is not None:
-        require_column(table.columns, label, f"{pointer}/label")
+        if require_column(table.columns, label, f"{pointer}/label").kind == "text":
+            table = with_column(table, label, coerce(table.read(label), "category"))
         table, left_out = _with_label(replace(table, label=label), f"{pointer}/label")
         if left_out:
             rows = "1 row has no label and is" if left_out == 1 else f"{left_out} rows have no label and are"
@@ -55,17 +57,11 @@ def labelled(
         table = replace(table, weight=weight)
     table = set_aside(table)
     columns = tuple(
-        replace(column, reason="it is left out by request") if column.name in ignored else column
-        for column in table.columns
+        replace(column, reason="as asked") if column.name in ignored else column for column in table.columns
     )
     if not any(column.reason is None and column.name not in (label, weight) for column in columns):
         detail = "must leave at least one column of use beside labels and weights. Received: none"
         raise InvalidError.at(f"{pointer}/rows" if not ignored else f"{pointer}/ignore", detail)
-    warnings += [
-        TableWarning("column_set_aside", f"is not used: {column.reason}", column.name)
-        for column in columns
-        if column.reason is not None and column.name not in ignored
-    ]
     return replace(table, columns=columns), tuple(warnings)
 
 

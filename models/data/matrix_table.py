@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.data.columns import Column, ColumnSpec
+from models.data.columns import MISSING_CODE, Column, ColumnSpec
 from models.data.dataset import Dataset
 from models.data.labels import Label
 from models.data.table import MemoryTable
 from nncore.arrays import Array
 
-__all__ = ["label_column", "matrix_specs", "table_of"]
+__all__ = ["label_column", "matrix_specs", "special_name", "table_of"]
 
 
 def special_name(wanted: str, features: Sequence[str]) -> str:
@@ -37,14 +37,22 @@ def matrix_specs(
 
 
 def label_column(codes: Array, classes: Sequence[Label]) -> Column:
-    """A column of labels from the codes of their classes."""
+    """A column of labels from the codes of their classes, of which -1 is a missing label."""
     kinds = set(map(type, classes))
     if kinds == {bool}:
         truths = np.array(classes, np.int8)
-        return Column("boolean", truths[codes], ("false", "true"))
+        return Column("boolean", _taken(truths, codes, MISSING_CODE), ("false", "true"))
     if kinds == {int} and max(map(abs, classes), default=0) < 2**63:  # type: ignore[arg-type]
-        return Column("number", np.array(classes, np.int64)[codes])
+        return Column("number", _taken(np.array(classes, np.int64), codes, np.nan))
     return Column("category", codes.astype(np.int32), tuple(map(str, classes)))
+
+
+def _taken(values: Array, codes: Array, missing: float) -> Array:
+    """The value of each code, or the missing one, for which whole numbers become floats."""
+    if len(codes) and codes.min() < 0:
+        values = values.astype(np.float64) if values.dtype.itemsize == 8 else values
+        return np.append(values, values.dtype.type(missing))[codes]
+    return values[codes]
 
 
 def table_of(dataset: Dataset) -> MemoryTable:

@@ -21,7 +21,15 @@ from typing import Any
 import numpy as np
 
 from models.data.columns import Column, ColumnKind, ColumnSpec
-from models.data.summary import DistinctSketch, LevelSummary, NumberSummary, TextSummary, sorted_unique, summary_of
+from models.data.summary import (
+    DistinctSketch,
+    LevelSummary,
+    NumberSummary,
+    Summary,
+    TextSummary,
+    sorted_unique,
+    summary_of,
+)
 from models.data.table import CHUNK, Table
 from nncore.arrays import Array
 
@@ -127,7 +135,8 @@ class ColumnProfile:
 
     def __init__(self, kind: ColumnKind, sample: int) -> None:
         self.kind = kind
-        self.summary = summary_of(kind)
+        numeric = kind in ("number", "datetime")
+        self.summary: Summary = NumberSummary(sampled=True) if numeric else summary_of(kind)
         self._distinct = DistinctSketch()
         self._values: tuple[Array, Array] | None = (np.empty(0), np.empty(0, np.int64))
         self._kept: list[Array] = []
@@ -143,9 +152,7 @@ class ColumnProfile:
             return
         self._keep(column.values)
         if self.kind in ("number", "datetime"):
-            present = column.values[~column.missing()]
-            self._distinct.add_numbers(present)
-            self._count(present)
+            self._count(column.values[~column.missing()].astype(np.float64))
 
     def add_texts(self, lengths: Array, keys: Array) -> None:
         """Add texts by their lengths in characters, 0 if missing, and by 64-bit hashes of those that are not."""
@@ -162,14 +169,16 @@ class ColumnProfile:
             self._room -= len(self._kept[-1])
 
     def _count(self, present: Array) -> None:
-        """Count the different values until there are too many."""
-        if self._values is None or self.kind != "number" or not len(present):
+        """Count the different values one by one until there are many, then all together."""
+        if self._values is None or not len(present):
+            self._distinct.add_numbers(present)
             return
-        values, counts = _counted(present.astype(np.float64))
+        values, counts = _counted(present)
         known, before = self._values
         together = sorted_unique(np.concatenate([known, values]))
         if len(together) > LISTED:
             self._values = None
+            self._distinct.add_numbers(together)
             return
         totals = np.zeros(len(together), np.int64)
         totals[np.searchsorted(together, known)] += before
@@ -181,7 +190,7 @@ class ColumnProfile:
         """The number of different values that are not missing."""
         if isinstance(self.summary, LevelSummary):
             return len(self.summary.counts)
-        return self._distinct.count if self._values is None or self.kind != "number" else len(self._values[0])
+        return self._distinct.count if self._values is None or self.kind == "text" else len(self._values[0])
 
     @property
     def sample(self) -> Array:
@@ -218,7 +227,11 @@ class ColumnProfile:
             "max": show(summary.maximum),
             "mean": show(summary.mean),
             "std": summary.deviation / (1e6 if self.kind == "datetime" else 1.0),
-            "quantiles": [show(value) for value in summary.quantiles(np.array(SHARES)).tolist()],
+            # A sketch of many numbers need not hold the smallest and the largest.
+            "quantiles": [
+                show(value)
+                for value in (summary.minimum, *summary.quantiles(np.array(SHARES[1:-1])).tolist(), summary.maximum)
+            ],
             "histogram": {
                 "edges": [show(edge) for edge in edges.tolist()],
                 "counts": summary.counts(edges).tolist(),
@@ -238,6 +251,14 @@ def _edges(low: float, high: float) -> Array:
 
 
 def _counted(values: Array) -> tuple[Array, Array]:
+    """The different values in order, and how often each occurs."""
+    low, high = values.min(), values.max()
+    if high - low < 4 * LISTED:
+        places = (values - low).astype(np.int64)
+        if np.array_equal(places + low, values):  # Whole numbers, nearly always: no need to sort them.
+            counts = np.bincount(places)
+            found = np.flatnonzero(counts)
+            return found + low, counts[found]
     ordered = np.sort(values + 0.0)
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
     return ordered[starts], np.diff(np.append(starts, len(ordered)))

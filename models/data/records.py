@@ -14,14 +14,14 @@ import numpy as np
 
 from models.data.columns import MISSING_CODE, MISSING_TIME, Column, ColumnKind, ColumnSpec
 from models.data.conversion import ConversionError, coerce
-from models.data.kinds import reason_aside, special_kind, word_kind
+from models.data.kinds import reason_aside, word_kind
 from models.data.rows import number_matrix
 from models.data.table import MemoryTable
 from models.data.times import time_of
 from models.data.words import boolean_levels, is_missing, number_text, truth_of
 from models.errors import InvalidError, Problem, describe, escaped
 
-__all__ = ["from_lists", "from_matrix", "from_records", "set_aside"]
+__all__ = ["from_lists", "from_matrix", "from_records", "set_aside", "with_column"]
 
 #: Faults that are reported at a time.
 REPORTED = 20
@@ -127,11 +127,19 @@ def from_matrix(inputs: Any, features: Any, pointer: str = "") -> MemoryTable:
     return MemoryTable(len(matrix), tuple(ColumnSpec(name, "number") for name in names), values)
 
 
+def with_column(table: MemoryTable, name: str, column: Column) -> MemoryTable:
+    """The table with a column put in, in place of one of the same name or as the last one."""
+    spec = ColumnSpec(name, column.kind, column.levels)
+    columns = tuple(spec if each.name == name else each for each in table.columns)
+    columns = columns if name in table.values else (*columns, spec)
+    return replace(table, columns=columns, values={**table.values, name: column})
+
+
 def set_aside(table: MemoryTable) -> MemoryTable:
     """The table with the reasons why some of its columns, beside labels and weights, are of no use to a model."""
     special = {table.label, table.weight}
     columns = tuple(
-        column if column.name in special else replace(column, reason=reason_aside(table.read(column.name)))
+        column if column.name in special else replace(column, reason=reason_aside(column.name, table.read(column.name)))
         for column in table.columns
     )
     return replace(table, columns=columns)
@@ -259,11 +267,7 @@ def _typed(cells: list[Any], types: set[type], kind: ColumnKind | None) -> Colum
         codes = [MISSING_CODE if cell is None else int(cell) for cell in cells]
         return Column("boolean", np.array(codes, np.int8), ("false", "true"))
     distinct = sorted({cell for cell in cells if cell is not None})
-    found = kind if kind in ("category", "text") else special_kind(distinct)
-    if found is None:
-        count = sum(cell is not None for cell in cells)
-        found = word_kind(len(distinct), count, sum(len(cell) for cell in cells if cell is not None))
-    return _words(cells, distinct, found)
+    return _words(cells, distinct, kind if kind in ("category", "text") else word_kind(distinct, len(cells)))
 
 
 def _numbers(cells: list[Any], types: set[type]) -> Any:

@@ -28,17 +28,24 @@ class QuantileSketch:
 
     If a level of the sketch is full, every second of its sorted values moves up one level, where it stands for two
     (Manku, Rajagopalan, Lindsay 1998). Odd and even places alternate, so that the errors do not add up.
+
+    If it is ``sampled``, only every second, fourth, … number of a long stream is sorted at all, which saves most of the
+    time; the ranks are then off by about 0.3 %.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, sampled: bool = False) -> None:
         self._levels: list[list[Array]] = [[]]
         self._odd = False
+        self._sampled = sampled
 
     def add(self, values: Array) -> None:
         """Add numbers, at most ``BLOCK``; none of them is NaN."""
-        self._levels[0].append(np.sort(values))
-        level = 0
-        while sum(map(len, self._levels[level])) > SKETCHED:
+        level = len(self._levels) - 1 if self._sampled and len(values) == BLOCK else 0
+        step = 2**level
+        # A place in each group of numbers that differs from group to group, in case that the rows have a period.
+        places = np.arange(0, len(values), step) + np.arange(-(-len(values) // step)) * 7919 % step if level else ...
+        self._levels[level].append(np.sort(values[places]))
+        while level < len(self._levels) and sum(map(len, self._levels[level])) > SKETCHED:
             merged = np.sort(np.concatenate(self._levels[level]), kind="stable")
             if level + 1 == len(self._levels):
                 self._levels.append([])
@@ -87,15 +94,16 @@ class NumberSummary:
     """Numbers or times: count, missing values, extremes, mean, standard deviation and quantiles.
 
     Times are summed up as microseconds. Moments of blocks are combined as Chan, Golub and LeVeque (1983) do.
+    ``sampled`` is that of the sketch of the quantiles.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, sampled: bool = False) -> None:
         self.count = self.missing = 0
         self.minimum, self.maximum = np.inf, -np.inf
         self.mean = 0.0
         self._squares = 0.0
         self._waiting: list[Array] = []
-        self._sketch = QuantileSketch()
+        self._sketch = QuantileSketch(sampled=sampled)
 
     def add(self, column: Column) -> None:
         """Add the values of a column in some rows."""
@@ -148,14 +156,20 @@ class DistinctSketch:
 
     def __init__(self) -> None:
         self._kept = np.empty(0, np.uint64)
+        self._waiting: list[Array] = []
 
     def add(self, keys: Array) -> None:
         """Add 64-bit keys, (n,) of uint64: equal values have equal keys. They need not be evenly distributed."""
         mixed = _mixed(keys)
         if len(self._kept) == KEPT:
             mixed = mixed[mixed < self._kept[-1]]
-        if len(mixed):
-            self._kept = sorted_unique(np.concatenate([self._kept, sorted_unique(mixed)]))[:KEPT]
+        self._waiting.append(mixed)
+        if sum(map(len, self._waiting)) > KEPT:
+            self._merge()
+
+    def _merge(self) -> None:
+        self._kept = sorted_unique(np.concatenate([self._kept, *self._waiting]))[:KEPT]
+        self._waiting = []
 
     def add_numbers(self, values: Array) -> None:
         """Add numbers; -0 is 0."""
@@ -164,6 +178,7 @@ class DistinctSketch:
     @property
     def count(self) -> int:
         """The number of different values that were added."""
+        self._merge()
         if len(self._kept) < KEPT:
             return len(self._kept)
         return round((KEPT - 1) / (float(self._kept[-1]) / 2.0**64))

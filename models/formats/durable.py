@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from io import FileIO
@@ -17,7 +17,10 @@ from typing import NamedTuple
 __all__ = [
     "TEMPORARY_SUFFIX",
     "FileRecord",
+    "FileSpan",
     "FileStat",
+    "Piece",
+    "chunks",
     "record_of",
     "sha256_of",
     "stat_of",
@@ -44,7 +47,32 @@ class FileStat(NamedTuple):
     mtime_ns: int
 
 
-def write_durably(path: Path, content: Sequence[memoryview]) -> FileRecord:
+class FileSpan(NamedTuple):
+    """Bytes of an open file, which does not change meanwhile."""
+
+    descriptor: int
+    offset: int
+    nbytes: int
+
+
+#: A piece of a file's content: in memory, or in another file, from which it is read again each time it is needed.
+Piece = memoryview | FileSpan
+
+
+def chunks(piece: Piece) -> Iterator[memoryview]:
+    """The bytes of a piece, at most ``_CHUNK`` at a time. Raises OSError if they cannot be read."""
+    for start in range(0, piece.nbytes, _CHUNK):
+        if isinstance(piece, memoryview):
+            yield piece[start : start + _CHUNK]
+            continue
+        size = min(_CHUNK, piece.nbytes - start)
+        content = os.pread(piece.descriptor, size, piece.offset + start)
+        if len(content) != size:
+            raise OSError(errno.EIO, "a temporary file is cut short")
+        yield memoryview(content)
+
+
+def write_durably(path: Path, content: Sequence[Piece]) -> FileRecord:
     """Write ``content``, given in consecutive pieces, to ``path`` so that it survives a power cut.
 
     Raises OSError and leaves no file behind if that fails. The order matters: the content is flushed and read back
@@ -72,25 +100,26 @@ def write_durably(path: Path, content: Sequence[memoryview]) -> FileRecord:
     return FileRecord(sum(piece.nbytes for piece in content), digest.result(), mtime_ns)
 
 
-def _write(file: FileIO, piece: memoryview) -> None:
-    while piece:
-        piece = piece[file.write(piece[:_CHUNK]) :]
+def _write(file: FileIO, piece: Piece) -> None:
+    for chunk in chunks(piece):
+        while chunk:
+            chunk = chunk[file.write(chunk) :]  # noqa: PLW2901 - what is left of it
 
 
-def _digest(content: Sequence[memoryview]) -> str:
+def _digest(content: Sequence[Piece]) -> str:
     digest = hashlib.sha256()
     for piece in content:
-        digest.update(piece)
+        for chunk in chunks(piece):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
-def _require_same(file: FileIO, content: Sequence[memoryview]) -> None:
+def _require_same(file: FileIO, content: Sequence[Piece]) -> None:
     """Raise OSError if the file does not read back as written. Compares chunks that fit the processor's cache."""
     # A bytearray compares with any buffer by memcmp. NumPy would need more memory in the supervising processes.
     read, position = bytearray(_CHUNK), 0
     for piece in content:
-        for start in range(0, piece.nbytes, _CHUNK):
-            wanted = piece[start : start + _CHUNK]
+        for wanted in chunks(piece):
             if wanted.nbytes != len(read):
                 read = bytearray(wanted.nbytes)
             count = os.preadv(file.fileno(), [read], position)

@@ -2,25 +2,52 @@
 
 HDF5 writes the layout and all small objects into memory, and only reserves space for large arrays. These are written
 from their original memory. So a save copies no large array, and a disk error occurs in a system call of this program,
-not inside the library.
+not inside the library. Arrays may also lie in pieces of a file, from which they are copied and never held as a whole.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Image", "Memory", "Put", "hdf5_image"]
+from models.formats.durable import FileSpan, Piece, chunks
 
-#: The bytes of a file, as consecutive pieces of memory.
-Image = Sequence[memoryview]
+__all__ = ["ArrayInFile", "Image", "Memory", "Put", "hdf5_image"]
+
+#: The bytes of a file, as consecutive pieces.
+Image = Sequence[Piece]
+
+
+@dataclass(frozen=True)
+class ArrayInFile:
+    """An array of one dimension that lies in an open file, in consecutive pieces."""
+
+    dtype: np.dtype[Any]
+    pieces: tuple[FileSpan, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pieces."""
+        return sum(piece.nbytes for piece in self.pieces)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """The number of values."""
+        return (self.nbytes // self.dtype.itemsize,)
+
+    def read(self) -> npt.NDArray[Any]:
+        """All values, in memory. Raises OSError."""
+        return np.frombuffer(b"".join(chunk for piece in self.pieces for chunk in chunks(piece)), self.dtype)
+
+
 #: Adds an array to the file under a path.
-Put = Callable[[str, npt.NDArray[Any]], None]
+Put = Callable[[str, npt.NDArray[Any] | ArrayInFile], None]
 
 #: Minimum size in bytes of arrays that are not copied.
 _LARGE = 65_536
@@ -49,25 +76,32 @@ def hdf5_image(build: Callable[[h5py.File, Put], None], memory: Memory | None = 
     Large arrays are not copied, so the image is valid until they change. With ``memory`` they are copied, and the
     image is valid until ``memory`` is used again.
     """
-    sparse, large = _SparseFile(), list[tuple[int, npt.NDArray[Any]]]()
+    sparse, large, distant = _SparseFile(), list[tuple[int, npt.NDArray[Any]]](), list[tuple[int, ArrayInFile]]()
     with h5py.File(
         sparse, "w", libver=("v108", "v108"), alignment_threshold=1, alignment_interval=64, locking=False
     ) as file:
 
-        def put(name: str, array: npt.NDArray[Any]) -> None:
+        def put(name: str, array: npt.NDArray[Any] | ArrayInFile) -> None:
             if array.nbytes < _LARGE:
-                file[name] = array
+                file[name] = array.read() if isinstance(array, ArrayInFile) else array
                 return
             place = file.create_dataset(name, array.shape, array.dtype, dcpl=_reserved(), track_times=False).id
-            large.append((place.get_offset(), np.ascontiguousarray(array)))
+            if isinstance(array, ArrayInFile):
+                distant.append((place.get_offset(), array))
+            else:
+                large.append((place.get_offset(), np.ascontiguousarray(array)))
 
         build(file, put)
     if memory is not None:
         large = _copied(large, memory)
-    pieces, end = [], 0
-    for offset, array in sorted(large, key=lambda place: place[0]):
-        pieces += [sparse.read_between(end, offset), array.reshape(-1).view(np.uint8).data]
-        end = offset + array.nbytes
+    pieces, end = list[Piece](), 0
+    places: list[tuple[int, Sequence[Piece]]] = [
+        (offset, [array.reshape(-1).view(np.uint8).data]) for offset, array in large
+    ]
+    places += [(offset, array.pieces) for offset, array in distant]
+    for offset, parts in sorted(places, key=lambda place: place[0]):
+        pieces += [sparse.read_between(end, offset), *parts]
+        end = offset + sum(part.nbytes for part in parts)
     pieces.append(sparse.read_between(end, sparse.size))
     return [piece for piece in pieces if piece.nbytes]
 

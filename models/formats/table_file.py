@@ -24,7 +24,7 @@ import numpy as np
 from models.data.columns import Column, ColumnSpec
 from models.data.table import Table
 from models.formats.dataset_file import FORMAT, DatasetLabel, put_label
-from models.formats.hdf5_image import Image, Put, hdf5_image
+from models.formats.hdf5_image import ArrayInFile, Image, Put, hdf5_image
 from nncore.arrays import Array
 
 __all__ = ["TABLE_VERSION", "FileTable", "StoredColumn", "table_image"]
@@ -32,10 +32,10 @@ __all__ = ["TABLE_VERSION", "FileTable", "StoredColumn", "table_image"]
 TABLE_VERSION = 2
 
 #: The arrays of one column as the file holds them: one for most kinds, ``ends`` and ``bytes`` for text.
-StoredColumn = Sequence[Array]
+StoredColumn = Sequence[Array | ArrayInFile]
 
 
-def stored(column: Column) -> StoredColumn:
+def stored(column: Column) -> Sequence[Array]:
     """A column's values as the file holds them."""
     if column.kind != "text":
         return [column.values]

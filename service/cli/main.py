@@ -40,6 +40,7 @@ for command in (
     processes.runner,
     processes.upkeep,
     processes.parser,
+    processes.table_reader,
     processes.healthcheck,
     upkeep.migrate,
     upkeep.backup,

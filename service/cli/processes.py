@@ -9,7 +9,7 @@ import click
 
 from service.cli.settings import read_settings
 
-__all__ = ["healthcheck", "parser", "runner", "trainer", "upkeep"]
+__all__ = ["healthcheck", "parser", "runner", "table_reader", "trainer", "upkeep"]
 
 
 def start_log(process: str) -> None:
@@ -61,6 +61,15 @@ def parser() -> None:
     from service.uploads.parser_process import main
 
     start_log("parser")
+    main()
+
+
+@click.command(hidden=True)
+def table_reader() -> None:
+    """Read uploaded tables for the socket on standard input; used by the web service."""
+    from service.uploads.table_process import main
+
+    start_log("table-reader")
     main()
 
 

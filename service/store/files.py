@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO
 
-from models.formats.durable import TEMPORARY_SUFFIX, FileRecord, FileStat, stat_of, sweep, write_durably
+from models.formats.durable import TEMPORARY_SUFFIX, FileRecord, FileStat, Piece, stat_of, sweep, write_durably
 from models.identifiers import NAME_PATTERN, id_pattern
 from service.store.locks import Lock, Locks
 from service.store.pins import pins, sweep_pins
@@ -53,7 +53,7 @@ class FileStore:
         """The path of a file, to read or map it."""
         return self.data / kind / f"{file_id}.h5"
 
-    def put(self, kind: FileKind, file_id: str, image: Sequence[memoryview]) -> FileRecord:
+    def put(self, kind: FileKind, file_id: str, image: Sequence[Piece]) -> FileRecord:
         """Write a file durably; ``image`` is its content in pieces. After an OSError there is no file."""
         return write_durably(self.path(kind, file_id), image)
 

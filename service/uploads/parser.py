@@ -6,18 +6,19 @@ import json
 import mmap
 import os
 import signal
-import socket
-import subprocess
-import threading
 from typing import IO, Any
 
 from models.definition.definition import ModelDefinition
-from models.errors import BusyError, InvalidError, Problem, UnreadableError
+from models.errors import InvalidError, Problem, UnreadableError
 from models.formats.checkpoint_import import checkpoint_of
+from models.reading.options import ReadOptions
+from models.reading.read_table import ReadTable
 from models.training.checkpoint import Checkpoint
-from service.processes import start
 from service.settings import Settings
-from service.uploads.parser_process import DOCUMENT_BYTES, LENGTH, STATUS, WALL_SECONDS
+from service.uploads.parser_process import DOCUMENT_BYTES, LENGTH, WALL_SECONDS
+from service.uploads.reader_process import ReaderProcess
+from service.uploads.received_table import ReceivedTable
+from service.uploads.table_limits import TABLE_DOCUMENT_BYTES, table_seconds
 
 __all__ = ["UploadParser"]
 
@@ -29,15 +30,23 @@ _ENDS: dict[int, str] = {
     signal.SIGALRM: f"it takes more than {WALL_SECONDS} seconds",
 }
 
+_TABLE_ENDS: dict[int, str] = {
+    signal.SIGXCPU: "it takes too much processor time",
+    signal.SIGKILL: "it takes too much processor time or memory",
+    signal.SIGALRM: "it takes too long",
+    signal.SIGABRT: "it takes too much memory",
+    signal.SIGSEGV: "it is damaged",
+    signal.SIGBUS: "it is damaged",
+}
+
 
 class UploadParser:
-    """The parser process (``uploads.parser_process``): started if needed; reads one file at a time."""
+    """The processes that read files, one for checkpoints and one for tables; each reads one file at a time."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
+        self._checkpoints = ReaderProcess(settings, "parser", WALL_SECONDS)
+        self._tables = ReaderProcess(settings, "table-reader", table_seconds(settings.max_dataset_bytes))
 
     def checkpoint(self, upload: IO[bytes], exchange: IO[bytes], definition: ModelDefinition) -> Checkpoint:
         """The checkpoint in ``upload`` as one of ``definition``; its arrays are views of ``exchange``, an empty file.
@@ -48,67 +57,68 @@ class UploadParser:
         upload.flush()
         exchange.write(json.dumps({"definition": definition.canonical()}).encode())
         exchange.flush()
-        status = self._ask(upload.fileno(), exchange.fileno())
+        status = self._checkpoints.ask(upload.fileno(), exchange.fileno())
         if status > 0:
             raise RuntimeError(f"the parser's child ended with status {status}; see the log")
         if status < 0:
             why = _ENDS.get(-status) or f"its parser was killed by {signal.Signals(-status).name}"
             raise UnreadableError("invalid_hdf5", f"the file cannot be read: {why}")
+        document, end = _document_in(exchange.fileno(), DOCUMENT_BYTES)
+        _raise_refusal(document)
         content = memoryview(mmap.mmap(exchange.fileno(), 0, access=mmap.ACCESS_READ))
-        (length,) = LENGTH.unpack(content[-LENGTH.size :])
-        if not 0 < length <= DOCUMENT_BYTES:
-            raise ValueError(f"the parser's document must have at most {DOCUMENT_BYTES} bytes. Received: {length}")
-        end = len(content) - LENGTH.size - length
-        document: dict[str, Any] = json.loads(bytes(content[end : -LENGTH.size]))
-        if "errno" in document:
-            raise OSError(document["errno"], os.strerror(document["errno"]))
-        if "refused" in document:
-            raise _refusal(**document["refused"])
         return checkpoint_of(definition, document, content[:end])
 
-    def _ask(self, *descriptors: int) -> int:
-        """Have a child read a file. Returns its exit status, or the negative number of the signal that ended it."""
-        with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self._start()
-            assert self._control is not None
-            try:
-                socket.send_fds(self._control, [b"r"], descriptors)
-                answer = self._control.recv(STATUS.size)
-            except OSError:
-                answer = b""
-            if len(answer) != STATUS.size:
-                self.close()
-                raise BusyError("reader_lost", "the process that reads files has ended; send the file again")
-            status: int = STATUS.unpack(answer)[0]
-            return status
+    def table(
+        self, upload: IO[bytes], exchange: IO[bytes], scratches: tuple[IO[bytes], IO[bytes]], options: ReadOptions
+    ) -> ReceivedTable:
+        """The table in ``upload``; its values lie in ``exchange``. That and the ``scratches`` are empty files.
 
-    def _start(self) -> None:
-        self.close()
-        self._control, theirs = socket.socketpair()
-        self._control.settimeout(WALL_SECONDS + 10)
-        with theirs:
-            self._process = self._launch(theirs)
-
-    def _launch(self, control: socket.socket) -> subprocess.Popen[bytes]:
-        # Environment variables decide which drivers and plugins HDF5 loads; "::" means none.
-        variables = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
-        options = {"stdin": control, "stdout": subprocess.DEVNULL, "start_new_session": True}
-        return start(self._settings, "parser", variables=variables, without="HDF5_", **options)
+        Raises InvalidError if the file is refused, OSError if a file cannot be written, and BusyError if the process
+        that reads tables ended.
+        """
+        upload.flush()
+        order = {"options": options.document(), "limit": self._settings.max_dataset_bytes}
+        exchange.write(json.dumps(order).encode())
+        exchange.flush()
+        status = self._tables.ask(upload.fileno(), exchange.fileno(), *(each.fileno() for each in scratches))
+        if status > 0:
+            raise RuntimeError(f"the child that reads tables ended with status {status}; see the log")
+        if status < 0:
+            why = _TABLE_ENDS.get(-status) or f"its reader was killed by {signal.Signals(-status).name}"
+            raise InvalidError("invalid_file", f"the file cannot be read: {why}")
+        document, end = _document_in(exchange.fileno(), TABLE_DOCUMENT_BYTES)
+        _raise_refusal(document)
+        return ReceivedTable(ReadTable.of(document["table"], end), exchange)
 
     def close(self) -> None:
-        """Kill the parser and its child, if any."""
-        if self._process is not None:
-            if self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-        if self._control is not None:
-            self._control.close()
-            self._control = None
+        """Kill the processes and their children, if any."""
+        self._checkpoints.close()
+        self._tables.close()
 
 
-def _refusal(code: str, detail: str, places: list[list[str]]) -> InvalidError | UnreadableError:
-    if places:
-        return InvalidError.of([Problem(pointer, problem) for pointer, problem in places])
-    return UnreadableError(code, detail)
+def _document_in(exchange: int, most: int) -> tuple[dict[str, Any], int]:
+    """The JSON document at the end of an exchange, and where it begins. Raises ValueError if it is too long."""
+    size = os.fstat(exchange).st_size
+    (length,) = LENGTH.unpack(os.pread(exchange, LENGTH.size, size - LENGTH.size))
+    if not 0 < length <= min(most, size - LENGTH.size):
+        raise ValueError(f"the parser's document must have at most {most} bytes. Received: {length}")
+    end = size - LENGTH.size - length
+    content = b""
+    while len(content) < length:
+        content += os.pread(exchange, length - len(content), end + len(content))
+    document: dict[str, Any] = json.loads(content)
+    return document, end
+
+
+def _raise_refusal(document: dict[str, Any]) -> None:
+    """Raise the error that a document holds, if any."""
+    if "errno" in document:
+        raise OSError(document["errno"], os.strerror(document["errno"]))
+    if "refused" in document:
+        raise _refusal(**document["refused"])
+
+
+def _refusal(code: str, detail: str, places: list[dict[str, Any]]) -> InvalidError | UnreadableError:
+    if code == "invalid_hdf5":
+        return UnreadableError(code, detail)
+    return InvalidError(code, detail, [Problem(**place) for place in places])

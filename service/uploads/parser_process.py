@@ -20,7 +20,7 @@ import signal
 import socket
 import struct
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,14 +33,16 @@ from models.definition.definition import ModelDefinition
 from models.errors import TrainyardError, UnreadableError
 from models.formats.checkpoint_file import FORMAT, FORMAT_VERSION
 from models.formats.checkpoint_import import read_import
+from models.formats.durable import chunks
 from models.formats.hdf5_image import Put, hdf5_image
+from service.uploads.reader_process import STATUS
 
-__all__ = ["DOCUMENT_BYTES", "LENGTH", "STATUS", "WALL_SECONDS", "answer", "limit", "main", "own_bytes", "warm_up"]
+__all__ = ["DOCUMENT_BYTES", "LENGTH", "WALL_SECONDS", "answer", "limit", "main", "own_bytes", "serve", "warm_up"]
 
 _log = logging.getLogger("trainyard.parser")
 
-#: Binary formats of the document's length and of a child's exit status.
-LENGTH, STATUS = struct.Struct("<q"), struct.Struct("<i")
+#: Binary format of the document's length.
+LENGTH = struct.Struct("<q")
 #: Maximum size of the document in bytes.
 DOCUMENT_BYTES = 2**20
 #: Seconds without a request after which the parser ends.
@@ -55,16 +57,21 @@ def main() -> None:
     """Read files, one at a time, for the web worker at the other end of the socket on standard input."""
     warm_up()
     own = own_bytes()
+    serve(lambda descriptors: _serve(descriptors[0], descriptors[1], own))
+
+
+def serve(read: Callable[[list[int]], NoReturn]) -> None:
+    """Fork a child for each message on standard input; it calls ``read`` with the message's descriptors."""
     control = socket.socket(fileno=0)
     control.settimeout(IDLE_SECONDS)
     while True:
         try:
-            message, descriptors, _, _ = socket.recv_fds(control, 1, 2)
+            message, descriptors, _, _ = socket.recv_fds(control, 1, 4)
             if not message:
                 return
             child = os.fork()
             if not child:
-                _serve(descriptors[0], descriptors[1], own)
+                read(descriptors)
             for descriptor in descriptors:
                 os.close(descriptor)
             control.sendall(STATUS.pack(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
@@ -95,7 +102,7 @@ def warm_up() -> None:
         group.attrs["hyperparameters"] = json.dumps(optimizer)
 
     with tempfile.TemporaryFile() as upload, tempfile.TemporaryFile() as exchange:
-        upload.writelines(hdf5_image(build))
+        upload.writelines(chunk for piece in hdf5_image(build) for chunk in chunks(piece))
         upload.flush()
         answer(upload.fileno(), exchange.fileno(), definition)
     gc.freeze()  # Children share the pages of objects that exist now; a collection would copy them.
@@ -147,7 +154,7 @@ def answer(upload: int, exchange: int, definition: ModelDefinition) -> None:
         document, arrays = read_import(upload, definition)
         _write(exchange, document, arrays)
     except TrainyardError as error:
-        places = [[problem.pointer, problem.detail] for problem in error.problems]
+        places = [{"pointer": problem.pointer, "detail": problem.detail} for problem in error.problems]
         _write(exchange, {"refused": {"code": error.code, "detail": error.detail, "places": places}})
     except _WriteError as error:
         os.ftruncate(exchange, 0)

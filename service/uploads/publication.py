@@ -1,21 +1,33 @@
-"""Publication of an uploaded checkpoint as the next version of its model."""
+"""What becomes of uploads: a checkpoint is the next version of its model, a table is a dataset."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
+
+from models.clock import utc_now
+from models.data.columns import Column
+from models.data.labels import Label, classes_of
+from models.data.profile import Provenance, TableDetails
 from models.definition.definition import ModelDefinition
 from models.formats.checkpoint_file import checkpoint_image
+from models.formats.dataset_file import DatasetLabel
+from models.formats.durable import FileRecord
 from models.identifiers import new_id
 from models.registry import versions
 from models.registry.checkpoints import add_checkpoint
+from models.registry.datasets import feature_names
 from models.training.checkpoint import METRICS, Checkpoint, CheckpointKind, Origin
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.naming import naming
+from service.uploads.received_table import ReceivedTable
 
-__all__ = ["publish_upload"]
+__all__ = ["keep_table", "publish_upload"]
 
 
 def publish_upload(
@@ -48,3 +60,33 @@ def publish_upload(
                 connection, definition.name, None, checkpoint_id, metrics, definition.canonical()
             )
             return versions.resolve(connection, definition.name, version)
+
+
+def keep_table(
+    files: FileStore, dataset_id: str, name: str, received: ReceivedTable
+) -> tuple[dict[str, Any], FileRecord]:
+    """Write the file of a table; returns the values of its row, which the caller adds, and the file's record."""
+    created_at, details = utc_now(), received.details
+    source = Provenance(details.format, details.warnings)
+    record = files.put(FileKind.DATASET, dataset_id, received.image(DatasetLabel(name, created_at, source)))
+    values = {
+        "id": dataset_id,
+        "name": name,
+        "rows": received.rows,
+        "features": feature_names(details.columns, details.label, details.weight),
+        "classes": list(_classes(details)),
+        "details": details,
+        "created_at": created_at,
+    }
+    return values, record
+
+
+def _classes(details: TableDetails) -> Sequence[Label]:
+    """The classes of the column of labels, from the values that its profile lists."""
+    for spec, profile in zip(details.columns, details.profile, strict=True):
+        if spec.name == details.label:
+            values = np.arange(len(spec.levels))
+            if spec.kind == "number":
+                values = np.array([each["value"] for each in profile["values"]], np.float64)
+            return classes_of(Column(spec.kind, values, spec.levels)).classes
+    return ()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
-from flask import current_app, request
+from flask import current_app, g, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.sansio.utils import get_content_length
 
@@ -16,7 +17,7 @@ from service.web.gzip_body import GzipBody
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
-__all__ = ["bound_body", "drain", "receive"]
+__all__ = ["bound_body", "drain", "receive", "receive_whole", "uploaded"]
 
 
 _CHUNK = 1 << 20
@@ -25,7 +26,7 @@ DRAINED_BYTES = 64 * 2**20
 #: Keys in ``environ``: the stream and length of a compressed body, and a mark that a body cannot be read on.
 _COMPRESSED, _BROKEN = "trainyard.compressed", "trainyard.broken"
 #: Endpoints that stream their bodies and apply a different limit.
-STREAMED = {"checkpoints.import_file"}
+STREAMED = {"checkpoints.import_file", "datasets.create"}
 
 
 def bound_body() -> None:
@@ -120,3 +121,25 @@ def receive(file: IO[bytes], limit: int) -> None:
         if not chunk:
             return
         file.write(chunk)
+
+
+def receive_whole(file: IO[bytes], limit: int, another: Callable[[], IO[bytes]]) -> None:
+    """Receive the current request's body into ``file``, from which the request reads it from then on.
+
+    So a view may look at the body, parse it as a form or as JSON, or take the file as it is (``uploaded``). Files in a
+    form are written to files that ``another`` makes. Raises as ``receive`` does.
+    """
+    receive(file, limit)
+    size = file.tell()
+    file.seek(0)
+    own: Any = request._get_current_object()  # type: ignore[attr-defined]
+    own.environ["wsgi.input"], own.environ["CONTENT_LENGTH"] = file, str(size)
+    own.__dict__["stream"] = file
+    own._get_file_stream = lambda *_arguments, **_options: another()
+    g.upload = file
+
+
+def uploaded() -> IO[bytes] | None:
+    """The file with the current request's body, if ``receive_whole`` has received it."""
+    found: IO[bytes] | None = g.get("upload")
+    return found

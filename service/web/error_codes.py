@@ -54,7 +54,7 @@ RESPONSES = (
         "The body is not JSON, is not an object, has a key twice in one object, or has a number that is not finite.",
         "Correct the body. `detail` names the place.",
     ),
-    Refusal("missing_file", 400, "A form has no field `file`.", "Send the CSV file in the field `file`."),
+    Refusal("missing_file", 400, "A form has no field `file`.", "Send the file in the field `file`."),
     Refusal(
         "file_missing",
         404,
@@ -72,6 +72,12 @@ RESPONSES = (
         405,
         "The path has no such method.",
         "Use a method from the header `Allow`.",
+    ),
+    Refusal(
+        "not_acceptable",
+        406,
+        "The answer cannot be sent as a type that `Accept` names.",
+        "Ask for a type that `detail` names.",
     ),
     Refusal("dataset_in_use", 409, "An active job uses the dataset.", "Cancel the job, or wait until it ends."),
     Refusal(
@@ -128,10 +134,16 @@ RESPONSES = (
         "Send a new request with a new key.",
     ),
     Refusal(
+        "invalid_file",
+        422,
+        "A table cannot be read: it is damaged, or reading it takes too much time or memory.",
+        "Save the table again, or as another type of file; split a large one.",
+    ),
+    Refusal(
         "validation_failed",
         422,
         "The request is well-formed, but values in it are not valid.",
-        "Correct each value in `errors`. `pointer`, or `row` and `column`, give its place.",
+        "Correct each value in `errors`. `pointer`, or `row`, `line` and `column`, give its place.",
     ),
     Refusal(
         "checkpoint_unreadable",
@@ -240,6 +252,11 @@ WARNINGS = (
     ErrorCode("large_values", "Inputs are so large that training may diverge.", "Scale the inputs."),
     ErrorCode("not_measured", "The network is too large to measure steps in the web service.", "Train a short job."),
     ErrorCode("rare_classes", "A class has fewer than two rows.", "Add rows of the class, or remove it."),
+    ErrorCode(
+        "rows_without_label",
+        "Rows have no label, or a word for a missing value such as NA; they are left out.",
+        "Add the labels if you have them.",
+    ),
 )
 
 

@@ -54,6 +54,7 @@ _CODES = {
     400: "bad_request",
     404: "not_found",
     405: "method_not_allowed",
+    406: "not_acceptable",
     413: "too_large",
     415: "unsupported_media_type",
     416: "range_not_satisfiable",
@@ -126,8 +127,8 @@ def _refusal(error: TrainyardError) -> Response:
     errors = []
     for each in error.problems:
         entry: dict[str, Any] = {"pointer": each.pointer, "detail": each.detail}
-        entry |= {} if each.row is None else {"row": each.row}
-        entry |= {} if each.column is None else {"column": each.column}
+        places = {"row": each.row, "line": each.line, "column": each.column}
+        entry |= {name: place for name, place in places.items() if place is not None}
         errors.append(entry)
     headers = {"Retry-After": "1"} if status == 503 else None
     return problem(status, error.code, error.detail, errors, headers)
@@ -207,8 +208,9 @@ PROBLEM_SCHEMA: dict[str, Any] = {
                 "properties": {
                     "pointer": {"type": "string", "description": "JSON pointer (RFC 6901) into the request body."},
                     "detail": {"type": "string"},
-                    "row": {"type": "integer", "description": "Row of a CSV file; the header is row 0."},
-                    "column": {"type": "string", "description": "Column of a CSV file."},
+                    "row": {"type": "integer", "description": "Row of a file; the header is row 0."},
+                    "line": {"type": "integer", "description": "Line of a file of text; a row may take several."},
+                    "column": {"type": "string", "description": "Column of a file."},
                 },
             },
         },

@@ -25,6 +25,7 @@ from flask import Response, g, request
 from models.errors import ConflictError, InvalidError, MalformedError
 from service.store.locks import LockTakenError
 from service.store.tables import IDEMPOTENCY_KEYS as KEYS
+from service.web.bodies import uploaded
 from service.web.context import Context, context
 from service.web.openapi import refusals
 
@@ -163,6 +164,9 @@ def _payload() -> str:
             payload["files"].append((name, hashlib.file_digest(file.stream, "sha256").hexdigest()))  # type: ignore[arg-type]
             file.stream.seek(0)
         payload["files"].sort()
+    elif (upload := uploaded()) is not None:
+        payload["body"] = hashlib.file_digest(upload, "sha256").hexdigest()  # type: ignore[arg-type]
+        upload.seek(0)
     else:
         payload["body"] = hashlib.sha256(request.get_data(parse_form_data=False)).hexdigest()
     return hashlib.sha256(json.dumps(payload).encode()).hexdigest()

@@ -42,7 +42,8 @@ class _Parser(FlaskParser):
         return read_json(req)
 
     def load_querystring(self, req: Any, schema: ma.Schema) -> Any:
-        twice = [name for name, values in req.args.lists() if len(values) > 1]
+        lists = {name for name, field in schema.fields.items() if isinstance(field, ma.fields.List)}
+        twice = [name for name, values in req.args.lists() if len(values) > 1 and name not in lists]
         if twice:
             raise InvalidError.of([Problem(f"/{escaped(name)}", "must be given once") for name in twice])
         return super().load_querystring(req, schema)

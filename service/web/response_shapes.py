@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+from models.data.columns import KINDS
 from models.data.labels import CLASS_LIST, LABELS
 from models.data.rows import MATRIX, WEIGHTS
 from models.definition.class_weights import ClassWeights
 from models.identifiers import NAME_PATTERN
+from models.registry.datasets import LISTED
 from models.registry.integrity import Fault
 from service.jobs.events import EVENT_TYPES
 from service.jobs.record import State
@@ -48,6 +50,24 @@ _AVERAGE: dict[str, Any] = {
     "properties": dict.fromkeys(("precision", "recall", "f1"), _NUMBER),
     "required": ["precision", "recall", "f1"],
 }
+_NAMES = {"type": "array", "items": {"type": "string"}}
+_COLUMN_TYPE = {"type": "string", "enum": [*KINDS]}
+_VALUE = {"type": ["number", "string", "boolean", "null"]}
+_COUNTED = _object("A value and its rows.", value=_VALUE, count={"type": "integer"})
+_WARNING = _object(
+    "Something to look at.", ("column",), code={"type": "string"}, detail={"type": "string"}, column={"type": "string"}
+)
+_WORDS = {"oneOf": [_NAMES, {"type": "string", "description": "Words with commas between them."}]}
+_TABLE_OPTIONS: dict[str, Any] = {
+    "label": {"type": ["string", "null"], "description": "The column of labels; it may be named at training instead."},
+    "weight": {"type": ["string", "null"], "description": "The column that says how much each row counts."},
+    "ignore": {**_WORDS, "description": "Columns to set aside."},
+    "types": {
+        "description": "Types of columns that are not to be found, as an object or as `zip:category,age:number`.",
+        "oneOf": [{"type": "object", "additionalProperties": _COLUMN_TYPE}, {"type": "string"}],
+    },
+    "missing": {**_WORDS, "description": "Further words for missing values."},
+}
 _PARTS: dict[str, Any] = {part: {"type": "string"} for part in ("database", "storage", "trainer")}
 SHAPES: dict[str, dict[str, Any]] = {
     "Problem": PROBLEM_SCHEMA,
@@ -84,17 +104,83 @@ SHAPES: dict[str, dict[str, Any]] = {
         version={"type": ["integer", "null"]},
     ),
     "Dataset": _object(
-        "Labelled rows, stored under a name.",
+        "Rows of named columns, stored under a name.",
         ("fault",),
         id={"type": "string"},
         name={"type": ["string", "null"]},
         rows={"type": "integer"},
-        features={"type": "array", "items": {"type": "string"}},
+        label={"type": ["string", "null"], "description": "The column of labels; null if none is named yet."},
+        features={**_NAMES, "description": "The columns that a model takes if its definition names none."},
         classes=CLASS_LIST,
+        columns={"type": "array", "items": {"$ref": "#/components/schemas/Column"}},
+        format={"type": ["object", "null"], "description": "How the file was read; null if that is not recorded."},
+        warnings={"type": "array", "items": _WARNING},
         bytes={"type": "integer"},
         sha256={"type": "string"},
         created_at=_TIME,
         fault=_FAULT,
+    ),
+    "Column": _object(
+        "A column of a dataset. Times are ISO text.",
+        ("missing", "distinct", "min", "max", "levels", "use", "reason"),
+        name={"type": "string"},
+        type=_COLUMN_TYPE,
+        missing={"type": "integer", "description": "Rows without a value."},
+        distinct={"type": "integer", "description": "Different values."},
+        min=_VALUE,
+        max=_VALUE,
+        levels={**_NAMES, "description": f"The first {LISTED} words of a category, or the two of a boolean column."},
+        use={"const": False, "description": "Present if the column is set aside."},
+        reason={"type": "string", "description": "Why the column is set aside."},
+    ),
+    "Profile": _object(
+        "What each column of a dataset holds.",
+        id={"type": "string"},
+        name={"type": ["string", "null"]},
+        rows={"type": "integer"},
+        label={"type": ["string", "null"]},
+        columns={"type": "array", "items": {"$ref": "#/components/schemas/ColumnProfile"}},
+    ),
+    "ColumnProfile": _object(
+        "What a column holds. Times are ISO text, and their standard deviation is in seconds.",
+        ("reason", "min", "max", "mean", "std", "quantiles", "histogram", "levels", "values"),
+        name={"type": "string"},
+        type=_COLUMN_TYPE,
+        missing={"type": "integer"},
+        distinct={"type": "integer"},
+        use={"type": "boolean"},
+        reason={"type": "string"},
+        relation={
+            **_OPTIONAL_NUMBER,
+            "description": "Mutual information with the label, from 0 to 1; null without a label, and for texts.",
+        },
+        min=_VALUE,
+        max=_VALUE,
+        mean=_VALUE,
+        std=_OPTIONAL_NUMBER,
+        quantiles={"type": "array", "items": _VALUE, "description": "At 0, 0.05, 0.25, 0.5, 0.75, 0.95 and 1."},
+        histogram={
+            "type": ["object", "null"],
+            "properties": {
+                "edges": {"type": "array", "items": _VALUE},
+                "counts": {"type": "array", "items": {"type": "integer"}},
+            },
+        },
+        levels={"type": "array", "items": _COUNTED, "description": "Words, the most frequent first, at most 1,000."},
+        values={"type": "array", "items": _COUNTED, "description": "Numbers, if there are at most 1,000."},
+    ),
+    "RowList": _object(
+        "Rows of a dataset in their order.",
+        data={
+            "type": "array",
+            "items": _object(
+                "A row. Missing values are null.",
+                row={"type": "integer", "description": "The row's number, from 1."},
+                values={"type": "object", "additionalProperties": _VALUE},
+            ),
+        },
+        has_more={"type": "boolean"},
+        after={"type": "integer", "description": "`after` of the next page."},
     ),
     "Job": _object(
         "A training job.",
@@ -283,10 +369,64 @@ SHAPES: dict[str, dict[str, Any]] = {
         },
     ),
     "RowsRequest": {
-        **_object(
-            "Labelled rows.", ("weights",), name={"type": "string"}, inputs=MATRIX, labels=LABELS, weights=WEIGHTS
-        ),
-        "additionalProperties": False,
+        "description": "Rows as `inputs` and `labels`, as `inputs` with the names of their columns in `features`, or "
+        "as `rows`: objects, or lists in the order of `columns`.",
+        "oneOf": [
+            {
+                **_object(
+                    "A matrix with labels.",
+                    ("weights",),
+                    name={"type": "string"},
+                    inputs=MATRIX,
+                    labels=LABELS,
+                    weights=WEIGHTS,
+                ),
+                "additionalProperties": False,
+            },
+            {
+                **_object(
+                    "A matrix with the names of its columns.",
+                    ("labels", "weights", *_TABLE_OPTIONS),
+                    name={"type": "string"},
+                    inputs=MATRIX,
+                    features=_NAMES,
+                    labels=LABELS,
+                    weights=WEIGHTS,
+                    **_TABLE_OPTIONS,
+                ),
+                "additionalProperties": False,
+            },
+            {
+                **_object(
+                    "Rows of values by column.",
+                    ("columns", *_TABLE_OPTIONS),
+                    name={"type": "string"},
+                    rows={
+                        "type": "array",
+                        "items": {
+                            "oneOf": [
+                                {"type": "object", "additionalProperties": _VALUE},
+                                {"type": "array", "items": _VALUE},
+                            ]
+                        },
+                    },
+                    columns=_NAMES,
+                    **_TABLE_OPTIONS,
+                ),
+                "additionalProperties": False,
+            },
+        ],
+        "examples": [
+            {
+                "name": "passengers",
+                "label": "survived",
+                "rows": [
+                    {"age": 22, "sex": "male", "survived": "no"},
+                    {"age": 38, "sex": "female", "survived": "yes"},
+                    {"age": None, "sex": "female", "survived": "yes"},
+                ],
+            }
+        ],
     },
     "Readiness": _object("The state of each part.", status={"const": "ready"}, **_PARTS),
     "NotReady": {

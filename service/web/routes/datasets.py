@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
 from flask import Response, request, url_for
 
-from models.data.csv_rows import from_csv
-from models.data.dataset import Dataset, from_rows
-from models.data.schemas import Untouched
-from models.errors import ConflictError, InvalidError, MalformedError, Problem, escaped
+from models.errors import ConflictError, InvalidError
+from models.formats.durable import FileRecord
 from models.identifiers import NAME_PATTERN, new_id
+from models.reading.options import OPTION_NAMES
 from models.registry import datasets
 from models.registry.datasets import add_dataset, delete_dataset, find_dataset, require_free_dataset_name
 from models.schemas import StrictSchema, Text, load
@@ -21,7 +20,10 @@ from service.store.files import FileKind
 from service.store.naming import naming
 from service.store.request_rows import keep
 from service.store.tables import JOBS
+from service.uploads.publication import keep_table
 from service.web.context import context
+from service.web.dataset_bodies import JSON_OPTIONS, ReceivedRows, dataset_of
+from service.web.file_bodies import fitting_name, read_upload, takes_file, uploaded_file
 from service.web.idempotency import idempotent, remember
 from service.web.json_bodies import json_response, read_json
 from service.web.openapi import Resource, refusals
@@ -32,44 +34,47 @@ __all__ = ["routes"]
 
 routes = Resource("datasets", __name__, description="Labelled rows, stored under a name.")
 
-_CSV_BODY = {"schema": {"type": "string", "description": "RFC 4180, UTF-8, with a header row."}}
-_FILE_BODY = {
+_FILE_BODY = {"schema": {"type": "string", "format": "binary"}}
+_FORM_BODY = {
     "schema": {
         "type": "object",
         "properties": {
             "file": {"type": "string", "format": "binary"},
-            "name": {"type": "string"},
-            "label": {"type": "string"},
-            "weight": {"type": "string"},
+            **{name: {"type": "string"} for name in ("name", *OPTION_NAMES)},
         },
         "required": ["file"],
     }
 }
 
 
+def _option(description: str) -> Text:
+    return Text(load_default=None, metadata={"description": description})
+
+
 class UploadSchema(StrictSchema):
-    """Query parameters of a CSV upload: the dataset's name, the label column and the optional weight column."""
+    """The dataset's name, and how to read an uploaded file, which decides what is left out."""
 
     name = Text(
         pattern=NAME_PATTERN,
         maximum=63,
         load_default=None,
-        metadata={"description": "The dataset's name, if it is not in the body."},
+        metadata={"description": "The dataset's name, if it is not in the body; else the file's name, made to fit."},
     )
-    label = Text(load_default=None, metadata={"description": "CSV: the column that holds the labels."})
-    weight = Text(load_default=None, metadata={"description": "CSV: the column that holds the rows' weights."})
-
-
-class JsonDatasetSchema(StrictSchema):
-    """Rows and labels as JSON."""
-
-    name = Text(required=True, pattern=NAME_PATTERN, maximum=63)
-    inputs = Untouched(required=True)
-    labels = Untouched(required=True)
-    weights = Untouched(load_default=None)
+    label = _option("The column that holds the labels; it may be named at training instead.")
+    weight = _option("The column that holds the rows' weights.")
+    ignore = _option("Columns that are not used, as in `id,comment`.")
+    types = _option("Types of columns, as in `zip:category,age:number`.")
+    missing = _option("Further words for a missing value, as in `unknown,999`.")
+    delimiter = _option("What separates cells: one sign, or `tab`, `comma`, `semicolon`, `pipe`, `space`.")
+    decimal = _option("The decimal sign: `.` or `,`.")
+    thousands = _option("What separates thousands: `.`, `,`, `'`, `space` or `none`.")
+    encoding = _option("The encoding of text, as in `cp1252`.")
+    header = _option("Whether the first row has the columns' names: `true` or `false`.")
+    dates = _option("How dates are written: a strptime format, as in `%d.%m.%Y`.")
 
 
 @routes.route("/datasets", methods=["POST"])
+@takes_file
 @idempotent
 @routes.arguments(UploadSchema, location="query")
 @routes.response(201, "Dataset")
@@ -77,25 +82,45 @@ class JsonDatasetSchema(StrictSchema):
     requestBody={
         "required": True,
         "content": {
-            "text/csv": _CSV_BODY,
-            "multipart/form-data": _FILE_BODY,
+            "text/csv": _FILE_BODY,
+            "application/octet-stream": _FILE_BODY,
+            "multipart/form-data": _FORM_BODY,
             "application/json": {"schema": {"$ref": "#/components/schemas/RowsRequest"}},
         },
     },
-    responses=refusals(400, 409, 413, 415),
+    responses=refusals(400, 409, 413, 415, 503),
 )
 def create(query: dict[str, Any]) -> Response:
-    """Upload a dataset as a CSV file or as JSON rows.
+    """Upload a dataset as a file or as JSON rows.
 
-    For CSV, the query has `name`, `label` (the label column) and, if rows have weights, `weight` (the weight column).
-    If the query has a `label`, a body of any type but JSON is read as CSV, as `curl --data-binary @file.csv` sends it.
+    A file is CSV, Parquet, NDJSON or a JSON array of objects, plain or compressed by gzip or zstd; its content decides,
+    not its name or type. It is the body, as `curl --data-binary @file.csv` sends it, or the field `file` of a form.
     """
-    parts, dataset_id = context(), new_id("ds")
-    name, dataset = _received(query)
-    with parts.database.read() as connection:
+    dataset_id = new_id("ds")
+    upload = uploaded_file()
+    if upload is None:
+        received = _json_rows(query)
+        _require_free(received.name)
+        return _stored(dataset_id, lambda: keep(context().files, dataset_id, *received))
+    given = {key: _agreed(key, query[key], value) for key, value in load(UploadSchema(), upload.fields).items()}
+    name = given["name"] or fitting_name(upload.file_name)
+    if name is None:
+        raise InvalidError.at("/name", "is required, as in POST /datasets?name=iris&label=species")
+    _require_free(name)
+    with read_upload(upload, given) as table:
+        return _stored(dataset_id, lambda: keep_table(context().files, dataset_id, name, table))
+
+
+def _require_free(name: str) -> None:
+    with context().database.read() as connection:
         require_free_dataset_name(connection, name)
+
+
+def _stored(dataset_id: str, write: Callable[[], tuple[dict[str, Any], FileRecord]]) -> Response:
+    """The answer for a dataset whose file ``write`` writes."""
+    parts = context()
     with naming(parts.database, parts.files, FileKind.DATASET, [dataset_id]):
-        values, record = keep(parts.files, dataset_id, name, dataset)
+        values, record = write()
         with parts.database.write() as connection:
             add_dataset(connection, values, record)
             document = find_dataset(connection, dataset_id).document()
@@ -103,43 +128,20 @@ def create(query: dict[str, Any]) -> Response:
             return remember(connection, json_response(document, 201, {"Location": location}))
 
 
-def _received(query: dict[str, Any]) -> tuple[str, Dataset]:
-    """The dataset's name and rows, from a form, a CSV body or a JSON body."""
-    name, label, weight = query["name"], query["label"], query["weight"]
-    if request.mimetype == "multipart/form-data":
-        if "file" not in request.files:
-            raise MalformedError("missing_file", "the form must have a field 'file' with the CSV file")
-        content = request.files["file"].read()
-        form = load(UploadSchema(), _fields_once())
-        name, label, weight = (_agreed(key, query[key], form[key]) for key in ("name", "label", "weight"))
-    elif request.mimetype == "text/csv" or (label is not None and not request.mimetype.endswith(("/json", "+json"))):
-        content = request.get_data(parse_form_data=False)
-    else:
-        for key, value in (("label", label), ("weight", weight)):
-            if value is not None:
-                raise InvalidError.at(f"/{key}", f"is for CSV files; in JSON, send the member {key}s")
-        body = load(JsonDatasetSchema(), {**({"name": name} if name else {}), **_as_object(read_json(request))})
-        rows = from_rows(body["inputs"], body["labels"], weights=body["weights"])
-        rows.require_two_classes("/labels")
-        return _agreed("name", name, body["name"]), rows
-    for key, value in (("name", name), ("label", label)):
+def _json_rows(query: dict[str, Any]) -> ReceivedRows:
+    """The dataset's name and rows, from a JSON body; of the options in the query, it takes those that fit."""
+    body = _as_object(read_json(request))
+    named = "rows" in body or "features" in body
+    for key, value in query.items():
         if value is None:
-            raise InvalidError.at(f"/{key}", "is required, as in POST /datasets?name=iris&label=species")
-    table = from_csv(content, label, weight)
-    table.require_two_classes("", label)
-    return name, table
-
-
-def _fields_once() -> dict[str, str]:
-    """The text fields of a form. Raises InvalidError for repeated fields and for files other than ``file``."""
-    names = Counter([name for name, _ in request.form.items(multi=True)])
-    names.update([name for name, _ in request.files.items(multi=True)])
-    problems = [Problem(f"/{escaped(name)}", "must be given once") for name, count in names.items() if count > 1]
-    others = request.files.keys() - {"file"}
-    problems += [Problem(f"/{escaped(name)}", "must not be a file; the only file is 'file'") for name in sorted(others)]
-    if problems:
-        raise InvalidError.of(problems)
-    return {key: request.form[key] for key in request.form}
+            continue
+        if key not in ("name", *JSON_OPTIONS):
+            raise InvalidError.at(f"/{key}", "is for files")
+        if key != "name" and not named:
+            also = f"; with inputs and labels, send {key}s" if key in ("label", "weight") else ""
+            raise InvalidError.at(f"/{key}", f"is for files and rows with names{also}")
+        body = {**body, key: _agreed(key, value, body.get(key))}
+    return dataset_of(body)
 
 
 def _agreed(key: str, in_query: Any, within: Any) -> Any:

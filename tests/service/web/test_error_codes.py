@@ -15,7 +15,7 @@ from service.web.error_codes import JOBS, RESPONSES, WARNINGS, page
 
 ROOT = Path(__file__).parents[3]
 #: Calls whose first argument is the code of a job's error, and of a warning.
-JOB_ERRORS, DATA_WARNINGS = {"JobError", "Failed"}, {"DataWarning"}
+JOB_ERRORS, DATA_WARNINGS = {"JobError", "Failed"}, {"DataWarning", "TableWarning"}
 
 
 #: The status of each kind of refusal, by its name.

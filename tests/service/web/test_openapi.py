@@ -219,7 +219,8 @@ class TestRequests:
         "boundaries descend",
         "factors too few",
         "activation with layers",
-        "class a fraction",
+        "class a boolean among numbers",
+        "class a number among booleans",
         "class repeated",
         "class weights of another class",
         "classes of two kinds",
@@ -273,7 +274,7 @@ class TestRequests:
             {"checkpoint": {"keep": -1}},
             {"nonsense": 1},
             {"data": {"inputs": [["1"]], "labels": [1]}},
-            {"data": {"inputs": ROWS, "labels": [True] * 12}},
+            {"data": {"inputs": ROWS, "labels": [{}] * 12}},
             {"model": "Bad Name"},
         ],
         ids=str,
@@ -290,6 +291,10 @@ class TestRequests:
         rows = validators(body_schema(document, "/datasets"))
         rows.validate({"name": "n", **DATA})
         assert not rows.is_valid({"name": "n", "inputs": ROWS})
+        rows.validate({"name": "n", "inputs": ROWS, "features": ["x", "y"], "labels": [True, None] * 6})
+        rows.validate({"name": "n", "rows": [{"a": 1, "b": None}], "label": "b", "types": {"a": "category"}})
+        rows.validate({"name": "n", "columns": ["a"], "rows": [[1]], "missing": "keine", "ignore": ["a"]})
+        assert not rows.is_valid({"name": "n", "rows": [{"a": {}}]})
 
     def test_evaluations(self, document: dict[str, Any], validators: Any) -> None:
         evaluate = validators(body_schema(document, "/evaluate"))
@@ -330,6 +335,8 @@ class TestAnswers:
             "/models/{name}/checkpoints",
             "/datasets",
             "/datasets/{key}",
+            "/datasets/{key}/profile",
+            "/datasets/{key}/rows",
             "/jobs",
             "/jobs/{job_id}",
             "/jobs/{job_id}/history",

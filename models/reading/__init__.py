@@ -1,0 +1,1 @@
+"""Files of other formats: recognized, decoded, and read into typed columns."""

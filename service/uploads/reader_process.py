@@ -1,0 +1,73 @@
+"""A process that reads untrusted files, seen from the web worker: started if needed; reads one file at a time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import threading
+
+from models.errors import BusyError
+from service.processes import start
+from service.settings import Settings
+
+__all__ = ["STATUS", "ReaderProcess"]
+
+#: Binary format of a child's exit status.
+STATUS = struct.Struct("<i")
+
+
+class ReaderProcess:
+    """The process of a hidden command of ``python -m service``; ``patience`` is how long its children may take."""
+
+    def __init__(self, settings: Settings, command: str, patience: float) -> None:
+        self._settings, self._command, self._patience = settings, command, patience
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def ask(self, *descriptors: int) -> int:
+        """Have a child read a file. Returns its exit status, or the negative number of the signal that ended it.
+
+        Raises BusyError if the process itself ended.
+        """
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._start()
+            assert self._control is not None
+            try:
+                socket.send_fds(self._control, [b"r"], descriptors)
+                answer = self._control.recv(STATUS.size)
+            except OSError:
+                answer = b""
+            if len(answer) != STATUS.size:
+                self.close()
+                raise BusyError("reader_lost", "the process that reads files has ended; send the file again")
+            status: int = STATUS.unpack(answer)[0]
+            return status
+
+    def _start(self) -> None:
+        self.close()
+        self._control, theirs = socket.socketpair()
+        self._control.settimeout(self._patience + 10)
+        with theirs:
+            self._process = self._launch(theirs)
+
+    def _launch(self, control: socket.socket) -> subprocess.Popen[bytes]:
+        # Environment variables decide which drivers and plugins HDF5 loads; "::" means none.
+        variables = {"HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
+        options = {"stdin": control, "stdout": subprocess.DEVNULL, "start_new_session": True}
+        return start(self._settings, self._command, variables=variables, without="HDF5_", **options)
+
+    def close(self) -> None:
+        """Kill the process and its child, if any."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+        if self._control is not None:
+            self._control.close()
+            self._control = None

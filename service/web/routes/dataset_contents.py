@@ -1,0 +1,134 @@
+"""What is in a dataset: its profile, its rows, and its file in several formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import marshmallow as ma
+from flask import Response, request, send_file
+from werkzeug.exceptions import NotAcceptable
+
+from models.data.profile import profile_of
+from models.data.table import Table
+from models.errors import MissingError
+from models.formats.row_pages import condition_of, page_of
+from models.formats.stored_table import open_table
+from models.formats.table_export import csv_pieces, parquet_pieces
+from models.registry.datasets import DatasetRow, find_dataset
+from models.schemas import Text
+from service.store.files import FileKind
+from service.upkeep.inspection import intact_dataset
+from service.web.context import Context, context
+from service.web.json_bodies import json_response
+from service.web.openapi import Resource, refusals
+from service.web.pagination import NUMBER_PATTERN, PageSchema
+
+__all__ = ["routes"]
+
+routes = Resource("dataset contents", __name__, description="What is in a dataset.")
+
+CSV, PARQUET, HDF5 = "text/csv", "application/vnd.apache.parquet", "application/x-hdf5"
+#: The formats of a download, the preferred one first, with the end of the file's name.
+_ENDS = {CSV: "csv", PARQUET: "parquet", HDF5: "h5"}
+_PIECES: dict[str, Callable[[Table], Iterator[bytes]]] = {CSV: csv_pieces, PARQUET: parquet_pieces}
+#: Conditions in one request.
+MAXIMUM_CONDITIONS = 20
+
+
+class RowPageSchema(PageSchema):
+    """Query parameters of a page of rows."""
+
+    after = Text(
+        pattern=NUMBER_PATTERN,
+        load_default="0",
+        metadata={"description": "Start after the row of this number, usually `after` of the page before."},
+    )
+    where = ma.fields.List(
+        ma.fields.String(),
+        load_default=list,
+        validate=ma.validate.Length(max=MAXIMUM_CONDITIONS),
+        metadata={
+            "description": "`column:value`: only rows with this value; may be repeated. `NA` finds missing ones."
+        },
+    )
+
+
+@routes.route("/datasets/<key>/profile", methods=["GET"])
+@routes.response(200, "Profile")
+@routes.doc(responses=refusals(404, 503))
+def profile(key: str) -> Response:
+    """Show what each column of a dataset holds, and how much it says about the label."""
+    row = _find(key)
+    if row.details is not None:
+        columns: Sequence[Mapping[str, Any]] = row.details.profile
+    else:
+        parts = context()
+        with parts.wait_slot(), open_table(_path(parts, row)) as table:
+            columns = profile_of(table)
+    return json_response({"id": row.id, "name": row.name, "rows": row.rows, "label": row.label, "columns": columns})
+
+
+@routes.route("/datasets/<key>/rows", methods=["GET"])
+@routes.arguments(RowPageSchema, location="query")
+@routes.response(200, "RowList")
+@routes.doc(responses=refusals(404, 503))
+def rows(query: dict[str, Any], key: str) -> Response:
+    """Show some rows of a dataset, all columns included.
+
+    With `where`, a page may hold fewer rows than `limit`, because only so many rows are searched for it; `after` goes
+    on behind them as long as `has_more` is true.
+    """
+    parts, row = context(), _find(key)
+    with parts.wait_slot(), open_table(_path(parts, row)) as table:
+        conditions = [condition_of(text, table.columns, "/where") for text in query["where"]]
+        found = page_of(table, int(query["after"]), query["limit"], conditions)
+    return json_response({"data": found.rows, "has_more": found.has_more, "after": found.after})
+
+
+@routes.route("/datasets/<key>/file", methods=["GET"])
+@routes.response(200, {"type": "string", "format": "binary"}, content_type=CSV)
+@routes.doc(
+    responses={
+        "200": {
+            "description": "The dataset as the format that `Accept` names; CSV if any will do.",
+            "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _ENDS},
+        },
+        **refusals(404, 406, 503),
+    }
+)
+def download(key: str) -> Response:
+    """Download a dataset as CSV, as Parquet, or as the HDF5 file that is stored."""
+    parts, row = context(), _find(key)
+    accept = request.headers.get("Accept")
+    kind = request.accept_mimetypes.best_match(_ENDS) if accept else CSV
+    if kind is None:
+        raise NotAcceptable(f"the file can be sent as {', '.join(_ENDS)}. Received: Accept: {accept}")
+    path, name = _path(parts, row), f"{row.name or row.id}.{_ENDS[kind]}"
+    if kind == HDF5:
+        return send_file(path, HDF5, as_attachment=True, download_name=name, etag=row.file.sha256)
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Vary": "Accept"}
+    parts.take_wait_slot()
+    stream = _read(path, _PIECES[kind])
+    response = Response(stream, 200, headers, content_type=f"{kind}; charset=utf-8" if kind == CSV else kind)
+    # Runs however the stream ends, even if the client disconnects before it begins.
+    response.call_on_close(parts.waiting.release)
+    return response
+
+
+def _read(path: Path, pieces: Callable[[Table], Iterator[bytes]]) -> Iterator[bytes]:
+    with open_table(path) as table:
+        yield from pieces(table)
+
+
+def _find(key: str) -> DatasetRow:
+    with context().database.read() as connection:
+        return find_dataset(connection, key)
+
+
+def _path(parts: Context, row: DatasetRow) -> Path:
+    """The path of the file; raises MissingError if it is not in the data directory."""
+    if parts.files.stat(FileKind.DATASET, row.id) is None:
+        raise MissingError("file_missing", f"the file of dataset {row.id} is not in the data directory")
+    return intact_dataset(parts.database, parts.files, row.id)
