@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import marshmallow as ma
+
 from models.data.labels import Label
 from models.data.schemas import Rows, RowsSchema
 from models.errors import InvalidError
@@ -23,16 +25,38 @@ __all__ = ["EvaluateSchema", "evaluation_bytes", "evaluation_document"]
 BYTES_PER_PROBABILITY = 20
 
 
+#: What answers a request, as a JSON schema.
+VERSION: dict[str, Any] = {
+    "oneOf": [
+        {"type": "integer", "minimum": 1, "description": "A version's number."},
+        {"type": "string", "minLength": 1, "description": "An alias, or a checkpoint's id."},
+        {
+            "type": "object",
+            "description": "A checkpoint of a job, which may be running.",
+            "properties": {
+                "job": {"type": "string"},
+                "checkpoint": {"type": "string", "description": "`best`, `last`, or a checkpoint's id."},
+            },
+            "required": ["job", "checkpoint"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+
 class VersionReference(DescribedField):
-    """A version's number, or an alias."""
+    """A version's number, an alias, a checkpoint's id, or a checkpoint of a job."""
 
     def json_schema(self) -> dict[str, Any]:
-        return {"oneOf": [{"type": "integer", "minimum": 1}, {"type": "string", "minLength": 1}]}
+        return VERSION
 
     def _validated(self, value: Any) -> Any:
         try:
             return require_version_form(value)
         except InvalidError as error:
+            if isinstance(value, dict):
+                places = {problem.pointer.rpartition("/")[2]: [problem.detail] for problem in error.problems}
+                raise ma.ValidationError(places) from None
             raise self.refusal(value, error.problems[0].detail) from None
 
 
@@ -43,7 +67,7 @@ class EvaluateSchema(StrictSchema):
     version = VersionReference(
         load_default=None,
         allow_none=True,
-        metadata={"description": "A version number or an alias; `default` if left out."},
+        metadata={"description": "What answers; the alias `default` if left out."},
     )
     data = Rows(RowsSchema, required=True, metadata={"description": "The labelled rows."})
     top_k = Whole(

@@ -16,6 +16,7 @@ from flask import Response, request
 from models.data.rows import Array, number_matrix
 from models.errors import InvalidError, Problem, TrainyardError, describe, escaped, unknown_field
 from models.registry import versions
+from models.registry.versions import Wanted
 from models.serving.served_model import ServedModel
 from service.serving.inference import Prediction, RowOverflowError, infer, require_top_k
 from service.serving.resolution import Serving
@@ -122,8 +123,7 @@ def _answer(serving: Serving, body: Any) -> dict[str, object]:
 def _document(prediction: Prediction, top_k: int | None) -> dict[str, object]:
     """A prediction as this protocol shows it."""
     document: dict[str, object] = {
-        "model": prediction.model,
-        "version": prediction.version,
+        **prediction.source,
         "classes": prediction.classes,
         "predictions": prediction.labels(),
         "probabilities": prediction.probabilities,
@@ -187,7 +187,7 @@ def _report(body: dict[str, Any], served: ServedModel) -> list[dict[str, list[st
     return [row._asdict() for row in plan.report(table)]
 
 
-def _arguments(body: Any) -> tuple[str, int | str | None, int | None, bool]:
+def _arguments(body: Any) -> tuple[str, Wanted, int | None, bool]:
     """Model, version, number of likeliest classes, and whether a report is wanted; raises InvalidError."""
     if not isinstance(body, dict):
         raise InvalidError.at("", f"must be an object. Received: {describe(body)}")

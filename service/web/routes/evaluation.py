@@ -49,7 +49,7 @@ def _evaluation(body: dict[str, Any]) -> dict[str, Any]:
     source = Source(parts.database, parts.files, body["data"], "/data")
     codes, prediction = _predicted(version, source, parts.settings.max_batch_bytes)
     document = evaluation_document(prediction.probabilities, codes, classes, top_k)
-    return {"model": prediction.model, "version": prediction.version, **document}
+    return {**prediction.source, **document}
 
 
 def _predicted(version: ServedVersion, source: Source, limit: int) -> tuple[Array, Prediction]:
