@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 import marshmallow as ma
 
@@ -60,6 +60,44 @@ class VersionReference(DescribedField):
             raise self.refusal(value, error.problems[0].detail) from None
 
 
+class LabelValue(DescribedField):
+    """A label: a string, a whole number or a boolean."""
+
+    wanted = "a label: a string, a whole number or a boolean"
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": ["string", "integer", "boolean"]}
+
+    def _validated(self, value: Any) -> Any:
+        if not isinstance(value, (str, int)) and not (isinstance(value, float) and value.is_integer()):
+            raise self.refusal(value)
+        return value
+
+
+class CellSchema(StrictSchema):
+    """A cell of the confusion matrix, and how many of its rows to return."""
+
+    label = LabelValue(required=True, metadata={"description": "The label of the rows, matched by value."})
+    predicted = LabelValue(required=True, metadata={"description": "Their prediction."})
+    limit = Whole(
+        Bounds(minimum=1, maximum=100), load_default=20, metadata={"description": "The first so many of them."}
+    )
+
+
+class EvaluatedSchema(RowsSchema):
+    """Rows to evaluate: given, stored, or those that a job trained on or held out."""
+
+    wanted: ClassVar[str] = "an object, or the name of a dataset"
+
+    job = Text(maximum=63, metadata={"description": "A job, whose rows are meant."})
+    part = Text(
+        choices=("validation", "training"), metadata={"description": "The rows that it held out, or trained on."}
+    )
+
+    choices = "must hold dataset (with an optional label), rows and label, inputs and labels, or job and part"
+    allowed = (*RowsSchema.allowed, ({"job", "part"}, set()))
+
+
 class EvaluateSchema(StrictSchema):
     """The body of ``POST /evaluate``."""
 
@@ -69,7 +107,13 @@ class EvaluateSchema(StrictSchema):
         allow_none=True,
         metadata={"description": "What answers; the alias `default` if left out."},
     )
-    data = Rows(RowsSchema, required=True, metadata={"description": "The labelled rows."})
+    data = Rows(EvaluatedSchema, required=True, metadata={"description": "The labelled rows."})
+    rows = ma.fields.Nested(
+        CellSchema,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Also return the rows with this label and this prediction."},
+    )
     top_k = Whole(
         Bounds(minimum=1),
         load_default=None,
