@@ -150,10 +150,12 @@ def test_the_curl_tour_of_the_readme(own_client: Client) -> None:
     assert len(block[1].strip().splitlines()) == 5
     pasted = block[1].replace("localhost:8000", own_client.base.removeprefix("http://"))
     done = subprocess.run(["bash"], input=pasted, capture_output=True, text=True, check=True, timeout=60)
-    defined, job, prediction, checkpoints = answers(done.stdout)
-    assert defined["name"] == "tour"
-    assert job["state"] == "succeeded"
-    assert (prediction["version"], prediction["predictions"]) == (1, ["red"])  # near the red row
+    uploaded, job, prediction, checkpoints = answers(done.stdout)
+    assert (uploaded["name"], uploaded["rows"]) == ("tour", 4)
+    assert (job["state"], job["metrics"]["accuracy"]) == ("succeeded", 1.0)
+    assert (prediction["version"], prediction["predictions"]) == (1, ["red", "green"])  # each near its rows
+    assert min(map(max, prediction["probabilities"])) > 0.9
+    assert "(`red` and `green`)" in README
     assert checkpoints["data"][0]["model"] == "tour"
     assert run_script(ROOT / "examples" / "define.sh", own_client).returncode == 0
 

@@ -13,14 +13,23 @@ import numpy as np
 from models.data.columns import Column, ColumnKind
 from nncore.arrays import Array
 
-__all__ = ["DistinctSketch", "LevelSummary", "NumberSummary", "QuantileSketch", "Summary", "TextSummary", "summary_of"]
+__all__ = [
+    "DistinctSketch",
+    "LevelSummary",
+    "NumberSummary",
+    "QuantileSample",
+    "QuantileSketch",
+    "Summary",
+    "TextSummary",
+    "summary_of",
+]
 
 #: Values that are summed up at a time.
 BLOCK = 65_536
 #: Values up to which quantiles are exact; beyond, a quantile's rank is off by at most about 0.1 %.
 SKETCHED = 2 * BLOCK
 #: Hashes that a sketch of distinct values keeps.
-KEPT = 32_768
+KEPT = 16_384
 
 
 class QuantileSketch:
@@ -28,24 +37,17 @@ class QuantileSketch:
 
     If a level of the sketch is full, every second of its sorted values moves up one level, where it stands for two
     (Manku, Rajagopalan, Lindsay 1998). Odd and even places alternate, so that the errors do not add up.
-
-    If it is ``sampled``, only every second, fourth, … number of a long stream is sorted at all, which saves most of the
-    time; the ranks are then off by about 0.3 %.
     """
 
-    def __init__(self, *, sampled: bool = False) -> None:
+    def __init__(self) -> None:
         self._levels: list[list[Array]] = [[]]
         self._odd = False
-        self._sampled = sampled
 
     def add(self, values: Array) -> None:
         """Add numbers, at most ``BLOCK``; none of them is NaN."""
-        level = len(self._levels) - 1 if self._sampled and len(values) == BLOCK else 0
-        step = 2**level
-        # A place in each group of numbers that differs from group to group, in case that the rows have a period.
-        places = np.arange(0, len(values), step) + np.arange(-(-len(values) // step)) * 7919 % step if level else ...
-        self._levels[level].append(np.sort(values[places]))
-        while level < len(self._levels) and sum(map(len, self._levels[level])) > SKETCHED:
+        self._levels[0].append(np.sort(values))
+        level = 0
+        while sum(map(len, self._levels[level])) > SKETCHED:
             merged = np.sort(np.concatenate(self._levels[level]), kind="stable")
             if level + 1 == len(self._levels):
                 self._levels.append([])
@@ -53,8 +55,8 @@ class QuantileSketch:
             self._levels[level], self._odd = [], not self._odd
             level += 1
 
-    def _weighted(self) -> tuple[Array, Array]:
-        """The kept values in order, and how many numbers each stands for."""
+    def weighted(self) -> tuple[Array, Array]:
+        """The kept values in order, and how many numbers each stands for. Raises ValueError if there are none."""
         pieces = [(piece, 2.0**level) for level, group in enumerate(self._levels) for piece in group]
         if not pieces:
             raise ValueError("there are no quantiles of no numbers")
@@ -63,23 +65,12 @@ class QuantileSketch:
         order = np.argsort(values, kind="stable")
         return values[order], weights[order]
 
-    def counts(self, edges: Array) -> Array:
-        """How many numbers lie between each two neighbouring edges, the last edge included, as ``np.histogram`` counts.
-
-        Raises ValueError if no number was added.
-        """
-        values, weights = self._weighted()
-        below = np.concatenate([[0.0], np.cumsum(weights)])
-        places = np.searchsorted(values, edges, "left")
-        places[-1] = np.searchsorted(values, edges[-1], "right")
-        return np.diff(below[places]).astype(np.int64)
-
     def quantiles(self, shares: Array) -> Array:
         """The values below which these shares (0 to 1) of the numbers lie, linearly interpolated as NumPy does.
 
         Raises ValueError if no number was added.
         """
-        values, weights = self._weighted()
+        values, weights = self.weighted()
         # A value that stands for w numbers takes the w ranks behind those of the values below it.
         last = np.cumsum(weights) - 1
         rank = np.asarray(shares, np.float64) * last[-1]
@@ -90,11 +81,39 @@ class QuantileSketch:
         return found
 
 
+class QuantileSample(QuantileSketch):
+    """Quantiles of a stream of numbers from a sample: exact for up to ``SKETCHED``, then off by about 0.3 % in rank.
+
+    It sorts once, at the end, and is many times faster than a sketch. Each kept number stands for a group of its
+    neighbours; its place in the group changes from group to group, in case that the rows have a period.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: list[Array] = []
+        self._group, self._seen = 1, 0
+
+    def add(self, values: Array) -> None:
+        groups = np.arange(-(-self._seen // self._group), -(-(self._seen + len(values)) // self._group) + 1)
+        places = groups * self._group + groups * 7919 % self._group - self._seen
+        self._kept.append(values[places[(places >= 0) & (places < len(values))]] if self._group > 1 else values)
+        self._seen += len(values)
+        while sum(map(len, self._kept)) > SKETCHED:
+            self._kept = [np.concatenate(self._kept)[::2]]
+            self._group *= 2
+
+    def weighted(self) -> tuple[Array, Array]:
+        if not self._seen:
+            raise ValueError("there are no quantiles of no numbers")
+        values = np.sort(np.concatenate(self._kept))
+        return values, np.full(len(values), self._seen / len(values))
+
+
 class NumberSummary:
     """Numbers or times: count, missing values, extremes, mean, standard deviation and quantiles.
 
     Times are summed up as microseconds. Moments of blocks are combined as Chan, Golub and LeVeque (1983) do.
-    ``sampled`` is that of the sketch of the quantiles.
+    ``sampled``: quantiles come from a sample, which is faster.
     """
 
     def __init__(self, *, sampled: bool = False) -> None:
@@ -103,7 +122,7 @@ class NumberSummary:
         self.mean = 0.0
         self._squares = 0.0
         self._waiting: list[Array] = []
-        self._sketch = QuantileSketch(sampled=sampled)
+        self._sketch = QuantileSample() if sampled else QuantileSketch()
 
     def add(self, column: Column) -> None:
         """Add the values of a column in some rows."""
@@ -144,12 +163,20 @@ class NumberSummary:
         return self._sketch.quantiles(shares)
 
     def counts(self, edges: Array) -> Array:
-        """A histogram of the values that are not missing; raises ValueError if there are none."""
-        return self._sketch.counts(edges)
+        """How many values lie between each two edges, the last one included, as ``np.histogram`` counts.
+
+        Raises ValueError if there are none.
+        """
+        values, weights = self._sketch.weighted()
+        below = np.concatenate([[0.0], np.cumsum(weights)])
+        places = np.searchsorted(values, edges, "left")
+        places[-1] = np.searchsorted(values, edges[-1], "right")
+        found: Array = np.diff(np.round(below[places])).astype(np.int64)
+        return found
 
 
 class DistinctSketch:
-    """The number of different values: exact up to ``KEPT`` of them, off by about 0.6 % beyond.
+    """The number of different values: exact up to ``KEPT`` of them, off by about 0.8 % beyond.
 
     Keeps the smallest of the values' hashes (Bar-Yossef et al. 2002).
     """

@@ -25,6 +25,7 @@ from nncore.layers import LAYERS, Dense, Layer, Softmax
 from nncore.losses import LOSSES, CategoricalCrossentropy, Loss
 from nncore.network import Dtype, Network, group_names, parameter_shapes
 from nncore.optimizers import OPTIMIZERS, Adam, Optimizer
+from nncore.schedules import Cosine
 
 __all__ = [
     "DefinitionSchema",
@@ -41,6 +42,9 @@ ACTIVATIONS = tuple(name for name, layer in LAYERS.items() if layer.elementwise)
 MAXIMUM_CLASSES = 65_536
 MAXIMUM_LAYERS = 256
 METADATA_BYTES = 16_384
+#: The network of a definition that has none, and its optimizer (docs/training.md, "Everything left out").
+DEFAULT_UNITS, DEFAULT_L2 = 64, 0.003
+DEFAULT_OPTIMIZER = Adam(learning_rate=0.003, schedule=Cosine())
 #: The default of the dense layer before the softmax. With he_normal, the first loss is 0.6 higher.
 LAST_INITIALIZER: Initializer = "glorot_uniform"
 METADATA_DEPTH = 32
@@ -287,15 +291,22 @@ class DefinitionSchema(StrictSchema):
         layer_field(),
         validate=ma.validate.Length(1, MAXIMUM_LAYERS),
         metadata={
-            "description": "The layers in order; the last two are `dense`, one unit per class, and `softmax`. This "
-            "dense layer's `initializer` is `glorot_uniform` if left out."
+            "description": "The layers in order; if `hidden` is left out too, one hidden layer of 64 units. The last "
+            "two are `dense`, one unit per class, and `softmax`. This dense layer's `initializer` is `glorot_uniform` "
+            "if left out."
         },
     )
     hidden = Hidden(metadata={"description": "Short form of `layers`: the units of each hidden dense layer."})
     activation = Text(
         choices=ACTIVATIONS, metadata={"description": "Activation after each layer of `hidden`; `relu` if left out."}
     )
-    optimizer = optimizer_field(load_default=Adam, metadata={"description": "The optimizer; `adam` if left out."})
+    optimizer = optimizer_field(
+        load_default=Adam,
+        metadata={
+            "description": "The optimizer; `adam` if left out. If `layers` and `hidden` are left out too, `adam` with "
+            "a learning rate of 0.003 and the schedule `cosine`."
+        },
+    )
     loss = loss_field(
         load_default=CategoricalCrossentropy,
         metadata={"description": "The loss; `categorical_crossentropy` if left out."},
@@ -328,12 +339,16 @@ class DefinitionSchema(StrictSchema):
         elif isinstance(values.get("features"), OpenFeatures):
             raise ma.ValidationError({"inputs": ["follows from features; leave it out"]})
         hidden, activation = values.pop("hidden", None), values.pop("activation", None)
-        if (hidden is None) == ("layers" not in values):
+        if hidden is not None and "layers" in values:
             raise ma.ValidationError({"layers": ["give either layers or hidden"]})
         if activation is not None and hidden is None:
-            raise ma.ValidationError({"activation": ["is only valid with hidden, not with layers"]})
+            raise ma.ValidationError({"activation": ["is only valid with hidden"]})
         if hidden is not None:
             values["layers"] = _stack(hidden, activation or "relu", len(values["classes"]))
+        if "layers" not in values:
+            values["layers"] = _stack([DEFAULT_UNITS], "relu", len(values["classes"]), DEFAULT_L2)
+            if "optimizer" not in original:
+                values["optimizer"] = DEFAULT_OPTIMIZER
         problem = _stack_problem(values["layers"], len(values["classes"]))
         if problem:
             index, member, text = problem
@@ -357,10 +372,10 @@ class NewDefinitionSchema(DefinitionSchema):
         return self._definition(values, original), exact
 
 
-def _stack(hidden: Sequence[int], activation: str, classes: int) -> list[Layer]:
+def _stack(hidden: Sequence[int], activation: str, classes: int, l2: float = 0.0) -> list[Layer]:
     layers: list[Layer] = []
     for units in hidden:
-        layers += [Dense(units), LAYERS[activation]()]
+        layers += [Dense(units, l2=l2), LAYERS[activation]()]
     return [*layers, Dense(classes, initializer=LAST_INITIALIZER), Softmax()]
 
 

@@ -21,6 +21,8 @@ __all__ = [
     "DateForm",
     "NumberForm",
     "is_missing_sql",
+    "level_sql",
+    "presence_sql",
     "quoted",
     "trimmed",
 ]
@@ -36,14 +38,39 @@ def quoted(text: str) -> str:
 
 
 def trimmed(cell: str) -> str:
-    """SQL for a cell without spaces around it."""
-    return f"trim({cell}, {quoted(SPACES)})"
+    """SQL for a cell without spaces around it. Most cells have none, and a function that removes them is slow."""
+    ends = " OR ".join(f"suffix({cell}, {quoted(space)})" for space in SPACES)
+    spaced = f"{cell} < '!' OR {cell} >= {quoted(chr(0xA0))} OR {ends}"
+    return f"(CASE WHEN {spaced} THEN trim({cell}, {quoted(SPACES)}) ELSE {cell} END)"
 
 
 def is_missing_sql(cell: str, words: Iterable[str]) -> str:
     """SQL for whether a cell is missing."""
-    listed = ", ".join(quoted(word) for word in sorted(words))
-    return f"({cell} IS NULL OR lower({trimmed(cell)}) IN ({listed}))"
+    known = sorted(words)
+    longest = max(len(word.encode()) for word in known) if known else 0
+    short = f"strlen({trimmed(cell)}) <= {2 * longest}"  # A capital letter may have more bytes than a small one.
+    return f"({cell} IS NULL OR ({short} AND lower({trimmed(cell)}) IN ({', '.join(map(quoted, known))})))"
+
+
+def presence_sql(cell: str, missing: Iterable[str], known: str | None) -> str:
+    """SQL for 1 if a cell is there and 0 if it is missing; ``known`` is a type of levels that most cells have."""
+    rest = f"(NOT {is_missing_sql(cell, missing)})::TINYINT"
+    return (
+        rest if known is None else f"CASE WHEN try_cast({cell} AS {known}) IS NOT NULL THEN 1::TINYINT ELSE {rest} END"
+    )
+
+
+def level_sql(cell: str, missing: Iterable[str], known: str | None) -> list[str]:
+    """SQL for the code of a cell among the levels of a type, and for the word of a cell that is none of them.
+
+    The cell as it is comes first, because most cells are a level then.
+    """
+    text, absent = trimmed(cell), is_missing_sql(cell, missing)
+    if known is None:
+        return ["NULL::INTEGER", f"CASE WHEN NOT {absent} THEN {text} END"]
+    exact, trim = f"try_cast({cell} AS {known})", f"try_cast({text} AS {known})"
+    other = f"CASE WHEN {trim} IS NULL AND NOT {absent} THEN {text} END"
+    return [f"enum_code(coalesce({exact}, {trim}))::INTEGER", f"CASE WHEN {exact} IS NULL THEN {other} END"]
 
 
 _PLAIN = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -177,9 +204,16 @@ class DateForm:
             listed = ", ".join(map(quoted, self.formats))
             micros = f"epoch_us(try_strptime({text}, [{listed}]))"
         else:
-            # Words such as "epoch" and "infinity" are times to DuckDB.
-            micros = f"CASE WHEN {text} < ':' AND {text} >= '0' THEN epoch_us(try_cast({text} AS TIMESTAMPTZ)) END"
-        return f"CASE WHEN {is_missing_sql(cell, missing)} THEN NULL ELSE coalesce({micros}, {BAD_TIME}) END"
+            micros = _iso_sql(text)
+        rest = f"CASE WHEN {is_missing_sql(cell, missing)} THEN NULL ELSE {BAD_TIME} END"
+        return f"coalesce({micros}, {rest})"
+
+
+def _iso_sql(text: str) -> str:
+    """The microseconds of a time in ISO 8601. Words such as "epoch" and "infinity" are times to DuckDB, not here."""
+    moment = f"CASE WHEN strlen({text}) <= 10 THEN epoch_us(try_cast({text} AS TIMESTAMP)) "
+    moment += f"ELSE epoch_us(try_cast({text} AS TIMESTAMPTZ)) END"
+    return f"CASE WHEN {text} < ':' AND {text} >= '0' THEN {moment} END"
 
 
 def _parses(cell: str, form: str) -> bool:

@@ -12,7 +12,7 @@ from models.data.dataset import WEIGHT_RULE
 from models.data.profile import sample_rows
 from models.reading.arrow import numbers
 from models.reading.blocks import Blocks
-from models.reading.cells import NumberForm, is_missing_sql, quoted, trimmed
+from models.reading.cells import NumberForm, is_missing_sql, level_sql, presence_sql, trimmed
 from models.reading.options import ReadOptions
 from models.reading.scan import Engine, Source, select
 from models.reading.sinks import SINKS, BadCells, Finished, Sink, Turned
@@ -102,7 +102,6 @@ class Passes:
         self._options: ReadOptions = reading.options
         self._columns = {name: _Column(place, *plans[name]) for place, name in enumerate(source.names)}
         self._sample = sample_rows(len(source.names))
-        self._types = 0
         #: Rows that are kept, and rows that are left out because they have no label.
         self.rows = self.left_out = 0
 
@@ -157,11 +156,11 @@ class Passes:
         label = self._options.label
         if label is not None:
             column = self._columns[label]
-            cell = _words(self._source, column.place)
-            absent = (
-                f"c{column.place} IS NULL" if column.native else is_missing_sql(cell, self._reading.missing_in(label))
-            )
-            expressions.append(f"(NOT {absent})::TINYINT")
+            if column.native is None:
+                cell, known = _words(self._source, column.place), self._type_of(column.plan.levels)
+                expressions.append(presence_sql(cell, self._reading.missing_in(label), known))
+            else:
+                expressions.append(f"(c{column.place} IS NOT NULL)::TINYINT")
         for name in names:
             sink, sql = self._sink(name)
             sinks[name] = (sink, slice(len(expressions), len(expressions) + len(sql)))
@@ -200,7 +199,7 @@ class Passes:
                     assert plan.date is not None
                     sql = [plan.date.sql(cell, missing)]
                 case "category":
-                    sql = self._category_sql(cell, plan.levels, missing)
+                    sql = level_sql(cell, missing, self._type_of(plan.levels))
                 case "text":
                     text = f"(CASE WHEN {is_missing_sql(cell, missing)} THEN '' ELSE {trimmed(cell)} END)"
                     sql = [text, f"length({text})::BIGINT", f"hash({text})"]
@@ -221,13 +220,6 @@ class Passes:
             return ("number", [f"{cell}::DOUBLE"]) if gaps else ("whole", [f"{cell}::BIGINT"])
         return "number", [f"{cell}::DOUBLE"]
 
-    def _category_sql(self, cell: str, levels: Sequence[str], missing: frozenset[str]) -> list[str]:
-        """The code of a cell among known levels, and the word of a cell that is none of them."""
-        text, absent = trimmed(cell), is_missing_sql(cell, missing)
-        if not levels:
-            return ["NULL::INTEGER", f"CASE WHEN NOT {absent} THEN {text} END"]
-        self._types += 1
-        name = f"levels_{self._types}"
-        self._engine.rows(f"CREATE TEMP TYPE {name} AS ENUM ({', '.join(map(quoted, levels))})")
-        known = f"try_cast({text} AS {name})"
-        return [f"enum_code({known})::INTEGER", f"CASE WHEN {known} IS NULL AND NOT {absent} THEN {text} END"]
+    def _type_of(self, levels: Sequence[str]) -> str | None:
+        """The name of a type in SQL that has these levels; None if there are none."""
+        return self._engine.levels_type(levels) if levels else None

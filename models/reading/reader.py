@@ -256,7 +256,7 @@ class _Reader:
         order = list(passes.plans)
         columns.sort(key=lambda pair: order.index(pair[0]))
         specs = [self._spec(each.spec) for _, each in columns]
-        self._warn(passes)
+        self._warn(passes, specs)
         profile = profile_documents(specs, [each.profile for _, each in columns], label)
         details = TableDetails(
             label, self.options.weight, tuple(specs), self.format, tuple(self.warnings), tuple(profile)
@@ -288,7 +288,10 @@ class _Reader:
             )
             self.warnings.append(TableWarning("rows_without_label", f"{rows} left out", name))
 
-    def _warn(self, passes: Passes) -> None:
+    def _warn(self, passes: Passes, specs: list[ColumnSpec]) -> None:
+        for spec in specs:
+            if spec.reason is not None and spec.name not in self.options.ignore:
+                self.warnings.append(TableWarning("column_set_aside", f"is not used: {spec.reason}", spec.name))
         for name, plan in passes.plans.items():
             if plan.mixed and plan.kind in ("category", "text") and name != self.options.label:
                 detail = f"holds numbers and words, and is taken as words; types={name}:number lists what is no number"

@@ -23,6 +23,7 @@ __all__ = [
     "as_json",
     "define_model",
     "delete_model",
+    "exists",
     "find_model",
     "list_models",
     "totals",
@@ -59,7 +60,7 @@ def define_model(
     With ``exact``, raises ConflictError if the model has another definition.
     """
     values = {"name": definition.name, "definition": definition.canonical(), "newest": 0, "created_at": utc_now()}
-    if not _exists(connection, definition.name) and insert_if_free(connection, MODELS, values):
+    if not exists(connection, definition.name) and insert_if_free(connection, MODELS, values):
         return find_model(connection, definition.name), True
     number = require_model(connection, definition.name, to_change=True)
     known = find_model(connection, definition.name)
@@ -76,7 +77,8 @@ def define_model(
     return find_model(connection, definition.name), False
 
 
-def _exists(connection: sa.Connection, name: str) -> bool:
+def exists(connection: sa.Connection, name: str) -> bool:
+    """Whether there is a model of this name."""
     return connection.scalar(sa.select(MODELS.c.number).where(MODELS.c.name == name)) is not None
 
 

@@ -10,11 +10,11 @@ from time import perf_counter
 
 import numpy as np
 
+from models.data.profile import TableWarning
 from models.definition.definition import ModelDefinition
 from models.training.prepared import Prepared
 from models.training.request import TrainingRequest
 from models.training.run import TrainingRun, activation_bytes
-from models.training.warnings import DataWarning
 from nncore.training import DivergedError
 
 __all__ = ["DryRun", "dry_run"]
@@ -48,7 +48,7 @@ class DryRun:
     batches_per_epoch: int
     epochs: int
     seconds_per_step: float | None
-    warnings: tuple[DataWarning, ...]
+    warnings: tuple[TableWarning, ...]
 
     def document(self) -> dict[str, object]:
         """The dry run as the API shows it."""
@@ -66,7 +66,7 @@ class DryRun:
                 "seconds_per_epoch": epoch,
                 "seconds": None if epoch is None else epoch * self.epochs,
             },
-            "warnings": [asdict(warning) for warning in self.warnings],
+            "warnings": [warning.document() for warning in self.warnings],
         }
 
 
@@ -76,7 +76,7 @@ def dry_run(
     rows: int,
     validation_rows: int,
     first: Callable[[int], Prepared],
-    data_warnings: Iterable[DataWarning],
+    data_warnings: Iterable[TableWarning],
 ) -> DryRun:
     """Count the bytes and measure a few steps.
 
@@ -91,12 +91,12 @@ def dry_run(
     warnings = list(data_warnings)
     seconds = None
     if size * (2 + len(vectors)) > BYTES:
-        warnings.append(DataWarning("not_measured", "the network is too large to measure steps of it here"))
+        warnings.append(TableWarning("not_measured", "the network is too large to measure steps of it here"))
     else:
         try:
             seconds = _seconds_per_step(definition, request, first, batch)
         except DivergedError as error:
-            warnings.append(DataWarning("diverges", str(error)))
+            warnings.append(TableWarning("diverges", str(error)))
     row_bytes = (definition.inputs + 1) * itemsize + np.dtype(np.intp).itemsize
     return DryRun(
         model=definition.name,

@@ -13,14 +13,19 @@ from models.definition.definition import Metadata, loss_field, optimizer_field
 from models.errors import describe
 from models.identifiers import NAME_PATTERN
 from models.schemas import DescribedField, Flag, Number, StrictSchema, Text, Whole, schema_for
+from models.training.defaults import schedule_for
 from nncore.hyperparameters import Bounds
 from nncore.losses import Loss
 from nncore.optimizers import Optimizer
 from nncore.stopping import EarlyStopping
 
-__all__ = ["TrainSchema", "TrainingRequest"]
+__all__ = ["TrainSchema", "TrainingRequest", "filled"]
 
 
+#: Of requests that say which network to train.
+DEFAULT_EPOCHS, DEFAULT_BATCH = 100, 32
+#: The members of a definition that say which network it has.
+_NETWORK = {"layers", "hidden", "activation"}
 MAXIMUM_EPOCHS = 10_000_000
 MAXIMUM_BATCH = 1_000_000
 MAXIMUM_SEED = 2**53 - 1
@@ -162,15 +167,23 @@ def _described(text: str) -> dict[str, str]:
 class TrainSchema(StrictSchema):
     """The body of ``POST /train``."""
 
-    model = ModelReference(required=True, metadata=_described("The model's name, or a definition."))
+    model = ModelReference(
+        metadata=_described(
+            "The model's name, or a definition. If left out, the model is named after the dataset: it is trained again "
+            "if it exists, and defined from the data otherwise."
+        )
+    )
     data = Rows(DataSchema, required=True, metadata=_described("The rows to train on."))
     epochs = Whole(
-        Bounds(minimum=0, maximum=MAXIMUM_EPOCHS), load_default=100, metadata=_described("Passes over the data.")
+        Bounds(minimum=0, maximum=MAXIMUM_EPOCHS),
+        metadata=_described(
+            f"Passes over the data; {DEFAULT_EPOCHS} if left out. If `model` is left out too, or is a definition "
+            "without `layers` and `hidden`, the number of rows decides epochs and batch size: 2,000 steps or more."
+        ),
     )
     batch_size = BatchSize(
         Bounds(minimum=1, maximum=MAXIMUM_BATCH),
-        load_default=32,
-        metadata=_described('Rows per batch, or "full" for all rows.'),
+        metadata=_described(f'Rows per batch, or "full" for all rows; {DEFAULT_BATCH} if left out, but see `epochs`.'),
     )
     shuffle = Flag(load_default=True, metadata=_described("Shuffle the rows before each epoch."))
     seed = Whole(
@@ -224,3 +237,19 @@ class TrainSchema(StrictSchema):
     )
     dry_run = Flag(load_default=False, metadata=_described("Check and estimate only; store nothing."))
     metadata = Metadata(load_default=dict)
+
+    @ma.post_load
+    def _fill(self, values: dict[str, Any], **_options: Any) -> dict[str, Any]:
+        """Fill in what the data do not decide; the rest is None (``filled``)."""
+        model = values.setdefault("model", None)
+        network_is_open = model is None or (isinstance(model, dict) and not _NETWORK & model.keys())
+        values.setdefault("epochs", None if network_is_open else DEFAULT_EPOCHS)
+        values.setdefault("batch_size", None if network_is_open else DEFAULT_BATCH)
+        return values
+
+
+def filled(body: dict[str, Any], rows: int) -> dict[str, Any]:
+    """A body that ``TrainSchema`` has loaded, with the epochs and batch size that ``rows`` rows need if it has none."""
+    schedule = schedule_for(rows, body["batch_size"])
+    epochs = schedule.epochs if body["epochs"] is None else body["epochs"]
+    return {**body, "epochs": epochs, "batch_size": schedule.batch_size}

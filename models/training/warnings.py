@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from models.data.labels import Label
+from models.data.profile import TableWarning
 from models.definition.definition import ModelDefinition
 from models.definition.given_table import Outline
 from models.errors import describe
-from models.features.features import Ignored
 from models.features.number import Number
 from models.training.prepared import PreparedData
 from nncore.arrays import Array
 
-__all__ = ["DataWarning", "matrix_warnings", "shared_rows", "table_warnings"]
+__all__ = ["matrix_warnings", "shared_rows", "table_warnings"]
 
 #: Larger numbers are seldom intended, and make training start badly.
 LARGE = 1e4
@@ -26,51 +25,38 @@ OFF_CENTER, NARROW, WIDE = 3.0, 0.1, 10.0
 NAMED = 5
 
 
-@dataclass(frozen=True)
-class DataWarning:
-    """Something in the data that is probably not intended: a stable word and a sentence."""
-
-    code: str
-    detail: str
-
-
-def matrix_warnings(definition: ModelDefinition, prepared: PreparedData) -> Iterator[DataWarning]:
+def matrix_warnings(definition: ModelDefinition, prepared: PreparedData) -> Iterator[TableWarning]:
     """What is conspicuous in rows of numbers that are used as they are."""
     inputs, features = prepared.inputs, prepared.features
     constant = [features[column] for column in np.flatnonzero((inputs == inputs[0]).all(axis=0))]
     if constant:
         detail = f"the same in every row, so nothing can be learned from them: {_some(constant)}"
-        yield DataWarning("constant_columns", detail)
+        yield TableWarning("constant_columns", detail)
     yield from _rare(definition.classes, np.bincount(prepared.codes, minlength=len(definition.classes)))
     large = np.argwhere(np.abs(inputs) > LARGE)
     if len(large):
         row, column = large[0].tolist()
         place = f"row {row}, {features[column]}: {inputs[row, column]:g}"
         detail = f"{len(large)} values lie beyond ±{LARGE:g}, the first in {place}; scale the inputs"
-        yield DataWarning("large_values", detail)
+        yield TableWarning("large_values", detail)
     with np.errstate(over="ignore", invalid="ignore"):
         mean, deviation = inputs.mean(axis=0, dtype=np.float64), inputs.std(axis=0, dtype=np.float64)
     yield from _unscaled(list(features), mean, deviation, 'leave out "inputs" and name the columns ("features")')
     validation = prepared.validation_part()
     shared = 0 if validation is None else shared_rows(inputs[prepared.rows], np.asarray(validation.inputs))
     if shared:
-        yield DataWarning("duplicates_across_split", f"{shared} validation rows stand among the training rows too")
+        yield TableWarning("duplicates_across_split", f"{shared} validation rows stand among the training rows too")
 
 
-def table_warnings(definition: ModelDefinition, data: Outline) -> Iterator[DataWarning]:
+def table_warnings(definition: ModelDefinition, data: Outline) -> Iterator[TableWarning]:
     """What is conspicuous in a table, from its outline."""
     assert isinstance(definition.features, tuple)
     if data.missing:
         detail = f"{data.missing} rows have no label in {data.label!r} and are left out"
-        yield DataWarning("rows_without_label", detail)
+        yield TableWarning("rows_without_label", detail, data.label)
     for warning in data.details.warnings:
         if warning.code != "rows_without_label" or not data.missing:
-            yield DataWarning(warning.code, warning.detail)
-    aside = [
-        f"{each.column} ({each.reason or 'as asked'})" for each in definition.features if isinstance(each, Ignored)
-    ]
-    if aside:
-        yield DataWarning("set_aside", f"columns that the model does not use: {_some(aside)}")
+            yield warning
     yield from _rare(data.classes, data.counts)
     raw = {each.column for each in definition.features if isinstance(each, Number) and each.scale == "none"}
     found = [each for each in data.details.profile if each["name"] in raw and each["mean"] is not None]
@@ -78,13 +64,13 @@ def table_warnings(definition: ModelDefinition, data: Outline) -> Iterator[DataW
     yield from _unscaled([each["name"] for each in found], mean, deviation, '"scale": "standardize"')
 
 
-def _rare(classes: Sequence[Label], counts: Array) -> Iterator[DataWarning]:
+def _rare(classes: Sequence[Label], counts: Array) -> Iterator[TableWarning]:
     rare = [describe(classes[code]) for code in np.flatnonzero(counts < 2).tolist()]
     if rare:
-        yield DataWarning("rare_classes", f"classes with fewer than two rows: {_some(rare)}")
+        yield TableWarning("rare_classes", f"classes with fewer than two rows: {_some(rare)}")
 
 
-def _unscaled(names: Sequence[str], mean: Array, deviation: Array, remedy: str) -> Iterator[DataWarning]:
+def _unscaled(names: Sequence[str], mean: Array, deviation: Array, remedy: str) -> Iterator[TableWarning]:
     """Columns whose scale makes training slow; constant ones have a warning already."""
     with np.errstate(invalid="ignore"):
         off = (np.abs(mean) > OFF_CENTER * deviation) | (deviation < NARROW) | (deviation > WIDE)
@@ -94,7 +80,7 @@ def _unscaled(names: Sequence[str], mean: Array, deviation: Array, remedy: str) 
             f"columns whose mean or spread makes training slow, {_some(bad)}; bring them to mean 0 and standard "
             f"deviation 1, or let the model do it: {remedy}"
         )
-        yield DataWarning("unscaled_columns", detail)
+        yield TableWarning("unscaled_columns", detail)
 
 
 def shared_rows(training: Array, validation: Array) -> int:

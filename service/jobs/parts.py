@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from models.data.rows import Array
 from models.definition.definition import ModelDefinition
 from models.errors import InvalidError, MissingError
 from models.formats.checkpoint_file import CheckpointError, load_training_rows
@@ -14,7 +15,6 @@ from models.registry import checkpoints
 from models.serving.evaluated_rows import Part
 from models.training.prepared import split
 from models.training.request import TrainingRequest
-from nncore.arrays import Array
 from service.jobs import lifecycle
 from service.jobs.record import Job
 from service.store.database import Database

@@ -8,6 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from models.data.profile import TableWarning
+from models.data.schemas import as_written
 from models.definition.definition import ModelDefinition, complete, loss_field, optimizer_field
 from models.definition.features import OpenFeatures
 from models.errors import InvalidError, MissingError
@@ -18,10 +20,10 @@ from models.training.dry_run import DryRun, dry_run
 from models.training.outlined import Outlined
 from models.training.prepared import Prepared, PreparedData
 from models.training.prepared_table import PreparedTable
-from models.training.request import TrainingRequest
+from models.training.request import TrainingRequest, filled
 from models.training.run import activation_bytes
 from models.training.warm_start import check_start
-from models.training.warnings import DataWarning, matrix_warnings, table_warnings
+from models.training.warnings import matrix_warnings, table_warnings
 from service.jobs import lifecycle
 from service.jobs.record import Job
 from service.settings import Settings
@@ -40,11 +42,13 @@ Record = Callable[[sa.Connection, Job], None]
 class Checked:
     """A training request that a run can carry out.
 
-    ``definition`` is what the job trains; its features are not fitted yet. ``defines`` says that it becomes the model's
-    newest one together with the job. ``validation`` is None unless the request gives rows for it. Of ``prepared`` and
-    ``outlined``, the first is for a matrix and the second for a table.
+    ``body`` is what was loaded, with what the data decide. ``definition`` is what the job trains; its features are not
+    fitted yet. ``defines`` says that it becomes the model's newest one together with the job. ``validation`` is None
+    unless the request gives rows for it. Of ``prepared`` and ``outlined``, the first is for a matrix and the second for
+    a table.
     """
 
+    body: dict[str, Any]
     request: TrainingRequest
     definition: ModelDefinition
     defines: bool
@@ -52,7 +56,7 @@ class Checked:
     validation: Source | None
     prepared: PreparedData | None
     outlined: Outlined | None
-    warnings: tuple[DataWarning, ...]
+    warnings: tuple[TableWarning, ...]
 
     @property
     def training_rows(self) -> int:
@@ -93,27 +97,41 @@ def check(database: Database, files: FileStore, settings: Settings, body: dict[s
 
     Raises InvalidError if no run can carry it out, and MissingError for an unknown model.
     """
-    request = TrainingRequest.of(body)
+    try:
+        return _checked(database, files, settings, body)
+    except InvalidError as error:
+        raise as_written(error, body, "data", "validation") from None
+
+
+def _checked(database: Database, files: FileStore, settings: Settings, body: dict[str, Any]) -> Checked:
     data = Source(database, files, body["data"], "/data")
+    body = filled(body, data.rows)
+    request = TrainingRequest.of(body)
+    model = body["model"] or _model_of_dataset(database, data)
     given, validation = body["validation"], None
     if given and "fraction" not in given:
         validation = Source(database, files, given, "/validation")
-    definition, defines = _resolve_definition(database, settings, body["model"], data)
-    checked = _check_data(request, definition, defines, data, validation)
+    definition, defines = _resolve_definition(database, model, data)
+    checked = _check_data(body, request, definition, defines, data, validation)
     network = checked.network
     needed, limit = activation_bytes(network, request.batch_rows(checked.training_rows)), settings.max_batch_bytes
     if needed > limit:
         raise InvalidError.at(
             "/batch_size", f"must be smaller: one batch of this model takes {needed} bytes, and {limit} are allowed"
         )
-    if isinstance(body["model"], dict) or checked.outlined is not None:
-        check_size(network, settings.max_parameters, body["model"], "/model")
+    if isinstance(model, dict) or checked.outlined is not None:
+        check_size(network, settings.max_parameters, model if isinstance(model, dict) else {}, "/model")
     _check_start(database, files, body["start_from"], definition, request.reinitialize)
     return checked
 
 
 def _check_data(
-    request: TrainingRequest, definition: ModelDefinition, defines: bool, data: Source, validation: Source | None
+    body: dict[str, Any],
+    request: TrainingRequest,
+    definition: ModelDefinition,
+    defines: bool,
+    data: Source,
+    validation: Source | None,
 ) -> Checked:
     """Check the rows against the definition that was resolved for them."""
     if definition.features is None:
@@ -123,7 +141,7 @@ def _check_data(
         given = None if validation is None else validation.matrix
         prepared = PreparedData.of(definition, request, data.matrix, given)
         warnings = tuple(matrix_warnings(definition, prepared))
-        return Checked(request, definition, defines, data, validation, prepared, None, warnings)
+        return Checked(body, request, definition, defines, data, validation, prepared, None, warnings)
     assert isinstance(definition.features, tuple)
     data.as_table(definition.features)
     outline, other = data.outline(), None
@@ -132,7 +150,7 @@ def _check_data(
         other = validation.outline()
     outlined = Outlined.of(definition, request, outline, other)
     return Checked(
-        request, definition, defines, data, validation, None, outlined, tuple(table_warnings(definition, outline))
+        body, request, definition, defines, data, validation, None, outlined, tuple(table_warnings(definition, outline))
     )
 
 
@@ -144,9 +162,21 @@ def check_size(definition: ModelDefinition, limit: int, given: dict[str, Any], p
         raise InvalidError.at(f"{pointer}/{place}", f"must have at most {limit} parameters in all. Received: {count}")
 
 
-def _resolve_definition(
-    database: Database, settings: Settings, model: Any, data: Source
-) -> tuple[ModelDefinition, bool]:
+def _model_of_dataset(database: Database, data: Source) -> str | dict[str, Any]:
+    """The model named after a dataset: its name if it exists, else a definition of nothing but that name."""
+    name = None
+    with database.read() as connection:
+        if data.dataset_id is not None:
+            name = datasets.find_dataset(connection, data.dataset_id).name
+        if name is None:
+            detail = (
+                'is required unless the data are a dataset with a name; write for example "model": {"name": "iris"}'
+            )
+            raise InvalidError.at("/model", detail)
+        return name if models.exists(connection, name) else {"name": name}
+
+
+def _resolve_definition(database: Database, model: Any, data: Source) -> tuple[ModelDefinition, bool]:
     """The definition to train: the model's newest one or the one given here, with the features that the data decides.
 
     Returns too whether it differs from the newest one that is stored, or may differ.
@@ -213,7 +243,7 @@ def submit(
     what ``check`` raises, and MissingError if something was deleted in the meantime.
     """
     checked = check(database, files, settings, body)
-    document = _document(body, checked)
+    document = _document(checked)
     sources = [source for source in (checked.data, checked.validation) if source is not None]
     ids = [source.dataset_id or new_id("ds") for source in sources]
     inline = {each: source for each, source in zip(ids, sources, strict=True) if source.dataset_id is None}
@@ -249,9 +279,9 @@ def _store(connection: sa.Connection, checked: Checked, document: dict[str, Any]
     )
 
 
-def _document(body: dict[str, Any], checked: Checked) -> dict[str, Any]:
+def _document(checked: Checked) -> dict[str, Any]:
     """The request as the job keeps and shows it: with what its model adds, and without rows."""
-    request, definition = checked.request, checked.definition
+    body, request, definition = checked.body, checked.request, checked.definition
     rules = {"optimizer": request.optimizer or definition.optimizer, "loss": request.loss or definition.loss}
     document = {
         **body,

@@ -59,6 +59,7 @@ class Source:
         self.details: TableDetails | None = None
         self._memory: MemoryTable | None = None
         self._path: Path | None = None
+        self._stored_rows = 0
         if self._name is not None:
             self._find(database, files)
         elif "rows" in part:
@@ -85,11 +86,19 @@ class Source:
                 row = datasets.find_dataset(connection, self._name)
         except MissingError as error:
             raise InvalidError.at(self.place.name, error.detail) from None
+        self._stored_rows = row.rows
         self.dataset_id, self._path = row.id, files.path(FileKind.DATASET, row.id)
         if is_table(self._path):
             self.details = row.details
         else:
             self.matrix = GivenRows(load_dataset(self._path), self.place.pointer, stored=True)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        if self.matrix is not None:
+            return self.matrix.dataset.rows
+        return self._stored_rows if self._memory is None else self._memory.rows
 
     @property
     def named(self) -> bool:

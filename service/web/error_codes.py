@@ -116,16 +116,16 @@ RESPONSES = (
         "Send less, for example as a dataset, or raise the setting.",
     ),
     Refusal(
-        "unsupported_media_type",
-        415,
-        "The route does not accept this `Content-Type`.",
-        "Send the type that `detail` names.",
-    ),
-    Refusal(
         "unsupported_encoding",
         415,
         "The service does not decompress this `Content-Encoding`.",
         "Send the body as it is, or with gzip.",
+    ),
+    Refusal(
+        "unsupported_media_type",
+        415,
+        "The route does not accept this `Content-Type`.",
+        "Send the type that `detail` names.",
     ),
     Refusal(
         "range_not_satisfiable",
@@ -245,6 +245,16 @@ JOBS = (
 
 WARNINGS = (
     ErrorCode(
+        "ambiguous_dates",
+        "Days and months of a column's dates may be swapped, because no date shows which comes first.",
+        "If the order is wrong, upload the file again with `dates`, as in `dates=%d/%m/%Y`.",
+    ),
+    ErrorCode(
+        "column_set_aside",
+        "A column is not used, because it counts the rows, or holds one value or a different text in nearly every row.",
+        "If it matters, name its type, as in `types=column:category`, or name it in the features of a model.",
+    ),
+    ErrorCode(
         "constant_columns",
         "A column has the same value in all rows, so that nothing can be learned from it.",
         "Leave the column out.",
@@ -256,12 +266,27 @@ WARNINGS = (
         "Remove duplicates, or the validation metrics are too good.",
     ),
     ErrorCode("large_values", "Inputs are so large that training may diverge.", "Scale the inputs."),
+    ErrorCode(
+        "mixed_column",
+        "A column holds numbers and words, and is taken as words.",
+        "If the words mean missing values, name them in `missing`; `types=column:number` lists what is no number.",
+    ),
+    ErrorCode(
+        "no_header",
+        "The first row looks like the others, so it is data, and the columns are named `column_1` and so on.",
+        "If the first row has the columns' names, upload the file again with `header=true`.",
+    ),
     ErrorCode("not_measured", "The network is too large to measure steps in the web service.", "Train a short job."),
     ErrorCode("rare_classes", "A class has fewer than two rows.", "Add rows of the class, or remove it."),
     ErrorCode(
         "rows_without_label",
         "Rows have no label, or a word for a missing value such as NA; they are left out.",
         "Add the labels if you have them.",
+    ),
+    ErrorCode(
+        "unscaled_columns",
+        "Columns of plain numbers have a mean or a spread that makes training slow.",
+        'Train with features, which bring them to a common size, or use `"scale": "standardize"`.',
     ),
 )
 

@@ -6,10 +6,9 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
-from typing import IO, Any, NamedTuple, TypeVar, cast
+from typing import IO, Any, NamedTuple
 
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -23,9 +22,7 @@ from service.web.bodies import receive_whole, uploaded
 from service.web.context import context
 from service.web.json_bodies import parse_json
 
-__all__ = ["UploadedFile", "fitting_name", "read_upload", "takes_file", "uploaded_file"]
-
-View = TypeVar("View", bound=Callable[..., Any])
+__all__ = ["UploadedFile", "fitting_name", "read_upload", "received_file", "uploaded_file"]
 
 #: Content types of files, whatever they begin with. Other types hold what their content shows.
 _FILE_TYPES = re.compile(r"text/csv|text/tab-separated-values|.*(ndjson|jsonl|jsonlines|json-seq|parquet|csv)")
@@ -41,20 +38,16 @@ class UploadedFile(NamedTuple):
     file_name: str | None
 
 
-def takes_file(view: View) -> View:
-    """Make a route receive its body into a temporary file first, within ``TRAINYARD_MAX_DATASET_BYTES``."""
-
-    @wraps(view)
-    def answer(*arguments: Any, **options: Any) -> Any:
-        parts = context()
-        with parts.files.temporary() as body:
-            receive_whole(body, parts.settings.max_dataset_bytes, parts.files.temporary)
-            try:
-                return view(*arguments, **options)
-            finally:  # Nothing is left of the body that a refusal would have to read.
-                request.environ["wsgi.input"], request.environ["CONTENT_LENGTH"] = io.BytesIO(), "0"
-
-    return cast("View", answer)
+@contextmanager
+def received_file() -> Iterator[None]:
+    """A block in which the body of the request is in a file, within ``TRAINYARD_MAX_DATASET_BYTES``."""
+    parts = context()
+    with parts.files.temporary() as body:
+        receive_whole(body, parts.settings.max_dataset_bytes, parts.files.temporary)
+        try:
+            yield
+        finally:  # Nothing is left of the body that a refusal would have to read.
+            request.environ["wsgi.input"], request.environ["CONTENT_LENGTH"] = io.BytesIO(), "0"
 
 
 def uploaded_file() -> UploadedFile | None:

@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from copy import deepcopy
 from functools import wraps
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from service.web.bodies import uploaded
 from service.web.context import Context, context
 from service.web.openapi import refusals
 
-__all__ = ["idempotent", "remember"]
+__all__ = ["idempotent", "idempotent_after", "remember"]
 
 View = Callable[..., Response]
 
@@ -63,30 +63,46 @@ class _Claim(NamedTuple):
 
 def idempotent(view: View) -> View:
     """Make a route accept the header. The view calls ``remember`` in the transaction that creates the resource."""
+    return idempotent_after(nullcontext)(view)
 
-    @wraps(view)
-    def answer(*arguments: Any, **options: Any) -> Response:
-        given = request.headers.get("Idempotency-Key")
-        if given is None:
-            return view(*arguments, **options)
-        parts, scope, key = context(), f"{request.method} {request.path}", _key(given)
-        with _hold(parts, scope, key):
-            claim = _Claim(scope, key, _payload())
-            known = _answer_to(parts, claim)
-            if known is not None:
-                return known
-            g.idempotency = claim
-            try:
-                return view(*arguments, **options)
-            except (sa.exc.IntegrityError, ConflictError):
-                # If several machines share the database, another one may have used this key first.
-                known = _answer_to(parts, claim)
-                if known is None:
-                    raise
-                return known
 
-    _describe(answer)
-    return answer
+def idempotent_after(receiving: Callable[[], AbstractContextManager[object]]) -> Callable[[View], View]:
+    """Like ``idempotent`` for a view that runs in a block of ``receiving``, which receives the body.
+
+    The key is in use from before that on.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def answer(*arguments: Any, **options: Any) -> Response:
+            given = request.headers.get("Idempotency-Key")
+            if given is None:
+                with receiving():
+                    return view(*arguments, **options)
+            parts, scope, key = context(), f"{request.method} {request.path}", _key(given)
+            with _hold(parts, scope, key), receiving():
+                return _answer(parts, _Claim(scope, key, _payload()), lambda: view(*arguments, **options))
+
+        _describe(answer)
+        return answer
+
+    return decorate
+
+
+def _answer(parts: Context, claim: _Claim, view: Callable[[], Response]) -> Response:
+    """The response stored under a key, or the view's."""
+    known = _answer_to(parts, claim)
+    if known is not None:
+        return known
+    g.idempotency = claim
+    try:
+        return view()
+    except (sa.exc.IntegrityError, ConflictError):
+        # If several machines share the database, another one may have used this key first.
+        known = _answer_to(parts, claim)
+        if known is None:
+            raise
+        return known
 
 
 @contextmanager

@@ -23,8 +23,8 @@ from service.store.tables import JOBS
 from service.uploads.publication import keep_table
 from service.web.context import context
 from service.web.dataset_bodies import JSON_OPTIONS, ReceivedRows, dataset_of
-from service.web.file_bodies import fitting_name, read_upload, takes_file, uploaded_file
-from service.web.idempotency import idempotent, remember
+from service.web.file_bodies import fitting_name, read_upload, received_file, uploaded_file
+from service.web.idempotency import idempotent_after, remember
 from service.web.json_bodies import json_response, read_json
 from service.web.openapi import Resource, refusals
 from service.web.pagination import DatasetPage, page
@@ -74,8 +74,7 @@ class UploadSchema(StrictSchema):
 
 
 @routes.route("/datasets", methods=["POST"])
-@takes_file
-@idempotent
+@idempotent_after(received_file)
 @routes.arguments(UploadSchema, location="query")
 @routes.response(201, "Dataset")
 @routes.doc(

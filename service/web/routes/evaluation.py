@@ -10,6 +10,7 @@ import numpy as np
 from flask import Response
 
 from models.data.labels import match
+from models.data.rows import Array
 from models.data.schemas import as_written
 from models.errors import InvalidError, MissingError, describe
 from models.registry import datasets
@@ -17,7 +18,6 @@ from models.serving.evaluated_rows import EvaluatedMatrix, EvaluatedRows, Evalua
 from models.serving.evaluation import EvaluateSchema, evaluation_bytes, evaluation_document
 from models.serving.row_hashes import row_hashes
 from models.serving.served_model import ServedModel
-from nncore.arrays import Array
 from service.jobs.parts import TrainedOn, part_of_job, trained_on
 from service.serving.inference import Prediction, RowOverflowError, infer, require_top_k
 from service.serving.resolution import ServedVersion

@@ -14,7 +14,7 @@ from models.errors import InvalidError
 from nncore.initializers import INITIALIZERS
 from nncore.layers import Dense, ReLU, Softmax
 from nncore.optimizers import SGD, Adam, AdamW
-from nncore.schedules import Piecewise
+from nncore.schedules import Cosine, Piecewise
 from testing.strategies import definitions
 
 #: The fields that every optimizer has, with their defaults.
@@ -202,6 +202,16 @@ def test_hidden_stands_for_dense_layers_and_activations() -> None:
     assert one == ModelDefinition.load({**without("layers"), "hidden": [64]})
 
 
+def test_a_definition_without_a_network_has_the_default_one() -> None:
+    definition = ModelDefinition.load(without("layers"))
+    assert definition.layers == (Dense(64, l2=0.003), ReLU(), Dense(3, "glorot_uniform"), Softmax())
+    assert definition.optimizer == Adam(learning_rate=0.003, schedule=Cosine())
+    own = ModelDefinition.load({**without("layers"), "optimizer": "adam"})
+    assert (own.layers, own.optimizer) == (definition.layers, Adam())
+    # The optimizer of a network that is given is what it was.
+    assert ModelDefinition.load({**without("layers"), "hidden": []}).optimizer == Adam()
+
+
 @pytest.mark.parametrize("initializer", INITIALIZERS)
 def test_an_initializer_before_the_softmax_that_is_given_stays(initializer: str) -> None:
     """All documents that a release has written name it."""
@@ -277,7 +287,7 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "classes of two kinds": (changed(classes=["red", 1, 2]), "/classes/1"),
     "class a fraction": (changed(classes=[0, 1, 2.5]), "/classes/2"),
     "class null": (changed(classes=["a", None, "b"]), "/classes/1"),
-    "no layers": (without("layers"), "/layers"),
+    "activation alone": ({**without("layers"), "activation": "relu"}, "/activation"),
     "layers and hidden": (changed(hidden=[4]), "/layers"),
     "layers not a list": (changed(layers={}), "/layers"),
     "layers empty": (changed(layers=[]), "/layers"),

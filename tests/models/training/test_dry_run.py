@@ -11,6 +11,7 @@ from models.data.dataset import Dataset, from_rows
 from models.definition.definition import ModelDefinition
 from models.training.dry_run import DryRun, dry_run
 from models.training.request import TrainingRequest
+from models.training.warnings import matrix_warnings
 from nncore.optimizers import SGD, Adam
 from testing.runs import a_definition, a_request, prepare, some_rows
 
@@ -23,7 +24,9 @@ def findings(data: Dataset, validation: Dataset | None = None) -> dict[str, str]
 def the_dry_run(
     definition: ModelDefinition, request: TrainingRequest, data: Dataset, validation: Dataset | None = None
 ) -> DryRun:
-    return dry_run(definition, request, prepare(definition, request, data, validation))
+    prepared = prepare(definition, request, data, validation)
+    warnings = matrix_warnings(definition, prepared)
+    return dry_run(definition, request, len(prepared.rows), prepared.validation_rows, prepared.first, warnings)
 
 
 @pytest.mark.parametrize(("rule", "moments"), [(SGD(), 0), (Adam(), 2), (Adam(average=0.9, accumulate=2), 4)])
@@ -53,7 +56,10 @@ def test_each_oddity_is_reported_with_its_place() -> None:
     rows[4, 0] = -2e4
     labels = ["a"] * 6 + ["b"] * 5 + ["c"]
     found = findings(from_rows(rows.tolist(), labels), from_rows(rows[:3].tolist(), labels[:3]))
-    assert found.keys() == {"constant_columns", "large_values", "rare_classes", "duplicates_across_split"}
+    assert found.keys() == {
+        *("constant_columns", "large_values", "unscaled_columns", "rare_classes", "duplicates_across_split")
+    }
+    assert "feature_0" in found["unscaled_columns"]
     assert "feature_1" in found["constant_columns"]
     assert "row 4, feature_0: -20000" in found["large_values"]
     assert "'c'" in found["rare_classes"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from models.data.dataset import from_rows
 from models.errors import InvalidError, MissingError
 from models.formats.dataset_file import load_dataset
 from models.registry import datasets, models
@@ -20,6 +21,7 @@ from service.jobs.record import Job, State
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
+from service.store.request_rows import keep
 from testing.runs import a_definition
 
 ROWS = {"inputs": [[0, 1], [1, 0], [1, 1], [0, 0]], "labels": ["a", "b", "c", "a"]}
@@ -38,7 +40,9 @@ class Place:
             models.define_model(connection, a_definition())
 
     def submit(self, record: submission.Record | None = None, **members: Any) -> Job:
-        body = TrainSchema().load({"model": "small", "data": ROWS, **members})
+        """``...`` stands for a member that is left out."""
+        given = {"model": "small", "data": ROWS, **members}
+        body = TrainSchema().load({name: value for name, value in given.items() if value is not ...})
         return submission.submit(self.database, self.files, self.settings, body, record)
 
     def everything(self) -> tuple[list[str], int, set[str], set[str]]:
@@ -97,6 +101,27 @@ def test_a_job_keeps_its_definition(place: Place) -> None:
         assert lifecycle.find(connection, queued.id).definition == queued.definition
     assert [layer.units for layer in newest.layers if isinstance(layer, Dense)] == [7, 3]
     assert place.submit().definition == given.definition
+
+
+def test_a_request_without_a_model_trains_that_of_its_dataset(place: Place) -> None:
+    rows = from_rows([[0, 1], [1, 0], [1, 1]], ["x", "y", "x"])
+    values, written = keep(place.files, "ds_1", "iris", rows)
+    with place.database.write() as connection:
+        datasets.add_dataset(connection, values, written)
+    first = place.submit(data="iris", model=...)
+    by_id = place.submit(data={"dataset": "ds_1"}, model=...)
+    assert [job.model for job in (first, by_id)] == ["iris"] * 2
+    assert first.definition == by_id.definition
+    assert (first.epochs, first.request["batch_size"]) == (1000, 32)
+    # A model that exists is trained as it is.
+    other = place.submit(data="iris", model={"name": "iris", "hidden": [2]})
+    again = place.submit(data="iris", model=..., epochs=5)
+    assert (again.definition, again.epochs) == (other.definition, 5)
+    for data in (ROWS, {"dataset": place.submit().dataset}):
+        with pytest.raises(InvalidError) as refusal:
+            place.submit(data=data, model=...)
+        assert [problem.pointer for problem in refusal.value.problems] == ["/model"]
+        assert '"model": {"name"' in refusal.value.detail
 
 
 def test_what_is_recorded_is_in_the_same_transaction(place: Place) -> None:

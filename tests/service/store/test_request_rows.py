@@ -47,8 +47,9 @@ def store(tmp_path: Path) -> Store:
 
 def test_inline_rows_have_no_dataset_yet(store: Store) -> None:
     source = store.source({"inputs": ROWS, "labels": LABELS})
-    assert (source.dataset_id, source.document()) == (None, {"rows": 3})
-    assert source.rows.dataset.inputs.tolist() == ROWS
+    assert (source.dataset_id, source.document(3)) == (None, {"rows": 3})
+    assert source.matrix is not None
+    assert source.matrix.dataset.inputs.tolist() == ROWS
 
 
 @pytest.mark.parametrize("by", ["name", "id"])
@@ -56,8 +57,9 @@ def test_a_dataset_is_found_by_name_and_by_id(store: Store, by: str) -> None:
     dataset_id = store.keep("points")
     named = "points" if by == "name" else dataset_id
     source = store.source({"dataset": named})
-    assert (source.dataset_id, source.document()) == (dataset_id, {"dataset": named, "rows": 3})
-    assert source.rows.dataset.inputs.tolist() == ROWS
+    assert (source.dataset_id, source.document(3)) == (dataset_id, {"dataset": named, "rows": 3})
+    assert source.matrix is not None
+    assert source.matrix.dataset.inputs.tolist() == ROWS
 
 
 def test_an_unknown_dataset_is_refused_at_its_name(store: Store) -> None:
@@ -78,8 +80,9 @@ def test_a_bad_row_is_named_where_the_client_wrote_it(
 ) -> None:
     store.keep("points")
     source = store.source({"dataset": "points"} if stored else {"inputs": ROWS, "labels": LABELS})
+    assert source.matrix is not None
     with pytest.raises(InvalidError) as refusal:
-        source.rows.codes_for(a_definition(classes=classes))
+        source.matrix.codes_for(a_definition(classes=classes))
     (problem,) = refusal.value.problems
     assert (problem.pointer, problem.row) == (pointer, row)
 

@@ -6,10 +6,12 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 
-from models.formats.dataset_file import load_dataset
+from models.data.labels import classes_of
 from models.formats.durable import sha256_of
+from models.formats.stored_table import open_table
 from testing.harness import Client, Server, eventually
 from testing.samples import CLASSES, CSV, DATA, LABELS, ROWS, a_model, a_training, fresh
 
@@ -35,9 +37,12 @@ def assert_stored(server: Server, document: dict[str, Any], **expected: Any) -> 
         **expected,
     }
     assert document["id"].startswith("ds_")
-    kept = load_dataset(path)
-    assert kept.inputs.tolist() == ROWS
-    assert [kept.labels.classes[code] for code in kept.labels.codes] == LABELS
+    with open_table(path) as table:
+        inputs = np.stack([table.read(name).values for name in document["features"]], axis=1)
+        assert inputs.tolist() == ROWS
+        assert table.label is not None
+        labels = classes_of(table.read(table.label))
+    assert [labels.classes[code] for code in labels.codes] == LABELS
 
 
 @pytest.mark.parametrize(
