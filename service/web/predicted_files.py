@@ -47,6 +47,8 @@ FILE_ANSWERS: dict[str, Any] = {
         **dict.fromkeys(_KINDS, _BINARY),
     },
 }
+#: Lines of NDJSON that are made at a time.
+LINES = 8192
 _TRUTHS = ("true", "false")
 
 
@@ -174,7 +176,7 @@ def _ndjson(table: Table) -> Iterator[bytes]:
     """The table as JSON objects, one a line; missing values are null."""
     names = [column.name for column in table.columns]
     option = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
-    step = chunk_rows(len(names))
+    step = min(chunk_rows(len(names)), LINES)
     for start in range(0, table.rows, step):
         stop = min(start + step, table.rows)
         rows = zip(*[_values(table.read(name, start, stop)) for name in names], strict=True)
