@@ -19,7 +19,7 @@ from nncore.arrays import Array
 from nncore.hyperparameters import Bounds
 from nncore.metrics import ClassScores, evaluate
 
-__all__ = ["EvaluateSchema", "evaluation_bytes", "evaluation_document"]
+__all__ = ["VERSION", "EvaluateSchema", "evaluation_bytes", "evaluation_document"]
 
 #: At their peak, prediction and measures take 16 bytes for each probability in float64; the rest is a reserve.
 BYTES_PER_PROBABILITY = 20
