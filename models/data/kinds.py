@@ -11,7 +11,17 @@ from models.data.columns import Column, ColumnKind
 from models.data.times import time_of
 from models.data.words import boolean_levels
 
-__all__ = ["COUNTED_ROWS", "COUNTER", "LEVELS", "LEVEL_LENGTH", "PROSE", "reason_aside", "too_many_levels", "word_kind"]
+__all__ = [
+    "COUNTED_ROWS",
+    "COUNTER",
+    "LEVELS",
+    "LEVEL_LENGTH",
+    "PROSE",
+    "SINGLE",
+    "reason_aside",
+    "too_many_levels",
+    "word_kind",
+]
 
 #: Levels of a category at most, and characters of a level; a column with more is text.
 LEVELS, LEVEL_LENGTH = 1000, 200

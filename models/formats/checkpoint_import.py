@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from itertools import chain
+from typing import Any, NamedTuple
 
+import marshmallow as ma
 import numpy as np
 
 from models.clock import utc_now
 from models.definition.definition import ModelDefinition, optimizer_field
+from models.definition.features import OpenFeatures
 from models.errors import InvalidError, Problem
+from models.features.feature import ArrayForm
+from models.features.fitted import FittedFeatures, group_name
 from models.formats.checkpoint_file import FORMAT, FORMAT_VERSION
 from models.formats.untrusted_hdf5 import ForeignFile, read
 from models.schemas import StrictSchema, Whole, load
@@ -34,8 +39,11 @@ __all__ = ["checkpoint_of", "read_import"]
 TEXT_BYTES = 2**20
 MAXIMUM_COUNT = 2**53
 MAXIMUM_EPOCHS = 1_000_000
-#: Members of a definition that must equal the model's; name, optimizer, loss and metadata may differ.
-DECISIVE = ("inputs", "classes", "dtype", "layers")
+#: Members of a definition that must equal the model's; name, optimizer, loss and metadata may differ. The inputs of a
+#: model with features follow from what these have learned.
+DECISIVE = ("inputs", "features", "classes", "dtype", "layers")
+#: Maximum number of bytes of each array that a feature has learned.
+LEARNED_BYTES = 2**24
 #: Columns of /history, by field of ``Epoch``.
 _COLUMNS = {item.name: "epoch" if item.name == "number" else item.name for item in fields(Epoch)}
 #: Columns that hold NaN if there was no validation.
@@ -53,6 +61,8 @@ class ImportSchema(StrictSchema):
     epoch = Whole(Bounds(minimum=0, maximum=MAXIMUM_COUNT), required=True)
     step = Whole(Bounds(minimum=0, maximum=MAXIMUM_COUNT), required=True)
     epochs = Whole(Bounds(minimum=0, maximum=MAXIMUM_EPOCHS), required=True)
+    #: Lengths of the arrays that features have learned, in their order.
+    learned = ma.fields.List(Whole(Bounds(minimum=0, maximum=LEARNED_BYTES)), load_default=list)
 
 
 def places(definition: ModelDefinition, optimizer: Optimizer | None, epochs: int) -> Places:
@@ -85,6 +95,9 @@ def read_import(descriptor: int, definition: ModelDefinition) -> tuple[dict[str,
     file = ForeignFile(descriptor, TEXT_BYTES + 2 * len(definition.canonical().encode()))
     _check_format(file)
     _check_definition(file, definition)
+    learned = _learned(file, definition)
+    if learned:
+        definition = _fitted(definition, list(learned.values())).definition
     optimizer, iterations = _optimizer(file)
     epochs = file.length("/history/epoch") if file.has("/history") else 0
     if epochs > MAXIMUM_EPOCHS:
@@ -95,6 +108,7 @@ def read_import(descriptor: int, definition: ModelDefinition) -> tuple[dict[str,
         "epoch": _count(file, "/training", "epoch") or 0,
         "step": _count(file, "/training", "step") or 0,
         "epochs": epochs,
+        "learned": [len(array) for array in learned.values()],
     }
     wanted = places(definition, optimizer, epochs)
     for group, members in _members(wanted).items():
@@ -103,9 +117,63 @@ def read_import(descriptor: int, definition: ModelDefinition) -> tuple[dict[str,
     size = _bytes(wanted)
     if size > file.size:
         raise InvalidError.at("/", f"must hold {size} bytes of numbers. Received: a file of {file.size} bytes")
-    return document, (
-        read(place, found[place], dtype, nan=place in _OPTIONAL_COLUMNS) for place, (_, dtype) in wanted.items()
-    )
+    arrays = (read(place, found[place], dtype, nan=place in _OPTIONAL_COLUMNS) for place, (_, dtype) in wanted.items())
+    # What features have learned comes last, because its bytes would leave other arrays unaligned.
+    return document, chain(arrays, learned.values())
+
+
+class Fitted(NamedTuple):
+    """Features with what they have learned, and the definition with their width as its inputs."""
+
+    definition: ModelDefinition
+    features: FittedFeatures
+
+
+def learned_places(definition: ModelDefinition) -> dict[str, ArrayForm]:
+    """The form of each array that the features of a definition learn, by its place in the file, in order."""
+    if not isinstance(definition.features, tuple):
+        return {}
+    return {
+        f"/features/{group_name(index, feature.column)}/{name}": form
+        for index, feature in enumerate(definition.features)
+        for name, form in feature.forms().items()
+    }
+
+
+def _learned(file: ForeignFile, definition: ModelDefinition) -> dict[str, Array]:
+    """What the features have learned according to the file, by its place."""
+    if isinstance(definition.features, OpenFeatures):
+        detail = "the model's features are open until data train it; define the model as the file's definition has it"
+        raise InvalidError.at("/features", detail)
+    forms = learned_places(definition)
+    if forms or file.has("/features"):
+        for group, members in _members({place: ((0,), form.dtype) for place, form in forms.items()}).items():
+            file.require_names(group, members)
+    arrays = {}
+    for place, form in forms.items():
+        length = file.length(place) if form.length is None else form.length
+        if length > LEARNED_BYTES:
+            raise InvalidError.at(place, f"must have at most {LEARNED_BYTES} items. Received: {length}")
+        arrays[place] = read(place, file.dataset(place, (length,), form.dtype), form.dtype)
+    return arrays
+
+
+def _fitted(definition: ModelDefinition, arrays: Sequence[Array]) -> Fitted:
+    """The features of a definition with arrays in the order of ``learned_places``. Raises InvalidError."""
+    assert isinstance(definition.features, tuple)
+    prefix = "/features/"
+    named = {place.removeprefix(prefix): each for place, each in zip(learned_places(definition), arrays, strict=True)}
+    try:
+        features = FittedFeatures.of(definition.features, named)
+    except ValueError as error:
+        place, _, detail = str(error).partition(": ")
+        raise InvalidError.at(place, detail) from None
+    if definition.inputs not in (0, features.width):
+        detail = f"must become {definition.inputs} numbers, the inputs of the model. Received: {features.width}"
+        raise InvalidError.at("/features", detail)
+    if not features.width:
+        raise InvalidError.at("/features", "must become at least one number. Received: none")
+    return Fitted(replace(definition, inputs=features.width), features)
 
 
 def _check_format(file: ForeignFile) -> None:
@@ -132,7 +200,12 @@ def _check_definition(file: ForeignFile, definition: ModelDefinition) -> None:
     problems = (
         []
         if theirs is None
-        else [problem for name in DECISIVE for problem in _differences(own[name], theirs[name], f"/definition/{name}")]
+        else [
+            problem
+            for name in DECISIVE
+            if name != "inputs" or definition.features is None
+            for problem in _differences(own[name], theirs[name], f"/definition/{name}")
+        ]
     )
     if classes is not None:
         problems += _differences(own["classes"], classes, "/classes")
@@ -144,7 +217,7 @@ def _decisive(document: dict[str, Any]) -> dict[str, Any]:
     """What an import must agree with; how the first weights are drawn does not matter to it."""
     drawn = ("initializer", "initializer_value")
     layers = [{name: value for name, value in layer.items() if name not in drawn} for layer in document["layers"]]
-    return {**{name: document[name] for name in DECISIVE}, "layers": layers}
+    return {**{name: document.get(name) for name in DECISIVE}, "layers": layers}
 
 
 def _differences(own: Any, theirs: Any, pointer: str) -> list[Problem]:
@@ -224,6 +297,10 @@ def checkpoint_of(definition: ModelDefinition, document: Any, content: memoryvie
     InvalidError for an invalid document, and ValueError for content of the wrong size.
     """
     values = load(ImportSchema(), document)
+    content, learned = _split_learned(definition, values["learned"], content)
+    features = None
+    if isinstance(definition.features, tuple):
+        definition, features = _fitted(definition, learned)
     wanted = places(definition, values["optimizer"], values["epochs"])
     if content.nbytes != _bytes(wanted):
         raise ValueError(f"the arrays must have {_bytes(wanted)} bytes. Received: {content.nbytes}")
@@ -268,7 +345,26 @@ def checkpoint_of(definition: ModelDefinition, document: Any, content: memoryvie
         rows=none,
         best=None,
         created_at=utc_now(),
+        features=features,
     )
+
+
+def _split_learned(
+    definition: ModelDefinition, lengths: Sequence[int], content: memoryview
+) -> tuple[memoryview, list[Array]]:
+    """The content without what features have learned, which is at its end, and that as arrays of these lengths."""
+    forms = list(learned_places(definition).values())
+    if len(lengths) != len(forms):
+        raise ValueError(f"there must be {len(forms)} learned arrays. Received: {len(lengths)}")
+    sizes = [length * np.dtype(form.dtype).itemsize for length, form in zip(lengths, forms, strict=True)]
+    start = content.nbytes - sum(sizes)
+    if start < 0:
+        raise ValueError(f"the learned arrays must have {sum(sizes)} bytes. Received: {content.nbytes}")
+    rest, arrays = content[start:], []
+    for form, size in zip(forms, sizes, strict=True):
+        arrays.append(np.frombuffer(bytes(rest[:size]), form.dtype))
+        rest = rest[size:]
+    return content[:start], arrays
 
 
 def _group(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:

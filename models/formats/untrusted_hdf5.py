@@ -40,6 +40,7 @@ _TYPES = {
     "float32": h5t.IEEE_F32LE,
     "float64": h5t.IEEE_F64LE,
     "int64": h5t.STD_I64LE,
+    "uint8": h5t.STD_U8LE,
 }
 
 

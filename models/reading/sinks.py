@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,13 +10,14 @@ import numpy as np
 
 from models.data.columns import MISSING_CODE, MISSING_TIME, Column, ColumnKind, ColumnSpec
 from models.data.dataset import LARGEST_WEIGHT, SMALLEST_WEIGHT
+from models.data.kinds import COUNTED_ROWS, COUNTER, LEVEL_LENGTH, PROSE, SINGLE, too_many_levels
 from models.data.profile import ColumnProfile
 from models.data.summary import LevelSummary, TextSummary
 from models.data.words import BOOLEAN_PAIRS
 from models.reading.arrow import numbers, strings
 from models.reading.blocks import Blocks, StoredArray
 from models.reading.cells import BAD_BOOLEAN
-from models.reading.types import LEVEL_LENGTH, Plan, few, text_rather_than_levels
+from models.reading.types import Plan, few
 from nncore.arrays import Array
 
 __all__ = ["FAULTS", "BadCells", "Finished", "Sink", "Turned"]
@@ -26,13 +26,6 @@ __all__ = ["FAULTS", "BadCells", "Finished", "Sink", "Turned"]
 FAULTS = 20
 #: Levels of a category, while it is read, beyond which it is text; and of a label or of a category by request.
 MOST_LEVELS, FORCED_LEVELS = 20_000, 200_000
-#: Mean length of texts from which they are prose and are used, though each is different.
-PROSE = 50
-#: Rows from which consecutive numbers in order count the rows, and names of columns that count fewer.
-COUNTED_ROWS = 30
-_COUNTER = re.compile(
-    r"column_1|index|level_0|#|unnamed: 0|rows?|.*[ _]id|(row|line|record|case)?[ _-]?(id|no|nr|num|number|name)\.?"
-)
 #: Times that a calendar of four digits has.
 _FIRST, _LAST = (int(np.datetime64(year, "us").astype(np.int64)) for year in ("0001", "9999-12-31"))
 
@@ -164,7 +157,7 @@ class NumberSink(Sink):
         return self._turn() or super().finish(rows)
 
     def _reason(self, rows: int) -> str | None:
-        if self._counts and rows > 2 and (rows >= COUNTED_ROWS or _COUNTER.fullmatch(self.name.lower())):
+        if self._counts and rows > 2 and (rows >= COUNTED_ROWS or COUNTER.fullmatch(self.name.lower())):
             return "counts the rows"
         return super()._reason(rows)
 
@@ -301,7 +294,7 @@ class CategorySink(Sink):
         counts = summary.counts
         fixed = self.label or self.plan.forced
         used = [level for level in self._levels if counts[level]]
-        if not fixed and (text_rather_than_levels(len(used), rows) or any(len(level) > LEVEL_LENGTH for level in used)):
+        if not fixed and (too_many_levels(len(used), rows) or any(len(level) > LEVEL_LENGTH for level in used)):
             return self._as_text(rows)
         boolean = None if self.plan.forced else _pair(used)
         if boolean is not None:
@@ -403,7 +396,7 @@ def text_reason(profile: ColumnProfile, rows: int) -> str | None:
         return "holds the same value in every row"
     assert isinstance(summary, TextSummary)
     short = summary.characters < PROSE * summary.count
-    if short and rows > 2 and different > 0.5 * summary.count:
+    if short and rows > 2 and different > SINGLE * summary.count:
         return f"{different:,} different texts in {rows:,} rows"
     return None
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from models.data.columns import ColumnKind
+from models.data.kinds import LEVEL_LENGTH, LEVELS, too_many_levels
 from models.data.words import BOOLEAN_PAIRS, MISSING_WORDS
 from models.reading.cells import (
     SPACES,
@@ -19,12 +20,8 @@ from models.reading.cells import (
 )
 from models.reading.options import ReadOptions
 
-__all__ = ["LEVELS", "Plan", "Reading", "few", "plan_of_words", "text_rather_than_levels"]
+__all__ = ["Plan", "Reading", "few", "plan_of_words"]
 
-#: Levels of a category at most; a column with more different words is text.
-LEVELS = 1000
-#: Characters of a level at most.
-LEVEL_LENGTH = 200
 #: Share of cells at most that are faults among numbers or times, and not the sign of a column of words; and different
 #: good values at least that make them numbers.
 FEW, MANY_VALUES = 0.05, 10
@@ -150,18 +147,13 @@ def _levels(present: Sequence[str]) -> tuple[str, ...]:
     return tuple(level for level in different if "\0" not in level) if len(different) <= LEVELS else ()
 
 
-def text_rather_than_levels(different: int, rows: int) -> bool:
-    """Whether a column of words has too many different ones for a category."""
-    return different > min(max(50, rows / 10), LEVELS)
-
-
 def _words(present: Sequence[str], *, whole: bool, rows: int, label: bool) -> ColumnKind:
     if label:
         return "category"
     different = len(set(present))
     if any(len(cell) > LEVEL_LENGTH for cell in present):
         return "text"
-    many = text_rather_than_levels(different, rows) if whole else different > LEVELS
+    many = too_many_levels(different, rows) if whole else different > LEVELS
     return "text" if many else "category"
 
 

@@ -115,7 +115,8 @@ def _column(spec: ColumnSpec, profile: Mapping[str, Any]) -> dict[str, Any]:
         "name": spec.name,
         "type": spec.kind,
         **{name: profile[name] for name in _SHOWN if name in profile},
-        **({"levels": spec.levels[:LISTED]} if spec.kind in ("category", "boolean") else {}),
+        **({"levels": sorted(spec.levels)[:LISTED]} if spec.kind == "category" else {}),
+        **({"levels": spec.levels} if spec.kind == "boolean" else {}),
         **({} if spec.reason is None else {"use": False, "reason": spec.reason}),
     }
 

@@ -32,5 +32,6 @@ def job_document(job: Job) -> dict[str, Any]:
         "checkpoint": job.checkpoint,
         "version": job.version,
         "error": None if job.error is None else job.error._asdict(),
+        "warnings": job.warnings,
         "request": job.request,
     }

@@ -8,6 +8,7 @@ Functions take an open SQLAlchemy connection and leave the transaction to the ca
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,10 +91,12 @@ def create(
     dataset: str,
     validation_dataset: str | None,
     definition: str | None = None,
+    warnings: Sequence[dict[str, str]] = (),
 ) -> Job:
     """Queue a job; ``request`` is the document to store with it.
 
-    ``definition`` is the canonical text of what it trains; the model's newest definition if left out.
+    ``definition`` is the canonical text of what it trains; the model's newest definition if left out. ``warnings`` are
+    documents about its data.
     """
     newest = sa.select(MODELS.c.definition).where(MODELS.c.name == model).scalar_subquery()
     connection.execute(
@@ -105,6 +108,7 @@ def create(
             dataset=dataset,
             validation_dataset=validation_dataset,
             definition=newest if definition is None else definition,
+            warnings=json.dumps(list(warnings), ensure_ascii=False),
             start_from=request.get("start_from"),
             epochs=request["epochs"],
             state=State.QUEUED,

@@ -57,7 +57,8 @@ class Job:
     """One row of the table of jobs.
 
     ``request`` is the document of ``POST /train`` with its defaults filled in, and ``definition`` the canonical text of
-    what the job trains; it is None only if the model was deleted under an earlier release. ``fence`` rises with every
+    what the job trains; it is None only if the model was deleted under an earlier release. ``warnings`` are about its
+    data. ``fence`` rises with every
     owner, ``deaths`` counts the workers that were lost since the newest checkpoint. ``lease_until`` and ``not_before``
     are in seconds since 1970, ``eta_seconds`` is the time left. ``dataset`` is None only if the job has ended and its
     rows were deleted; ``start_from`` is a checkpoint.
@@ -91,6 +92,7 @@ class Job:
     checkpoint: str | None
     version: int | None
     error: JobError | None
+    warnings: list[dict[str, str]]
 
     @classmethod
     def of(cls, row: sa.Row[Any]) -> Job:
@@ -126,4 +128,5 @@ class Job:
             checkpoint=row.checkpoint,
             version=row.version,
             error=None if error is None else JobError(error["code"], error["detail"]),
+            warnings=json.loads(row.warnings) if row.warnings else [],
         )

@@ -276,6 +276,7 @@ def _store(connection: sa.Connection, checked: Checked, document: dict[str, Any]
         dataset=dataset_ids[0],
         validation_dataset=dataset_ids[1] if checked.validation else None,
         definition=checked.definition.canonical(),
+        warnings=[warning.document() for warning in checked.warnings],
     )
 
 

@@ -29,6 +29,7 @@ JOBS = sa.Table(
     sa.Column("request", sa.Text, nullable=False),
     _dataset("dataset"),
     _dataset("validation_dataset"),
+    sa.Column("warnings", sa.Text, nullable=True),  # JSON, about its data; null for jobs of earlier releases
     # What it trains, whatever the model's newest definition is; null for jobs of earlier releases without a model.
     sa.Column("definition", sa.Text, nullable=True),
     # A checkpoint; no foreign key, as its model may be deleted before the job starts, which then fails.

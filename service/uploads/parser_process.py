@@ -131,7 +131,9 @@ def _serve(upload: int, exchange: int, own: int) -> NoReturn:
 
 def limit(size: int, definition: ModelDefinition, own: int) -> None:
     """Limit this process, irrevocably, to what reading a file of this size needs."""
-    parameters = definition.parameter_count * np.dtype(definition.dtype).itemsize
+    # How many parameters a model with features has follows from the file, which is no smaller than they are.
+    fitted = isinstance(definition.features, tuple)
+    parameters = size if fitted else definition.parameter_count * np.dtype(definition.dtype).itemsize
     seconds = PROCESSOR_SECONDS + size // BYTES_A_SECOND
     for what, soft, hard in (
         (resource.RLIMIT_AS, memory := own + RESERVE_BYTES + 2 * parameters, memory),

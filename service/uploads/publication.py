@@ -13,7 +13,6 @@ from models.clock import utc_now
 from models.data.columns import Column
 from models.data.labels import Label, classes_of
 from models.data.profile import Provenance, TableDetails
-from models.definition.definition import ModelDefinition
 from models.formats.checkpoint_file import checkpoint_image
 from models.formats.dataset_file import DatasetLabel
 from models.formats.durable import FileRecord
@@ -30,14 +29,12 @@ from service.uploads.received_table import ReceivedTable
 __all__ = ["keep_table", "publish_upload"]
 
 
-def publish_upload(
-    database: Database, files: FileStore, definition: ModelDefinition, checkpoint: Checkpoint
-) -> versions.VersionRow:
+def publish_upload(database: Database, files: FileStore, checkpoint: Checkpoint) -> versions.VersionRow:
     """Write the checkpoint to a file, then name that as the next version; that version.
 
     Raises MissingError if the model was deleted meanwhile.
     """
-    checkpoint_id = new_id("ckpt")
+    checkpoint_id, definition = new_id("ckpt"), checkpoint.definition
     newest = checkpoint.history[-1] if checkpoint.history else None
     metrics = json.dumps({} if newest is None else {name: getattr(newest, name) for name in METRICS})
     image = checkpoint_image(replace(checkpoint, origin=Origin(None, CheckpointKind.IMPORT, metrics)))

@@ -246,8 +246,8 @@ JOBS = (
 WARNINGS = (
     ErrorCode(
         "ambiguous_dates",
-        "Days and months of a column's dates may be swapped, because no date shows which comes first.",
-        "If the order is wrong, upload the file again with `dates`, as in `dates=%d/%m/%Y`.",
+        "Days and months of a column may be swapped.",
+        "Name the format: `dates=%d.%m.%Y`.",
     ),
     ErrorCode(
         "column_set_aside",
@@ -269,13 +269,9 @@ WARNINGS = (
     ErrorCode(
         "mixed_column",
         "A column holds numbers and words, and is taken as words.",
-        "If the words mean missing values, name them in `missing`; `types=column:number` lists what is no number.",
+        "Correct the cells, which `types=NAME:number` lists, or add the word to `missing`.",
     ),
-    ErrorCode(
-        "no_header",
-        "The first row looks like the others, so it is data, and the columns are named `column_1` and so on.",
-        "If the first row has the columns' names, upload the file again with `header=true`.",
-    ),
+    ErrorCode("no_header", "The first row looks like the rest, so columns are named by place.", "Set `header=true`."),
     ErrorCode("not_measured", "The network is too large to measure steps in the web service.", "Train a short job."),
     ErrorCode("rare_classes", "A class has fewer than two rows.", "Add rows of the class, or remove it."),
     ErrorCode(

@@ -13,7 +13,9 @@ from flask_smorest import Api, Blueprint
 from webargs.flaskparser import FlaskParser
 
 from models.data.schemas import Rows
+from models.definition.features import FeaturesField
 from models.errors import InvalidError, Problem, escaped
+from models.features.features import FEATURES
 from models.schemas import DescribedField, Tagged, problems_of, schema_for, shared
 from service.web.json_bodies import read_json
 from service.web.response_shapes import SHAPES
@@ -112,6 +114,8 @@ class Documentation(Api):  # type: ignore[misc]
             schema = {"oneOf": [*field.short_forms, whole]}
         elif isinstance(field, DescribedField):
             schema = field.json_schema()
+            if isinstance(field, FeaturesField):
+                self._one_of(FEATURES)  # The field refers to this component.
         else:
             return {}
         return {"anyOf": [schema, {"type": "null"}]} if field.allow_none else schema

@@ -255,6 +255,7 @@ SHAPES: dict[str, dict[str, Any]] = {
             "type": ["object", "null"],
             "properties": {"code": {"type": "string"}, "detail": {"type": "string"}},
         },
+        warnings={"type": "array", "items": _WARNING, "description": "What in its data is probably not intended."},
         request={"type": "object", "description": "The request, with defaults filled in and without its rows."},
     ),
     "DryRun": _object(
@@ -278,10 +279,7 @@ SHAPES: dict[str, dict[str, Any]] = {
             seconds_per_epoch=_OPTIONAL_NUMBER,
             seconds=_OPTIONAL_NUMBER,
         ),
-        warnings={
-            "type": "array",
-            "items": _object("One warning.", code={"type": "string"}, detail={"type": "string"}),
-        },
+        warnings={"type": "array", "items": _WARNING},
     ),
     "Epoch": _object(
         "One pass over the data. Loss and accuracy are means over its batches, each taken before the batch's update.",

@@ -65,7 +65,7 @@ def import_file(name: str) -> Response:
         receive(upload, parts.settings.max_import_bytes)
         with parts.wait_slot():
             checkpoint = parts.parser.checkpoint(upload, exchange, definition)
-            version = publish_upload(parts.database, parts.files, definition, checkpoint)
+            version = publish_upload(parts.database, parts.files, checkpoint)
     location = url_for("models.show_version", name=name, version=version.version)
     return json_response(version.document(), 201, {"Location": location})
 

@@ -46,7 +46,7 @@ COLUMNS: dict[str, tuple[list[Any], ColumnKind, list[Any]]] = {
     "dates": (["1970-01-02", None], "datetime", [86_400_000_000, None]),
     "dates and words": (["1970-01-02", "soon"], "category", ["1970-01-02", "soon"]),
     "nothing": ([None, "NA"], "number", [None, None]),
-    "long strings": (["word " * 20, "more " * 20], "text", [("word " * 20).strip(), ("more " * 20).strip()]),
+    "long strings": (["word " * 50, "more " * 50], "text", [("word " * 50).strip(), ("more " * 50).strip()]),
     "many strings": ([f"w{i}" for i in range(60)], "text", [f"w{i}" for i in range(60)]),
 }
 

@@ -28,7 +28,9 @@ def spiral_accuracies(client: Client, optimizer: dict[str, Any]) -> list[float]:
         layers = [
             {"type": "dense", "units": 64},
             {"type": "relu"},
-            {"type": "dense", "units": 3},
+            # The floors below are those of he_normal in both layers. With glorot_uniform here, the mean of 15 seeds is
+            # 0.887 instead of 0.895, and their deviation is 0.06: five seeds do not show a difference.
+            {"type": "dense", "units": 3, "initializer": "he_normal"},
             {"type": "softmax"},
         ]
         client.define({"name": name, "inputs": 2, "classes": 3, "layers": layers, "optimizer": optimizer})

@@ -43,6 +43,9 @@ def registry_of(client: Client) -> dict[str, Any]:
         "aliases": {name: client.get(f"/models/{name}/aliases").json for name in names},
         "checkpoints": {name: client.pages(f"/models/{name}/checkpoints", 100) for name in names},
         "datasets": client.pages("/datasets", 100),
+        "profiles": {
+            row["name"]: client.get(f"/datasets/{row['id']}/profile").json for row in client.pages("/datasets", 100)
+        },
         "predictions": {
             (name, version["version"]): client.post(
                 "/predict", {"model": name, "inputs": ROWS, "version": version["version"]}
@@ -82,6 +85,21 @@ def fill(client: Client) -> None:
     assert client.post("/datasets?name=colours&label=colour", CSV.encode(), headers={"Content-Type": "text/csv"})
     assert client.post("/datasets?name=away&label=colour", CSV.encode(), headers={"Content-Type": "text/csv"})
     assert client.delete("/datasets/away").status == 204
+    people = [
+        {
+            "age": age,
+            "name": f"Name {age}",
+            "since": "2024-05-17",
+            "member": age % 3 == 0,
+            "left": [None, "no", "yes"][age % 3],
+        }
+        for age in range(90)
+    ]
+    assert client.post("/datasets", {"name": "people", "label": "left", "rows": people}).json["warnings"]
+    assert client.post("/datasets", {"name": "open", "rows": people, "ignore": ["age"]}).json["label"] is None
+    assert client.post(
+        "/datasets", {"name": "matrix", "inputs": ROWS, "labels": [[0, 1, 0]] * 6 + [[1, 0, 0]] * 6}
+    ).json
 
 
 class Worked:
@@ -125,7 +143,7 @@ class TestReindex:
         lose_database(copy)
         done = command(copy, "reindex")
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.endswith(" 1 datasets are in the database\n")
+        assert done.stdout.endswith(" 4 datasets are in the database\n")
         assert done.stdout.startswith("4 models with 7 versions,")
         client = copy.start_ready()
         assert registry_of(client) == worked.seen

@@ -220,6 +220,17 @@ def test_the_file_as_nothing_that_there_is(client: Client, people: dict[str, Any
     assert preferred.headers["content-type"] == PARQUET
 
 
+@pytest.mark.parametrize("kind", [CSV, PARQUET])
+def test_a_file_that_comes_back_is_the_same_table(client: Client, people: dict[str, Any], kind: str) -> None:
+    content, name = file(client, people["id"], kind), fresh("again")
+    again = client.post(f"/datasets?name={name}&label=survived", content, headers={"Content-Type": kind})
+    assert again.status == 201, again.json
+    for member in ("rows", "label", "classes", "features", "columns", "warnings"):
+        assert again.json[member] == people[member]
+    rows = [client.get(f"/datasets/{key}/rows?limit=100").json for key in (name, people["id"])]
+    assert rows[0] == rows[1]
+
+
 @pytest.mark.parametrize("path", ["profile", "rows", "file"])
 def test_no_such_dataset(client: Client, path: str) -> None:
     assert client.get(f"/datasets/none/{path}").status == 404
@@ -297,6 +308,9 @@ def test_labels_of_other_types(client: Client, case: str, classes: list[Any]) ->
     predicted = client.post("/predict", {"model": name, "inputs": body["inputs"]}).json
     assert [(type(label), label) for label in predicted["classes"]] == [(type(label), label) for label in classes]
     assert set(map(type, predicted["predictions"])) == {type(classes[0])}
+    checkpoint = client.get(f"/checkpoints/{job['checkpoint']}/file").body
+    imported = client.post(f"/models/{name}/checkpoints", checkpoint, headers={"Content-Type": HDF5})
+    assert (imported.status, imported.json["version"]) == (201, 2)
     data = {"inputs": body["inputs"], "labels": [str(label) for label in body["labels"]]}
     evaluated = client.post("/evaluate", {"model": name, "data": data}).json
     assert evaluated["classes"] == classes

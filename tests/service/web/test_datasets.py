@@ -6,10 +6,8 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import pytest
 
-from models.data.labels import classes_of
 from models.formats.durable import sha256_of
 from models.formats.stored_table import open_table
 from testing.harness import Client, Server, eventually
@@ -38,11 +36,9 @@ def assert_stored(server: Server, document: dict[str, Any], **expected: Any) -> 
     }
     assert document["id"].startswith("ds_")
     with open_table(path) as table:
-        inputs = np.stack([table.read(name).values for name in document["features"]], axis=1)
-        assert inputs.tolist() == ROWS
-        assert table.label is not None
-        labels = classes_of(table.read(table.label))
-    assert [labels.classes[code] for code in labels.codes] == LABELS
+        columns = [table.read(column.name) for column in table.columns]
+    assert [list(row) for row in zip(*(column.values.tolist() for column in columns[:2]), strict=True)] == ROWS
+    assert [columns[2].levels[code] for code in columns[2].values] == LABELS
 
 
 @pytest.mark.parametrize(

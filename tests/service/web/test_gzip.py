@@ -25,7 +25,7 @@ LIMIT, FILE_LIMIT = 100_000, 300_000
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with low limits and a model ``m``."""
-    options = {"MAX_BODY_BYTES": LIMIT, "MAX_IMPORT_BYTES": FILE_LIMIT, "WORKERS": 1}
+    options = {"MAX_BODY_BYTES": LIMIT, "MAX_DATASET_BYTES": LIMIT, "MAX_IMPORT_BYTES": FILE_LIMIT, "WORKERS": 1}
     with serving(tmp_path_factory.mktemp("gzip") / "data", **options) as server:
         server.client.define(a_model("m"))
         server.client.run(a_training("m"))

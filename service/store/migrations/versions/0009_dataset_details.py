@@ -1,4 +1,4 @@
-"""Details of a dataset: its columns with their profile, how its file was read, and warnings."""
+"""Details of a dataset: its columns with their profile, how its file was read, and warnings; warnings of a job."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ down_revision = "0008"
 
 
 def upgrade() -> None:
-    """Add the column; rows from before have none."""
+    """Add the columns; rows from before have none."""
     op.add_column("datasets", sa.Column("details", sa.Text, nullable=True))
+    op.add_column("jobs", sa.Column("warnings", sa.Text, nullable=True))
 
 
 def downgrade() -> None:
-    """Drop it."""
+    """Drop them."""
+    op.drop_column("jobs", "warnings")
     op.drop_column("datasets", "details")
