@@ -354,7 +354,15 @@ SHAPES: dict[str, dict[str, Any]] = {
         ),
         "additionalProperties": False,
         "oneOf": [{"required": ["inputs"]}, {"required": ["rows"]}],
-        "examples": [{"model": "spiral", "inputs": [[0.1, 0.2], [0.3, 0.1]]}],
+        "examples": [
+            {"model": "spiral", "inputs": [[0.1, 0.2], [0.3, 0.1]]},
+            {"model": "passengers", "rows": [{"age": 22, "sex": "male"}, {"sex": "female"}], "report": True},
+            {
+                "model": "spiral",
+                "inputs": [[0.1, 0.2]],
+                "version": {"job": "job_06f3n9w0s5vkqk2d3a4b5", "checkpoint": "best"},
+            },
+        ],
     },
     "Prediction": _object(
         "The likeliest class of each row, and the probability of every class in the order of `classes`.",
