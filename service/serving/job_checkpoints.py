@@ -17,8 +17,8 @@ from service.store.tables import JOBS
 
 __all__ = ["Chosen", "choose", "nothing_saved"]
 
-#: The kinds of checkpoints that hold the state of a run after some of its steps.
-STATES = (CheckpointKind.BETWEEN, CheckpointKind.INTERRUPTED, CheckpointKind.LAST)
+#: The kinds of checkpoints that hold the state of a run after some of its steps, as those without a kind may.
+STATES = (CheckpointKind.BETWEEN, CheckpointKind.INTERRUPTED, CheckpointKind.LAST, CheckpointKind.UNKNOWN)
 
 
 class Chosen(NamedTuple):

@@ -13,7 +13,6 @@ from models.data.labels import match
 from models.data.rows import Array
 from models.data.schemas import as_written
 from models.errors import InvalidError, MissingError, describe
-from models.registry import datasets
 from models.serving.evaluated_rows import EvaluatedMatrix, EvaluatedRows, EvaluatedTable, Part
 from models.serving.evaluation import EvaluateSchema, evaluation_bytes, evaluation_document
 from models.serving.row_hashes import row_hashes
@@ -46,7 +45,12 @@ def evaluate(body: dict[str, Any]) -> Response:
     of them the version was trained on. Nothing is stored.
     """
     try:
-        return json_response(_evaluation(body))
+        try:
+            return json_response(_evaluation(body))
+        except FileNotFoundError:
+            # The dataset was deleted while it was opened: now it is not found. If its file alone is missing, this
+            # raises again.
+            return json_response(_evaluation(body))
     except InvalidError as error:
         if "job" in body["data"]:
             raise error.moved("/data/dataset", "/data/job") from None
@@ -66,22 +70,11 @@ def _evaluation(body: dict[str, Any]) -> dict[str, Any]:
     else:
         plan = version.network.plan
         source = Source(parts.database, parts.files, data, "/data", {} if plan is None else plan.kinds)
-    try:
-        with _rows(source, version.network, part) as rows:
-            prediction, known = _predicted(version, source, rows)
-            document = evaluation_document(prediction.probabilities, rows.codes, classes, top_k)
-            found = {} if cell is None else {"cell": _rows_in(cell, prediction, rows)}
-    except FileNotFoundError:
-        _require_still_there(source)
-        raise
+    with _rows(source, version.network, part) as rows:
+        prediction, known = _predicted(version, source, rows)
+        document = evaluation_document(prediction.probabilities, rows.codes, classes, top_k)
+        found = {} if cell is None else {"cell": _rows_in(cell, prediction, rows)}
     return {**prediction.source, **document, "trained_on": known, **found}
-
-
-def _require_still_there(source: Source) -> None:
-    """Raise MissingError if the dataset was deleted while it was read."""
-    if source.dataset_id is not None:
-        with context().database.read() as connection:
-            datasets.find_dataset(connection, source.dataset_id)
 
 
 @contextmanager
