@@ -166,7 +166,7 @@ class _Reader:
         left = [name for name in names if name not in (self.options.label, self.options.weight, *self.options.ignore)]
         if len(names) > _MOST_COLUMNS:
             return [Problem("", f"must have at most {_MOST_COLUMNS} columns. Received: {len(names)}", 0)]
-        if left and len(names) > 1:
+        if left and (len(names) > 1 or self.options.alone):
             return []
         return [Problem("", "must have at least one column beside the label and the weight. Received: none", 0)]
 

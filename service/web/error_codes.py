@@ -94,6 +94,12 @@ RESPONSES = (
         "Choose another name, or delete the other.",
     ),
     Refusal(
+        "no_checkpoint",
+        409,
+        "The job has saved no such checkpoint yet, or does not look for its best epoch.",
+        "Wait, or train with what `detail` names.",
+    ),
+    Refusal(
         "no_version", 409, "The model has no version yet.", "Train it. A version is published when a job succeeds."
     ),
     Refusal("reserved_alias", 409, "The alias `latest` always means the newest version.", "Choose another alias."),
