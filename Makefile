@@ -1,10 +1,10 @@
 # make demo: an example.  make serve: run the service.  make quick: checks in a minute.  make test: all checks.
-# make bench: measurements.  make reliability: kills, power cuts, full disks.
+# make bench: measurements.  make reliability: kills, power cuts, full disks.  make security: hostile tables.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo serve quick test lint format bench reliability lock clean
+.PHONY: demo serve quick test lint format bench reliability security lock clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python examples/demo.py
@@ -41,6 +41,10 @@ bench: $(VENV)/.bench
 reliability: $(VENV)/.test
 	.ci/packages
 	$(BIN)/python -m reliability
+
+security: $(VENV)/.test
+	.ci/packages
+	$(BIN)/python -m security
 
 # requirements.lock: the newest versions that requirements.txt allows, for every Python and processor.
 lock: $(VENV)/bin/python

@@ -31,11 +31,12 @@ from reliability.figure import Figure
 from reliability.mutations import mutated
 from service.settings import Settings
 from service.uploads.parser import UploadParser
+from service.uploads.reader_process import ReaderProcess
 from testing.bad_files import BAD, GOOD, MODEL, large_attribute, many_attributes, truncated
 from testing.harness import Client, Process, Server, serving
 from testing.samples import CLASSES, DATA, ROWS
 
-__all__ = ["foreign_opens", "run"]
+__all__ = ["WatchedParser", "foreign_opens", "run"]
 
 GOALS = {"mutated files": 20_000, "through the service": 4_000, "watched": 16_000}
 #: strace logs every call that can open a file.
@@ -47,20 +48,30 @@ _QUIET = {"PATH": os.defpath, "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS
 _FILE = {"Content-Type": "application/x-hdf5"}
 
 
-class WatchedParser(UploadParser):
-    """The service's own parser process, under strace."""
+class WatchedReader(ReaderProcess):
+    """A process of the service that reads untrusted files, under strace."""
 
-    def __init__(self, settings: Settings, log: Path) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: Settings, command: str, log: Path) -> None:
+        super().__init__(settings, command, 600)
         self.log = log
 
     def _launch(self, control: socket.socket) -> subprocess.Popen[bytes]:
-        command = [*_STRACE, str(self.log), sys.executable, "-m", "service", "parser"]
+        command = [*_STRACE, str(self.log), sys.executable, "-m", "service", self._command]
         environment = {**_QUIET, **self._settings.environment()}
         return subprocess.Popen(
             command, cwd=_ROOT, env=environment, stdin=control, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
+
+
+class WatchedParser(UploadParser):
+    """The service's own parser processes, under strace; ``log`` is that of the one for checkpoints."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        super().__init__(settings)
+        self.log, self.table_log = log, log.with_name(f"tables-{log.name}")
+        self._checkpoints = WatchedReader(settings, "parser", self.log)
+        self._tables = WatchedReader(settings, "table-reader", self.table_log)
 
 
 def foreign_opens(log: str) -> tuple[int, list[str]]:

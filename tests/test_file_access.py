@@ -18,6 +18,7 @@ EXCEPTIONS = {
     "service/jobs/exit_causes.py": 5,  # the kernel's counters of cgroups
     "service/jobs/runner.py": 1,  # the kernel's choice of what to kill if memory runs out
     "service/uploads/parser_process.py": 3,  # its own size in memory, and a file without a name for the warm-up
+    "service/uploads/table_process.py": 4,  # files without a name for the warm-up
 }
 #: Methods of Path that ask the filesystem.
 METHODS = {

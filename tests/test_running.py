@@ -29,7 +29,7 @@ pytestmark = pytest.mark.processes
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 #: Megabytes that the runtime requirements may take together.
-MAXIMUM_INSTALL = 150
+MAXIMUM_INSTALL = 190
 
 
 def test_the_demo_reaches_its_goals_and_draws_its_picture(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def wait_until_ready(client: Client, trainer: str) -> None:
 
 
 def test_the_runtime_requirements_stay_small(image: Image) -> None:
-    """Everything that the image installs, bytecode aside, takes less than 150 MB."""
+    """Everything that the image installs, bytecode aside, takes less than 190 MB."""
     (packages,) = image.venv.glob("lib/python*/site-packages")
     total = sum(path.stat().st_size for path in packages.rglob("*") if path.is_file() and path.suffix != ".pyc")
     assert total < MAXIMUM_INSTALL * 1e6

@@ -14,6 +14,7 @@ Times are ISO text, their standard deviation is in seconds.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -220,13 +221,13 @@ class ColumnProfile:
     def _numbers(self, summary: NumberSummary) -> dict[str, Any]:
         if not summary.count:
             return {"min": None, "max": None, "mean": None, "std": None, "quantiles": [], "histogram": None}
-        show = iso_time if self.kind == "datetime" else float
+        show = iso_time if self.kind == "datetime" else _finite
         edges = _edges(summary.minimum, summary.maximum)
         found: dict[str, Any] = {
             "min": show(summary.minimum),
             "max": show(summary.maximum),
             "mean": show(summary.mean),
-            "std": summary.deviation / (1e6 if self.kind == "datetime" else 1.0),
+            "std": _finite(summary.deviation / (1e6 if self.kind == "datetime" else 1.0)),
             # A sketch of many numbers need not hold the smallest and the largest.
             "quantiles": [
                 show(value)
@@ -241,6 +242,11 @@ class ColumnProfile:
             pairs = zip(*(each.tolist() for each in self._values), strict=True)
             found["values"] = [{"value": value, "count": count} for value, count in pairs]
         return found
+
+
+def _finite(number: float) -> float | None:
+    """A number as JSON has it: moments of very large numbers may be infinite."""
+    return float(number) if math.isfinite(number) else None
 
 
 def _edges(low: float, high: float) -> Array:

@@ -139,8 +139,9 @@ class NumberSummary:
             return
         self._sketch.add(values)
         self.minimum, self.maximum = min(self.minimum, float(values.min())), max(self.maximum, float(values.max()))
-        mean = float(values.mean())
-        squares = float(np.square(values - mean).sum())
+        with np.errstate(over="ignore", invalid="ignore"):  # Moments of the largest numbers are infinite.
+            mean = float(values.mean())
+            squares = float(np.square(values - mean).sum())
         count, total = self.count, self.count + len(values)
         shift = mean - self.mean
         self._squares += squares + shift * shift * count * len(values) / total
@@ -212,13 +213,12 @@ class DistinctSketch:
 
 
 def _mixed(keys: Array) -> Array:
-    """Keys spread evenly over 64 bits, one to one (the finalizer of SplitMix64, Steele et al. 2014)."""
-    mixed = keys ^ (keys >> np.uint64(30))
-    mixed = mixed * np.uint64(0xBF58476D1CE4E5B9)
+    """Keys spread evenly over 64 bits, one to one, after the finalizer of SplitMix64 (Steele et al. 2014)."""
+    mixed: Array = keys ^ (keys >> np.uint64(30))
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
     mixed ^= mixed >> np.uint64(27)
-    mixed *= np.uint64(0x94D049BB133111EB)
-    found: Array = mixed ^ (mixed >> np.uint64(31))
-    return found
+    mixed *= np.uint64(0x94D049BB133111EB)  # Its last step changes the low bits only, and here the high ones count.
+    return mixed
 
 
 def sorted_unique(values: Array) -> Array:

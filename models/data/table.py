@@ -8,7 +8,7 @@ from typing import Protocol
 
 from models.data.columns import Column, ColumnSpec
 
-__all__ = ["CHUNK", "FirstRows", "MemoryTable", "Table"]
+__all__ = ["CHUNK", "FirstRows", "MemoryTable", "Stretch", "Table"]
 
 #: Rows that are read at a time if a table is larger than memory should hold.
 CHUNK = 65_536
@@ -78,3 +78,32 @@ class FirstRows:
     def read(self, name: str, start: int = 0, stop: int | None = None) -> Column:
         """The values of a column in the rows from ``start`` to before ``stop``; raises KeyError for an unknown name."""
         return self.table.read(name, start, self.rows if stop is None else min(stop, self.rows))
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Some rows of a table that follow one another: ``rows`` of them from ``start`` on."""
+
+    table: Table
+    start: int
+    rows: int
+
+    @property
+    def columns(self) -> Sequence[ColumnSpec]:
+        """The columns of the table."""
+        return self.table.columns
+
+    @property
+    def label(self) -> str | None:
+        """The label column of the table."""
+        return self.table.label
+
+    @property
+    def weight(self) -> str | None:
+        """The weight column of the table."""
+        return self.table.weight
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> Column:
+        """The values of a column in the rows from ``start`` to before ``stop``; raises KeyError for an unknown name."""
+        end = self.rows if stop is None else min(stop, self.rows)
+        return self.table.read(name, self.start + min(start, end), self.start + end)

@@ -43,7 +43,7 @@ MAXIMUM_CLASSES = 65_536
 MAXIMUM_LAYERS = 256
 METADATA_BYTES = 16_384
 #: The network of a definition that has none, and its optimizer (docs/training.md, "Everything left out").
-DEFAULT_UNITS, DEFAULT_L2 = 64, 0.003
+DEFAULT_UNITS, DEFAULT_L2 = 128, 0.01
 DEFAULT_OPTIMIZER = Adam(learning_rate=0.003, schedule=Cosine())
 #: The default of the dense layer before the softmax. With he_normal, the first loss is 0.6 higher.
 LAST_INITIALIZER: Initializer = "glorot_uniform"
@@ -291,7 +291,7 @@ class DefinitionSchema(StrictSchema):
         layer_field(),
         validate=ma.validate.Length(1, MAXIMUM_LAYERS),
         metadata={
-            "description": "The layers in order; if `hidden` is left out too, one hidden layer of 64 units. The last "
+            "description": "The layers in order; if `hidden` is left out too, one hidden layer of 128 units. The last "
             "two are `dense`, one unit per class, and `softmax`. This dense layer's `initializer` is `glorot_uniform` "
             "if left out."
         },

@@ -55,7 +55,8 @@ class ServingPlan:
         self.fitted, self.dtype, self.width = fitted, dtype, fitted.width
         features = used(fitted.features)
         self.columns = [feature.column for feature in features]
-        self._kinds: dict[str, ColumnKind] = {feature.column: feature.reads for feature in features}
+        #: The kind of each column that the features read.
+        self.kinds: dict[str, ColumnKind] = {feature.column: feature.reads for feature in features}
         self._allowed = {feature.column for feature in fitted.features} | ({label} if label is not None else set())
         #: Whether rows may come as a matrix of numbers, one a feature.
         self.takes_matrix = all(isinstance(feature, Number) for feature in features)
@@ -63,7 +64,7 @@ class ServingPlan:
         self.plain = self.takes_matrix and all(
             isinstance(feature, Number) and feature.scale == "none" and not learned["gaps"][0]
             for feature, learned in fitted.pairs()
-            if feature.column in self._kinds
+            if feature.column in self.kinds
         )
         self._quick = _Quick.of(fitted, dtype)
 
@@ -97,17 +98,17 @@ class ServingPlan:
         self._require_known(
             ((f"{pointer}/{place}/{escaped(name)}", name) for place, row in enumerate(rows) for name in row)
         )
-        kept = [{name: row[name] for name in row if name in self._kinds} for row in rows]
+        kept = [{name: row[name] for name in row if name in self.kinds} for row in rows]
         if not any(kept):
             return self._complete(MemoryTable(len(rows), (), {}))
-        return self._complete(from_records(kept, pointer, self._kinds))
+        return self._complete(from_records(kept, pointer, self.kinds))
 
     def table_of_lists(self, columns: Any, rows: Any, pointer: str = "") -> MemoryTable:
         """Lists of values as a table with a column for each feature; other columns are left out."""
         if isinstance(columns, list):
             names = [(f"{pointer}/columns/{place}", name) for place, name in enumerate(columns) if type(name) is str]
             self._require_known(names)
-        return self._complete(from_lists(columns, rows, pointer, self._kinds))
+        return self._complete(from_lists(columns, rows, pointer, self.kinds))
 
     def table(self, table: Table) -> Array:
         """The numbers of a table's rows; raises InvalidError with row and column of the first faults."""
@@ -117,7 +118,7 @@ class ServingPlan:
         """What is unusual about the values of each row."""
         reports = [RowReport([], [], []) for _ in range(table.rows)]
         for feature, learned in self.fitted.pairs():
-            if feature.column in self._kinds:
+            if feature.column in self.kinds:
                 found = feature.report(coerce(table.read(feature.column), feature.reads), learned)
                 for row in np.flatnonzero(found.missing).tolist():
                     reports[row].missing.append(feature.column)
@@ -142,11 +143,11 @@ class ServingPlan:
     def _complete(self, table: MemoryTable) -> MemoryTable:
         """The table with a column for each feature, those that it lacks without values."""
         values = dict(table.values)
-        for name, kind in self._kinds.items():
+        for name, kind in self.kinds.items():
             if name not in values:
                 gap, dtype = _GAPS[kind]
                 values[name] = Column(kind, np.full(table.rows, gap, np.dtype(dtype)))
-        specs = tuple(ColumnSpec(name, values[name].kind, values[name].levels) for name in self._kinds)
+        specs = tuple(ColumnSpec(name, values[name].kind, values[name].levels) for name in self.kinds)
         return MemoryTable(table.rows, specs, values)
 
     def _at(self, table: MemoryTable, pointer: Callable[[int, str], str]) -> Array:
@@ -207,8 +208,8 @@ class _Quick:
         """The numbers of rows whose features are all numbers, none of them missing."""
         scaled: Array = (inputs - self._center) / self._scale
         if isinstance(self._columns, slice):
-            return scaled
-        out = np.zeros((len(inputs), self._width))
+            return scaled.astype(self._dtype)
+        out = np.zeros((len(inputs), self._width), self._dtype)
         out[:, self._columns] = scaled
         return out
 

@@ -49,6 +49,8 @@ __all__ = [
     "CheckpointReader",
     "checkpoint_image",
     "load_checkpoint",
+    "load_features",
+    "load_training_rows",
     "unreadable",
 ]
 
@@ -163,6 +165,32 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         with h5py.File(path, "r") as file:
             return CheckpointReader(path, file).checkpoint()
+    except (OSError, KeyError, ValueError) as error:
+        raise unreadable(path, error) from error
+
+
+def load_features(path: Path) -> tuple[ModelDefinition, FittedFeatures | None]:
+    """The definition in a checkpoint, and its features with what they have learned, if it has any.
+
+    Raises CheckpointError with path, expected and found.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            reader = CheckpointReader(path, file)
+            definition = reader.definition()
+            return definition, reader.features(definition)
+    except (OSError, KeyError, ValueError) as error:
+        raise unreadable(path, error) from error
+
+
+def load_training_rows(path: Path) -> Array | None:
+    """Each training row's number in the data as given, ascending; None if the file does not hold them.
+
+    Raises CheckpointError if the file cannot be read.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return np.sort(file["training/rows"][()]) if "training/rows" in file else None
     except (OSError, KeyError, ValueError) as error:
         raise unreadable(path, error) from error
 

@@ -20,9 +20,13 @@ from models.formats.checkpoint_file import CheckpointError, CheckpointReader, un
 from nncore.arrays import Array
 from nncore.network import parameter_shapes, statistics_shapes
 
-__all__ = ["MappedParameters", "map_parameters"]
+__all__ = ["MappedParameters", "NoBestError", "map_parameters"]
 
 Shape = tuple[int, ...]
+
+
+class NoBestError(Exception):
+    """A checkpoint holds no best epoch: its run looks for none, or no epoch had ended."""
 
 
 class MappedParameters(NamedTuple):
@@ -33,10 +37,11 @@ class MappedParameters(NamedTuple):
     features: FittedFeatures | None
 
 
-def map_parameters(path: Path) -> MappedParameters:
+def map_parameters(path: Path, *, best: bool = False) -> MappedParameters:
     """The definition, its features, and parameters and statistics as read-only arrays mapped from the file.
 
     All workers share the mapped pages. If the optimizer keeps a moving average of the parameters, that is served.
+    With ``best``, the parameters are those of the best epoch so far; raises NoBestError if the file holds none.
     Raises CheckpointError with path, expected and found if the datasets do not match the definition exactly, or if an
     array is not stored contiguously.
     """
@@ -45,8 +50,7 @@ def map_parameters(path: Path) -> MappedParameters:
             reader = CheckpointReader(path, file)
             definition = reader.definition()
             features = reader.features(definition)
-            served = "optimizer/average" if "average" in file["optimizer"] else "parameters"
-            statistics = "averaged_statistics" if "averaged_statistics" in file else "statistics"
+            served, statistics = _best(file) if best else _present(file)
             places = {
                 **_Group(path, file, served, definition.dtype).places(
                     parameter_shapes(definition.layers, definition.inputs)
@@ -61,6 +65,19 @@ def map_parameters(path: Path) -> MappedParameters:
         return MappedParameters(definition, parameters, features)
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise unreadable(path, error) from error
+
+
+def _present(file: h5py.File) -> tuple[str, str]:
+    """The groups of the parameters and statistics that a file is served with."""
+    served = "optimizer/average" if "average" in file["optimizer"] else "parameters"
+    return served, "averaged_statistics" if "averaged_statistics" in file else "statistics"
+
+
+def _best(file: h5py.File) -> tuple[str, str]:
+    """The groups of the best epoch; raises NoBestError if there is none."""
+    if "best" not in file or not file["best"].attrs.get("epoch", 0):
+        raise NoBestError
+    return "best/parameters", "best/statistics"
 
 
 class _Place(NamedTuple):

@@ -17,7 +17,7 @@ from models.errors import InvalidError, describe
 from models.formats.table_export import chunk_rows, plain_values
 from nncore.arrays import Array
 
-__all__ = ["Condition", "RowPage", "condition_of", "page_of"]
+__all__ = ["Condition", "RowPage", "condition_of", "page_of", "rows_at"]
 
 #: Rows that are searched for one page; the next page goes on behind them.
 SEARCHED = 1_000_000
@@ -97,7 +97,7 @@ def page_of(table: Table, after: int, limit: int, conditions: Sequence[Condition
     if not conditions:
         stop = min(after + limit, table.rows)
         places = list(range(after, stop))
-        return RowPage(_rows(table, places), stop < table.rows, max(stop, after))
+        return RowPage(rows_at(table, places), stop < table.rows, max(stop, after))
     step = chunk_rows(len(conditions))
     found: list[int] = []
     last = min(after + SEARCHED, table.rows)
@@ -109,11 +109,11 @@ def page_of(table: Table, after: int, limit: int, conditions: Sequence[Condition
         found += (np.flatnonzero(mask) + start).tolist()
         if len(found) > limit:
             kept = found[:limit]
-            return RowPage(_rows(table, kept), has_more=True, after=kept[-1] + 1)
-    return RowPage(_rows(table, found), last < table.rows, max(last, after))
+            return RowPage(rows_at(table, kept), has_more=True, after=kept[-1] + 1)
+    return RowPage(rows_at(table, found), last < table.rows, max(last, after))
 
 
-def _rows(table: Table, places: Sequence[int]) -> list[dict[str, Any]]:
+def rows_at(table: Table, places: Sequence[int]) -> list[dict[str, Any]]:
     """The rows at these places in rising order, each with its number and its values by column."""
     rows: list[dict[str, Any]] = [{"row": place + 1, "values": {}} for place in places]
     # Rows side by side are read together.

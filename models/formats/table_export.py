@@ -21,6 +21,8 @@ from nncore.arrays import Array
 
 __all__ = ["chunk_rows", "csv_pieces", "parquet_pieces", "plain_values"]
 
+#: Whole numbers below it are exact in 64-bit floats.
+EXACT = 2**53
 #: Values of all columns together that are in memory at a time.
 CELLS = 2_000_000
 
@@ -81,7 +83,20 @@ def csv_pieces(table: Table) -> Iterator[bytes]:
 def _cells(column: Column) -> Sequence[float | str | bool | None]:
     if column.kind == "boolean":
         return [column.levels[code] if code >= 0 else None for code in column.values.tolist()]
+    if column.kind == "number" and column.values.dtype.kind == "f":
+        return _shortest(column)
     return plain_values(column)
+
+
+def _shortest(column: Column) -> list[float | str | None]:
+    """Floats as the shortest texts that read back as the same numbers; whole ones without a point."""
+    values = column.values
+    cells: list[float | str | None] = (values.astype("U32") if values.dtype.itemsize == 4 else values).tolist()
+    for row in np.flatnonzero((values == np.trunc(values)) & (np.abs(values) < EXACT)).tolist():
+        cells[row] = int(values[row])
+    for row in np.flatnonzero(column.missing()).tolist():
+        cells[row] = None
+    return cells
 
 
 #: Numbers that the format gives to types, encodings and such.

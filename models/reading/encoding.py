@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 from collections.abc import Iterator
 
 from models.errors import file_problem
@@ -62,8 +63,27 @@ def encoding_of(descriptor: int, bad: int) -> str:
     sample = os.pread(descriptor, _SAMPLE, start)
     # Whole lines, so that no character is cut in two; ASCII lines would only dilute what decides.
     lines = [line for line in sample.split(b"\n") if not line.isascii()][:2000] or [sample]
+    if _is_western(b"\n".join(lines)):
+        return "cp1252"
     found = from_bytes(b"\n".join(lines), cp_isolation=_CANDIDATES, threshold=0.4, enable_fallback=False).best()
     return "cp1252" if found is None or "cp1252" in found.could_be_from_charset else found.encoding
+
+
+#: Signs beside letters that Western texts have.
+_SIGNS = set("€‚„…‰‹›‘’“”•–—™¡£¥§©ª«»®°±²³´µ·º¼½¾¿×\u00a0")
+
+
+def _is_western(content: bytes) -> bool:
+    """Whether bytes are words of mostly ASCII letters if they are cp1252. A few of them suffice to tell."""
+    try:
+        text = content.decode("cp1252")
+    except UnicodeDecodeError:
+        return False
+    others = [letter for letter in text if letter >= "\x80"]
+    letters = sum(map(str.isalpha, others))
+    signs_in_words = re.search(r"[A-Za-z][£¥§©®°±²³´µ·¡¿¼½¾×][a-z]", text) is not None
+    plain = sum(letter.isascii() and letter.isalpha() for letter in text)
+    return all(letter.isalpha() or letter in _SIGNS for letter in others) and plain >= letters and not signs_in_words
 
 
 def transcode(source: int, into: int, encoding: str, limit: int) -> None:

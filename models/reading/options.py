@@ -23,6 +23,7 @@ class ReadOptions:
     """What a client says about a file. None, or nothing in a collection, means that the file decides.
 
     ``types`` gives columns a kind; ``missing`` adds words that mean a missing value; ``dates`` is a strptime format.
+    ``alone`` means that a single column will do, as it does for prediction.
     """
 
     label: str | None = None
@@ -36,6 +37,7 @@ class ReadOptions:
     encoding: str | None = None
     header: bool | None = None
     dates: str | None = None
+    alone: bool = False
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> ReadOptions:
@@ -87,6 +89,7 @@ class ReadOptions:
             "encoding": self.encoding,
             "header": self.header,
             "dates": self.dates,
+            "alone": self.alone,
         }
 
     def problems_of_names(self, names: Sequence[str]) -> list[Problem]:
@@ -191,5 +194,7 @@ _READERS = {
     "encoding": _encoding,
     "header": _switch,
     "dates": _dates,
+    "alone": _switch,
 }
-OPTION_NAMES = tuple(_READERS)
+#: What a client may say.
+OPTION_NAMES = tuple(name for name in _READERS if name != "alone")

@@ -12,7 +12,7 @@ from models.data.dataset import WEIGHT_RULE
 from models.data.profile import sample_rows
 from models.reading.arrow import numbers
 from models.reading.blocks import Blocks
-from models.reading.cells import NumberForm, is_missing_sql, level_sql, presence_sql, quoted, trimmed
+from models.reading.cells import NumberForm, is_missing_sql, level_sql, presence_sql, trimmed
 from models.reading.options import ReadOptions
 from models.reading.scan import Engine, Source, select
 from models.reading.sinks import SINKS, BadCells, Finished, Sink, Turned
@@ -102,7 +102,6 @@ class Passes:
         self._options: ReadOptions = reading.options
         self._columns = {name: _Column(place, *plans[name]) for place, name in enumerate(source.names)}
         self._sample = sample_rows(len(source.names))
-        self._types: dict[Sequence[str], str] = {}
         #: Rows that are kept, and rows that are left out because they have no label.
         self.rows = self.left_out = 0
 
@@ -222,10 +221,5 @@ class Passes:
         return "number", [f"{cell}::DOUBLE"]
 
     def _type_of(self, levels: Sequence[str]) -> str | None:
-        """The name of a type in SQL that has these levels."""
-        if not levels:
-            return None
-        if levels not in self._types:
-            name = self._types[levels] = f"levels_{len(self._types)}"
-            self._engine.rows(f"CREATE TEMP TYPE {name} AS ENUM ({', '.join(map(quoted, levels))})")
-        return self._types[levels]
+        """The name of a type in SQL that has these levels; None if there are none."""
+        return self._engine.levels_type(levels) if levels else None

@@ -166,7 +166,7 @@ class _Reader:
         left = [name for name in names if name not in (self.options.label, self.options.weight, *self.options.ignore)]
         if len(names) > _MOST_COLUMNS:
             return [Problem("", f"must have at most {_MOST_COLUMNS} columns. Received: {len(names)}", 0)]
-        if left and len(names) > 1:
+        if left and (len(names) > 1 or self.options.alone):
             return []
         return [Problem("", "must have at least one column beside the label and the weight. Received: none", 0)]
 
@@ -256,7 +256,7 @@ class _Reader:
         order = list(passes.plans)
         columns.sort(key=lambda pair: order.index(pair[0]))
         specs = [self._spec(each.spec) for _, each in columns]
-        self._warn(passes)
+        self._warn(passes, specs)
         profile = profile_documents(specs, [each.profile for _, each in columns], label)
         details = TableDetails(
             label, self.options.weight, tuple(specs), self.format, tuple(self.warnings), tuple(profile)
@@ -288,7 +288,10 @@ class _Reader:
             )
             self.warnings.append(TableWarning("rows_without_label", f"{rows} left out", name))
 
-    def _warn(self, passes: Passes) -> None:
+    def _warn(self, passes: Passes, specs: list[ColumnSpec]) -> None:
+        for spec in specs:
+            if spec.reason is not None and spec.name not in self.options.ignore:
+                self.warnings.append(TableWarning("column_set_aside", f"is not used: {spec.reason}", spec.name))
         for name, plan in passes.plans.items():
             if plan.mixed and plan.kind in ("category", "text") and name != self.options.label:
                 detail = f"holds numbers and words, and is taken as words; types={name}:number lists what is no number"

@@ -27,6 +27,7 @@ class Engine:
     """
 
     def __init__(self) -> None:
+        self._types: dict[Sequence[str], str] = {}
         self._connection = duckdb.connect(config={"threads": _THREADS, "memory_limit": _MEMORY})
         for statement in (
             "SET autoinstall_known_extensions=false",
@@ -49,8 +50,26 @@ class Engine:
         return found
 
     def batches(self, query: str) -> Iterator[Any]:
-        """The rows of a query as Arrow structs, in the order of the file, about 130,000 rows at a time."""
-        yield from nanoarrow.c_array_stream(self._connection.sql(query))
+        """The rows of a query as Arrow structs, in the order of the file, a few megabytes at a time.
+
+        Raises DuckDB's errors.
+        """
+        stream = iter(nanoarrow.c_array_stream(self._connection.sql(query)))
+        while True:
+            try:
+                batch = next(stream, None)
+            except RuntimeError as error:  # nanoarrow's own error, for what fails after the first batch
+                raise duckdb.Error(str(error)) from error
+            if batch is None:
+                return
+            yield batch
+
+    def levels_type(self, levels: Sequence[str]) -> str:
+        """The name of a type in SQL that has these levels."""
+        if levels not in self._types:
+            name = self._types[levels] = f"levels_{len(self._types)}"
+            self.rows(f"CREATE TEMP TYPE {name} AS ENUM ({', '.join(map(quoted, levels))})")
+        return self._types[levels]
 
     def close(self) -> None:
         """Close the connection."""

@@ -1,6 +1,8 @@
-"""Files compressed by zstd, unpacked by DuckDB, because Python has zstd from 3.14 only."""
+"""Text compressed by zstd, unpacked by DuckDB, because Python has zstd from 3.14 only."""
 
 from __future__ import annotations
+
+import duckdb
 
 from models.errors import file_problem
 from models.reading.arrow import strings
@@ -12,27 +14,25 @@ __all__ = ["unzstd"]
 
 
 def unzstd(engine: Engine, path: str, into: int, limit: int) -> None:
-    """Unpack a zstd file of text, line by line. Raises InvalidError if it is damaged or exceeds ``limit`` bytes.
+    """Unpack a zstd file of UTF-8, line by line.
 
-    Its bytes pass through DuckDB as the characters of Latin-1, which has one for each byte.
+    Raises InvalidError if it is damaged, of another encoding, or exceeds ``limit`` bytes.
     """
     query = (
         f"SELECT line FROM read_csv({quoted(path)}, auto_detect=false, header=false, compression='zstd', "
-        "encoding='latin-1', delim='\x01', quote='', escape='', strict_mode=false, columns={'line': 'VARCHAR'})"
+        "delim='\x01', quote='', escape='', strict_mode=false, columns={'line': 'VARCHAR'})"
     )
     written = 0
     try:
         for batch in engine.batches(query):
             found = strings(next(iter(batch.children)))
-            text = b"".join(
-                bytes(found.content[start:stop]).decode().encode("latin-1") + b"\n"
-                for start, stop in zip(found.ends[:-1].tolist(), found.ends[1:].tolist(), strict=True)
-            )
+            places = zip(found.ends[:-1].tolist(), found.ends[1:].tolist(), strict=True)
+            text = b"".join(bytes(found.content[start:stop]) + b"\n" for start, stop in places)
             written += len(text)
             if written > limit:
                 raise too_large(limit)
             write_all(into, text)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise file_problem(
-            f"must be a whole zstd file of text. Received: {str(error).partition(chr(10))[0][:200]}"
-        ) from None
+    except duckdb.Error as error:
+        received = "text of another encoding" if "unicode" in str(error) else str(error).partition("\n")[0][:200]
+        wanted = "must be a whole zstd file of UTF-8; gzip files may be of other encodings, and Parquet has its own"
+        raise file_problem(f"{wanted}. Received: {received}") from None

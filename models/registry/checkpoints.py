@@ -28,6 +28,7 @@ __all__ = [
     "find_checkpoint",
     "forget_checkpoints",
     "list_checkpoints",
+    "newest_of_job",
     "superfluous_checkpoints",
 ]
 
@@ -110,6 +111,13 @@ def list_checkpoints(
     if after is not None:
         query = query.where(older_than(connection, CHECKPOINTS, after))
     return [CheckpointRow.of(row) for row in connection.execute(query)]
+
+
+def newest_of_job(connection: sa.Connection, job: str, kinds: Collection[str]) -> CheckpointRow | None:
+    """The newest checkpoint of a job of one of these kinds without a known fault of its file; None if there is none."""
+    query = _SELECT.where(CHECKPOINTS.c.job == job, CHECKPOINTS.c.fault.is_(None), CHECKPOINTS.c.kind.in_(kinds))
+    row = connection.execute(query.order_by(CHECKPOINTS.c.number.desc()).limit(1)).first()
+    return None if row is None else CheckpointRow.of(row)
 
 
 def superfluous_checkpoints(

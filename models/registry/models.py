@@ -34,7 +34,8 @@ __all__ = [
 class ModelRow:
     """A model in the registry, with its newest definition.
 
-    ``default`` is the version for requests that name no version.
+    ``default`` is the version for requests that name no version. The numbers that a table becomes, and with them the
+    parameters, are those of a version.
     """
 
     number: int
@@ -44,9 +45,11 @@ class ModelRow:
 
     def document(self) -> dict[str, Any]:
         """The model as the API shows it."""
+        definition = self.definition
         return {
-            **self.definition.document(),
-            "parameters": self.definition.parameter_count,
+            **definition.document(),
+            "inputs": definition.inputs or None,
+            "parameters": definition.parameter_count if definition.inputs else None,
             "default": self.default,
             "created_at": self.created_at,
         }

@@ -6,13 +6,15 @@ Functions take an open SQLAlchemy connection and leave the transaction to the ca
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from models.clock import utc_now
-from models.errors import ConflictError, InvalidError, MissingError
+from models.errors import ConflictError, InvalidError, MissingError, Problem, describe, escaped, unknown_field
+from models.identifiers import id_pattern
 from models.registry.rows import Metrics
 from models.registry.tables import ALIASES, CHECKPOINTS, MODELS, VERSIONS
 
@@ -21,10 +23,13 @@ __all__ = [
     "DEFAULT_VERSION",
     "LATEST",
     "SERVING_QUERY",
+    "OfJob",
     "State",
     "VersionRow",
+    "Wanted",
     "alias_target",
     "aliases",
+    "is_checkpoint_id",
     "list_aliases",
     "list_versions",
     "number_of",
@@ -44,6 +49,18 @@ DEFAULT, LATEST = "default", "latest"
 MAXIMUM_VERSION = 2**31 - 1
 #: A value that changes with every change of a model, its versions or its aliases.
 State = tuple[Any, ...]
+
+
+class OfJob(NamedTuple):
+    """A checkpoint of a job: its ``"best"`` one, its ``"last"`` one, or one by id."""
+
+    job: str
+    checkpoint: str
+
+
+#: What a request may name to be answered by: a version's number, an alias, a checkpoint's id, a checkpoint of a job, or
+#: None for the default version.
+Wanted = int | str | OfJob | None
 
 
 @dataclass(frozen=True)
@@ -264,8 +281,31 @@ def remove_alias(connection: sa.Connection, model: str, alias: str) -> None:
         raise MissingError("not_found", f"model {model!r} has no alias {alias!r}")
 
 
-def require_version_form(value: Any) -> int | str | None:
-    """Check a version in a request: a number, an alias, or None. Raises InvalidError otherwise."""
+def is_checkpoint_id(text: str) -> bool:
+    """Whether a text has the form of a checkpoint's id; an alias may have it too."""
+    return re.fullmatch(id_pattern("ckpt"), text) is not None
+
+
+def require_version_form(value: Any) -> Wanted:
+    """Check what a request names to be answered by. Raises InvalidError if it has none of the forms of ``Wanted``."""
     if value is None or (type(value) is int and value >= 1) or (isinstance(value, str) and value):
         return value
-    raise InvalidError.at("/version", "must be a version's number or an alias")
+    if isinstance(value, dict):
+        return _of_job(value)
+    raise InvalidError.at("/version", "must be a version's number, an alias, a checkpoint's id or an object with job")
+
+
+def _of_job(value: dict[str, Any]) -> OfJob:
+    known = OfJob._fields
+    problems = [
+        Problem(f"/version/{escaped(name)}", unknown_field(name, known)) for name in sorted(value.keys() - {*known})
+    ]
+    job, checkpoint = value.get("job"), value.get("checkpoint")
+    if not isinstance(job, str) or not job:
+        problems.append(Problem("/version/job", f"must be a job's id. Received: {describe(job)}"))
+    if not isinstance(checkpoint, str) or not (checkpoint in ("best", "last") or is_checkpoint_id(checkpoint)):
+        detail = f'must be "best", "last" or a checkpoint\'s id. Received: {describe(checkpoint)}'
+        problems.append(Problem("/version/checkpoint", detail))
+    if problems:
+        raise InvalidError.of(problems[:20])
+    return OfJob(str(job), str(checkpoint))

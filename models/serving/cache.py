@@ -16,21 +16,25 @@ __all__ = ["CheckpointFile", "ServedModels"]
 class CheckpointFile(NamedTuple):
     """A checkpoint's id and the time of the last change of its file, None if it is not known.
 
-    With the time, a file that replaces a damaged one is loaded again.
+    With the time, a file that replaces a damaged one is loaded again. ``best`` means the parameters of the best epoch
+    that the file holds.
     """
 
     checkpoint: str
     mtime_ns: int | None
+    best: bool = False
 
 
 class ServedModels:
     """The most recently used versions, as many as fit into ``limit`` bytes of parameters, but at least one.
 
+    At most ``most`` of them stay loaded, if it is given: the file of one that is loaded takes disk space, even if it
+    is deleted.
     ``path_of`` returns the path of a checkpoint's file, which does not change as long as the key is the same.
     """
 
-    def __init__(self, limit: int, path_of: Callable[[CheckpointFile], Path]) -> None:
-        self.limit, self._path_of = limit, path_of
+    def __init__(self, limit: int, path_of: Callable[[CheckpointFile], Path], most: int | None = None) -> None:
+        self.limit, self._path_of, self._most = limit, path_of, most
         self._loaded: OrderedDict[CheckpointFile, ServedModel] = OrderedDict()
         self._loading: dict[CheckpointFile, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -52,7 +56,7 @@ class ServedModels:
             if served is not None:
                 return served
             try:
-                served = ServedModel(self._path_of(key))
+                served = ServedModel(self._path_of(key), best=key.best)
             finally:
                 with self._lock:
                     self._loading.pop(key, None)
@@ -68,5 +72,10 @@ class ServedModels:
 
     def _keep(self, key: CheckpointFile, served: ServedModel) -> None:
         self._loaded[key] = served
-        while len(self._loaded) > 1 and sum(model.nbytes for model in self._loaded.values()) > self.limit:
+        while len(self._loaded) > 1 and self._too_many():
             self._loaded.popitem(last=False)
+
+    def _too_many(self) -> bool:
+        if self._most is not None and len(self._loaded) > self._most:
+            return True
+        return sum(model.nbytes for model in self._loaded.values()) > self.limit

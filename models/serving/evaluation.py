@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
+
+import marshmallow as ma
 
 from models.data.labels import Label
 from models.data.schemas import Rows, RowsSchema
@@ -17,23 +19,83 @@ from nncore.arrays import Array
 from nncore.hyperparameters import Bounds
 from nncore.metrics import ClassScores, evaluate
 
-__all__ = ["EvaluateSchema", "evaluation_bytes", "evaluation_document"]
+__all__ = ["VERSION", "EvaluateSchema", "evaluation_bytes", "evaluation_document"]
 
 #: At their peak, prediction and measures take 16 bytes for each probability in float64; the rest is a reserve.
 BYTES_PER_PROBABILITY = 20
 
 
+#: What answers a request, as a JSON schema.
+VERSION: dict[str, Any] = {
+    "oneOf": [
+        {"type": "integer", "minimum": 1, "description": "A version's number."},
+        {"type": "string", "minLength": 1, "description": "An alias, or a checkpoint's id."},
+        {
+            "type": "object",
+            "description": "A checkpoint of a job, which may be running.",
+            "properties": {
+                "job": {"type": "string"},
+                "checkpoint": {"type": "string", "description": "`best`, `last`, or a checkpoint's id."},
+            },
+            "required": ["job", "checkpoint"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+
 class VersionReference(DescribedField):
-    """A version's number, or an alias."""
+    """A version's number, an alias, a checkpoint's id, or a checkpoint of a job."""
 
     def json_schema(self) -> dict[str, Any]:
-        return {"oneOf": [{"type": "integer", "minimum": 1}, {"type": "string", "minLength": 1}]}
+        return VERSION
 
     def _validated(self, value: Any) -> Any:
         try:
             return require_version_form(value)
         except InvalidError as error:
+            if isinstance(value, dict):
+                places = {problem.pointer.rpartition("/")[2]: [problem.detail] for problem in error.problems}
+                raise ma.ValidationError(places) from None
             raise self.refusal(value, error.problems[0].detail) from None
+
+
+class LabelValue(DescribedField):
+    """A label: a string, a whole number or a boolean."""
+
+    wanted = "a label: a string, a whole number or a boolean"
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": ["string", "integer", "boolean"]}
+
+    def _validated(self, value: Any) -> Any:
+        if not isinstance(value, (str, int)) and not (isinstance(value, float) and value.is_integer()):
+            raise self.refusal(value)
+        return value
+
+
+class CellSchema(StrictSchema):
+    """A cell of the confusion matrix, and how many of its rows to return."""
+
+    label = LabelValue(required=True, metadata={"description": "The label of the rows, matched by value."})
+    predicted = LabelValue(required=True, metadata={"description": "Their prediction."})
+    limit = Whole(
+        Bounds(minimum=1, maximum=100), load_default=20, metadata={"description": "The first so many of them."}
+    )
+
+
+class EvaluatedSchema(RowsSchema):
+    """Rows to evaluate: given, stored, or those that a job trained on or held out."""
+
+    wanted: ClassVar[str] = "an object, or the name of a dataset"
+
+    job = Text(maximum=63, metadata={"description": "A job, whose rows are meant."})
+    part = Text(
+        choices=("validation", "training"), metadata={"description": "The rows that it held out, or trained on."}
+    )
+
+    choices = "must hold dataset (with an optional label), rows and label, inputs and labels, or job and part"
+    allowed = (*RowsSchema.allowed, ({"job", "part"}, set()))
 
 
 class EvaluateSchema(StrictSchema):
@@ -43,9 +105,15 @@ class EvaluateSchema(StrictSchema):
     version = VersionReference(
         load_default=None,
         allow_none=True,
-        metadata={"description": "A version number or an alias; `default` if left out."},
+        metadata={"description": "What answers; the alias `default` if left out."},
     )
-    data = Rows(RowsSchema, required=True, metadata={"description": "The labelled rows."})
+    data = Rows(EvaluatedSchema, required=True, metadata={"description": "The labelled rows."})
+    rows = ma.fields.Nested(
+        CellSchema,
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Also return the rows with this label and this prediction."},
+    )
     top_k = Whole(
         Bounds(minimum=1),
         load_default=None,

@@ -16,11 +16,12 @@ __all__ = ["ServedModel"]
 class ServedModel:
     """One version, ready to predict; any number of threads may use it at once.
 
+    With ``best``, it has the parameters of the best epoch that the file holds; raises NoBestError if it holds none.
     Raises CheckpointError if the file cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        definition, parameters, features = map_parameters(path)
+    def __init__(self, path: Path, *, best: bool = False) -> None:
+        definition, parameters, features = map_parameters(path, best=best)
         self.definition = definition
         self.classes: tuple[Label, ...] = definition.classes
         self.nbytes = sum(array.nbytes for array in parameters.values())

@@ -18,13 +18,21 @@ __all__ = ["Prediction", "RowOverflowError", "infer", "require_top_k"]
 class Prediction(NamedTuple):
     """Probabilities (n_rows, n_classes) for some rows, with the version that they are from.
 
-    The columns are the ``classes`` in their order.
+    The columns are the ``classes`` in their order. ``version`` is None for a checkpoint that is no version.
     """
 
     model: str
-    version: int
+    version: int | None
     classes: tuple[Label, ...]
     probabilities: Array
+    checkpoint: str | None = None
+
+    @property
+    def source(self) -> dict[str, object]:
+        """What answered, as protocols show it: the version, or the checkpoint that was named instead of one."""
+        if self.version is not None:
+            return {"model": self.model, "version": self.version}
+        return {"model": self.model, "version": None, "checkpoint": self.checkpoint}
 
     def labels(self) -> list[Label]:
         """The most probable class of each row, the first of equal ones."""
@@ -58,7 +66,7 @@ def infer(version: ServedVersion, rows: Array) -> Prediction:
     finite = np.isfinite(probabilities)
     if not finite.all():
         raise RowOverflowError(int(np.argmin(finite.all(axis=1))), str(network.dtype))
-    return Prediction(version.model, version.number, network.classes, probabilities)
+    return Prediction(version.model, version.number, network.classes, probabilities, version.checkpoint)
 
 
 def require_top_k(top_k: int, classes: Sequence[Label]) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from models.errors import MissingError
+from models.formats.checkpoint_file import CheckpointError
+from models.formats.mapped_parameters import NoBestError
 from models.registry import checkpoints, versions
 from models.registry.integrity import DamagedError
+from models.registry.versions import OfJob, Wanted, is_checkpoint_id
 from models.serving.cache import CheckpointFile, ServedModels
 from models.serving.served_model import ServedModel
+from service.serving.job_checkpoints import choose, nothing_saved
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.upkeep.inspection import intact_checkpoint
@@ -17,11 +22,15 @@ __all__ = ["ServedVersion", "Serving"]
 
 
 class ServedVersion(NamedTuple):
-    """A published version that is loaded: its model's name, its number and its network."""
+    """What answers, loaded: the model's name, the version's number, its network and the checkpoint's id.
+
+    ``number`` is None for a checkpoint that was not asked for as a version.
+    """
 
     model: str
-    number: int
+    number: int | None
     network: ServedModel
+    checkpoint: str
 
 
 class PublishedVersion(NamedTuple):
@@ -33,23 +42,39 @@ class PublishedVersion(NamedTuple):
     mtime_ns: int | None
 
 
+#: Checkpoints other than versions that stay loaded. While one is, its deleted file takes disk space.
+UNPUBLISHED = 8
+
+
 class Serving:
-    """The published versions that one process serves; up to ``limit`` bytes of them stay loaded."""
+    """The published versions that one process serves; up to ``limit`` bytes of them stay loaded.
+
+    Besides, the latest few checkpoints that requests named stay loaded.
+    """
 
     def __init__(self, database: Database, files: FileStore, limit: int) -> None:
         self._database, self._files = database, files
         self._loaded = ServedModels(limit, self._checked_file)
+        self._unpublished = ServedModels(limit, self._checked_file, UNPUBLISHED)
 
-    def version(self, model: str, wanted: int | str | None) -> ServedVersion:
-        """The version of a model by its number or alias; the default version if ``wanted`` is None.
+    def version(self, model: str, wanted: Wanted) -> ServedVersion:
+        """What a request wants of a model: a version by its number or alias, or a checkpoint; None is the default one.
 
         Every call asks the database, so that all processes serve the same version. Raises MissingError if there is no
-        such version, and DamagedError if its file is not as it was written. The default version is then the newest
-        one with a good file, unless the alias ``default`` is set.
+        such version or checkpoint, InvalidError for a checkpoint of another model, ConflictError if there is none yet,
+        and DamagedError if its file is not as it was written. The default version is then the newest one with a good
+        file, unless the alias ``default`` is set.
         """
+        if isinstance(wanted, OfJob):
+            return self._checkpoint(model, wanted)
         refused = None
         while True:
-            found = self._published(model, wanted)
+            try:
+                found = self._published(model, wanted)
+            except MissingError:
+                if not (isinstance(wanted, str) and is_checkpoint_id(wanted)):
+                    raise
+                return self._checkpoint(model, wanted)
             if found.fault is not None:
                 # A loaded version is refused too: it is mapped from that file.
                 raise self._damage(found.checkpoint, found.fault)
@@ -61,7 +86,28 @@ class Serving:
                     raise
                 refused = found.checkpoint
             else:
-                return ServedVersion(model, found.number, network)
+                return ServedVersion(model, found.number, network, found.checkpoint)
+
+    def _checkpoint(self, model: str, wanted: str | OfJob) -> ServedVersion:
+        """A checkpoint that a request names; old ones of a running job may be deleted at any time."""
+        while True:
+            with self._database.read() as connection:
+                row, best = choose(connection, model, wanted)
+            if row.fault is not None:
+                raise self._damage(row.id, row.fault)
+            try:
+                network = self._unpublished.get(CheckpointFile(row.id, row.file.mtime_ns, best))
+            except NoBestError:
+                assert isinstance(wanted, OfJob)
+                raise nothing_saved(wanted) from None
+            except CheckpointError:
+                with self._database.read() as connection:
+                    now, _ = choose(connection, model, wanted)
+                if now.id == row.id:
+                    raise
+                # The job has saved another one since, and this one was deleted.
+            else:
+                return ServedVersion(model, None, network, row.id)
 
     def _published(self, model: str, wanted: int | str | None) -> PublishedVersion:
         if not isinstance(wanted, int):

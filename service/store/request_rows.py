@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from models.clock import utc_now
+from models.data.columns import ColumnKind
 from models.data.dataset import Dataset, from_rows
 from models.data.labelling import labelled, require_column
 from models.data.matrix_table import table_of
@@ -38,9 +39,18 @@ class Source:
     ``dataset_id`` is the id of the dataset that the part names. It is None for inline rows until they are stored.
     ``matrix`` is None for a table, whose rows are not read before ``table`` is called. Raises InvalidError if there is
     no such dataset, or if inline rows are neither numbers with one label each nor objects.
+
+    With ``kinds``, inline objects are read for a model with columns of these kinds, and not prepared to be stored.
     """
 
-    def __init__(self, database: Database, files: FileStore, part: dict[str, Any], pointer: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        files: FileStore,
+        part: dict[str, Any],
+        pointer: str,
+        kinds: Mapping[str, ColumnKind] | None = None,
+    ) -> None:
         self._name: str | None = part.get("dataset")
         self._label: str | None = part.get("label")
         self.place = Place(pointer, stored=self._name is not None)
@@ -53,10 +63,14 @@ class Source:
         if self._name is not None:
             self._find(database, files)
         elif "rows" in part:
-            table = replace(from_records(part["rows"], f"{pointer}/rows"), label=part["label"])
+            table = replace(from_records(part["rows"], f"{pointer}/rows", kinds), label=part["label"])
             require_column(table.columns, part["label"], f"{pointer}/label")
-            self._memory, warnings = labelled(table, None, part.get("weight"), pointer=pointer)
-            self.details = details_of(self._memory, Provenance({"type": "json"}, warnings))
+            if kinds is None:
+                self._memory, warnings = labelled(table, None, part.get("weight"), pointer=pointer)
+                self.details = details_of(self._memory, Provenance({"type": "json"}, warnings))
+            else:
+                self._memory = table
+                self.details = TableDetails(table.label, None, table.columns, {}, (), ())
         else:
             dataset = from_rows(part["inputs"], part["labels"], pointer, part.get("weights"))
             if "features" in part:

@@ -18,6 +18,7 @@ import pkgutil
 import resource
 import signal
 import tempfile
+import warnings
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -41,6 +42,7 @@ _WARM = 'größe;"a";t;u;v\n0,5;x;31.12.2024;yes;2024-01-01\n1,5;"y; ""z""";01.0
 
 def main() -> None:
     """Read tables, one at a time, for the web worker at the other end of the socket on standard input."""
+    warnings.simplefilter("ignore")  # To show a warning, Python opens the module's file.
     warm_up()
     own = own_bytes()
     serve(lambda descriptors: _serve(descriptors, own))

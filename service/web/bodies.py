@@ -25,8 +25,8 @@ _CHUNK = 1 << 20
 DRAINED_BYTES = 64 * 2**20
 #: Keys in ``environ``: the stream and length of a compressed body, and a mark that a body cannot be read on.
 _COMPRESSED, _BROKEN = "trainyard.compressed", "trainyard.broken"
-#: Endpoints that stream their bodies and apply a different limit.
-STREAMED = {"checkpoints.import_file", "datasets.create"}
+#: Endpoints that stream their bodies and apply a different limit; of some, only those with this query parameter.
+STREAMED = {"checkpoints.import_file": None, "datasets.create": None, "predictions.predict": "model"}
 
 
 def bound_body() -> None:
@@ -43,7 +43,7 @@ def bound_body() -> None:
         return
     if not environ.get("wsgi.input_terminated") or request.method in ("GET", "HEAD"):
         return
-    if request.endpoint in STREAMED:
+    if _is_streamed():
         return
     limit = current_app.config["MAX_CONTENT_LENGTH"]
     try:
@@ -56,6 +56,13 @@ def bound_body() -> None:
     if len(body) > limit:
         raise RequestEntityTooLarge
     environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+
+
+def _is_streamed() -> bool:
+    if request.endpoint not in STREAMED:
+        return False
+    parameter = STREAMED[request.endpoint]
+    return parameter is None or parameter in request.args
 
 
 def _decode(environ: WSGIEnvironment) -> None:
@@ -76,7 +83,7 @@ def _decode(environ: WSGIEnvironment) -> None:
     environ[_COMPRESSED] = source, length
     environ["wsgi.input"], environ["wsgi.input_terminated"] = GzipBody(source, length, limit), True
     environ.pop("CONTENT_LENGTH", None)
-    if length is not None and length > limit and request.endpoint not in STREAMED:
+    if length is not None and length > limit and not _is_streamed():
         raise RequestEntityTooLarge
 
 

@@ -94,6 +94,12 @@ RESPONSES = (
         "Choose another name, or delete the other.",
     ),
     Refusal(
+        "no_checkpoint",
+        409,
+        "The job has saved no such checkpoint yet, or does not look for its best epoch.",
+        "Wait, or train with what `detail` names.",
+    ),
+    Refusal(
         "no_version", 409, "The model has no version yet.", "Train it. A version is published when a job succeeds."
     ),
     Refusal("reserved_alias", 409, "The alias `latest` always means the newest version.", "Choose another alias."),
@@ -106,7 +112,8 @@ RESPONSES = (
     Refusal(
         "too_large",
         413,
-        "The body is larger than `TRAINYARD_MAX_BODY_BYTES`, or a checkpoint than `TRAINYARD_MAX_IMPORT_BYTES`.",
+        "The body is larger than `TRAINYARD_MAX_BODY_BYTES`, a checkpoint than `TRAINYARD_MAX_IMPORT_BYTES`, or a "
+        "table than `TRAINYARD_MAX_DATASET_BYTES`.",
         "Send less, for example as a dataset, or raise the setting.",
     ),
     Refusal(
@@ -242,6 +249,11 @@ WARNINGS = (
         "ambiguous_dates",
         "Days and months of a column may be swapped.",
         "Name the format: `dates=%d.%m.%Y`.",
+    ),
+    ErrorCode(
+        "column_set_aside",
+        "A column is not used, because it counts the rows, or holds one value or a different text in nearly every row.",
+        "If it matters, name its type, as in `types=column:category`, or name it in the features of a model.",
     ),
     ErrorCode(
         "constant_columns",

@@ -22,10 +22,10 @@ from service.web.bodies import receive_whole, uploaded
 from service.web.context import context
 from service.web.json_bodies import parse_json
 
-__all__ = ["UploadedFile", "fitting_name", "read_upload", "received_file", "uploaded_file"]
+__all__ = ["FILE_TYPES", "UploadedFile", "fitting_name", "read_upload", "received_file", "uploaded_file"]
 
 #: Content types of files, whatever they begin with. Other types hold what their content shows.
-_FILE_TYPES = re.compile(r"text/csv|text/tab-separated-values|.*(ndjson|jsonl|jsonlines|json-seq|parquet|csv)")
+FILE_TYPES = re.compile(r"text/csv|text/tab-separated-values|.*(ndjson|jsonl|jsonlines|json-seq|parquet|csv)")
 #: Members of a JSON object that is a dataset, and not one row of a file.
 _MEMBERS = {"name", "inputs", "labels", "rows"}
 
@@ -80,7 +80,7 @@ def _is_object(body: IO[bytes]) -> bool:
     kind = request.mimetype
     if kind.endswith(("/json", "+json")):
         return re.match(rb"\s*\[\s*\{", head) is None
-    if _FILE_TYPES.fullmatch(kind) or request.args.get("label") is not None:
+    if FILE_TYPES.fullmatch(kind) or request.args.get("label") is not None:
         return False
     if not head.strip():
         return True

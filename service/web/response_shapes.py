@@ -11,6 +11,7 @@ from models.definition.class_weights import ClassWeights
 from models.identifiers import NAME_PATTERN
 from models.registry.datasets import LISTED
 from models.registry.integrity import Fault
+from models.serving.evaluation import VERSION
 from service.jobs.events import EVENT_TYPES
 from service.jobs.record import State
 from service.web.errors import PROBLEM_SCHEMA
@@ -68,22 +69,44 @@ _TABLE_OPTIONS: dict[str, Any] = {
     },
     "missing": {**_WORDS, "description": "Further words for missing values."},
 }
+_FITTED: dict[str, Any] = {
+    "description": "How the columns of a table become numbers, with what the version has learned of each: its `width` "
+    "in numbers, the range (`min`, `max`) or the `levels` with their `counts`, and what stands for a missing number "
+    "(`fill`). Of a model without a version, as the definition has them.",
+    "anyOf": [
+        {
+            "type": "array",
+            "items": _object(
+                "A column.",
+                ("width", "min", "max", "levels", "counts", "fill"),
+                column={"type": "string"},
+                type={"type": "string", "enum": [*KINDS, "ignore"]},
+                width={"type": "integer"},
+                min=_VALUE,
+                max=_VALUE,
+                levels={"type": ["array", "null"], "items": {"type": "string"}},
+                counts={"type": "array", "items": {"type": "integer"}},
+                fill=_OPTIONAL_NUMBER,
+            ),
+        },
+        {"type": "object"},
+        {"const": "raw"},
+    ],
+}
+_ANSWERING = {"type": ["integer", "null"], "description": "Null if a checkpoint was asked for that is no version."}
+_CHECKPOINT_ID = {"type": "string", "description": "The checkpoint that answers, if it was not asked for as a version."}
 _PARTS: dict[str, Any] = {part: {"type": "string"} for part in ("database", "storage", "trainer")}
 SHAPES: dict[str, dict[str, Any]] = {
     "Problem": PROBLEM_SCHEMA,
     "Model": _object(
         "A model: its newest definition with every default filled in, and its present state.",
-        ("inputs", "features", "label"),
+        ("features", "label"),
         name={"type": "string", "pattern": f"^{NAME_PATTERN}$"},
-        inputs={"type": "integer", "description": "Numbers a row, of a model that uses them as they are."},
-        features={
-            "description": "How the columns of a table become numbers; a short form until data train the model.",
-            "oneOf": [
-                {"type": "array", "items": {"$ref": "#/components/schemas/Feature"}},
-                {"type": "object"},
-                {"const": "raw"},
-            ],
+        inputs={
+            "type": ["integer", "null"],
+            "description": "Numbers that the network reads; null for a table's columns until a version has learned.",
         },
+        features=_FITTED,
         label={"type": "string", "description": "The column of the classes in the table that trained the model."},
         classes=CLASS_LIST,
         layers={"type": "array", "items": {"$ref": "#/components/schemas/Layer"}},
@@ -92,13 +115,13 @@ SHAPES: dict[str, dict[str, Any]] = {
         class_weights={"anyOf": [ClassWeights().json_schema(), {"type": "null"}]},
         dtype={"type": "string", "enum": ["float32", "float64"]},
         metadata={"type": "object"},
-        parameters={"type": "integer", "description": "Number of trainable parameters."},
+        parameters={"type": ["integer", "null"], "description": "Number of trainable parameters; null as `inputs`."},
         default={"type": ["integer", "null"], "description": "The version for requests that name no version."},
         created_at=_TIME,
     ),
     "Version": _object(
         "A published version of a model; lists leave out its definition.",
-        ("definition",),
+        ("definition", "inputs", "parameters", "features"),
         model={"type": "string"},
         version={"type": "integer"},
         job=_JOB,
@@ -106,6 +129,9 @@ SHAPES: dict[str, dict[str, Any]] = {
         metrics=_METRICS,
         created_at=_TIME,
         definition={"type": "object", "description": "The definition of its checkpoint, as `GET /models/{name}`."},
+        inputs={"type": "integer", "description": "Numbers that the network reads, if the model reads a table."},
+        parameters={"type": "integer", "description": "Number of trainable parameters, if the model reads a table."},
+        features=_FITTED,
     ),
     "Alias": _object(
         "A name for a version.",
@@ -294,15 +320,31 @@ SHAPES: dict[str, dict[str, Any]] = {
     "PredictRequest": {
         **_object(
             "Rows to classify.",
-            ("version", "top_k"),
+            ("version", "top_k", "inputs", "rows", "columns", "report"),
             model={"type": "string"},
+            rows={
+                "description": "Rows of a table: objects by column, or with `columns` lists of values. A missing "
+                "value is null or left out. Columns that the model does not use, and the labels, may be among them.",
+                "type": "array",
+                "items": {
+                    "oneOf": [
+                        {"type": "object", "additionalProperties": _VALUE},
+                        {"type": "array", "items": _VALUE},
+                    ]
+                },
+            },
+            columns={**_NAMES, "description": "The names of the columns, if rows are lists."},
+            report={
+                "type": "boolean",
+                "description": "Also say which values of each row were missing, unseen in training, or out of range.",
+            },
             inputs={
                 "description": "Rows with one number for each input of the model; a single row may be a flat array.",
                 "oneOf": [MATRIX, {"type": "array", "items": {"type": "number"}}],
             },
             version={
-                "type": ["integer", "string", "null"],
-                "description": "A version number or an alias; `default` if left out.",
+                "description": "What answers; the alias `default` if left out.",
+                "anyOf": [VERSION, {"type": "null"}],
             },
             top_k={
                 "type": ["integer", "null"],
@@ -311,13 +353,29 @@ SHAPES: dict[str, dict[str, Any]] = {
             },
         ),
         "additionalProperties": False,
-        "examples": [{"model": "spiral", "inputs": [[0.1, 0.2], [0.3, 0.1]]}],
+        "oneOf": [{"required": ["inputs"]}, {"required": ["rows"]}],
+        "examples": [
+            {"model": "spiral", "inputs": [[0.1, 0.2], [0.3, 0.1]]},
+            {"model": "passengers", "rows": [{"age": 22, "sex": "male"}, {"sex": "female"}], "report": True},
+            {
+                "model": "spiral",
+                "inputs": [[0.1, 0.2]],
+                "version": {"job": "job_06f3n9w0s5vkqk2d3a4b5", "checkpoint": "best"},
+            },
+        ],
     },
     "Prediction": _object(
         "The likeliest class of each row, and the probability of every class in the order of `classes`.",
-        ("top",),
+        ("top", "checkpoint", "report"),
         model={"type": "string"},
-        version={"type": "integer"},
+        version=_ANSWERING,
+        checkpoint=_CHECKPOINT_ID,
+        report={
+            "type": "array",
+            "items": _object(
+                "The columns of one row by what is unusual.", unseen=_NAMES, missing=_NAMES, out_of_range=_NAMES
+            ),
+        },
         classes=CLASS_LIST,
         predictions=CLASS_LIST,
         probabilities=MATRIX,
@@ -335,9 +393,42 @@ SHAPES: dict[str, dict[str, Any]] = {
     ),
     "Evaluation": _object(
         "How well a version classifies labelled rows. A value is null if the rows leave it undefined.",
+        ("checkpoint", "cell"),
         model={"type": "string"},
-        version={"type": "integer"},
+        version=_ANSWERING,
+        checkpoint=_CHECKPOINT_ID,
         rows={"type": "integer"},
+        trained_on={
+            "type": ["integer", "null"],
+            "description": "How many of these rows the version was trained on: those of the same dataset by their "
+            "numbers in it, others by what the network reads of them and their label. Null if that is not known: the "
+            "version was imported, its job or the rows of its job were deleted (rows within a request are, when its "
+            "job ends), or it was trained on more than 1,000,000 other rows. Rows of a checkpoint that its job "
+            "started from do not count.",
+        },
+        cell=_object(
+            "The rows with the label and the prediction that the request names.",
+            label=CLASS_LIST["items"],
+            predicted=CLASS_LIST["items"],
+            count={"type": "integer", "description": "How many there are."},
+            rows={
+                "type": "array",
+                "items": _object(
+                    "A row.",
+                    row={"type": "integer", "description": "Its number in the data, from 1."},
+                    values={
+                        "description": "Its values by column, or its numbers.",
+                        "oneOf": [
+                            {"type": "object", "additionalProperties": _VALUE},
+                            {"type": "array", "items": {"type": "number"}},
+                        ],
+                    },
+                    label=CLASS_LIST["items"],
+                    predicted=CLASS_LIST["items"],
+                    probability={"type": "number", "description": "Of the predicted class."},
+                ),
+            },
+        ),
         classes=CLASS_LIST,
         accuracy=_NUMBER,
         balanced_accuracy={**_NUMBER, "description": "Mean recall over the classes that occur among the labels."},

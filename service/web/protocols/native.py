@@ -16,6 +16,7 @@ from flask import Response, request
 from models.data.rows import Array, number_matrix
 from models.errors import InvalidError, Problem, TrainyardError, describe, escaped, unknown_field
 from models.registry import versions
+from models.registry.versions import Wanted
 from models.serving.served_model import ServedModel
 from service.serving.inference import Prediction, RowOverflowError, infer, require_top_k
 from service.serving.resolution import Serving
@@ -23,6 +24,7 @@ from service.web.context import Context, context
 from service.web.errors import request_id_of
 from service.web.json_bodies import is_json, json_bytes, json_response, parse_json, read_json
 from service.web.openapi import Resource, json_body, refusals
+from service.web.predicted_files import FILE_ANSWERS, FILE_BODIES, FILE_PARAMETERS, names_file, predicted_file
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -44,14 +46,26 @@ _LENGTH_DIGITS = 18
 @routes.route("/predict", methods=["POST"])
 @routes.response(200, "Prediction")
 @routes.doc(
-    requestBody=json_body("PredictRequest"),
-    responses=refusals(400, 404, 409, 422),
+    requestBody={
+        **json_body("PredictRequest"),
+        "content": {**json_body("PredictRequest")["content"], **FILE_BODIES},
+    },
+    parameters=FILE_PARAMETERS,
+    responses={"200": FILE_ANSWERS, **refusals(400, 404, 406, 409, 413, 415, 422, 503)},
 )
 def predict() -> Response:
-    """Predict the classes of rows with a published version of a model."""
+    """Predict the classes of rows with a version of a model, or with a checkpoint.
+
+    With `?model=`, the body is a file of rows: CSV, Parquet, NDJSON or a JSON array of objects, plain or compressed by
+    gzip or zstd. The answer is a file of the type that `Accept` names: the columns that came, then `prediction` and
+    `probability`, and with `?probabilities=true` a column for each class. Values are written in their shortest form,
+    times in ISO 8601, missing values empty or null. The header `X-Model-Version` names the version that answered.
+    """
     refusal: TrainyardError | None = request.environ.get(_REFUSAL)
     if refusal is not None:
         raise refusal
+    if names_file():
+        return predicted_file()
     return json_response(_answer(context().serving, read_json(request)))
 
 
@@ -77,7 +91,7 @@ class PredictionServer:
     def _try(self, environ: WSGIEnvironment) -> bytes | None:
         """The response body, or None if the route must respond; it gets the error or the body through ``environ``."""
         length = _length(environ)
-        if environ.get("HTTP_CONTENT_ENCODING"):
+        if environ.get("HTTP_CONTENT_ENCODING") or "model=" in environ.get("QUERY_STRING", ""):
             return None
         if length is None or length > self._parts.settings.max_body_bytes:
             return None
@@ -122,8 +136,7 @@ def _answer(serving: Serving, body: Any) -> dict[str, object]:
 def _document(prediction: Prediction, top_k: int | None) -> dict[str, object]:
     """A prediction as this protocol shows it."""
     document: dict[str, object] = {
-        "model": prediction.model,
-        "version": prediction.version,
+        **prediction.source,
         "classes": prediction.classes,
         "predictions": prediction.labels(),
         "probabilities": prediction.probabilities,
@@ -187,7 +200,7 @@ def _report(body: dict[str, Any], served: ServedModel) -> list[dict[str, list[st
     return [row._asdict() for row in plan.report(table)]
 
 
-def _arguments(body: Any) -> tuple[str, int | str | None, int | None, bool]:
+def _arguments(body: Any) -> tuple[str, Wanted, int | None, bool]:
     """Model, version, number of likeliest classes, and whether a report is wanted; raises InvalidError."""
     if not isinstance(body, dict):
         raise InvalidError.at("", f"must be an object. Received: {describe(body)}")

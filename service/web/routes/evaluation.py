@@ -1,21 +1,27 @@
-"""The evaluation route: metrics of a published version on labelled rows."""
+"""The evaluation route: metrics of a version on labelled rows."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 from flask import Response
 
+from models.data.labels import match
 from models.data.rows import Array
 from models.data.schemas import as_written
-from models.errors import InvalidError
+from models.errors import InvalidError, MissingError, describe
+from models.serving.evaluated_rows import EvaluatedMatrix, EvaluatedRows, EvaluatedTable, Part
 from models.serving.evaluation import EvaluateSchema, evaluation_bytes, evaluation_document
+from models.serving.row_hashes import row_hashes
 from models.serving.served_model import ServedModel
+from service.jobs.parts import TrainedOn, part_of_job, trained_on
 from service.serving.inference import Prediction, RowOverflowError, infer, require_top_k
 from service.serving.resolution import ServedVersion
 from service.store.request_rows import Source
-from service.web.context import context
+from service.web.context import Context, context
 from service.web.json_bodies import json_response
 from service.web.openapi import Resource, refusals
 
@@ -24,63 +30,143 @@ __all__ = ["routes"]
 
 routes = Resource("evaluation", __name__, description="How well a version classifies labelled rows.")
 
+#: Rows of training data with which evaluated rows are compared by their values, if they are not of the same dataset.
+COMPARED = 1_000_000
+
 
 @routes.route("/evaluate", methods=["POST"])
 @routes.arguments(EvaluateSchema)
 @routes.response(200, "Evaluation")
 @routes.doc(responses=refusals(400, 404, 409, 413))
 def evaluate(body: dict[str, Any]) -> Response:
-    """Evaluate a published version of a model on labelled rows.
+    """Evaluate a version of a model, or a checkpoint, on labelled rows.
 
-    Nothing is stored.
+    The rows are given as in training, or they are those that a job held out or trained on. `trained_on` says how many
+    of them the version was trained on. Nothing is stored.
     """
     try:
-        return json_response(_evaluation(body))
+        try:
+            return json_response(_evaluation(body))
+        except FileNotFoundError:
+            # The dataset was deleted while it was opened: now it is not found. If its file alone is missing, this
+            # raises again.
+            return json_response(_evaluation(body))
     except InvalidError as error:
+        if "job" in body["data"]:
+            raise error.moved("/data/dataset", "/data/job") from None
         raise as_written(error, body, "data") from None
 
 
 def _evaluation(body: dict[str, Any]) -> dict[str, Any]:
-    parts, top_k = context(), body["top_k"]
+    parts, top_k, data = context(), body["top_k"], body["data"]
     version = parts.serving.version(body["model"], body["version"])
     classes = version.network.classes
     if top_k is not None:
         require_top_k(top_k, classes)
-    source = Source(parts.database, parts.files, body["data"], "/data")
-    codes, prediction = _predicted(version, source, parts.settings.max_batch_bytes)
-    document = evaluation_document(prediction.probabilities, codes, classes, top_k)
-    return {"model": prediction.model, "version": prediction.version, **document}
+    cell = None if body["rows"] is None else _cell(body["rows"], version.network)
+    part: Part | None = None
+    if "job" in data:
+        source, part = part_of_job(parts.database, parts.files, data["job"], data["part"], "/data")
+    else:
+        plan = version.network.plan
+        source = Source(parts.database, parts.files, data, "/data", {} if plan is None else plan.kinds)
+    with _rows(source, version.network, part) as rows:
+        prediction, known = _predicted(version, source, rows)
+        document = evaluation_document(prediction.probabilities, rows.codes, classes, top_k)
+        found = {} if cell is None else {"cell": _rows_in(cell, prediction, rows)}
+    return {**prediction.source, **document, "trained_on": known, **found}
 
 
-def _predicted(version: ServedVersion, source: Source, limit: int) -> tuple[Array, Prediction]:
-    """The class numbers of the rows that have a label, and their predictions."""
-    network = version.network
-    if network.plan is None and source.matrix is not None:
-        data = source.matrix
-        codes = data.codes_for(network.definition)
-        _require_memory(len(codes), network, limit, data.inputs_pointer)
-        try:
-            return codes, infer(version, data.dataset.inputs)
-        except RowOverflowError as error:
-            raise data.refusal(error.row, error.reason) from None
+@contextmanager
+def _rows(source: Source, network: ServedModel, part: Part | None) -> Iterator[EvaluatedRows]:
+    """The rows of an evaluation, open until the block ends."""
+    matrix = source.matrix
+    if network.plan is None and matrix is not None:
+        yield EvaluatedMatrix(network, matrix, part)
+        return
+    came_from = None if matrix is None else matrix.dataset.came_from
     features = network.definition.features
-    if not isinstance(features, tuple):
-        raise InvalidError.at(source.place.name, "must be rows of numbers: the model was trained on no named columns")
-    source.as_table(features)
+    source.as_table(features if isinstance(features, tuple) else ())
     with source.table() as table:
-        codes = table.codes_for(network.classes)
-        rows = np.flatnonzero(codes >= 0)
-        _require_memory(len(rows), network, limit, source.place.name)
-        try:
-            assert network.plan is not None
-            inputs = network.plan.fitted.encode(table.table, rows, network.dtype).expanded()
-            return codes[rows], infer(version, inputs)
-        except InvalidError as error:
-            raise source.place.moved(error) from None
+        yield EvaluatedTable(network, table, part, came_from)
 
 
-def _require_memory(rows: int, network: ServedModel, limit: int, place: str) -> None:
-    needed = evaluation_bytes(rows, len(network.classes))
+def _predicted(version: ServedVersion, source: Source, rows: EvaluatedRows) -> tuple[Prediction, int | None]:
+    """The predictions of all rows, and how many of these the version was trained on; None if that is not known."""
+    network, parts = version.network, context()
+    count = len(rows.codes)
+    needed, limit = evaluation_bytes(count, len(network.classes)), parts.settings.max_batch_bytes
     if needed > limit:
         detail = f"must have fewer rows: evaluating these takes {needed} bytes; the limit is {limit}"
-        raise InvalidError.at(place, detail)
+        raise InvalidError.at(rows.place, detail)
+    known = trained_on(parts.database, parts.files, version.checkpoint)
+    same = known is not None and source.dataset_id is not None and known.dataset == source.dataset_id
+    others = None if known is None or same else _hashes_of(parts, known, network)
+    probabilities = np.empty((count, len(network.classes)), network.dtype)
+    shared, done = 0, 0
+    for inputs in rows.pieces():
+        try:
+            found = infer(version, inputs).probabilities
+        except RowOverflowError as error:
+            raise rows.refusal(done + error.row, error.reason) from None
+        probabilities[done : done + len(found)] = found
+        if others is not None:
+            hashes = row_hashes(inputs, rows.codes[done : done + len(found)], network.dtype)
+            shared += int(np.isin(hashes, others).sum())
+        done += len(found)
+    prediction = Prediction(version.model, version.number, network.classes, probabilities, version.checkpoint)
+    if known is not None and same:
+        return prediction, int(np.isin(rows.numbers, known.numbers).sum())
+    return prediction, None if others is None else shared
+
+
+def _hashes_of(parts: Context, known: TrainedOn, network: ServedModel) -> Array | None:
+    """Hashes of the rows that a version was trained on; None if they were deleted or are too many to compare."""
+    if known.dataset is None or len(known.numbers) > COMPARED:
+        return None
+    part = {"dataset": known.dataset} | ({} if known.label is None else {"label": known.label})
+    try:
+        source = Source(parts.database, parts.files, part, "/data")
+        with _rows(source, network, Part(known.numbers, rest=False)) as rows:
+            hashes, done = [], 0
+            for inputs in rows.pieces():
+                codes = rows.codes[done : done + len(inputs)]
+                hashes.append(row_hashes(inputs, codes, network.dtype))
+                done += len(inputs)
+    except (InvalidError, MissingError, OSError):
+        return None  # They were deleted or damaged since.
+    return np.unique(np.concatenate(hashes))
+
+
+class _Cell(NamedTuple):
+    """A cell of the confusion matrix by its class numbers, and how many of its rows to show."""
+
+    label: int
+    predicted: int
+    limit: int
+
+
+def _cell(given: dict[str, Any], network: ServedModel) -> _Cell:
+    places = match([given["label"], given["predicted"]], network.classes).tolist()
+    for name, place in zip(("label", "predicted"), places, strict=True):
+        if place < 0:
+            known = ", ".join(map(describe, network.classes[:20])) + (", …" if len(network.classes) > 20 else "")
+            raise InvalidError.at(f"/rows/{name}", f"must be one of {known}. Received: {describe(given[name])}")
+    return _Cell(places[0], places[1], given["limit"])
+
+
+def _rows_in(cell: _Cell, prediction: Prediction, rows: EvaluatedRows) -> dict[str, Any]:
+    """The rows that a cell holds, the first ones of them with their values."""
+    predicted = prediction.probabilities.argmax(axis=1)
+    found = np.flatnonzero((rows.codes == cell.label) & (predicted == cell.predicted))
+    label, guess = (prediction.classes[place] for place in cell[:2])
+    shown = found[: cell.limit].tolist()
+    return {
+        "label": label,
+        "predicted": guess,
+        "count": len(found),
+        "rows": [
+            {**row, "label": label, "predicted": guess, "probability": prediction.probabilities[index, cell.predicted]}
+            for row, index in zip(rows.shown(shown), shown, strict=True)
+        ],
+    }

@@ -21,6 +21,7 @@ from service.jobs.submission import check_size
 from service.store.files import FileKind
 from service.store.tables import JOBS
 from service.web.context import context
+from service.web.fitted_features import fitted_members
 from service.web.idempotency import idempotent, remember
 from service.web.json_bodies import json_response, read_json
 from service.web.openapi import Resource, refusals
@@ -73,9 +74,16 @@ def list_models(query: dict[str, Any]) -> Response:
 @routes.response(200, "Model")
 @routes.doc(responses=refusals(404))
 def show(name: str) -> Response:
-    """Show a model."""
+    """Show a model.
+
+    Of a model that reads a table, `features`, `inputs` and `parameters` show what the default version has learned:
+    the width, range and levels of each column. `inputs` and `parameters` are null before the first version, and if the
+    newest definition has other features than the default version, which `GET /models/{name}/versions/default` shows.
+    """
     with context().database.read() as connection:
-        return json_response(find_model(connection, name).document())
+        row = find_model(connection, name)
+        default = None if row.default is None else versions.resolve(connection, name, row.default).checkpoint
+    return json_response({**row.document(), **fitted_members(row.definition, default)})
 
 
 class ForceSchema(StrictSchema):
@@ -125,10 +133,15 @@ def list_versions(query: dict[str, Any], name: str) -> Response:
 @routes.response(200, "Version")
 @routes.doc(responses=refusals(404, 409))
 def show_version(name: str, version: str) -> Response:
-    """Show a version with its definition, by number or alias."""
+    """Show a version with its definition, by number or alias.
+
+    Of a version that reads a table, `inputs`, `parameters` and `features` show what it has learned of each column.
+    """
     wanted = int(version) if re.fullmatch(NUMBER_PATTERN, version) else version
     with context().database.read() as connection:
-        return json_response(versions.resolve(connection, name, wanted).document())
+        row = versions.resolve(connection, name, wanted)
+    definition = ModelDefinition.parse(row.definition)
+    return json_response({**row.document(), **fitted_members(definition, row.checkpoint)})
 
 
 @routes.route("/models/<name>/aliases", methods=["GET"])

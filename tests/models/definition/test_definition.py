@@ -204,7 +204,7 @@ def test_hidden_stands_for_dense_layers_and_activations() -> None:
 
 def test_a_definition_without_a_network_has_the_default_one() -> None:
     definition = ModelDefinition.load(without("layers"))
-    assert definition.layers == (Dense(64, l2=0.003), ReLU(), Dense(3, "glorot_uniform"), Softmax())
+    assert definition.layers == (Dense(128, l2=0.01), ReLU(), Dense(3, "glorot_uniform"), Softmax())
     assert definition.optimizer == Adam(learning_rate=0.003, schedule=Cosine())
     own = ModelDefinition.load({**without("layers"), "optimizer": "adam"})
     assert (own.layers, own.optimizer) == (definition.layers, Adam())

@@ -271,12 +271,12 @@ class TestParser:
 
     def test_it_is_there_for_many_files_and_ends_with_its_owner(self, parser: UploadParser, tmp_path: Path) -> None:
         self.ask(parser, GOOD, tmp_path)
-        process = parser._process
+        process = parser._checkpoints._process
         assert process is not None
         assert self.ask(parser, GOOD, tmp_path).state.updates == 6
-        assert parser._process is process
-        assert parser._control is not None
-        parser._control.close()
+        assert parser._checkpoints._process is process
+        assert parser._checkpoints._control is not None
+        parser._checkpoints._control.close()
         assert process.wait(20) == 0
 
     def test_no_variable_of_hdf5_reaches_it(
@@ -284,8 +284,8 @@ class TestParser:
     ) -> None:
         monkeypatch.setenv("HDF5_PLUGIN_PATH", str(tmp_path))
         self.ask(parser, GOOD, tmp_path)
-        assert parser._process is not None
-        environment = Path(f"/proc/{parser._process.pid}/environ").read_bytes().split(b"\0")
+        assert parser._checkpoints._process is not None
+        environment = Path(f"/proc/{parser._checkpoints._process.pid}/environ").read_bytes().split(b"\0")
         assert [each for each in environment if each.startswith(b"HDF5")] == [b"HDF5_PLUGIN_PRELOAD=::"]
 
     def test_a_lost_parser_is_reported_and_replaced(self, own: Server) -> None:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:sklearn")
 MEMBERS = {
     *("model", "version", "rows", "classes", "accuracy", "balanced_accuracy", "top_k", "top_k_accuracy", "log_loss"),
     *("brier_score", "matthews_correlation", "roc_auc", "calibration_error", "macro", "micro", "weighted"),
-    *("per_class", "confusion_matrix"),
+    *("per_class", "confusion_matrix", "trained_on"),
 }
 
 

@@ -1,0 +1,1 @@
+"""Tests of what hostile requests can do; ``python -m security``."""

@@ -1,0 +1,76 @@
+"""Checkpoints that are no version, as requests name them: by id, or as the best or last one of a job."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from models.errors import ConflictError, InvalidError, MissingError
+from models.registry import checkpoints, versions
+from models.registry.checkpoints import CheckpointRow
+from models.registry.versions import OfJob
+from models.training.checkpoint import CheckpointKind
+from models.training.request import TrainingRequest
+from service.store.tables import JOBS
+
+__all__ = ["Chosen", "choose", "nothing_saved"]
+
+#: The kinds of checkpoints that hold the state of a run after some of its steps, as those without a kind may.
+STATES = (CheckpointKind.BETWEEN, CheckpointKind.INTERRUPTED, CheckpointKind.LAST, CheckpointKind.UNKNOWN)
+
+
+class Chosen(NamedTuple):
+    """A checkpoint, and whether the best epoch that its file holds is meant rather than its present state."""
+
+    row: CheckpointRow
+    best: bool = False
+
+
+def choose(connection: sa.Connection, model: str, wanted: str | OfJob) -> Chosen:
+    """The checkpoint of a model that is meant: an id, or a checkpoint of a job.
+
+    Raises MissingError if there is no such model, job or checkpoint, InvalidError if it belongs to another model, and
+    ConflictError if the job has not saved it yet.
+    """
+    versions.require_model(connection, model)
+    if isinstance(wanted, OfJob):
+        return _of_job(connection, model, wanted)
+    row = checkpoints.find_checkpoint(connection, wanted)
+    if row.model != model:
+        raise InvalidError.at("/version", f"must be a checkpoint of model {model!r}. Received: one of {row.model!r}")
+    return Chosen(row)
+
+
+def _of_job(connection: sa.Connection, model: str, wanted: OfJob) -> Chosen:
+    job = connection.execute(sa.select(JOBS.c.model, JOBS.c.request).where(JOBS.c.id == wanted.job)).first()
+    if job is None:
+        raise MissingError("not_found", f"there is no job {wanted.job!r}")
+    if job.model != model:
+        raise InvalidError.at("/version/job", f"must be a job of model {model!r}. Received: one of {job.model!r}")
+    if wanted.checkpoint not in ("best", "last"):
+        row = checkpoints.find_checkpoint(connection, wanted.checkpoint)
+        if row.job != wanted.job:
+            raise MissingError("not_found", f"job {wanted.job} has no checkpoint {wanted.checkpoint!r}")
+        return Chosen(row)
+    if wanted.checkpoint == "best":
+        if not TrainingRequest.of(json.loads(job.request)).tracks_best:
+            detail = (
+                f'job {wanted.job} does not look for its best epoch; train with "publish": "best" or early_stopping'
+            )
+            raise ConflictError("no_checkpoint", detail)
+        ended = checkpoints.newest_of_job(connection, wanted.job, [CheckpointKind.BEST])
+        if ended is not None:
+            return Chosen(ended)
+    state = checkpoints.newest_of_job(connection, wanted.job, STATES)
+    if state is None:
+        raise nothing_saved(wanted)
+    return Chosen(state, best=wanted.checkpoint == "best")
+
+
+def nothing_saved(wanted: OfJob) -> ConflictError:
+    """The error for a job that has not saved what is wanted yet."""
+    what = "an epoch that was its best" if wanted.checkpoint == "best" else "a state of its training"
+    advice = 'train with "checkpoint": {"every_seconds": 5} to have one saved every 5 seconds'
+    return ConflictError("no_checkpoint", f"job {wanted.job} has not saved {what} yet; wait until it ends, or {advice}")

@@ -1,0 +1,194 @@
+"""Files of rows to predict: read by the process for untrusted tables, and answered as a stream."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from flask import Response, request
+from werkzeug.exceptions import NotAcceptable
+
+from models.data.columns import Column
+from models.data.table import Table
+from models.errors import InvalidError, Problem, escaped
+from models.formats.table_export import chunk_rows, csv_pieces, parquet_pieces, plain_values
+from models.identifiers import NAME_PATTERN
+from models.reading.options import ReadOptions
+from models.registry.versions import Wanted
+from models.schemas import StrictSchema, Text, load
+from service.serving.predicted_table import PredictedTable
+from service.serving.resolution import ServedVersion
+from service.uploads.exchange_table import ExchangeTable
+from service.web.context import context
+from service.web.file_bodies import FILE_TYPES, UploadedFile, received_file, uploaded_file
+from service.web.pagination import NUMBER_PATTERN
+
+__all__ = ["FILE_ANSWERS", "FILE_BODIES", "FILE_PARAMETERS", "names_file", "predicted_file"]
+
+CSV, NDJSON, PARQUET = "text/csv", "application/x-ndjson", "application/vnd.apache.parquet"
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+FILE_BODIES: dict[str, Any] = dict.fromkeys((CSV, "application/octet-stream"), _BINARY)
+_KINDS = (CSV, NDJSON, PARQUET)
+_ENDS = {CSV: "csv", NDJSON: "ndjson", PARQUET: "parquet"}
+FILE_ANSWERS: dict[str, Any] = {
+    "description": "The predictions; of a file, as the type that `Accept` names, CSV if any will do.",
+    "headers": {
+        "X-Model-Version": {
+            "description": "Of a file: the version's number, or the checkpoint's id.",
+            "schema": {"type": "string"},
+        }
+    },
+    "content": {
+        "application/json": {"schema": {"$ref": "#/components/schemas/Prediction"}},
+        **dict.fromkeys(_KINDS, _BINARY),
+    },
+}
+#: Lines of NDJSON that are made at a time.
+LINES = 8192
+_TRUTHS = ("true", "false")
+
+
+def _option(description: str) -> Text:
+    return Text(load_default=None, metadata={"description": description})
+
+
+class FileQuerySchema(StrictSchema):
+    """Query parameters of a file of rows: what answers, and how to read the file, which decides what is left out."""
+
+    model = Text(
+        required=True, pattern=NAME_PATTERN, maximum=63, metadata={"description": "The model, if the body is a file."}
+    )
+    version = _option("A version's number, an alias or a checkpoint's id; the alias `default` if left out.")
+    probabilities = Text(
+        load_default="false", choices=_TRUTHS, metadata={"description": "Also a column `probability_CLASS` a class."}
+    )
+    missing = _option("Further words for a missing value, as in `unknown,999`.")
+    delimiter = _option("What separates cells: one sign, or `tab`, `comma`, `semicolon`, `pipe`, `space`.")
+    decimal = _option("The decimal sign: `.` or `,`.")
+    thousands = _option("What separates thousands: `.`, `,`, `'`, `space` or `none`.")
+    encoding = _option("The encoding of text, as in `cp1252`.")
+    header = Text(load_default=None, choices=_TRUTHS, metadata={"description": "Whether the first row has names."})
+    dates = _option("How dates are written: a strptime format, as in `%d.%m.%Y`.")
+
+
+FILE_PARAMETERS: list[dict[str, Any]] = [
+    {
+        "in": "query",
+        "name": name,
+        "required": False,
+        "description": field.metadata["description"],
+        "schema": field.json_schema(),
+    }
+    for name, field in FileQuerySchema().fields.items()
+    if isinstance(field, Text)
+]
+
+
+def names_file() -> bool:
+    """Whether the current request is about a file: it names the model in its query, or the body's type is a file's."""
+    return "model" in request.args or FILE_TYPES.fullmatch(request.mimetype) is not None
+
+
+def predicted_file() -> Response:
+    """The answer to a file of rows: its columns and predictions, as a stream."""
+    twice = [name for name, values in request.args.lists() if len(values) > 1]
+    if twice:
+        raise InvalidError.of([Problem(f"/{escaped(name)}", "must be given once") for name in twice])
+    query = load(FileQuerySchema(), request.args.to_dict())
+    accept = request.headers.get("Accept")
+    kind = request.accept_mimetypes.best_match(_KINDS) if accept else CSV
+    if kind is None:
+        raise NotAcceptable(f"the predictions can be sent as {', '.join(_KINDS)}. Received: Accept: {accept}")
+    version = context().serving.version(query["model"], _wanted(query["version"]))
+    options = {name: query[name] for name in _OPTIONS if query[name] is not None}
+    with received_file():
+        return _answer(version, options, kind, each=query["probabilities"] == "true")
+
+
+_OPTIONS = ("missing", "delimiter", "decimal", "thousands", "encoding", "header", "dates")
+
+
+def _wanted(text: str | None) -> Wanted:
+    return int(text) if text is not None and re.fullmatch(NUMBER_PATTERN, text) else text
+
+
+def _answer(version: ServedVersion, options: dict[str, Any], kind: str, *, each: bool) -> Response:
+    upload = uploaded_file()
+    if upload is None:
+        detail = "must be a file of rows. A JSON object with rows names its model itself and goes without ?model="
+        raise InvalidError.at("", detail)
+    parts = context()
+    parts.take_wait_slot()
+    with ExitStack() as held:
+        held.callback(parts.waiting.release)
+        exchange, store = (held.enter_context(parts.files.temporary()) for _ in range(2))
+        table = _read(version, upload, options, exchange)
+        predicted = PredictedTable(version, table, store, each=each)
+        headers = {
+            "Content-Disposition": f'attachment; filename="predictions.{_ENDS[kind]}"',
+            "Vary": "Accept",
+            "X-Model-Version": str(version.checkpoint if version.number is None else version.number),
+        }
+        content_type = f"{kind}; charset=utf-8" if kind == CSV else kind
+        response = Response(_PIECES[kind](predicted), 200, headers, content_type=content_type)
+        # Runs however the stream ends, even if the client disconnects before it begins.
+        response.call_on_close(held.pop_all().close)
+        return response
+
+
+def _read(version: ServedVersion, upload: UploadedFile, options: dict[str, Any], exchange: Any) -> ExchangeTable:
+    """The table in a file, with columns of the kinds that the model reads."""
+    plan = version.network.plan
+    charset = request.mimetype_params.get("charset")
+    if charset and "encoding" not in options:
+        options = {**options, "encoding": charset}
+    reading = replace(ReadOptions.of(options), alone=True, types={} if plan is None else plan.kinds)
+    parts = context()
+    with parts.files.temporary() as first, parts.files.temporary() as second:
+        try:
+            return ExchangeTable(parts.parser.table(upload.file, exchange, (first, second), reading))
+        except InvalidError as error:
+            raise _of_columns(error, plan.kinds if plan else {}) from None
+
+
+def _of_columns(error: InvalidError, kinds: Any) -> InvalidError:
+    """The error with the model's columns that the file lacks, which the reader knows as columns of given types."""
+    places = {f"/types/{escaped(name)}": name for name in kinds}
+    if not any(problem.pointer in places for problem in error.problems):
+        return error
+    problems = []
+    for problem in error.problems:
+        if problem.pointer in places:
+            name = places[problem.pointer]
+            meant = re.search(r"did you mean '(.*?)'\?", problem.detail)
+            hint = "" if meant is None else f"; it has {meant.group(1)!r}"
+            problems.append(Problem("", f"must have the column {name!r}{hint}", column=name))
+        else:
+            problems.append(problem)
+    return InvalidError.of(problems)
+
+
+def _ndjson(table: Table) -> Iterator[bytes]:
+    """The table as JSON objects, one a line; missing values are null."""
+    names = [column.name for column in table.columns]
+    option = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
+    step = min(chunk_rows(len(names)), LINES)
+    for start in range(0, table.rows, step):
+        stop = min(start + step, table.rows)
+        rows = zip(*[_values(table.read(name, start, stop)) for name in names], strict=True)
+        yield b"".join([orjson.dumps(dict(zip(names, row, strict=True)), None, option) for row in rows])
+
+
+def _values(column: Column) -> list[Any]:
+    """The values of a column; those of 32 bits stay so, because they are written with fewer digits."""
+    if column.kind == "number" and column.values.dtype.str.endswith("f4"):
+        gaps = column.missing()
+        return [None if gap else value for gap, value in zip(gaps.tolist(), column.values, strict=True)]
+    return plain_values(column)
+
+
+_PIECES: dict[str, Callable[[Table], Iterator[bytes]]] = {CSV: csv_pieces, NDJSON: _ndjson, PARQUET: parquet_pieces}
