@@ -137,6 +137,10 @@ def test_900_levels_are_an_answer_too(client: Client, path: str) -> None:
     "kind", ["text/csv", "application/xml", "image/png", "multipart/form-data; boundary=x", "text/html; x=a+json"]
 )
 def test_another_type_of_body(client: Client, path: str, kind: str) -> None:
+    if (path, kind) == ("/predict", "text/csv"):
+        # A file of rows, whose model the query names.
+        assert pointers(client.post(path, b"x", headers={"Content-Type": kind})) == ["/model"]
+        return
     document = problem_of(client.post(path, b"x", headers={"Content-Type": kind}), 415)
     assert document["code"] == "unsupported_media_type"
     assert kind.partition(";")[0] in document["detail"]
