@@ -204,7 +204,9 @@ def _without_missing(cells: list[Any], more: Collection[str]) -> list[Any]:
 
 
 #: The types of JSON values that a column can hold, and what they are called.
-_NUMBERS = {int, float}
+_NUMBERS: set[type] = {int, float}
+#: Types that are converted together.
+_GROUPS: tuple[set[type], ...] = (_NUMBERS, {bool}, {str})
 _WANTED = {str: "a string", int: "a number", float: "a number", bool: "true or false"}
 
 
@@ -212,21 +214,40 @@ def _column(name: str, cells: list[Any], pointer: Pointer, kind: ColumnKind | No
     """The column of some cells, whose missing values are None; None if faults were added."""
     types = set(map(type, cells)) - {type(None)}
     plain = types <= {str, bool, int, float}
-    if not plain or (kind not in ("category", "text") and len(types - _NUMBERS) + bool(types & _NUMBERS) > 1):
+    if not plain or (kind is None and len(types - _NUMBERS) + bool(types & _NUMBERS) > 1):
         _add_faults(name, cells, pointer, types if plain else None, faults)
         return None
-    if kind in ("category", "text") and types != {str}:
-        cells = [None if cell is None else _word(cell) for cell in cells]
-        types = {str} if types else types
-    column = _typed(cells, types, kind)
-    if kind is None or column.kind == kind:
-        return column
+    if kind is None:
+        return _typed(cells, types, None)
+    if kind in ("category", "text"):
+        words = cells if types == {str} else [None if cell is None else _word(cell) for cell in cells]
+        return _typed(words, {str} if types else types, kind)
     try:
-        return coerce(column, kind)
+        return _converted(cells, types, kind)
     except ConversionError as error:
         detail = f"must be {error.wanted}, because the column is {_article(kind)}"
         faults.add(pointer(error.row), f"{detail}. Received: {describe(cells[error.row])}", error.row, name)
         return None
+
+
+def _converted(cells: list[Any], types: set[type], kind: ColumnKind) -> Column:
+    """Numbers, truths and words as numbers, truths or times, each for itself, whatever the others are.
+
+    Raises ConversionError for the first cell of a type that cannot be converted.
+    """
+    groups: list[set[type]] = [group for group in _GROUPS if group & types]
+    if len(groups) < 2:
+        return coerce(_typed(cells, types, "category" if types == {str} else None), kind)
+    whole = coerce(Column("number", np.full(len(cells), np.nan)), kind)
+    for group in groups:
+        places = [place for place, cell in enumerate(cells) if type(cell) in group]
+        try:
+            part = _converted([cells[place] for place in places], group & types, kind)
+        except ConversionError as error:
+            error.row = places[error.row]
+            raise
+        whole.values[places] = part.values
+    return whole
 
 
 def _article(kind: ColumnKind) -> str:

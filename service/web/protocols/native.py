@@ -162,6 +162,8 @@ def _top(prediction: Prediction, top_k: int) -> list[list[dict[str, object]]]:
 def _rows(body: dict[str, Any], served: ServedModel) -> Array:
     """What the network reads for the rows of a request."""
     if "inputs" in body:
+        if served.plan is not None and _are_objects(body["inputs"]):
+            return served.plan.records(body["inputs"], "/inputs")
         return _matrix(body["inputs"], served)
     if served.plan is None:
         detail = f"is for models of a table's columns; this one takes inputs, rows of {served.inputs} numbers"
@@ -169,6 +171,11 @@ def _rows(body: dict[str, Any], served: ServedModel) -> Array:
     if "columns" in body:
         return served.plan.lists(body["columns"], body["rows"])
     return served.plan.records(body["rows"])
+
+
+def _are_objects(inputs: Any) -> bool:
+    """Whether rows are objects by column rather than lists of numbers."""
+    return isinstance(inputs, list) and bool(inputs) and type(inputs[0]) is dict
 
 
 def _matrix(inputs: Any, served: ServedModel) -> Array:
@@ -190,7 +197,9 @@ def _report(body: dict[str, Any], served: ServedModel) -> list[dict[str, list[st
     plan = served.plan
     if plan is None:
         raise InvalidError.at("/report", "is for models of a table's columns, which state what they have seen")
-    if "inputs" in body:
+    if "inputs" in body and _are_objects(body["inputs"]):
+        table = plan.table_of_records(body["inputs"], "/inputs")
+    elif "inputs" in body:
         inputs = body["inputs"] if type(body["inputs"][0]) is list else [body["inputs"]]
         table = plan.table_of_lists(plan.columns, inputs)
     elif "columns" in body:
