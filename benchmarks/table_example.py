@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from benchmarks.table_files import FILES
 from testing.harness import Client
 
-__all__ = ["Step", "example"]
+__all__ = ["OVERRIDE", "Step", "example"]
 
 
 class Step(NamedTuple):
@@ -19,6 +19,9 @@ class Step(NamedTuple):
     answer: str
 
 
+#: A request that changes single columns.
+OVERRIDE = """{"data": "penguins",
+ "model": {"name": "few", "features": {"year": "ignore", "island": "text", "body_mass_g": {"scale": "log"}}}}"""
 ROWS = [
     {"island": "Biscoe", "bill_length_mm": 48.2, "bill_depth_mm": 14.4, "flipper_length_mm": 218, "body_mass_g": 5000},
     {"island": "Dream", "bill_length_mm": 39.5, "sex": "unknown"},
@@ -32,6 +35,8 @@ def example(client: Client) -> list[Step]:
     uploaded = client.post("/datasets?name=penguins&label=species", content, headers=headers).json
     job = client.post("/train", {"data": "penguins"}).json
     ended = client.wait(job["id"])
+    changed = client.post("/train", {**json.loads(OVERRIDE), "dry_run": True})
+    assert changed.status == 200, changed
     body = {"model": "penguins", "rows": ROWS, "report": True}
     predicted = client.post("/predict", body)
     assert predicted.status == 200, predicted
