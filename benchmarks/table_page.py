@@ -64,9 +64,9 @@ def _table(results: Mapping[str, Any]) -> Iterable[str]:
     yield "|---|---|---:|---:|" + "---:|" * (len(names) + 1)
     for name, file in results["files"].items():
         cells = [_cell(file["scores"][each]["accuracy"], file["scores"][each]["log_loss"]) for each in names]
-        seconds = file["scores"]["trainyard"]["seconds"]
+        ours, theirs = (file["scores"][each]["seconds"] for each in ("trainyard", "pipeline"))
         start = f"| {name} ({file['label']}) | {file['package']} | {file['rows']:,} | {len(file['columns'])} | "
-        yield start + " | ".join(cells) + f" | {seconds:.1f} |"
+        yield start + " | ".join(cells) + f" | {ours:.1f} ({theirs:.1f}) |"
     means = [_cell(results["mean"][each], results["mean_log_loss"][each]) for each in names]
     yield "| **mean** | | | | " + " | ".join(means) + " | |"
 
