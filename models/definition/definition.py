@@ -136,8 +136,11 @@ class ModelDefinition:
         return replace(self, layers=tuple(_default_stack(len(self.classes), penalty_for(rows))))
 
     def _named(self, columns: Sequence[ColumnSpec], others: Collection[str]) -> tuple[Feature, ...]:
-        """Plain inputs by the names of the columns that are not set aside."""
-        features = OpenFeatures("raw").of([column for column in columns if column.reason is None], others)
+        """Plain inputs by the names of all columns or, if these are too many, of those that are not set aside."""
+        given = [column for column in columns if column.name not in others]
+        if len(given) != self.inputs:
+            given = [column for column in given if column.reason is None]
+        features = OpenFeatures("raw").of(given, others)
         if len(features) != self.inputs:
             names = ", ".join(feature.column for feature in features[:20])
             detail = f"must be as many as the table's columns of numbers, {len(features)}: {names}"
