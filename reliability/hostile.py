@@ -39,6 +39,8 @@ from testing.samples import CLASSES, DATA, ROWS
 __all__ = ["WatchedParser", "foreign_opens", "run"]
 
 GOALS = {"mutated files": 20_000, "through the service": 4_000, "watched": 16_000}
+#: The most resident memory of any process of the service that reads no file itself.
+PEAK_KILOBYTES = 500_000
 #: strace logs every call that can open a file.
 _STRACE = ("strace", "-f", "--seccomp-bpf", "-e", "trace=open,openat,openat2,creat,execve", "-o")
 _TINY = {"name": "tiny", "inputs": 2, "classes": CLASSES, "hidden": [], "optimizer": {"type": "sgd"}}
@@ -260,6 +262,10 @@ def _check_service(server: Server, figure: Figure, before: bytes, all_alive: boo
         figure.broken.append("the service is not ready")
     if server.client.post("/predict", {"model": "tiny", "inputs": ROWS, "version": 1}).body != before:
         figure.broken.append("the predictions of a version have changed")
+    for process in _lasting_processes(server):
+        peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+        if peak is None or int(peak[1]) > PEAK_KILOBYTES:
+            figure.broken.append(f"{process.command} took {peak and peak[1]} kB of memory")
     stored = server.stored()
     if stored["checkpoints"] != stored["checkpoints files"]:
         figure.broken.append(f"left on disk: {stored}")
