@@ -13,11 +13,13 @@ import h5py
 import numpy as np
 import pytest
 
+from models.features.features import feature_type
+from testing.features import CASES
 from testing.harness import ROOT, Client
 from testing.samples import CLASSES, DATA, ROWS, a_training, fresh
 
 PAGE = (ROOT / "docs" / "checkpoint-format.md").read_text()
-READ, PREDICT, MOMENTS, WRITE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+READ, PREDICT, FEATURES, MOMENTS, WRITE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 LAYERS: list[dict[str, Any]] = [
     {"type": "dense", "units": 6},
     {"type": "batch_norm"},
@@ -67,6 +69,24 @@ def test_reading_as_the_page_does_predicts_what_the_service_predicts(
     assert (classes, model, epochs) == (CLASSES, name, [1, 2, 3, 4, 5])
 
 
+def test_the_features_of_a_table_as_the_page_computes_them_predict_what_the_service_predicts(
+    client: Client, tmp_path: Path
+) -> None:
+    name = fresh("page")
+    sizes = [1.5, None, 40.0, 7.25, None, 3.0, 12.0, 30.5]
+    words = ["ash", "oak", None, "ash", "elm", "oak", "ash", None]
+    rows = [{"size": size, "a wood": word, "note": "x"} for size, word in zip(sizes, words, strict=True)]
+    data = {"rows": [{**row, "kind": "ab"[place % 2]} for place, row in enumerate(rows)], "label": "kind"}
+    job = client.run({"model": {"name": name, "layers": [*LAYERS[:-2], {"type": "dense"}, LAYERS[-1]]}, "data": data})
+    path = tmp_path / "table.h5"
+    path.write_bytes(client.get(f"/checkpoints/{job['checkpoint']}/file").body)
+    asked = [*rows, {"size": 1e3, "a wood": "unseen"}, {}]
+    report = "print(json.dumps(predict_proba(inputs_of(rows)).tolist()))"
+    probabilities = run(tmp_path, f"path, rows = {str(path)!r}, {asked!r}\n{READ}\n{PREDICT}\n{FEATURES}\n{report}")
+    served = client.post("/predict", {"model": name, "rows": asked}).json
+    assert np.allclose(probabilities, served["probabilities"], rtol=1e-5, atol=1e-7)
+
+
 def test_the_moments_are_those_of_the_equations(client: Client, tmp_path: Path) -> None:
     """After one update of Adam, θ has moved by η m̂ ⊘ √(ŝ + ε)."""
     name = fresh("page")
@@ -112,6 +132,10 @@ def test_the_table_names_every_group_of_a_file_and_every_attribute(client: Clien
     path = trained(client, fresh("page"), tmp_path, average=0.7, accumulate=2)
     rows = dict(re.findall(r"^\| `(/[^`]*)` \| (.*) \|$", PAGE, re.MULTILINE))
     known = {place.strip("/").partition("/")[0] for place in rows}
+    arrays = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", PAGE, re.MULTILINE))
+    for case in CASES.values():
+        named = arrays[feature_type(case.feature)]
+        assert [name for name in case.feature.forms() if f"`{name}`" not in named] == []
     with h5py.File(path) as file:
         assert set(file) < known
         for place in ("/", "/optimizer", "/training"):

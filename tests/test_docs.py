@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.features.features import FEATURES, Feature
+from models.features.scales import SCALES
 from nncore import LAYERS, OPTIMIZERS, SCHEDULES, Dense, Network, Optimizer, Schedule, Softmax, activations
 from nncore.arrays import NamedVector, Workspace
 from nncore.initializers import INITIALIZERS
@@ -74,7 +76,12 @@ def test_the_files_that_contributing_names_exist() -> None:
 
 @pytest.mark.parametrize(
     ("subject", "table", "base"),
-    [("optimizers", OPTIMIZERS, Optimizer), ("optimizers", SCHEDULES, Schedule), ("layers", LAYERS, Layer)],
+    [
+        ("optimizers", OPTIMIZERS, Optimizer),
+        ("optimizers", SCHEDULES, Schedule),
+        ("layers", LAYERS, Layer),
+        ("features", FEATURES, Feature),
+    ],
 )
 def test_the_tables_of_a_page_tell_every_field_and_its_default(
     subject: str, table: dict[str, type], base: type
@@ -88,9 +95,16 @@ def test_the_tables_of_a_page_tell_every_field_and_its_default(
         own = {item.name: item.default for item in fields(rule)}
         assert told.keys() == own.keys() - common, name
         for field, default in told.items():
-            assert own[field] == (json.loads(default) if default else MISSING), (name, field)
+            written = json.loads(default) if default else MISSING
+            assert own[field] == (tuple(written) if isinstance(written, list) else written), (name, field)
     for item in fields(base):
         assert f"`{item.name}" in page
+
+
+def test_every_scale_stands_in_its_table() -> None:
+    """docs/features.md: a row for each."""
+    _, _, section = (ROOT / "docs" / "features.md").read_text().partition("\n## Scales\n")
+    assert re.findall(r"^\| `(\w+)` \|", section.partition("\n## ")[0], re.MULTILINE)[1:] == [*SCALES]
 
 
 def test_every_initializer_stands_in_its_table() -> None:

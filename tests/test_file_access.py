@@ -44,8 +44,8 @@ FUNCTIONS = {
     *("listdir", "scandir", "walk", "stat", "lstat", "access", "open", "chmod", "utime", "truncate"),
 }
 MODULES = {"shutil", "tempfile", "fcntl"}
-#: Objects that have methods of such names and are no paths: the store itself, the database, SQLAlchemy.
-OTHERS = {"files", "_files", "database", "sa"}
+#: What has functions of such names and is no path: the store itself, the database, SQLAlchemy, the registry.
+OTHERS = {"files", "_files", "database", "sa", "models"}
 
 
 def questions(source: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from models.data.columns import Column, ColumnSpec
 
-__all__ = ["CHUNK", "FirstRows", "MemoryTable", "Stretch", "Table"]
+__all__ = ["CHUNK", "MemoryTable", "Stretch", "Table"]
 
 #: Rows that are read at a time if a table is larger than memory should hold.
 CHUNK = 65_536
@@ -51,33 +51,6 @@ class MemoryTable:
     def read(self, name: str, start: int = 0, stop: int | None = None) -> Column:
         column = self.values[name]
         return column._replace(values=column.values[start:stop])
-
-
-@dataclass(frozen=True)
-class FirstRows:
-    """The first rows of a table."""
-
-    table: Table
-    rows: int
-
-    @property
-    def columns(self) -> Sequence[ColumnSpec]:
-        """The columns of the table."""
-        return self.table.columns
-
-    @property
-    def label(self) -> str | None:
-        """The label column of the table."""
-        return self.table.label
-
-    @property
-    def weight(self) -> str | None:
-        """The weight column of the table."""
-        return self.table.weight
-
-    def read(self, name: str, start: int = 0, stop: int | None = None) -> Column:
-        """The values of a column in the rows from ``start`` to before ``stop``; raises KeyError for an unknown name."""
-        return self.table.read(name, start, self.rows if stop is None else min(stop, self.rows))
 
 
 @dataclass(frozen=True)

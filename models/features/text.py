@@ -57,19 +57,27 @@ class Text(Feature):
 
     def encode(self, column: Column, learned: Learned) -> Encoded:
         starts, places, values = [0], list[Array](), list[Array]()
+        known: dict[str, tuple[Array, Array]] = {}
         for text in column.values:
-            codes = np.fromiter((bucket_of(term, self.buckets) for term in terms_of(text)), np.int64)
-            found, inverse = np.unique(codes >> 1, return_inverse=True)
-            sums = np.bincount(inverse, weights=1.0 - 2.0 * (codes & 1), minlength=len(found))
-            kept = sums != 0
-            norm = np.sqrt(np.square(sums).sum()) or 1.0
-            places.append(found[kept].astype(np.int32))
-            values.append(sums[kept] / norm)
-            starts.append(starts[-1] + len(places[-1]))
+            if text not in known:
+                known[text] = self._terms(text)
+            found, sums = known[text]
+            places.append(found)
+            values.append(sums)
+            starts.append(starts[-1] + len(found))
         none = np.zeros(0)
         return Sparse(
             np.array(starts), np.concatenate([none.astype(np.int32), *places]), np.concatenate([none, *values])
         )
+
+    def _terms(self, text: str) -> tuple[Array, Array]:
+        """The buckets of a text that are not 0, and their numbers."""
+        codes = np.fromiter((bucket_of(term, self.buckets) for term in terms_of(text)), np.int64)
+        found, inverse = np.unique(codes >> 1, return_inverse=True)
+        sums = np.bincount(inverse, weights=1.0 - 2.0 * (codes & 1), minlength=len(found))
+        kept = sums != 0
+        norm = np.sqrt(np.square(sums).sum()) or 1.0
+        return found[kept].astype(np.int32), sums[kept] / norm
 
     def report(self, column: Column, learned: Learned) -> Report:
         never = np.zeros(len(column.values), bool)

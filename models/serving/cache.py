@@ -56,7 +56,8 @@ class ServedModels:
             if served is not None:
                 return served
             try:
-                served = ServedModel(self._path_of(key), best=key.best)
+                path = self._path_of(key)
+                served = ServedModel(path, best=True) if key.best else ServedModel(path)
             finally:
                 with self._lock:
                     self._loading.pop(key, None)

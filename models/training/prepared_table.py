@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from models.data.labels import Label
-from models.data.table import FirstRows
+from models.data.table import Stretch
 from models.definition.class_weights import weights_of_classes
 from models.definition.definition import ModelDefinition
 from models.definition.given_table import GivenTable
@@ -89,7 +89,7 @@ class PreparedTable:
     @classmethod
     def first(cls, definition: ModelDefinition, data: GivenTable, fitted: FittedFeatures, count: int) -> PreparedTable:
         """The first ``count`` rows of a table, all for training and without validation; labels need not differ."""
-        table = FirstRows(data.table, min(count, data.table.rows))
+        table = Stretch(data.table, 0, min(count, data.table.rows))
         rows = np.arange(table.rows)
         try:
             inputs = fitted.encode(table, rows, np.dtype(definition.dtype))

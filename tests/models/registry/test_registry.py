@@ -269,11 +269,17 @@ class TestVersions:
     def test_forms_of_a_version(self, value: Any) -> None:
         assert versions.require_version_form(value) == value
 
-    @pytest.mark.parametrize("value", [0, -1, True, 1.0, "", [], {}])
+    @pytest.mark.parametrize("value", [0, -1, True, 1.0, "", []])
     def test_what_is_no_version(self, value: Any) -> None:
         with pytest.raises(InvalidError) as refusal:
             versions.require_version_form(value)
         assert [problem.pointer for problem in refusal.value.problems] == ["/version"]
+
+    def test_what_is_no_checkpoint_of_a_job(self) -> None:
+        with pytest.raises(InvalidError) as refusal:
+            versions.require_version_form({"jobs": "x", "checkpoint": "first"})
+        pointers = [problem.pointer for problem in refusal.value.problems]
+        assert pointers == ["/version/jobs", "/version/job", "/version/checkpoint"]
 
 
 class TestCheckpoints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import re
@@ -18,7 +19,7 @@ from tests.models.definition.test_definition import FAULTS, SPIRAL
 
 pytestmark = pytest.mark.processes
 
-LIMITS = {"MAX_BODY_BYTES": 2**20, "MAX_PARAMETERS": 10_000, "MAX_BATCH_BYTES": 2**20}
+LIMITS = {"MAX_BODY_BYTES": 2**20, "MAX_DATASET_BYTES": 2**20, "MAX_PARAMETERS": 10_000, "MAX_BATCH_BYTES": 2**20}
 
 
 class Prepared(NamedTuple):
@@ -137,6 +138,10 @@ def test_900_levels_are_an_answer_too(client: Client, path: str) -> None:
     "kind", ["text/csv", "application/xml", "image/png", "multipart/form-data; boundary=x", "text/html; x=a+json"]
 )
 def test_another_type_of_body(client: Client, path: str, kind: str) -> None:
+    if (path, kind) == ("/predict", "text/csv"):
+        # A file of rows, whose model the query names.
+        assert pointers(client.post(path, b"x", headers={"Content-Type": kind})) == ["/model"]
+        return
     document = problem_of(client.post(path, b"x", headers={"Content-Type": kind}), 415)
     assert document["code"] == "unsupported_media_type"
     assert kind.partition(";")[0] in document["detail"]
@@ -635,7 +640,6 @@ def upload(client: Client, body: bytes, query: str = "?name=new&label=colour", k
 
 CSV_QUERIES = {
     "": "/name",
-    "?name=new": "/label",
     "?label=colour": "/name",
     "?name=New&label=colour": "/name",
     "?name=new&label=": "/label",
@@ -649,40 +653,35 @@ def test_a_csv_file_with_a_bad_query(client: Client, query: str) -> None:
     assert pointers(upload(client, CSV.encode(), query)) == [CSV_QUERIES[query]]
 
 
-CSV_FILES: dict[str, tuple[bytes, int | None, str | None]] = {
-    "empty": (b"", None, None),
-    "header alone": (b"x,y,colour\n", None, None),
-    "bad cell": (CSV.replace("0.25", "O.25", 1).encode(), 4, "y"),
-    "empty cell": (b"x,y,colour\n1,2,red\n1,,blue\n", 2, "y"),
-    "not a number": (b"x,y,colour\n1,nan,red\n", 1, "y"),
-    "infinite": (b"x,y,colour\n1,2,red\ninf,1,blue\n", 2, "x"),
-    "1e999": (b"x,y,colour\n1e999,2,red\n", 1, "x"),
-    "empty label": (b"x,y,colour\n1,2,red\n1,2,\n", 2, "colour"),
-    "short row": (b"x,y,colour\n1,2,red\n1,blue\n", 2, None),
-    "long row": (b"x,y,colour\n1,2,red,4\n", 1, None),
-    "same names": (b"x,x,colour\n1,2,red\n", 0, None),
-    "no name": (b"x,,colour\n1,2,red\n", 0, None),
-    "labels alone": (b"colour\nred\nblue\n", 0, None),
-    "latin-1": ("x,y,colour\n1,2,grün\n".encode("latin-1"), None, None),
-    "open quote": (b'x,y,colour\n1,2,red\n1,2,"blue\n', 2, None),
-    "huge cell": (b"x,y,colour\n1,2,red\n" + b"1" * 200_000 + b",2,blue\n", 2, None),
+TWO = "x,y,colour\n1,2,red\n3,4,blue\n"
+FAR = "x,y,colour\n" + "".join(f"{row % 7},{row * 1.5},{'red' if row % 2 else 'blue'}\n" for row in range(300))
+#: A file, and the row, line and column of each fault.
+CSV_FILES: dict[str, tuple[bytes, list[tuple[int | None, int | None, str | None]]]] = {
+    "empty": (b"", [(None, None, None)]),
+    "header alone": (b"x,y,colour\n", [(None, None, None)]),
+    "bad cells among numbers": (
+        FAR.replace(",7.5,", ",7.S,").replace(",13.5,", ",I3.5,").encode(),
+        [(6, 7, "y"), (10, 11, "y")],
+    ),
+    "short row": (TWO.replace("3,4,blue", "3,blue").encode(), [(2, 3, None)]),
+    "long row": (TWO.replace("3,4,blue", "3,4,blue,5").encode(), [(2, 3, None)]),
+    "same names": (TWO.replace("y", "x").encode(), [(0, 1, "x")]),
+    "labels alone": (b"colour\nred\nblue\n", [(0, None, None)]),
+    "labels missing": (b"x,y,colour\n1,2,red\n1,3,\n", [(None, None, "colour")]),
+    "one class": (b"x,y,colour\n1,2,red\n3,4,red\n", [(None, None, "colour")]),
+    "open quote": (b'x,y,colour\n1,2,red\n1,2,"blue\n', [(2, 3, None)]),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + b"\0" * 99, [(None, None, None)]),
 }
 
 
 @pytest.mark.parametrize("fault", CSV_FILES)
 def test_a_bad_csv_file(client: Client, fault: str) -> None:
-    content, row, column = CSV_FILES[fault]
+    content, places = CSV_FILES[fault]
     document = problem_of(upload(client, content), 422)
-    (entry,) = document["errors"]
-    assert (entry.get("row"), entry.get("column")) == (row, column)
-    if row is not None:
-        assert f"row {row}" in document["detail"]
-
-
-def test_a_csv_file_of_one_class(client: Client) -> None:
-    document = problem_of(upload(client, b"x,y,colour\n1,2,red\n3,4,red\n"), 422)
-    assert [(fault["pointer"], fault["column"]) for fault in document["errors"]] == [("", "colour")]
-    assert "column 'colour'" in document["detail"]
+    found = [(entry.get("row"), entry.get("line"), entry.get("column")) for entry in document["errors"]]
+    assert found == places
+    if places[0][0] is not None:
+        assert f"row {places[0][0]}" in document["detail"]
 
 
 def test_a_form_without_a_file(client: Client) -> None:
@@ -701,8 +700,9 @@ def test_a_broken_form(client: Client, body: bytes) -> None:
     assert problem_of(no_boundary, no_boundary.status)["status"] in (400, 415, 422)
 
 
-def test_another_type_of_dataset(client: Client) -> None:
-    assert problem_of(upload(client, b"x", "?name=new", "application/vnd.ms-excel"), 415)["code"]
+def test_a_file_is_known_by_its_content_and_not_by_its_type(client: Client) -> None:
+    answer = upload(client, b"%PDF-1.4 \0\0\xff", "?name=new", "text/csv")
+    assert "Received: a PDF" in problem_of(answer, 422)["detail"]
 
 
 # Too large.
@@ -710,14 +710,25 @@ def test_another_type_of_dataset(client: Client) -> None:
 
 def test_a_body_over_the_limit(client: Client) -> None:
     body = json.dumps(a_training("base", metadata={"a": "x" * LIMITS["MAX_BODY_BYTES"]})).encode()
-    for path in ("/train", "/models", "/predict", "/datasets", "/datasets?name=new&label=colour"):
-        answer = client.post(path, body, headers={"Content-Type": "text/csv"} if "?" in path else {})
-        document = problem_of(answer, 413)
+    for path in ("/train", "/models", "/predict"):
+        document = problem_of(client.post(path, body), 413)
         assert document["code"] == "too_large"
         assert str(LIMITS["MAX_BODY_BYTES"]) in document["detail"]
 
 
-@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/evaluate", "/datasets"])
+def test_a_dataset_over_the_limit(client: Client) -> None:
+    """Files and rows of datasets have a limit of their own, which is that of what they unpack to as well."""
+    limit = LIMITS["MAX_DATASET_BYTES"]
+    large = b"x,y,colour\n" + b"1,2,red\n" * (limit // 8)
+    for content in (large, json.dumps({"name": "new", "more": "x" * limit}).encode()):
+        kind = "application/json" if content.startswith(b"{") else "text/csv"
+        document = problem_of(upload(client, content, kind=kind), 413)
+        assert document["code"] == "too_large"
+        assert str(limit) in document["detail"]
+    assert str(limit) in problem_of(upload(client, gzip.compress(large)), 422)["detail"]
+
+
+@pytest.mark.parametrize("path", ["/models", "/train", "/predict", "/evaluate"])
 def test_a_chunked_body_over_the_limit(client: Client, path: str) -> None:
     answer = chunked(client, path, [b'{"a": "', *[b"x" * 65_536] * 17, b'"}'], "application/json")
     assert problem_of(answer, 413)["code"] == "too_large"
