@@ -103,7 +103,7 @@ class FileTable:
             self.columns = tuple(
                 ColumnSpec(each["name"], each["type"], tuple(each["levels"]), each["reason"]) for each in document
             )
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
             self._file.close()
             raise self._damage(error) from error
         self._places = {column.name: index for index, column in enumerate(self.columns)}
@@ -113,7 +113,7 @@ class FileTable:
         place = self._places[name]
         try:
             return self._read(self.columns[place], self._file[f"columns/{place}"], start, stop)
-        except (OSError, KeyError, ValueError, TypeError) as error:
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
             raise self._damage(error) from error
 
     def _read(self, column: ColumnSpec, item: Any, start: int, stop: int | None) -> Column:
