@@ -6,13 +6,16 @@ import os
 import resource
 import signal
 import tempfile
+from collections.abc import Callable
 from datetime import datetime
-from itertools import pairwise
+from functools import partial
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
 from reliability.figure import Figure
 from reliability.groups import memory_group
+from reliability.samples import TABLE
 from testing.harness import Client, Server, eventually, serving
 from testing.samples import LABELS, ROWS, a_model, a_training
 
@@ -29,7 +32,7 @@ ENDS = {"SIGKILL": "worker_lost", "SIGSEGV": "crashed", "SIGBUS": "crashed", "SI
 
 def run(scale: float) -> Figure:
     """Run jobs whose runners are killed, crash or run out of memory, and one that diverges, in a real service."""
-    figure = Figure(goals={"causes distinguished": len(ENDS) + 2, "jobs that went on after one death": 1})
+    figure = Figure(goals={"causes distinguished": len(ENDS) + 2, "jobs that went on after one death": 2})
     ends = dict(list(ENDS.items())[: max(2, round(len(ENDS) * scale))])
     figure.goals["causes distinguished"] = len(ends) + 2
     with (
@@ -37,9 +40,15 @@ def run(scale: float) -> Figure:
         serving(Path(folder) / "data", WORKERS=1, REPORT_SECONDS=0.05, RETRY_SECONDS=RETRY) as server,
     ):
         server.client.define(a_model("tried"))
-        _go_on_after_one_death(server, figure)
-        for name, code in ends.items():
-            job = server.client.train(a_training("tried", epochs=10_000_000))
+        server.client.define(TABLE.named("mixed"))
+        path = f"/datasets?name={TABLE.dataset}&label={TABLE.label}"
+        uploaded = server.client.post(path, TABLE.csv.encode(), headers={"Content-Type": "text/csv"})
+        assert uploaded.status == 201, uploaded
+        trainings = (partial(a_training, "tried"), partial(TABLE.training, "mixed"))
+        for training in trainings:
+            _go_on_after_one_death(server, figure, training)
+        for (name, code), training in zip(ends.items(), cycle(trainings), strict=False):
+            job = server.client.train(training(epochs=10_000_000))
             _expect(server.client, _end_three_times(server, job, signal.Signals[name], figure), code, name, figure)
         _diverge(server.client, figure)
         _run_out_of_memory(server, figure)
@@ -92,9 +101,9 @@ def _running(client: Client, job: str, attempt: int) -> None:
     eventually(there, what=f"attempt {attempt} of {job}")
 
 
-def _go_on_after_one_death(server: Server, figure: Figure) -> None:
+def _go_on_after_one_death(server: Server, figure: Figure, training: Callable[..., dict[str, Any]]) -> None:
     """A job continues from its newest checkpoint after one death, and succeeds."""
-    job = server.client.train(a_training("tried", epochs=3000, checkpoint={"every_epochs": 100, "keep": 1}))
+    job = server.client.train(training(epochs=3000, checkpoint={"every_epochs": 100, "keep": 1}))
     server.client.until_epoch(job["id"], 200)
     os.kill(server.busy_runner().pid, signal.SIGKILL)
     ended = server.client.wait(job["id"])

@@ -16,6 +16,7 @@ from models.formats.durable import TEMPORARY_SUFFIX
 from reliability.figure import Figure
 from reliability.injections import Meddled, calls_of_a_run, meddled
 from reliability.runners import Runner, Store
+from reliability.samples import SAMPLES, Sample
 from reliability.tracing import strace_missing
 from testing.harness import Client, eventually, serving
 from testing.samples import DATA, ROWS, a_model, a_training
@@ -37,7 +38,8 @@ def run(scale: float) -> Figure:
         if missing:
             figure.broken.append(missing)
         else:
-            _fail_each_call(folder, figure, scale)
+            for sample in SAMPLES:
+                _fail_each_call(folder / sample.dataset, figure, scale, sample)
         _limit_file_size(folder, figure)
         if os.geteuid() == 0:
             _fill_tmpfs(folder, figure)
@@ -45,9 +47,10 @@ def run(scale: float) -> Figure:
     return figure
 
 
-def _fail_each_call(folder: Path, figure: Figure, scale: float) -> None:
+def _fail_each_call(folder: Path, figure: Figure, scale: float, sample: Sample) -> None:
     """Repeat a short job and let another call fail each time; the job must still succeed."""
-    fresh = Store.make(folder / "fresh", epochs=2, checkpoint={"every_epochs": 1})
+    folder.mkdir()
+    fresh = Store.make(folder / "fresh", sample=sample, epochs=2, checkpoint={"every_epochs": 1})
     calls = calls_of_a_run(fresh.copy(folder / "counted"), folder / "log")
     places = [Meddled(f"error={error}", *call) for error in ERRORS for call in calls]
     for place, store, log, outcome in meddled(fresh, folder, places, scale, Runner.outcome):

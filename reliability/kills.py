@@ -1,4 +1,4 @@
-"""A kill never costs a committed checkpoint."""
+"""A kill never costs a committed checkpoint, of a matrix or of a table."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from reliability.figure import Figure
 from reliability.injections import ABREAST, Meddled, calls_of_a_run, meddled
 from reliability.runners import Runner, Store
+from reliability.samples import SAMPLES, Sample
 from reliability.tracing import strace_missing
 
 __all__ = ["run"]
@@ -29,15 +30,23 @@ def run(scale: float) -> Figure:
         if missing:
             figure.broken.append(missing)
         else:
-            _at_each_call(Path(folder), figure, scale)
+            for sample in SAMPLES:
+                _at_each_call(Path(folder) / sample.dataset, figure, scale, sample)
     return figure
 
 
 def _at_random(folder: Path, figure: Figure, kills: int) -> None:
     """Kill runners at random, up to twice the time that they need for their first new checkpoint."""
-    first = Store.make(folder / "random", epochs=1_000_000, checkpoint={"every_epochs": 1, "keep": 2})
-    stores = [first, *(first.copy(folder / f"random-{number}") for number in range(1, ABREAST))]
-    latest, moments = 2.0 * _seconds_to_a_checkpoint(first), random.Random(1)
+    stores = [
+        Store.make(
+            folder / f"random-{number}",
+            sample=SAMPLES[number % len(SAMPLES)],
+            epochs=1_000_000,
+            checkpoint={"every_epochs": 1, "keep": 2},
+        )
+        for number in range(ABREAST)
+    ]
+    latest, moments = 2.0 * max(map(_seconds_to_a_checkpoint, stores)), random.Random(1)
     for _ in range(-(-kills // len(stores))):
         before = [set(store.named()) for store in stores]
         runners = [store.start() for store in stores]
@@ -45,6 +54,7 @@ def _at_random(folder: Path, figure: Figure, kills: int) -> None:
         for store, known, one in zip(stores, before, runners, strict=True):
             assert one.kill() == -signal.SIGKILL
             figure.count("kills at random moments")
+            figure.count("of them with a table", int(store is not stores[0]))
             figure.count("after a new checkpoint", int(bool(store.named().keys() - known)))
             figure.count("within a save", int(any(store.temporary_files())))
             figure.broken += store.damage()
@@ -58,9 +68,10 @@ def _seconds_to_a_checkpoint(store: Store) -> float:
     return time.monotonic() - begin
 
 
-def _at_each_call(folder: Path, figure: Figure, scale: float) -> None:
+def _at_each_call(folder: Path, figure: Figure, scale: float, sample: Sample) -> None:
     """Repeat a short job and kill it at each call once; a scale below 1 takes every n-th call."""
-    fresh = Store.make(folder / "fresh", epochs=2, checkpoint={"every_epochs": 1})
+    folder.mkdir()
+    fresh = Store.make(folder / "fresh", sample=sample, epochs=2, checkpoint={"every_epochs": 1})
     calls = calls_of_a_run(fresh.copy(folder / "counted"), folder / "log")
     places = [Meddled("signal=SIGKILL", *call) for call in calls]
     for place, store, _, status in meddled(fresh, folder, places, scale, Runner.wait):

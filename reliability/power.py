@@ -18,6 +18,7 @@ from pathlib import Path
 
 from reliability.figure import Figure
 from reliability.runners import Store
+from reliability.samples import SAMPLES
 
 __all__ = ["run"]
 
@@ -37,8 +38,9 @@ def run(scale: float) -> Figure:
         return figure
     cuts, moments = max(1, round(CUTS * scale)), random.Random(2)
     with tempfile.TemporaryDirectory(prefix="trainyard-power-") as folder:
-        fresh = Store.make(Path(folder) / "fresh", epochs=1_000_000, checkpoint={"every_epochs": 1, "keep": 10_000})
-        for name in FILESYSTEMS:
+        for name, sample in zip(FILESYSTEMS, SAMPLES, strict=True):
+            often = {"every_epochs": 1, "keep": 10_000}
+            fresh = Store.make(Path(folder) / name, sample=sample, epochs=1_000_000, checkpoint=often)
             for first in range(0, cuts, CUTS_EACH):
                 _cut_over_and_over(name, fresh, Path(folder), min(CUTS_EACH, cuts - first), moments, figure)
     return figure

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from models.features.plan import ServingPlan
 from models.formats.checkpoint_file import load_checkpoint
 from nncore.network import Predictor
 from reliability.connections import Connection, post
@@ -29,16 +30,24 @@ LARGE_ONE_IN, FRESH_ONE_IN = 200, 50
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """The content of a request; ``version`` None is the default, ``content_type`` None sends no such header."""
+    """The content of a request; ``version`` None is the default, ``content_type`` None sends no such header.
+
+    ``rows`` are the members that give rows: ``inputs``, ``rows``, or ``columns`` and ``rows``.
+    """
 
     model: str
-    rows: np.ndarray[Any, Any]
+    rows: Mapping[str, Any]
     version: int | None = None
     content_type: str | None = None
 
+    @property
+    def count(self) -> int:
+        """The number of rows."""
+        return len(self.rows["inputs" if "inputs" in self.rows else "rows"])
+
     def message(self, *, closing: bool) -> bytes:
         """Return the bytes of the request."""
-        document = {"model": self.model, "inputs": self.rows.tolist()}
+        document = {"model": self.model, **self.rows}
         if self.version is not None:
             document["version"] = self.version
         headers = {"Content-Type": self.content_type} if self.content_type else {}
@@ -120,8 +129,8 @@ class Client:
         self._trial, self._habit, self._chance = trial, habit, random.Random(number)
         self._connection = Connection(trial.address, habit.lateness)
         self._messages = {question: question.message(closing=habit.lateness > 0) for question in trial.questions}
-        self._small = [question for question in trial.questions if len(question.rows) == 1]
-        self._large = [question for question in trial.questions if len(question.rows) > 1]
+        self._small = [question for question in trial.questions if question.count == 1]
+        self._large = [question for question in trial.questions if question.count > 1]
         self._known: dict[tuple[Question, bytes], int] = {}
         self._newest: dict[str, int] = {}
 
@@ -199,11 +208,13 @@ class _Judge:
         self._classes = list(checkpoint.definition.classes)
         arrays = {**checkpoint.evaluated, **checkpoint.evaluated_statistics}
         self._predictor = Predictor(checkpoint.definition.layers, checkpoint.definition.inputs, arrays)
+        features, dtype = checkpoint.features, self._predictor.dtype
+        self._plan = None if features is None else ServingPlan(features, checkpoint.definition.label, np.dtype(dtype))
 
     def answer(self, question: Question, version: int) -> dict[str, Any]:
         """Return the expected response of ``/predict``."""
         with threadpool_limits(1):
-            probabilities = self._predictor.predict_proba(question.rows.astype(self._predictor.dtype))
+            probabilities = self._predictor.predict_proba(self._numbers(question.rows))
         return {
             "model": question.model,
             "version": version,
@@ -211,6 +222,13 @@ class _Judge:
             "predictions": [self._classes[index] for index in probabilities.argmax(axis=1)],
             "probabilities": probabilities,
         }
+
+    def _numbers(self, rows: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+        if self._plan is None:
+            return np.array(rows["inputs"]).astype(self._predictor.dtype)
+        return (
+            self._plan.lists(rows["columns"], rows["rows"]) if "columns" in rows else self._plan.records(rows["rows"])
+        )
 
 
 def _same(document: dict[str, Any], expected: dict[str, Any]) -> bool:

@@ -1,4 +1,7 @@
-"""Resume is exact: a run that was killed ends with the same bits as a run that was not."""
+"""Resume is exact: a run that was killed ends with the same bits as a run that was not.
+
+Every second run is of a table, whose features are part of these bits.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
@@ -21,16 +24,24 @@ from typing import Any
 import h5py
 import numpy as np
 
+from models.data.records import from_records
 from models.definition.definition import ModelDefinition
+from models.definition.given_table import GivenTable, Place
+from models.features.scales import SCALES
 from models.formats.checkpoint_file import load_checkpoint
 from models.training.checkpoint import Checkpoint, CheckpointKind
+from models.training.prepared import Prepared
+from models.training.prepared_table import PreparedTable
 from models.training.request import TrainingRequest
 from models.training.run import TrainingRun
 from nncore import Dense, Layer, Softmax
+from nncore.losses import Loss
+from nncore.network import Dtype
 from nncore.stopping import EarlyStopping
 from nncore.training import DivergedError, Epoch
 from reliability.figure import Figure
 from reliability.resumed_jobs import JOBS, try_jobs
+from reliability.samples import TABLE_FEATURES, table_rows
 from testing import cases
 from testing.runs import a_request, prepare, some_rows
 from testing.saving import save_checkpoint
@@ -73,11 +84,34 @@ def differences(one: Path, other: Path) -> list[str]:
     return sorted(place for place in bits.keys() | others.keys() if bits.get(place) != others.get(place))
 
 
-# The runs: every member of the case tables in turn, everything else at random.
+# The runs: every member of the case tables in turn, everything else at random. Odd numbers are runs of a table.
+
+_SCALES = tuple(SCALES)
+_PLACE = Place("/data", stored=False)
+_table = from_records(table_rows(3), "/data/rows")
+
+
+def model_drawn(number: int, layers: Sequence[Layer], loss: Loss, dtype: Dtype) -> ModelDefinition:
+    """The definition of a run with these layers before the last two."""
+    if number % 2 == 0:
+        last = (*layers, Dense(3), Softmax())
+        return ModelDefinition("drawn", 2, ("a", "b", "c"), last, loss=loss, dtype=dtype)
+    first = {**TABLE_FEATURES[0], "scale": _SCALES[number // 2 % len(_SCALES)]}
+    document = {"name": "drawn", "classes": ["no", "yes"], "features": [first, *TABLE_FEATURES[1:]], "hidden": [1]}
+    definition = ModelDefinition.load(document).for_table(_table.columns, "label", None)
+    return replace(definition, layers=(*layers, Dense(2), Softmax()), loss=loss, dtype=dtype)
+
+
+def prepared_for(definition: ModelDefinition, request: TrainingRequest, begin: Checkpoint | None) -> Prepared:
+    """The rows of a run as a runner prepares them, which takes features from the checkpoint that it resumes."""
+    if definition.features is None:
+        return prepare(definition, request, some_rows())
+    given = GivenTable(_table, "label", _PLACE)
+    return PreparedTable.of(definition, request, given, None, None if begin is None else begin.features)
 
 
 def drawn(number: int) -> tuple[ModelDefinition, TrainingRequest]:
-    """Return a run with 43 rows in batches of 8, six per epoch, that saves its state every few batches."""
+    """Return a run with six batches of 8 rows per epoch, or a table's seven, that saves its state every few batches."""
     rng = random.Random(number)
     layers: list[Layer] = [layer for layer in cases.every(cases.LAYERS) if not isinstance(layer, Softmax)]
     noisy = [layer for name in cases.DIFFERENT_IN_TRAINING for layer in cases.LAYERS[name]]
@@ -92,13 +126,11 @@ def drawn(number: int) -> tuple[ModelDefinition, TrainingRequest]:
         average=rng.choice([None, 0.9]),
         accumulate=rng.choice([1, 1, 2, 4]),
     )
-    definition = ModelDefinition(
-        name="drawn",
-        inputs=2,
-        classes=("a", "b", "c"),
-        layers=(*rng.sample(stack, len(stack)), Dense(3), Softmax()),
-        loss=rng.choice(cases.every(cases.LOSSES)),
-        dtype=rng.choice(["float32", "float64"]),
+    definition = model_drawn(
+        number,
+        rng.sample(stack, len(stack)),
+        rng.choice(cases.every(cases.LOSSES)),
+        rng.choice(["float32", "float64"]),
     )
     request = a_request(
         epochs=EPOCHS,
@@ -150,9 +182,9 @@ def newest(folder: Path, *kinds: CheckpointKind) -> Path | None:
 def train(number: int, folder: Path, last_batch: int | None, forget: bool) -> None:
     """Start or resume the run, to its end or to a batch; ``forget`` omits the random state."""
     definition, request = drawn(number)
-    prepared = prepare(definition, request, some_rows())
     path = newest(folder)
     resume = None if path is None else load_checkpoint(path)
+    prepared = prepared_for(definition, request, resume)
     if forget:
         assert resume is not None
         resume.state.streams.update(TrainingRun(request, prepared).training.state().streams)
@@ -203,6 +235,7 @@ def try_pair(folder: Path, number: int) -> Figure:
     end = piece(number, cut)
     figure.count("kills -9 of a run", kills)
     figure.count("pairs", int(kills > 0))
+    figure.count("of them with a table", int(kills > 0 and number % 2))
     if end:
         figure.broken.append(f"run {number}: the killed run could not resume, status {end}")
         return figure

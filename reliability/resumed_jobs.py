@@ -14,6 +14,7 @@ from typing import Any
 from models.definition.definition import ModelDefinition, optimizer_field
 from models.training.request import TrainingRequest
 from reliability.figure import Figure
+from reliability.samples import TABLE
 from testing.harness import FINAL, Client, Server, eventually, serving
 from testing.jobs import timeless
 from testing.samples import a_training
@@ -28,15 +29,21 @@ EPOCHS, EVERY = 2_000, 50
 def model_of(definition: ModelDefinition, number: int) -> dict[str, Any]:
     """Return a drawn definition as a client sends it."""
     document: dict[str, Any] = json.loads(definition.canonical())
-    return {**document, "name": f"drawn-{number}", "classes": ["red", "green", "blue"]}
+    classes = document["classes"] if "features" in document else ["red", "green", "blue"]
+    return {**document, "name": f"drawn-{number}", "classes": classes}
 
 
-def training_of(request: TrainingRequest, model: str) -> dict[str, Any]:
-    """Return a drawn request as a client sends it, with more epochs, so that there is time for disturbances."""
+def training_of(request: TrainingRequest, model: dict[str, Any]) -> dict[str, Any]:
+    """Return a drawn request as a client sends it, with more epochs, so that there is time for disturbances.
+
+    Models with features are trained on the stored table, whose epochs have more batches.
+    """
+    of_table = "features" in model
     return a_training(
-        model,
+        model["name"],
+        **({"data": {"dataset": TABLE.dataset}} if of_table else {}),
         epochs=EPOCHS,
-        batch_size=2,
+        batch_size=10 if of_table else 2,
         shuffle=request.shuffle,
         seed=request.seed,
         optimizer=optimizer_field().serialize("optimizer", {"optimizer": request.optimizer}),
@@ -114,6 +121,7 @@ def try_job(
         figure.count("jobs left out as they diverge")
         return
     figure.count("pairs of jobs", int(other["attempt"] > 1))
+    figure.count("of these with a table", int(other["attempt"] > 1 and "features" in model))
     if one["state"] != "succeeded" or one["state"] != other["state"]:
         figure.broken.append(f"{model['name']}: {one['state']} and {other['state']}, {one['error']} {other['error']}")
         return
@@ -133,10 +141,13 @@ def try_jobs(
     """Compare pairs of jobs until there are enough that were really killed."""
     wanted = max(1, round(JOBS * scale))
     with serving(folder / "data", WORKERS=1, LEASE_SECONDS=1, REPORT_SECONDS=0.05, RETRY_SECONDS=0.05) as server:
-        for number in range(3 * JOBS):
+        path = f"/datasets?name={TABLE.dataset}&label={TABLE.label}"
+        uploaded = server.client.post(path, TABLE.csv.encode(), headers={"Content-Type": "text/csv"})
+        assert uploaded.status == 201, uploaded
+        for number in range(1, 3 * JOBS + 1):  # The first one has a table.
             if figure.counts.get("pairs of jobs", 0) == wanted:
                 return
             definition, request = drawn(7 * number)
             model = model_of(definition, number)
-            try_job(server, figure, model, training_of(request, model["name"]), differences)
+            try_job(server, figure, model, training_of(request, model), differences)
     figure.broken.append(f"of {3 * JOBS} jobs, {figure.counts.get('pairs of jobs', 0)} could be killed")

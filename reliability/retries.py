@@ -26,6 +26,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from reliability.figure import Figure
+from reliability.samples import TABLE, table_rows
 from testing.harness import Server, eventually
 from testing.samples import CSV, a_model, a_training
 
@@ -142,8 +143,11 @@ class Peer:
 
 
 def training(number: int) -> Request:
-    body = json.dumps(a_training("trained", seed=number)).encode()
-    return Request("/train", f"train-{number}", body)
+    """Return a request for a job; every other one is of a table."""
+    document = a_training("trained", seed=number)
+    if number % 2:
+        document |= {"model": TABLE_MODEL, "data": {"rows": table_rows(number), "label": TABLE.label}}
+    return Request("/train", f"train-{number}", json.dumps(document).encode())
 
 
 def model(number: int) -> Request:
@@ -159,6 +163,9 @@ def dataset(number: int) -> Request:
     body = f"{head}{CSV}\r\n--limit--\r\n".encode()
     return Request(path, key, body, "multipart/form-data; boundary=limit")
 
+
+#: The model of the tables. ``check_reuse`` changes the "red" in each request.
+TABLE_MODEL = "red-or-not"
 
 #: By route: the function that creates a request, the route that lists its results, and their key field.
 ROUTES: dict[str, tuple[Callable[[int], Request], str, str]] = {
@@ -224,7 +231,9 @@ def run(scale: float) -> Figure:
         server = Server(Path(folder) / "data", TRAINER="external")
         trial = Trial(server, figure)
         try:
-            server.start().define(a_model("trained"))
+            client = server.start()
+            client.define(a_model("trained"))
+            client.define(TABLE.named(TABLE_MODEL))
             for route, goal in KEYS.items():
                 keys = max(4, round(goal * scale))
                 kills = max(1, round(KILLS * scale * goal / sum(KEYS.values())))

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from models.formats.checkpoint_file import load_checkpoint
 from models.formats.durable import TEMPORARY_SUFFIX, sha256_of
+from reliability.samples import Sample
 from service.jobs import lifecycle, runner
 from service.jobs.document import job_document
 from service.jobs.events import events_after
@@ -37,7 +38,10 @@ _DEFINE = """
 import json, sys
 from service.web.app import create_app
 client = create_app().test_client()
-document = json.loads(sys.argv[1])
+document, query, content = json.loads(sys.argv[1]), sys.argv[2], sys.stdin.buffer.read()
+if content:
+    answer = client.post("/datasets?" + query, data=content, content_type="text/csv")
+    assert answer.status_code == 201, answer.text
 answer = client.post("/train", json=document)
 assert answer.status_code == 202, answer.text
 print(answer.json["id"])
@@ -102,11 +106,17 @@ class Store:
         self.settings = Settings.read(self.environment)
 
     @classmethod
-    def make(cls, data: Path, model: dict[str, Any] | None = None, **training: Any) -> Store:
-        """Create a store: define the model and queue the job, as a client does."""
-        document = a_training(a_model("tried", **(model or {})), **training)
+    def make(
+        cls, data: Path, model: dict[str, Any] | None = None, *, sample: Sample | None = None, **training: Any
+    ) -> Store:
+        """Create a store: define the model and queue the job, as a client does; with a sample, on its dataset."""
+        document, query = a_training(a_model("tried", **(model or {})), **training), ""
+        if sample is not None:
+            document = sample.training(sample.named("tried", **(model or {})), **training)
+            query = f"name={sample.dataset}&label={sample.label}"
         done = subprocess.run(
-            [sys.executable, "-c", _DEFINE, json.dumps(document)],
+            [sys.executable, "-c", _DEFINE, json.dumps(document), query],
+            input="" if sample is None else sample.csv,
             env={**os.environ, **_environment(data)},
             cwd=Path(__file__).parent.parent,
             capture_output=True,

@@ -22,6 +22,7 @@ import numpy as np
 
 from reliability.figure import Figure
 from reliability.predicting import Client, Habit, Question, Trial, Version, check
+from reliability.samples import TABLE, table_rows
 from testing.harness import FINAL, Process, Server
 
 __all__ = ["run"]
@@ -53,8 +54,11 @@ CLIENTS = [
     *[Habit("sent slowly", halt=1.5)] * 2,
     *[Habit("closed late", lateness=1.5)] * 2,
 ]
-#: By model: number of inputs, hidden units and rows of a large request.
-MODELS = {"narrow": (2, [8], 40), "broad": (64, [128, 128], 600)}
+#: By model of a matrix: number of inputs, hidden units and rows of a large request.
+MATRICES = {"narrow": (2, [8], 40), "broad": (64, [128, 128], 600)}
+#: The model of a table, and rows of a large request.
+MIXED, MANY_MIXED = "mixed", 200
+MODELS = (*MATRICES, MIXED)
 CLASSES = ["red", "green", "blue"]
 LOST = {"worker_lost"}
 
@@ -82,7 +86,12 @@ class RecyclingServer(Server):
 
 def training(model: str, seed: int) -> dict[str, Any]:
     """Return a request for a job of about half a second, with checkpoints from which a killed job continues."""
-    inputs, _, _ = MODELS[model]
+    checkpoint = {"every_epochs": 40}
+    if model == MIXED:
+        data = {"rows": table_rows(seed, 120), "label": TABLE.label}
+        request = {"model": model, "data": data, "epochs": 200, "batch_size": 60, "seed": seed}
+        return {**request, "checkpoint": checkpoint}
+    inputs, _, _ = MATRICES[model]
     rows = np.random.default_rng(seed).normal(size=(120, inputs)).astype(np.float32)
     labels = [CLASSES[int(row[0] > 0) + int(row[1] > 0)] for row in rows]
     epochs = 1000 if model == "narrow" else 150
@@ -98,22 +107,29 @@ def training(model: str, seed: int) -> dict[str, Any]:
 
 def define_and_publish(server: Server) -> None:
     """Define each model and publish its version 1."""
-    for model, (inputs, hidden, _) in MODELS.items():
+    for model, (inputs, hidden, _) in MATRICES.items():
         server.client.define({"name": model, "inputs": inputs, "classes": CLASSES, "hidden": hidden})
+    server.client.define(TABLE.named(MIXED))
+    for model in MODELS:
         server.client.run(training(model, seed=0))
 
 
 def questions() -> list[Question]:
     """Return single rows and a large body for each model, with different content types and versions."""
     generator, binary = np.random.default_rng(0), "application/octet-stream"
-    return [
-        Question(model, generator.normal(size=(rows, inputs)), version, kind)
-        for model, (inputs, _, many) in MODELS.items()
+    found = [
+        Question(model, {"inputs": generator.normal(size=(rows, inputs)).tolist()}, version, kind)
+        for model, (inputs, _, many) in MATRICES.items()
         for rows, version, kind in (
             *((1, None, "application/json"), (1, None, None), (1, None, binary)),
             *((1, 1, None), (many, None, binary)),
         )
     ]
+    records = [{name: row[name] for name in row if name != TABLE.label} for row in table_rows(99, MANY_MIXED)]
+    columns = sorted(records[0])
+    lists = {"columns": columns, "rows": [[row[name] for name in columns] for row in records[:1]]}
+    given = ({"rows": records[1:2]}, None), (lists, None), ({"rows": records[2:3]}, 1), ({"rows": records}, None)
+    return found + [Question(MIXED, rows, version, None) for rows, version in given]
 
 
 def publish(trial: Trial, server: Server, model: str) -> None:

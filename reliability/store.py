@@ -1,5 +1,7 @@
 """The store keeps the right files and detects damage: retention, verification, fallback and reindexing.
 
+One of its two models is of a matrix, the other one of a stored table.
+
 Jobs with a checkpoint after every epoch run with real trainers and runners, which are killed at random. Then a few
 files at a time are damaged at random: verify must report exactly these, and a prediction is requested from every
 version. Finally, the database is repeatedly deleted and rebuilt from the files.
@@ -22,6 +24,7 @@ from typing import Any
 from flask.testing import FlaskClient
 
 from reliability.figure import Figure
+from reliability.samples import MATRIX, TABLE
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
@@ -30,7 +33,7 @@ from service.upkeep.reindex import reindex
 from service.upkeep.verify import verify
 from service.web.app import create_app
 from testing.harness import Server, eventually
-from testing.samples import CSV, ROWS, a_model, a_training
+from testing.samples import a_training
 
 __all__ = ["run"]
 
@@ -38,7 +41,7 @@ HISTORIES = 2
 #: Goals of a full run, over all histories.
 GOALS = {"kills": 20, "files damaged": 45, "registries rebuilt": 10}
 ROUNDS, JOBS = 24, 12
-MODELS = ("one", "two")
+MODELS = {"one": MATRIX, "two": TABLE}
 EPOCHS = 40
 #: One kill in so many hits a trainer, the others the runner of a job.
 TRAINER_ONE_IN = 4
@@ -93,16 +96,19 @@ class _History:
     # Kills and retention.
 
     def train(self) -> None:
-        for name in MODELS:
-            assert self.client.post("/models", json=a_model(name)).status_code == 201
-        upload = self.client.post("/datasets?name=kept&label=colour", data=CSV, content_type="text/csv")
+        for name, sample in MODELS.items():
+            assert self.client.post("/models", json=sample.named(name)).status_code == 201
+        path = f"/datasets?name={TABLE.dataset}&label={TABLE.label}"
+        upload = self.client.post(path, data=TABLE.csv, content_type="text/csv")
         assert upload.status_code == 201
+        self.dataset = upload.json["id"]
         self.server.run_beside("trainer")
         kills, jobs = round(GOALS["kills"] * self.share), max(len(MODELS), round(JOBS * self.share))
         for number in range(jobs):
             keep = self.chance.randrange(4)
             policy = {"every_epochs": 1, "keep": keep}
-            request = a_training(MODELS[number % 2], epochs=EPOCHS, seed=number, checkpoint=policy)
+            asked = {"epochs": EPOCHS, "seed": number, "checkpoint": policy}
+            request = TABLE.training("two", **asked) if number % 2 else a_training("one", **asked)
             job = self.client.post("/train", json=request).json["id"]
             for _ in range(kills // jobs + (number < kills % jobs)):
                 self.kill(job)
@@ -180,7 +186,7 @@ class _History:
                 self.answers[key], self.checkpoints[key] = self.ask(*key)[1], row["checkpoint"]
 
     def ask(self, name: str, version: int | None) -> tuple[int, Any]:
-        answer = self.client.post("/predict", json={"model": name, "inputs": ROWS, "version": version})
+        answer = self.client.post("/predict", json={"model": name, "version": version, **MODELS[name].rows})
         return answer.status_code, answer.json
 
     def damage(self, pristine: Path, *, verify_first: bool) -> None:
@@ -189,18 +195,21 @@ class _History:
         # One of them is a version with a fault that only its digest can reveal when it is loaded.
         served = self.files.path(FileKind.CHECKPOINT, self.chance.choice([*self.checkpoints.values()]))
         others = self.chance.sample(sorted({*folder.glob("*.h5")} - {served}), self.chance.randint(1, 2))
+        others.append(self.files.path(FileKind.DATASET, self.dataset))
         done = {path.name: self.chance.choice((_flip, _cut, _delete))(path, self.chance) for path in others}
         done[served.name] = _flip(served, self.chance)
         self.figure.count("files damaged", len(done))
         self.client = self.fresh_client()
         if not verify_first:
             self.check_served(set(done))
+            self.check_dataset()
         found = {wrong.what: wrong.fault for wrong in verify(self.database, self.files).wrong}
         self.expect(found == done, f"damaged {done}, but verify reports {found}")
         if verify_first:
             self.check_served(set(done))
+            self.check_dataset()
         for path in (served, *others):
-            shutil.copy2(pristine / "checkpoints" / path.name, path)
+            shutil.copy2(pristine / path.parent.name / path.name, path)
         self.expect(
             all(one.finding.fault is None for one in inspect(self.database, self.files)),
             "faults remain after the files are restored",
@@ -223,6 +232,20 @@ class _History:
             _, answer = self.ask(name, None)
             held = answer == self.answers[good] if good else answer.get("code") == "checkpoint_unreadable"
             self.expect(held, f"the default of {name} should be {good}: {answer}")
+
+    def check_dataset(self) -> None:
+        """Evaluation, rows and file of the damaged table are refused; so is a training, by its check or by its job."""
+        data = {"dataset": TABLE.dataset}
+        version = self.client.get("/models/two/versions?limit=100").json["data"]
+        good = next((row for row in version if self.ask("two", row["version"])[0] == 200), None)
+        answers = [self.client.get(f"/datasets/{TABLE.dataset}/{what}") for what in ("rows", "file")]
+        if good is not None:
+            asked = {"model": "two", "version": good["version"], "data": data}
+            answers.append(self.client.post("/evaluate", json=asked))
+        for answer in answers:
+            found = answer.status_code, answer.json and answer.json.get("code")
+            self.expect(found == (500, "storage_error"), f"a damaged table is read: {answer.text[:300]}")
+            self.figure.count("damaged tables refused")
 
     # A lost database.
 

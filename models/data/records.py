@@ -221,7 +221,7 @@ def _column(name: str, cells: list[Any], pointer: Pointer, kind: ColumnKind | No
         return _typed(cells, types, None)
     if kind in ("category", "text"):
         words = cells if types == {str} else [None if cell is None else _word(cell) for cell in cells]
-        return _typed(words, {str} if types else types, kind)
+        return _typed(words, {str}, kind)
     try:
         return _converted(cells, types, kind)
     except ConversionError as error:

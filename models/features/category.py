@@ -10,6 +10,7 @@ import numpy as np
 
 from models.data.columns import Column, ColumnKind
 from models.data.summary import LevelSummary
+from models.errors import describe
 from models.features.feature import (
     ArrayForm,
     Encoded,
@@ -21,6 +22,7 @@ from models.features.feature import (
     from_json_bytes,
     json_bytes,
     one,
+    require_words,
 )
 from nncore.arrays import Array
 from nncore.hyperparameters import hyperparameter
@@ -75,13 +77,12 @@ class Category(Feature):
         }
 
     def check(self, learned: Learned) -> None:
-        levels = from_json_bytes(learned["levels"])
-        if not isinstance(levels, list) or not all(isinstance(level, str) for level in levels):
-            raise ValueError("levels must be a list of strings")
-        if len(set(levels)) != len(levels) or len(levels) > max(MAXIMUM_LEVELS, len(self.levels or ())):
-            raise ValueError("levels must be different, and not too many")
-        if len(learned["counts"]) != len(levels) or (learned["counts"] < 0).any():
-            raise ValueError("counts must be a number for each level, at least 0")
+        levels = require_words(learned["levels"])
+        if len(levels) > MAXIMUM_LEVELS:
+            raise ValueError(f"levels must be at most {MAXIMUM_LEVELS}. Received: {len(levels)}")
+        if self.levels is not None and len(self.levels) <= MAXIMUM_LEVELS and tuple(levels) != self.levels:
+            raise ValueError(f"levels must be those of the definition. Received: {describe(levels)}")
+        _require_counts(learned["counts"], len(levels))
 
     def width(self, learned: Learned) -> int:
         return len(learned["counts"]) + int(learned["rare"][0]) + int(learned["gaps"][0])
@@ -113,6 +114,12 @@ class Category(Feature):
         return {"levels": from_json_bytes(learned["levels"]), "counts": learned["counts"].tolist()}
 
 
+def _require_counts(counts: Array, levels: int) -> None:
+    if len(counts) != levels or (counts < 0).any():
+        received = f"{len(counts)}, the smallest of them {counts.min(initial=0)}"
+        raise ValueError(f"counts must be {levels} numbers, at least 0. Received: {received}")
+
+
 @dataclass(frozen=True)
 class Boolean(Feature):
     """Yes or no: 1 or 0.
@@ -135,11 +142,10 @@ class Boolean(Feature):
         return {"levels": ArrayForm("uint8"), "counts": ArrayForm("int64", 2), "gaps": ArrayForm("uint8", 1)}
 
     def check(self, learned: Learned) -> None:
-        levels = from_json_bytes(learned["levels"])
-        if not isinstance(levels, list) or len(levels) != 2 or not all(isinstance(word, str) for word in levels):
-            raise ValueError("levels must be two words")
-        if (learned["counts"] < 0).any():
-            raise ValueError("counts must be at least 0")
+        levels = require_words(learned["levels"])
+        if len(levels) != 2:
+            raise ValueError(f"levels must be two words. Received: {len(levels)}")
+        _require_counts(learned["counts"], 2)
 
     def width(self, learned: Learned) -> int:
         return 1 + int(learned["gaps"][0])

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from models.data.columns import Column, ColumnKind
+from models.errors import describe
 from nncore.arrays import Array
 from nncore.hyperparameters import check_hyperparameters, hyperparameter
 
@@ -31,6 +32,7 @@ __all__ = [
     "from_json_bytes",
     "json_bytes",
     "one",
+    "require_words",
 ]
 
 #: What a feature has learned: named arrays.
@@ -153,4 +155,24 @@ def json_bytes(value: Any) -> Array:
 
 def from_json_bytes(array: Array) -> Any:
     """The JSON document in a learned array; raises ValueError if there is none."""
-    return json.loads(array.tobytes())
+    try:
+        return json.loads(array.tobytes().decode())
+    except RecursionError:
+        raise ValueError("must be JSON. Received: lists in lists, too deep to read") from None
+
+
+def require_words(array: Array) -> list[str]:
+    """The different words in a learned array, a JSON list; raises ValueError unless it is one."""
+    try:
+        words = from_json_bytes(array)
+    except ValueError as error:
+        raise ValueError(f"levels must be a JSON list of strings. Received: {error}") from None
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError(f"levels must be a list of strings. Received: {describe(words)}")
+    if len(set(words)) != len(words):
+        raise ValueError("levels must be different. Received: the same more than once")
+    try:
+        "".join(words).encode()
+    except UnicodeEncodeError as error:  # JSON can hold halves of characters, which nothing else can.
+        raise ValueError(f"levels must be text. Received: {error}") from None
+    return words

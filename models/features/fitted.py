@@ -14,12 +14,15 @@ from models.data.columns import Column
 from models.data.conversion import ConversionError, coerce
 from models.data.table import CHUNK, Table
 from models.errors import InvalidError, Problem, describe
-from models.features.feature import Encoded, Feature, GapError, Learned
+from models.features.feature import ArrayForm, Encoded, Feature, GapError, Learned
 from models.features.features import Ignored, feature_type
 from models.features.rows import FeatureRows, joined
 from nncore.arrays import Array
 
 __all__ = ["FittedFeatures", "group_name", "used"]
+
+#: The form of a learned truth, such as whether values were missing.
+FLAG = ArrayForm("uint8", 1)
 
 
 def used(features: Sequence[Feature]) -> list[Feature]:
@@ -88,7 +91,8 @@ class FittedFeatures:
             if width == 0:
                 continue
             try:
-                blocks.append((joined(_encoded(feature, learned, table, rows), dtype), width))
+                with np.errstate(over="ignore", invalid="ignore"):  # The network's result shows an overflow.
+                    blocks.append((joined(_encoded(feature, learned, table, rows), dtype), width))
             except (GapError, ConversionError) as error:
                 problems.append(problem_of(feature, error, rows))
         if problems:
@@ -119,6 +123,8 @@ class FittedFeatures:
                     length = "any length" if form.length is None else f"length {form.length}"
                     wanted, found = f"{form.dtype} of {length}", f"{array.dtype} of {array.shape}"
                     raise ValueError(f"/features/{group}/{name}: expected {wanted}, found {found}")
+                if form == FLAG and array[0] > 1:
+                    raise ValueError(f"/features/{group}/{name}: expected 0 or 1. Received: {array[0]}")
                 if array.dtype.kind == "f" and not np.isfinite(array).all():
                     raise ValueError(f"/features/{group}/{name}: expected finite numbers, found others")
                 own[name] = array

@@ -68,9 +68,10 @@ class Datetime(Feature):
 
     def check(self, learned: Learned) -> None:
         if (learned["scale"] < 0).any():
-            raise ValueError("scale must be at least 0")
-        if learned["range"][0] > learned["range"][1]:
-            raise ValueError("range must be the first and the last time")
+            raise ValueError(f"scale must be at least 0. Received: {learned['scale'].min()}")
+        first, last = learned["range"].tolist()
+        if not MISSING_TIME < first <= last:
+            raise ValueError(f"range must be the first and the last time. Received: {first} and {last}")
 
     def _used(self, learned: Learned) -> list[tuple[Part, float, float]]:
         """The parts that differ among the training rows, with center and scale."""

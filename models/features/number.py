@@ -84,7 +84,7 @@ class Number(Feature):
     def check(self, learned: Learned) -> None:
         low, high = learned["range"].tolist()
         if not low <= high:
-            raise ValueError("range must be the smallest and the largest value")
+            raise ValueError(f"range must be the smallest and the largest value. Received: {low} and {high}")
         self.rule.check(learned)
 
     def width(self, learned: Learned) -> int:

@@ -206,11 +206,12 @@ class _Quick:
 
     def numbers(self, inputs: Array) -> Array:
         """The numbers of rows whose features are all numbers, none of them missing."""
-        scaled: Array = (inputs - self._center) / self._scale
-        if isinstance(self._columns, slice):
-            return scaled.astype(self._dtype)
-        out = np.zeros((len(inputs), self._width), self._dtype)
-        out[:, self._columns] = scaled
+        with np.errstate(over="ignore", invalid="ignore"):  # The network's result shows an overflow.
+            scaled: Array = (inputs - self._center) / self._scale
+            if isinstance(self._columns, slice):
+                return scaled.astype(self._dtype)
+            out = np.zeros((len(inputs), self._width), self._dtype)
+            out[:, self._columns] = scaled
         return out
 
     def records(self, rows: Sequence[Any]) -> Array | None:

@@ -81,8 +81,9 @@ class FeatureRows:
         if self._numbers.shape[1] < self.inputs:
             out.fill(0)
         out[:, self._columns] = self._numbers.take(chosen, axis=0, mode="clip")
-        for start, width, deferred in self._deferred:
-            out[:, start : start + width] = deferred.transform(deferred.values.take(chosen, mode="clip"))
+        with np.errstate(over="ignore", invalid="ignore"):  # The network's result shows an overflow.
+            for start, width, deferred in self._deferred:
+                out[:, start : start + width] = deferred.transform(deferred.values.take(chosen, mode="clip"))
         for start, _, sparse in self._sparse:
             _scatter(sparse, chosen, out[:, start:])
         if self._places is not None:

@@ -50,7 +50,7 @@ class Scale:
     def check(self, learned: Learned) -> None:
         """Raise ValueError if the arrays cannot come from ``learn``."""
         if not learned["scale"][0] > 0:
-            raise ValueError("scale must be greater than 0")
+            raise ValueError(f"scale must be greater than 0. Received: {learned['scale'][0]}")
 
     def width(self, learned: Learned) -> int:
         """How many numbers a value becomes."""
@@ -144,8 +144,9 @@ class PiecewiseLinear(Scale):
 
     def check(self, learned: Learned) -> None:
         _require_ascending("edges", learned["edges"], INTERVALS + 1)
-        if not (np.diff(learned["edges"]) > 0).all():
-            raise ValueError("edges must be different")
+        edges = learned["edges"]
+        if not (edges[1:] > edges[:-1]).all():
+            raise ValueError("edges must be different. Received: the same more than once")
 
     def width(self, learned: Learned) -> int:
         return len(learned["edges"]) - 1
@@ -176,8 +177,10 @@ class Unscaled(Scale):
 
 
 def _require_ascending(name: str, values: Array, longest: int) -> None:
-    if not 2 <= len(values) <= longest or not (np.diff(values) >= 0).all():
-        raise ValueError(f"{name} must be 2 to {longest} numbers in ascending order")
+    ascending = bool((values[1:] >= values[:-1]).all())
+    if not 2 <= len(values) <= longest or not ascending:
+        received = f"{len(values)} in {'ascending' if ascending else 'another'} order"
+        raise ValueError(f"{name} must be 2 to {longest} numbers in ascending order. Received: {received}")
 
 
 SCALES: dict[ScaleName, Scale] = {

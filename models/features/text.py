@@ -47,7 +47,7 @@ class Text(Feature):
 
     def check(self, learned: Learned) -> None:
         if learned["count"][0] < 0:
-            raise ValueError("count must be at least 0")
+            raise ValueError(f"count must be at least 0. Received: {learned['count'][0]}")
 
     def width(self, learned: Learned) -> int:
         return self.buckets

@@ -146,16 +146,20 @@ def _learned(file: ForeignFile, definition: ModelDefinition) -> dict[str, Array]
         detail = "the model's features are open until data train it; define the model as the file's definition has it"
         raise InvalidError.at("/features", detail)
     forms = learned_places(definition)
-    if forms or file.has("/features"):
-        for group, members in _members({place: ((0,), form.dtype) for place, form in forms.items()}).items():
-            file.require_names(group, members)
-    arrays = {}
+    members = _members({place: ((0,), form.dtype) for place, form in forms.items()})
+    for group, names in ({"/features": set[str]()} | members).items():
+        if group != "/statistics":
+            file.require_names(group, names)
+    found, size = {}, 0
     for place, form in forms.items():
         length = file.length(place) if form.length is None else form.length
         if length > LEARNED_BYTES:
             raise InvalidError.at(place, f"must have at most {LEARNED_BYTES} items. Received: {length}")
-        arrays[place] = read(place, file.dataset(place, (length,), form.dtype), form.dtype)
-    return arrays
+        found[place] = file.dataset(place, (length,), form.dtype)
+        size += length * np.dtype(form.dtype).itemsize
+    if size > file.size:  # Several names may stand for the same bytes.
+        raise InvalidError.at("/features", f"must hold {size} bytes. Received: a file of {file.size} bytes")
+    return {place: read(place, found[place], form.dtype) for place, form in forms.items()}
 
 
 def _fitted(definition: ModelDefinition, arrays: Sequence[Array]) -> Fitted:

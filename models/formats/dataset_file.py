@@ -77,7 +77,7 @@ def load_dataset(path: Path) -> Dataset:
         return _read(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "no such file", str(path)) from error
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         found = str(error).replace(str(path), path.name)
         detail = f"is not a {FORMAT} of version {FORMAT_VERSION}: {found}"
         raise OSError(errno.EIO, detail, str(path)) from error
@@ -85,11 +85,14 @@ def load_dataset(path: Path) -> Dataset:
 
 def load_label(path: Path) -> DatasetLabel | None:
     """The metadata in a dataset's file, or None if it has none. Raises OSError if the file cannot be read."""
-    with h5py.File(path, "r") as file:
-        if "name" not in file.attrs:
-            return None
-        source = Provenance.of(json.loads(file["source"][()].tobytes())) if "source" in file else None
-        return DatasetLabel(file.attrs["name"] or None, file.attrs["created_at"], source)
+    try:
+        with h5py.File(path, "r") as file:
+            if "name" not in file.attrs:
+                return None
+            source = Provenance.of(json.loads(file["source"][()].tobytes())) if "source" in file else None
+            return DatasetLabel(file.attrs["name"] or None, file.attrs["created_at"], source)
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        raise OSError(errno.EIO, f"is not a {FORMAT}: {error}", str(path)) from error
 
 
 def is_inline(path: Path) -> bool:

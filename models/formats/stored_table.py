@@ -48,7 +48,7 @@ def _version(path: Path) -> int | None:
             found = file.attrs.get("format_version")
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "no such file", str(path)) from error
-    except OSError:
+    except (OSError, KeyError, RuntimeError, ValueError):  # HDF5 raises all of them for damaged files.
         return None
     return int(found) if isinstance(found, (int, np.integer)) else None
 
@@ -73,7 +73,7 @@ class MatrixTable:
             self.classes: tuple[Label, ...] = tuple(json.loads(file["classes"][()].tobytes()))
             self._inputs, self._labels = file["inputs"], file["labels"]
             self._weights = file.get("weights")
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
             raise OSError(errno.EIO, f"is not a {FORMAT}: {error}", str(path)) from error
         self.rows = len(self._labels)
         weighted = self._weights is not None

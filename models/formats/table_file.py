@@ -16,12 +16,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import h5py
 import numpy as np
 
-from models.data.columns import Column, ColumnSpec
+from models.data.columns import MISSING_CODE, Column, ColumnSpec
 from models.data.table import Table
 from models.formats.dataset_file import FORMAT, DatasetLabel, put_label
 from models.formats.hdf5_image import ArrayInFile, Image, Put, hdf5_image
@@ -103,7 +103,7 @@ class FileTable:
             self.columns = tuple(
                 ColumnSpec(each["name"], each["type"], tuple(each["levels"]), each["reason"]) for each in document
             )
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
             self._file.close()
             raise self._damage(error) from error
         self._places = {column.name: index for index, column in enumerate(self.columns)}
@@ -111,18 +111,29 @@ class FileTable:
     def read(self, name: str, start: int = 0, stop: int | None = None) -> Column:
         """The values of a column in the rows from ``start`` to before ``stop``; raises KeyError for an unknown name."""
         place = self._places[name]
-        column, item = self.columns[place], self._file[f"columns/{place}"]
         try:
-            if column.kind != "text":
-                return Column(column.kind, item[start:stop], column.levels)
-            first = max(start - 1, 0)
-            ends = item["ends"][first:stop].tolist()
-            begin = ends.pop(0) if start and ends else 0
-            content = item["bytes"][begin : ends[-1] if ends else begin].tobytes()
-        except OSError as error:
+            return self._read(self.columns[place], self._file[f"columns/{place}"], start, stop)
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
             raise self._damage(error) from error
+
+    def _read(self, column: ColumnSpec, item: Any, start: int, stop: int | None) -> Column:
+        if column.kind != "text":
+            values = item[start:stop]
+            if column.kind in ("category", "boolean"):
+                low, high = values.min(initial=MISSING_CODE), values.max(initial=MISSING_CODE)
+                if low < MISSING_CODE or high >= len(column.levels):
+                    raise ValueError(f"column {column.name!r} has codes beyond its {len(column.levels)} levels")
+            return Column(column.kind, values, column.levels)
+        ends = item["ends"][max(start - 1, 0) : stop].tolist()
+        begin = ends.pop(0) if start and ends else 0
+        last = ends[-1] if ends else begin
+        if not 0 <= begin <= last <= len(item["bytes"]):
+            raise ValueError(f"column {column.name!r} has texts beyond its bytes")
+        content = item["bytes"][begin:last].tobytes()
         texts, place = np.empty(len(ends), object), begin
         for row, end in enumerate(ends):
+            if not place <= end <= last:
+                raise ValueError(f"column {column.name!r} has texts that do not follow one another")
             texts[row], place = content[place - begin : end - begin].decode(), end
         return Column("text", texts)
 

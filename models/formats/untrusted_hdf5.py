@@ -154,9 +154,10 @@ class ForeignFile:
     def length(self, place: str) -> int:
         """The length of a one-dimensional dataset; call ``dataset`` before reading it."""
         found = self._stored(place, "a dataset of one dimension")
-        shape = found.get_space().get_simple_extent_dims()
-        if len(shape) != 1:
-            raise _refusal(place, "must have one dimension", len(shape))
+        space = found.get_space()
+        if space.get_simple_extent_type() == h5s.NULL or space.get_simple_extent_ndims() != 1:
+            raise _refusal(place, "must have one dimension", _shape_of(space))
+        shape = space.get_simple_extent_dims()
         return int(shape[0])
 
     def dataset(self, place: str, shape: tuple[int, ...], dtype: str) -> h5d.DatasetID:

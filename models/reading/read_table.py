@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from models.data.columns import KINDS
 from models.data.profile import TableDetails
+from models.reading.stated import require_details
 
 __all__ = ["ReadTable", "Stored"]
 
@@ -53,11 +53,12 @@ class ReadTable:
         details = TableDetails.of(document["details"])
         rows = int(document["rows"])
         arrays = tuple(tuple(map(_stored, each)) for each in document["arrays"])
-        if len(arrays) != len(details.columns) or len(details.profile) != len(arrays) or rows < 1:
+        if len(arrays) != len(details.columns) or rows < 1:
             raise ValueError("the columns and their arrays differ in number")
+        require_details(details, rows)
         for column, each in zip(details.columns, arrays, strict=True):
             types = tuple(array.dtype.str for array in each)
-            if column.kind not in KINDS or types not in _TYPES[column.kind]:
+            if types not in _TYPES[column.kind]:
                 raise ValueError(f"column {column.name!r} has arrays of {types}")
             if each[0].bytes != rows * each[0].dtype.itemsize:
                 raise ValueError(f"column {column.name!r} has not {rows} values")

@@ -12,7 +12,7 @@ from models.data.rows import Array
 from models.reading.read_table import Stored
 from service.uploads.received_table import ReceivedTable
 
-__all__ = ["ExchangeTable"]
+__all__ = ["ExchangeTable", "StoredValues"]
 
 
 class ExchangeTable:
@@ -25,7 +25,7 @@ class ExchangeTable:
         self.rows = received.rows
         self.columns: tuple[ColumnSpec, ...] = received.details.columns
         descriptor = received.exchange.fileno()
-        arrays = [[_Values(descriptor, each) for each in column] for column in received.table.arrays]
+        arrays = [[StoredValues(descriptor, each) for each in column] for column in received.table.arrays]
         self._columns = {spec.name: (spec, each) for spec, each in zip(self.columns, arrays, strict=True)}
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> Column:
@@ -43,7 +43,7 @@ class ExchangeTable:
         return Column("text", texts)
 
 
-class _Values:
+class StoredValues:
     """An array of one dimension that lies in a file in pieces."""
 
     def __init__(self, descriptor: int, stored: Stored) -> None:

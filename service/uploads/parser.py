@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 import mmap
 import os
 import signal
-from typing import IO, Any
+import struct
+from typing import IO, Any, NoReturn
 
 from models.definition.definition import ModelDefinition
 from models.errors import InvalidError, Problem, UnreadableError
@@ -15,6 +18,7 @@ from models.reading.options import ReadOptions
 from models.reading.read_table import ReadTable
 from models.training.checkpoint import Checkpoint
 from service.settings import Settings
+from service.uploads.exchange_check import require_values
 from service.uploads.parser_process import DOCUMENT_BYTES, LENGTH, WALL_SECONDS
 from service.uploads.reader_process import ReaderProcess
 from service.uploads.received_table import ReceivedTable
@@ -22,6 +26,7 @@ from service.uploads.table_limits import TABLE_DOCUMENT_BYTES, table_seconds
 
 __all__ = ["UploadParser"]
 
+_log = logging.getLogger("trainyard.uploads")
 
 #: The limit that a child exceeded, by the signal that ended it.
 _ENDS: dict[int, str] = {
@@ -63,10 +68,14 @@ class UploadParser:
         if status < 0:
             why = _ENDS.get(-status) or f"its parser was killed by {signal.Signals(-status).name}"
             raise UnreadableError("invalid_hdf5", f"the file cannot be read: {why}")
-        document, end = _document_in(exchange.fileno(), DOCUMENT_BYTES)
-        _raise_refusal(document)
-        content = memoryview(mmap.mmap(exchange.fileno(), 0, access=mmap.ACCESS_READ))
-        return checkpoint_of(definition, document, content[:end])
+        try:
+            document, end = _document_in(exchange.fileno(), DOCUMENT_BYTES)
+            _raise_refusal(document)
+            content = memoryview(mmap.mmap(exchange.fileno(), 0, access=mmap.ACCESS_READ))
+            return checkpoint_of(definition, document, content[:end])
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, struct.error) as error:
+            _log.error("a child answered what cannot be: %s: %s", type(error).__name__, error)
+            raise UnreadableError("invalid_hdf5", "the file cannot be read: its parser gave no good answer") from error
 
     def table(
         self, upload: IO[bytes], exchange: IO[bytes], scratches: tuple[IO[bytes], IO[bytes]], options: ReadOptions
@@ -86,9 +95,15 @@ class UploadParser:
         if status < 0:
             why = _TABLE_ENDS.get(-status) or f"its reader was killed by {signal.Signals(-status).name}"
             raise InvalidError("invalid_file", f"the file cannot be read: {why}")
-        document, end = _document_in(exchange.fileno(), TABLE_DOCUMENT_BYTES)
-        _raise_refusal(document)
-        return ReceivedTable(ReadTable.of(document["table"], end), exchange)
+        try:
+            document, end = _document_in(exchange.fileno(), TABLE_DOCUMENT_BYTES)
+            _raise_refusal(document)
+            received = ReceivedTable(ReadTable.of(document["table"], end), exchange)
+            require_values(received)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, EOFError, struct.error) as error:
+            _log.error("a child answered what cannot be: %s: %s", type(error).__name__, error)
+            raise InvalidError("invalid_file", "the file cannot be read: its reader gave no good answer") from error
+        return received
 
     def close(self) -> None:
         """Kill the processes and their children, if any."""
@@ -99,15 +114,24 @@ class UploadParser:
 def _document_in(exchange: int, most: int) -> tuple[dict[str, Any], int]:
     """The JSON document at the end of an exchange, and where it begins. Raises ValueError if it is too long."""
     size = os.fstat(exchange).st_size
-    (length,) = LENGTH.unpack(os.pread(exchange, LENGTH.size, size - LENGTH.size))
+    (length,) = LENGTH.unpack(os.pread(exchange, LENGTH.size, max(size - LENGTH.size, 0)))
     if not 0 < length <= min(most, size - LENGTH.size):
         raise ValueError(f"the parser's document must have at most {most} bytes. Received: {length}")
     end = size - LENGTH.size - length
     content = b""
     while len(content) < length:
         content += os.pread(exchange, length - len(content), end + len(content))
-    document: dict[str, Any] = json.loads(content)
+    document: dict[str, Any] = json.loads(content, parse_constant=_no_number, parse_float=_number)
     return document, end
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
 
 
 def _raise_refusal(document: dict[str, Any]) -> None:

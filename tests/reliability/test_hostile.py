@@ -6,6 +6,7 @@ import pytest
 
 from reliability.hostile import GOALS, foreign_opens, run
 from reliability.mutations import mutated
+from testing.bad_features import BAD_FEATURES
 from testing.bad_files import BAD, GOOD
 from tests.reliability import programs
 
@@ -19,8 +20,8 @@ def test_a_hostile_file_harms_nothing() -> None:
     assert figure.holds(SCALE), figure.broken
     counts = figure.counts
     assert counts["mutated files"] == int(GOALS["mutated files"] * SCALE)
-    assert counts["bad files"] > 2 * len(BAD)
-    assert counts["parser processes watched"] > len(BAD)
+    assert counts["bad files"] > 2 * (len(BAD) + len(BAD_FEATURES))
+    assert counts["parser processes watched"] > len(BAD) + len(BAD_FEATURES)
     # If all mutations were refused, or all harmless, the test would cover little.
     assert min(counts["refused"], counts["accepted"]) > 0.1 * counts["mutated files"]
 

@@ -21,6 +21,7 @@ from service.jobs.parts import TrainedOn, part_of_job, trained_on
 from service.serving.inference import Prediction, RowOverflowError, infer, require_top_k
 from service.serving.resolution import ServedVersion
 from service.store.request_rows import Source
+from service.upkeep.inspection import intact_dataset
 from service.web.context import Context, context
 from service.web.json_bodies import json_response
 from service.web.openapi import Resource, refusals
@@ -79,7 +80,9 @@ def _evaluation(body: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _rows(source: Source, network: ServedModel, part: Part | None) -> Iterator[EvaluatedRows]:
-    """The rows of an evaluation, open until the block ends."""
+    """The rows of an evaluation, open until the block ends; raises OSError if their file is damaged."""
+    if source.dataset_id is not None:
+        intact_dataset(context().database, context().files, source.dataset_id)
     matrix = source.matrix
     if network.plan is None and matrix is not None:
         yield EvaluatedMatrix(network, matrix, part)

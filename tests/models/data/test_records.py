@@ -168,3 +168,9 @@ def test_times_are_microseconds_of_utc() -> None:
     assert found.values[:3].tolist() == expected[:3].tolist()
     assert found.values[3] == MISSING_TIME
     assert found.values.dtype == np.int64
+
+
+@pytest.mark.parametrize("kind", ["number", "category", "boolean", "datetime", "text"])
+def test_a_column_without_values_is_of_the_kind_that_is_asked_for(kind: ColumnKind) -> None:
+    (spec,) = from_records([{"a": None}, {"a": "NA"}], kinds={"a": kind}).columns
+    assert spec.kind == kind

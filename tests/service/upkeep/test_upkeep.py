@@ -165,16 +165,24 @@ class TestDamagedVersion:
         assert jobs[0]["checkpoint"] in job["error"]["detail"]
 
 
-def test_a_damaged_dataset_trains_nothing(make_server: Callable[..., Server]) -> None:
+def test_a_damaged_dataset_trains_and_evaluates_nothing(make_server: Callable[..., Server]) -> None:
     server = make_server(WORKERS=1)
     client = server.start_ready()
     client.define(a_model("fed"))
+    client.run(a_training("fed"))
     kept = client.post("/datasets?name=rows&label=colour", CSV.encode(), headers={"Content-Type": "text/csv"}).json
     flip(server.data / "datasets" / f"{kept['id']}.h5")
     job = client.wait(client.train({**a_training("fed"), "data": {"dataset": "rows"}})["id"])
     assert (job["state"], job["error"]["code"]) == ("failed", "storage_error")
     assert f"{kept['id']}.h5" in job["error"]["detail"]
     assert client.get("/datasets/rows").json["fault"] == "wrong_digest"
+    for answer in (
+        client.post("/evaluate", {"model": "fed", "data": {"dataset": "rows"}}),
+        client.get("/datasets/rows/rows"),
+        client.get("/datasets/rows/file"),
+    ):
+        assert (answer.status, answer.json["code"]) == (500, "storage_error")
+        assert f"{kept['id']}.h5" in answer.json["detail"]
 
 
 class TestVerify:

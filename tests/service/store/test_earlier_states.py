@@ -1,13 +1,14 @@
-"""A data directory of release 0.1.0 under the present service: every answer, the paused job, the queue, and keys."""
+"""Data directories of earlier states under the present service: every answer, the paused job, the queue, and keys."""
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import sqlalchemy as sa
@@ -26,15 +27,33 @@ from service.upkeep.verify import verify
 from testing.harness import ROOT, Server
 from testing.jobs import arrays, timeless
 
-RELEASE = ROOT / "tests" / "data" / "release-0.1.0"
-KNOWN = json.loads((RELEASE / "answers.json").read_text())
+#: The folder of each state, and its migration.
+REVISIONS = {"release-0.1.0": "0006", "migration-0007": "0007"}
 #: Answers under an Idempotency-Key and ended jobs are kept, however old the directory is.
 SETTINGS = {"IDEMPOTENCY_SECONDS": 10**10, "JOB_RETENTION_DAYS": 0, "WORKERS": 1}
 
 
+class State(NamedTuple):
+    """A recorded directory, and what the service that made it answered."""
+
+    folder: Path
+    known: dict[str, Any]
+
+
+@pytest.fixture(scope="module", params=REVISIONS)
+def state(request: pytest.FixtureRequest) -> State:
+    folder = ROOT / "tests" / "data" / request.param
+    return State(folder, json.loads((folder / "answers.json").read_text()))
+
+
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    with tarfile.open(RELEASE / "data.tar.gz") as archive:
+def known(state: State) -> dict[str, Any]:
+    return copy.deepcopy(state.known)
+
+
+@pytest.fixture
+def data(state: State, tmp_path: Path) -> Path:
+    with tarfile.open(state.folder / "data.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     return tmp_path / "data"
 
@@ -65,38 +84,43 @@ def as_before(found: Any, known: Any) -> Any:
     return found
 
 
-def test_every_answer_is_as_it_was(data: Path, make_server: Callable[..., Server]) -> None:
+def test_every_answer_is_as_it_was(data: Path, known: dict[str, Any], make_server: Callable[..., Server]) -> None:
     client = make_server("data", TRAINER="external", **SETTINGS).start()
-    for known in KNOWN["answers"]:
-        answer = client.request(known["method"], known["path"], known["body"])
-        found, expected = answer.json, known["answer"]
+    for one in known["answers"]:
+        answer = client.request(one["method"], one["path"], one["body"])
+        found, expected = answer.json, one["answer"]
         expected.pop("request_id", None)
         found = as_before(found, expected)
-        computed = known["path"] in ("/predict", "/evaluate")
-        what = f"{known['method']} {known['path']} {known['body']}"
-        assert (answer.status, found) == (known["status"], nearly(expected) if computed else expected), what
+        computed = one["path"] in ("/predict", "/evaluate")
+        what = f"{one['method']} {one['path']} {one['body']}"
+        assert (answer.status, found) == (one["status"], nearly(expected) if computed else expected), what
 
 
-def test_the_queue_goes_on_in_order(data: Path, make_server: Callable[..., Server]) -> None:
+def test_the_queue_goes_on_in_order(data: Path, known: dict[str, Any], make_server: Callable[..., Server]) -> None:
     client = make_server("data", **SETTINGS).start_ready()
-    ended = [client.wait(job) for job in KNOWN["queued"]]
-    assert [job["state"] for job in ended] == ["succeeded"] * 3
+    ended = [client.wait(job) for job in known["queued"]]
+    assert [job["state"] for job in ended] == ["succeeded"] * len(ended)
     starts = [job["started_at"] for job in ended]
     assert starts == sorted(starts)
-    assert client.job(KNOWN["paused"])["state"] == "paused"
+    assert client.job(known["paused"])["state"] == "paused"
+    histories = known.get("histories", {})
+    for job in known["queued"] if histories else ():
+        assert timeless(client.history(job)) == nearly(timeless(histories[job]))
 
 
-def test_a_request_is_answered_again_under_its_key(data: Path, make_server: Callable[..., Server]) -> None:
+def test_a_request_is_answered_again_under_its_key(
+    data: Path, known: dict[str, Any], make_server: Callable[..., Server]
+) -> None:
     client = make_server("data", TRAINER="external", **SETTINGS).start()
-    for keyed in KNOWN["keyed"]:
+    for keyed in known["keyed"]:
         again = client.post(keyed["path"], keyed["body"], headers={"Idempotency-Key": keyed["key"]})
         assert (again.status, again.json) == (keyed["status"], keyed["answer"])
         assert again.headers["idempotent-replayed"] == "true"
 
 
-def test_the_paused_job_goes_on(data: Path, make_server: Callable[..., Server]) -> None:
+def test_the_paused_job_goes_on(data: Path, known: dict[str, Any], make_server: Callable[..., Server]) -> None:
     """To the same bits, whether it is paused once more or not, and by the way of a run that was never paused."""
-    paused = KNOWN["paused"]
+    paused = known["paused"]
     shutil.copytree(data, data.with_name("twice"))
     ends = {}
     for name in ("data", "twice"):
@@ -113,6 +137,8 @@ def test_the_paused_job_goes_on(data: Path, make_server: Callable[..., Server]) 
             client.until_state(paused, state, timeout=60.0)
         resumed = client.job(paused)
         assert resumed["progress"]["epoch"] == epochs
+        if "histories" in known:
+            assert timeless(client.history(paused)) == nearly(timeless(known["histories"][paused]))
         ends[name] = arrays(server.data / "checkpoints" / f"{resumed['checkpoint']}.h5", "parameters", "optimizer")
         assert ends[name]
         request = {**before["request"], "data": {"dataset": "shades"}}
@@ -158,7 +184,9 @@ def test_jobs_and_versions_have_the_one_definition_of_their_model(database: Data
     assert {job.id for job in jobs if job.definition is None} == {job.id for job in jobs if job.model_number is None}
 
 
-def test_another_definition_makes_the_next_version(data: Path, make_server: Callable[..., Server]) -> None:
+def test_another_definition_makes_the_next_version(
+    data: Path, known: dict[str, Any], make_server: Callable[..., Server]
+) -> None:
     """Queued jobs and the versions of the release keep theirs, also if the database is lost."""
     server = make_server("data", TRAINER="external", **SETTINGS)
     client = server.start()
@@ -173,7 +201,7 @@ def test_another_definition_makes_the_next_version(data: Path, make_server: Call
     server.wait_until_gone()
     server = make_server("data", **SETTINGS)
     client = server.start_ready()
-    for job in KNOWN["queued"]:
+    for job in known["queued"]:
         client.wait(job)
     new = client.run({"model": "first", "data": {"dataset": "shades"}, "epochs": 2})["version"]
     shown = client.pages("/models/first/versions", 100)
@@ -196,14 +224,14 @@ def test_another_definition_makes_the_next_version(data: Path, make_server: Call
 def test_files_of_models_are_still_what_the_database_says(data: Path, database: Database) -> None:
     """So that none of them is written again."""
     paths = sorted((data / "models").glob("*.h5"))
-    assert len(paths) == 3
+    assert len(paths) >= 3
     with database.read() as connection:
         for path in paths:
             assert load_model_file(path) == model_file(connection, path.stem)
 
 
-def test_back_and_forth(data: Path, database: Database) -> None:
-    """The migration can be taken back, to what the old release reads."""
+def test_back_and_forth(state: State, database: Database) -> None:
+    """The migrations can be taken back, to what the old service reads."""
 
     def rows() -> dict[str, list[Any]]:
         with database.read() as connection:
@@ -211,10 +239,50 @@ def test_back_and_forth(data: Path, database: Database) -> None:
             return {name: sorted(map(repr, connection.execute(sa.text(f"SELECT * FROM {name}")))) for name in names}
 
     now = rows()
-    downgrade(configuration(database.engine), "0006")
+    revision = REVISIONS[state.folder.name]
+    downgrade(configuration(database.engine), revision)
     with database.read() as connection:
         columns = {column["name"] for column in sa.inspect(connection).get_columns("jobs")}
-    assert "number" not in columns
+        of_datasets = {column["name"] for column in sa.inspect(connection).get_columns("datasets")}
+    assert ("number" in columns) is (revision >= "0007")
     assert {"model", "dataset"} <= columns
+    assert "definition" not in columns
+    assert "details" not in of_datasets
     database.migrate()
     assert rows() == now
+
+
+@pytest.mark.parametrize("state", ["migration-0007"], indirect=True)
+def test_a_model_by_inputs_goes_on_with_the_dataset_that_it_knows(
+    data: Path, known: dict[str, Any], make_server: Callable[..., Server]
+) -> None:
+    """A new job trains to the numbers of an old one, versions predict alike, and a new version also reads names."""
+    client = make_server("data", **SETTINGS).start_ready()
+    versions = client.pages("/models/leaf/versions", 100)
+    jobs = {row["version"]: client.job(row["job"]) for row in versions}
+    asked = [one for one in known["answers"] if one["path"] == "/predict" and one["body"]["model"] == "leaf"]
+    rows = asked[-1]["body"]["inputs"]
+    columns = ["Blade length", "blade-width", "hairy"]
+    for version in (1, 2):
+        old = jobs[version]
+        request = {**old["request"], "data": {"dataset": "leaves"}, "validation": {"fraction": 0.25}}
+        again = client.run(request)
+        assert timeless(client.history(again["id"])) == nearly(timeless(client.history(old["id"])))
+        (before,) = (one for one in asked if one["body"].get("version") == version and len(one["body"]["inputs"]) == 8)
+
+        def predicted(version: int = again["version"], **members: Any) -> Any:
+            answer = client.post("/predict", {"model": "leaf", "version": version, **members})
+            assert answer.status == 200, answer
+            return answer.json["probabilities"]
+
+        assert predicted(version, inputs=rows) == nearly(before["answer"]["probabilities"])
+        new = predicted(inputs=rows)
+        assert new == nearly(before["answer"]["probabilities"])
+        assert predicted(columns=columns, rows=rows) == new
+        assert predicted(columns=columns[::-1], rows=[row[::-1] for row in rows]) == new
+        assert predicted(rows=[dict(zip(columns, row, strict=True)) for row in rows]) == new
+        scores = [
+            client.post("/evaluate", {"model": "leaf", "version": number, "data": {"dataset": "leaves"}}).json
+            for number in (version, again["version"])
+        ]
+        assert scores[1]["log_loss"] == pytest.approx(scores[0]["log_loss"], rel=1e-6)
