@@ -25,9 +25,9 @@ from tests.service.upkeep.test_reindex import command
 
 
 def flip(path: Path) -> None:
-    """Change one bit of the first weight: the file still opens, but predicts differently."""
+    """Change one bit of the first weight or value: the file still opens, but its content is another."""
     with h5py.File(path, "r") as file:
-        place = file["parameters/0_dense/weights" if "parameters" in file else "inputs"].id.get_offset()
+        place = file["parameters/0_dense/weights" if "parameters" in file else "columns/0"].id.get_offset()
     with path.open("r+b") as raw:
         raw.seek(place)
         byte = raw.read(1)[0]
