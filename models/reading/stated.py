@@ -43,7 +43,7 @@ def _is_profile(column: ColumnSpec, profile: Mapping[str, Any], rows: int) -> bo
         fits = (
             (profile["name"], profile["type"]) == (column.name, column.kind)
             and _is_count(profile["missing"], rows)
-            and _is_count(profile["distinct"], rows)
+            and _is_count(profile["distinct"], _estimate(rows))
             and profile["use"] is (column.reason is None)
             and (profile["relation"] is None or type(profile["relation"]) in (int, float))
         )
@@ -64,13 +64,18 @@ def _are_numbers(profile: Mapping[str, Any], rows: int, kinds: Sequence[type]) -
     return (
         all(type(value) in kinds for value in shown if value is not None)
         and (profile["std"] is None or type(profile["std"]) in (int, float))
-        and (histogram is None or all(_is_count(count, rows) for count in histogram["counts"]))
+        and (histogram is None or all(_is_count(count, _estimate(rows)) for count in histogram["counts"]))
         and _are_counted(profile.get("values", []), rows, *kinds)
     )
 
 
 def _are_counted(listed: Any, rows: int, *kinds: type) -> bool:
     return isinstance(listed, list) and all(type(e["value"]) in kinds and _is_count(e["count"], rows) for e in listed)
+
+
+def _estimate(rows: int) -> int:
+    """The most that an estimate of a number of rows may be: sketches of many values miss it by a few percent."""
+    return 2 * rows + 100
 
 
 def _is_count(value: Any, most: int) -> bool:
