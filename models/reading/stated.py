@@ -24,6 +24,8 @@ def require_details(details: TableDetails, rows: int) -> None:
         raise ValueError("two columns have the same name")
     if {details.label, details.weight} - {None, *names}:
         raise ValueError(f"label {details.label!r} or weight {details.weight!r} is no column")
+    if not isinstance(details.format, Mapping):
+        raise ValueError("the format is no object")
     if len(details.profile) != len(names):
         raise ValueError("the columns and their profiles differ in number")
     for column, profile in zip(details.columns, details.profile, strict=True):

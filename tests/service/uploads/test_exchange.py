@@ -187,6 +187,7 @@ LIES: dict[str, Callable[[Answer], Any]] = {
     "a level's count missing": stated("details", "profile", "category", "levels", value=[{"value": "f"}]),
     "no histogram": stated("details", "profile", "datetime", "histogram", value={}),
     "warnings a word": stated("details", "warnings", value="x"),
+    "format a word": stated("details", "format", value="x"),
     "no details": stated("details", value=None),
 }
 
