@@ -18,6 +18,7 @@ __all__ = [
     "LEVEL_LENGTH",
     "PROSE",
     "SINGLE",
+    "numbers_rows",
     "reason_aside",
     "too_many_levels",
     "word_kind",
@@ -28,8 +29,12 @@ LEVELS, LEVEL_LENGTH = 1000, 200
 #: Rows from which consecutive numbers in order count the rows, and names of columns that count fewer.
 COUNTED_ROWS = 30
 COUNTER = re.compile(
-    r"column_1|index|level_0|#|unnamed: 0|rows?|.*[ _]id|(row|line|record|case)?[ _-]?(id|no|nr|num|number|name)\.?"
+    r"column_1|index|level_0|#|unnamed: 0|rows?|.*[ _]id|(row|line|record|case)?[ _-]?(id|no|nr|num|number|names?)\.?"
 )
+#: The numbers of rows in a part of a file: the smallest is at most this, and at least half of them are there.
+FIRST_NUMBER, GAPS = 10, 2
+#: The share of different values from which, by an estimate, all of them differ.
+ALL_DIFFERENT = 0.97
 #: Mean length of texts from which they are prose and are used, though each is different.
 PROSE = 50
 #: The share of different texts beyond which they are names or numbers of single things.
@@ -39,6 +44,18 @@ SINGLE = 0.5
 def too_many_levels(different: int, rows: int) -> bool:
     """Whether a column of words has too many different ones for a category."""
     return different > min(max(50, rows / 10), LEVELS)
+
+
+def numbers_rows(name: str, extremes: tuple[float, float], rows: int, *, rising: bool, different: int) -> bool:
+    """Whether whole numbers are those of the rows of a larger file, of which these rows are a part.
+
+    ``extremes`` are the smallest and the largest. The numbers rise from row to row; or the rows are shuffled, the
+    column has the name of a counter, and the numbers differ.
+    """
+    low, high = extremes
+    if rows < COUNTED_ROWS or not 0 <= low <= FIRST_NUMBER or high > GAPS * rows + FIRST_NUMBER:
+        return False
+    return rising or (different >= ALL_DIFFERENT * rows and COUNTER.fullmatch(name.lower()) is not None)
 
 
 def word_kind(words: Sequence[str], rows: int) -> ColumnKind:
@@ -67,6 +84,10 @@ def reason_aside(name: str, column: Column) -> str | None:
             return f"{different:,} different texts in {rows:,} rows"
         return None
     if column.kind == "number" and count == rows > 2 and (rows >= COUNTED_ROWS or COUNTER.fullmatch(name.lower())):
-        counting = present[0] in (0, 1) and (np.diff(present) == 1).all()
-        return "counts the rows" if counting else None
+        if present[0] in (0, 1) and (np.diff(present) == 1).all():
+            return "counts the rows"
+        extremes, rising = (float(present.min()), float(present.max())), bool((np.diff(present) > 0).all())
+        whole = bool((present == np.floor(present)).all())
+        if whole and numbers_rows(name, extremes, rows, rising=rising, different=len(np.unique(present))):
+            return "numbers the rows of a larger file"
     return None

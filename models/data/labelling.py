@@ -62,6 +62,11 @@ def labelled(
     if not any(column.reason is None and column.name not in (label, weight) for column in columns):
         detail = "must leave at least one column of use beside labels and weights. Received: none"
         raise InvalidError.at(f"{pointer}/rows" if not ignored else f"{pointer}/ignore", detail)
+    warnings += [
+        TableWarning("column_set_aside", f"is not used: {column.reason}", column.name)
+        for column in columns
+        if column.reason is not None and column.name not in ignored
+    ]
     return replace(table, columns=columns), tuple(warnings)
 
 

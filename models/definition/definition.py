@@ -28,6 +28,7 @@ from nncore.optimizers import OPTIMIZERS, Adam, Optimizer
 from nncore.schedules import Cosine
 
 __all__ = [
+    "NETWORK",
     "DefinitionSchema",
     "Metadata",
     "ModelDefinition",
@@ -42,8 +43,12 @@ ACTIVATIONS = tuple(name for name, layer in LAYERS.items() if layer.elementwise)
 MAXIMUM_CLASSES = 65_536
 MAXIMUM_LAYERS = 256
 METADATA_BYTES = 16_384
+#: The members of a definition that say which network it has.
+NETWORK = frozenset({"layers", "hidden", "activation"})
 #: The network of a definition that has none, and its optimizer (docs/training.md, "Everything left out").
-DEFAULT_UNITS, DEFAULT_L2 = 64, 0.003
+DEFAULT_UNITS, DEFAULT_L2 = 128, 0.01
+#: If the number of rows is known, ``l2`` is this by its square root, and at most the second.
+L2_BY_ROWS, LARGEST_L2 = 0.3, 0.03
 DEFAULT_OPTIMIZER = Adam(learning_rate=0.003, schedule=Cosine())
 #: The default of the dense layer before the softmax. With he_normal, the first loss is 0.6 higher.
 LAST_INITIALIZER: Initializer = "glorot_uniform"
@@ -126,9 +131,16 @@ class ModelDefinition:
                 raise InvalidError.at("/features", f"must not use {feature.column!r}, the column of labels or weights")
         return replace(self, label=label)
 
+    def for_rows(self, rows: int) -> ModelDefinition:
+        """This definition with the default network for so many rows."""
+        return replace(self, layers=tuple(_default_stack(len(self.classes), penalty_for(rows))))
+
     def _named(self, columns: Sequence[ColumnSpec], others: Collection[str]) -> tuple[Feature, ...]:
-        """Plain inputs by the names of the columns that are not set aside."""
-        features = OpenFeatures("raw").of([column for column in columns if column.reason is None], others)
+        """Plain inputs by the names of all columns or, if these are too many, of those that are not set aside."""
+        given = [column for column in columns if column.name not in others]
+        if len(given) != self.inputs:
+            given = [column for column in given if column.reason is None]
+        features = OpenFeatures("raw").of(given, others)
         if len(features) != self.inputs:
             names = ", ".join(feature.column for feature in features[:20])
             detail = f"must be as many as the table's columns of numbers, {len(features)}: {names}"
@@ -291,7 +303,7 @@ class DefinitionSchema(StrictSchema):
         layer_field(),
         validate=ma.validate.Length(1, MAXIMUM_LAYERS),
         metadata={
-            "description": "The layers in order; if `hidden` is left out too, one hidden layer of 64 units. The last "
+            "description": "The layers in order; if `hidden` is left out too, one hidden layer of 128 units. The last "
             "two are `dense`, one unit per class, and `softmax`. This dense layer's `initializer` is `glorot_uniform` "
             "if left out."
         },
@@ -346,7 +358,7 @@ class DefinitionSchema(StrictSchema):
         if hidden is not None:
             values["layers"] = _stack(hidden, activation or "relu", len(values["classes"]))
         if "layers" not in values:
-            values["layers"] = _stack([DEFAULT_UNITS], "relu", len(values["classes"]), DEFAULT_L2)
+            values["layers"] = _default_stack(len(values["classes"]), DEFAULT_L2)
             if "optimizer" not in original:
                 values["optimizer"] = DEFAULT_OPTIMIZER
         problem = _stack_problem(values["layers"], len(values["classes"]))
@@ -372,11 +384,24 @@ class NewDefinitionSchema(DefinitionSchema):
         return self._definition(values, original), exact
 
 
-def _stack(hidden: Sequence[int], activation: str, classes: int, l2: float = 0.0) -> list[Layer]:
+def _stack(hidden: Sequence[int], activation: str, classes: int) -> list[Layer]:
     layers: list[Layer] = []
     for units in hidden:
-        layers += [Dense(units, l2=l2), LAYERS[activation]()]
-    return [*layers, Dense(classes, initializer=LAST_INITIALIZER), Softmax()]
+        layers += [Dense(units), LAYERS[activation]()]
+    return [*layers, *_last(classes)]
+
+
+def _default_stack(classes: int, l2: float) -> list[Layer]:
+    return [Dense(DEFAULT_UNITS, l2=l2), LAYERS["relu"](), *_last(classes)]
+
+
+def _last(classes: int) -> list[Layer]:
+    return [Dense(classes, initializer=LAST_INITIALIZER), Softmax()]
+
+
+def penalty_for(rows: int) -> float:
+    """``l2`` of the default network if it is trained on ``rows`` rows: few rows need more of it."""
+    return min(float(f"{L2_BY_ROWS / math.sqrt(rows):.2g}"), LARGEST_L2)
 
 
 def _stack_problem(layers: Sequence[Layer], classes: int) -> tuple[int, str, str] | None:
@@ -390,10 +415,11 @@ def _stack_problem(layers: Sequence[Layer], classes: int) -> tuple[int, str, str
     return None
 
 
-def complete(document: Any, inputs: int | None, classes: Sequence[Label]) -> Any:
+def complete(document: Any, inputs: int | None, classes: Sequence[Label], rows: int | None = None) -> Any:
     """Fill in what the data decides if a definition leaves it out: inputs, classes, units of the last dense layer.
 
-    ``inputs`` is None if the data is a table, whose columns become features.
+    ``inputs`` is None if the data is a table, whose columns become features. With ``rows``, a definition without a
+    network gets the default one for so many rows.
     """
     if not isinstance(document, dict):
         raise InvalidError.of([Problem("", f"must be an object. Received: {describe(document)}")])

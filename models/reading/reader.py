@@ -258,6 +258,9 @@ class _Reader:
         specs = [self._spec(each.spec) for _, each in columns]
         self._warn(passes, specs)
         profile = profile_documents(specs, [each.profile for _, each in columns], label)
+        weights = [each for each in profile if each["name"] == self.options.weight]
+        if weights and not weights[0]["max"]:
+            raise file_problem("must not be 0 in every row", None, self.options.weight)
         details = TableDetails(
             label, self.options.weight, tuple(specs), self.format, tuple(self.warnings), tuple(profile)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,15 @@ import numpy as np
 
 from models.data.columns import MISSING_CODE, MISSING_TIME, Column, ColumnKind, ColumnSpec
 from models.data.dataset import LARGEST_WEIGHT, SMALLEST_WEIGHT
-from models.data.kinds import COUNTED_ROWS, COUNTER, LEVEL_LENGTH, PROSE, SINGLE, too_many_levels
+from models.data.kinds import (
+    COUNTED_ROWS,
+    COUNTER,
+    LEVEL_LENGTH,
+    PROSE,
+    SINGLE,
+    numbers_rows,
+    too_many_levels,
+)
 from models.data.profile import ColumnProfile
 from models.data.summary import LevelSummary, TextSummary
 from models.data.words import BOOLEAN_PAIRS
@@ -123,6 +132,10 @@ class NumberSink(Sink):
         self._zeros = 0
         self._counting: int | None = None
         self._counts = True
+        #: Whether all values are whole numbers, whether each is larger than the one before; the last one, the smallest
+        #: and the largest so far.
+        self._whole = self._rising = True
+        self._last, self._low, self._high = -math.inf, math.inf, -math.inf
 
     def _checked(self, values: Array, valid: Array | None, places: Array | None, base: int) -> Array:
         if valid is not None:
@@ -140,7 +153,12 @@ class NumberSink(Sink):
         return values
 
     def _follow(self, values: Array, places: Array | None, base: int) -> None:
-        """Whether the numbers still count the rows of the file, from 0 or from 1."""
+        """Whether the numbers still count the rows of the file, from 0 or from 1, or those of a larger one."""
+        if self._whole and len(values):
+            self._whole = bool((values == np.floor(values)).all())
+            self._rising = self._rising and bool(values[0] > self._last and (np.diff(values) > 0).all())
+            self._last = float(values[-1])
+            self._low, self._high = min(self._low, float(values.min())), max(self._high, float(values.max()))
         if not self._counts or not len(values):
             return
         rows = np.arange(len(values)) if places is None else places
@@ -159,6 +177,10 @@ class NumberSink(Sink):
     def _reason(self, rows: int) -> str | None:
         if self._counts and rows > 2 and (rows >= COUNTED_ROWS or COUNTER.fullmatch(self.name.lower())):
             return "counts the rows"
+        if self._whole:
+            extremes, different = (self._low, self._high), self.profile.distinct
+            if numbers_rows(self.name, extremes, rows, rising=self._rising, different=different):
+                return "numbers the rows of a larger file"
         return super()._reason(rows)
 
 

@@ -9,7 +9,7 @@ import marshmallow as ma
 
 from models.data.schemas import DataSchema, Rows, ValidationSchema
 from models.definition.class_weights import ClassWeights, ClassWeightsValue
-from models.definition.definition import Metadata, loss_field, optimizer_field
+from models.definition.definition import NETWORK, Metadata, loss_field, optimizer_field
 from models.errors import describe
 from models.identifiers import NAME_PATTERN
 from models.schemas import DescribedField, Flag, Number, StrictSchema, Text, Whole, schema_for
@@ -24,8 +24,6 @@ __all__ = ["TrainSchema", "TrainingRequest", "filled"]
 
 #: Of requests that say which network to train.
 DEFAULT_EPOCHS, DEFAULT_BATCH = 100, 32
-#: The members of a definition that say which network it has.
-_NETWORK = {"layers", "hidden", "activation"}
 MAXIMUM_EPOCHS = 10_000_000
 MAXIMUM_BATCH = 1_000_000
 MAXIMUM_SEED = 2**53 - 1
@@ -242,7 +240,7 @@ class TrainSchema(StrictSchema):
     def _fill(self, values: dict[str, Any], **_options: Any) -> dict[str, Any]:
         """Fill in what the data do not decide; the rest is None (``filled``)."""
         model = values.setdefault("model", None)
-        network_is_open = model is None or (isinstance(model, dict) and not _NETWORK & model.keys())
+        network_is_open = model is None or (isinstance(model, dict) and not NETWORK & model.keys())
         values.setdefault("epochs", None if network_is_open else DEFAULT_EPOCHS)
         values.setdefault("batch_size", None if network_is_open else DEFAULT_BATCH)
         return values

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from models.data.profile import TableWarning
 from models.data.schemas import as_written
-from models.definition.definition import ModelDefinition, complete, loss_field, optimizer_field
+from models.definition.definition import NETWORK, ModelDefinition, complete, loss_field, optimizer_field
 from models.definition.features import OpenFeatures
 from models.errors import InvalidError, MissingError
 from models.formats.checkpoint_file import load_checkpoint
@@ -189,7 +189,8 @@ def _resolve_definition(database: Database, model: Any, data: Source) -> tuple[M
     classes = data.matrix.dataset.labels.classes if data.matrix is not None else data.outline().classes
     inputs = data.matrix.dataset.inputs.shape[1] if data.matrix is not None and not data.named else None
     try:
-        definition = _for_data(ModelDefinition.load(complete(model, inputs, classes)), data)
+        given = ModelDefinition.load(complete(model, inputs, classes))
+        definition = _for_data(given if NETWORK & model.keys() else given.for_rows(data.rows), data)
     except InvalidError as error:
         raise error.moved("", "/model") from None
     return definition, True

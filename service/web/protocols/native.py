@@ -185,11 +185,15 @@ def _matrix(inputs: Any, served: ServedModel) -> Array:
     plan = None if served.plan is None or served.plan.plain else served.plan
     dtype = served.dtype if plan is None else np.float64
     flat = isinstance(inputs, list) and bool(inputs) and type(inputs[0]) is not list
+    rows = [inputs] if flat else inputs
+    whole = plan is not None and isinstance(rows, list) and bool(rows) and plan.is_whole(rows[0])
     try:
-        numbers = number_matrix([inputs] if flat else inputs, "/inputs", dtype, served.inputs)
+        numbers = number_matrix(rows, "/inputs", dtype, len(rows[0]) if whole else served.inputs)
     except InvalidError as error:
         raise (error.moved("/inputs/0", "/inputs") if flat else error) from None
-    return numbers if plan is None else plan.matrix(numbers)
+    if plan is None:
+        return numbers
+    return plan.matrix(numbers[:, plan.places] if whole else numbers)
 
 
 def _report(body: dict[str, Any], served: ServedModel) -> list[dict[str, list[str]]]:
@@ -201,7 +205,8 @@ def _report(body: dict[str, Any], served: ServedModel) -> list[dict[str, list[st
         table = plan.table_of_records(body["inputs"], "/inputs")
     elif "inputs" in body:
         inputs = body["inputs"] if type(body["inputs"][0]) is list else [body["inputs"]]
-        table = plan.table_of_lists(plan.columns, inputs)
+        names = [feature.column for feature in plan.fitted.features] if plan.is_whole(inputs[0]) else plan.columns
+        table = plan.table_of_lists(names, inputs)
     elif "columns" in body:
         table = plan.table_of_lists(body["columns"], body["rows"])
     else:

@@ -204,8 +204,13 @@ def test_hidden_stands_for_dense_layers_and_activations() -> None:
 
 def test_a_definition_without_a_network_has_the_default_one() -> None:
     definition = ModelDefinition.load(without("layers"))
-    assert definition.layers == (Dense(64, l2=0.003), ReLU(), Dense(3, "glorot_uniform"), Softmax())
+    assert definition.layers == (Dense(128, l2=0.01), ReLU(), Dense(3, "glorot_uniform"), Softmax())
     assert definition.optimizer == Adam(learning_rate=0.003, schedule=Cosine())
+    assert [definition.for_rows(rows).layers[0] for rows in (4, 900, 90_000)] == [
+        Dense(128, l2=0.03),
+        Dense(128, l2=0.01),
+        Dense(128, l2=0.001),
+    ]
     own = ModelDefinition.load({**without("layers"), "optimizer": "adam"})
     assert (own.layers, own.optimizer) == (definition.layers, Adam())
     # The optimizer of a network that is given is what it was.

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models.data.records import from_records, set_aside
 from models.errors import InvalidError
 from tests.models.reading.support import CASES, cells, details_of, read
 
@@ -278,6 +279,18 @@ class TestKinds:
             "as asked",
             None,
         ]
+
+    def test_numbers_of_rows_are_found_in_a_part_of_a_file(self) -> None:
+        """What scikit-learn's split leaves of a frame, in order and shuffled; values that look alike are used."""
+        random = np.random.default_rng(0)
+        rows = np.sort(random.permutation(1000)[:700])
+        frame = pd.DataFrame({"case": rows, "n": random.integers(0, 1000, 700), "year": 1900 + rows}, index=rows)
+        for each, found in ((frame, ["column_1", "case"]), (frame.sample(frac=1, random_state=0), ["column_1"])):
+            details = details_of(each.to_csv().encode())
+            assert [column.name for column in details.columns if column.reason] == found
+            assert details.columns[0].reason == "numbers the rows of a larger file"
+            posted = set_aside(from_records(each.rename_axis("column_1").reset_index().to_dict("records")))
+            assert [column.name for column in posted.columns if column.reason] == found
 
     def test_what_is_asked_for_counts(self) -> None:
         content = b"zip,n,t,y\n1,5,2024,x\n2,oops,2023,y\n3,7,2022,x\n"

@@ -102,6 +102,7 @@ def test_a_new_job_waits(connection: sa.Connection, job: str) -> None:
         "checkpoint": None,
         "version": None,
         "error": None,
+        "warnings": [],
         "request": {"epochs": 10, "publish": True},
     }
     assert is_due(connection, 0.0)

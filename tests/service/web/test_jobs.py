@@ -110,6 +110,7 @@ class TestMainFlow:
             "checkpoint",
             "version",
             "error",
+            "warnings",
             "request",
         }
         assert job["created_at"] <= job["started_at"] <= job["finished_at"]

@@ -195,6 +195,26 @@ def test_columns_in_another_order_are_the_same_columns(client: Client) -> None:
     assert [error["column"] for error in answer.json["errors"]] == ["ash", "magnesium"]
 
 
+def test_a_model_of_plain_inputs_takes_all_columns_in_their_order_and_their_names(client: Client) -> None:
+    """Columns that a model with features would set aside are inputs too, as they were before columns had types."""
+    rows = [(row % 5, 1, (row * 7) % 11, "up" if row % 5 > 2 else "down") for row in range(60)]
+    content = "a,same,c,way\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
+    upload(client, "plain", content.encode(), "way")
+    client.define({"name": "plainly", "inputs": 3, "classes": ["down", "up"], "hidden": [4]})
+    matrix = {"inputs": [row[:3] for row in rows], "labels": [row[3] for row in rows]}
+    request = {"epochs": 3, "seed": 2}
+    by_place = client.history(trained(client, {"model": "plainly", "data": matrix, **request})["id"])
+    by_name = client.history(trained(client, {"model": "plainly", "data": "plain", **request})["id"])
+    assert [epoch["loss"] for epoch in by_place] == [epoch["loss"] for epoch in by_name]
+    features = client.get("/models/plainly").json["features"]
+    assert [(each["column"], each["scale"], each["missing"]) for each in features] == [
+        (name, "none", "refuse") for name in ("a", "same", "c")
+    ]
+    answer = predicted(client, "plainly", [{"c": 7, "a": 1, "same": 1}])
+    plain = client.post("/predict", {"model": "plainly", "inputs": [[1, 1, 7]]}).json
+    assert answer["probabilities"] == plain["probabilities"]
+
+
 def test_other_features_under_a_known_name_are_the_next_version(client: Client) -> None:
     upload(client, "versions", (CASES / "categories.csv").read_bytes(), "choice")
     first = trained(client, {"model": {"name": "changing", "hidden": 4}, "data": "versions", "epochs": 1})
