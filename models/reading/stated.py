@@ -13,7 +13,7 @@ __all__ = ["require_details"]
 
 
 def require_details(details: TableDetails, rows: int) -> None:
-    """Raise ValueError unless columns, label, weight and profile can be those of a table with so many rows."""
+    """Raise ValueError or TypeError unless columns, label, weight and profile can be those of a table with so many rows."""
     names = [column.name for column in details.columns]
     texts = [*names, *chain.from_iterable(column.levels for column in details.columns)]
     texts += [column.reason for column in details.columns if column.reason is not None]
@@ -25,7 +25,7 @@ def require_details(details: TableDetails, rows: int) -> None:
     if {details.label, details.weight} - {None, *names}:
         raise ValueError(f"label {details.label!r} or weight {details.weight!r} is no column")
     if not isinstance(details.format, Mapping):
-        raise ValueError("the format is no object")
+        raise TypeError("the format is no object")
     if len(details.profile) != len(names):
         raise ValueError("the columns and their profiles differ in number")
     for column, profile in zip(details.columns, details.profile, strict=True):
