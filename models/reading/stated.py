@@ -13,7 +13,7 @@ __all__ = ["require_details"]
 
 
 def require_details(details: TableDetails, rows: int) -> None:
-    """Raise ValueError or TypeError unless columns, label, weight and profile can be those of a table with so many rows."""
+    """Raise ValueError or TypeError unless columns, label, weight and profile can be those of so many rows."""
     names = [column.name for column in details.columns]
     texts = [*names, *chain.from_iterable(column.levels for column in details.columns)]
     texts += [column.reason for column in details.columns if column.reason is not None]
