@@ -31,6 +31,7 @@ from service.store.files import FileKind, FileStore
 from service.upkeep.inspection import inspect
 from service.upkeep.reindex import reindex
 from service.upkeep.verify import verify
+from service.uploads.parser import UploadParser
 from service.web.app import create_app
 from testing.harness import Server, eventually
 from testing.samples import a_training
@@ -58,7 +59,11 @@ def run(scale: float) -> Figure:
         with tempfile.TemporaryDirectory() as folder:
             settings = {"TRAINER": "external", "LEASE_SECONDS": 1, "REPORT_SECONDS": 0.02, "BLAS_THREADS": 1}
             with closing(Server(Path(folder) / "data", **settings)) as server:
-                _History(server, figure, random.Random(seed), share).run()
+                history = _History(server, figure, random.Random(seed), share)
+                try:
+                    history.run()
+                finally:
+                    history.close()
     return figure
 
 
@@ -69,6 +74,7 @@ class _History:
         self.server, self.figure, self.chance, self.share = server, figure, chance, share
         self.settings = Settings.read(server.environment)
         self.database, self.files = Database(self.settings), FileStore(self.settings.data)
+        self.parsers = list[UploadParser]()
         self.client = self.fresh_client()
         self.answers: dict[tuple[str, int], Any] = {}
         self.checkpoints: dict[tuple[str, int], str] = {}
@@ -87,7 +93,14 @@ class _History:
 
     def fresh_client(self) -> FlaskClient:
         """Return a client of a new application that has loaded no version."""
-        return create_app(self.settings).test_client()
+        app = create_app(self.settings)
+        self.parsers.append(app.extensions["trainyard"].parser)
+        return app.test_client()
+
+    def close(self) -> None:
+        """End the processes that read files."""
+        for parser in self.parsers:
+            parser.close()
 
     def expect(self, holds: bool, otherwise: str) -> None:
         if not holds:

@@ -13,7 +13,7 @@ __all__ = ["require_details"]
 
 
 def require_details(details: TableDetails, rows: int) -> None:
-    """Raise ValueError unless columns, label, weight and profile can be those of a table with so many rows."""
+    """Raise ValueError or TypeError unless columns, label, weight and profile can be those of so many rows."""
     names = [column.name for column in details.columns]
     texts = [*names, *chain.from_iterable(column.levels for column in details.columns)]
     texts += [column.reason for column in details.columns if column.reason is not None]
@@ -24,6 +24,8 @@ def require_details(details: TableDetails, rows: int) -> None:
         raise ValueError("two columns have the same name")
     if {details.label, details.weight} - {None, *names}:
         raise ValueError(f"label {details.label!r} or weight {details.weight!r} is no column")
+    if not isinstance(details.format, Mapping):
+        raise TypeError("the format is no object")
     if len(details.profile) != len(names):
         raise ValueError("the columns and their profiles differ in number")
     for column, profile in zip(details.columns, details.profile, strict=True):
@@ -43,7 +45,7 @@ def _is_profile(column: ColumnSpec, profile: Mapping[str, Any], rows: int) -> bo
         fits = (
             (profile["name"], profile["type"]) == (column.name, column.kind)
             and _is_count(profile["missing"], rows)
-            and _is_count(profile["distinct"], rows)
+            and _is_count(profile["distinct"], _estimate(rows))
             and profile["use"] is (column.reason is None)
             and (profile["relation"] is None or type(profile["relation"]) in (int, float))
         )
@@ -64,13 +66,18 @@ def _are_numbers(profile: Mapping[str, Any], rows: int, kinds: Sequence[type]) -
     return (
         all(type(value) in kinds for value in shown if value is not None)
         and (profile["std"] is None or type(profile["std"]) in (int, float))
-        and (histogram is None or all(_is_count(count, rows) for count in histogram["counts"]))
+        and (histogram is None or all(_is_count(count, _estimate(rows)) for count in histogram["counts"]))
         and _are_counted(profile.get("values", []), rows, *kinds)
     )
 
 
 def _are_counted(listed: Any, rows: int, *kinds: type) -> bool:
     return isinstance(listed, list) and all(type(e["value"]) in kinds and _is_count(e["count"], rows) for e in listed)
+
+
+def _estimate(rows: int) -> int:
+    """The most that an estimate of a number of rows may be: sketches of many values miss it by a few percent."""
+    return 2 * rows + 100
 
 
 def _is_count(value: Any, most: int) -> bool:

@@ -25,10 +25,9 @@ from tests.service.upkeep.test_reindex import command
 
 
 def flip(path: Path) -> None:
-    """Change one bit of the first weight or value: the file still opens, but holds something else."""
+    """Change one bit of the first weight or value: the file still opens, but its content is another."""
     with h5py.File(path, "r") as file:
-        places = ("parameters/0_dense/weights", "inputs", "columns/0")
-        place = next(file[name] for name in places if name in file).id.get_offset()
+        place = file["parameters/0_dense/weights" if "parameters" in file else "columns/0"].id.get_offset()
     with path.open("r+b") as raw:
         raw.seek(place)
         byte = raw.read(1)[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -78,16 +77,15 @@ def parser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UploadParser]:
     made.close()
 
 
-def read(parser: UploadParser, folder: Path) -> tuple[Any, bytes]:
+def read(parser: UploadParser, folder: Path, file: str = FILE) -> tuple[Any, bytes]:
     """The values of all columns, and the whole exchange."""
     with (
-        io.BytesIO() as _,
         (folder / "upload").open("w+b") as upload,
         (folder / "exchange").open("w+b") as exchange,
         (folder / "first").open("w+b") as first,
         (folder / "second").open("w+b") as second,
     ):
-        upload.write(FILE.encode())
+        upload.write(file.encode())
         received = parser.table(upload, exchange, (first, second), ReadOptions.of({"label": "label"}))
         table = ExchangeTable(received)
         found = [table.read(column.name).values.tolist() for column in table.columns]
@@ -181,6 +179,7 @@ LIES: dict[str, Callable[[Answer], Any]] = {
     "profile of another": stated("details", "profile", "number", "name", value="sex"),
     "more missing than rows": stated("details", "profile", "number", "missing", value=301),
     "missing negative": stated("details", "profile", "number", "missing", value=-1),
+    "distinct without end": stated("details", "profile", "category", "distinct", value=2**40),
     "distinct a word": stated("details", "profile", "category", "distinct", value="x"),
     "infinite mean": stated("details", "profile", "number", "mean", value=float("inf")),
     "NaN among quantiles": stated("details", "profile", "number", "quantiles", value=[float("nan")] * 7),
@@ -188,6 +187,7 @@ LIES: dict[str, Callable[[Answer], Any]] = {
     "a level's count missing": stated("details", "profile", "category", "levels", value=[{"value": "f"}]),
     "no histogram": stated("details", "profile", "datetime", "histogram", value={}),
     "warnings a word": stated("details", "warnings", value="x"),
+    "format a word": stated("details", "format", value="x"),
     "no details": stated("details", value=None),
 }
 
@@ -205,3 +205,14 @@ def test_an_exchange_without_a_document(tmp_path: Path, content: bytes) -> None:
     parser._tables = Liar(content)  # type: ignore[assignment]
     with pytest.raises(InvalidError):
         read(parser, tmp_path)
+
+
+def test_a_long_table_whose_counts_are_estimates(parser: UploadParser, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    rows = 20_000
+    numbers = generator.normal(size=rows)
+    text = "a,t,label\n" + "".join(
+        f"{number!r},text {row} {row * 7919 % 99991},{'xy'[row % 2]}\n" for row, number in enumerate(numbers.tolist())
+    )
+    found, _ = read(parser, tmp_path, text)
+    assert found[0] == numbers.tolist()
