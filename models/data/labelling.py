@@ -59,8 +59,8 @@ def labelled(
     columns = tuple(
         replace(column, reason="as asked") if column.name in ignored else column for column in table.columns
     )
-    if not any(column.reason is None and column.name not in (label, weight) for column in columns):
-        detail = "must leave at least one column of use beside labels and weights. Received: none"
+    if all(column.name in (label, weight, *ignored) for column in columns):
+        detail = "must leave at least one column beside labels and weights. Received: none"
         raise InvalidError.at(f"{pointer}/rows" if not ignored else f"{pointer}/ignore", detail)
     warnings += [
         TableWarning("column_set_aside", f"is not used: {column.reason}", column.name)

@@ -52,7 +52,9 @@ class OpenFeatures:
                 except InvalidError as error:
                     problems += error.problems
         if not problems and all(isinstance(feature, Ignored) for feature in features):
-            problems = [Problem("/features", "must use at least one column. Received: none that is not set aside")]
+            example = escaped(names[0]) if names else "column"
+            detail = f'must use at least one column; {{"{example}": "number"}} uses one that the data sets aside'
+            problems = [Problem("/features", f"{detail}. Received: none")]
         if problems:
             raise InvalidError.of(problems[:20])
         return tuple(features)

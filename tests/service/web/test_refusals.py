@@ -570,7 +570,7 @@ DATASETS: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown type": ({"name": "new", "rows": [{"x": 1}], "types": {"x": "float"}}, "/types"),
     "a type of no column": ({"name": "new", "rows": [{"x": 1}, {"x": 2}], "types": "z:number"}, "/types/z"),
     "columns and objects": ({"name": "new", "columns": ["x"], "rows": [{"x": 1}]}, "/rows/0"),
-    "no column of use": ({"name": "new", "label": "y", "rows": [{"y": 1}, {"y": 2}]}, "/rows"),
+    "no other column": ({"name": "new", "label": "y", "rows": [{"y": 1}, {"y": 2}]}, "/rows"),
     "no rows": ({"name": "new", "inputs": [], "labels": []}, "/inputs"),
     "ragged rows": ({**JSON_ROWS, "inputs": [[1], [1, 2], *ROWS[2:]]}, "/inputs/1"),
     "numeric string": ({**JSON_ROWS, "inputs": [["1", 2], *ROWS[1:]]}, "/inputs/0/0"),
