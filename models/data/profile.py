@@ -259,7 +259,8 @@ def _edges(low: float, high: float) -> Array:
 def _counted(values: Array) -> tuple[Array, Array]:
     """The different values in order, and how often each occurs."""
     low, high = values.min(), values.max()
-    if high - low < 4 * LISTED:
+    # Halves, because the difference of two numbers may be infinite.
+    if high / 2 - low / 2 < 2 * LISTED:
         places = (values - low).astype(np.int64)
         if np.array_equal(places + low, values):  # Whole numbers, nearly always: no need to sort them.
             counts = np.bincount(places)

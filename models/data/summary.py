@@ -77,7 +77,9 @@ class QuantileSketch:
         below = np.searchsorted(last, np.floor(rank), "left")
         above = np.searchsorted(last, np.ceil(rank), "left")
         low, high = values[below], values[above]
-        found: Array = low + (high - low) * (rank - np.floor(rank))
+        share = rank - np.floor(rank)
+        # The difference of two numbers may be infinite, and equal ones must stay what they are.
+        found: Array = np.where(low == high, low, low * (1.0 - share) + high * share)
         return found
 
 

@@ -15,7 +15,7 @@ import marshmallow as ma
 
 from models.data.columns import ColumnSpec
 from models.errors import InvalidError, Problem, describe, escaped, near
-from models.features.features import FEATURES, Feature, Ignored, feature_of, feature_type, raw
+from models.features.features import FEATURES, Feature, Ignored, feature_of, raw
 from models.schemas import DescribedField, Tagged, load
 
 __all__ = ["Features", "FeaturesField", "OpenFeatures", "feature_document", "feature_field"]
@@ -159,8 +159,3 @@ def _full(value: list[Any]) -> tuple[Feature, ...]:
     if messages:
         raise ma.ValidationError(messages)
     return tuple(features)
-
-
-def is_matrix(features: Sequence[Feature]) -> bool:
-    """Whether all features are numbers, so that rows may come as a matrix without names."""
-    return all(feature_type(feature) in ("number", "ignore") for feature in features)

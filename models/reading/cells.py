@@ -106,13 +106,15 @@ class NumberForm:
 
     def sql(self, cell: str, missing: Iterable[str], *, strict: bool) -> str:
         """The number in a cell. ``strict``: a number that begins with a needless zero is a sign of trouble."""
-        absent = is_missing_sql(cell, missing)
         if self.plain:
-            other = f"coalesce(try_cast({trimmed(cell)} AS DOUBLE), 'inf'::DOUBLE)"
-            number = f"coalesce(try_cast({cell} AS DOUBLE), CASE WHEN {absent} THEN NULL ELSE {other} END)"
+            # Only cells that are no number as they are come to be trimmed, and a table of many columns needs short SQL.
+            text = f"trim({cell}, {quoted(SPACES)})"
+            words = ", ".join(map(quoted, sorted(missing)))
+            other = f"CASE WHEN {cell} IS NULL OR lower({text}) IN ({words}) THEN NULL ELSE 'inf'::DOUBLE END"
+            number = f"coalesce(try_cast({cell} AS DOUBLE), try_cast({text} AS DOUBLE), {other})"
             zeros = f" OR ({cell} >= '00' AND {cell} < '0:')" if strict else ""
             return f"CASE WHEN contains({cell}, '_'){zeros} THEN '-inf'::DOUBLE ELSE {number} END"
-        text = trimmed(cell)
+        text, absent = trimmed(cell), is_missing_sql(cell, missing)
         digits = f"regexp_replace({text}, {quoted(self._noise)}, '', 'g')"
         if self.decimal == ",":
             digits = f"replace({digits}, ',', '.')"

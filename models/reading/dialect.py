@@ -29,7 +29,8 @@ csv.field_size_limit(CELL_BYTES)
 class Dialect:
     """Delimiter, quotes and header of a CSV file, and the names of its columns.
 
-    ``spaced``: quotes may come after a space. ``escape`` is the sign before a quote inside of quotes.
+    ``spaced``: quotes may come after a space. ``escape`` is the sign before a quote inside of quotes. ``blank`` is the
+    number of empty lines before the first row.
     """
 
     delimiter: str
@@ -38,6 +39,7 @@ class Dialect:
     spaced: bool = False
     header: bool = True
     names: tuple[str, ...] = ()
+    blank: int = 0
 
     def reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
         """Python's reader of rows."""
@@ -96,7 +98,8 @@ def dialect_of(descriptor: int, options: ReadOptions) -> tuple[Dialect, Sample]:
     sample, whole = rows[: _ROWS + 1], len(content) >= size and len(rows) <= _ROWS + 1
     header = _has_header(sample) if options.header is None else options.header
     names = _names(sample[0], sample) if header else tuple(f"column_{place + 1}" for place in range(len(sample[0])))
-    found = Dialect(delimiter, quote, found.escape, spaced, header, names)
+    blank = len(re.findall(r"\r\n|\n|\r", text[: len(text) - len(text.lstrip("\r\n"))]))
+    found = Dialect(delimiter, quote, found.escape, spaced, header, names, blank)
     taken = sum(map(len, text[: 1 << 20].splitlines(keepends=True)[: len(sample)])) if not whole else size
     further = [] if whole else _pieces(descriptor, found, size)
     return found, Sample(sample[1:] if header else sample, further, whole, taken)

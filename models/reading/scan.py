@@ -89,8 +89,9 @@ def csv_source(path: str, dialect: Dialect, *, short_header: bool) -> Source:
     """A CSV file, every cell as text. ``short_header``: the header has no name for the first column."""
     columns = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(len(dialect.names)))
     header = dialect.header and not short_header
+    skipped = dialect.blank + int(short_header)
     clause = (
-        f"read_csv({quoted(path)}, auto_detect=false, header={str(header).lower()}, skip={int(short_header)}, "
+        f"read_csv({quoted(path)}, auto_detect=false, header={str(header).lower()}, skip={skipped}, "
         f"delim={quoted(dialect.delimiter)}, quote={quoted(dialect.quote)}, escape={quoted(dialect.escape)}, "
         f"columns={{{columns}}})"
     )

@@ -156,7 +156,7 @@ class NumberSink(Sink):
         """Whether the numbers still count the rows of the file, from 0 or from 1, or those of a larger one."""
         if self._whole and len(values):
             self._whole = bool((values == np.floor(values)).all())
-            self._rising = self._rising and bool(values[0] > self._last and (np.diff(values) > 0).all())
+            self._rising = self._rising and bool(values[0] > self._last and (values[1:] > values[:-1]).all())
             self._last = float(values[-1])
             self._low, self._high = min(self._low, float(values.min())), max(self._high, float(values.max()))
         if not self._counts or not len(values):
@@ -302,11 +302,6 @@ class CategorySink(Sink):
                 levels.append(word)
             found[place] = code
         return found
-
-    @property
-    def too_many(self) -> bool:
-        """Whether there are more levels than even a label may have."""
-        return self._over and (self.label or self.plan.forced)
 
     def finish(self, rows: int) -> Finished | Turned:
         if self._over:
