@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from models.definition.definition import ModelDefinition, optimizer_field
+from models.definition.definition import ModelDefinition
+from models.definition.rules import optimizer_field
 from models.training.request import TrainingRequest
 from reliability.figure import Figure
 from reliability.samples import TABLE

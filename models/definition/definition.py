@@ -14,44 +14,47 @@ import marshmallow as ma
 from models.data.columns import ColumnSpec
 from models.data.labels import CLASS_LIST, Label, same_labels
 from models.definition.class_weights import ClassWeights, ClassWeightsValue, weights_of_classes
+from models.definition.ensemble import Effort, Ensemble, NetworkField, NetworkKind, OpenEnsemble
 from models.definition.features import Features, FeaturesField, OpenFeatures
+from models.definition.recipe import RECIPES
+from models.definition.rules import layer_field, loss_field, optimizer_field
+from models.definition.stacks import (
+    DEFAULT_L2,
+    DEFAULT_OPTIMIZER,
+    LAST_INITIALIZER,
+    default_stack,
+    penalty_for,
+    stack_of,
+    stack_problem,
+)
 from models.errors import InvalidError, Problem, describe
-from models.features.features import Feature, Ignored
+from models.features.features import Feature, Ignored, feature_of
 from models.identifiers import NAME_PATTERN
-from models.schemas import DescribedField, Flag, StrictSchema, Tagged, Text, Whole, load, shared
+from models.schemas import DescribedField, Flag, StrictSchema, Text, Whole, load, shared
 from nncore.hyperparameters import Bounds
-from nncore.initializers import Initializer
-from nncore.layers import LAYERS, Dense, Layer, Softmax
-from nncore.losses import LOSSES, CategoricalCrossentropy, Loss
+from nncore.layers import LAYERS, Layer
+from nncore.losses import CategoricalCrossentropy, Loss
 from nncore.network import Dtype, Network, group_names, parameter_shapes
-from nncore.optimizers import OPTIMIZERS, Adam, Optimizer
-from nncore.schedules import Cosine
+from nncore.optimizers import Adam, Optimizer
 
 __all__ = [
     "NETWORK",
+    "RULES",
     "DefinitionSchema",
     "Metadata",
     "ModelDefinition",
     "NewDefinitionSchema",
     "complete",
-    "layer_field",
-    "loss_field",
-    "optimizer_field",
 ]
 
 ACTIVATIONS = tuple(name for name, layer in LAYERS.items() if layer.elementwise)
 MAXIMUM_CLASSES = 65_536
 MAXIMUM_LAYERS = 256
 METADATA_BYTES = 16_384
+#: Members of a definition that say how its network is trained; without these too, the network is "auto".
+RULES = frozenset({"optimizer", "loss"})
 #: The members of a definition that say which network it has.
-NETWORK = frozenset({"layers", "hidden", "activation"})
-#: The network of a definition that has none, and its optimizer (docs/training.md, "Everything left out").
-DEFAULT_UNITS, DEFAULT_L2 = 128, 0.01
-#: If the number of rows is known, ``l2`` is this by its square root, and at most the second.
-L2_BY_ROWS, LARGEST_L2 = 0.3, 0.03
-DEFAULT_OPTIMIZER = Adam(learning_rate=0.003, schedule=Cosine())
-#: The default of the dense layer before the softmax. With he_normal, the first loss is 0.6 higher.
-LAST_INITIALIZER: Initializer = "glorot_uniform"
+NETWORK = frozenset({"layers", "hidden", "activation", "network"})
 METADATA_DEPTH = 32
 
 
@@ -61,7 +64,7 @@ class ModelDefinition:
 
     A model reads ``inputs`` numbers a row. They come as they are, or ``features`` make them of a table's columns;
     ``inputs`` is then 0 until the features are fitted. ``label`` is the column of the classes in the table that fitted
-    them.
+    them. A model with members has an ``ensemble`` in place of ``layers``, optimizer and loss.
     """
 
     name: str
@@ -75,6 +78,7 @@ class ModelDefinition:
     metadata: dict[str, Any] = field(default_factory=dict)
     features: Features | None = None
     label: str | None = None
+    ensemble: Ensemble | OpenEnsemble | None = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ModelDefinition):
@@ -85,8 +89,24 @@ class ModelDefinition:
 
     @cached_property
     def parameter_count(self) -> int:
-        """Number of trainable parameters."""
-        return sum(math.prod(shape) for shape in parameter_shapes(self.layers, self.inputs).values())
+        """Number of trainable parameters, of all members together; 0 if these are open."""
+        if self.ensemble is None:
+            return sum(math.prod(shape) for shape in parameter_shapes(self.layers, self.inputs).values())
+        kinds = self.ensemble.kinds if isinstance(self.ensemble, Ensemble) else ()
+        return sum(self.of_kind(kind).parameter_count * self.ensemble.folds for kind in kinds)
+
+    def of_kind(self, kind: NetworkKind) -> ModelDefinition:
+        """The definition of one member of a kind: a single network that reads numbers."""
+        return ModelDefinition(
+            name=self.name,
+            inputs=kind.inputs,
+            classes=self.classes,
+            layers=kind.layers,
+            optimizer=kind.optimizer,
+            loss=kind.loss,
+            class_weights=self.class_weights,
+            dtype=self.dtype,
+        )
 
     @property
     def groups(self) -> list[str]:
@@ -99,12 +119,20 @@ class ModelDefinition:
             "name": self.name,
             **self._columns(),
             "classes": list(self.classes),
-            "layers": [layer_field().serialize("layer", {"layer": layer}) for layer in self.layers],
-            "optimizer": optimizer_field().serialize("optimizer", {"optimizer": self.optimizer}),
-            "loss": loss_field().serialize("loss", {"loss": self.loss}),
+            **self._network(),
             "class_weights": self.class_weights,
             "dtype": self.dtype,
             "metadata": self.metadata,
+        }
+
+    def _network(self) -> dict[str, Any]:
+        """The network or the members, as the document shows them."""
+        if self.ensemble is not None:
+            return {"network": self.ensemble.document()}
+        return {
+            "layers": [layer_field().serialize("layer", {"layer": layer}) for layer in self.layers],
+            "optimizer": optimizer_field().serialize("optimizer", {"optimizer": self.optimizer}),
+            "loss": loss_field().serialize("loss", {"loss": self.loss}),
         }
 
     def _columns(self) -> dict[str, Any]:
@@ -121,19 +149,38 @@ class ModelDefinition:
         A model of plain ``inputs`` takes the columns' names: its features are these numbers as they are. Raises
         InvalidError if the columns do not fit.
         """
-        others = {name for name in (label, weight) if name is not None}
+        group = self.ensemble.group if isinstance(self.ensemble, Ensemble) else None
+        others = {name for name in (label, weight, group) if name is not None}
         if self.features is None:
             return replace(self, features=self._named(columns, others), label=label, inputs=0)
         if isinstance(self.features, OpenFeatures):
-            return replace(self, features=self.features.of(columns, others), label=label)
+            recipe = None if self.ensemble is None or self.ensemble.recipe is None else RECIPES[self.ensemble.recipe]
+            numbers = sum(column.kind == "number" and column.name not in others for column in columns)
+            default = feature_of if recipe is None else recipe.feature_for(numbers)
+            return replace(self, features=self.features.of(columns, others, default), label=label)
         for feature in self.features:
             if feature.column in others and not isinstance(feature, Ignored):
-                raise InvalidError.at("/features", f"must not use {feature.column!r}, the column of labels or weights")
+                raise InvalidError.at(
+                    "/features", f"must not use {feature.column!r}, the column of labels, weights or groups"
+                )
         return replace(self, label=label)
 
     def for_rows(self, rows: int) -> ModelDefinition:
-        """This definition with the default network for so many rows."""
-        return replace(self, layers=tuple(_default_stack(len(self.classes), penalty_for(rows))))
+        """This definition with the default single network for so many rows."""
+        layers = tuple(default_stack(len(self.classes), penalty_for(rows)))
+        optimizer = self.optimizer if self.ensemble is None else DEFAULT_OPTIMIZER
+        return replace(self, layers=layers, optimizer=optimizer, ensemble=None)
+
+    def by_recipe(self, rows: int, effort: Effort | None = None) -> ModelDefinition:
+        """This definition with the members that its recipe has for so many rows, if it has one.
+
+        ``effort`` replaces that of the definition.
+        """
+        if self.ensemble is None or self.ensemble.recipe is None:
+            return self
+        recipe = RECIPES[self.ensemble.recipe]
+        chosen = recipe.ensemble(rows, len(self.classes), effort or self.ensemble.effort or "default")
+        return replace(self, ensemble=chosen)
 
     def _named(self, columns: Sequence[ColumnSpec], others: Collection[str]) -> tuple[Feature, ...]:
         """Plain inputs by the names of all columns or, if these are too many, of those that are not set aside."""
@@ -178,21 +225,6 @@ class ModelDefinition:
 @lru_cache(maxsize=64)
 def _parse(text: str) -> ModelDefinition:
     return ModelDefinition.load(json.loads(text))
-
-
-def layer_field(**options: Any) -> Tagged:
-    """The field of one layer."""
-    return Tagged(LAYERS, **options)
-
-
-def optimizer_field(**options: Any) -> Tagged:
-    """The field of an optimizer."""
-    return Tagged(OPTIMIZERS, **options)
-
-
-def loss_field(**options: Any) -> Tagged:
-    """The field of a loss."""
-    return Tagged(LOSSES, **options)
 
 
 class Classes(DescribedField):
@@ -312,6 +344,14 @@ class DefinitionSchema(StrictSchema):
     activation = Text(
         choices=ACTIVATIONS, metadata={"description": "Activation after each layer of `hidden`; `relu` if left out."}
     )
+    network = NetworkField(
+        metadata={
+            "description": 'The members of a model of several networks. "auto": the recipe for the number of rows, '
+            "which is also what a model gets that leaves out `inputs`, `layers`, `hidden`, `optimizer` and `loss`; an "
+            "object with `recipe` and `effort`; or `folds` and `kinds` in full. It takes the place of `layers`, "
+            "`optimizer` and `loss`."
+        }
+    )
     optimizer = optimizer_field(
         load_default=Adam,
         metadata={
@@ -350,24 +390,45 @@ class DefinitionSchema(StrictSchema):
             values = {"features": OpenFeatures({}), **values, "inputs": 0}
         elif isinstance(values.get("features"), OpenFeatures):
             raise ma.ValidationError({"inputs": ["follows from features; leave it out"]})
+        weights_of_classes(values["class_weights"], values["classes"])
+        if "network" not in values and not values["inputs"] and not original.keys() & (NETWORK | RULES):
+            values["network"] = OpenEnsemble()
+        return (self._with_members if "network" in values else self._with_layers)(values, original)
+
+    @staticmethod
+    def _with_layers(values: dict[str, Any], original: dict[str, Any]) -> ModelDefinition:
+        """A definition of one network."""
         hidden, activation = values.pop("hidden", None), values.pop("activation", None)
         if hidden is not None and "layers" in values:
             raise ma.ValidationError({"layers": ["give either layers or hidden"]})
         if activation is not None and hidden is None:
             raise ma.ValidationError({"activation": ["is only valid with hidden"]})
         if hidden is not None:
-            values["layers"] = _stack(hidden, activation or "relu", len(values["classes"]))
+            values["layers"] = stack_of(hidden, activation or "relu", len(values["classes"]))
         if "layers" not in values:
-            values["layers"] = _default_stack(len(values["classes"]), DEFAULT_L2)
+            values["layers"] = default_stack(len(values["classes"]), DEFAULT_L2)
             if "optimizer" not in original:
                 values["optimizer"] = DEFAULT_OPTIMIZER
-        problem = _stack_problem(values["layers"], len(values["classes"]))
+        problem = stack_problem(values["layers"], len(values["classes"]))
         if problem:
             index, member, text = problem
             written = original["layers"][index]  # A name alone has no members.
             raise ma.ValidationError({"layers": {index: {member: [text]} if isinstance(written, dict) else [text]}})
-        weights_of_classes(values["class_weights"], values["classes"])
         return ModelDefinition(**{**values, "layers": tuple(values["layers"])})
+
+    @staticmethod
+    def _with_members(values: dict[str, Any], original: dict[str, Any]) -> ModelDefinition:
+        """A definition of several networks; these have layers, optimizer and loss of their own."""
+        both = sorted(original.keys() & {"layers", "hidden", "activation", "optimizer", "loss"})
+        if both:
+            raise ma.ValidationError({name: ["is part of network; leave it out"] for name in both})
+        ensemble = values.pop("network")
+        for index, kind in enumerate(ensemble.kinds if isinstance(ensemble, Ensemble) else ()):
+            problem = stack_problem(kind.layers, len(values["classes"]))
+            if problem:
+                place, member, text = problem
+                raise ma.ValidationError({"network": {"kinds": {index: {"layers": {place: {member: [text]}}}}}})
+        return ModelDefinition(**{**values, "layers": (), "ensemble": ensemble})
 
 
 class NewDefinitionSchema(DefinitionSchema):
@@ -382,37 +443,6 @@ class NewDefinitionSchema(DefinitionSchema):
     def _build(self, values: dict[str, Any], original: Any, **_options: Any) -> tuple[ModelDefinition, bool]:
         exact = values.pop("exact")
         return self._definition(values, original), exact
-
-
-def _stack(hidden: Sequence[int], activation: str, classes: int) -> list[Layer]:
-    layers: list[Layer] = []
-    for units in hidden:
-        layers += [Dense(units), LAYERS[activation]()]
-    return [*layers, *_last(classes)]
-
-
-def _default_stack(classes: int, l2: float) -> list[Layer]:
-    return [Dense(DEFAULT_UNITS, l2=l2), LAYERS["relu"](), *_last(classes)]
-
-
-def _last(classes: int) -> list[Layer]:
-    return [Dense(classes, initializer=LAST_INITIALIZER), Softmax()]
-
-
-def penalty_for(rows: int) -> float:
-    """``l2`` of the default network if it is trained on ``rows`` rows: few rows need more of it."""
-    return min(float(f"{L2_BY_ROWS / math.sqrt(rows):.2g}"), LARGEST_L2)
-
-
-def _stack_problem(layers: Sequence[Layer], classes: int) -> tuple[int, str, str] | None:
-    """Why a stack of layers cannot classify this number of classes: place, member and message; None if it can."""
-    if not isinstance(layers[-1], Softmax):
-        return len(layers) - 1, "type", "the last layer must be 'softmax'"
-    if len(layers) < 2 or not isinstance(layers[-2], Dense):
-        return max(len(layers) - 2, 0), "type", "the layer before the last must be 'dense'"
-    if layers[-2].units != classes:
-        return len(layers) - 2, "units", f"must be {classes}, one unit per class. Received: {layers[-2].units}"
-    return None
 
 
 def complete(document: Any, inputs: int | None, classes: Sequence[Label], rows: int | None = None) -> Any:

@@ -7,13 +7,13 @@ The first table that trains the model decides what the full list is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import marshmallow as ma
 
-from models.data.columns import ColumnSpec
+from models.data.columns import ColumnKind, ColumnSpec
 from models.errors import InvalidError, Problem, describe, escaped, near
 from models.features.features import FEATURES, Feature, Ignored, feature_of, raw
 from models.schemas import DescribedField, Tagged, load
@@ -21,6 +21,8 @@ from models.schemas import DescribedField, Tagged, load
 __all__ = ["Features", "FeaturesField", "OpenFeatures", "feature_document", "feature_field"]
 
 MAXIMUM_FEATURES = 100_000
+#: The types of features that are kinds of columns too.
+_KINDS = get_args(ColumnKind)
 _SHORT = 'a list of features, an object by column, or "raw"'
 
 
@@ -30,8 +32,15 @@ class OpenFeatures:
 
     changes: Literal["raw"] | Mapping[str, Any]
 
-    def of(self, columns: Sequence[ColumnSpec], others: Collection[str]) -> tuple[Feature, ...]:
+    def of(
+        self,
+        columns: Sequence[ColumnSpec],
+        others: Collection[str],
+        default: Callable[[ColumnSpec], Feature] = feature_of,
+    ) -> tuple[Feature, ...]:
         """The features of a table's columns, without ``others``: labels and weights.
+
+        ``default`` makes the feature of a column that no change names, and what a change leaves open.
 
         Raises InvalidError with all names that are not columns, all options that do not fit, and columns that are not
         numbers if the features are "raw".
@@ -48,7 +57,7 @@ class OpenFeatures:
         for column in columns:
             if column.name not in others:
                 try:
-                    features.append(self._of(column))
+                    features.append(self._of(column, default))
                 except InvalidError as error:
                     problems += error.problems
         if not problems and all(isinstance(feature, Ignored) for feature in features):
@@ -59,7 +68,7 @@ class OpenFeatures:
             raise InvalidError.of(problems[:20])
         return tuple(features)
 
-    def _of(self, column: ColumnSpec) -> Feature:
+    def _of(self, column: ColumnSpec, default: Callable[[ColumnSpec], Feature]) -> Feature:
         if self.changes == "raw":
             if column.kind != "number":
                 detail = f'column {column.name!r} must hold numbers for "raw". Received: a {column.kind} column'
@@ -68,10 +77,13 @@ class OpenFeatures:
         change = self.changes.get(column.name)
         pointer = f"/features/{escaped(column.name)}"
         if change is None:
-            return feature_of(column)
-        if isinstance(change, str):
-            return Ignored(column.name, "as asked") if change == "ignore" else FEATURES[change](column.name)
-        document = {"type": column.kind, **change, "column": column.name}
+            return default(column)
+        if change == "ignore":
+            return Ignored(column.name, "as asked")
+        kind = change if isinstance(change, str) else change.get("type", column.kind)
+        document = {"type": kind, **({} if isinstance(change, str) else change), "column": column.name}
+        if kind in _KINDS:
+            document = {**feature_document(default(replace(column, kind=kind, reason=None))), **document}
         try:
             feature: Feature = load(feature_field(), document)
         except InvalidError as error:

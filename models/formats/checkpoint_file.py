@@ -14,6 +14,15 @@
                   epoch's parameters/… and statistics/…
     /history      one dataset per column
 
+The file of a version with several members has format_version 2. In place of /parameters to /history, it has
+
+    /members/N    attrs kind, fold, ended ("epochs", "early_stopping", "max_seconds" or "" if it is under way); below it
+                  /parameters to /history as above, of one network; held_out, probabilities of the rows of its fold
+    /training     attrs seconds; rows, as above
+    /mixture      after the end: attrs weights (JSON by kind), temperature
+    /held_out     after the end: rows, codes, folds, probabilities of the mixture
+    /trust        after the end: what ``models.trust`` has fitted on the held-out rows, as named arrays
+
 docs/checkpoint-format.md describes the layout for readers outside this project. Datasets are contiguous and
 uncompressed, so that a server can map them. Loading is strict: the definition determines every name, shape and type,
 and the file must match them exactly.
@@ -22,29 +31,28 @@ and the file must match them exactly.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from models.definition.definition import ModelDefinition, optimizer_field
+from models.definition.definition import ModelDefinition
+from models.definition.ensemble import Ensemble
 from models.errors import InvalidError
 from models.features.fitted import FittedFeatures
 from models.formats.hdf5_image import Image, Memory, Put, hdf5_image
-from models.schemas import load
-from models.training.best import Best
+from models.formats.run_state import CheckpointError, StateReader, build_state, unreadable
 from models.training.checkpoint import Checkpoint, Origin
+from models.training.ensemble_checkpoint import EnsembleCheckpoint, HeldOut, MemberState, Mixture
 from models.version import VERSION
 from nncore.arrays import Array
-from nncore.network import parameter_shapes, statistics_shapes
-from nncore.optimizers import Optimizer
-from nncore.training import Epoch, TrainingState
 
 __all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "MEMBERS_VERSION",
+    "AnyCheckpoint",
     "CheckpointError",
     "CheckpointReader",
     "checkpoint_image",
@@ -54,24 +62,12 @@ __all__ = [
     "unreadable",
 ]
 
-
-FORMAT, FORMAT_VERSION = "trainyard-checkpoint", 1
-
-
-class CheckpointError(Exception):
-    """A checkpoint file does not match its definition; the message has path, expected and found."""
-
-    def __init__(self, path: Path, place: str, expected: object, found: object) -> None:
-        super().__init__(f"{path.name}: {place}: expected {expected}, found {found}")
+#: The versions of the format: of a single network, and of several members.
+FORMAT, FORMAT_VERSION, MEMBERS_VERSION = "trainyard-checkpoint", 1, 2
+AnyCheckpoint = Checkpoint | EnsembleCheckpoint
 
 
-def unreadable(path: Path, error: Exception) -> CheckpointError:
-    """The error for a file that HDF5 cannot read."""
-    found = "no such file" if isinstance(error, FileNotFoundError) else str(error).replace(str(path), path.name)
-    return CheckpointError(path, "/", "a checkpoint", found)
-
-
-def checkpoint_image(checkpoint: Checkpoint, memory: Memory | None = None) -> Image:
+def checkpoint_image(checkpoint: AnyCheckpoint, memory: Memory | None = None) -> Image:
     """The file of a checkpoint, for ``write_durably``.
 
     The image is valid until the checkpoint's arrays change or, if they are copied to ``memory``, until that is reused.
@@ -79,88 +75,52 @@ def checkpoint_image(checkpoint: Checkpoint, memory: Memory | None = None) -> Im
     return hdf5_image(lambda file, put: _build(file, put, checkpoint), memory)
 
 
-def _build(file: h5py.File, put: Put, checkpoint: Checkpoint) -> None:
-    definition, state = checkpoint.definition, checkpoint.state
+def _build(file: h5py.File, put: Put, checkpoint: AnyCheckpoint) -> None:
+    definition = checkpoint.definition
     file.attrs["format"] = FORMAT
-    file.attrs["format_version"] = FORMAT_VERSION
+    file.attrs["format_version"] = FORMAT_VERSION if isinstance(checkpoint, Checkpoint) else MEMBERS_VERSION
     file.attrs["created_at"] = checkpoint.created_at
     file.attrs["nncore_version"] = VERSION
     file.attrs["numpy_version"] = np.__version__
     file.attrs["definition"] = definition.canonical()
     file.attrs["classes"] = json.dumps(definition.classes)
     file.attrs.update({} if checkpoint.origin is None else checkpoint.origin.attributes())
-    _build_features(file, put, checkpoint)
-    for name, array in checkpoint.parameters.items():
-        put(f"parameters/{name}", array)
-    file.create_group("statistics")
-    for name, array in checkpoint.statistics.items():
-        put(f"statistics/{name}", array)
-    for name, array in state.averaged_statistics.items():
-        put(f"averaged_statistics/{name}", array)
-    document = optimizer_field().serialize("optimizer", {"optimizer": checkpoint.optimizer})
-    optimizer = file.create_group("optimizer")
-    optimizer.attrs["type"] = document.pop("type")
-    optimizer.attrs["hyperparameters"] = json.dumps(document)
-    optimizer.attrs["iterations"] = state.updates
-    for moment, arrays in state.moments.items():
-        for name, array in arrays.items():
-            put(f"optimizer/{moment}/{name}", array)
-    training = file.create_group("training")
-    for name in _SCALARS:
-        training.attrs[name] = getattr(state, name)
-    training.attrs["streams"] = json.dumps(state.streams)
-    training.attrs["schedule"] = json.dumps(state.schedule)
-    put("training/permutation", state.order.astype(np.int64))
-    put("training/rows", checkpoint.rows.astype(np.int64))
-    if checkpoint.best is not None:
-        _build_best(file.create_group("best"), put, checkpoint.best)
-    file.create_group("history")
-    for column in fields(Epoch):
-        values = [getattr(epoch, column.name) for epoch in checkpoint.history]
-        numbers = np.array(
-            [np.nan if value is None else value for value in values],
-            np.int64 if column.name == "number" else np.float64,
-        )
-        put(f"history/{_column(column.name)}", numbers)
-
-
-def _build_features(file: h5py.File, put: Put, checkpoint: Checkpoint) -> None:
     if checkpoint.features is not None:
         file.create_group("features")
         for name, array in checkpoint.features.arrays().items():
             put(f"features/{name}", array)
+    if isinstance(checkpoint, Checkpoint):
+        build_state(file, put, checkpoint)
+    else:
+        _build_members(file, put, checkpoint)
 
 
-def _build_best(group: h5py.Group, put: Put, best: Best) -> None:
-    group.attrs["monitor"] = best.monitor
-    group.attrs["min_delta"] = best.min_delta
-    group.attrs["value"] = math.nan if best.value is None else best.value
-    group.attrs["epoch"], group.attrs["waited"] = best.epoch, best.waited
-    if best.epoch:
-        group.create_group("statistics")
-    for name, array in best.parameters.items():
-        put(f"best/parameters/{name}", array)
-    for name, array in best.statistics.items():
-        put(f"best/statistics/{name}", array)
+def _build_members(file: h5py.File, put: Put, checkpoint: EnsembleCheckpoint) -> None:
+    members = file.create_group("members")
+    for number, member in sorted(checkpoint.members.items()):
+        group = members.create_group(str(number))
+        group.attrs["kind"], group.attrs["fold"], group.attrs["ended"] = member.kind, member.fold, member.ended or ""
+        build_state(group, put, member.checkpoint, f"members/{number}/")
+        if member.held_out is not None:
+            put(f"members/{number}/held_out", member.held_out)
+    file.create_group("training").attrs["seconds"] = checkpoint.seconds
+    put("training/rows", checkpoint.rows.astype(np.int64))
+    if checkpoint.mixture is not None:
+        mixture = file.create_group("mixture")
+        mixture.attrs["weights"] = json.dumps(dict(checkpoint.mixture.weights))
+        mixture.attrs["temperature"] = checkpoint.mixture.temperature
+    if checkpoint.held_out is not None:
+        for name, dtype in _HELD_OUT.items():
+            put(f"held_out/{name}", getattr(checkpoint.held_out, name).astype(dtype, copy=False))
+    for name, array in checkpoint.trust.items():
+        put(f"trust/{name}", array)
 
 
-def _column(field_name: str) -> str:
-    """The column of /history for a field of ``Epoch``."""
-    return "epoch" if field_name == "number" else field_name
+#: The arrays of /held_out.
+_HELD_OUT = {"rows": "int64", "codes": "int32", "folds": "int32", "probabilities": "float32"}
 
 
-#: Numbers of a training state that are stored as attributes of /training.
-_SCALARS: dict[str, type[int] | type[float]] = {
-    "epoch": int,
-    "step": int,
-    "position": int,
-    "loss_sum": float,
-    "hits": int,
-    "seconds": float,
-}
-
-
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path) -> AnyCheckpoint:
     """Read a whole checkpoint. Raises CheckpointError with path, expected and found."""
     try:
         with h5py.File(path, "r") as file:
@@ -195,30 +155,16 @@ def load_training_rows(path: Path) -> Array | None:
         raise unreadable(path, error) from error
 
 
-def _parameter_shapes(definition: ModelDefinition) -> dict[str, tuple[int, ...]]:
-    return parameter_shapes(definition.layers, definition.inputs)
-
-
-def _statistics_shapes(definition: ModelDefinition) -> dict[str, tuple[int, ...]]:
-    return statistics_shapes(definition.layers, definition.inputs)
-
-
 class CheckpointReader:
     """An open checkpoint file, checked strictly against its definition."""
 
     def __init__(self, path: Path, file: h5py.File) -> None:
         self.path, self.file = path, file
-        for name, expected in (("format", FORMAT), ("format_version", FORMAT_VERSION)):
+        expected = {"format": (FORMAT,), "format_version": (FORMAT_VERSION, MEMBERS_VERSION)}
+        for name, values in expected.items():
             found = file.attrs.get(name)
-            if found != expected:
-                raise CheckpointError(path, f"/ attribute {name}", repr(expected), repr(found))
-
-    def attribute(self, group: str, name: str) -> Any:
-        """A required attribute."""
-        found = self.file[group].attrs.get(name)
-        if found is None:
-            raise CheckpointError(self.path, f"/{group} attribute {name}", "a value", "nothing")
-        return found
+            if found not in values:
+                raise CheckpointError(path, f"/ attribute {name}", " or ".join(map(repr, values)), repr(found))
 
     def definition(self) -> ModelDefinition:
         """The definition, which determines the rest of the file."""
@@ -245,92 +191,82 @@ class CheckpointReader:
             raise CheckpointError(self.path, "/features", f"a width of {definition.inputs}", fitted.width)
         return fitted
 
-    def datasets(
-        self, group: str, shapes: Mapping[str, tuple[int, ...]], definition: ModelDefinition
-    ) -> dict[str, h5py.Dataset]:
-        """The datasets below ``group``, which must have exactly these names and shapes and the definition's dtype.
-
-        An empty group may be absent.
-        """
-        found: dict[str, h5py.Dataset] = {}
-        if shapes or group in self.file:
-            self.file[group].visititems(
-                lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None
-            )
-        for name in sorted(shapes.keys() ^ found.keys()):
-            here = (shapes[name], "nothing") if name in shapes else ("nothing", found[name].shape)
-            raise CheckpointError(self.path, f"/{group}/{name}", *here)
-        for name, shape in shapes.items():
-            data = found[name]
-            if data.shape != shape or data.dtype != np.dtype(definition.dtype):
-                expected, received = f"{definition.dtype} of {shape}", f"{data.dtype} of {data.shape}"
-                raise CheckpointError(self.path, f"/{group}/{name}", expected, received)
-        return {name: found[name] for name in shapes}
-
-    def arrays(
-        self, group: str, shapes: Mapping[str, tuple[int, ...]], definition: ModelDefinition
-    ) -> dict[str, Array]:
-        return {name: data[()] for name, data in self.datasets(group, shapes, definition).items()}
-
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> AnyCheckpoint:
+        """The whole content."""
         definition = self.definition()
-        group = self.file["optimizer"]
-        document = {"type": group.attrs["type"], **json.loads(group.attrs["hyperparameters"])}
-        try:
-            optimizer: Optimizer = load(optimizer_field(), document)
-        except InvalidError as error:
-            raise CheckpointError(self.path, "/optimizer attributes", "a valid optimizer", error.detail) from error
-        if set(group) != set(optimizer.vectors):
-            raise CheckpointError(self.path, "/optimizer", sorted(optimizer.vectors), sorted(group))
-        training = self.file["training"]
-        shapes = _parameter_shapes(definition)
-        scalars: dict[str, Any] = {name: kind(self.attribute("training", name)) for name, kind in _SCALARS.items()}
-        averaged = _statistics_shapes(definition) if optimizer.average is not None else {}
-        state = TrainingState(
-            **scalars,
-            order=training["permutation"][()],
-            streams=json.loads(self.attribute("training", "streams")),
-            updates=int(self.attribute("optimizer", "iterations")),
-            schedule=json.loads(training.attrs.get("schedule", "{}")) or optimizer.schedule.initial_state(),
-            averaged_statistics=self.arrays("averaged_statistics", averaged, definition),
-            moments={name: self.arrays(f"optimizer/{name}", shapes, definition) for name in optimizer.vectors},
-        )
-        return Checkpoint(
+        origin, created_at = Origin.of(self.file.attrs), self.file.attrs["created_at"]
+        features = self.features(definition)
+        if definition.ensemble is None:
+            return StateReader(self.path, self.file).checkpoint(definition, created_at, origin, features)
+        return EnsembleCheckpoint(
             definition=definition,
-            parameters=self.arrays("parameters", shapes, definition),
-            statistics=self.arrays("statistics", _statistics_shapes(definition), definition),
-            optimizer=optimizer,
-            state=state,
-            history=self.history(),
-            rows=training["rows"][()],
-            best=self.best(definition),
-            created_at=self.file.attrs["created_at"],
-            origin=Origin.of(self.file.attrs),
-            features=self.features(definition),
+            features=features,
+            members=dict(sorted(self._members(definition, created_at).items())),
+            rows=self.file["training/rows"][()],
+            seconds=float(self.file["training"].attrs["seconds"]),
+            created_at=created_at,
+            mixture=self.mixture(definition),
+            held_out=self._held_out(),
+            trust=self.trust(),
+            origin=origin,
         )
 
-    def best(self, definition: ModelDefinition) -> Best | None:
-        if "best" not in self.file:
+    def _members(self, definition: ModelDefinition, created_at: str) -> dict[int, MemberState]:
+        ensemble = self.ensemble(definition)
+        found = {}
+        for name, group in self.file["members"].items():
+            number = int(name)
+            if not 1 <= number <= ensemble.members:
+                raise CheckpointError(self.path, f"/members/{name}", f"a number up to {ensemble.members}", name)
+            kind, fold = ensemble.kind_of(number), ensemble.fold_of(number)
+            for attribute, expected in (("kind", kind.name), ("fold", fold)):
+                if group.attrs[attribute] != expected:
+                    place = f"/members/{name} attribute {attribute}"
+                    raise CheckpointError(self.path, place, repr(expected), repr(group.attrs[attribute]))
+            found[number] = MemberState(
+                kind=kind.name,
+                fold=fold,
+                checkpoint=StateReader(self.path, group).checkpoint(definition.of_kind(kind), created_at),
+                ended=group.attrs["ended"] or None,
+                held_out=group["held_out"][()] if "held_out" in group else None,
+            )
+        return found
+
+    def ensemble(self, definition: ModelDefinition) -> Ensemble:
+        """The members' kinds and folds."""
+        if not isinstance(definition.ensemble, Ensemble):
+            raise CheckpointError(self.path, "/ attribute definition", "all kinds of networks", "an open recipe")
+        return definition.ensemble
+
+    def mixture(self, definition: ModelDefinition) -> Mixture | None:
+        """How the members answer together; None before the end of their run."""
+        if "mixture" not in self.file:
             return None
-        value, epoch = float(self.attribute("best", "value")), int(self.attribute("best", "epoch"))
-        best = Best(
-            monitor=self.attribute("best", "monitor"),
-            min_delta=float(self.attribute("best", "min_delta")),
-            value=None if math.isnan(value) else value,
-            epoch=epoch,
-            waited=int(self.attribute("best", "waited")),
-        )
-        if epoch:
-            best.parameters = self.arrays("best/parameters", _parameter_shapes(definition), definition)
-            best.statistics = self.arrays("best/statistics", _statistics_shapes(definition), definition)
-        return best
+        attributes = self.file["mixture"].attrs
+        weights = json.loads(attributes["weights"])
+        names = [kind.name for kind in self.ensemble(definition).kinds if not kind.baseline]
+        if sorted(weights) != sorted(names) or not all(_is_share(weight) for weight in weights.values()):
+            raise CheckpointError(self.path, "/mixture attribute weights", f"weights of {sorted(names)}", weights)
+        temperature = float(attributes["temperature"])
+        if not 0.0 < temperature < np.inf:
+            raise CheckpointError(self.path, "/mixture attribute temperature", "a number above 0", temperature)
+        return Mixture(weights, temperature)
 
-    def history(self) -> list[Epoch]:
-        expected = sorted(_column(item.name) for item in fields(Epoch))
-        if sorted(self.file["history"]) != expected:
-            raise CheckpointError(self.path, "/history", expected, sorted(self.file["history"]))
-        columns = {name: data[()].tolist() for name, data in self.file["history"].items()}
-        for name in ("validation_loss", "validation_accuracy"):
-            columns[name] = [None if math.isnan(value) else value for value in columns[name]]
-        columns["number"] = columns.pop("epoch")
-        return [Epoch(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+    def _held_out(self) -> HeldOut | None:
+        if "held_out" not in self.file:
+            return None
+        return HeldOut(**{name: self.file[f"held_out/{name}"][()] for name in _HELD_OUT})
+
+    def trust(self) -> dict[str, Array]:
+        """What was fitted on held-out rows, by name."""
+        if "trust" not in self.file:
+            return {}
+        found: dict[str, Array] = {}
+        self.file["trust"].visititems(
+            lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+        )
+        return found
+
+
+def _is_share(weight: Any) -> bool:
+    return isinstance(weight, (int, float)) and 0.0 <= weight <= 1.0

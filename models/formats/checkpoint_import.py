@@ -18,8 +18,9 @@ import marshmallow as ma
 import numpy as np
 
 from models.clock import utc_now
-from models.definition.definition import ModelDefinition, optimizer_field
+from models.definition.definition import ModelDefinition
 from models.definition.features import OpenFeatures
+from models.definition.rules import optimizer_field
 from models.errors import InvalidError, Problem
 from models.features.feature import ArrayForm
 from models.features.fitted import FittedFeatures, group_name

@@ -7,75 +7,122 @@ dataset, which matters for deep networks.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import h5py
 import numpy as np
 
 from models.definition.definition import ModelDefinition
+from models.definition.ensemble import Ensemble
 from models.features.fitted import FittedFeatures
 from models.formats.checkpoint_file import CheckpointError, CheckpointReader, unreadable
+from models.training.ensemble_checkpoint import Mixture
 from nncore.arrays import Array
 from nncore.network import parameter_shapes, statistics_shapes
 
-__all__ = ["MappedParameters", "NoBestError", "map_parameters"]
+__all__ = ["MappedNetwork", "MappedVersion", "NoBestError", "map_parameters"]
 
 Shape = tuple[int, ...]
 
 
 class NoBestError(Exception):
-    """A checkpoint holds no best epoch: its run looks for none, or no epoch had ended."""
+    """A checkpoint holds no best epoch: its run looks for none, or no epoch had ended.
+
+    Or it is of several members, of which too few have ended.
+    """
 
 
-class MappedParameters(NamedTuple):
-    """What a version serves with; ``features`` is None if the model reads rows as they are."""
+class MappedNetwork(NamedTuple):
+    """One network of a version: parameters and statistics by name. ``kind`` is empty if the version has one network."""
+
+    kind: str
+    parameters: dict[str, Array]
+
+
+class MappedVersion(NamedTuple):
+    """What a version serves with.
+
+    ``features`` is None if the model reads rows as they are. ``mixture`` says how several networks answer together,
+    None if there is one. ``trust`` is what was fitted on held-out rows.
+    """
 
     definition: ModelDefinition
-    parameters: dict[str, Array]
+    networks: list[MappedNetwork]
     features: FittedFeatures | None
+    mixture: Mixture | None = None
+    trust: Mapping[str, Array] = MappingProxyType({})
 
 
-def map_parameters(path: Path, *, best: bool = False) -> MappedParameters:
+def map_parameters(path: Path, *, best: bool = False) -> MappedVersion:
     """The definition, its features, and parameters and statistics as read-only arrays mapped from the file.
 
     All workers share the mapped pages. If the optimizer keeps a moving average of the parameters, that is served.
-    With ``best``, the parameters are those of the best epoch so far; raises NoBestError if the file holds none.
-    Raises CheckpointError with path, expected and found if the datasets do not match the definition exactly, or if an
-    array is not stored contiguously.
+    With ``best``, the parameters are those of the best epoch so far; raises NoBestError if the file holds none, and if
+    the file of several members holds no mixture yet. Raises CheckpointError with path, expected and found if the
+    datasets do not match the definition exactly, or if an array is not stored contiguously.
     """
     try:
         with h5py.File(path, "r") as file:
             reader = CheckpointReader(path, file)
             definition = reader.definition()
             features = reader.features(definition)
-            served, statistics = _best(file) if best else _present(file)
-            places = {
-                **_Group(path, file, served, definition.dtype).places(
-                    parameter_shapes(definition.layers, definition.inputs)
-                ),
-                **_Group(path, file, statistics, definition.dtype).places(
-                    statistics_shapes(definition.layers, definition.inputs)
-                ),
-            }
+            mixture, trust = None, {}
+            if definition.ensemble is None:
+                groups = _best(file) if best else _present(file)
+                found = [("", _places(path, file, definition, groups))]
+            else:
+                mixture, trust = reader.mixture(definition), reader.trust()
+                if mixture is None:
+                    raise NoBestError
+                found = list(_members(path, file, definition, reader.ensemble(definition)))
         with path.open("rb") as raw:
             content = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
-        parameters = {name: place.array(content, definition.dtype) for name, place in places.items()}
-        return MappedParameters(definition, parameters, features)
+        networks = [
+            MappedNetwork(kind, {name: place.array(content, definition.dtype) for name, place in places.items()})
+            for kind, places in found
+        ]
+        return MappedVersion(definition, networks, features, mixture, trust)
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise unreadable(path, error) from error
 
 
-def _present(file: h5py.File) -> tuple[str, str]:
-    """The groups of the parameters and statistics that a file is served with."""
-    served = "optimizer/average" if "average" in file["optimizer"] else "parameters"
-    return served, "averaged_statistics" if "averaged_statistics" in file else "statistics"
+def _members(
+    path: Path, file: h5py.File, definition: ModelDefinition, ensemble: Ensemble
+) -> Iterator[tuple[str, dict[str, _Place]]]:
+    """The places of each member that answers: those of its best epoch, if its run looked for it."""
+    for name in sorted(file["members"], key=int):
+        kind = ensemble.kind_of(int(name))
+        group = file[f"members/{name}"]
+        if kind.baseline or not group.attrs["ended"]:
+            continue
+        holds_best = "best" in group and group["best"].attrs.get("epoch", 0)
+        groups = _best(group) if holds_best else _present(group)
+        yield kind.name, _places(path, group, definition.of_kind(kind), groups)
 
 
-def _best(file: h5py.File) -> tuple[str, str]:
+def _places(path: Path, group: h5py.Group, definition: ModelDefinition, groups: tuple[str, str]) -> dict[str, _Place]:
+    """The places of parameters and statistics in two groups."""
+    served, statistics = groups
+    shapes = parameter_shapes(definition.layers, definition.inputs)
+    others = statistics_shapes(definition.layers, definition.inputs)
+    return {
+        **_Group(path, group, served, definition.dtype).places(shapes),
+        **_Group(path, group, statistics, definition.dtype).places(others),
+    }
+
+
+def _present(group: h5py.Group) -> tuple[str, str]:
+    """The groups of the parameters and statistics that a network is served with."""
+    served = "optimizer/average" if "average" in group["optimizer"] else "parameters"
+    return served, "averaged_statistics" if "averaged_statistics" in group else "statistics"
+
+
+def _best(group: h5py.Group) -> tuple[str, str]:
     """The groups of the best epoch; raises NoBestError if there is none."""
-    if "best" not in file or not file["best"].attrs.get("epoch", 0):
+    if "best" not in group or not group["best"].attrs.get("epoch", 0):
         raise NoBestError
     return "best/parameters", "best/statistics"
 
@@ -95,7 +142,7 @@ class _Place(NamedTuple):
 class _Group:
     """A group of an open file, with expected names, shapes and type of its datasets."""
 
-    def __init__(self, path: Path, file: h5py.File, name: str, dtype: str) -> None:
+    def __init__(self, path: Path, file: h5py.Group, name: str, dtype: str) -> None:
         self._path, self._file, self._name = path, file, name
         self._type = h5py.h5t.py_create(np.dtype(dtype))
 
@@ -128,4 +175,4 @@ class _Group:
         return _Place(offset, shape)
 
     def _refusal(self, name: str, expected: object, found: object) -> CheckpointError:
-        return CheckpointError(self._path, f"/{self._name}/{name}", expected, found)
+        return CheckpointError(self._path, f"{self._file.name.rstrip('/')}/{self._name}/{name}", expected, found)

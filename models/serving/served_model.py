@@ -7,6 +7,7 @@ from pathlib import Path
 from models.data.labels import Label
 from models.features.plan import ServingPlan
 from models.formats.mapped_parameters import map_parameters
+from models.serving.ensemble_predictor import EnsemblePredictor
 from nncore.arrays import Array
 from nncore.network import Predictor
 
@@ -21,11 +22,20 @@ class ServedModel:
     """
 
     def __init__(self, path: Path, *, best: bool = False) -> None:
-        definition, parameters, features = map_parameters(path, best=best)
+        mapped = map_parameters(path, best=best)
+        definition, features = mapped.definition, mapped.features
         self.definition = definition
         self.classes: tuple[Label, ...] = definition.classes
-        self.nbytes = sum(array.nbytes for array in parameters.values())
-        self._predictor = Predictor(definition.layers, definition.inputs, parameters)
+        self.nbytes = sum(array.nbytes for network in mapped.networks for array in network.parameters.values())
+        #: All members, if there are several.
+        self.ensemble: EnsemblePredictor | None = None
+        self._predictor: Predictor | EnsemblePredictor
+        if mapped.mixture is None:
+            self._predictor = Predictor(definition.layers, definition.inputs, mapped.networks[0].parameters)
+        else:
+            bins = None if features is None else features.bin_columns
+            self.ensemble = EnsemblePredictor(definition, mapped.networks, bins, mapped.mixture)
+            self._predictor = self.ensemble
         self.dtype = self._predictor.dtype
         #: How rows become the network's inputs; None if they are these numbers already.
         self.plan = None if features is None else ServingPlan(features, definition.label, self.dtype)

@@ -78,6 +78,16 @@ class Checkpoint:
     features: FittedFeatures | None = None
 
     @property
+    def epoch(self) -> int:
+        """Epochs so far."""
+        return self.state.epoch
+
+    @property
+    def step(self) -> int:
+        """Steps so far."""
+        return self.state.step
+
+    @property
     def evaluated(self) -> Mapping[str, Array]:
         """The parameters that are served: the optimizer's moving average if it keeps one."""
         return self.state.moments.get("average", self.parameters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from models.definition.definition import ModelDefinition
 from models.definition.given_table import Outline
 from models.errors import InvalidError, Problem
 from models.features.fitted import FittedFeatures
-from models.training.prepared import monitor_of, split
+from models.training.prepared import monitor_of, require_folds, split
 from models.training.prepared_table import with_width
 from models.training.request import TrainingRequest
 
@@ -54,8 +54,11 @@ class Outlined:
         class_weights = definition.class_weights if request.class_weights is None else request.class_weights
         weights_of_classes(class_weights, definition.classes)
         monitor_of(request, validated=validation_rows > 0)
-        width = definition.inputs or fitted.width
-        return cls(with_width(definition, width), fitted, len(rows), validation_rows)
+        require_folds(definition, len(rows))
+        if definition.ensemble is not None or not definition.inputs:
+            # The sketch may have a few numbers more than the table, so a stated width is not compared with it.
+            definition = with_width(replace(definition, inputs=0), fitted)
+        return cls(definition, fitted, len(rows), validation_rows)
 
 
 def _of_columns(error: InvalidError, data: Outline) -> InvalidError:

@@ -9,6 +9,7 @@ import numpy as np
 
 from models.definition.class_weights import weights_of_classes
 from models.definition.definition import ModelDefinition
+from models.definition.ensemble import Ensemble
 from models.definition.given_rows import GivenRows
 from models.errors import InvalidError
 from models.features.fitted import FittedFeatures
@@ -17,7 +18,7 @@ from nncore.arrays import Array
 from nncore.batches import RowSource, stratified_split
 from nncore.stopping import EarlyStopping, Monitor
 
-__all__ = ["Part", "Prepared", "PreparedData", "monitor_of", "split"]
+__all__ = ["Part", "Prepared", "PreparedData", "monitor_of", "require_folds", "split"]
 
 
 class Part(NamedTuple):
@@ -33,7 +34,8 @@ class Prepared(Protocol):
 
     ``rows`` are the row numbers of the training rows in the data as given. ``class_weights`` has a weight for each
     class. ``monitor`` is the value that decides which epoch is the best, and ``min_delta`` the minimum change of it
-    that counts as an improvement. ``fitted`` is None if rows are used as they are.
+    that counts as an improvement. ``fitted`` is None if rows are used as they are. ``groups`` are numbers of the
+    training rows' groups, if folds keep groups together.
     """
 
     @property
@@ -56,6 +58,9 @@ class Prepared(Protocol):
 
     @property
     def validation_rows(self) -> int: ...
+
+    @property
+    def groups(self) -> Array | None: ...
 
     def training_part(self) -> Part:
         """The training rows."""
@@ -86,6 +91,7 @@ class PreparedData:
     monitor: Monitor
     min_delta: float
     fitted: None = None
+    groups: None = None
 
     @classmethod
     def of(
@@ -101,9 +107,14 @@ class PreparedData:
         on one side, or if class weights or early stopping do not fit the rows.
         """
         dataset = data.dataset
+        if isinstance(definition.ensemble, Ensemble):
+            if definition.ensemble.group is not None:
+                raise InvalidError.at("/folds/group", "is for tables, whose columns have names")
+            definition = replace(definition, ensemble=definition.ensemble.with_inputs(definition.inputs, 0))
         codes = data.codes_for(definition)
         dataset.require_two_classes(data.labels_pointer)
         rows, held_out = split(codes, request)
+        require_folds(definition, len(rows))
         given = None if validation is None else Part(validation.dataset.inputs, validation.codes_for(definition))
         class_weights = definition.class_weights if request.class_weights is None else request.class_weights
         return cls(
@@ -151,6 +162,13 @@ class PreparedData:
             validation=None,
         )
         return replace(few, rows=np.arange(len(few.inputs)))
+
+
+def require_folds(definition: ModelDefinition, rows: int) -> None:
+    """Raise InvalidError if there are too few training rows for the folds of a definition."""
+    folds = definition.ensemble.folds if isinstance(definition.ensemble, Ensemble) else 0
+    if folds > rows:
+        raise InvalidError.at("/folds", f"must be at most {rows}, the training rows. Received: {folds}")
 
 
 def split(codes: Array, request: TrainingRequest) -> tuple[Array, Array | None]:

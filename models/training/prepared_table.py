@@ -11,10 +11,11 @@ from models.data.labels import Label
 from models.data.table import Stretch
 from models.definition.class_weights import weights_of_classes
 from models.definition.definition import ModelDefinition
+from models.definition.ensemble import Ensemble
 from models.definition.given_table import GivenTable
 from models.errors import InvalidError, describe
 from models.features.fitted import FittedFeatures
-from models.training.prepared import Part, monitor_of, split
+from models.training.prepared import Part, monitor_of, require_folds, split
 from models.training.request import TrainingRequest
 from nncore.arrays import Array
 from nncore.stopping import EarlyStopping, Monitor
@@ -27,7 +28,7 @@ class PreparedTable:
     """The rows of a table that have a label, as features.
 
     ``definition`` is the model's with the fitted width as ``inputs``. ``rows`` are the row numbers of the training rows
-    in the table.
+    in the table. ``groups`` are numbers of the training rows' groups, if folds keep groups together.
     """
 
     definition: ModelDefinition
@@ -38,6 +39,7 @@ class PreparedTable:
     class_weights: Literal["balanced"] | list[float] | None
     monitor: Monitor
     min_delta: float
+    groups: Array | None = None
 
     @classmethod
     def of(
@@ -60,6 +62,7 @@ class PreparedTable:
         _require_two_classes(codes[labelled], definition.classes, data)
         chosen, held_out = split(codes[labelled], request)
         rows = labelled[chosen]
+        require_folds(definition, len(rows))
         dtype = np.dtype(definition.dtype)
         try:
             fitted = fitted or FittedFeatures.fit(definition.features, data.table, rows)
@@ -76,7 +79,7 @@ class PreparedTable:
             given = _validation(fitted, definition, validation)
         class_weights = definition.class_weights if request.class_weights is None else request.class_weights
         return cls(
-            definition=with_width(definition, fitted.width),
+            definition=with_width(definition, fitted),
             fitted=fitted,
             rows=rows,
             training=training,
@@ -84,6 +87,7 @@ class PreparedTable:
             class_weights=weights_of_classes(class_weights, definition.classes),
             monitor=monitor_of(request, validated=given is not None),
             min_delta=(request.early_stopping or EarlyStopping()).min_delta,
+            groups=groups_of(definition, data, rows),
         )
 
     @classmethod
@@ -112,12 +116,32 @@ class PreparedTable:
         return 0 if self.validation is None else len(self.validation.codes)
 
 
-def with_width(definition: ModelDefinition, width: int) -> ModelDefinition:
+def with_width(definition: ModelDefinition, fitted: FittedFeatures) -> ModelDefinition:
     """The definition with the width of its fitted features; raises InvalidError if it states another one."""
+    width = fitted.width
     if definition.inputs not in (0, width):
         detail = f"must be {width}, the numbers that the features become; or leave it out"
         raise InvalidError.at("/inputs", f"{detail}. Received: {definition.inputs}")
-    return replace(definition, inputs=width)
+    ensemble = definition.ensemble
+    if isinstance(ensemble, Ensemble):
+        ensemble = ensemble.with_inputs(width, int(fitted.bin_columns.sum()))
+    return replace(definition, inputs=width, ensemble=ensemble)
+
+
+def groups_of(definition: ModelDefinition, data: GivenTable, rows: Array) -> Array | None:
+    """The number of the group of each of these rows, (n_rows,); None if the folds keep no groups together.
+
+    Rows without a value in the group's column form one group. Raises InvalidError if there is no such column.
+    """
+    name = definition.ensemble.group if isinstance(definition.ensemble, Ensemble) else None
+    if name is None:
+        return None
+    if all(column.name != name for column in data.table.columns):
+        known = ", ".join(column.name for column in data.table.columns[:20])
+        raise InvalidError.at("/folds/group", f"must name a column, one of {known}. Received: {name!r}")
+    values = data.table.read(name).values[rows]
+    groups: Array = np.unique(values, return_inverse=True)[1]
+    return groups
 
 
 def _validation(fitted: FittedFeatures, definition: ModelDefinition, data: GivenTable) -> Part:

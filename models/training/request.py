@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import marshmallow as ma
 
 from models.data.schemas import DataSchema, Rows, ValidationSchema
 from models.definition.class_weights import ClassWeights, ClassWeightsValue
-from models.definition.definition import NETWORK, Metadata, loss_field, optimizer_field
+from models.definition.definition import Metadata
+from models.definition.ensemble import EFFORTS, MAXIMUM_FOLDS, Effort
+from models.definition.rules import MAXIMUM_BATCH, MAXIMUM_EPOCHS, BatchSize, loss_field, optimizer_field
 from models.errors import describe
 from models.identifiers import NAME_PATTERN
-from models.schemas import DescribedField, Flag, Number, StrictSchema, Text, Whole, schema_for
+from models.schemas import DescribedField, Flag, Number, StrictSchema, Text, Whole, schema_for, shared
 from models.training.defaults import schedule_for
 from nncore.hyperparameters import Bounds
 from nncore.losses import Loss
 from nncore.optimizers import Optimizer
 from nncore.stopping import EarlyStopping
 
-__all__ = ["TrainSchema", "TrainingRequest", "filled"]
+__all__ = ["OF_ONE_NETWORK", "Folds", "TrainSchema", "TrainingRequest", "filled", "wants_one_network"]
 
 
 #: Of requests that say which network to train.
 DEFAULT_EPOCHS, DEFAULT_BATCH = 100, 32
-MAXIMUM_EPOCHS = 10_000_000
-MAXIMUM_BATCH = 1_000_000
 MAXIMUM_SEED = 2**53 - 1
+
+
+class Folds(NamedTuple):
+    """How many folds there are, and the column whose equal values stay in the same fold."""
+
+    count: int
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,8 @@ class TrainingRequest:
     early_stopping: EarlyStopping | None = None
     max_seconds: float | None = None
     reinitialize: tuple[str, ...] = ()
+    effort: Effort | None = None
+    folds: Folds | None = None
 
     @property
     def tracks_best(self) -> bool:
@@ -71,8 +80,9 @@ class TrainingRequest:
         # Jobs stored by an earlier version do not have every member.
         optimizer, loss, stopping = loaded["optimizer"], loaded.get("loss"), loaded.get("early_stopping")
         return cls(
-            epochs=loaded["epochs"],
-            batch_size=loaded["batch_size"],
+            # A run of several members has the epochs and batch sizes of their kinds.
+            epochs=loaded["epochs"] or 0,
+            batch_size=loaded["batch_size"] or "full",
             shuffle=loaded["shuffle"],
             seed=loaded["seed"],
             optimizer=optimizer_field().deserialize(optimizer) if isinstance(optimizer, dict) else optimizer,
@@ -86,6 +96,8 @@ class TrainingRequest:
             early_stopping=EarlyStopping(**stopping) if stopping is not None else None,
             max_seconds=loaded.get("max_seconds"),
             reinitialize=tuple(loaded.get("reinitialize", ())),
+            effort=loaded.get("effort"),
+            folds=Folds(**loaded["folds"]) if loaded.get("folds") else None,
         )
 
 
@@ -105,20 +117,6 @@ class Publish(DescribedField):
         if not isinstance(value, (bool, str)) or value not in _PUBLISH:
             raise self.refusal(value)
         return value
-
-
-class BatchSize(Whole):
-    """A number of rows, or "full" for all rows."""
-
-    def json_schema(self) -> dict[str, Any]:
-        return {"oneOf": [super().json_schema(), {"const": "full"}]}
-
-    def _validated(self, value: Any) -> Any:
-        if value == "full":
-            return value
-        if type(value) is not int:
-            raise self.refusal(value, 'must be a whole number or "full"')
-        return super()._validated(value)
 
 
 class CheckpointPolicySchema(StrictSchema):
@@ -141,6 +139,39 @@ class CheckpointPolicySchema(StrictSchema):
         load_default=3,
         metadata={"description": "How many of these checkpoints to keep; older ones are deleted."},
     )
+
+
+class FoldsSchema(StrictSchema):
+    """Cross-validation: one network for each fold, which it holds out."""
+
+    count = Whole(Bounds(minimum=2, maximum=MAXIMUM_FOLDS), required=True, metadata={"description": "How many folds."})
+    group = Text(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "A column: rows with the same value in it stay in the same fold."},
+    )
+
+
+class FoldsField(DescribedField):
+    """The number of folds, or an object with count and group."""
+
+    wanted = "a whole number, or an object with count and group"
+
+    def json_schema(self) -> dict[str, Any]:
+        count = {"type": "integer", "minimum": 2, "maximum": MAXIMUM_FOLDS}
+        members = {"count": count, "group": {"type": ["string", "null"]}}
+        whole = {"type": "object", "properties": members, "required": ["count"], "additionalProperties": False}
+        return {"oneOf": [count, whole]}
+
+    def _validated(self, value: Any) -> dict[str, Any]:
+        if isinstance(value, dict):
+            loaded: dict[str, Any] = shared(FoldsSchema).load(value)
+            return loaded
+        if type(value) is not int:
+            raise self.refusal(value)
+        if not 2 <= value <= MAXIMUM_FOLDS:
+            raise self.refusal(value, f"must be from 2 to {MAXIMUM_FOLDS}")
+        return {"count": value, "group": None}
 
 
 class ModelReference(DescribedField):
@@ -229,6 +260,23 @@ class TrainSchema(StrictSchema):
         load_default=list,
         metadata=_described("Layers (`index_type`) to initialize anew instead of from `start_from`."),
     )
+    effort = Text(
+        choices=EFFORTS,
+        load_default=None,
+        allow_none=True,
+        metadata=_described(
+            'Of a network that is "auto": how many members there are and how long they may train. "default" if neither '
+            "the request nor the definition says it."
+        ),
+    )
+    folds = FoldsField(
+        load_default=None,
+        allow_none=True,
+        metadata=_described(
+            "Train one network for each of so many folds, which it holds out. The version answers with the mean of "
+            "all; the job shows how good they are on the rows that they held out."
+        ),
+    )
     publish = Publish(
         load_default=True,
         metadata=_described("Which state becomes the next version: the last (`true`), the best epoch's, or none."),
@@ -239,15 +287,28 @@ class TrainSchema(StrictSchema):
     @ma.post_load
     def _fill(self, values: dict[str, Any], **_options: Any) -> dict[str, Any]:
         """Fill in what the data do not decide; the rest is None (``filled``)."""
-        model = values.setdefault("model", None)
-        network_is_open = model is None or (isinstance(model, dict) and not NETWORK & model.keys())
-        values.setdefault("epochs", None if network_is_open else DEFAULT_EPOCHS)
-        values.setdefault("batch_size", None if network_is_open else DEFAULT_BATCH)
+        values.setdefault("model", None)
+        for name in ("epochs", "batch_size"):
+            values.setdefault(name, None)
         return values
 
 
-def filled(body: dict[str, Any], rows: int) -> dict[str, Any]:
-    """A body that ``TrainSchema`` has loaded, with the epochs and batch size that ``rows`` rows need if it has none."""
-    schedule = schedule_for(rows, body["batch_size"])
-    epochs = schedule.epochs if body["epochs"] is None else body["epochs"]
-    return {**body, "epochs": epochs, "batch_size": schedule.batch_size}
+#: The members of a request that say how a single network is trained. A request with one of them, whose model has no
+#: network yet, gets a single one; without them, the network is "auto".
+OF_ONE_NETWORK = ("epochs", "batch_size", "optimizer", "loss", "early_stopping", "start_from")
+
+
+def wants_one_network(body: dict[str, Any]) -> bool:
+    """Whether a body that ``TrainSchema`` has loaded says how a single network is trained."""
+    return any(body[name] is not None for name in OF_ONE_NETWORK) or not body["shuffle"] or body["publish"] == "best"
+
+
+def filled(body: dict[str, Any], rows: int, *, open_network: bool) -> dict[str, Any]:
+    """A body that ``TrainSchema`` has loaded, with epochs and batch size if it has none.
+
+    With ``open_network``, the service chooses the network, and these are what ``rows`` rows need.
+    """
+    given = {name: body[name] for name in ("epochs", "batch_size") if body[name] is not None}
+    if not open_network:
+        return {**body, "epochs": DEFAULT_EPOCHS, "batch_size": DEFAULT_BATCH, **given}
+    return {**body, **schedule_for(rows, body["batch_size"])._asdict(), **given}

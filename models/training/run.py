@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from models.clock import utc_now
 from models.definition.definition import ModelDefinition
 from models.training.best import Best
-from models.training.checkpoint import Checkpoint, CheckpointKind
+from models.training.checkpoint import METRICS, Checkpoint, CheckpointKind
 from models.training.prepared import Prepared
 from models.training.request import TrainingRequest
 from models.training.warm_start import begin_at
@@ -26,9 +26,20 @@ __all__ = [
     "Epoch",
     "Journal",
     "Monitor",
+    "RunProgress",
     "TrainingRun",
     "activation_bytes",
 ]
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run is: epochs and steps so far, the done ``fraction`` of it, and its newest metrics by name."""
+
+    epoch: int
+    step: int
+    fraction: float
+    metrics: dict[str, float | None] | None
 
 
 class Journal(Protocol):
@@ -124,6 +135,26 @@ class TrainingRun:
             state = replace(state, moments=moments, averaged_statistics=dict(self.best.statistics))
         return replace(present, parameters=self.best.parameters, statistics=self.best.statistics, state=state)
 
+    def progress(self) -> RunProgress:
+        """How far the run is."""
+        training, epochs = self.training, self.request.epochs
+        done = training.epoch + training.position / training.samples
+        metrics = _metrics(self.history[-1]) if self.history else None
+        return RunProgress(training.epoch, training.step, min(1.0, done / epochs) if epochs else 1.0, metrics)
+
+    def metrics_of(self, kind: CheckpointKind) -> dict[str, float | None]:
+        """The metrics of the epoch whose parameters a checkpoint of this kind holds; empty before the first epoch."""
+        epoch = self.best.epoch if kind is CheckpointKind.BEST and self.best is not None else len(self.history)
+        return _metrics(self.history[epoch - 1]) if epoch else {}
+
+    def details(self) -> dict[str, Any]:
+        """What a job shows of its run beside its progress."""
+        best = self.best
+        known = None
+        if best is not None and best.value is not None:
+            known = {"epoch": best.epoch, "monitor": best.monitor, "value": best.value}
+        return {"best": known, "stopped_by": self.stopped_by}
+
     def run(self, journal: Journal, clock: Callable[[], float] = monotonic) -> bool:
         """Train to the last epoch; False if the journal asked the run to stop, and its state is saved.
 
@@ -181,6 +212,10 @@ class TrainingRun:
         journal.checkpoint(self.checkpoint(), CheckpointKind.LAST)
         if self.best is not None and self.best.epoch and self.request.ends_with_best:
             journal.checkpoint(self.best_checkpoint(), CheckpointKind.BEST)
+
+
+def _metrics(record: Epoch) -> dict[str, float | None]:
+    return {name: getattr(record, name) for name in METRICS}
 
 
 def activation_bytes(definition: ModelDefinition, batch: int) -> int:

@@ -22,13 +22,14 @@ __all__ = [
     "EpochEvent",
     "Event",
     "EventRecord",
+    "HistoryPlace",
     "LostEvent",
     "StateEvent",
     "TroubleEvent",
     "add_events",
     "events_after",
     "list_epochs",
-    "newest_epoch",
+    "newest_epochs",
     "newest_events",
 ]
 
@@ -48,14 +49,16 @@ class StateEvent:
 
 @dataclass(frozen=True)
 class EpochEvent:
-    """An epoch has ended."""
+    """An epoch has ended, of a member if the run has several; these count from 1."""
 
     type: ClassVar[str] = "epoch"
     record: Epoch
+    member: int = 0
 
     def data(self) -> dict[str, Any]:
         values = asdict(self.record)
-        return {"epoch": values.pop("number"), **values}
+        member = {"member": self.member} if self.member else {}
+        return {**member, "epoch": values.pop("number"), **values}
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ def add_events(connection: sa.Connection, job_id: str, events: Sequence[Event]) 
             "job": job_id,
             "type": event.type,
             "epoch": event.record.number if isinstance(event, EpochEvent) else None,
+            "member": event.member if isinstance(event, EpochEvent) else 0,
             "at": at,
             "data": json.dumps(event.data()),
         }
@@ -143,12 +147,31 @@ def _records(connection: sa.Connection, query: sa.Select[Any]) -> list[EventReco
     return [EventRecord(*row) for row in connection.execute(query)]
 
 
-def list_epochs(connection: sa.Connection, job_id: str, after: int, limit: int) -> list[tuple[int, str]]:
-    """The number and the record, as JSON text, of each epoch after ``after``, in order."""
-    query = sa.select(EVENTS.c.epoch, EVENTS.c.data).where(EVENTS.c.job == job_id, EVENTS.c.epoch > after)
-    return [(epoch, data) for epoch, data in connection.execute(query.order_by(EVENTS.c.epoch).limit(limit))]
+class HistoryPlace(NamedTuple):
+    """A place in a job's history: an epoch of a member, or of the only network if ``member`` is 0."""
+
+    member: int
+    epoch: int
 
 
-def newest_epoch(connection: sa.Connection, job_id: str) -> int:
-    """The last epoch in the history; 0 before the first."""
-    return connection.scalar(sa.select(sa.func.max(EVENTS.c.epoch)).where(EVENTS.c.job == job_id)) or 0
+def list_epochs(
+    connection: sa.Connection, job_id: str, after: HistoryPlace, limit: int, member: int | None = None
+) -> list[tuple[HistoryPlace, str]]:
+    """The place and the record, as JSON text, of each epoch after ``after``: member after member, in order.
+
+    With ``member``, only its epochs.
+    """
+    place = (EVENTS.c.member, EVENTS.c.epoch)
+    later = sa.or_(place[0] > after.member, sa.and_(place[0] == after.member, place[1] > after.epoch))
+    query = sa.select(*place, EVENTS.c.data).where(EVENTS.c.job == job_id, EVENTS.c.epoch.is_not(None), later)
+    if member is not None:
+        query = query.where(place[0] == member)
+    found = connection.execute(query.order_by(*place).limit(limit))
+    return [(HistoryPlace(number, epoch), data) for number, epoch, data in found]
+
+
+def newest_epochs(connection: sa.Connection, job_id: str) -> dict[int, int]:
+    """The last epoch in the history of each member; 0 is the member of a job with one network."""
+    newest = sa.select(EVENTS.c.member, sa.func.max(EVENTS.c.epoch)).where(EVENTS.c.job == job_id)
+    newest = newest.where(EVENTS.c.epoch.is_not(None)).group_by(EVENTS.c.member)
+    return dict(row._tuple() for row in connection.execute(newest))

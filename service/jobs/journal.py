@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import select
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
@@ -12,12 +13,16 @@ from typing import IO, Any, Protocol
 
 import sqlalchemy as sa
 
-from models.training.checkpoint import METRICS, Checkpoint, CheckpointKind, Origin
-from models.training.run import Epoch, TrainingRun
+from models.definition.definition import ModelDefinition
+from models.features.fitted import FittedFeatures
+from models.formats.checkpoint_file import AnyCheckpoint
+from models.training.checkpoint import CheckpointKind, Origin
+from models.training.request import TrainingRequest
+from models.training.run import Epoch, Monitor, RunProgress
 from service.jobs import lifecycle
 from service.jobs.checkpointing import Checkpointing
-from service.jobs.events import EpochEvent, Event, TroubleEvent, add_events, newest_epoch
-from service.jobs.record import BestEpoch, Job, JobError, Metrics
+from service.jobs.events import EpochEvent, Event, TroubleEvent, add_events, newest_epochs
+from service.jobs.record import Job, JobError, Metrics
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileStore
@@ -29,6 +34,31 @@ _log = logging.getLogger("trainyard.journal")
 
 #: Maximum number of seconds between two attempts of a last save.
 LONGEST_PAUSE = 30.0
+
+
+class JobRun(Protocol):
+    """What a job shows of the run that carries it out."""
+
+    @property
+    def request(self) -> TrainingRequest: ...
+
+    @property
+    def definition(self) -> ModelDefinition: ...
+
+    @property
+    def fitted(self) -> FittedFeatures | None: ...
+
+    @property
+    def monitor(self) -> Monitor: ...
+
+    def progress(self) -> RunProgress:
+        """How far the run is."""
+
+    def metrics_of(self, kind: CheckpointKind) -> Metrics:
+        """The metrics of a checkpoint of this kind that is saved now."""
+
+    def details(self) -> dict[str, Any]:
+        """What the job shows beside its progress."""
 
 
 class StopSignal(Protocol):
@@ -63,11 +93,11 @@ class JobJournal:
     job: this process changes nothing more, and ``stopping`` returns True.
     """
 
-    def __init__(self, database: Database, files: FileStore, job: Job, run: TrainingRun, signal: StopSignal) -> None:
+    def __init__(self, database: Database, files: FileStore, job: Job, run: JobRun, signal: StopSignal) -> None:
         self._database, self._job, self._signal = database, job, signal
-        self._run, self._training, self._request = run, run.training, run.request
-        #: The newest epoch in the database, and whether a commit with unknown result may have added more.
-        self._known, self._unsure = 0, True
+        self._run = run
+        #: Each member's newest epoch in the database, and whether a commit with unknown result may have added more.
+        self._known, self._unsure = Counter[int](), True
         #: The definition with the width of the fitted features, which the job's version will have.
         self._fitted = {} if run.fitted is None else {"definition": run.definition.canonical()}
         #: Whether another owner has the job.
@@ -79,8 +109,9 @@ class JobJournal:
         self._trouble: JobError | None = None
         self._reported_trouble: JobError | None = None
         self._stop = False
-        self._records: list[Epoch] = []
-        self._begin, self._begin_done = monotonic(), self._epochs_done()
+        #: The epochs that are not in the database, each with its member.
+        self._records: list[tuple[int, Epoch]] = []
+        self._begin, self._begin_done = monotonic(), run.progress().fraction
         self._due = 0.0
 
     @property
@@ -97,11 +128,11 @@ class JobJournal:
             self._due = monotonic() + self._database.settings.report_seconds
         return self._stop
 
-    def epoch(self, record: Epoch) -> None:
-        """Record an epoch."""
-        self._records.append(record)
+    def epoch(self, record: Epoch, member: int = 0) -> None:
+        """Record an epoch, of a member if the run has several."""
+        self._records.append((member, record))
 
-    def checkpoint(self, checkpoint: Checkpoint, kind: CheckpointKind) -> None:
+    def checkpoint(self, checkpoint: AnyCheckpoint, kind: CheckpointKind) -> None:
         """Save the state, then delete old checkpoints.
 
         Training continues as soon as the state is copied and the previous save has ended. A failed save is reported;
@@ -110,7 +141,7 @@ class JobJournal:
         """
         self.settle()
         on_the_way, pause = kind in (CheckpointKind.FIRST, CheckpointKind.BETWEEN), 1.0
-        metrics = json.dumps(_metrics_of_checkpoint(self._run, kind))
+        metrics = json.dumps(self._run.metrics_of(kind))
         checkpoint = replace(checkpoint, origin=Origin(self._job.id, kind, metrics))
         while not (self.lost or self.unsaved):
             self._checkpointing.begin(checkpoint, copy=on_the_way)
@@ -161,13 +192,13 @@ class JobJournal:
         """Write the collected reports in one transaction with ``also``. Sets ``lost`` if the write is refused."""
         if self._unsure:
             with self._database.read() as connection:
-                self._known = newest_epoch(connection, self._job.id)
-        new = [record for record in self._records if record.number > self._known]
-        events: list[Event] = [EpochEvent(record) for record in new]
+                self._known = Counter(newest_epochs(connection, self._job.id))
+        new = [(member, record) for member, record in self._records if record.number > self._known[member]]
+        events: list[Event] = [EpochEvent(record, member) for member, record in new]
         if self._trouble is not None and self._trouble != self._reported_trouble:
             events.append(TroubleEvent(self._trouble))
-        progress = self._progress(self._records[-1] if self._records else None)
-        columns["details"] = json.dumps({"best": _best(self._run), "stopped_by": self._run.stopped_by})
+        progress = self._progress()
+        columns["details"] = json.dumps(self._run.details())
         columns["error"] = None if self._trouble is None else json.dumps(self._trouble._asdict())
         self._unsure = True  # A commit that reported an error may have succeeded.
         try:
@@ -180,45 +211,20 @@ class JobJournal:
             self._lose(error)
             return
         self._records, self._reported_trouble, self._unsure = [], self._trouble, False
-        self._known = new[-1].number if new else self._known
+        for member, record in new:
+            self._known[member] = max(self._known[member], record.number)
         self._stop = self._stop or wish is not None
 
     def _lose(self, error: lifecycle.StaleError) -> None:
         _log.warning("%s", error)
         self.lost = self._stop = True
 
-    def _epochs_done(self) -> float:
-        return self._training.epoch + self._training.position / self._training.samples
-
-    def _progress(self, newest: Epoch | None) -> lifecycle.Progress:
+    def _progress(self) -> lifecycle.Progress:
         """The run's progress; the time left is estimated from this process's speed so far."""
-        done, epochs = self._epochs_done(), self._request.epochs
-        pace = (monotonic() - self._begin) / (done - self._begin_done) if done > self._begin_done else None
-        return lifecycle.Progress(
-            epoch=self._training.epoch,
-            step=self._training.step,
-            fraction=min(1.0, done / epochs) if epochs else 1.0,
-            eta_seconds=None if pace is None else max(0.0, (epochs - done) * pace),
-            metrics=None if newest is None else _metrics(newest),
-        )
-
-
-def _metrics(record: Epoch) -> Metrics:
-    return {name: getattr(record, name) for name in METRICS}
-
-
-def _metrics_of_checkpoint(run: TrainingRun, kind: CheckpointKind) -> Metrics:
-    """The metrics of the epoch whose parameters a checkpoint of this kind holds; empty before the first epoch."""
-    epoch = run.best.epoch if kind is CheckpointKind.BEST and run.best is not None else len(run.history)
-    return _metrics(run.history[epoch - 1]) if epoch else {}
-
-
-def _best(run: TrainingRun) -> dict[str, Any] | None:
-    """The best epoch so far as ``Job.of`` reads it."""
-    best = run.best
-    if best is None or best.value is None:
-        return None
-    return BestEpoch(best.epoch, best.monitor, best.value)._asdict()
+        now = self._run.progress()
+        done = now.fraction - self._begin_done
+        left = (monotonic() - self._begin) / done * (1.0 - now.fraction) if done > 0.0 else None
+        return lifecycle.Progress(now.epoch, now.step, now.fraction, left, now.metrics)
 
 
 def storage_error(error: OSError | sa.exc.OperationalError, settings: Settings) -> JobError:

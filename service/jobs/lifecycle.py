@@ -91,12 +91,13 @@ def create(
     dataset: str,
     validation_dataset: str | None,
     definition: str | None = None,
+    epochs: int | None = None,
     warnings: Sequence[dict[str, str]] = (),
 ) -> Job:
     """Queue a job; ``request`` is the document to store with it.
 
-    ``definition`` is the canonical text of what it trains; the model's newest definition if left out. ``warnings`` are
-    documents about its data.
+    ``definition`` is the canonical text of what it trains; the model's newest definition if left out. ``epochs`` is the
+    most that it trains; that of the request if left out. ``warnings`` are documents about its data.
     """
     newest = sa.select(MODELS.c.definition).where(MODELS.c.name == model).scalar_subquery()
     connection.execute(
@@ -110,7 +111,7 @@ def create(
             definition=newest if definition is None else definition,
             warnings=json.dumps(list(warnings), ensure_ascii=False),
             start_from=request.get("start_from"),
-            epochs=request["epochs"],
+            epochs=request["epochs"] if epochs is None else epochs,
             state=State.QUEUED,
             created_at=utc_now(),
             attempt=1,

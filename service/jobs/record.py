@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from models.registry.rows import Metrics
 
-__all__ = ["ACTIVE", "FINAL", "BestEpoch", "Job", "JobError", "Metrics", "State", "Wish"]
+__all__ = ["ACTIVE", "FINAL", "Job", "JobError", "Metrics", "State", "Wish"]
 
 
 class State(StrEnum):
@@ -44,24 +44,16 @@ class JobError(NamedTuple):
     detail: str
 
 
-class BestEpoch(NamedTuple):
-    """The best epoch so far, by the value of ``monitor``."""
-
-    epoch: int
-    monitor: str
-    value: float
-
-
 @dataclass(frozen=True)
 class Job:
     """One row of the table of jobs.
 
     ``request`` is the document of ``POST /train`` with its defaults filled in, and ``definition`` the canonical text of
-    what the job trains; it is None only if the model was deleted under an earlier release. ``warnings`` are about its
-    data. ``fence`` rises with every
-    owner, ``deaths`` counts the workers that were lost since the newest checkpoint. ``lease_until`` and ``not_before``
-    are in seconds since 1970, ``eta_seconds`` is the time left. ``dataset`` is None only if the job has ended and its
-    rows were deleted; ``start_from`` is a checkpoint.
+    what the job trains; it is None only if the model was deleted under an earlier release. ``details`` are what the run
+    shows beside its progress, and ``warnings`` are about its data. ``fence`` rises with every owner, ``deaths`` counts
+    the workers that were lost since the newest checkpoint. ``lease_until`` and ``not_before`` are in seconds since
+    1970, ``eta_seconds`` is the time left. ``dataset`` is None only if the job has ended and its rows were deleted;
+    ``start_from`` is a checkpoint.
     """
 
     id: str
@@ -87,8 +79,7 @@ class Job:
     fraction: float
     eta_seconds: float | None
     metrics: Metrics
-    best: BestEpoch | None
-    stopped_by: str | None
+    details: dict[str, Any]
     checkpoint: str | None
     version: int | None
     error: JobError | None
@@ -97,7 +88,6 @@ class Job:
     @classmethod
     def of(cls, row: sa.Row[Any]) -> Job:
         """The job of a row with all columns of the table."""
-        details = json.loads(row.details)
         error = json.loads(row.error) if row.error else None
         return cls(
             id=row.id,
@@ -123,8 +113,7 @@ class Job:
             fraction=row.fraction,
             eta_seconds=row.eta_seconds,
             metrics=json.loads(row.metrics),
-            best=BestEpoch(**details["best"]) if details.get("best") else None,
-            stopped_by=details.get("stopped_by"),
+            details=json.loads(row.details),
             checkpoint=row.checkpoint,
             version=row.version,
             error=None if error is None else JobError(error["code"], error["detail"]),

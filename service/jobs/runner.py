@@ -11,7 +11,7 @@ import errno
 import logging
 import os
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -25,9 +25,12 @@ from models.definition.given_rows import GivenRows
 from models.definition.given_table import GivenTable, Place
 from models.errors import TrainyardError
 from models.features.fitted import FittedFeatures
-from models.formats.checkpoint_file import CheckpointError, load_checkpoint
+from models.formats.checkpoint_file import AnyCheckpoint, CheckpointError, load_checkpoint
 from models.registry import checkpoints
 from models.training.checkpoint import Checkpoint, CheckpointKind
+from models.training.ensemble_checkpoint import EnsembleCheckpoint
+from models.training.ensemble_run import EnsembleRun, MemberFailedError
+from models.training.members import MemberLostError
 from models.training.prepared import Prepared, PreparedData
 from models.training.prepared_table import PreparedTable
 from models.training.request import TrainingRequest
@@ -35,6 +38,7 @@ from models.training.run import DivergedError, TrainingRun
 from service.jobs import lifecycle
 from service.jobs.engines.engine import Order
 from service.jobs.journal import EndOfInput, JobJournal, storage_error
+from service.jobs.members.pool import ProcessPool
 from service.jobs.outcome import Died, Failed, Finished, Outcome, Stale, Stopped, encode
 from service.jobs.record import Job, JobError
 from service.settings import Settings
@@ -48,7 +52,7 @@ __all__ = ["main"]
 _log = logging.getLogger("trainyard.runner")
 
 
-def _newest_good_checkpoint(database: Database, files: FileStore, job_id: str) -> Checkpoint | None:
+def _newest_good_checkpoint(database: Database, files: FileStore, job_id: str) -> AnyCheckpoint | None:
     """A job's newest checkpoint with an intact file, or None."""
     with database.read() as connection:
         candidates = checkpoints.list_checkpoints(connection, 1000, None, job=job_id)
@@ -64,7 +68,9 @@ def _newest_good_checkpoint(database: Database, files: FileStore, job_id: str) -
 
 def _start(database: Database, files: FileStore, checkpoint_id: str) -> Checkpoint:
     """The checkpoint from which a job starts. Raises CheckpointError if its file is missing or damaged."""
-    return load_checkpoint(inspection.intact_checkpoint(database, files, checkpoint_id, thorough=True))
+    found = load_checkpoint(inspection.intact_checkpoint(database, files, checkpoint_id, thorough=True))
+    assert isinstance(found, Checkpoint), "the check of the request refuses others"
+    return found
 
 
 def _rows(
@@ -104,21 +110,33 @@ def _train(database: Database, files: FileStore, order: Order) -> Outcome:
     resume = _newest_good_checkpoint(database, files, job.id)
     start = _start(database, files, job.start_from) if job.start_from and resume is None else None
     begin = resume or start
-    run = TrainingRun(
-        TrainingRequest.of(job.request),
-        # No variable refers to this, so the rows are freed as soon as the run has copied them.
-        _prepared(database, files, job, definition, None if begin is None else begin.features),
-        resume=resume,
-        threads=database.settings.job_threads,
-        start=start,
-    )
-    journal = JobJournal(database, files, job, run, EndOfInput(sys.stdin))
+    request = TrainingRequest.of(job.request)
+    # The rows are freed as soon as the run has copied them, because nothing else refers to them.
+    prepared = [_prepared(database, files, job, definition, None if begin is None else begin.features)]
+    with ExitStack() as held:
+        run: TrainingRun | EnsembleRun
+        if definition.ensemble is not None:
+            assert not isinstance(resume, Checkpoint)
+            pool = held.enter_context(closing(ProcessPool(database.settings, database.settings.job_threads)))
+            run = EnsembleRun(request, prepared.pop(), pool, resume=resume)
+        else:
+            assert not isinstance(resume, EnsembleCheckpoint)
+            threads = database.settings.job_threads
+            run = TrainingRun(request, prepared.pop(), resume=resume, threads=threads, start=start)
+        return _carried_out(run, JobJournal(database, files, job, run, EndOfInput(sys.stdin)))
+
+
+def _carried_out(run: TrainingRun | EnsembleRun, journal: JobJournal) -> Outcome:
     try:
         finished = run.run(journal)
     except DivergedError as error:
         journal.settle()
         journal.flush()  # The epochs before the divergence help to explain it.
         return Failed("diverged", f"{error} The last good checkpoint is {journal.newest}.")
+    except MemberFailedError as error:
+        journal.settle()
+        journal.flush()
+        return Failed(error.code, str(error))
     finally:
         journal.settle()
     if journal.lost:
@@ -133,6 +151,8 @@ def _outcome_of(error: Exception, settings: Settings) -> Outcome:
             return Failed(error.code, error.detail)
         case CheckpointError():
             return Failed("checkpoint_unreadable", str(error))
+        case MemberLostError(code=code, detail=detail):
+            return Died(JobError(code, detail))
         case MemoryError() | OSError(errno=errno.ENOMEM) | RuntimeError(args=("can't start new thread",)):
             return Died(JobError("out_of_memory", f"memory ran out. {error}".strip()))
         case sa.exc.OperationalError():

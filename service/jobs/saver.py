@@ -47,8 +47,8 @@ class Saver:
         return Save(
             id=checkpoint_id,
             kind=checkpoint.origin.kind,
-            epoch=checkpoint.state.epoch,
-            step=checkpoint.state.step,
+            epoch=checkpoint.epoch,
+            step=checkpoint.step,
             metrics=checkpoint.origin.metrics,
             created_at=checkpoint.created_at,
             written=self._pool.submit(self._files.put, FileKind.CHECKPOINT, checkpoint_id, image),

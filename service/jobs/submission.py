@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from models.data.profile import TableWarning
 from models.data.schemas import as_written
-from models.definition.definition import NETWORK, ModelDefinition, complete, loss_field, optimizer_field
+from models.definition.definition import NETWORK, RULES, ModelDefinition, complete
+from models.definition.ensemble import Ensemble
 from models.definition.features import OpenFeatures
-from models.errors import InvalidError, MissingError
+from models.definition.rules import loss_field, optimizer_field
+from models.errors import InvalidError, MissingError, Problem, near
+from models.features.features import Ignored
 from models.formats.checkpoint_file import load_checkpoint
 from models.identifiers import new_id
 from models.registry import checkpoints, datasets, models, versions
 from models.training.dry_run import DryRun, dry_run
+from models.training.folds import with_folds
 from models.training.outlined import Outlined
 from models.training.prepared import Prepared, PreparedData
 from models.training.prepared_table import PreparedTable
-from models.training.request import TrainingRequest, filled
+from models.training.request import OF_ONE_NETWORK, TrainingRequest, filled, wants_one_network
 from models.training.run import activation_bytes
 from models.training.warm_start import check_start
 from models.training.warnings import matrix_warnings, table_warnings
@@ -43,7 +47,8 @@ class Checked:
     """A training request that a run can carry out.
 
     ``body`` is what was loaded, with what the data decide. ``definition`` is what the job trains; its features are not
-    fitted yet. ``defines`` says that it becomes the model's newest one together with the job. ``validation`` is None
+    fitted yet. ``newest`` becomes the model's newest definition together with the job; None if it is that already.
+    ``validation`` is None
     unless the request gives rows for it. Of ``prepared`` and ``outlined``, the first is for a matrix and the second for
     a table.
     """
@@ -51,7 +56,7 @@ class Checked:
     body: dict[str, Any]
     request: TrainingRequest
     definition: ModelDefinition
-    defines: bool
+    newest: ModelDefinition | None
     data: Source
     validation: Source | None
     prepared: PreparedData | None
@@ -67,6 +72,14 @@ class Checked:
     def validation_rows(self) -> int:
         """The number of validation rows."""
         return self.outlined.validation_rows if self.outlined else self._matrix.validation_rows
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs that the run trains, of all members together."""
+        ensemble = self.definition.ensemble
+        if isinstance(ensemble, Ensemble):
+            return sum(kind.epochs for kind in ensemble.kinds) * ensemble.folds
+        return self.request.epochs
 
     @property
     def _matrix(self) -> PreparedData:
@@ -105,16 +118,18 @@ def check(database: Database, files: FileStore, settings: Settings, body: dict[s
 
 def _checked(database: Database, files: FileStore, settings: Settings, body: dict[str, Any]) -> Checked:
     data = Source(database, files, body["data"], "/data")
-    body = filled(body, data.rows)
-    request = TrainingRequest.of(body)
     model = body["model"] or _model_of_dataset(database, data)
-    given, validation = body["validation"], None
-    if given and "fraction" not in given:
-        validation = Source(database, files, given, "/validation")
-    definition, defines = _resolve_definition(database, model, data)
-    checked = _check_data(body, request, definition, defines, data, validation)
+    validation = None
+    if body["validation"] and "fraction" not in body["validation"]:
+        validation = Source(database, files, body["validation"], "/validation")
+    resolved = _resolve(database, model, data, body)
+    body = _filled(body, resolved.definition, data.rows, open_network=resolved.open_network)
+    request, definition = TrainingRequest.of(body), resolved.definition
+    if request.folds is not None:
+        definition = _folded(definition, request, data)
+    checked = _check_data(body, request, definition, resolved, data, validation)
     network = checked.network
-    needed, limit = activation_bytes(network, request.batch_rows(checked.training_rows)), settings.max_batch_bytes
+    needed, limit = _activation_bytes(network, request, checked.training_rows), settings.max_batch_bytes
     if needed > limit:
         raise InvalidError.at(
             "/batch_size", f"must be smaller: one batch of this model takes {needed} bytes, and {limit} are allowed"
@@ -125,11 +140,59 @@ def _checked(database: Database, files: FileStore, settings: Settings, body: dic
     return checked
 
 
+def _filled(body: dict[str, Any], definition: ModelDefinition, rows: int, *, open_network: bool) -> dict[str, Any]:
+    """A request with its epochs and batch size; the members of a model of several networks have their own.
+
+    Raises InvalidError for what is part of these.
+    """
+    if definition.ensemble is None:
+        if body["effort"] is not None:
+            raise InvalidError.at("/effort", 'is for a network that is "auto"; this model\'s is given by its layers')
+        return filled(body, rows, open_network=open_network)
+    wrong = [name for name in OF_ONE_NETWORK if body[name] is not None]
+    wrong += ["publish"] if body["publish"] == "best" else []
+    wrong += [] if body["shuffle"] else ["shuffle"]
+    if wrong:
+        detail = "is decided by the members of the model's network; leave it out, or give the model layers or hidden"
+        raise InvalidError.of([Problem(f"/{name}", detail) for name in wrong])
+    return body
+
+
+def _folded(definition: ModelDefinition, request: TrainingRequest, data: Source) -> ModelDefinition:
+    """The definition with the folds of a request; the column of groups is no feature."""
+    definition = with_folds(definition, request)
+    group = request.folds.group if request.folds is not None else None
+    if group is None:
+        return definition
+    if data.details is None or not isinstance(definition.features, tuple):
+        raise InvalidError.at("/folds/group", "is for tables, whose columns have names")
+    names = [column.name for column in data.details.columns]
+    if group not in names:
+        detail = f"must name a column{near(group, names)}. Received: {group!r}"
+        raise InvalidError.at("/folds/group", detail)
+    features = tuple(
+        Ignored(each.column, "its values are the groups of the folds") if each.column == group else each
+        for each in definition.features
+    )
+    return replace(definition, features=features)
+
+
+def _activation_bytes(network: ModelDefinition, request: TrainingRequest, rows: int) -> int:
+    """Memory of one batch: that of the largest member, if there are several."""
+    if network.ensemble is None:
+        return activation_bytes(network, request.batch_rows(rows))
+    assert isinstance(network.ensemble, Ensemble)
+    return max(
+        activation_bytes(network.of_kind(kind), rows if kind.batch_size == "full" else min(kind.batch_size, rows))
+        for kind in network.ensemble.kinds
+    )
+
+
 def _check_data(
     body: dict[str, Any],
     request: TrainingRequest,
     definition: ModelDefinition,
-    defines: bool,
+    resolved: Resolved,
     data: Source,
     validation: Source | None,
 ) -> Checked:
@@ -140,8 +203,8 @@ def _check_data(
             raise InvalidError.at(validation.place.name, "must be rows of numbers as the training rows are")
         given = None if validation is None else validation.matrix
         prepared = PreparedData.of(definition, request, data.matrix, given)
-        warnings = tuple(matrix_warnings(definition, prepared))
-        return Checked(body, request, definition, defines, data, validation, prepared, None, warnings)
+        warnings = tuple(matrix_warnings(prepared.definition, prepared))
+        return Checked(body, request, prepared.definition, resolved.newest, data, validation, prepared, None, warnings)
     assert isinstance(definition.features, tuple)
     data.as_table(definition.features)
     outline, other = data.outline(), None
@@ -149,16 +212,15 @@ def _check_data(
         validation.as_table(definition.features)
         other = validation.outline()
     outlined = Outlined.of(definition, request, outline, other)
-    return Checked(
-        body, request, definition, defines, data, validation, None, outlined, tuple(table_warnings(definition, outline))
-    )
+    found = tuple(table_warnings(definition, outline))
+    return Checked(body, request, definition, resolved.newest, data, validation, None, outlined, found)
 
 
 def check_size(definition: ModelDefinition, limit: int, given: dict[str, Any], pointer: str) -> None:
     """Raise InvalidError if a model has more than ``limit`` parameters; ``given`` is what the definition came from."""
     count = definition.parameter_count
     if count > limit:
-        place = "hidden" if "hidden" in given else "layers"
+        place = next((name for name in ("hidden", "network") if name in given), "layers")
         raise InvalidError.at(f"{pointer}/{place}", f"must have at most {limit} parameters in all. Received: {count}")
 
 
@@ -176,35 +238,64 @@ def _model_of_dataset(database: Database, data: Source) -> str | dict[str, Any]:
         return name if models.exists(connection, name) else {"name": name}
 
 
-def _resolve_definition(database: Database, model: Any, data: Source) -> tuple[ModelDefinition, bool]:
-    """The definition to train: the model's newest one or the one given here, with the features that the data decides.
+class Resolved(NamedTuple):
+    """The definition to train, with the features and members that the data decide.
 
-    Returns too whether it differs from the newest one that is stored, or may differ.
+    ``newest`` is it if it is not the model's newest definition already. ``open_network`` says that the service chose a
+    single network.
     """
+
+    definition: ModelDefinition
+    newest: ModelDefinition | None
+    open_network: bool
+
+
+def _resolve(database: Database, model: Any, data: Source, body: dict[str, Any]) -> Resolved:
+    """The definition to train: the model's newest one, or the one that is given here."""
+    rows = _training_rows(data, body)
     if isinstance(model, str):
         with database.read() as connection:
-            newest = models.find_model(connection, model).definition
-        definition = _for_data(newest, data)
-        return definition, definition != newest
+            known = models.find_model(connection, model).definition
+        definition = _for_data(known, data).by_recipe(rows, body["effort"])
+        return Resolved(definition, None if definition == known else definition, open_network=False)
+    left_open = not NETWORK & model.keys()
+    alone = left_open and (wants_one_network(body) or "inputs" in model or bool(RULES & model.keys()))
+    matrix = data.matrix is not None and not data.named and "features" not in model
+    inputs = (
+        data.matrix.dataset.inputs.shape[1] if data.matrix is not None and matrix and _plain(model, alone) else None
+    )
     classes = data.matrix.dataset.labels.classes if data.matrix is not None else data.outline().classes
-    inputs = data.matrix.dataset.inputs.shape[1] if data.matrix is not None and not data.named else None
     try:
         given = ModelDefinition.load(complete(model, inputs, classes))
-        definition = _for_data(given if NETWORK & model.keys() else given.for_rows(data.rows), data)
+        definition = _for_data(given.for_rows(rows) if alone else given, data).by_recipe(rows, body["effort"])
     except InvalidError as error:
         raise error.moved("", "/model") from None
-    return definition, True
+    return Resolved(definition, definition, open_network=alone)
+
+
+def _plain(model: dict[str, Any], alone: bool) -> bool:
+    """Whether a network of a definition reads rows of numbers as they are, if their columns have no names."""
+    return alone or bool({"layers", "hidden"} & model.keys())
+
+
+def _training_rows(data: Source, body: dict[str, Any]) -> int:
+    """The number of rows that a recipe counts: those that are not held out for validation."""
+    fraction = (body["validation"] or {}).get("fraction", 0.0)
+    return max(1, round(data.rows * (1.0 - fraction)))
 
 
 def _for_data(definition: ModelDefinition, data: Source) -> ModelDefinition:
     """A definition with the features or inputs that the data decides, if it leaves them open."""
-    if data.matrix is not None and not data.named:
+    if data.matrix is not None and not data.named and (definition.ensemble is None or definition.features is None):
         if definition.features == OpenFeatures({}):
             return replace(definition, features=None, inputs=data.matrix.dataset.inputs.shape[1])
         if isinstance(definition.features, OpenFeatures):
             raise InvalidError.at("/features", "needs columns with names, and the rows of this request have none")
         return definition
-    data.as_table()
+    if isinstance(definition.features, OpenFeatures):
+        data.name_columns()
+    else:
+        data.as_table(definition.features or ())
     outline = data.outline()
     return definition.for_table(outline.details.columns, outline.label, outline.details.weight)
 
@@ -262,8 +353,8 @@ def submit(
 def _store(connection: sa.Connection, checked: Checked, document: dict[str, Any], dataset_ids: list[str]) -> Job:
     """Add the rows of the model and the job; raises MissingError if something was deleted since it was looked up."""
     name = checked.definition.name
-    if checked.defines:
-        models.define_model(connection, checked.definition)
+    if checked.newest is not None:
+        models.define_model(connection, checked.newest)
     versions.require_model(connection, name)
     for dataset_id in dataset_ids:
         datasets.find_dataset(connection, dataset_id)
@@ -277,6 +368,7 @@ def _store(connection: sa.Connection, checked: Checked, document: dict[str, Any]
         dataset=dataset_ids[0],
         validation_dataset=dataset_ids[1] if checked.validation else None,
         definition=checked.definition.canonical(),
+        epochs=checked.epochs,
         warnings=[warning.document() for warning in checked.warnings],
     )
 
@@ -285,6 +377,8 @@ def _document(checked: Checked) -> dict[str, Any]:
     """The request as the job keeps and shows it: with what its model adds, and without rows."""
     body, request, definition = checked.body, checked.request, checked.definition
     rules = {"optimizer": request.optimizer or definition.optimizer, "loss": request.loss or definition.loss}
+    if definition.ensemble is not None and request.folds is None:
+        rules = {"optimizer": None, "loss": None}
     document = {
         **body,
         "class_weights": definition.class_weights if request.class_weights is None else body["class_weights"],

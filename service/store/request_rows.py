@@ -112,6 +112,13 @@ class Source:
             self.details = details_of(self._memory, Provenance({}))
             self.matrix = None
 
+    def name_columns(self) -> None:
+        """Turn a matrix into a table by the names of its columns; those without names are numbered."""
+        if self.matrix is not None:
+            self._memory = table_of(self.matrix.dataset)
+            self.details = details_of(self._memory, Provenance({}))
+            self.matrix = None
+
     def outline(self) -> Outline:
         """What a check needs of the table; raises InvalidError if it has no such label column."""
         assert self.details is not None

@@ -62,10 +62,12 @@ EVENTS = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("job", sa.String(40), nullable=False),
     sa.Column("type", sa.String(16), nullable=False),
-    sa.Column("epoch", sa.Integer, nullable=True),  # of the events of type "epoch", which are the job's history
+    # Of the events of type "epoch", which are the job's history; member is 0 if the job has one network.
+    sa.Column("epoch", sa.Integer, nullable=True),
+    sa.Column("member", sa.Integer, nullable=False, server_default="0"),
     sa.Column("at", sa.String(30), nullable=False),
     sa.Column("data", sa.Text, nullable=False),
-    sa.UniqueConstraint("job", "epoch", name="one_event_an_epoch"),
+    sa.UniqueConstraint("job", "member", "epoch", name="one_event_an_epoch"),
     sa.Index("events_of_job", "job", "id"),
     sqlite_autoincrement=True,
 )

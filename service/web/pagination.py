@@ -27,6 +27,8 @@ __all__ = [
 
 #: Decimal numbers that fit into the integers of every database.
 NUMBER_PATTERN = "[0-9]{1,18}"
+#: A place in a job's history: an epoch, or a member and its epoch.
+HISTORY_PATTERN = f"([0-9]{{1,5}}:)?{NUMBER_PATTERN}"
 #: Epochs of a job in one page: two megabytes of text.
 MAXIMUM_EPOCHS = 10_000
 
@@ -85,9 +87,18 @@ class HistoryPage(StrictSchema):
 
     limit = _limit(None, MAXIMUM_EPOCHS, f"Maximum number of epochs. Default: {MAXIMUM_EPOCHS}, or all for NDJSON.")
     after = Text(
-        pattern=NUMBER_PATTERN,
+        pattern=HISTORY_PATTERN,
         load_default=None,
-        metadata={"description": "Start after the epoch with this number, usually the last one of the page before."},
+        metadata={
+            "description": "Start after the epoch with this number, usually the last one of the page before. If the "
+            "job has several members and `member` is left out, it is `member:epoch`, as in `3:17`."
+        },
+    )
+    member = ma.fields.Integer(
+        load_default=None,
+        validate=ma.validate.Range(1, 10_000, error="must be from {min} to {max}. Received: {input}"),
+        error_messages={"invalid": "must be a whole number"},
+        metadata={"description": "Only the epochs of this member."},
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import marshmallow as ma
 import pytest
 
-from models.definition.definition import layer_field, loss_field, optimizer_field
+from models.definition.rules import layer_field, loss_field, optimizer_field
 from models.errors import InvalidError, Problem
 from models.schemas import DescribedField, StrictSchema, Tagged, field_for, load, problems_of, schema_for
 from models.training.request import TrainSchema

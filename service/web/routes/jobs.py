@@ -16,7 +16,7 @@ from models.registry import checkpoints
 from models.schemas import StrictSchema, Text
 from service.jobs import lifecycle
 from service.jobs.document import job_document
-from service.jobs.events import events_after, list_epochs, newest_events
+from service.jobs.events import HistoryPlace, events_after, list_epochs, newest_events
 from service.jobs.record import FINAL, Job, State
 from service.jobs.transitions import Trigger, accepting
 from service.web.context import Context, context
@@ -168,27 +168,37 @@ def resume(job_id: str) -> Response:
 def history(query: dict[str, Any], job_id: str) -> Response:
     """List the epochs so far, oldest first.
 
-    If `Accept` asks for `application/x-ndjson`, the response is a stream with one epoch per line. At most half of the
-    service's threads send streams or wait; a further stream is refused with 503.
+    If the job trains several members, each epoch has its `member`, and `member` selects those of one. If `Accept` asks
+    for `application/x-ndjson`, the response is a stream with one epoch per line. At most half of the service's threads
+    send streams or wait; a further stream is refused with 503.
     """
-    limit, after = query["limit"], int(query["after"] or 0)
+    limit, member = query["limit"], query["member"]
+    after = _place(query["after"] or "0", member)
     with context().database.read() as connection:
         lifecycle.find(connection, job_id)
         if request.accept_mimetypes.best_match(["application/json", NDJSON]) == NDJSON:
-            return _stream(context(), _epoch_lines(context(), job_id, after, limit), NDJSON)
+            return _stream(context(), _epoch_lines(context(), job_id, after, limit, member), NDJSON)
         limit = MAXIMUM_EPOCHS if limit is None else limit
-        epochs = list_epochs(connection, job_id, after, limit + 1)
+        epochs = list_epochs(connection, job_id, after, limit + 1, member)
     data, more = ",".join(text for _, text in epochs[:limit]), "true" if len(epochs) > limit else "false"
     return Response(f'{{"data":[{data}],"has_more":{more}}}', content_type="application/json")
 
 
-def _epoch_lines(parts: Context, job_id: str, after: int, limit: int | None) -> Iterator[str]:
+def _place(after: str, member: int | None) -> HistoryPlace:
+    """The place that ``after`` names: an epoch, of ``member`` if only its epochs are wanted, or ``member:epoch``."""
+    first, _, second = after.rpartition(":")
+    return HistoryPlace(int(first) if first else member or 0, int(second))
+
+
+def _epoch_lines(
+    parts: Context, job_id: str, after: HistoryPlace, limit: int | None, member: int | None
+) -> Iterator[str]:
     """At most ``limit`` epochs beyond ``after``, one per line, of which few are in memory at a time."""
     left = math.inf if limit is None else limit
     while left:
         wanted = int(min(left, EVENTS_AT_ONCE))
         with parts.database.read() as connection:
-            epochs = list_epochs(connection, job_id, after, wanted)
+            epochs = list_epochs(connection, job_id, after, wanted, member)
         yield "".join(f"{text}\n" for _, text in epochs)
         if len(epochs) < wanted:
             return

@@ -17,7 +17,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from models.definition.definition import optimizer_field
+from models.definition.rules import optimizer_field
 from nncore.layers import LAYERS
 from nncore.losses import LOSSES
 from nncore.optimizers import OPTIMIZERS, SGD
