@@ -75,6 +75,35 @@ def _robust(x: Array, known: Array) -> Array:
     return (x - middle) / (spread or 1.0)
 
 
+def _soft_clipped(every: pd.Series, fitted: pd.Series, bins: int = 0) -> Array:
+    """A number as the paper on RealMLP bends it and, beside it, as the paper on number embeddings cuts it."""
+    known = fitted.dropna()
+    gaps = len(known) < len(fitted)
+    if known.empty or (known.nunique() == 1 and not gaps):
+        return np.zeros((len(every), 0))
+    median, others = known.median(), known[known != known.median()]
+    quartiles = known.quantile([0.25, 0.75]).diff().iloc[1]
+    distance = 1.0 if others.empty else (others - median).abs().median()
+    z = (every - median) / (quartiles or distance)
+    columns = [z.fillna(0.0) / np.sqrt(1 + (z.fillna(0.0) / 3) ** 2)]
+    for low, high in pairwise(_edges(known, bins)) if bins else ():
+        # If no value is missing in the training rows, a missing one is their median.
+        columns.append(((every - low) / (high - low)).clip(0, 1).fillna(0 if gaps else np.nan))
+        columns[-1] = columns[-1].fillna(np.clip((median - low) / (high - low), 0, 1))
+    return np.stack([*columns, *([every.isna()] if gaps else [])], axis=1).astype(float)
+
+
+def _edges(known: pd.Series, bins: int) -> list[float]:
+    """Where the bins of known values begin and end."""
+    shares = known.value_counts(normalize=True)
+    if len(shares) <= bins + 1:
+        return sorted(shares.index) if len(shares) > 2 else []
+    heavy = list(shares.index[shares > 1 / bins])
+    rest = known[~known.isin(heavy)]
+    cuts = np.quantile(rest, np.linspace(0, 1, max(2, bins - len(heavy)) + 1), method="nearest")
+    return sorted({known.min(), *heavy, *cuts.tolist(), known.max()})
+
+
 def _normal(x: Array, known: Array) -> Array:
     count = min(1000, max(len(known), 2))
     both = np.vstack([known, known]) if len(known) == 1 else known
@@ -101,11 +130,26 @@ def _log(values: Array) -> Array:
     return np.sign(values) * np.log1p(np.abs(values))
 
 
-def _one_hot(every: pd.Series, fitted: pd.Series, minimum: int = 1, levels: Sequence[str] | None = None) -> Array:
+def _signed(every: pd.Series, fitted: pd.Series) -> Array:
+    """One-hot columns, or one column if there are just two levels."""
+    if fitted.nunique(dropna=False) != 2 or fitted.isna().any():
+        return _one_hot(every, fitted)
+    first, second = sorted(fitted.unique())
+    return np.asarray(every.map({first: -1.0, second: 1.0}).fillna(0.0), float)[:, None]
+
+
+def _one_hot(
+    every: pd.Series,
+    fitted: pd.Series,
+    minimum: int = 1,
+    levels: Sequence[str] | None = None,
+    most: int | None = None,
+) -> Array:
     """One-hot columns: sorted levels, then one for the rare and unseen ones, then one for missing values."""
     known = fitted.dropna()
     counts = known.value_counts()
-    kept = sorted(counts.index[counts >= minimum]) if levels is None else list(levels)
+    frequent = sorted(counts.index[counts >= minimum], key=lambda level: (-counts[level], level))[:most]
+    kept = sorted(frequent) if levels is None else list(levels)
     rare = len(known) > known.isin(kept).sum()
     names: list[str] = [*kept, *(["\0rare"] if rare else []), *(["\0gap"] if fitted.isna().any() else [])]
     if not names:
@@ -166,6 +210,11 @@ CASES: dict[str, FeatureCase] = {
     "number, mean": FeatureCase(Number("x", missing="mean"), lambda x, known: _filled(x, known, "mean", _standard)),
     "number, zero": FeatureCase(Number("x", missing="zero"), lambda x, known: _filled(x, known, "zero", _standard)),
     "robust": FeatureCase(Number("x", scale="robust"), lambda x, known: _filled(x, known, "median", _robust)),
+    "robust_clip": FeatureCase(Number("x", scale="robust_clip"), _soft_clipped),
+    "robust_bins": FeatureCase(Number("x", scale="robust_bins"), lambda x, known: _soft_clipped(x, known, 16)),
+    "robust_bins, few": FeatureCase(
+        Number("x", scale="robust_bins", bins=4), lambda x, known: _soft_clipped(x, known, 4)
+    ),
     "quantile": FeatureCase(Number("x", scale="quantile"), lambda x, known: _filled(x, known, "median", _normal)),
     "piecewise_linear": FeatureCase(
         Number("x", scale="piecewise_linear"), lambda x, known: _filled(x, known, "median", _intervals)
@@ -174,6 +223,10 @@ CASES: dict[str, FeatureCase] = {
     "none": FeatureCase(Number("x", scale="none"), lambda x, known: _filled(x, known, "median", lambda x, _: x)),
     "category": FeatureCase(Category("x"), _one_hot),
     "category, rare": FeatureCase(Category("x", min_count=3), lambda x, known: _one_hot(x, known, 3)),
+    "category, some": FeatureCase(
+        Category("x", max_levels=2, min_count=2), lambda x, known: _one_hot(x, known, 2, most=2)
+    ),
+    "category, signed": FeatureCase(Category("x", signed=True), _signed),
     "category, given": FeatureCase(
         Category("x", levels=("c", "a")), lambda x, known: _one_hot(x, known, levels=("c", "a"))
     ),

@@ -115,16 +115,19 @@ class NumberSummary:
     """Numbers or times: count, missing values, extremes, mean, standard deviation and quantiles.
 
     Times are summed up as microseconds. Moments of blocks are combined as Chan, Golub and LeVeque (1983) do.
-    ``sampled``: quantiles come from a sample, which is faster.
+    ``sampled``: quantiles come from a sample, which is faster. ``few`` are the different values in order as long as
+    there are at most ``listed``, then None.
     """
 
-    def __init__(self, *, sampled: bool = False) -> None:
+    def __init__(self, *, sampled: bool = False, listed: int = 0) -> None:
         self.count = self.missing = 0
         self.minimum, self.maximum = np.inf, -np.inf
         self.mean = 0.0
         self._squares = 0.0
         self._waiting: list[Array] = []
         self._sketch = QuantileSample() if sampled else QuantileSketch()
+        self.few: Array | None = np.empty(0)
+        self._listed = listed
 
     def add(self, column: Column) -> None:
         """Add the values of a column in some rows."""
@@ -140,6 +143,9 @@ class NumberSummary:
         if not len(values):
             return
         self._sketch.add(values)
+        if self.few is not None:
+            together = sorted_unique(np.concatenate([self.few, values])) if self._listed else values
+            self.few = together if len(together) <= self._listed else None
         self.minimum, self.maximum = min(self.minimum, float(values.min())), max(self.maximum, float(values.max()))
         with np.errstate(over="ignore", invalid="ignore"):  # Moments of the largest numbers are infinite.
             mean = float(values.mean())
@@ -165,12 +171,19 @@ class NumberSummary:
         """Quantiles of the values that are not missing; raises ValueError if there are none."""
         return self._sketch.quantiles(shares)
 
+    def weighted(self) -> tuple[Array, Array]:
+        """Values in order, and how many each stands for: all values if these are few, otherwise a selection.
+
+        Raises ValueError if there are none.
+        """
+        return self._sketch.weighted()
+
     def counts(self, edges: Array) -> Array:
         """How many values lie between each two edges, the last one included, as ``np.histogram`` counts.
 
         Raises ValueError if there are none.
         """
-        values, weights = self._sketch.weighted()
+        values, weights = self.weighted()
         below = np.concatenate([[0.0], np.cumsum(weights)])
         places = np.searchsorted(values, edges, "left")
         places[-1] = np.searchsorted(values, edges[-1], "right")

@@ -38,8 +38,10 @@ class Category(Feature):
     """One of several levels: a 1 at the level's place, 0 elsewhere.
 
     A missing value is a level if values are missing in the training rows. Levels that fewer than ``min_count`` training
-    rows have share one number, and so do levels that no training row has; without rare levels, these are 0 everywhere,
-    because no training row could say what their number means.
+    rows have share one number, as do those that are not among the ``max_levels`` most frequent ones, and levels that no
+    training row has. Without rare levels, these are 0 everywhere, because no training row could say what their number
+    means. If a category is ``signed`` and each training row has one of two levels, it is one number: -1 for the first
+    level, 1 for the second one, 0 for all else.
     """
 
     levels: tuple[str, ...] | None = hyperparameter(
@@ -48,8 +50,17 @@ class Category(Feature):
     min_count: int = hyperparameter(
         1, minimum=1, maximum=2**53, help="Levels that fewer training rows have share one number."
     )
+    max_levels: int | None = hyperparameter(
+        None, minimum=1, maximum=MAXIMUM_LEVELS, help="How many levels have a number of their own, at most."
+    )
+    signed: bool = hyperparameter(False, help="Whether two levels become one number, -1 or 1.")
 
     reads: ClassVar[ColumnKind] = "category"
+
+    @property
+    def most(self) -> int:
+        """How many levels have a number of their own, at most."""
+        return MAXIMUM_LEVELS if self.max_levels is None else self.max_levels
 
     def learn(self, pieces: Iterable[Column]) -> dict[str, Array]:
         summary = LevelSummary()
@@ -57,8 +68,8 @@ class Category(Feature):
             summary.add(piece)
         allowed = summary.counts.keys() if self.levels is None else self.levels
         frequent = [level for level in allowed if summary.counts[level] >= self.min_count or self.levels is not None]
-        if len(frequent) > MAXIMUM_LEVELS:
-            frequent = sorted(frequent, key=lambda level: (-summary.counts[level], level))[:MAXIMUM_LEVELS]
+        if len(frequent) > self.most:
+            frequent = sorted(frequent, key=lambda level: (-summary.counts[level], level))[: self.most]
         levels = sorted(frequent) if self.levels is None else frequent
         counts = np.array([summary.counts[level] for level in levels], np.int64)
         return {
@@ -78,22 +89,33 @@ class Category(Feature):
 
     def check(self, learned: Learned) -> None:
         levels = require_words(learned["levels"])
-        if len(levels) > MAXIMUM_LEVELS:
-            raise ValueError(f"levels must be at most {MAXIMUM_LEVELS}. Received: {len(levels)}")
-        if self.levels is not None and len(self.levels) <= MAXIMUM_LEVELS and tuple(levels) != self.levels:
+        if len(levels) > self.most:
+            raise ValueError(f"levels must be at most {self.most}. Received: {len(levels)}")
+        if self.levels is not None and len(self.levels) <= self.most and tuple(levels) != self.levels:
             raise ValueError(f"levels must be those of the definition. Received: {describe(levels)}")
         _require_counts(learned["counts"], len(levels))
 
+    def is_signed(self, learned: Learned) -> bool:
+        """Whether the category is one number, -1 or 1."""
+        return self.signed and len(learned["counts"]) == 2 and not learned["rare"][0] and not learned["gaps"][0]
+
     def width(self, learned: Learned) -> int:
+        if self.is_signed(learned):
+            return 1
         return len(learned["counts"]) + int(learned["rare"][0]) + int(learned["gaps"][0])
 
     def names(self, learned: Learned) -> list[str]:
         names = [f"{self.column} = {level}" for level in from_json_bytes(learned["levels"])]
+        if self.is_signed(learned):
+            return names[1:]
         names += [f"{self.column} is rare"] if learned["rare"][0] else []
         return [*names, f"{self.column} is missing"] if learned["gaps"][0] else names
 
     def places(self, learned: Learned) -> tuple[dict[str, int], int, int]:
-        """The place of each level, of any other one and of a missing value; -1 if all numbers are 0 then."""
+        """The place of each level, of any other one and of a missing value; -1 if all numbers are 0 then.
+
+        The places of the levels of a signed category, 0 and 1, stand for -1 and 1.
+        """
         levels = from_json_bytes(learned["levels"])
         rare = len(levels) if learned["rare"][0] else -1
         gap = self.width(learned) - 1 if learned["gaps"][0] else rare
@@ -103,6 +125,8 @@ class Category(Feature):
         known, rare, gap = self.places(learned)
         # The last entry is for the code -1 of missing values.
         table = np.array([*(known.get(level, rare) for level in column.levels), gap], np.int32)
+        if self.is_signed(learned):
+            return Numbers(np.array([-1.0, 1.0, 0.0])[table[column.values]][:, None])
         return Places(table[column.values])
 
     def report(self, column: Column, learned: Learned) -> Report:

@@ -20,6 +20,7 @@ from nncore.hyperparameters import check_hyperparameters, hyperparameter
 
 __all__ = [
     "ArrayForm",
+    "Binned",
     "Deferred",
     "Encoded",
     "Feature",
@@ -52,6 +53,17 @@ class Numbers(NamedTuple):
     values: Array
 
 
+class Binned(NamedTuple):
+    """Numbers (n_rows, k), kept for all rows, of which the second is a position among ``bins`` bins.
+
+    Of a position p, bin j becomes p - j, and at least 0 and at most 1. So one number a row stands for all bins, which
+    are made when a batch is gathered.
+    """
+
+    values: Array
+    bins: int
+
+
 class Places(NamedTuple):
     """The place (n_rows,) of the single 1 among a row's numbers, -1 if all of them are 0."""
 
@@ -67,13 +79,16 @@ class Sparse(NamedTuple):
 
 
 class Deferred(NamedTuple):
-    """Values (n_rows,) of which ``transform`` makes the numbers (n_rows, width) of a batch when it is gathered."""
+    """Values (n_rows,) of which ``transform`` makes the numbers (n_rows, width) of a batch when it is gathered.
+
+    ``transform`` can be pickled.
+    """
 
     values: Array
     transform: Callable[[Array], Array]
 
 
-Encoded = Numbers | Places | Sparse | Deferred
+Encoded = Numbers | Binned | Places | Sparse | Deferred
 
 
 class Report(NamedTuple):
@@ -126,6 +141,10 @@ class Feature:
     def names(self, learned: Learned) -> list[str]:
         """A name for each of the numbers."""
         raise NotImplementedError
+
+    def bin_columns(self, learned: Learned) -> Array:
+        """Which of the numbers are bins that stand beside the value itself, (width,) of bool."""
+        return np.zeros(self.width(learned), bool)
 
     def encode(self, column: Column, learned: Learned) -> Encoded:
         """The numbers of some rows, in the form in which they are kept.

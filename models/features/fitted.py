@@ -71,6 +71,12 @@ class FittedFeatures:
         """How many numbers the network reads."""
         return sum(self.widths)
 
+    @cached_property
+    def bin_columns(self) -> Array:
+        """Which of the numbers are bins that stand beside the value itself, (width,) of bool."""
+        columns = [feature.bin_columns(learned) for feature, learned in self.pairs()]
+        return np.concatenate([np.zeros(0, bool), *columns])
+
     def pairs(self) -> Iterator[tuple[Feature, Learned]]:
         """Each feature with its learned arrays."""
         return zip(self.features, self.learned, strict=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from models.data.columns import Column, ColumnKind
 from models.data.summary import NumberSummary
 from models.features.feature import (
     ArrayForm,
+    Binned,
     Deferred,
     Encoded,
     Feature,
@@ -21,9 +23,9 @@ from models.features.feature import (
     Report,
     one,
 )
-from models.features.scales import SCALES, Scale, ScaleName
+from models.features.scales import BINS, SCALES, RobustBins, Scale, ScaleName
 from nncore.arrays import Array
-from nncore.hyperparameters import hyperparameter
+from nncore.hyperparameters import FieldError, hyperparameter
 
 __all__ = ["Number"]
 
@@ -33,39 +35,52 @@ class Number(Feature):
     """A number, scaled.
 
     A missing value is filled in. If values are missing in the training rows, one more number says whether the value is
-    missing.
+    missing. If the scale is ``robust_bins``, all bins of a missing value are 0 then.
     """
 
     scale: ScaleName = hyperparameter("standardize", help="How values are brought to a common size.")
     missing: Literal["median", "mean", "zero", "refuse"] = hyperparameter(
         "median", help="What stands for a missing value; `refuse`: rows without a value are refused."
     )
+    bins: int = hyperparameter(BINS, minimum=2, maximum=128, help="How many bins the scale `robust_bins` makes.")
 
     reads: ClassVar[ColumnKind] = "number"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bins != BINS and self.scale != "robust_bins":
+            raise FieldError(self, "bins", f"must be {BINS} or left out unless the scale is 'robust_bins'", self.bins)
 
     @property
     def rule(self) -> Scale:
         """The scale."""
-        return SCALES[self.scale]
+        rule = SCALES[self.scale]
+        return replace(rule, count=self.bins) if isinstance(rule, RobustBins) else rule
 
     def learn(self, pieces: Iterable[Column]) -> dict[str, Array]:
-        raw, scaled, begin = NumberSummary(), NumberSummary(), 0
+        rule, begin = self.rule, 0
+        raw = NumberSummary(listed=rule.listed)
+        # A scale that changes no value before it is learned needs no summary of its own.
+        scaled = raw if type(rule).before is Scale.before else NumberSummary(listed=rule.listed)
         for piece in pieces:
             if self.missing == "refuse" and (gaps := piece.missing()).any():
                 raise GapError(begin + int(np.argmax(gaps)))
             begin += len(piece.values)
             raw.add(piece)
-            scaled.add(piece._replace(values=self.rule.before(piece.values.astype(np.float64))))
+            if scaled is not raw:
+                scaled.add(piece._replace(values=rule.before(piece.values.astype(np.float64))))
         raw.close()
         scaled.close()
         if not raw.count:  # Every value is missing, so every value is filled in.
+            scaled = NumberSummary(listed=rule.listed)
             scaled.add(Column("number", np.zeros(1)))
             scaled.close()
         return {
             "range": np.array([raw.minimum, raw.maximum]) if raw.count else np.zeros(2),
             "fill": one(self._fill(raw)),
-            "gaps": one(raw.missing > 0, "uint8"),
-            **self.rule.learn(scaled),
+            # A column without any value is constant to a scale that drops constant ones.
+            "gaps": one(raw.missing > 0 and (raw.count > 0 or not rule.drops_constant), "uint8"),
+            **rule.learn(scaled),
         }
 
     def _fill(self, summary: NumberSummary) -> float:
@@ -88,30 +103,50 @@ class Number(Feature):
         self.rule.check(learned)
 
     def width(self, learned: Learned) -> int:
-        return self.rule.width(learned) + bool(learned["gaps"][0])
+        gaps, (low, high) = bool(learned["gaps"][0]), learned["range"].tolist()
+        rule = self.rule
+        return 0 if rule.drops_constant and low == high and not gaps else rule.width(learned) + gaps
 
     def names(self, learned: Learned) -> list[str]:
-        count = self.rule.width(learned)
-        values = [self.column] if count == 1 else [f"{self.column}[{place}]" for place in range(count)]
+        if not self.width(learned):
+            return []
+        count, bins = self.rule.width(learned), self.rule.bins(learned)
+        values = [f"{self.column}[{place}]" for place in range(bins or count)]
+        if count - bins == 1:
+            values = [self.column, *(values if bins else [])]
         return [*values, f"{self.column} is missing"] if learned["gaps"][0] else values
 
+    def bin_columns(self, learned: Learned) -> Array:
+        columns = super().bin_columns(learned)
+        columns[1 : 1 + self.rule.bins(learned)] = True
+        return columns
+
     def transform(self, values: Array, learned: Learned) -> Array:
-        """The numbers (n_rows, width) of values (n_rows,), of which those that are missing are NaN."""
+        """The numbers (n_rows, width) of values (n_rows,), of which those that are missing are NaN.
+
+        One position stands for all bins, if there are any.
+        """
         gaps = np.isnan(values)
         if gaps.any():
             if self.missing == "refuse":
                 raise GapError(int(np.argmax(gaps)))
             values = np.where(gaps, learned["fill"], values)
-        numbers = self.rule.apply(self.rule.before(values), learned)
-        return np.concatenate([numbers, gaps[:, None]], axis=1) if learned["gaps"][0] else numbers
+        rule = self.rule
+        numbers = rule.apply(rule.before(values), learned)
+        if not learned["gaps"][0]:
+            return numbers
+        if rule.bins(learned):
+            numbers[gaps, 1] = 0.0
+        return np.concatenate([numbers, gaps[:, None]], axis=1)
 
     def encode(self, column: Column, learned: Learned) -> Encoded:
-        values = column.values.astype(np.float64)
-        if not self.rule.expands:
-            return Numbers(self.transform(values, learned))
+        values, rule = column.values.astype(np.float64), self.rule
+        if not rule.expands:
+            numbers, bins = self.transform(values, learned), rule.bins(learned)
+            return Binned(numbers, bins) if bins else Numbers(numbers)
         if self.missing == "refuse" and (gaps := np.isnan(values)).any():
             raise GapError(int(np.argmax(gaps)))
-        return Deferred(values, lambda chosen: self.transform(chosen, learned))
+        return Deferred(values, partial(self.transform, learned=dict(learned)))
 
     def report(self, column: Column, learned: Learned) -> Report:
         low, high = learned["range"].tolist()

@@ -11,19 +11,23 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from models.data.summary import NumberSummary
+from models.data.summary import NumberSummary, sorted_unique
 from models.features.feature import ArrayForm, Learned, one
 from models.features.normal import normal_quantiles
 from nncore.arrays import Array
 
-__all__ = ["SCALES", "Scale", "ScaleName"]
+__all__ = ["BINS", "SCALES", "RobustBins", "RobustClip", "Scale", "ScaleName", "soft_clip"]
 
-ScaleName = Literal["standardize", "robust", "quantile", "piecewise_linear", "log", "none"]
+ScaleName = Literal[
+    "standardize", "robust", "robust_clip", "robust_bins", "quantile", "piecewise_linear", "log", "none"
+]
 
 #: Number of quantiles that the scale ``quantile`` learns, as in scikit-learn, and of intervals of ``piecewise_linear``.
 QUANTILES, INTERVALS = 1000, 16
 #: Values beyond the learned quantiles are taken as this share and its complement, as in scikit-learn.
 EDGE_SHARE = 1e-7
+#: Default number of bins of ``robust_bins``, and the magnitude that ``robust_clip`` comes close to.
+BINS, SOFT_LIMIT = 16, 3.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,13 @@ class Scale:
     expands: ClassVar[bool] = False
     #: Whether values are scaled as ``(value - center) / scale``.
     affine: ClassVar[bool] = True
+    #: Whether a column becomes no number if it has the same value in all training rows.
+    drops_constant: ClassVar[bool] = False
+
+    @property
+    def listed(self) -> int:
+        """How many different values ``learn`` wants to know exactly, however many values there are."""
+        return 0
 
     def before(self, values: Array) -> Array:
         """The values that are summed up and then scaled."""
@@ -55,6 +66,10 @@ class Scale:
     def width(self, learned: Learned) -> int:
         """How many numbers a value becomes."""
         return 1
+
+    def bins(self, learned: Learned) -> int:
+        """How many of the numbers are bins; ``apply`` makes one position of all of them, its second number."""
+        return 0
 
     def apply(self, values: Array, learned: Learned) -> Array:
         """The numbers (n_values, width) of values (n_values,) for which ``before`` was called."""
@@ -83,6 +98,114 @@ class Robust(Scale):
     def learn(self, summary: NumberSummary) -> dict[str, Array]:
         low, median, high = summary.quantiles(np.array([0.25, 0.5, 0.75])).tolist()
         return _affine(median, high - low if high > low else summary.deviation)
+
+
+@dataclass(frozen=True)
+class RobustClip(Scale):
+    """Median 0 and an interquartile range of 1, then bent towards ±3, which no value passes.
+
+    If the two quartiles are equal, the median distance of the values that differ from the median takes the place of
+    their range. The bend is z / √(1 + (z / 3)²) (Holzmüller, Grinsztajn, Steinwart 2024, "Better by Default", section
+    3.1).
+    """
+
+    affine: ClassVar[bool] = False
+    drops_constant: ClassVar[bool] = True
+
+    def learn(self, summary: NumberSummary) -> dict[str, Array]:
+        low, median, high = summary.quantiles(np.array([0.25, 0.5, 0.75])).tolist()
+        values, weights = summary.weighted()
+        other = values != median
+        with np.errstate(over="ignore"):  # The next candidate takes the place of an infinite one.
+            spreads: list[float] = [high - low, _median(np.abs(values[other] - median), weights[other])]
+        spreads.append(summary.maximum / 2 - summary.minimum / 2)
+        return _affine(median, next((each for each in spreads if 0 < each < np.inf), 1.0))
+
+    def apply(self, values: Array, learned: Learned) -> Array:
+        return soft_clip(super().apply(values, learned))
+
+
+@dataclass(frozen=True)
+class RobustBins(RobustClip):
+    """As ``robust_clip``, and beside it ``bins`` numbers that say where in the distribution a value lies.
+
+    Each stands for an interval between two edges: 0 below it, 1 above it, and the share of it in between (Gorishniy,
+    Rubachev, Babenko 2022, "On Embeddings for Numerical Features in Tabular Deep Learning", section 3.1). The edges are
+    all different values if there are at most ``bins`` + 1. Otherwise, each value that holds more than 1 / ``bins`` of
+    the rows is one, and quantiles cut the others into intervals of as many rows each. Two different values or fewer
+    have no bins.
+    """
+
+    count: int = BINS
+
+    @property
+    def listed(self) -> int:
+        return self.count + 1
+
+    def learn(self, summary: NumberSummary) -> dict[str, Array]:
+        return {**super().learn(summary), "edges": self._edges(summary)}
+
+    def _edges(self, summary: NumberSummary) -> Array:
+        if summary.few is not None:
+            return summary.few if len(summary.few) > 2 else np.empty(0)
+        values, weights = summary.weighted()
+        starts = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
+        values, weights = values[starts], np.add.reduceat(weights, starts)
+        heavy = weights * self.count > weights.sum()
+        cuts = np.linspace(0, 1, max(2, self.count - int(np.count_nonzero(heavy))) + 1)
+        # The last of the ranks that each of the other values holds.
+        last = np.cumsum(weights[~heavy]) - 1
+        nearest = values[~heavy][np.searchsorted(last, np.rint(cuts * last[-1]), "left")]
+        return sorted_unique(np.concatenate([[summary.minimum, summary.maximum], values[heavy], nearest]))
+
+    def forms(self) -> dict[str, ArrayForm]:
+        return {**super().forms(), "edges": ArrayForm("float64")}
+
+    def check(self, learned: Learned) -> None:
+        super().check(learned)
+        edges = learned["edges"]
+        if len(edges):
+            _require_ascending("edges", edges, self.count + 2, shortest=3)
+            _require_different("edges", edges)
+
+    def width(self, learned: Learned) -> int:
+        return 1 + self.bins(learned)
+
+    def bins(self, learned: Learned) -> int:
+        return max(len(learned["edges"]) - 1, 0)
+
+    def apply(self, values: Array, learned: Learned) -> Array:
+        scaled, edges = super().apply(values, learned), learned["edges"]
+        if not len(edges):
+            return scaled
+        place = np.clip(np.searchsorted(edges, values, "right") - 1, 0, len(edges) - 2)
+        share = (values - edges[place]) / self.widths(learned)[place]
+        return np.concatenate([scaled, (place + np.clip(share, 0.0, 1.0))[:, None]], axis=1)
+
+    def widths(self, learned: Learned) -> Array:
+        """The width of each bin; one that is infinite is taken as the largest number."""
+        edges = learned["edges"]
+        with np.errstate(over="ignore"):
+            return np.minimum(np.diff(edges), np.finfo(np.float64).max)
+
+
+def soft_clip(scaled: Array) -> Array:
+    """z / √(1 + (z / 3)²): nearly z for small numbers, and never beyond ±3."""
+    scaled = np.clip(scaled, -1e100, 1e100)  # The square of a larger number is infinite.
+    bent: Array = scaled / np.sqrt(1.0 + np.square(scaled / SOFT_LIMIT))
+    return bent
+
+
+def _median(values: Array, weights: Array) -> float:
+    """The median of values that stand for several each; 0 if there are none."""
+    if not len(values):
+        return 0.0
+    order = np.argsort(values, kind="stable")
+    # A value that stands for w others takes the w ranks behind those of the values before it.
+    last = np.cumsum(weights[order]) - 1
+    middle = last[-1] / 2
+    low, high = values[order][np.searchsorted(last, [np.floor(middle), np.ceil(middle)], "left")]
+    return float(low / 2 + high / 2 if low < high else low)
 
 
 @dataclass(frozen=True)
@@ -144,9 +267,7 @@ class PiecewiseLinear(Scale):
 
     def check(self, learned: Learned) -> None:
         _require_ascending("edges", learned["edges"], INTERVALS + 1)
-        edges = learned["edges"]
-        if not (edges[1:] > edges[:-1]).all():
-            raise ValueError("edges must be different. Received: the same more than once")
+        _require_different("edges", learned["edges"])
 
     def width(self, learned: Learned) -> int:
         return len(learned["edges"]) - 1
@@ -176,16 +297,23 @@ class Unscaled(Scale):
         return values[:, None]
 
 
-def _require_ascending(name: str, values: Array, longest: int) -> None:
+def _require_ascending(name: str, values: Array, longest: int, *, shortest: int = 2) -> None:
     ascending = bool((values[1:] >= values[:-1]).all())
-    if not 2 <= len(values) <= longest or not ascending:
+    if not shortest <= len(values) <= longest or not ascending:
         received = f"{len(values)} in {'ascending' if ascending else 'another'} order"
-        raise ValueError(f"{name} must be 2 to {longest} numbers in ascending order. Received: {received}")
+        raise ValueError(f"{name} must be {shortest} to {longest} numbers in ascending order. Received: {received}")
+
+
+def _require_different(name: str, values: Array) -> None:
+    if not (values[1:] > values[:-1]).all():
+        raise ValueError(f"{name} must be different. Received: the same more than once")
 
 
 SCALES: dict[ScaleName, Scale] = {
     "standardize": Standardize(),
     "robust": Robust(),
+    "robust_clip": RobustClip(),
+    "robust_bins": RobustBins(),
     "quantile": Quantile(),
     "piecewise_linear": PiecewiseLinear(),
     "log": Log(),
