@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -77,6 +77,24 @@ class Checkpoint:
     origin: Origin | None = None
     features: FittedFeatures | None = None
 
+    def copied(self) -> Checkpoint:
+        """The same state, which does not change with the next step; it can be sent to another process."""
+        state, best = self.state, self.best
+        return replace(
+            self,
+            parameters=_copied(self.parameters),
+            statistics=_copied(self.statistics),
+            state=replace(
+                state,
+                order=state.order.copy(),
+                averaged_statistics=_copied(state.averaged_statistics),
+                moments={name: _copied(vector) for name, vector in state.moments.items()},
+            ),
+            history=list(self.history),
+            # The arrays of the best epoch are replaced by those of a better one, and never changed.
+            best=None if best is None else replace(best),
+        )
+
     @property
     def epoch(self) -> int:
         """Epochs so far."""
@@ -96,6 +114,10 @@ class Checkpoint:
     def evaluated_statistics(self) -> Mapping[str, Array]:
         """The statistics that belong to the parameters that are served."""
         return self.state.averaged_statistics or self.statistics
+
+
+def _copied(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: array.copy() for name, array in arrays.items()}
 
 
 #: The members of an epoch's record that a job and a checkpoint show as their metrics.
