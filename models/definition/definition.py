@@ -92,8 +92,9 @@ class ModelDefinition:
         """Number of trainable parameters, of all members together; 0 if these are open."""
         if self.ensemble is None:
             return sum(math.prod(shape) for shape in parameter_shapes(self.layers, self.inputs).values())
-        kinds = self.ensemble.kinds if isinstance(self.ensemble, Ensemble) else ()
-        return sum(self.of_kind(kind).parameter_count * self.ensemble.folds for kind in kinds)
+        if isinstance(self.ensemble, OpenEnsemble):
+            return 0
+        return self.ensemble.folds * sum(self.of_kind(kind).parameter_count for kind in self.ensemble.kinds)
 
     def of_kind(self, kind: NetworkKind) -> ModelDefinition:
         """The definition of one member of a kind: a single network that reads numbers."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import marshmallow as ma
 
@@ -83,7 +83,10 @@ class OpenFeatures:
         kind = change if isinstance(change, str) else change.get("type", column.kind)
         document = {"type": kind, **({} if isinstance(change, str) else change), "column": column.name}
         if kind in _KINDS:
-            document = {**feature_document(default(replace(column, kind=kind, reason=None))), **document}
+            document = {
+                **feature_document(default(replace(column, kind=cast("ColumnKind", kind), reason=None))),
+                **document,
+            }
         try:
             feature: Feature = load(feature_field(), document)
         except InvalidError as error:

@@ -12,7 +12,10 @@ import numpy as np
 
 from models.data.profile import TableWarning
 from models.definition.definition import ModelDefinition
+from models.definition.ensemble import Ensemble, NetworkKind
+from models.training.ensemble_run import member_request
 from models.training.prepared import Prepared
+from models.training.prepared_kind import PreparedKind
 from models.training.request import TrainingRequest
 from models.training.run import TrainingRun, activation_bytes
 from nncore.training import DivergedError
@@ -38,9 +41,13 @@ class Memory:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a run of ``epochs`` epochs would take; ``seconds_per_step`` is None if no step was measured."""
+    """What a run of ``epochs`` epochs would take; ``seconds_per_step`` is None if no step was measured.
+
+    A run of several ``members`` takes the memory of one for each process, and at most these epochs in all.
+    """
 
     model: str
+    members: int
     parameters: int
     memory: Memory
     training_rows: int
@@ -57,6 +64,7 @@ class DryRun:
         return {
             "dry_run": True,
             "model": self.model,
+            "members": self.members,
             "parameters": self.parameters,
             "bytes": asdict(self.memory),
             "rows": {"training": self.training_rows, "validation": self.validation_rows},
@@ -78,7 +86,49 @@ def dry_run(
     first: Callable[[int], Prepared],
     data_warnings: Iterable[TableWarning],
 ) -> DryRun:
-    """Count the bytes and measure a few steps.
+    """Count the bytes and measure a few steps, as ``single_dry_run`` does; of several members, one of each kind."""
+    ensemble = definition.ensemble
+    if ensemble is None:
+        return single_dry_run(definition, request, rows, validation_rows, first, data_warnings)
+    assert isinstance(ensemble, Ensemble)
+    held_out = rows // ensemble.folds
+    found = []
+    for number in range(1, ensemble.members + 1, ensemble.folds):
+        kind = ensemble.kind_of(number)
+
+        def of_kind(count: int, kind: NetworkKind = kind) -> Prepared:
+            return PreparedKind.of(first(count), kind)
+
+        asked = member_request(request, kind, number)
+        found.append(single_dry_run(definition.of_kind(kind), asked, rows - held_out, held_out, of_kind, ()))
+    largest = max(found, key=lambda each: each.parameters)
+    steps = sum(each.batches_per_epoch * each.epochs for each in found)
+    times = [each.seconds_per_step for each in found if each.seconds_per_step is not None]
+    seconds = sum((each.seconds_per_step or 0.0) * each.batches_per_epoch * each.epochs for each in found)
+    warnings = {warning: None for each in found for warning in each.warnings}
+    return replace(
+        largest,
+        members=ensemble.members,
+        parameters=definition.parameter_count,
+        epochs=sum(each.epochs for each in found) * ensemble.folds,
+        # The mean over all steps, so that the estimate of the whole is that of all members.
+        batches_per_epoch=round(steps / max(sum(each.epochs for each in found), 1)),
+        seconds_per_step=seconds / steps if len(times) == len(found) and steps else None,
+        training_rows=rows,
+        validation_rows=validation_rows,
+        warnings=(*data_warnings, *warnings),
+    )
+
+
+def single_dry_run(
+    definition: ModelDefinition,
+    request: TrainingRequest,
+    rows: int,
+    validation_rows: int,
+    first: Callable[[int], Prepared],
+    data_warnings: Iterable[TableWarning],
+) -> DryRun:
+    """Count the bytes of a single network and measure a few steps.
 
     ``first`` returns the first rows of the data, as many as it is asked for. Steps that would take long are measured
     with fewer rows, and the time is scaled. The steps of a network that would take much memory are not measured; a
@@ -100,6 +150,7 @@ def dry_run(
     row_bytes = (definition.inputs + 1) * itemsize + np.dtype(np.intp).itemsize
     return DryRun(
         model=definition.name,
+        members=1,
         parameters=definition.parameter_count,
         memory=Memory(
             parameters=size,

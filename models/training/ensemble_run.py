@@ -16,13 +16,16 @@ from models.definition.ensemble import Ensemble, NetworkKind
 from models.features.rows import FeatureRows
 from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.ensemble_checkpoint import EnsembleCheckpoint, MemberState
-from models.training.held_out import HeldOutRows
+from models.training.held_out import HeldOutRows, measures
 from models.training.members import Ended, Failed, Looked, MemberData, MemberPool, MemberTask, Report, Saved, Stopped
 from models.training.predicted_rows import predict_rows
-from models.training.prepared import Prepared
+from models.training.prepared import Part, Prepared
 from models.training.request import TrainingRequest
 from models.training.run import RunProgress
+from models.trust.mixture import mixed
+from models.trust.temperature import sharpened
 from nncore.arrays import Array
+from nncore.metrics import Score, evaluate, score
 from nncore.stopping import Monitor
 from nncore.training import Epoch
 
@@ -83,10 +86,10 @@ class EnsembleRun:
         self.rows, self._class_weights = prepared.rows, prepared.class_weights
         self._pool, self._clock = pool, clock
         part = prepared.training_part()
-        self._codes, self._inputs, self._validation = part.codes, part.inputs, prepared.validation_part()
+        self._training, self._validation = part, prepared.validation_part()
+        self._validated: Score | None = None
         self._shared: set[str] = set()
         self._folds = stratified_folds(part.codes, self.ensemble.folds, request.seed, prepared.groups)
-        self._weights = part.weights
         self._members: dict[int, MemberState] = {} if resume is None else dict(resume.members)
         self._held_out = HeldOutRows(self.ensemble, part.codes, self._folds, len(definition.classes))
         for state in self._members.values():
@@ -162,15 +165,13 @@ class EnsembleRun:
 
     def _data_of(self, kind: NetworkKind) -> str:
         """The name of what a kind reads, shared with the members when the first one needs it."""
-        plain = not kind.bins and isinstance(self._inputs, FeatureRows)
-        name = "plain" if plain else "whole"
+        name = "whole" if kind.bins else "without_bins"
         if name not in self._shared:
-            inputs = self._inputs
+            inputs, codes, weights = self._training
             assert isinstance(inputs, (np.ndarray, FeatureRows))
-            if plain:
-                assert isinstance(inputs, FeatureRows)
+            if not kind.bins and isinstance(inputs, FeatureRows):
                 inputs = inputs.without_bins()
-            self._pool.share(name, MemberData(inputs, self._codes, self._weights))
+            self._pool.share(name, MemberData(inputs, codes, weights))
             self._shared.add(name)
         return name
 
@@ -222,20 +223,41 @@ class EnsembleRun:
             return
         for number, state in list(self._members.items()):
             if state.ended is None:
-                held_out = self._predicted(number, state, np.flatnonzero(self._folds == state.fold))
+                held_out = self._predicted(state, np.flatnonzero(self._folds == state.fold), self._training)
                 self._add_ended(number, replace(state, ended="max_seconds", held_out=held_out))
 
-    def _predicted(self, number: int, state: MemberState, rows: Array) -> Array:
-        """The probabilities of some training rows by one member, (n_rows, classes)."""
-        kind = self.ensemble.kind_of(number)
-        inputs = self._inputs
+    def _predicted(self, state: MemberState, rows: Array, part: Part) -> Array:
+        """The probabilities of some rows by one member, (n_rows, classes)."""
+        kind = next(kind for kind in self.ensemble.kinds if kind.name == state.kind)
+        inputs = part.inputs
         if not kind.bins and isinstance(inputs, FeatureRows):
             inputs = inputs.without_bins()
         return predict_rows(self.definition.of_kind(kind), {**state.parameters, **state.statistics}, inputs, rows)
 
     def _finish(self) -> None:
         self._mixture = self._held_out.mixture()
-        self._report = self._held_out.report(self._mixture)
+        self._report = {**(self._held_out.report(self._mixture) or {}), "validation": self._validate()}
+
+    def _validate(self) -> dict[str, Any] | None:
+        """How good the mixture is on the validation rows of the request; None if there are none."""
+        if self._validation is None or self._mixture is None:
+            return None
+        rows = np.arange(len(self._validation.codes))
+        found = {
+            name: np.mean([self._predicted(state, rows, self._validation) for state in states], axis=0)
+            for name, states in self._ended_by_kind().items()
+        }
+        weights = np.array([self._mixture.weights[name] for name in found])
+        probabilities = sharpened(mixed(np.stack([*found.values()]), weights), self._mixture.temperature)
+        self._validated = score(probabilities, self._validation.codes)
+        return measures(evaluate(probabilities, self._validation.codes))
+
+    def _ended_by_kind(self) -> dict[str, list[MemberState]]:
+        """The members that have ended, by kind, without baselines."""
+        names = [kind.name for kind in self.ensemble.kinds if not kind.baseline]
+        ended = [state for state in self._members.values() if state.ended is not None]
+        found = {name: [state for state in ended if state.kind == name] for name in names}
+        return {name: states for name, states in found.items() if states}
 
     # What is saved and shown.
 
@@ -278,21 +300,17 @@ class EnsembleRun:
 
     def metrics(self) -> dict[str, float | None] | None:
         """Loss and accuracy on held-out rows so far, and of the members' best epochs; None before the first end."""
-        score = self._held_out.score(self._mixture)
-        if score is None:
+        found = self._validated or self._held_out.score(self._mixture)
+        if found is None:
             return None
-        ended = [state for state in self._members.values() if state.ended and state.kind in self._mixed_kinds()]
-        epochs = [_served_epoch(state) for state in ended]
+        epochs = [_served_epoch(state) for states in self._ended_by_kind().values() for state in states]
         known = [epoch for epoch in epochs if epoch is not None]
         return {
             "loss": float(np.mean([epoch.loss for epoch in known])) if known else None,
             "accuracy": float(np.mean([epoch.accuracy for epoch in known])) if known else None,
-            "validation_loss": score.loss,
-            "validation_accuracy": score.accuracy,
+            "validation_loss": found.loss,
+            "validation_accuracy": found.accuracy,
         }
-
-    def _mixed_kinds(self) -> set[str]:
-        return {kind.name for kind in self.ensemble.kinds if not kind.baseline}
 
     def metrics_of(self, _kind: CheckpointKind) -> dict[str, float | None]:
         """The metrics of a checkpoint that is saved now."""

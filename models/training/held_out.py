@@ -13,7 +13,7 @@ from models.trust.temperature import fit_temperature, sharpened
 from nncore.arrays import Array
 from nncore.metrics import Evaluation, Score, evaluate, score
 
-__all__ = ["HeldOutRows"]
+__all__ = ["HeldOutRows", "measures"]
 
 
 class HeldOutRows:
@@ -95,21 +95,21 @@ class HeldOutRows:
         codes = self._codes[rows]
         sharp = sharpened(probabilities, mixture.temperature)
         folds = [
-            {"fold": fold + 1, **_measures(evaluate(sharp[chosen], codes[chosen]))}
+            {"fold": fold + 1, **measures(evaluate(sharp[chosen], codes[chosen]))}
             for fold in np.unique(self._folds[rows]).tolist()
             for chosen in [self._folds[rows] == fold]
         ]
         return {
-            **_measures(evaluate(sharp, codes)),
+            **measures(evaluate(sharp, codes)),
             "standard_error": {name: _standard_error(folds, name) for name in ("accuracy", "log_loss")},
             "folds": folds,
             "temperature": mixture.temperature,
-            "before_temperature": _measures(evaluate(probabilities, codes)),
+            "before_temperature": measures(evaluate(probabilities, codes)),
             "kinds": [self._kind_report(kind.name, mixture) for kind in self._ensemble.kinds if not kind.baseline],
             "to_beat": {
                 "majority": self._majority(rows),
                 **{
-                    kind.name: _measures(evaluate(self._of(kind.name, own), self._codes[own]))
+                    kind.name: measures(evaluate(self._of(kind.name, own), self._codes[own]))
                     for kind in self._ensemble.kinds
                     if kind.baseline and len(own := self._rows([kind.name]))
                 },
@@ -118,7 +118,7 @@ class HeldOutRows:
 
     def _kind_report(self, kind: str, mixture: Mixture) -> dict[str, Any]:
         rows = self._rows([kind])
-        measures = _measures(evaluate(self._of(kind, rows), self._codes[rows])) if len(rows) else {}
+        measures = measures(evaluate(self._of(kind, rows), self._codes[rows])) if len(rows) else {}
         return {"kind": kind, "weight": mixture.weights[kind], **measures}
 
     def _majority(self, rows: Array) -> dict[str, Any]:
@@ -127,10 +127,11 @@ class HeldOutRows:
         np.add.at(counts, (self._folds, self._codes), 1.0)
         others = counts.sum(axis=0) - counts
         shares = others / np.maximum(others.sum(axis=1, keepdims=True), 1.0)
-        return _measures(evaluate(shares[self._folds[rows]], self._codes[rows]))
+        return measures(evaluate(shares[self._folds[rows]], self._codes[rows]))
 
 
-def _measures(result: Evaluation) -> dict[str, Any]:
+def measures(result: Evaluation) -> dict[str, Any]:
+    """The measures that a job shows."""
     return {
         "rows": result.samples,
         "accuracy": result.accuracy,

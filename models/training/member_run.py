@@ -59,6 +59,7 @@ class PreparedMember:
     task: MemberTask
     data: MemberData
     fitted: None = None
+    groups: None = None
 
     @property
     def definition(self) -> ModelDefinition:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import marshmallow as ma
 
@@ -29,7 +29,8 @@ DEFAULT_EPOCHS, DEFAULT_BATCH = 100, 32
 MAXIMUM_SEED = 2**53 - 1
 
 
-class Folds(NamedTuple):
+@dataclass(frozen=True)
+class Folds:
     """How many folds there are, and the column whose equal values stay in the same fold."""
 
     count: int

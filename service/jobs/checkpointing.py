@@ -12,9 +12,9 @@ from contextlib import ExitStack
 
 import sqlalchemy as sa
 
+from models.formats.checkpoint_file import AnyCheckpoint
 from models.formats.durable import FileRecord
 from models.registry import checkpoints
-from models.training.checkpoint import Checkpoint
 from models.training.run import Monitor
 from service.jobs.events import CheckpointEvent, add_events
 from service.jobs.record import Job
@@ -45,7 +45,7 @@ class Checkpointing:
         #: Entered when a save begins, and left when its file is named or deleted.
         self._writing = ExitStack()
 
-    def begin(self, checkpoint: Checkpoint, *, copy: bool) -> None:
+    def begin(self, checkpoint: AnyCheckpoint, *, copy: bool) -> None:
         """Start a save; the previous one must be settled. With ``copy``, the arrays may change once this returns."""
         assert self._saving is None
         self._writing.enter_context(self._files.writing())

@@ -5,11 +5,11 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from models.formats.checkpoint_file import checkpoint_image
+from models.formats.checkpoint_file import AnyCheckpoint, checkpoint_image
 from models.formats.durable import FileRecord
 from models.formats.hdf5_image import Memory
 from models.identifiers import new_id
-from models.training.checkpoint import Checkpoint, CheckpointKind
+from models.training.checkpoint import CheckpointKind
 from service.store.files import FileKind, FileStore
 
 __all__ = ["Save", "Saver"]
@@ -36,7 +36,7 @@ class Saver:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="save")
         self._memory = Memory()
 
-    def begin(self, checkpoint: Checkpoint, *, copy: bool) -> Save:
+    def begin(self, checkpoint: AnyCheckpoint, *, copy: bool) -> Save:
         """Start writing a file. With ``copy``, the checkpoint's arrays may change as soon as this returns.
 
         The previous save must have ended, because its memory is reused.

@@ -280,7 +280,7 @@ def _plain(model: dict[str, Any], alone: bool) -> bool:
 
 def _training_rows(data: Source, body: dict[str, Any]) -> int:
     """The number of rows that a recipe counts: those that are not held out for validation."""
-    fraction = (body["validation"] or {}).get("fraction", 0.0)
+    fraction: float = (body["validation"] or {}).get("fraction", 0.0)
     return max(1, round(data.rows * (1.0 - fraction)))
 
 
@@ -323,6 +323,9 @@ def _check_start(
     except MissingError as error:
         raise InvalidError.at("/start_from", error.detail) from None
     start = load_checkpoint(files.path(FileKind.CHECKPOINT, checkpoint_id)).definition
+    if start.ensemble is not None or definition.ensemble is not None:
+        whose = "the checkpoint's model" if start.ensemble is not None else f"{definition.name!r}, with these folds,"
+        raise InvalidError.at("/start_from", f"must be of a model with one network, for one; {whose} has several")
     check_start(start, definition, reinitialize)
 
 
@@ -376,7 +379,10 @@ def _store(connection: sa.Connection, checked: Checked, document: dict[str, Any]
 def _document(checked: Checked) -> dict[str, Any]:
     """The request as the job keeps and shows it: with what its model adds, and without rows."""
     body, request, definition = checked.body, checked.request, checked.definition
-    rules = {"optimizer": request.optimizer or definition.optimizer, "loss": request.loss or definition.loss}
+    rules: dict[str, Any] = {
+        "optimizer": request.optimizer or definition.optimizer,
+        "loss": request.loss or definition.loss,
+    }
     if definition.ensemble is not None and request.folds is None:
         rules = {"optimizer": None, "loss": None}
     document = {

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from models.definition.definition import ModelDefinition
 from models.errors import ConflictError, InvalidError, MissingError
 from models.registry import checkpoints, versions
 from models.registry.checkpoints import CheckpointRow
@@ -44,7 +45,8 @@ def choose(connection: sa.Connection, model: str, wanted: str | OfJob) -> Chosen
 
 
 def _of_job(connection: sa.Connection, model: str, wanted: OfJob) -> Chosen:
-    job = connection.execute(sa.select(JOBS.c.model, JOBS.c.request).where(JOBS.c.id == wanted.job)).first()
+    columns = (JOBS.c.model, JOBS.c.request, JOBS.c.definition)
+    job = connection.execute(sa.select(*columns).where(JOBS.c.id == wanted.job)).first()
     if job is None:
         raise MissingError("not_found", f"there is no job {wanted.job!r}")
     if job.model != model:
@@ -54,7 +56,10 @@ def _of_job(connection: sa.Connection, model: str, wanted: OfJob) -> Chosen:
         if row.job != wanted.job:
             raise MissingError("not_found", f"job {wanted.job} has no checkpoint {wanted.checkpoint!r}")
         return Chosen(row)
-    if wanted.checkpoint == "best":
+    # Several members answer with their best epochs at any time.
+    several = job.definition is not None and ModelDefinition.parse(job.definition).ensemble is not None
+    best = wanted.checkpoint == "best" and not several
+    if best:
         if not TrainingRequest.of(json.loads(job.request)).tracks_best:
             detail = (
                 f'job {wanted.job} does not look for its best epoch; train with "publish": "best" or early_stopping'
@@ -66,11 +71,14 @@ def _of_job(connection: sa.Connection, model: str, wanted: OfJob) -> Chosen:
     state = checkpoints.newest_of_job(connection, wanted.job, STATES)
     if state is None:
         raise nothing_saved(wanted)
-    return Chosen(state, best=wanted.checkpoint == "best")
+    return Chosen(state, best)
 
 
-def nothing_saved(wanted: OfJob) -> ConflictError:
-    """The error for a job that has not saved what is wanted yet."""
+def nothing_saved(wanted: str | OfJob) -> ConflictError:
+    """The error for a job that has not saved what is wanted yet, and for a checkpoint that holds nothing to answer."""
+    if isinstance(wanted, str):
+        detail = f"checkpoint {wanted} holds no member that has ended; a later one of its job does"
+        return ConflictError("no_checkpoint", detail)
     what = "an epoch that was its best" if wanted.checkpoint == "best" else "a state of its training"
     advice = 'train with "checkpoint": {"every_seconds": 5} to have one saved every 5 seconds'
     return ConflictError("no_checkpoint", f"job {wanted.job} has not saved {what} yet; wait until it ends, or {advice}")

@@ -98,7 +98,6 @@ class Serving:
             try:
                 network = self._unpublished.get(CheckpointFile(row.id, row.file.mtime_ns, best))
             except NoBestError:
-                assert isinstance(wanted, OfJob)
                 raise nothing_saved(wanted) from None
             except CheckpointError:
                 with self._database.read() as connection:

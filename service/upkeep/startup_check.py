@@ -108,7 +108,7 @@ def _is_superseded(database: Database, path: Path) -> bool:
     if found.origin is None or found.origin.job is None:
         return False
     further = sa.select(CHECKPOINTS.c.id).where(
-        CHECKPOINTS.c.job == found.origin.job, CHECKPOINTS.c.step > found.state.step, CHECKPOINTS.c.fault.is_(None)
+        CHECKPOINTS.c.job == found.origin.job, CHECKPOINTS.c.step > found.step, CHECKPOINTS.c.fault.is_(None)
     )
     with database.read() as connection:
         return connection.scalar(further.limit(1)) is not None

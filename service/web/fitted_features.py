@@ -9,6 +9,7 @@ from models.definition.definition import ModelDefinition
 from models.definition.features import feature_document
 from models.features.fitted import FittedFeatures
 from models.formats.checkpoint_file import CheckpointError, load_features
+from models.training.prepared_table import with_width
 from service.store.files import FileKind
 from service.web.context import context
 
@@ -39,5 +40,5 @@ def fitted_members(definition: ModelDefinition, checkpoint: str | None) -> dict[
         {**feature_document(feature), **learned}
         for feature, learned in zip(fitted.features, fitted.describe(), strict=True)
     ]
-    parameters = replace(definition, inputs=width).parameter_count
-    return {"inputs": width, "parameters": parameters, "features": features}
+    parameters = with_width(replace(definition, inputs=0), fitted).parameter_count
+    return {"inputs": width, "parameters": parameters or None, "features": features}

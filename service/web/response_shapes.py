@@ -15,22 +15,18 @@ from models.serving.evaluation import VERSION
 from service.jobs.events import EVENT_TYPES
 from service.jobs.record import State
 from service.web.errors import PROBLEM_SCHEMA
+from service.web.member_shapes import HELD_OUT, MEMBERS, NETWORK
+from service.web.shape_parts import NUMBER, OPTIONAL_NUMBER, described
 
 __all__ = ["SHAPES"]
 
 
 _TIME = {"type": "string", "format": "date-time"}
-_NUMBER, _OPTIONAL_NUMBER = {"type": "number"}, {"type": ["number", "null"]}
-
-
-def _object(description: str, optional: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "description": description, "properties": properties, "required": required}
 
 
 def _list_of(name: str) -> dict[str, Any]:
     items = {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
-    return _object("One page of a list, newest first.", data=items, has_more={"type": "boolean"})
+    return described("One page of a list, newest first.", data=items, has_more={"type": "boolean"})
 
 
 _FAULT = {
@@ -44,18 +40,18 @@ _JOB = {
 }
 _METRICS = {
     "type": "object",
-    "properties": dict.fromkeys(("loss", "accuracy", "validation_loss", "validation_accuracy"), _OPTIONAL_NUMBER),
+    "properties": dict.fromkeys(("loss", "accuracy", "validation_loss", "validation_accuracy"), OPTIONAL_NUMBER),
 }
 _AVERAGE: dict[str, Any] = {
     "type": "object",
-    "properties": dict.fromkeys(("precision", "recall", "f1"), _NUMBER),
+    "properties": dict.fromkeys(("precision", "recall", "f1"), NUMBER),
     "required": ["precision", "recall", "f1"],
 }
 _NAMES = {"type": "array", "items": {"type": "string"}}
 _COLUMN_TYPE = {"type": "string", "enum": [*KINDS]}
 _VALUE = {"type": ["number", "string", "boolean", "null"]}
-_COUNTED = _object("A value and its rows.", value=_VALUE, count={"type": "integer"})
-_WARNING = _object(
+_COUNTED = described("A value and its rows.", value=_VALUE, count={"type": "integer"})
+_WARNING = described(
     "Something to look at.", ("column",), code={"type": "string"}, detail={"type": "string"}, column={"type": "string"}
 )
 _WORDS = {"oneOf": [_NAMES, {"type": "string", "description": "Words with commas between them."}]}
@@ -76,7 +72,7 @@ _FITTED: dict[str, Any] = {
     "anyOf": [
         {
             "type": "array",
-            "items": _object(
+            "items": described(
                 "A column.",
                 ("width", "min", "max", "levels", "counts", "fill"),
                 column={"type": "string"},
@@ -86,7 +82,7 @@ _FITTED: dict[str, Any] = {
                 max=_VALUE,
                 levels={"type": ["array", "null"], "items": {"type": "string"}},
                 counts={"type": "array", "items": {"type": "integer"}},
-                fill=_OPTIONAL_NUMBER,
+                fill=OPTIONAL_NUMBER,
             ),
         },
         {"type": "object"},
@@ -98,9 +94,9 @@ _CHECKPOINT_ID = {"type": "string", "description": "The checkpoint that answers,
 _PARTS: dict[str, Any] = {part: {"type": "string"} for part in ("database", "storage", "trainer")}
 SHAPES: dict[str, dict[str, Any]] = {
     "Problem": PROBLEM_SCHEMA,
-    "Model": _object(
+    "Model": described(
         "A model: its newest definition with every default filled in, and its present state.",
-        ("features", "label"),
+        ("features", "label", "layers", "optimizer", "loss", "network"),
         name={"type": "string", "pattern": f"^{NAME_PATTERN}$"},
         inputs={
             "type": ["integer", "null"],
@@ -112,6 +108,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         layers={"type": "array", "items": {"$ref": "#/components/schemas/Layer"}},
         optimizer={"$ref": "#/components/schemas/Optimizer"},
         loss={"$ref": "#/components/schemas/Loss"},
+        network=NETWORK,
         class_weights={"anyOf": [ClassWeights().json_schema(), {"type": "null"}]},
         dtype={"type": "string", "enum": ["float32", "float64"]},
         metadata={"type": "object"},
@@ -119,7 +116,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         default={"type": ["integer", "null"], "description": "The version for requests that name no version."},
         created_at=_TIME,
     ),
-    "Version": _object(
+    "Version": described(
         "A published version of a model; lists leave out its definition.",
         ("definition", "inputs", "parameters", "features"),
         model={"type": "string"},
@@ -133,13 +130,13 @@ SHAPES: dict[str, dict[str, Any]] = {
         parameters={"type": "integer", "description": "Number of trainable parameters, if the model reads a table."},
         features=_FITTED,
     ),
-    "Alias": _object(
+    "Alias": described(
         "A name for a version.",
         model={"type": "string"},
         alias={"type": "string"},
         version={"type": ["integer", "null"]},
     ),
-    "Dataset": _object(
+    "Dataset": described(
         "Rows of named columns, stored under a name.",
         ("fault",),
         id={"type": "string"},
@@ -156,7 +153,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         created_at=_TIME,
         fault=_FAULT,
     ),
-    "Column": _object(
+    "Column": described(
         "A column of a dataset. Times are ISO text.",
         ("missing", "distinct", "min", "max", "levels", "use", "reason"),
         name={"type": "string"},
@@ -169,7 +166,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         use={"const": False, "description": "Present if the column is set aside."},
         reason={"type": "string", "description": "Why the column is set aside."},
     ),
-    "Profile": _object(
+    "Profile": described(
         "What each column of a dataset holds.",
         id={"type": "string"},
         name={"type": ["string", "null"]},
@@ -177,7 +174,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         label={"type": ["string", "null"]},
         columns={"type": "array", "items": {"$ref": "#/components/schemas/ColumnProfile"}},
     ),
-    "ColumnProfile": _object(
+    "ColumnProfile": described(
         "What a column holds. Times are ISO text, and their standard deviation is in seconds.",
         ("reason", "min", "max", "mean", "std", "quantiles", "histogram", "levels", "values"),
         name={"type": "string"},
@@ -187,13 +184,13 @@ SHAPES: dict[str, dict[str, Any]] = {
         use={"type": "boolean"},
         reason={"type": "string"},
         relation={
-            **_OPTIONAL_NUMBER,
+            **OPTIONAL_NUMBER,
             "description": "Mutual information with the label, from 0 to 1; null without a label, and for texts.",
         },
         min=_VALUE,
         max=_VALUE,
         mean=_VALUE,
-        std=_OPTIONAL_NUMBER,
+        std=OPTIONAL_NUMBER,
         quantiles={"type": "array", "items": _VALUE, "description": "At 0, 0.05, 0.25, 0.5, 0.75, 0.95 and 1."},
         histogram={
             "type": ["object", "null"],
@@ -205,11 +202,11 @@ SHAPES: dict[str, dict[str, Any]] = {
         levels={"type": "array", "items": _COUNTED, "description": "Words, the most frequent first, at most 1,000."},
         values={"type": "array", "items": _COUNTED, "description": "Numbers, if there are at most 1,000."},
     ),
-    "RowList": _object(
+    "RowList": described(
         "Rows of a dataset in their order.",
         data={
             "type": "array",
-            "items": _object(
+            "items": described(
                 "A row. Missing values are null.",
                 row={"type": "integer", "description": "The row's number, from 1."},
                 values={"type": "object", "additionalProperties": _VALUE},
@@ -218,7 +215,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         has_more={"type": "boolean"},
         after={"type": "integer", "description": "`after` of the next page."},
     ),
-    "Job": _object(
+    "Job": described(
         "A training job.",
         id={"type": "string"},
         model={"type": "string"},
@@ -227,13 +224,13 @@ SHAPES: dict[str, dict[str, Any]] = {
         started_at={"type": ["string", "null"], "format": "date-time"},
         finished_at={"type": ["string", "null"], "format": "date-time"},
         attempt={"type": "integer", "description": "Number of the present attempt; rises by one after each crash."},
-        progress=_object(
+        progress=described(
             "Progress of the job.",
             epoch={"type": "integer"},
             epochs={"type": "integer"},
             step={"type": "integer"},
             fraction={"type": "number"},
-            eta_seconds=_OPTIONAL_NUMBER,
+            eta_seconds=OPTIONAL_NUMBER,
         ),
         metrics=_METRICS,
         best={
@@ -249,6 +246,8 @@ SHAPES: dict[str, dict[str, Any]] = {
             "enum": ["early_stopping", "max_seconds", None],
             "description": "Why the job ended before its last epoch.",
         },
+        members=MEMBERS,
+        held_out=HELD_OUT,
         checkpoint={"type": ["string", "null"], "description": "The newest checkpoint."},
         version={"type": ["integer", "null"], "description": "The version that the job published."},
         error={
@@ -258,12 +257,13 @@ SHAPES: dict[str, dict[str, Any]] = {
         warnings={"type": "array", "items": _WARNING, "description": "What in its data is probably not intended."},
         request={"type": "object", "description": "The request, with defaults filled in and without its rows."},
     ),
-    "DryRun": _object(
+    "DryRun": described(
         "What a training run would need; nothing was stored.",
         dry_run={"const": True},
         model={"type": "string"},
+        members={"type": "integer", "description": "How many networks; the memory is that of one of them."},
         parameters={"type": "integer"},
-        bytes=_object(
+        bytes=described(
             "Memory of each part.",
             parameters={"type": "integer"},
             gradients={"type": "integer"},
@@ -271,39 +271,41 @@ SHAPES: dict[str, dict[str, Any]] = {
             activations={"type": "integer"},
             data={"type": "integer"},
         ),
-        rows=_object("Rows of each part.", training={"type": "integer"}, validation={"type": "integer"}),
+        rows=described("Rows of each part.", training={"type": "integer"}, validation={"type": "integer"}),
         batches_per_epoch={"type": "integer"},
-        estimate=_object(
+        estimate=described(
             "Time, estimated from a few measured steps; null if training diverges in them.",
-            seconds_per_step=_OPTIONAL_NUMBER,
-            seconds_per_epoch=_OPTIONAL_NUMBER,
-            seconds=_OPTIONAL_NUMBER,
+            seconds_per_step=OPTIONAL_NUMBER,
+            seconds_per_epoch=OPTIONAL_NUMBER,
+            seconds=OPTIONAL_NUMBER,
         ),
         warnings={"type": "array", "items": _WARNING},
     ),
-    "Epoch": _object(
+    "Epoch": described(
         "One pass over the data. Loss and accuracy are means over its batches, each taken before the batch's update.",
+        ("member",),
+        member={"type": "integer", "description": "The member whose epoch it is, if the job trains several."},
         epoch={"type": "integer"},
         loss={"type": "number"},
         accuracy={"type": "number"},
-        validation_loss=_OPTIONAL_NUMBER,
-        validation_accuracy=_OPTIONAL_NUMBER,
+        validation_loss=OPTIONAL_NUMBER,
+        validation_accuracy=OPTIONAL_NUMBER,
         learning_rate={"type": "number"},
         seconds={"type": "number"},
     ),
-    "History": _object(
+    "History": described(
         "One page of a job's epochs, oldest first.",
         data={"type": "array", "items": {"$ref": "#/components/schemas/Epoch"}},
         has_more={"type": "boolean"},
     ),
-    "Event": _object(
+    "Event": described(
         "A change or report of a job.",
         id={"type": "integer"},
         type={"type": "string", "enum": EVENT_TYPES},
         at=_TIME,
         data={"type": "object"},
     ),
-    "Checkpoint": _object(
+    "Checkpoint": described(
         "A checkpoint: an immutable HDF5 file.",
         ("fault",),
         id={"type": "string"},
@@ -318,7 +320,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         fault=_FAULT,
     ),
     "PredictRequest": {
-        **_object(
+        **described(
             "Rows to classify.",
             ("version", "top_k", "inputs", "rows", "columns", "report"),
             model={"type": "string"},
@@ -364,7 +366,7 @@ SHAPES: dict[str, dict[str, Any]] = {
             },
         ],
     },
-    "Prediction": _object(
+    "Prediction": described(
         "The likeliest class of each row, and the probability of every class in the order of `classes`.",
         ("top", "checkpoint", "report"),
         model={"type": "string"},
@@ -372,7 +374,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         checkpoint=_CHECKPOINT_ID,
         report={
             "type": "array",
-            "items": _object(
+            "items": described(
                 "The columns of one row by what is unusual.", unseen=_NAMES, missing=_NAMES, out_of_range=_NAMES
             ),
         },
@@ -391,7 +393,7 @@ SHAPES: dict[str, dict[str, Any]] = {
             },
         },
     ),
-    "Evaluation": _object(
+    "Evaluation": described(
         "How well a version classifies labelled rows. A value is null if the rows leave it undefined.",
         ("checkpoint", "cell"),
         model={"type": "string"},
@@ -406,14 +408,14 @@ SHAPES: dict[str, dict[str, Any]] = {
             "job ends), or it was trained on more than 1,000,000 other rows. Rows of a checkpoint that its job "
             "started from do not count.",
         },
-        cell=_object(
+        cell=described(
             "The rows with the label and the prediction that the request names.",
             label=CLASS_LIST["items"],
             predicted=CLASS_LIST["items"],
             count={"type": "integer", "description": "How many there are."},
             rows={
                 "type": "array",
-                "items": _object(
+                "items": described(
                     "A row.",
                     row={"type": "integer", "description": "Its number in the data, from 1."},
                     values={
@@ -430,19 +432,19 @@ SHAPES: dict[str, dict[str, Any]] = {
             },
         ),
         classes=CLASS_LIST,
-        accuracy=_NUMBER,
-        balanced_accuracy={**_NUMBER, "description": "Mean recall over the classes that occur among the labels."},
+        accuracy=NUMBER,
+        balanced_accuracy={**NUMBER, "description": "Mean recall over the classes that occur among the labels."},
         top_k={"type": ["integer", "null"], "description": "The `top_k` of the request."},
         top_k_accuracy={
-            **_OPTIONAL_NUMBER,
+            **OPTIONAL_NUMBER,
             "description": "Share of rows whose label is among the `top_k` likeliest classes.",
         },
-        log_loss={**_NUMBER, "description": "Mean cross-entropy in nats; probabilities are clipped at 1e-7."},
-        brier_score={**_NUMBER, "description": "Mean squared distance to the one-hot label, from 0 to 2."},
-        matthews_correlation={**_NUMBER, "description": "From -1 to 1; 0 if all labels or all predictions are alike."},
-        roc_auc={**_OPTIONAL_NUMBER, "description": "Mean of `roc_auc` in `per_class`, without nulls."},
+        log_loss={**NUMBER, "description": "Mean cross-entropy in nats; probabilities are clipped at 1e-7."},
+        brier_score={**NUMBER, "description": "Mean squared distance to the one-hot label, from 0 to 2."},
+        matthews_correlation={**NUMBER, "description": "From -1 to 1; 0 if all labels or all predictions are alike."},
+        roc_auc={**OPTIONAL_NUMBER, "description": "Mean of `roc_auc` in `per_class`, without nulls."},
         calibration_error={
-            **_NUMBER,
+            **NUMBER,
             "description": "Expected calibration error of the top probability, in 15 equal bins.",
         },
         macro={**_AVERAGE, "description": "Mean over the classes that occur among labels or predictions."},
@@ -457,7 +459,7 @@ SHAPES: dict[str, dict[str, Any]] = {
                     "class": CLASS_LIST["items"],
                     **_AVERAGE["properties"],
                     "support": {"type": "integer", "description": "Rows with this label."},
-                    "roc_auc": {**_OPTIONAL_NUMBER, "description": "Null if no row or every row has this label."},
+                    "roc_auc": {**OPTIONAL_NUMBER, "description": "Null if no row or every row has this label."},
                 },
                 "required": ["class", *_AVERAGE["required"], "support", "roc_auc"],
             },
@@ -472,7 +474,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "as `rows`: objects, or lists in the order of `columns`.",
         "oneOf": [
             {
-                **_object(
+                **described(
                     "A matrix with labels.",
                     ("weights",),
                     name={"type": "string"},
@@ -483,7 +485,7 @@ SHAPES: dict[str, dict[str, Any]] = {
                 "additionalProperties": False,
             },
             {
-                **_object(
+                **described(
                     "A matrix with the names of its columns.",
                     ("labels", "weights", *_TABLE_OPTIONS),
                     name={"type": "string"},
@@ -496,7 +498,7 @@ SHAPES: dict[str, dict[str, Any]] = {
                 "additionalProperties": False,
             },
             {
-                **_object(
+                **described(
                     "Rows of values by column.",
                     ("columns", *_TABLE_OPTIONS),
                     name={"type": "string"},
@@ -527,9 +529,9 @@ SHAPES: dict[str, dict[str, Any]] = {
             }
         ],
     },
-    "Readiness": _object("The state of each part.", status={"const": "ready"}, **_PARTS),
+    "Readiness": described("The state of each part.", status={"const": "ready"}, **_PARTS),
     "NotReady": {
-        "allOf": [{"$ref": "#/components/schemas/Problem"}, _object("The state of each part.", **_PARTS)],
+        "allOf": [{"$ref": "#/components/schemas/Problem"}, described("The state of each part.", **_PARTS)],
     },
     **{f"{name}List": _list_of(name) for name in ("Model", "Version", "Dataset", "Job", "Event", "Checkpoint")},
     "AliasList": _list_of("Alias"),
