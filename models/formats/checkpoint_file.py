@@ -58,6 +58,7 @@ __all__ = [
     "checkpoint_image",
     "load_checkpoint",
     "load_features",
+    "load_held_out",
     "load_training_rows",
     "unreadable",
 ]
@@ -143,6 +144,19 @@ def load_features(path: Path) -> tuple[ModelDefinition, FittedFeatures | None]:
         raise unreadable(path, error) from error
 
 
+def load_held_out(path: Path) -> tuple[ModelDefinition, HeldOut | None]:
+    """The definition in a checkpoint, and what is known of rows that its members held out, None if nothing is.
+
+    Raises CheckpointError with path, expected and found.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            reader = CheckpointReader(path, file)
+            return reader.definition(), reader.held_out()
+    except (OSError, KeyError, ValueError) as error:
+        raise unreadable(path, error) from error
+
+
 def load_training_rows(path: Path) -> Array | None:
     """Each training row's number in the data as given, ascending; None if the file does not hold them.
 
@@ -206,7 +220,7 @@ class CheckpointReader:
             seconds=float(self.file["training"].attrs["seconds"]),
             created_at=created_at,
             mixture=self.mixture(definition),
-            held_out=self._held_out(),
+            held_out=self.held_out(),
             trust=self.trust(),
             origin=origin,
         )
@@ -252,7 +266,8 @@ class CheckpointReader:
             raise CheckpointError(self.path, "/mixture attribute temperature", "a number above 0", temperature)
         return Mixture(weights, temperature)
 
-    def _held_out(self) -> HeldOut | None:
+    def held_out(self) -> HeldOut | None:
+        """What is known of rows that a member held out; None before the end of their run."""
         if "held_out" not in self.file:
             return None
         return HeldOut(**{name: self.file[f"held_out/{name}"][()] for name in _HELD_OUT})

@@ -118,8 +118,8 @@ class HeldOutRows:
 
     def _kind_report(self, kind: str, mixture: Mixture) -> dict[str, Any]:
         rows = self._rows([kind])
-        measures = measures(evaluate(self._of(kind, rows), self._codes[rows])) if len(rows) else {}
-        return {"kind": kind, "weight": mixture.weights[kind], **measures}
+        own_measures = measures(evaluate(self._of(kind, rows), self._codes[rows])) if len(rows) else {}
+        return {"kind": kind, "weight": mixture.weights[kind], **own_measures}
 
     def _majority(self, rows: Array) -> dict[str, Any]:
         """The measures of answering, for each fold, with the shares of the classes in the other folds."""

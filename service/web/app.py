@@ -17,7 +17,17 @@ from service.web.json_bodies import OrjsonProvider
 from service.web.openapi import Documentation
 from service.web.protocols import native
 from service.web.protocols.native import PredictionServer
-from service.web.routes import checkpoints, dataset_contents, datasets, evaluation, jobs, models, operations, training
+from service.web.routes import (
+    checkpoints,
+    dataset_contents,
+    datasets,
+    evaluation,
+    held_out,
+    jobs,
+    models,
+    operations,
+    training,
+)
 
 __all__ = ["create_app"]
 
@@ -51,7 +61,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.wsgi_app = PredictionServer(app.wsgi_app, parts)  # type: ignore[method-assign]
     errors.install(app)
     documentation = Documentation(app)
-    for module in (models, datasets, dataset_contents, training, jobs, checkpoints, native, evaluation, operations):
+    routed = (models, datasets, dataset_contents, training, jobs, held_out, checkpoints, native, evaluation, operations)
+    for module in routed:
         documentation.register_blueprint(module.routes)
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "Trainyard"}))
     return app

@@ -94,6 +94,12 @@ RESPONSES = (
         "Choose another name, or delete the other.",
     ),
     Refusal(
+        "no_held_out_rows",
+        409,
+        "The job has no predictions of rows that its members held out: it has not ended, or trains a single network.",
+        "Wait until it ends, or train with `folds`.",
+    ),
+    Refusal(
         "no_checkpoint",
         409,
         "The job has saved no such checkpoint yet, or does not look for its best epoch.",

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-import orjson
 from flask import Response, request
-from werkzeug.exceptions import NotAcceptable
 
-from models.data.columns import Column
-from models.data.table import Table
 from models.errors import InvalidError, Problem, escaped
-from models.formats.table_export import chunk_rows, csv_pieces, parquet_pieces, plain_values
 from models.identifiers import NAME_PATTERN
 from models.reading.options import ReadOptions
 from models.registry.versions import Wanted
@@ -26,14 +20,12 @@ from service.uploads.exchange_table import ExchangeTable
 from service.web.context import context
 from service.web.file_bodies import FILE_TYPES, UploadedFile, received_file, uploaded_file
 from service.web.pagination import NUMBER_PATTERN
+from service.web.table_answers import CSV, TABLE_TYPES, accepted_type, table_answer
 
 __all__ = ["FILE_ANSWERS", "FILE_BODIES", "FILE_PARAMETERS", "names_file", "predicted_file"]
 
-CSV, NDJSON, PARQUET = "text/csv", "application/x-ndjson", "application/vnd.apache.parquet"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 FILE_BODIES: dict[str, Any] = dict.fromkeys((CSV, "application/octet-stream"), _BINARY)
-_KINDS = (CSV, NDJSON, PARQUET)
-_ENDS = {CSV: "csv", NDJSON: "ndjson", PARQUET: "parquet"}
 FILE_ANSWERS: dict[str, Any] = {
     "description": "The predictions; of a file, as the type that `Accept` names, CSV if any will do.",
     "headers": {
@@ -44,11 +36,9 @@ FILE_ANSWERS: dict[str, Any] = {
     },
     "content": {
         "application/json": {"schema": {"$ref": "#/components/schemas/Prediction"}},
-        **dict.fromkeys(_KINDS, _BINARY),
+        **dict.fromkeys(TABLE_TYPES, _BINARY),
     },
 }
-#: Lines of NDJSON that are made at a time.
-LINES = 8192
 _TRUTHS = ("true", "false")
 
 
@@ -99,10 +89,7 @@ def predicted_file() -> Response:
     if twice:
         raise InvalidError.of([Problem(f"/{escaped(name)}", "must be given once") for name in twice])
     query = load(FileQuerySchema(), request.args.to_dict())
-    accept = request.headers.get("Accept")
-    kind = request.accept_mimetypes.best_match(_KINDS) if accept else CSV
-    if kind is None:
-        raise NotAcceptable(f"the predictions can be sent as {', '.join(_KINDS)}. Received: Accept: {accept}")
+    kind = accepted_type("predictions")
     version = context().serving.version(query["model"], _wanted(query["version"]))
     options = {name: query[name] for name in _OPTIONS if query[name] is not None}
     with received_file():
@@ -128,13 +115,8 @@ def _answer(version: ServedVersion, options: dict[str, Any], kind: str, *, each:
         exchange, store = (held.enter_context(parts.files.temporary()) for _ in range(2))
         table = _read(version, upload, options, exchange)
         predicted = PredictedTable(version, table, store, each=each)
-        headers = {
-            "Content-Disposition": f'attachment; filename="predictions.{_ENDS[kind]}"',
-            "Vary": "Accept",
-            "X-Model-Version": str(version.checkpoint if version.number is None else version.number),
-        }
-        content_type = f"{kind}; charset=utf-8" if kind == CSV else kind
-        response = Response(_PIECES[kind](predicted), 200, headers, content_type=content_type)
+        response = table_answer(predicted, kind, "predictions")
+        response.headers["X-Model-Version"] = str(version.checkpoint if version.number is None else version.number)
         # Runs however the stream ends, even if the client disconnects before it begins.
         response.call_on_close(held.pop_all().close)
         return response
@@ -170,25 +152,3 @@ def _of_columns(error: InvalidError, kinds: Any) -> InvalidError:
         else:
             problems.append(problem)
     return InvalidError.of(problems)
-
-
-def _ndjson(table: Table) -> Iterator[bytes]:
-    """The table as JSON objects, one a line; missing values are null."""
-    names = [column.name for column in table.columns]
-    option = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
-    step = min(chunk_rows(len(names)), LINES)
-    for start in range(0, table.rows, step):
-        stop = min(start + step, table.rows)
-        rows = zip(*[_values(table.read(name, start, stop)) for name in names], strict=True)
-        yield b"".join([orjson.dumps(dict(zip(names, row, strict=True)), None, option) for row in rows])
-
-
-def _values(column: Column) -> list[Any]:
-    """The values of a column; those of 32 bits stay so, because they are written with fewer digits."""
-    if column.kind == "number" and column.values.dtype.str.endswith("f4"):
-        gaps = column.missing()
-        return [None if gap else value for gap, value in zip(gaps.tolist(), column.values, strict=True)]
-    return plain_values(column)
-
-
-_PIECES: dict[str, Callable[[Table], Iterator[bytes]]] = {CSV: csv_pieces, NDJSON: _ndjson, PARQUET: parquet_pieces}

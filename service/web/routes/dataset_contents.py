@@ -24,12 +24,13 @@ from service.web.context import Context, context
 from service.web.json_bodies import json_response
 from service.web.openapi import Resource, refusals
 from service.web.pagination import NUMBER_PATTERN, PageSchema
+from service.web.table_answers import CSV, PARQUET
 
 __all__ = ["routes"]
 
 routes = Resource("dataset contents", __name__, description="What is in a dataset.")
 
-CSV, PARQUET, HDF5 = "text/csv", "application/vnd.apache.parquet", "application/x-hdf5"
+HDF5 = "application/x-hdf5"
 #: The formats of a download, the preferred one first, with the end of the file's name.
 _ENDS = {CSV: "csv", PARQUET: "parquet", HDF5: "h5"}
 _PIECES: dict[str, Callable[[Table], Iterator[bytes]]] = {CSV: csv_pieces, PARQUET: parquet_pieces}
