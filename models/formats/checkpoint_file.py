@@ -10,8 +10,8 @@
                   with the parameters' names
     /training     attrs: epoch, step, position, streams (JSON), loss_sum, hits, seconds; permutation, the order of the
                   training rows in the current epoch; rows, each training row's index in the given data
-    /best         only if the run looks for its best epoch: attrs monitor, min_delta, value, epoch, waited; that
-                  epoch's parameters/… and statistics/…
+    /best         only if the run looks for its best epoch: attrs monitor, min_delta, value, epoch, step, waited,
+                  waited_steps; that epoch's parameters/… and statistics/…
     /history      one dataset per column
 
 The file of a version with several members has format_version 2. In place of /parameters to /history, it has

@@ -22,14 +22,20 @@ from models.errors import InvalidError
 from models.features.fitted import FittedFeatures
 from models.formats.hdf5_image import Put
 from models.schemas import load
-from models.training.best import Best
 from models.training.checkpoint import Checkpoint, Origin
 from nncore.arrays import Array
+from nncore.best import Best
 from nncore.network import parameter_shapes, statistics_shapes
 from nncore.optimizers import Optimizer
 from nncore.training import Epoch, TrainingState
 
-__all__ = ["CheckpointError", "StateReader", "build_state", "unreadable"]
+__all__ = ["ADDED_COLUMNS", "OPTIONAL_COLUMNS", "CheckpointError", "StateReader", "build_state", "unreadable"]
+
+
+#: Columns of /history that hold NaN for epochs that were not validated.
+OPTIONAL_COLUMNS = frozenset({"validation_loss", "validation_log_loss", "validation_accuracy"})
+#: Columns of /history that files of earlier releases lack.
+ADDED_COLUMNS = frozenset({"validation_log_loss"})
 
 
 class CheckpointError(Exception):
@@ -86,7 +92,8 @@ def _build_best(group: h5py.Group, put: Put, best: Best, prefix: str) -> None:
     group.attrs["monitor"] = best.monitor
     group.attrs["min_delta"] = best.min_delta
     group.attrs["value"] = math.nan if best.value is None else best.value
-    group.attrs["epoch"], group.attrs["waited"] = best.epoch, best.waited
+    group.attrs["epoch"], group.attrs["step"] = best.epoch, best.step
+    group.attrs["waited"], group.attrs["waited_steps"] = best.waited, best.waited_steps
     if best.epoch:
         group.create_group("statistics")
     for name, array in best.parameters.items():
@@ -209,12 +216,16 @@ class StateReader:
         if "best" not in self.file:
             return None
         value, epoch = float(self.attribute("best", "value")), int(self.attribute("best", "epoch"))
+        attributes = self.file["best"].attrs
         best = Best(
             monitor=self.attribute("best", "monitor"),
             min_delta=float(self.attribute("best", "min_delta")),
             value=None if math.isnan(value) else value,
             epoch=epoch,
             waited=int(self.attribute("best", "waited")),
+            # Runs of releases that did not count steps do not wait for any.
+            step=int(attributes.get("step", 0)),
+            waited_steps=int(attributes.get("waited_steps", 0)),
         )
         if epoch:
             best.parameters = self.arrays("best/parameters", _parameter_shapes(definition), definition)
@@ -222,11 +233,12 @@ class StateReader:
         return best
 
     def history(self) -> list[Epoch]:
-        expected = sorted(_column(item.name) for item in fields(Epoch))
-        if sorted(self.file["history"]) != expected:
-            raise CheckpointError(self.path, f"{self._place}/history", expected, sorted(self.file["history"]))
+        expected = {_column(item.name) for item in fields(Epoch)}
+        found = set(self.file["history"])
+        if not expected - ADDED_COLUMNS <= found <= expected:
+            raise CheckpointError(self.path, f"{self._place}/history", sorted(expected), sorted(found))
         columns = {name: data[()].tolist() for name, data in self.file["history"].items()}
-        for name in ("validation_loss", "validation_accuracy"):
+        for name in OPTIONAL_COLUMNS & found:
             columns[name] = [None if math.isnan(value) else value for value in columns[name]]
         columns["number"] = columns.pop("epoch")
         return [Epoch(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]

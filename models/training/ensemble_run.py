@@ -309,6 +309,7 @@ class EnsembleRun:
             "loss": float(np.mean([epoch.loss for epoch in known])) if known else None,
             "accuracy": float(np.mean([epoch.accuracy for epoch in known])) if known else None,
             "validation_loss": found.loss,
+            "validation_log_loss": found.loss,
             "validation_accuracy": found.accuracy,
         }
 

@@ -58,6 +58,7 @@ class TrainingRequest:
     reinitialize: tuple[str, ...] = ()
     effort: Effort | None = None
     folds: Folds | None = None
+    validate_every: int = 1
 
     @property
     def tracks_best(self) -> bool:
@@ -99,6 +100,7 @@ class TrainingRequest:
             reinitialize=tuple(loaded.get("reinitialize", ())),
             effort=loaded.get("effort"),
             folds=Folds(**loaded["folds"]) if loaded.get("folds") else None,
+            validate_every=loaded.get("validate_every", 1),
         )
 
 
@@ -225,7 +227,14 @@ class TrainSchema(StrictSchema):
         ValidationSchema,
         load_default=None,
         allow_none=True,
-        metadata=_described("Held-out data to evaluate after each epoch."),
+        metadata=_described("Held-out data to evaluate after each epoch, or as `validate_every` says."),
+    )
+    validate_every = Whole(
+        Bounds(minimum=1, maximum=MAXIMUM_EPOCHS),
+        load_default=1,
+        metadata=_described(
+            "Epochs from one validation to the next. Early stopping and the best epoch consider validated ones alone."
+        ),
     )
     optimizer = optimizer_field(
         load_default=None, allow_none=True, metadata=_described("Replaces the model's optimizer for this job.")
