@@ -19,6 +19,7 @@ from models.training.members import (
     Stopped,
 )
 from service.jobs.exit_causes import OomKills, cause_of
+from service.jobs.hold_ups import HELD_UP, HoldUp
 from service.jobs.members.frames import AskState, Command, Incoming, SharedData, send
 from service.jobs.members.process import OUT_OF_MEMORY
 from service.processes import start
@@ -28,6 +29,8 @@ __all__ = ["ProcessPool"]
 
 #: Maximum bytes read at a time.
 PIECE = 2**20
+#: Maximum seconds between two looks for processes that a signal has stopped.
+LOOK_SECONDS = 1.0
 
 
 class _Member:
@@ -49,6 +52,9 @@ class _Member:
                 # The runner's own standard output is for its outcome.
                 stdout=subprocess.DEVNULL,
             )
+        self._hold_up = HoldUp(self.process.pid, settings.lease_seconds)
+        #: Whether it was killed because a signal had stopped it for too long.
+        self.held_up = False
 
     def fileno(self) -> int:
         """The descriptor to wait for."""
@@ -70,6 +76,12 @@ class _Member:
         except ConnectionResetError:
             return None
         return list(self.incoming.add(piece)) if piece else None
+
+    def end_if_held_up(self) -> None:
+        """Kill the process if a signal has stopped it for the time of a lease."""
+        if not self.held_up and self._hold_up.is_too_long():
+            self.held_up = True
+            self.process.kill()
 
     def end(self) -> int:
         """End the process, if it has not ended. Returns its exit status, negative for a signal."""
@@ -116,7 +128,7 @@ class ProcessPool(MemberPool):
         until = monotonic() + seconds
         while not (self._arrived or self._lost) and self._running():
             left = until - monotonic()
-            self._receive(max(0.0, left))
+            self._receive(min(max(0.0, left), LOOK_SECONDS))
             if left <= 0.0:
                 break
         if not self._arrived and self._lost:
@@ -132,7 +144,7 @@ class ProcessPool(MemberPool):
         for member in asked:
             member.ask_to_stop()
         while self._running():
-            self._receive(None)
+            self._receive(LOOK_SECONDS)
         for member in asked:
             if member in self._members:
                 self._remove(member)
@@ -166,8 +178,10 @@ class ProcessPool(MemberPool):
             self._members += waiting
         return max(waiting, key=lambda member: data in member.known)
 
-    def _receive(self, seconds: float | None) -> None:
-        """Read what running members have sent; waits at most so long, or for ever."""
+    def _receive(self, seconds: float) -> None:
+        """Read what running members have sent; waits at most so long."""
+        for member in self._running():
+            member.end_if_held_up()
         for member in select.select(self._running(), [], [], seconds)[0]:
             reports = member.received()
             if reports is None:
@@ -190,7 +204,7 @@ class ProcessPool(MemberPool):
         assert member.number is not None
         # It has closed its socket, so it is about to exit by itself, and its own status is the cause.
         status = member.process.wait()
-        cause = cause_of(status, self._oom_kills.since_last())
+        cause = HELD_UP if member.held_up else cause_of(status, self._oom_kills.since_last())
         self._remove(member)
         self._lost.append(MemberLostError(member.number, cause.code, cause.detail))
 

@@ -247,6 +247,23 @@ def for_ever(pool: ProcessPool, found: list[Report]) -> None:
         found += pool.reports(0.2)
 
 
+@pytest.mark.parametrize("how", ["reports", "stop"])
+def test_a_member_that_a_signal_has_stopped_is_lost_after_a_lease(settings: Settings, how: str) -> None:
+    pool = ProcessPool(replace(settings, lease_seconds=1.0), 1)
+    try:
+        pool.share(DATA, some_data())
+        pool.start(endless())
+        trains(pool)
+        os.kill(pid_of(pool, 1), signal.SIGSTOP)
+        if how == "stop":
+            pool.stop()
+        with pytest.raises(MemberLostError, match="stopped by a signal"):
+            for_ever(pool, [])
+        assert pool.free == 1
+    finally:
+        pool.close()
+
+
 def test_a_process_that_died_while_it_waited_is_replaced(make: Make) -> None:
     pool = make(1)
     (pid,) = pids(pool)
