@@ -14,7 +14,7 @@ import numpy as np
 from nncore.arrays import Array
 from nncore.losses import FLOOR, CategoricalCrossentropy, Loss, sparse_labels
 
-__all__ = ["Average", "ClassScores", "Evaluation", "Score", "evaluate", "score"]
+__all__ = ["Average", "ClassScores", "Evaluation", "Score", "evaluate", "mean_log_loss", "score"]
 
 #: Number of equal-width bins of the top probability for the calibration error.
 CALIBRATION_BINS = 15
@@ -98,6 +98,11 @@ def score(probabilities: Array, labels: Array, loss: Loss | None = None) -> Scor
     """
     losses = (loss or CategoricalCrossentropy()).forward(probabilities, labels)
     return Score(float(losses.mean(dtype=np.float64)), float((probabilities.argmax(axis=1) == labels).mean()))
+
+
+def mean_log_loss(probabilities: Array, labels: Array) -> float:
+    """Return the mean of ``-log max(p, 1e-7)`` over the samples; p is the probability of a sample's class number."""
+    return score(probabilities, labels).loss
 
 
 def evaluate(probabilities: Array, labels: Array, top_k: int | None = None) -> Evaluation:

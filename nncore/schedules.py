@@ -62,7 +62,10 @@ class Schedule(ABC):
         return {}
 
     def observe(self, state: Mapping[str, float], value: float) -> dict[str, float]:
-        """Return the state after an epoch; ``value`` is the validation loss, or the loss if there is no validation."""
+        """Return the state after an epoch; ``value`` is the validation loss, or the loss if there is no validation.
+
+        If there is validation, only the epochs that are validated are observed.
+        """
         return dict(state)
 
     def factor_at(self, time: float, length: float, state: Mapping[str, float]) -> float:

@@ -9,18 +9,28 @@ from nncore.hyperparameters import check_hyperparameters, hyperparameter
 
 __all__ = ["EarlyStopping", "Monitor", "improves"]
 
-Monitor = Literal["loss", "accuracy", "validation_loss", "validation_accuracy"]
+Monitor = Literal["loss", "accuracy", "validation_loss", "validation_log_loss", "validation_accuracy"]
 
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Ends a run after ``patience`` epochs in which ``monitor`` did not improve by more than ``min_delta``."""
+    """Ends a run if ``monitor`` did not improve by more than ``min_delta`` for long enough.
+
+    Long enough are ``patience`` looks that took at least ``patience_steps`` steps. A run looks after each epoch that it
+    validates, or after every epoch if it has no validation.
+    """
 
     monitor: Monitor | None = hyperparameter(
         None, help="Metric to monitor; null: validation_loss if there is validation data, else loss."
     )
     patience: int = hyperparameter(
-        10, minimum=1, maximum=10_000_000, help="Epochs without improvement before the run ends."
+        10,
+        minimum=1,
+        maximum=10_000_000,
+        help="Validated epochs without improvement before the run ends.",
+    )
+    patience_steps: int = hyperparameter(
+        0, minimum=0, maximum=2**53 - 1, help="Steps without improvement that must have passed too before it ends."
     )
     min_delta: float = hyperparameter(
         0.0, minimum=0.0, maximum=1e9, help="Minimum change that counts as an improvement."
@@ -29,6 +39,10 @@ class EarlyStopping:
 
     def __post_init__(self) -> None:
         check_hyperparameters(self)
+
+    def ends(self, looks: int, steps: int) -> bool:
+        """Return whether a run ends after so many looks, and the steps up to the last one, without improvement."""
+        return looks >= self.patience and steps >= self.patience_steps
 
 
 def improves(monitor: Monitor, value: float, best: float | None, min_delta: float = 0.0) -> bool:

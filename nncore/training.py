@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from nncore.arrays import Array, NamedVector, Workspace
 from nncore.batches import MatrixRows, RowSource, with_ones
 from nncore.losses import CategoricalCrossentropy, Loss, class_weights, sparse_labels
-from nncore.metrics import score
+from nncore.metrics import mean_log_loss, score
 from nncore.network import PREDICTION_ROWS, Network, Predictor
 from nncore.optimizers import Adam, Optimizer
 from nncore.plan import BatchPlan, LabelledRows
@@ -28,8 +28,10 @@ class Epoch:
     """The record of one epoch.
 
     ``loss`` and ``accuracy`` are means over the batches, each measured before the batch's update. ``loss`` and
-    ``validation_loss`` include the layers' penalties. ``validation_loss`` is None if there are no validation rows or if
-    it is not finite. ``learning_rate`` is that of the last update, ``seconds`` the duration of the epoch.
+    ``validation_loss`` are the run's loss with the layers' penalties. ``validation_log_loss`` is the mean of
+    ``-log max(p, 1e-7)`` over the validation rows, where p is the probability of the true class, whatever the run's
+    loss is. The three values of validation are None if the epoch was not validated; a loss that is not finite is None
+    too. ``learning_rate`` is that of the last update, ``seconds`` the duration of the epoch.
     """
 
     number: int
@@ -39,6 +41,15 @@ class Epoch:
     validation_accuracy: float | None
     learning_rate: float
     seconds: float
+    validation_log_loss: float | None = None
+
+
+class _Validation(NamedTuple):
+    """What an epoch's record says of the validation rows."""
+
+    loss: float | None = None
+    accuracy: float | None = None
+    log_loss: float | None = None
 
 
 class DivergedError(ArithmeticError):
@@ -105,7 +116,7 @@ class Training:
     - ``batch_size`` is a number of rows, or "full" for all rows.
     - ``shuffle`` draws a new order of the rows for every epoch, from ``seed``. It has no effect if one batch holds all
       rows.
-    - ``validation`` is a pair (x, y) that is scored after each epoch, without weights.
+    - ``validation`` is a pair (x, y) that is scored, without weights, after every ``validate_every`` epochs.
     - ``weights`` has one weight per row; ``class_weights`` has one weight per class or is "balanced". Both multiply.
     - ``epochs`` is the planned number of epochs, which some learning rate schedules need.
     - ``threads`` is the number of threads for the updates of large networks. BLAS has its own threads for matrix
@@ -130,11 +141,14 @@ class Training:
         class_weights: Literal["balanced"] | Sequence[float] | None = None,
         epochs: float = math.inf,
         threads: int = 1,
+        validate_every: int = 1,
     ) -> None:
         self.network, self.optimizer, self.loss = network, optimizer or Adam(), loss or CategoricalCrossentropy()
         if batch_size != "full" and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1. Received: {batch_size}")
-        self.samples, self.epochs = _rows_of(x), epochs
+        if validate_every < 1:
+            raise ValueError(f"validate_every must be at least 1. Received: {validate_every}")
+        self.samples, self.epochs, self.validate_every = _rows_of(x), epochs, validate_every
         self.batch_size = self.samples if batch_size == "full" else min(batch_size, self.samples)
         # Gathering rows into batches is fast if each row is contiguous. A full batch is read in place, so it is stored
         # features-first, as the plan needs it.
@@ -183,24 +197,43 @@ class Training:
                     return None
                 self._run_batch()
             self._require_finite()
-            validation_loss, validation_accuracy = self._validate()
+            validated = self.validates(self.epoch + 1)
+            validation = self._validate() if validated else _Validation()
         self.epoch += 1
         record = Epoch(
             number=self.epoch,
             loss=self._loss_sum / self.samples,
             accuracy=self._hits / self.samples,
-            validation_loss=validation_loss,
-            validation_accuracy=validation_accuracy,
+            validation_loss=validation.loss,
+            validation_accuracy=validation.accuracy,
+            validation_log_loss=validation.log_loss,
             learning_rate=self._rate,
             seconds=self._seconds + perf_counter() - begin,
         )
         self.position, self._loss_sum, self._hits, self._seconds = 0, 0.0, 0, 0.0
-        watched = validation_loss if self.validation is not None else record.loss
-        watched = math.nan if watched is None else watched
-        self._schedule_state = self.optimizer.schedule.observe(self._schedule_state, watched)
+        if validated or self.validation is None:
+            watched = validation.loss if validated else record.loss
+            watched = math.nan if watched is None else watched
+            self._schedule_state = self.optimizer.schedule.observe(self._schedule_state, watched)
         # Drawn now, so that a state taken between two epochs contains the next order.
         self._order = self._next_order()
         return record
+
+    def validates(self, epoch: int) -> bool:
+        """Return whether the validation rows are scored after this epoch, counted from 1."""
+        return self.validation is not None and epoch % self.validate_every == 0
+
+    def predict_proba(self, x: Array | RowSource) -> Array:
+        """Return probabilities (n_samples, n_classes) by the evaluated parameters and statistics.
+
+        ``x`` is a matrix (n_samples, inputs) or a source of rows. Raises ValueError if it does not fit the network.
+        """
+        if isinstance(x, (np.ndarray, list)):
+            return self._evaluated.predict_proba(np.asarray(x))
+        # As many rows at a time as the predictor takes, so that features are made for these alone.
+        starts = range(0, max(x.samples, 1), PREDICTION_ROWS)
+        found = [self._evaluated.predict_proba(x.expanded(start, start + PREDICTION_ROWS)) for start in starts]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def _require_finite(self) -> None:
         network = self.network
@@ -332,17 +365,17 @@ class Training:
     def _next_order(self) -> Array:
         return self._order_stream.permutation(self.samples) if self.shuffle else np.arange(self.samples)
 
-    def _validate(self) -> tuple[float | None, float | None]:
-        """Return loss and accuracy on the validation rows; the loss is None if it is not finite."""
-        if self.validation is None:
-            return None, None
+    def _validate(self) -> _Validation:
+        """Return the scores of the validation rows; a loss that is not finite is None."""
+        assert self.validation is not None
         rows, labels = self.validation
-        starts = range(0, rows.samples, PREDICTION_ROWS)
-        # As many rows at a time as the predictor takes, so that features are made for these alone.
-        found = [self._evaluated.predict_proba(rows.expanded(start, start + PREDICTION_ROWS)) for start in starts]
-        loss, accuracy = score(found[0] if len(found) == 1 else np.concatenate(found), labels, self.loss)
+        probabilities = self.predict_proba(rows)
+        loss, accuracy = score(probabilities, labels, self.loss)
         loss += self.network.penalty(self.evaluated) if self.network.regularized else 0.0
-        return loss if math.isfinite(loss) else None, accuracy
+        log_loss = mean_log_loss(probabilities, labels)
+        return _Validation(
+            loss if math.isfinite(loss) else None, accuracy, log_loss if math.isfinite(log_loss) else None
+        )
 
 
 def _rows_of(x: Array | RowSource) -> int:
@@ -402,6 +435,7 @@ def train(
     weights: Array | None = None,
     class_weights: Literal["balanced"] | Sequence[float] | None = None,
     threads: int = 1,
+    validate_every: int = 1,
 ) -> Iterator[Epoch]:
     """Train ``network`` in place and yield one record per epoch; the arguments are those of ``Training``."""
     training = Training(
@@ -418,6 +452,7 @@ def train(
         class_weights=class_weights,
         epochs=epochs,
         threads=threads,
+        validate_every=validate_every,
     )
     # Training holds copies. If the caller keeps no reference, this frees the originals.
     del x, y, validation, weights

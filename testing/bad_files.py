@@ -38,7 +38,10 @@ PARAMETERS = {
     "3_dense/bias": (3,),
 }
 STATISTICS = {"1_batch_norm/running_mean": (4,), "1_batch_norm/running_variance": (4,)}
-COLUMNS = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
+COLUMNS = (
+    *("epoch", "loss", "accuracy", "validation_loss", "validation_log_loss", "validation_accuracy"),
+    *("learning_rate", "seconds"),
+)
 WEIGHTS = "parameters/0_dense/weights"
 #: A file that exists on every machine, and that no import may open.
 HOST_FILE = "/etc/passwd"
@@ -288,6 +291,7 @@ value("negative infinity in a moment", "optimizer/square_sum/3_dense/bias", -np.
 value("NaN in a statistic", "statistics/1_batch_norm/running_variance", np.nan)
 value("NaN in the history", "history/loss", np.nan)
 value("infinity in the history", "history/validation_loss", np.inf)
+value("infinity in an added column", "history/validation_log_loss", np.inf)
 
 
 # Names.

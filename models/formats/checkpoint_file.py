@@ -10,8 +10,8 @@
                   with the parameters' names
     /training     attrs: epoch, step, position, streams (JSON), loss_sum, hits, seconds; permutation, the order of the
                   training rows in the current epoch; rows, each training row's index in the given data
-    /best         only if the run looks for its best epoch: attrs monitor, min_delta, value, epoch, waited; that
-                  epoch's parameters/… and statistics/…
+    /best         only if the run looks for its best epoch: attrs monitor, min_delta, value, epoch, step, waited,
+                  waited_steps; that epoch's parameters/… and statistics/…
     /history      one dataset per column
 
 docs/checkpoint-format.md describes the layout for readers outside this project. Datasets are contiguous and
@@ -36,15 +36,17 @@ from models.errors import InvalidError
 from models.features.fitted import FittedFeatures
 from models.formats.hdf5_image import Image, Memory, Put, hdf5_image
 from models.schemas import load
-from models.training.best import Best
 from models.training.checkpoint import Checkpoint, Origin
 from models.version import VERSION
 from nncore.arrays import Array
+from nncore.best import Best
 from nncore.network import parameter_shapes, statistics_shapes
 from nncore.optimizers import Optimizer
 from nncore.training import Epoch, TrainingState
 
 __all__ = [
+    "ADDED_COLUMNS",
+    "OPTIONAL_COLUMNS",
     "CheckpointError",
     "CheckpointReader",
     "checkpoint_image",
@@ -56,6 +58,10 @@ __all__ = [
 
 
 FORMAT, FORMAT_VERSION = "trainyard-checkpoint", 1
+#: Columns of /history that hold NaN for epochs that were not validated.
+OPTIONAL_COLUMNS = frozenset({"validation_loss", "validation_log_loss", "validation_accuracy"})
+#: Columns of /history that files of earlier releases lack.
+ADDED_COLUMNS = frozenset({"validation_log_loss"})
 
 
 class CheckpointError(Exception):
@@ -135,7 +141,8 @@ def _build_best(group: h5py.Group, put: Put, best: Best) -> None:
     group.attrs["monitor"] = best.monitor
     group.attrs["min_delta"] = best.min_delta
     group.attrs["value"] = math.nan if best.value is None else best.value
-    group.attrs["epoch"], group.attrs["waited"] = best.epoch, best.waited
+    group.attrs["epoch"], group.attrs["step"] = best.epoch, best.step
+    group.attrs["waited"], group.attrs["waited_steps"] = best.waited, best.waited_steps
     if best.epoch:
         group.create_group("statistics")
     for name, array in best.parameters.items():
@@ -313,12 +320,16 @@ class CheckpointReader:
         if "best" not in self.file:
             return None
         value, epoch = float(self.attribute("best", "value")), int(self.attribute("best", "epoch"))
+        attributes = self.file["best"].attrs
         best = Best(
             monitor=self.attribute("best", "monitor"),
             min_delta=float(self.attribute("best", "min_delta")),
             value=None if math.isnan(value) else value,
             epoch=epoch,
             waited=int(self.attribute("best", "waited")),
+            # Runs of releases that did not count steps do not wait for any.
+            step=int(attributes.get("step", 0)),
+            waited_steps=int(attributes.get("waited_steps", 0)),
         )
         if epoch:
             best.parameters = self.arrays("best/parameters", _parameter_shapes(definition), definition)
@@ -326,11 +337,12 @@ class CheckpointReader:
         return best
 
     def history(self) -> list[Epoch]:
-        expected = sorted(_column(item.name) for item in fields(Epoch))
-        if sorted(self.file["history"]) != expected:
-            raise CheckpointError(self.path, "/history", expected, sorted(self.file["history"]))
+        expected = {_column(item.name) for item in fields(Epoch)}
+        found = set(self.file["history"])
+        if not expected - ADDED_COLUMNS <= found <= expected:
+            raise CheckpointError(self.path, "/history", sorted(expected), sorted(found))
         columns = {name: data[()].tolist() for name, data in self.file["history"].items()}
-        for name in ("validation_loss", "validation_accuracy"):
+        for name in OPTIONAL_COLUMNS & found:
             columns[name] = [None if math.isnan(value) else value for value in columns[name]]
         columns["number"] = columns.pop("epoch")
         return [Epoch(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]

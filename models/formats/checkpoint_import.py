@@ -23,7 +23,7 @@ from models.definition.features import OpenFeatures
 from models.errors import InvalidError, Problem
 from models.features.feature import ArrayForm
 from models.features.fitted import FittedFeatures, group_name
-from models.formats.checkpoint_file import FORMAT, FORMAT_VERSION
+from models.formats.checkpoint_file import ADDED_COLUMNS, FORMAT, FORMAT_VERSION, OPTIONAL_COLUMNS
 from models.formats.untrusted_hdf5 import ForeignFile, read
 from models.schemas import StrictSchema, Whole, load
 from models.training.checkpoint import Checkpoint
@@ -46,8 +46,6 @@ DECISIVE = ("inputs", "features", "classes", "dtype", "layers")
 LEARNED_BYTES = 2**24
 #: Columns of /history, by field of ``Epoch``.
 _COLUMNS = {item.name: "epoch" if item.name == "number" else item.name for item in fields(Epoch)}
-#: Columns that hold NaN if there was no validation.
-_OPTIONAL_COLUMNS = ("/history/validation_loss", "/history/validation_accuracy")
 
 #: Shape and type of each array by its place in the file, in the order in which the arrays are passed on.
 Places = dict[str, tuple[tuple[int, ...], str]]
@@ -113,11 +111,17 @@ def read_import(descriptor: int, definition: ModelDefinition) -> tuple[dict[str,
     wanted = places(definition, optimizer, epochs)
     for group, members in _members(wanted).items():
         file.require_names(group, members)
-    found = {place: file.dataset(place, shape, dtype) for place, (shape, dtype) in wanted.items()}
-    size = _bytes(wanted)
+    absent = {f"/history/{name}" for name in ADDED_COLUMNS if not file.has(f"/history/{name}")}
+    there = {place: form for place, form in wanted.items() if place not in absent}
+    found = {place: file.dataset(place, shape, dtype) for place, (shape, dtype) in there.items()}
+    size = _bytes(there)
     if size > file.size:
         raise InvalidError.at("/", f"must hold {size} bytes of numbers. Received: a file of {file.size} bytes")
-    arrays = (read(place, found[place], dtype, nan=place in _OPTIONAL_COLUMNS) for place, (_, dtype) in wanted.items())
+    may_be_nan = {f"/history/{name}" for name in OPTIONAL_COLUMNS}
+    arrays = (
+        read(place, found[place], dtype, nan=place in may_be_nan) if place in found else np.full(shape, np.nan, dtype)
+        for place, (shape, dtype) in wanted.items()
+    )
     # What features have learned comes last, because its bytes would leave other arrays unaligned.
     return document, chain(arrays, learned.values())
 
@@ -381,6 +385,6 @@ def _history(arrays: Mapping[str, Array]) -> list[Epoch]:
         for name, column in _COLUMNS.items()
         if f"/history/{column}" in arrays
     }
-    for name in ("validation_loss", "validation_accuracy"):
+    for name in OPTIONAL_COLUMNS:
         columns[name] = [None if math.isnan(value) else value for value in columns.get(name, [])]
     return [Epoch(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]

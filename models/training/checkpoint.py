@@ -9,8 +9,8 @@ from typing import Any
 
 from models.definition.definition import ModelDefinition
 from models.features.fitted import FittedFeatures
-from models.training.best import Best
 from nncore.arrays import Array
+from nncore.best import Best
 from nncore.optimizers import Optimizer
 from nncore.training import Epoch, TrainingState
 
@@ -111,4 +111,4 @@ def _copied(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 #: The members of an epoch's record that a job and a checkpoint show as their metrics.
-METRICS = ("loss", "accuracy", "validation_loss", "validation_accuracy")
+METRICS = ("loss", "accuracy", "validation_loss", "validation_log_loss", "validation_accuracy")

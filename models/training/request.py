@@ -48,6 +48,7 @@ class TrainingRequest:
     early_stopping: EarlyStopping | None = None
     max_seconds: float | None = None
     reinitialize: tuple[str, ...] = ()
+    validate_every: int = 1
 
     @property
     def tracks_best(self) -> bool:
@@ -86,6 +87,7 @@ class TrainingRequest:
             early_stopping=EarlyStopping(**stopping) if stopping is not None else None,
             max_seconds=loaded.get("max_seconds"),
             reinitialize=tuple(loaded.get("reinitialize", ())),
+            validate_every=loaded.get("validate_every", 1),
         )
 
 
@@ -193,7 +195,14 @@ class TrainSchema(StrictSchema):
         ValidationSchema,
         load_default=None,
         allow_none=True,
-        metadata=_described("Held-out data to evaluate after each epoch."),
+        metadata=_described("Held-out data to evaluate after each epoch, or as `validate_every` says."),
+    )
+    validate_every = Whole(
+        Bounds(minimum=1, maximum=MAXIMUM_EPOCHS),
+        load_default=1,
+        metadata=_described(
+            "Epochs from one validation to the next. Early stopping and the best epoch consider validated ones alone."
+        ),
     )
     optimizer = optimizer_field(
         load_default=None, allow_none=True, metadata=_described("Replaces the model's optimizer for this job.")

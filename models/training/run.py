@@ -12,11 +12,11 @@ import numpy as np
 
 from models.clock import utc_now
 from models.definition.definition import ModelDefinition
-from models.training.best import Best
 from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.prepared import Prepared
 from models.training.request import TrainingRequest
 from models.training.warm_start import begin_at
+from nncore.best import Best
 from nncore.network import layer_sizes
 from nncore.stopping import Monitor
 from nncore.training import DivergedError, Epoch, Training
@@ -84,6 +84,7 @@ class TrainingRun:
             class_weights=prepared.class_weights,
             epochs=request.epochs,
             threads=threads,
+            validate_every=request.validate_every,
         )
         self.history: list[Epoch] = []
         self.best = Best(prepared.monitor, prepared.min_delta) if request.tracks_best else None
@@ -161,10 +162,10 @@ class TrainingRun:
 
     def _over(self, out_of_time: bool) -> bool:
         """Whether the run has reached its end; sets ``stopped_by``."""
-        stopping, self.stopped_by = self.request.early_stopping, None
+        stopping, best, self.stopped_by = self.request.early_stopping, self.best, None
         if self.training.epoch >= self.request.epochs:
             return True
-        if stopping is not None and self.best is not None and self.best.waited >= stopping.patience:
+        if stopping is not None and best is not None and stopping.ends(best.waited, best.waited_steps):
             self.stopped_by = "early_stopping"
         elif out_of_time:
             self.stopped_by = "max_seconds"

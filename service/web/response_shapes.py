@@ -12,6 +12,7 @@ from models.identifiers import NAME_PATTERN
 from models.registry.datasets import LISTED
 from models.registry.integrity import Fault
 from models.serving.evaluation import VERSION
+from models.training.checkpoint import METRICS
 from service.jobs.events import EVENT_TYPES
 from service.jobs.record import State
 from service.web.errors import PROBLEM_SCHEMA
@@ -44,7 +45,7 @@ _JOB = {
 }
 _METRICS = {
     "type": "object",
-    "properties": dict.fromkeys(("loss", "accuracy", "validation_loss", "validation_accuracy"), _OPTIONAL_NUMBER),
+    "properties": dict.fromkeys(METRICS, _OPTIONAL_NUMBER),
 }
 _AVERAGE: dict[str, Any] = {
     "type": "object",
@@ -282,11 +283,14 @@ SHAPES: dict[str, dict[str, Any]] = {
         warnings={"type": "array", "items": _WARNING},
     ),
     "Epoch": _object(
-        "One pass over the data. Loss and accuracy are means over its batches, each taken before the batch's update.",
+        "One pass over the data. Loss and accuracy are means over its batches, each taken before the batch's update. "
+        "Epochs of earlier releases have no log loss.",
+        ("validation_log_loss",),
         epoch={"type": "integer"},
         loss={"type": "number"},
         accuracy={"type": "number"},
         validation_loss=_OPTIONAL_NUMBER,
+        validation_log_loss={**_OPTIONAL_NUMBER, "description": "Without smoothing, focus, weights and penalties."},
         validation_accuracy=_OPTIONAL_NUMBER,
         learning_rate={"type": "number"},
         seconds={"type": "number"},

@@ -8,7 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nncore import SGD, Adam, Dense, DivergedError, Network, ReLU, RMSProp, Softmax, Training, train
+from nncore import (
+    SGD,
+    Adam,
+    BatchNorm,
+    CategoricalCrossentropy,
+    Dense,
+    DivergedError,
+    Dropout,
+    FocalLoss,
+    Network,
+    Predictor,
+    ReduceOnPlateau,
+    ReLU,
+    RMSProp,
+    Softmax,
+    Training,
+    train,
+)
+from nncore.batches import MatrixRows, with_ones
 from testing import cases
 from tests.nncore import plain
 from tests.nncore.support import blobs, examples
@@ -359,3 +377,84 @@ def test_a_state_of_another_run_is_refused_and_changes_nothing():
     assert training.state().order.tolist() == before.order.tolist()
     assert training.step == training.epoch == 0
     assert all(not array.any() for arrays in training.state().moments.values() for array in arrays.values())
+
+
+def noisy(**options):
+    """A run with noise, statistics, an average and a penalty, and its validation rows."""
+    x, y = blobs(45, 4, 3)
+    layers = [Dense(8, l2=0.01), BatchNorm(), ReLU(), Dropout(0.3), Dense(3), Softmax()]
+    network = Network(layers, inputs=4, seed=2, dtype="float64")
+    rule = Adam(0.02, average=0.9)
+    return Training(network, x, y, optimizer=rule, batch_size=8, seed=3, **options), blobs(31, 4, 3, seed=9)
+
+
+@pytest.mark.parametrize("loss", [CategoricalCrossentropy(0.2), FocalLoss(), CategoricalCrossentropy()], ids=repr)
+def test_the_log_loss_is_plain_whatever_the_loss_is(loss):
+    """No smoothing, no focus, no weights, no penalty; the floor holds."""
+    training, (vx, vy) = noisy(loss=loss, class_weights=[1.0, 5.0, 0.2])
+    training = continued(
+        training,
+        training.network,
+        *blobs(45, 4, 3),
+        optimizer=training.optimizer,
+        batch_size=8,
+        validation=(vx * 40, vy),
+        loss=loss,
+    )
+    for _ in range(3):
+        record = training.run_epoch()
+    served = {**training.evaluated, **training.evaluated_statistics}
+    chosen = Predictor(training.network.layers, 4, served).predict_proba(vx * 40)[np.arange(31), vy]
+    assert chosen.min() < 1e-7
+    assert record.validation_log_loss == pytest.approx(-np.log(np.maximum(chosen, 1e-7)).mean(), rel=1e-12)
+    assert record.validation_loss != record.validation_log_loss
+
+
+def test_probabilities_of_a_run_are_those_of_its_evaluated_parameters():
+    """Of a matrix, of a source of rows in pieces, and of no rows."""
+    training, _ = noisy()
+    training.run_epoch()
+    rows = np.random.default_rng(0).normal(size=(2500, 4))
+    served = {**training.evaluated, **training.evaluated_statistics}
+    expected = Predictor(training.network.layers, 4, served).predict_proba(rows)
+    np.testing.assert_array_equal(training.predict_proba(rows), expected)
+    np.testing.assert_array_equal(training.predict_proba(MatrixRows(with_ones(rows, np.dtype(float)))), expected)
+    assert training.predict_proba(MatrixRows(with_ones(rows[:0], np.dtype(float)))).shape == (0, 3)
+    with pytest.raises(ValueError, match="must have shape"):
+        training.predict_proba(rows[:, :3])
+
+
+@pytest.mark.parametrize("every", [1, 2, 5, 100])
+def test_it_validates_after_every_so_many_epochs_and_changes_nothing_else(every):
+    """Order, noise and results are those of a run without validation."""
+    plain_run, validation = noisy()
+    training, _ = noisy(validation=validation, validate_every=every)
+    for number in range(1, 12):
+        plain_record, record = plain_run.run_epoch(), training.run_epoch()
+        values = (record.validation_loss, record.validation_accuracy, record.validation_log_loss)
+        assert values.count(None) == (0 if number % every == 0 else 3)
+        assert (record.loss, record.accuracy) == (plain_record.loss, plain_record.accuracy)
+    assert training.network.parameters.vector.tobytes() == plain_run.network.parameters.vector.tobytes()
+    assert training.state().streams == plain_run.state().streams
+
+
+def test_a_plateau_is_seen_at_validated_epochs_alone():
+    """Epochs without validation are not observed, not even by their training loss."""
+    schedule = ReduceOnPlateau(factor=0.5, patience=1, min_delta=1e9)
+    x, y = blobs(40, 4, 3)
+    for every in (1, 3):
+        network = Network(stack(), inputs=4)
+        training = Training(network, x, y, optimizer=Adam(schedule=schedule), validation=(x, y), validate_every=every)
+        waited = []
+        for _ in range(9):
+            training.run_epoch()
+            waited.append((training.state().schedule["seen"], training.state().schedule["waited"]))
+        looks = waited[every - 1 :: every]
+        assert looks == [(1.0, 0.0), *[(1.0, 1.0), (1.0, 0.0)] * 4][: len(looks)]
+        assert waited[: every - 1] == [(0.0, 0.0)] * (every - 1)
+
+
+def test_validating_less_often_than_never_is_refused():
+    x, y = blobs(40, 4, 3)
+    with pytest.raises(ValueError, match="validate_every must be at least 1"):
+        Training(Network(stack(), inputs=4), x, y, validate_every=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import hashlib
 import json
@@ -24,6 +25,7 @@ from models.formats.hdf5_image import Put, hdf5_image
 from models.formats.mapped_parameters import map_parameters
 from models.training.checkpoint import Checkpoint
 from nncore.optimizers import SGD, Adam, Optimizer, RMSProp
+from nncore.stopping import EarlyStopping
 from testing.runs import Recorder, a_definition, a_run
 from testing.saving import save_checkpoint
 
@@ -98,6 +100,7 @@ class TestLayout:
                 "loss",
                 "accuracy",
                 "validation_loss",
+                "validation_log_loss",
                 "validation_accuracy",
                 "learning_rate",
                 "seconds",
@@ -119,7 +122,7 @@ class TestLayout:
 
         with h5py.File(path) as file:
             file.visititems(look)
-        assert len(seen) == 4 + 8 + 2 + 7
+        assert len(seen) == 4 + 8 + 2 + 8
 
     def test_columns_without_validation_hold_nan(self, path: Path) -> None:
         run = a_run(epochs=1)
@@ -158,6 +161,24 @@ class TestLoad:
             assert getattr(loaded.state, name) == getattr(checkpoint.state, name), name
             assert type(getattr(loaded.state, name)) is type(getattr(checkpoint.state, name)), name
         assert loaded.state.order.tolist() == checkpoint.state.order.tolist()
+
+    def test_a_file_of_an_earlier_release_is_read(self, path: Path) -> None:
+        """It has no log loss and counts no steps of early stopping."""
+        run = a_run(validation_fraction=0.3, early_stopping=EarlyStopping(patience=9))
+        run.run(Recorder())
+        save_checkpoint(path, run.checkpoint())
+        with h5py.File(path, "r+") as file:
+            del file["history/validation_log_loss"]
+            del file["best"].attrs["step"], file["best"].attrs["waited_steps"]
+        loaded = load_checkpoint(path)
+        assert loaded.history == [dataclasses.replace(epoch, validation_log_loss=None) for epoch in run.history]
+        assert loaded.best is not None
+        assert run.best is not None
+        assert (loaded.best.epoch, loaded.best.step, loaded.best.waited_steps) == (run.best.epoch, 0, 0)
+        with h5py.File(path, "r+") as file:
+            del file["history/validation_loss"]
+        with pytest.raises(CheckpointError, match="/history"):
+            load_checkpoint(path)
 
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     def test_mapped_parameters_are_the_loaded_ones_and_read_only(self, path: Path, dtype: str) -> None:

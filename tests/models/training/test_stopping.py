@@ -37,6 +37,14 @@ def test_what_counts_as_better(monitor: Any, value: float, best: float | None, d
     assert improves(monitor, value, best, delta) is expected
 
 
+@pytest.mark.parametrize(
+    ("looks", "steps", "expected"),
+    [(2, 50, False), (3, 9, False), (3, 10, True), (40, 9, False), (40, 10, True)],
+)
+def test_both_patiences_must_have_passed(looks: int, steps: int, expected: bool) -> None:
+    assert EarlyStopping(patience=3, patience_steps=10).ends(looks, steps) is expected
+
+
 @pytest.mark.parametrize("patience", [1, 4])
 def test_it_ends_after_its_patience_and_goes_back_to_the_best(tmp_path: Path, patience: int) -> None:
     run = a_run(**OVERFITTING, early_stopping=EarlyStopping(patience=patience))
@@ -100,13 +108,30 @@ def test_the_moving_average_is_what_is_kept_and_served(tmp_path: Path) -> None:
     [
         {"early_stopping": EarlyStopping(patience=4)},
         {"early_stopping": EarlyStopping(patience=4, restore_best=False), "publish": "best"},
+        {"early_stopping": EarlyStopping("validation_log_loss", 2, 30), "validate_every": 3},
         {"publish": "best", "epochs": 20, "optimizer": SGD(0.3, average=0.9, accumulate=2, clip_norm=1.0)},
     ],
-    ids=["going back", "best beside last", "average"],
+    ids=["going back", "best beside last", "every third epoch", "average"],
 )
 def test_cut_and_resumed_it_ends_in_the_same_bits(tmp_path: Path, options: dict[str, Any], place: int) -> None:
     options = {**OVERFITTING, **options}
     assert_same_bits(cut(tmp_path, [place, 3], **options), uncut(tmp_path, **options))
+
+
+def test_a_timed_save_within_an_epoch_does_not_end_the_run_there(tmp_path: Path) -> None:
+    """Steps count up to the last look, so that the run ends at the same place however it is cut."""
+    stopping = EarlyStopping(patience=1, patience_steps=21)
+    options = {**OVERFITTING, "early_stopping": stopping, "validate_every": 5}
+    run, cut_run = a_run(**options), a_run(**options, every_seconds=7.0)
+    run.run(Recorder())
+    cut_run.run(Recorder(), Clock())
+    assert run.stopped_by == cut_run.stopped_by == "early_stopping"
+    assert run.training.step == cut_run.training.step
+    assert run.training.epoch % 5 == 0
+    assert run.best is not None
+    assert (
+        run.training.step - run.best.step >= 21 > run.training.step - run.best.step - 5 * run.training.steps_per_epoch
+    )
 
 
 def test_a_value_to_watch_must_be_there() -> None:

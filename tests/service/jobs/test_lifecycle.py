@@ -505,7 +505,8 @@ def test_history_is_the_epochs_in_order(connection: sa.Connection, job: str) -> 
     found = [(epoch, json.loads(text)) for epoch, text in list_epochs(connection, job, 0, 9)]
     assert found == [(1, first.data()), (2, second.data())]
     assert [*second.data()] == [
-        *("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
+        *("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds"),
+        "validation_log_loss",
     ]
     assert [epoch for epoch, _ in list_epochs(connection, job, 0, 1)] == [1]
     assert [epoch for epoch, _ in list_epochs(connection, job, 1, 9)] == [2]

@@ -130,6 +130,14 @@ class TestGood:
         whole = send(client, GOOD).json
         assert probabilities(client, "target", version["version"]) == probabilities(client, "target", whole["version"])
 
+    def test_a_history_of_an_earlier_release_has_no_log_loss(self, client: Client) -> None:
+        def earlier(file: h5py.File) -> None:
+            del file["history/validation_log_loss"]
+
+        metrics = send(client, image(earlier)).json["metrics"]
+        assert metrics["validation_log_loss"] is None
+        assert metrics == {**send(client, GOOD).json["metrics"], "validation_log_loss": None}
+
     def test_what_is_not_asked_for_is_not_looked_at(self, client: Client) -> None:
         def more(file: h5py.File) -> None:
             file.attrs["author"] = "somebody"

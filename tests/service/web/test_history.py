@@ -37,7 +37,7 @@ def event(epoch: int) -> EpochEvent:
 
 def record(epoch: int) -> dict[str, Any]:
     """What the API shows of the event."""
-    validation = {"validation_loss": None, "validation_accuracy": None}
+    validation = {"validation_loss": None, "validation_log_loss": None, "validation_accuracy": None}
     rest = {"learning_rate": 0.001, "seconds": 0.01}
     return {"epoch": epoch, "loss": 1.0 / epoch, "accuracy": 0.5, **validation, **rest}
 

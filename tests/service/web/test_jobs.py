@@ -23,7 +23,7 @@ from testing.samples import CLASSES, CSV, DATA, LABELS, ROWS, a_model, a_trainin
 from tests.service.conftest import Trained
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-METRICS = {"loss", "accuracy", "validation_loss", "validation_accuracy"}
+METRICS = {"loss", "accuracy", "validation_loss", "validation_log_loss", "validation_accuracy"}
 
 
 @pytest.fixture
@@ -62,6 +62,7 @@ class TestMainFlow:
             "shuffle": True,
             "seed": 3,
             "validation": {"fraction": 0.25},
+            "validate_every": 1,
             "optimizer": {
                 "type": "adam",
                 "learning_rate": 0.001,
@@ -123,6 +124,7 @@ class TestMainFlow:
             assert epoch["learning_rate"] == 0.001
             assert epoch["loss"] > 0
             assert epoch["validation_loss"] > 0
+            assert epoch["validation_log_loss"] == pytest.approx(epoch["validation_loss"], rel=1e-6)
             assert epoch["seconds"] > 0
         assert job["metrics"] == {metric: history[-1][metric] for metric in METRICS}
 

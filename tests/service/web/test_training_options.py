@@ -60,6 +60,22 @@ class TestBest:
         assert version["metrics"]["validation_loss"] == min(epoch["validation_loss"] for epoch in history)
         assert kept[1]["metrics"]["validation_loss"] == history[-1]["validation_loss"]
 
+    def test_looks_at_every_third_epoch_by_the_log_loss(self, client: Client, name: str) -> None:
+        smoothed = {"type": "categorical_crossentropy", "label_smoothing": 0.1}
+        stopping = {"monitor": "validation_log_loss", "patience": 2, "patience_steps": 10}
+        job = client.run(overfitting(name, validate_every=3, early_stopping=stopping, loss=smoothed))
+        assert job["stopped_by"] == "early_stopping"
+        assert (job["request"]["validate_every"], job["request"]["early_stopping"]["patience_steps"]) == (3, 10)
+        history = client.history(job["id"])
+        looks = {epoch["epoch"]: epoch["validation_log_loss"] for epoch in history if epoch["epoch"] % 3 == 0}
+        for epoch in history:
+            values = [epoch[f"validation_{what}"] for what in ("loss", "log_loss", "accuracy")]
+            assert values.count(None) == (0 if epoch["epoch"] in looks else 3)
+        best = min(looks, key=lambda number: looks[number])
+        assert job["best"] == {"epoch": best, "monitor": "validation_log_loss", "value": looks[best]}
+        version = client.get(f"/models/{name}/versions/1").json
+        assert version["metrics"]["validation_log_loss"] == looks[best]
+
     def test_the_best_so_far_is_reported_while_the_job_runs(self, client: Client, name: str) -> None:
         job = client.train({**overfitting(name, publish="best"), "epochs": 10**6})["id"]
         running = client.until_epoch(job, 50)

@@ -14,10 +14,12 @@ __all__ = ["Best"]
 
 @dataclass
 class Best:
-    """The best ``epoch`` so far, its ``value`` of ``monitor``, and the number of epochs ``waited`` since.
+    """The best ``epoch`` so far, the ``step`` at its end, its ``value`` of ``monitor``, and what has passed since.
 
-    Another epoch is better if it improves the value by more than ``min_delta``. ``parameters`` and ``statistics``, by
-    name, are those with which the epoch was evaluated. Before the first epoch, ``epoch`` is 0 and they are empty.
+    A run looks after each epoch that it validates, or after every epoch if it has no validation. ``waited`` counts the
+    looks since the best one, and ``waited_steps`` the steps up to the last look. Another epoch is better if it improves
+    the value by more than ``min_delta``. ``parameters`` and ``statistics``, by name, are those with which the epoch was
+    evaluated. Before the first epoch, ``epoch`` is 0 and they are empty.
     """
 
     monitor: Monitor
@@ -27,13 +29,18 @@ class Best:
     waited: int = 0
     parameters: Mapping[str, Array] = field(default_factory=dict)
     statistics: Mapping[str, Array] = field(default_factory=dict)
+    step: int = 0
+    waited_steps: int = 0
 
     def observe(self, record: Epoch, training: Training) -> None:
-        """Compare an epoch that has just ended. A value that is not finite is never better."""
+        """Look at the epoch that has just ended. A value that is not finite is never better."""
+        if training.validation is not None and not training.validates(record.number):
+            return
         value: float | None = getattr(record, self.monitor)
         if value is None or not improves(self.monitor, value, self.value, self.min_delta):
             self.waited += 1
+            self.waited_steps = training.step - self.step
             return
-        self.value, self.epoch, self.waited = value, record.number, 0
+        self.value, self.epoch, self.step, self.waited, self.waited_steps = value, record.number, training.step, 0, 0
         self.parameters = {name: array.copy() for name, array in training.evaluated.items()}
         self.statistics = {name: array.copy() for name, array in training.evaluated_statistics.items()}
