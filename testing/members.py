@@ -26,7 +26,10 @@ def some_data(rows: int = 43) -> MemberData:
 
 
 def a_member(number: int = 1, *, rows: int = 43, folds: int = 4, **request: Any) -> MemberTask:
-    """A member on ``some_data``: every fourth row is held out; the network has dropout and a moving average."""
+    """A member on ``some_data``: every fourth row is held out; the network has dropout and a moving average.
+
+    It looks at every second epoch, and never stops early.
+    """
     task = {name: request.pop(name) for name in ("data", "pause_at", "resume", "class_weights") if name in request}
     fold = np.arange(rows) % folds == number % folds
     layers = [
@@ -38,8 +41,8 @@ def a_member(number: int = 1, *, rows: int = 43, folds: int = 4, **request: Any)
     ]
     members = {"optimizer": {"type": "adamw", "learning_rate": 0.02, "average": 0.9}, **request.pop("members", {})}
     definition = a_definition(layers=layers, **members)
-    stopping = EarlyStopping(monitor="validation_loss", patience=10**6)
-    asked = {"epochs": 3, "seed": 5 + number, "early_stopping": stopping, **request}
+    stopping = EarlyStopping(monitor="validation_log_loss", patience=10**6)
+    asked = {"epochs": 3, "seed": 5 + number, "early_stopping": stopping, "validate_every": 2, **request}
     return MemberTask(
         number,
         definition=definition,
@@ -95,5 +98,5 @@ def _numbers(checkpoint: Checkpoint) -> list[Any]:
     state, best = checkpoint.state, checkpoint.best
     counts = [state.epoch, state.step, state.updates, state.position, state.loss_sum, state.hits]
     history = [{**vars(record), "seconds": 0} for record in checkpoint.history]
-    looks = None if best is None else (best.value, best.epoch, best.waited)
+    looks = None if best is None else (best.value, best.epoch, best.step, best.waited, best.waited_steps)
     return [counts, state.streams, state.schedule, history, looks]
