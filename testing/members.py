@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from models.features.feature import Numbers, Places, Sparse
+from models.features.rows import FeatureRows
 from models.training.checkpoint import Checkpoint
 from models.training.members import Ended, Failed, MemberData, MemberPool, MemberTask, Report, Stopped
 from nncore.arrays import Array
@@ -23,6 +26,17 @@ def some_data(rows: int = 43) -> MemberData:
     codes = data.codes_for(("a", "b", "c"), "/data/labels")
     weights = np.linspace(0.5, 1.5, rows)
     return MemberData(data.inputs.astype(np.float32), codes, weights)
+
+
+def some_features(rows: int = 43) -> MemberData:
+    """Two numbers, a category of three levels and a text of four terms, as they are kept; nine columns."""
+    random, data = np.random.default_rng(2), some_data(rows)
+    assert isinstance(data.inputs, np.ndarray)
+    starts = np.concatenate([[0], np.cumsum(random.integers(0, 3, rows))])
+    terms = random.integers(0, 2, starts[-1]) + 2 * (np.arange(starts[-1]) - starts[:-1].repeat(np.diff(starts)))
+    sparse = Sparse(starts, terms, random.random(starts[-1], np.float32))
+    blocks = [(Numbers(data.inputs), 2), (Places(random.integers(-1, 3, rows)), 3), (sparse, 4)]
+    return replace(data, inputs=FeatureRows(blocks, rows, np.dtype(np.float32)))
 
 
 def a_member(number: int = 1, *, rows: int = 43, folds: int = 4, **request: Any) -> MemberTask:

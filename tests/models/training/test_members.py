@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from models.features.rows import FeatureRows
 from models.training.local_pool import LocalPool
 from models.training.member_run import MemberRun, PreparedMember
 from models.training.members import Ended, Failed, Looked, MemberTask, Saved, Stopped
@@ -17,7 +18,7 @@ from models.training.prepared import PreparedData
 from models.training.run import TrainingRun
 from nncore.network import Predictor
 from nncore.stopping import EarlyStopping
-from testing.members import DATA, a_member, carried_out, last_reports, same_state, some_data
+from testing.members import DATA, a_member, carried_out, last_reports, same_state, some_data, some_features
 from testing.runs import Recorder
 
 
@@ -83,6 +84,23 @@ def test_the_rows_are_read_where_they_are() -> None:
     data.inputs[:] = 7
     rows.gather(np.array([1, 0]), out)
     assert (out[:, :2] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_features_are_read_as_if_they_were_expanded(dtype: str) -> None:
+    compact, task = some_features(), a_member(members={"inputs": 9, "dtype": dtype})
+    assert isinstance(compact.inputs, FeatureRows)
+    found = []
+    for inputs in (compact.inputs, compact.inputs.expanded()):
+        pool = LocalPool()
+        pool.share(DATA, replace(compact, inputs=inputs))
+        end = last_reports(carried_out(pool, [task]))[1]
+        assert isinstance(end, Ended)
+        assert end.held_out is not None
+        assert end.held_out.dtype == np.float32
+        found.append(end)
+    assert same_state(found[0].checkpoint, found[1].checkpoint)
+    np.testing.assert_array_equal(found[0].held_out, found[1].held_out)
 
 
 @pytest.mark.parametrize("batch_size", [1, 8, "full"])

@@ -32,7 +32,7 @@ from service.jobs.members.pool import ProcessPool
 from service.processes import python_path, start
 from service.settings import Settings
 from testing.harness import ROOT, eventually
-from testing.members import DATA, a_member, carried_out, last_reports, same_state, some_data
+from testing.members import DATA, a_member, carried_out, last_reports, same_state, some_data, some_features
 
 pytestmark = pytest.mark.processes
 
@@ -147,6 +147,21 @@ def test_stopped_at_any_step_it_resumes_to_the_same_bits(make: Make) -> None:
     assert rounds > 1
     for number, task in tasks.items():
         assert same_end(ends[number], here(task))
+
+
+def test_features_are_sent_as_they_are_kept(make: Make) -> None:
+    """Two kinds of data side by side; the process reads the compact rows in the shared memory."""
+    pool, local = make(2), LocalPool()
+    tasks = [replace(a_member(number, members={"inputs": 9}), data="features") for number in (1, 2, 3)]
+    for each in (pool, local):
+        each.share("features", some_features())
+    found = last_reports(carried_out(pool, [*tasks, a_member(4)]))
+    with threadpool_limits(1):
+        expected = last_reports(carried_out(local, tasks))
+    for number, end in expected.items():
+        assert isinstance(end, Ended)
+        assert same_end(found[number], end)
+    assert same_end(found[4], here(a_member(4)))
 
 
 def test_a_resumed_state_of_this_process_goes_on_in_another(make: Make) -> None:
