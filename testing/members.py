@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from models.features.feature import Numbers, Places, Sparse
+from models.features.rows import FeatureRows
 from models.training.checkpoint import Checkpoint
 from models.training.members import Ended, Failed, MemberData, MemberPool, MemberTask, Report, Stopped
 from nncore.arrays import Array
@@ -25,8 +28,22 @@ def some_data(rows: int = 43) -> MemberData:
     return MemberData(data.inputs.astype(np.float32), codes, weights)
 
 
+def some_features(rows: int = 43) -> MemberData:
+    """Two numbers, a category of three levels and a text of four terms, as they are kept; nine columns."""
+    random, data = np.random.default_rng(2), some_data(rows)
+    assert isinstance(data.inputs, np.ndarray)
+    starts = np.concatenate([[0], np.cumsum(random.integers(0, 3, rows))])
+    terms = random.integers(0, 2, starts[-1]) + 2 * (np.arange(starts[-1]) - starts[:-1].repeat(np.diff(starts)))
+    sparse = Sparse(starts, terms, random.random(starts[-1], np.float32))
+    blocks = [(Numbers(data.inputs), 2), (Places(random.integers(-1, 3, rows)), 3), (sparse, 4)]
+    return replace(data, inputs=FeatureRows(blocks, rows, np.dtype(np.float32)))
+
+
 def a_member(number: int = 1, *, rows: int = 43, folds: int = 4, **request: Any) -> MemberTask:
-    """A member on ``some_data``: every fourth row is held out; the network has dropout and a moving average."""
+    """A member on ``some_data``: every fourth row is held out; the network has dropout and a moving average.
+
+    It looks at every second epoch, and never stops early.
+    """
     task = {name: request.pop(name) for name in ("data", "pause_at", "resume", "class_weights") if name in request}
     fold = np.arange(rows) % folds == number % folds
     layers = [
@@ -38,8 +55,8 @@ def a_member(number: int = 1, *, rows: int = 43, folds: int = 4, **request: Any)
     ]
     members = {"optimizer": {"type": "adamw", "learning_rate": 0.02, "average": 0.9}, **request.pop("members", {})}
     definition = a_definition(layers=layers, **members)
-    stopping = EarlyStopping(monitor="validation_loss", patience=50)
-    asked = {"epochs": 3, "seed": 5 + number, "early_stopping": stopping, **request}
+    stopping = EarlyStopping(monitor="validation_log_loss", patience=10**6)
+    asked = {"epochs": 3, "seed": 5 + number, "early_stopping": stopping, "validate_every": 2, **request}
     return MemberTask(
         number,
         definition=definition,
@@ -95,5 +112,5 @@ def _numbers(checkpoint: Checkpoint) -> list[Any]:
     state, best = checkpoint.state, checkpoint.best
     counts = [state.epoch, state.step, state.updates, state.position, state.loss_sum, state.hits]
     history = [{**vars(record), "seconds": 0} for record in checkpoint.history]
-    looks = None if best is None else (best.value, best.epoch, best.waited)
+    looks = None if best is None else (best.value, best.epoch, best.step, best.waited, best.waited_steps)
     return [counts, state.streams, state.schedule, history, looks]

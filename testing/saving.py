@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.data.dataset import Dataset
-from models.formats.checkpoint_file import checkpoint_image
+from models.formats.checkpoint_file import AnyCheckpoint, checkpoint_image
 from models.formats.dataset_file import dataset_image
 from models.formats.durable import FileRecord, write_durably
-from models.training.checkpoint import Checkpoint
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> FileRecord:
+def save_checkpoint(path: Path, checkpoint: AnyCheckpoint) -> FileRecord:
     return write_durably(path, checkpoint_image(checkpoint))
 
 

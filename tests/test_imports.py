@@ -54,8 +54,12 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "service/upkeep": (*MODELS, "service", "service/store"),
     "service/uploads": (*MODELS, "service", "service/store"),
     "service/serving": (*MODELS, "service", "service/store", "service/upkeep"),
-    "service/jobs": (*MODELS, "service", "service/store", "service/upkeep", "service/jobs/engines"),
+    "service/jobs": (
+        *(*MODELS, "service", "service/store", "service/upkeep"),
+        *("service/jobs/engines", "service/jobs/members"),
+    ),
     "service/jobs/engines": ("models", "service", "service/jobs"),
+    "service/jobs/members": ("models/training", "service", "service/jobs"),
     "service/web": (
         *MODELS,
         *("service", "service/store", "service/upkeep", "service/uploads", "service/serving", "service/jobs"),
@@ -70,6 +74,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "service/cli": (
         *("models", "service"),
         *("service/store", "service/upkeep", "service/uploads", "service/serving", "service/jobs"),
+        "service/jobs/members",
     ),
 }
 

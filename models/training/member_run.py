@@ -28,8 +28,8 @@ _log = logging.getLogger("trainyard.member")
 class _Rows:
     """Some rows of a member's data, which are not copied."""
 
-    def __init__(self, inputs: Array | RowSource, chosen: Array) -> None:
-        self._inputs, self._chosen = inputs, chosen
+    def __init__(self, inputs: Array | RowSource, chosen: Array, dtype: str) -> None:
+        self._inputs, self._chosen, self._dtype = inputs, chosen, dtype
         self.samples = len(chosen)
         self.inputs = inputs.shape[1] if isinstance(inputs, np.ndarray) else inputs.inputs
 
@@ -47,7 +47,7 @@ class _Rows:
         rows = self._chosen[start:stop]
         if isinstance(self._inputs, np.ndarray):
             return self._inputs[rows]
-        out = np.empty((len(rows), self.inputs + 1), np.float32)
+        out = np.empty((len(rows), self.inputs + 1), self._dtype)
         self._inputs.gather(rows, out)
         return out[:, :-1]
 
@@ -88,13 +88,15 @@ class PreparedMember:
     def training_part(self) -> Part:
         """The training rows."""
         rows, weights = self.task.training, self.data.weights
-        inputs = _Rows(self.data.inputs, rows)
+        inputs = _Rows(self.data.inputs, rows, self.definition.dtype)
         return Part(inputs, self.data.codes[rows], None if weights is None else weights[rows])
 
     def validation_part(self) -> Part | None:
         """The rows that are held out, None if there are none."""
         rows = self.task.validation
-        return None if rows is None else Part(_Rows(self.data.inputs, rows), self.data.codes[rows])
+        if rows is None:
+            return None
+        return Part(_Rows(self.data.inputs, rows, self.definition.dtype), self.data.codes[rows])
 
 
 class MemberRun:

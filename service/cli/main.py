@@ -38,6 +38,7 @@ for command in (
     settings.settings,
     processes.trainer,
     processes.runner,
+    processes.member,
     processes.upkeep,
     processes.parser,
     processes.table_reader,

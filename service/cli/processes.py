@@ -9,7 +9,7 @@ import click
 
 from service.cli.settings import read_settings
 
-__all__ = ["healthcheck", "parser", "runner", "table_reader", "trainer", "upkeep"]
+__all__ = ["healthcheck", "member", "parser", "runner", "table_reader", "trainer", "upkeep"]
 
 
 def start_log(process: str) -> None:
@@ -39,6 +39,15 @@ def runner() -> None:
     from service.jobs.runner import main
 
     start_log("runner")
+    main()
+
+
+@click.command(hidden=True)
+def member() -> None:
+    """Train members of a job for the socket on standard input; used by the runner."""
+    from service.jobs.members.process import main
+
+    start_log("member")
     main()
 
 

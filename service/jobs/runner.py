@@ -11,12 +11,10 @@ import errno
 import logging
 import os
 import sys
-from contextlib import ExitStack, closing, suppress
-from pathlib import Path
+from contextlib import ExitStack, closing
 from time import monotonic
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 from threadpoolctl import threadpool_limits
 
@@ -40,6 +38,7 @@ from service.jobs.engines.engine import Order
 from service.jobs.journal import EndOfInput, JobJournal, storage_error
 from service.jobs.members.pool import ProcessPool
 from service.jobs.outcome import Died, Failed, Finished, Outcome, Stale, Stopped, encode
+from service.jobs.readiness import make_ready
 from service.jobs.record import Job, JobError
 from service.settings import Settings
 from service.store.database import Database
@@ -163,23 +162,11 @@ def _outcome_of(error: Exception, settings: Settings) -> Outcome:
     return Failed("internal_error", f"{type(error).__name__}: {error}")
 
 
-def _make_ready(threads: int) -> None:
-    """Make this process the first victim if memory runs out, and let BLAS allocate its memory now.
-
-    If OpenBLAS cannot allocate memory later, it ends the process without an exception.
-    """
-    with suppress(OSError):  # Some containers do not allow this.
-        Path("/proc/self/oom_score_adj").write_text("500")
-    with threadpool_limits(threads):
-        square = np.ones((256, 256), np.float32)
-        square @ square
-
-
 def main() -> None:
     """Wait for an order, carry it out, write the outcome."""
     settings = Settings.read()
     database, files = Database(settings), FileStore(settings.data)
-    _make_ready(settings.job_threads)
+    make_ready(settings.job_threads)
     line = sys.stdin.buffer.readline()
     if not line:
         return  # The trainer has no order for this runner.

@@ -15,8 +15,8 @@ from time import monotonic
 
 from service.jobs.engines.engine import Order
 from service.jobs.exit_causes import OomKills, cause_of
+from service.jobs.hold_ups import HELD_UP, HoldUp
 from service.jobs.outcome import Died, Outcome, decode
-from service.jobs.record import JobError
 from service.processes import close, pipe, start
 from service.settings import Settings
 
@@ -24,8 +24,6 @@ __all__ = ["LocalEngine", "LocalPlacement"]
 
 _log = logging.getLogger("trainyard.engine")
 
-#: The end of a runner that was stopped by a signal and not continued in time.
-HELD_UP = JobError("worker_lost", "stopped by a signal for as long as a lease")
 #: Seconds after which a runner that ended before it got an order is replaced.
 RESTART_SECONDS = 1.0
 
@@ -34,12 +32,12 @@ class LocalPlacement:
     """A process that runs one order."""
 
     def __init__(self, order: Order, process: subprocess.Popen[bytes], lease: float, oom_kills: OomKills) -> None:
-        self._order, self._lease, self._oom_kills = order, lease, oom_kills
+        self._order, self._oom_kills = order, oom_kills
         self.process = process
         self._line = b""
         self._outcome: Outcome | None = None
-        #: Time since which a signal has stopped the process, and whether it was killed because of that.
-        self._stopped_at: float | None = None
+        self._hold_up = HoldUp(process.pid, lease)
+        #: Whether it was killed because a signal had stopped it for too long.
         self._held_up = False
         # If the runner died while it waited, its end is detected later, like any other.
         with suppress(BrokenPipeError):
@@ -77,16 +75,8 @@ class LocalPlacement:
             return
 
     def _end_if_held_up(self) -> None:
-        """Kill a process that a signal has stopped for the time of a lease.
-
-        Otherwise its job would wait forever, and so would the database if it was stopped within a commit.
-        """
-        with suppress(ChildProcessError):  # It has ended, as the end of its output will show.
-            change = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WCONTINUED | os.WNOHANG)
-            if change is not None:
-                self._stopped_at = monotonic() if change.si_code == os.CLD_STOPPED else None
-        since = self._stopped_at
-        if since is not None and not self._held_up and monotonic() - since > self._lease:
+        """Kill a process that a signal has stopped for the time of a lease."""
+        if not self._held_up and self._hold_up.is_too_long():
             _log.warning("the runner of job %s was stopped for as long as a lease; it is killed", self._order.job)
             self._held_up = True
             self.process.kill()

@@ -137,7 +137,8 @@ def test_an_interrupted_run_ends_with_the_same_bits(
         journal = Journal(stop_at=pause)
         assert not a_run(resume=state, places=2).run(journal)
         assert journal.checkpoints[-1][0] is CheckpointKind.INTERRUPTED
-        loaded = load_checkpoint(save_checkpoint(tmp_path / f"{place}.h5", journal.newest))
+        save_checkpoint(tmp_path / f"{place}.h5", journal.newest)
+        loaded = load_checkpoint(tmp_path / f"{place}.h5")
         assert isinstance(loaded, EnsembleCheckpoint)
         state = loaded
     assert_same(whole, finished(resume=state))
@@ -181,7 +182,8 @@ def test_the_report_agrees_with_scikit_learn(whole: EnsembleCheckpoint) -> None:
 
 
 def test_a_file_serves_the_mixture(whole: EnsembleCheckpoint, tmp_path: Path) -> None:
-    path = save_checkpoint(tmp_path / "members.h5", whole)
+    path = tmp_path / "members.h5"
+    save_checkpoint(path, whole)
     x = np.random.default_rng(3).normal(size=(7, 2)).astype(np.float32)
     served = ServedModel(path)
     found = np.zeros((7, 3))

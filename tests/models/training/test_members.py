@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from models.features.rows import FeatureRows
 from models.training.local_pool import LocalPool
 from models.training.member_run import MemberRun, PreparedMember
 from models.training.members import Ended, Failed, Looked, MemberTask, Saved, Stopped
@@ -17,7 +18,7 @@ from models.training.prepared import PreparedData
 from models.training.run import TrainingRun
 from nncore.network import Predictor
 from nncore.stopping import EarlyStopping
-from testing.members import DATA, a_member, carried_out, last_reports, same_state, some_data
+from testing.members import DATA, a_member, carried_out, last_reports, same_state, some_data, some_features
 from testing.runs import Recorder
 
 
@@ -55,7 +56,7 @@ def test_a_member_is_an_ordinary_run() -> None:
         held_out=task.validation,
         validation=None,
         class_weights=None,
-        monitor="validation_loss",
+        monitor="validation_log_loss",
         min_delta=0.0,
     )
     run = TrainingRun(task.request, prepared)
@@ -83,6 +84,23 @@ def test_the_rows_are_read_where_they_are() -> None:
     data.inputs[:] = 7
     rows.gather(np.array([1, 0]), out)
     assert (out[:, :2] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_features_are_read_as_if_they_were_expanded(dtype: str) -> None:
+    compact, task = some_features(), a_member(members={"inputs": 9, "dtype": dtype})
+    assert isinstance(compact.inputs, FeatureRows)
+    found = []
+    for inputs in (compact.inputs, compact.inputs.expanded()):
+        pool = LocalPool()
+        pool.share(DATA, replace(compact, inputs=inputs))
+        end = last_reports(carried_out(pool, [task]))[1]
+        assert isinstance(end, Ended)
+        assert end.held_out is not None
+        assert end.held_out.dtype == np.float32
+        found.append(end)
+    assert same_state(found[0].checkpoint, found[1].checkpoint)
+    np.testing.assert_array_equal(found[0].held_out, found[1].held_out)
 
 
 @pytest.mark.parametrize("batch_size", [1, 8, "full"])
@@ -174,10 +192,11 @@ def test_each_epoch_is_reported_once() -> None:
 
 
 def test_the_end_says_what_ended_it() -> None:
-    stopping = EarlyStopping(monitor="accuracy", patience=2, min_delta=1e6)
-    found = ended(a_member(epochs=50, early_stopping=stopping))
+    # The first look is the best; of the next ones, each after 3 epochs of 4 steps, two are 24 steps.
+    stopping = EarlyStopping(monitor="validation_log_loss", patience=1, patience_steps=13, min_delta=1e6)
+    found = ended(a_member(epochs=50, validate_every=3, early_stopping=stopping))
     assert found.stopped_by == "early_stopping"
-    assert found.checkpoint.state.epoch == 3
+    assert found.checkpoint.state.epoch == 9
     assert ended(a_member(epochs=3)).stopped_by is None
     assert ended(a_member(epochs=10**6, max_seconds=0.05, early_stopping=None)).stopped_by == "max_seconds"
 
