@@ -18,8 +18,13 @@ from service.web.app import create_app
 from testing.harness import serving
 
 ROUNDS, CALLS = 40, 200
-#: Number columns and columns of words of each model.
-MODELS = {"4 numbers": (4, 0), "30 numbers": (30, 0), "8 numbers and 4 words": (8, 4)}
+#: Number columns and columns of words of each model, and the scale of its numbers.
+MODELS = {
+    "4 numbers": (4, 0, "standardize"),
+    "30 numbers": (30, 0, "standardize"),
+    "8 numbers and 4 words": (8, 4, "standardize"),
+    "30 numbers in bins": (30, 0, "robust_bins"),
+}
 
 
 def main() -> dict[str, Any]:
@@ -27,10 +32,10 @@ def main() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         with serving(data) as server:
-            for name, (numbers, words) in MODELS.items():
-                _train(server.client, _name(name), numbers, words)
+            for name, shape in MODELS.items():
+                _train(server.client, _name(name), *shape)
         application = create_app(Settings.read({"TRAINYARD_DATA": str(data)})).wsgi_app
-        bodies = {name: _bodies(_name(name), *shape) for name, shape in MODELS.items()}
+        bodies = {name: _bodies(_name(name), *shape[:2]) for name, shape in MODELS.items()}
         times: dict[str, dict[str, list[float]]] = {name: {"rows": [], "inputs": []} for name in MODELS}
         for _ in range(ROUNDS):
             for name, ways in bodies.items():
@@ -55,9 +60,14 @@ def _row(numbers: int, words: int) -> dict[str, Any]:
     return {**row, **{f"w{place}": random.choice("abcde") for place in range(words)}}
 
 
-def _train(client: Any, name: str, numbers: int, words: int) -> None:
+def _train(client: Any, name: str, numbers: int, words: int, scale: str) -> None:
     rows = [{**row, "label": "ab"[row["n0"] > 3]} for row in (_row(numbers, words) for _ in range(400))]
-    request = {"model": {"name": name, "hidden": [64]}, "data": {"rows": rows, "label": "label"}, "epochs": 2}
+    features = {f"n{place}": {"scale": scale} for place in range(numbers)}
+    request = {
+        "model": {"name": name, "hidden": [64], "features": features},
+        "data": {"rows": rows, "label": "label"},
+        "epochs": 2,
+    }
     assert client.wait(client.train(request)["id"])["state"] == "succeeded"
 
 

@@ -6,9 +6,7 @@ the way of training rows: by columns, with every fault at its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
-from operator import itemgetter
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +16,9 @@ from models.data.conversion import coerce
 from models.data.records import from_lists, from_records
 from models.data.table import MemoryTable, Table
 from models.errors import InvalidError, Problem, escaped, near
-from models.features.category import Boolean, Category
 from models.features.fitted import FittedFeatures, used
 from models.features.number import Number
+from models.features.quick import QuickRows
 from nncore.arrays import Array
 
 __all__ = ["RowReport", "ServingPlan"]
@@ -66,7 +64,7 @@ class ServingPlan:
             for feature, learned in fitted.pairs()
             if feature.column in self.kinds
         )
-        self._quick = _Quick.of(fitted, dtype)
+        self._quick = QuickRows.of(fitted, dtype)
         #: The places of the features' columns among all columns, those that are set aside included.
         self.places = [place for place, feature in enumerate(fitted.features) if feature.column in self.kinds]
 
@@ -79,7 +77,7 @@ class ServingPlan:
         if self.plain:
             return inputs
         if self._quick is not None:
-            return self._quick.numbers(inputs)
+            return self._quick.numbers.of(inputs)
         values = {name: Column("number", inputs[:, place]) for place, name in enumerate(self.columns)}
         specs = tuple(ColumnSpec(name, "number") for name in self.columns)
         return self.table(MemoryTable(len(inputs), specs, values))
@@ -167,91 +165,3 @@ class ServingPlan:
                 for problem in error.problems
             ]
             raise InvalidError.of(problems) from None
-
-
-class _Quick:
-    """The short way: numbers that are shifted and scaled, levels and truths, none of them missing."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self.places: list[int] = []
-        self.center: list[float] = []
-        self.scale: list[float] = []
-        self.levels: list[tuple[str, dict[str, int]]] = []
-        self.truths: list[tuple[str, int]] = []
-
-    @classmethod
-    def of(cls, fitted: FittedFeatures, dtype: np.dtype[np.generic]) -> _Quick | None:
-        """The short way for some features, None if one of them cannot take it."""
-        quick, start = cls(), 0
-        for (feature, learned), width in zip(fitted.pairs(), fitted.widths, strict=True):
-            if isinstance(feature, Number) and (feature.rule.affine or feature.scale == "none"):
-                quick.names.append(feature.column)
-                quick.places.append(start)
-                quick.center.append(float(learned["center"][0]) if feature.rule.affine and "center" in learned else 0.0)
-                quick.scale.append(float(learned["scale"][0]) if feature.rule.affine and "scale" in learned else 1.0)
-            elif isinstance(feature, Category):
-                known, _, _ = feature.places(learned)
-                quick.levels.append((feature.column, {level: start + place for level, place in known.items()}))
-            elif isinstance(feature, Boolean):
-                quick.truths.append((feature.column, start))
-            elif width:
-                return None
-            start += width
-        quick._compile(start, dtype)
-        return quick
-
-    def _compile(self, width: int, dtype: np.dtype[np.generic]) -> None:
-        self._width, self._dtype = width, dtype
-        self._size = len(self.names) + len(self.levels) + len(self.truths)
-        self._center, self._scale = np.array(self.center), np.array(self.scale)
-        self._columns: slice | Array = np.array(self.places, np.intp)
-        if self.places == list(range(width)):
-            self._columns = slice(None)
-        self._get = _getter(self.names)
-
-    def numbers(self, inputs: Array) -> Array:
-        """The numbers of rows whose features are all numbers, none of them missing."""
-        with np.errstate(over="ignore", invalid="ignore"):  # The network's result shows an overflow.
-            scaled: Array = (inputs - self._center) / self._scale
-            if isinstance(self._columns, slice):
-                return scaled.astype(self._dtype)
-            out = np.zeros((len(inputs), self._width), self._dtype)
-            out[:, self._columns] = scaled
-        return out
-
-    def records(self, rows: Sequence[Any]) -> Array | None:
-        """The numbers of complete rows; None if a row is something else."""
-        try:
-            if any(type(row) is not dict or len(row) != self._size for row in rows):
-                return None
-            cells = list(map(self._get, rows))
-            kinds = set(map(type, chain.from_iterable(cells)))
-            if not kinds <= _NUMBERS or not cells:
-                return None
-            out = self.numbers(np.array(cells, np.float64))
-            if self.levels or self.truths:
-                for place, row in enumerate(rows):
-                    self._mark(row, out[place])
-        except (KeyError, TypeError, OverflowError):
-            return None
-        return out
-
-    def _mark(self, row: dict[str, Any], out: Array) -> None:
-        """Mark the levels and truths of a row; raises KeyError or TypeError if there is no such level."""
-        for name, levels in self.levels:
-            out[levels[row[name]]] = 1.0
-        for name, column in self.truths:
-            if not isinstance(row[name], bool):
-                raise TypeError
-            out[column] = row[name]
-
-
-def _getter(names: Sequence[str]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    """A function that returns the values under these names as a tuple."""
-    if len(names) > 1:
-        return itemgetter(*names)
-    return lambda row: tuple([row[name] for name in names])
-
-
-_NUMBERS = {int, float}

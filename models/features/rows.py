@@ -101,7 +101,8 @@ class FeatureRows:
         rows = copy(self)
         rows.inputs, rows._bins = int(moved[-1]), None
         alone = kept[self._columns]
-        rows._numbers, rows._columns = self._numbers[:, alone], moved[self._columns[alone]]
+        # An index would lay the numbers out column by column.
+        rows._numbers, rows._columns = self._numbers.compress(alone, axis=1), moved[self._columns[alone]]
         rows._where = _slice_of(rows._columns)
         rows._places = None if self._places is None else moved.astype(np.int32)[self._places]
         rows._sparse = [(int(moved[start]), width, block) for start, width, block in self._sparse]

@@ -191,7 +191,8 @@ class RobustBins(RobustClip):
 
 def soft_clip(scaled: Array) -> Array:
     """z / √(1 + (z / 3)²): nearly z for small numbers, and never beyond ±3."""
-    scaled = np.clip(scaled, -1e100, 1e100)  # The square of a larger number is infinite.
+    # The square of a larger number is infinite.
+    scaled = np.minimum(np.maximum(scaled, -1e100), 1e100)
     bent: Array = scaled / np.sqrt(1.0 + np.square(scaled / SOFT_LIMIT))
     return bent
 

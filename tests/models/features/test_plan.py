@@ -31,6 +31,27 @@ PLANS = {
     "all": plan_of(),
     "short": plan_of({"notes": "ignore", "day": "ignore"}),
     "numbers": plan_of(frame=a_frame()[["age", "label"]].assign(size=np.arange(60.0) % 7, height=1.5)),
+    "robust": plan_of(
+        {
+            "notes": "ignore",
+            "day": "ignore",
+            "age": {"scale": "robust_bins"},
+            "sex": {"signed": True, "min_count": 2},
+            "size": {"scale": "robust_bins", "bins": 4},
+            "height": {"scale": "robust_clip"},
+            "weight": {"scale": "robust_bins"},
+        },
+        a_frame().assign(
+            sex=np.array(["male", "female"], object)[np.arange(60) % 2],
+            size=np.arange(60.0) % 7,
+            height=np.arange(60.0) ** 3,
+            weight=2.5,
+        ),
+    ),
+    "robust numbers": plan_of(
+        {name: {"scale": "robust_bins"} for name in ("size", "height")},
+        a_frame()[["label"]].assign(size=np.arange(60.0) % 7, height=np.arange(60.0) ** 3),
+    ),
     "complete numbers": plan_of(frame=a_frame()[["label"]].assign(size=np.arange(60.0) % 7, height=np.arange(60.0))),
 }
 
@@ -38,6 +59,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "age": st.floats(-1e3, 1e3) | st.integers(-5, 200),
     "size": st.floats(-1e3, 1e3) | st.integers(-5, 200),
     "height": st.floats(-1e3, 1e3),
+    "weight": st.floats(-1e3, 1e3),
     "sex": st.sampled_from(["female", "male", "other"]),
     "member": st.booleans(),
     "day": st.dates().map(str),
@@ -65,7 +87,7 @@ def by_frame(plan: ServingPlan, rows: list[dict[str, Any]]) -> Array:
     """The long way by pandas: a frame with all columns, as the rows of a training table."""
     frame = pd.DataFrame(rows, columns=plan.columns, dtype=object)
     for name in frame.columns:
-        if name in ("age", "size", "height"):
+        if name in ("age", "size", "height", "weight"):
             frame[name] = frame[name].astype(float)
         elif name == "day":
             frame[name] = pd.Series(
@@ -84,7 +106,7 @@ def test_objects_and_lists_become_what_a_table_becomes(name: str, data: st.DataO
     rows = data.draw(rows_for(plan))
     for row in rows:
         # A text of spaces, or a word for a missing value, is none.
-        if row.get("notes") is not None and row["notes"].strip().lower() in ("", "na"):
+        if row.get("notes") is not None and row["notes"].strip().lower() in ("", "na", "nan"):
             row["notes"] = None
     expected = by_frame(plan, rows)
     np.testing.assert_allclose(plan.records(rows), expected, rtol=1e-6, atol=1e-6)
@@ -95,7 +117,7 @@ def test_objects_and_lists_become_what_a_table_becomes(name: str, data: st.DataO
         np.testing.assert_allclose(plan.records([row])[0], expected[place], rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["numbers", "complete numbers"])
+@pytest.mark.parametrize("name", ["numbers", "complete numbers", "robust numbers"])
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
 def test_a_matrix_is_the_same_rows_without_names(name: str, data: st.DataObject) -> None:
@@ -110,6 +132,25 @@ def test_a_matrix_is_the_same_rows_without_names(name: str, data: st.DataObject)
     )
     rows = [dict(zip(plan.columns, row, strict=True)) for row in numbers]
     assert np.array_equal(plan.matrix(np.array(numbers)), plan.records(rows))
+
+
+@pytest.mark.parametrize("name", ["robust", "robust numbers"])
+@given(data=st.data())
+@settings(max_examples=80, deadline=None)
+def test_the_short_way_makes_the_same_bits(name: str, data: st.DataObject) -> None:
+    """Numbers on the edges of bins, close to them and far away."""
+    plan = PLANS[name]
+    edges = [learned["edges"] for _, learned in plan.fitted.pairs() if "edges" in learned]
+    near = st.sampled_from(np.concatenate(edges).tolist())
+    numbers = near | near.map(lambda edge: float(np.nextafter(edge, np.inf))) | st.floats(-1e308, 1e308)
+    values = {**dict.fromkeys(("age", "size", "height", "weight"), numbers), "member": st.booleans()}
+    values["sex"] = st.sampled_from(["female", "male"])
+    rows = data.draw(st.lists(st.fixed_dictionaries({each: values[each] for each in plan.columns}), min_size=1))
+    quick = plan._quick
+    assert quick is not None
+    found = quick.records(rows)
+    assert found is not None
+    assert np.array_equal(found, plan.table(plan.table_of_records(rows)))
 
 
 def test_complete_rows_of_the_short_way_take_it() -> None:
