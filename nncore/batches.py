@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from nncore.arrays import Array
 from nncore.streams import stream
 
-__all__ = ["MatrixRows", "RowSource", "stratified_split", "with_ones"]
+__all__ = ["ChosenRows", "MatrixRows", "RowSource", "stratified_split", "with_ones"]
 
 
 class RowSource(Protocol):
     """Rows that need not exist as a matrix: they are made for each batch.
 
-    There are ``samples`` rows of ``inputs`` numbers.
+    There are ``samples`` rows of ``inputs`` numbers in ``dtype``.
     """
 
     @property
@@ -23,6 +23,9 @@ class RowSource(Protocol):
 
     @property
     def inputs(self) -> int: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
 
     def gather(self, chosen: Array, out: Array) -> None:
         """Write the chosen rows into ``out``, (n_chosen, inputs + 1), with a last column of ones."""
@@ -36,7 +39,7 @@ class MatrixRows:
 
     def __init__(self, rows: Array) -> None:
         self.rows = rows
-        self.samples, self.inputs = rows.shape[0], rows.shape[1] - 1
+        self.samples, self.inputs, self.dtype = rows.shape[0], rows.shape[1] - 1, rows.dtype
 
     def gather(self, chosen: Array, out: Array) -> None:
         """Write the chosen rows into ``out``, (n_chosen, inputs + 1)."""
@@ -47,6 +50,33 @@ class MatrixRows:
         """The rows from ``start`` to before ``stop``, (n_rows, inputs)."""
         rows: Array = self.rows[start:stop, :-1]
         return rows
+
+
+class ChosenRows:
+    """Some rows of another source, in the order of their numbers ``rows``; nothing is copied until they are read.
+
+    Raises ValueError if a number is not that of a row.
+    """
+
+    def __init__(self, source: RowSource, rows: Array) -> None:
+        if rows.ndim != 1 or rows.dtype.kind not in "iu":
+            raise ValueError(f"rows must be a vector of whole numbers. Received: {rows.dtype} of {rows.shape}")
+        if rows.size and not 0 <= rows.min() <= rows.max() < source.samples:
+            wrong = rows[(rows < 0) | (rows >= source.samples)][0]
+            raise ValueError(f"rows must be from 0 to {source.samples - 1}. Received: {wrong}")
+        self._source, self._rows = source, rows.astype(np.intp)
+        self.samples, self.inputs, self.dtype = len(rows), source.inputs, source.dtype
+
+    def gather(self, chosen: Array, out: Array) -> None:
+        """Write the chosen ones of these rows into ``out``, (n_chosen, inputs + 1), with a last column of ones."""
+        self._source.gather(self._rows.take(chosen, mode="clip"), out)
+
+    def expanded(self, start: int = 0, stop: int | None = None) -> Array:
+        """The rows from ``start`` to before ``stop``, (n_rows, inputs)."""
+        chosen = self._rows[start:stop]
+        out = np.empty((len(chosen), self.inputs + 1), self.dtype)
+        self._source.gather(chosen, out)
+        return out[:, :-1]
 
 
 def with_ones(x: Array, dtype: np.dtype[np.generic], order: Literal["C", "F"] = "C") -> Array:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nncore.batches import stratified_split, with_ones
+from nncore import Dense, Network, ReLU, Softmax, Training
+from nncore.batches import ChosenRows, MatrixRows, stratified_split, with_ones
 from nncore.losses import sparse_labels
 from nncore.metrics import score
 from tests.nncore.support import examples
@@ -83,3 +84,52 @@ def test_scores_of_scikit_learn(samples, classes, seed):
     result = score(probabilities, labels)
     assert result.loss == pytest.approx(metrics.log_loss(labels, probabilities, labels=range(classes)), rel=1e-12)
     assert result.accuracy == metrics.accuracy_score(labels, probabilities.argmax(axis=1))
+
+
+@given(chosen=st.lists(st.integers(0, 19), min_size=1, max_size=30), seed=st.integers(0, 99))
+@examples
+def test_chosen_rows_are_those_of_the_matrix(chosen, seed):
+    """Gathered and expanded, and chosen again among the chosen."""
+    generator = np.random.default_rng(seed)
+    matrix, rows = generator.normal(size=(20, 3)).astype(np.float32), np.array(chosen)
+    source = MatrixRows(with_ones(matrix, np.dtype(np.float32)))
+    view = ChosenRows(source, rows)
+    assert (view.samples, view.inputs, view.dtype) == (len(rows), 3, np.float32)
+    np.testing.assert_array_equal(view.expanded(), matrix[rows])
+    np.testing.assert_array_equal(view.expanded(2, 5), matrix[rows][2:5])
+    some = generator.integers(0, len(rows), 4)
+    out = np.empty((4, 4), np.float32)
+    view.gather(some, out)
+    np.testing.assert_array_equal(out, np.column_stack([matrix[rows][some], np.ones(4)]))
+    np.testing.assert_array_equal(ChosenRows(view, some).expanded(), matrix[rows][some])
+
+
+def test_training_on_chosen_rows_is_training_on_their_matrix():
+    """To the same bits, with validation."""
+    generator = np.random.default_rng(0)
+    matrix, labels = generator.normal(size=(50, 3)).astype(np.float32), generator.integers(0, 2, 50)
+    folds = np.arange(50) % 3
+    source = MatrixRows(with_ones(matrix, np.dtype(np.float32)))
+    inside, outside = np.flatnonzero(folds != 1), np.flatnonzero(folds == 1)
+    networks = [Network([Dense(4), ReLU(), Dense(2), Softmax()], inputs=3) for _ in range(2)]
+    chosen = Training(
+        networks[0],
+        ChosenRows(source, inside),
+        labels[inside],
+        validation=(ChosenRows(source, outside), labels[outside]),
+    )
+    copied = Training(networks[1], matrix[inside], labels[inside], validation=(matrix[outside], labels[outside]))
+    for _ in range(3):
+        first, second = chosen.run_epoch(), copied.run_epoch()
+        assert {**vars(first), "seconds": None} == {**vars(second), "seconds": None}
+    assert networks[0].parameters.vector.tobytes() == networks[1].parameters.vector.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [([0, 20], "rows must be from 0 to 19. Received: 20"), ([-1], "Received: -1"), ([0.5], "whole numbers")],
+)
+def test_rows_that_a_source_does_not_have(rows, message):
+    source = MatrixRows(with_ones(np.zeros((20, 2)), np.dtype(float)))
+    with pytest.raises(ValueError, match=message):
+        ChosenRows(source, np.array(rows))
