@@ -8,10 +8,10 @@ import numpy as np
 
 __all__ = ["Purpose", "generator_from_state", "generator_state", "stream"]
 
-Purpose = Literal["weights", "order", "split", "noise", "folds"]
+Purpose = Literal["weights", "order", "split", "noise", "folds", "search"]
 
 #: These numbers must never change, so that recorded runs stay reproducible.
-_NUMBERS: dict[Purpose, int] = {"weights": 0, "order": 1, "split": 2, "noise": 3, "folds": 4}
+_NUMBERS: dict[Purpose, int] = {"weights": 0, "order": 1, "split": 2, "noise": 3, "folds": 4, "search": 5}
 
 
 def stream(seed: int, purpose: Purpose) -> np.random.Generator:

@@ -16,7 +16,7 @@ from models.training.members import Ended, Failed, Looked, MemberData, MemberTas
 from models.training.prepared import Part, monitor_of
 from models.training.run import DivergedError, Epoch, TrainingRun
 from nncore.arrays import Array
-from nncore.batches import RowSource
+from nncore.batches import ChosenRows
 from nncore.network import PREDICTION_ROWS, Predictor
 from nncore.stopping import EarlyStopping, Monitor
 
@@ -25,31 +25,21 @@ __all__ = ["MemberRun", "PreparedMember", "failed"]
 _log = logging.getLogger("trainyard.member")
 
 
-class _Rows:
-    """Some rows of a member's data, which are not copied."""
+class _Matrix:
+    """Rows of a matrix (n_rows, inputs), which is read where it is: it may lie in memory that processes share."""
 
-    def __init__(self, inputs: Array | RowSource, chosen: Array, dtype: str) -> None:
-        self._inputs, self._chosen, self._dtype = inputs, chosen, dtype
-        self.samples = len(chosen)
-        self.inputs = inputs.shape[1] if isinstance(inputs, np.ndarray) else inputs.inputs
+    def __init__(self, inputs: Array, dtype: np.dtype[np.generic]) -> None:
+        self._inputs, self.dtype = inputs, dtype
+        self.samples, self.inputs = inputs.shape
 
     def gather(self, chosen: Array, out: Array) -> None:
-        """Write the chosen rows into ``out``, (n_chosen, inputs + 1)."""
-        rows = self._chosen.take(chosen, mode="clip")
-        if isinstance(self._inputs, np.ndarray):
-            out[:, :-1] = self._inputs.take(rows, axis=0, mode="clip")
-            out[:, -1] = 1
-        else:
-            self._inputs.gather(rows, out)
+        """Write the chosen rows into ``out``, (n_chosen, inputs + 1), with a last column of ones."""
+        out[:, :-1] = self._inputs.take(chosen, axis=0, mode="clip")
+        out[:, -1] = 1
 
     def expanded(self, start: int = 0, stop: int | None = None) -> Array:
         """The rows from ``start`` to before ``stop``, (n_rows, inputs)."""
-        rows = self._chosen[start:stop]
-        if isinstance(self._inputs, np.ndarray):
-            return self._inputs[rows]
-        out = np.empty((len(rows), self.inputs + 1), self._dtype)
-        self._inputs.gather(rows, out)
-        return out[:, :-1]
+        return self._inputs[start:stop].astype(self.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,16 +77,17 @@ class PreparedMember:
 
     def training_part(self) -> Part:
         """The training rows."""
-        rows, weights = self.task.training, self.data.weights
-        inputs = _Rows(self.data.inputs, rows, self.definition.dtype)
-        return Part(inputs, self.data.codes[rows], None if weights is None else weights[rows])
+        return self._part(self.task.training)
 
     def validation_part(self) -> Part | None:
-        """The rows that are held out, None if there are none."""
+        """The rows that are held out, None if there are none; they all count the same."""
         rows = self.task.validation
-        if rows is None:
-            return None
-        return Part(_Rows(self.data.inputs, rows, self.definition.dtype), self.data.codes[rows])
+        return None if rows is None else self._part(rows)._replace(weights=None)
+
+    def _part(self, rows: Array) -> Part:
+        inputs, weights = self.data.inputs, self.data.weights
+        source = _Matrix(inputs, np.dtype(self.definition.dtype)) if isinstance(inputs, np.ndarray) else inputs
+        return Part(ChosenRows(source, rows), self.data.codes[rows], None if weights is None else weights[rows])
 
 
 class MemberRun:
