@@ -94,6 +94,15 @@ class Dense(Layer):
             y += parameters["bias"]
         return y
 
+    def plan_inference(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
+        assert x.gradient is not None
+        assert y.gradient is not None
+        parameters = memory.parameters.named
+        forward: Calls = [partial(np.matmul, parameters["weights"].T, x.values, out=y.values)]
+        if self.use_bias:
+            forward.append(partial(np.add, y.values, parameters["bias"][:, np.newaxis], out=y.values))
+        return forward, [partial(np.matmul, parameters["weights"], y.gradient, out=x.gradient)]
+
     def plan(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
         weights, weights_gradient = memory.parameters.named["weights"], memory.gradients.named["weights"]
         # The bias directly follows the weights in memory, so both form one matrix. Its last row, the bias, is

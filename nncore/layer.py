@@ -124,3 +124,11 @@ class Layer(ABC):
         same array, and so are ``y.values`` and ``x.values`` unless ``x.values`` is needed later. If ``x.gradient`` is
         None, only the parameters need gradients.
         """
+
+    def plan_inference(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
+        """Return the calls that compute what ``apply`` does, and those that turn ``y.gradient`` into ``x.gradient``.
+
+        ``y.values`` are not those of ``x``, ``memory`` has no block of parameters and ``statistics`` must not change.
+        The calls may write into the gradients of the parameters, which nobody reads.
+        """
+        return self.plan(memory, x, y)

@@ -84,7 +84,8 @@ class Predictor:
         for name in shapes:
             group, _, member = name.partition("/")
             groups[group][member] = parameters[name]
-        self._steps = list(zip(layers, groups.values(), strict=True))
+        #: Each layer with its parameters and statistics by name.
+        self.steps = list(zip(layers, groups.values(), strict=True))
         self.dtype = next(iter(parameters.values())).dtype
 
     def predict_proba(self, x: Array) -> Array:
@@ -102,7 +103,7 @@ class Predictor:
     def _forward(self, x: Array) -> Array:
         y = np.asarray(x, self.dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # The result shows an overflow as NaN.
-            for layer, parameters in self._steps:
+            for layer, parameters in self.steps:
                 y = layer.apply(parameters, y)
         return y
 

@@ -33,6 +33,9 @@ class Dropout(Layer):
     def apply(self, parameters: Mapping[str, Array], x: Array) -> Array:
         return x.copy()
 
+    def plan_inference(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
+        return [partial(np.copyto, y.values, x.values)], []
+
     def plan(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
         assert y.gradient is not None
         factor, dtype = memory.workspace.array(y.values.shape), y.values.dtype
@@ -58,6 +61,9 @@ class GaussianNoise(Layer):
 
     def apply(self, parameters: Mapping[str, Array], x: Array) -> Array:
         return x.copy()
+
+    def plan_inference(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
+        return [partial(np.copyto, y.values, x.values)], []
 
     def plan(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
         noise, dtype = memory.workspace.scratch(y.values.shape), y.values.dtype

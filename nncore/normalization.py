@@ -70,6 +70,18 @@ class BatchNorm(Layer):
         y += parameters["beta"]
         return y
 
+    def plan_inference(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
+        gradient, parameters = y.gradient, memory.parameters.named
+        assert gradient is not None
+        mean, variance = memory.statistics["running_mean"], memory.statistics["running_variance"]
+        slope = (parameters["gamma"] / np.sqrt(variance + self.epsilon))[:, np.newaxis]
+        forward: Calls = [
+            partial(np.subtract, x.values, mean[:, np.newaxis], out=y.values),
+            partial(np.multiply, y.values, slope, out=y.values),
+            partial(np.add, y.values, parameters["beta"][:, np.newaxis], out=y.values),
+        ]
+        return forward, [partial(np.multiply, gradient, slope, out=gradient)]
+
     def plan(self, memory: LayerMemory, x: Signal, y: Signal) -> tuple[Calls, Calls]:
         gradient, (features, samples) = y.gradient, y.values.shape
         assert gradient is not None
