@@ -45,7 +45,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "models/registry": ("nncore", "models", "models/data", "models/definition", "models/training", "models/formats"),
     "models/serving": (
         *("nncore", "models", "models/data", "models/features", "models/definition", "models/formats"),
-        *("models/registry", "models/trust"),
+        *("models/registry", "models/training", "models/trust"),
     ),
     "service": ("models",),
     "service/store": (*MODELS, "service", "service/store/migrations"),

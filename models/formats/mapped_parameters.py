@@ -55,6 +55,12 @@ class MappedVersion(NamedTuple):
     mixture: Mixture | None = None
     trust: Mapping[str, Array] = MappingProxyType({})
 
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """Parameters and statistics of the only network."""
+        (network,) = self.networks
+        return network.parameters
+
 
 def map_parameters(path: Path, *, best: bool = False) -> MappedVersion:
     """The definition, its features, and parameters and statistics as read-only arrays mapped from the file.

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from nncore.stacked import StackedPredictor
 
 from models.definition.definition import ModelDefinition
 from models.definition.ensemble import Ensemble
@@ -15,6 +14,7 @@ from models.training.ensemble_checkpoint import Mixture
 from models.trust.temperature import sharpened
 from nncore.arrays import Array
 from nncore.network import PREDICTION_ROWS
+from nncore.stacked import StackedPredictor
 
 __all__ = ["EnsemblePredictor"]
 
@@ -23,6 +23,7 @@ class _Kind(NamedTuple):
     """The members of one kind, their weight in the mixture, and the columns that they read, None if all."""
 
     members: StackedPredictor
+    size: int
     weight: float
     columns: Array | None
 
@@ -45,11 +46,9 @@ class EnsemblePredictor:
             if members:
                 columns = None if kind.bins or bins is None or not bins.any() else np.flatnonzero(~bins)
                 stacked = StackedPredictor(kind.layers, kind.inputs, members)
-                self._kinds.append(_Kind(stacked, mixture.weights[kind.name], columns))
+                self._kinds.append(_Kind(stacked, len(members), mixture.weights[kind.name], columns))
         #: Each member's weight in the mixture.
-        self.weights = np.concatenate(
-            [np.full(kind.members.count, kind.weight / kind.members.count) for kind in self._kinds]
-        )
+        self.weights = np.concatenate([np.full(kind.size, kind.weight / kind.size) for kind in self._kinds])
         self.weights /= self.weights.sum()
 
     def members(self, x: Array) -> Array:

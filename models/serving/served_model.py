@@ -31,7 +31,7 @@ class ServedModel:
         self.ensemble: EnsemblePredictor | None = None
         self._predictor: Predictor | EnsemblePredictor
         if mapped.mixture is None:
-            self._predictor = Predictor(definition.layers, definition.inputs, mapped.networks[0].parameters)
+            self._predictor = Predictor(definition.layers, definition.inputs, mapped.parameters)
         else:
             bins = None if features is None else features.bin_columns
             self.ensemble = EnsemblePredictor(definition, mapped.networks, bins, mapped.mixture)

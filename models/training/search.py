@@ -12,9 +12,10 @@ from typing import Any
 import marshmallow as ma
 import numpy as np
 
+from models.definition.rules import MAXIMUM_EPOCHS
 from models.errors import InvalidError, Problem, describe, unknown_field
 from models.schemas import DescribedField, Number, StrictSchema, Tagged, load, shared
-from models.training.request import MAXIMUM_EPOCHS, MAXIMUM_SEED, TrainSchema
+from models.training.request import MAXIMUM_SEED, TrainSchema
 from nncore.hyperparameters import check_hyperparameters, hyperparameter
 from nncore.stopping import Monitor
 from nncore.streams import stream

@@ -94,16 +94,16 @@ RESPONSES = (
         "Choose another name, or delete the other.",
     ),
     Refusal(
-        "no_held_out_rows",
-        409,
-        "The job has no predictions of rows that its members held out: it has not ended, or trains a single network.",
-        "Wait until it ends, or train with `folds`.",
-    ),
-    Refusal(
         "no_checkpoint",
         409,
         "The job has saved no such checkpoint yet, or does not look for its best epoch.",
         "Wait, or train with what `detail` names.",
+    ),
+    Refusal(
+        "no_held_out_rows",
+        409,
+        "The job has no predictions of rows that its members held out: it has not ended, or trains a single network.",
+        "Wait until it ends, or train with `folds`.",
     ),
     Refusal(
         "no_version", 409, "The model has no version yet.", "Train it. A version is published when a job succeeds."

@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.training.defaults import schedule_for
-from models.training.request import TrainSchema, filled
-
-NETWORKS = [{"hidden": [3]}, {"layers": []}, {"activation": "relu"}]
+from models.training.request import TrainSchema, filled, wants_one_network
 
 
 @given(st.integers(2, 10_000_000), st.none() | st.integers(1, 1_000_000) | st.just("full"))
@@ -31,18 +29,35 @@ def test_more_rows_never_have_smaller_batches() -> None:
     assert sizes == [32, 32, 128, 128, 512, 512]
 
 
-@pytest.mark.parametrize("model", ["m", *({"name": "m", **network} for network in NETWORKS)])
-def test_a_request_that_names_its_network_means_what_it_meant(model: object) -> None:
-    body = TrainSchema().load({"model": model, "data": "iris"})
-    assert (body["epochs"], body["batch_size"]) == (100, 32)
-    assert filled(body, 10_000_000) == body
+def test_a_request_that_names_its_network_means_what_it_meant() -> None:
+    body = TrainSchema().load({"model": "m", "data": "iris"})
+    whole = filled(body, 10_000_000, open_network=False)
+    assert (whole["epochs"], whole["batch_size"]) == (100, 32)
+    assert filled({**body, "epochs": 7}, 10, open_network=False)["epochs"] == 7
 
 
 @pytest.mark.parametrize("members", [{}, {"model": {"name": "m"}}, {"model": {"name": "m", "optimizer": "sgd"}}])
 def test_a_request_that_leaves_its_network_open_is_filled_by_its_rows(members: dict[str, object]) -> None:
-    body = TrainSchema().load({"data": "iris", **members})
-    assert {name: filled(body, 150)[name] for name in ("epochs", "batch_size")} == {"epochs": 400, "batch_size": 32}
-    given = TrainSchema().load({"data": "iris", "epochs": 7, "batch_size": 10, **members})
-    assert filled(given, 150) == given
-    some = TrainSchema().load({"data": "iris", "batch_size": 150, **members})
-    assert filled(some, 150)["epochs"] == 1000
+    def found(**more: object) -> tuple[object, object]:
+        body = filled(TrainSchema().load({"data": "iris", **members, **more}), 150, open_network=True)
+        return body["epochs"], body["batch_size"]
+
+    assert found() == (400, 32)
+    assert found(epochs=7, batch_size=10) == (7, 10)
+    assert found(batch_size=150) == (1000, 150)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        *({"epochs": 3}, {"batch_size": 8}, {"optimizer": "sgd"}, {"loss": "focal"}, {"early_stopping": {}}),
+        *({"start_from": "ckpt_1"}, {"shuffle": False}, {"publish": "best"}),
+    ],
+)
+def test_a_request_that_says_how_one_network_is_trained_gets_one(members: dict[str, object]) -> None:
+    assert wants_one_network(TrainSchema().load({"data": "iris", **members}))
+
+
+def test_a_request_that_says_nothing_of_it_gets_the_recipe() -> None:
+    members = {"seed": 3, "max_seconds": 5, "validation": 0.2, "publish": True, "class_weights": "balanced"}
+    assert not wants_one_network(TrainSchema().load({"data": "iris", **members}))

@@ -28,7 +28,12 @@ STOPPING = {"monitor": "validation_log_loss", "patience": 3, "patience_steps": 1
 
 
 def kind(name: str, units: int, **members: Any) -> dict[str, Any]:
-    layers = [{"type": "dense", "units": units}, "relu", {"type": "dropout", "rate": 0.1}, {"type": "dense", "units": 3}]
+    layers = [
+        {"type": "dense", "units": units},
+        "relu",
+        {"type": "dropout", "rate": 0.1},
+        {"type": "dense", "units": 3},
+    ]
     rules = {"optimizer": {"type": "adamw", "learning_rate": 0.02, "average": 0.9}, "batch_size": 8, "epochs": 12}
     return {"name": name, "layers": [*layers, "softmax"], "early_stopping": STOPPING, **rules, **members}
 
@@ -36,7 +41,9 @@ def kind(name: str, units: int, **members: Any) -> dict[str, Any]:
 def a_definition(folds: int = 3, **members: Any) -> ModelDefinition:
     kinds = [kind("narrow", 4), kind("wide", 9), kind("linear", 1, baseline=True)]
     network = {"folds": folds, "kinds": members.pop("kinds", kinds)}
-    return ModelDefinition.load({"name": "many", "inputs": 2, "classes": ["a", "b", "c"], "network": network, **members})
+    return ModelDefinition.load(
+        {"name": "many", "inputs": 2, "classes": ["a", "b", "c"], "network": network, **members}
+    )
 
 
 class Journal:
@@ -224,7 +231,9 @@ def test_time_that_is_up_publishes_what_has_ended() -> None:
 def test_time_that_is_up_at_once_publishes_a_member_under_way() -> None:
     ticks = count()
     asked = a_request(epochs=0, max_seconds=1.0)
-    run = EnsembleRun(asked, prepare(a_definition(), asked, some_rows(60)), QuickPool(1), clock=lambda: float(next(ticks)))
+    run = EnsembleRun(
+        asked, prepare(a_definition(), asked, some_rows(60)), QuickPool(1), clock=lambda: float(next(ticks))
+    )
     journal = Journal()
     assert run.run(journal)
     assert [member.ended for member in journal.newest.members.values()] == ["max_seconds"]

@@ -188,7 +188,7 @@ class TestFile:
             assert None not in offsets
 
     def test_a_served_version_has_its_features(self, path: Path) -> None:
-        definition, _, features = map_parameters(path)
+        definition, _, features, *_ = map_parameters(path)
         assert features is not None
         assert features.width == definition.inputs == load_checkpoint(path).definition.inputs
         assert not isinstance(definition.features, OpenFeatures)

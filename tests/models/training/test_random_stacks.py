@@ -98,7 +98,8 @@ def test_what_is_saved_is_what_is_served(arguments: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         recorder = Recorder(folder=Path(folder))
         run.run(recorder)
-        definition, arrays, _ = map_parameters(recorder.files[-1])
+        mapped = map_parameters(recorder.files[-1])
+        definition, arrays = mapped.definition, mapped.parameters
         checkpoint = load_checkpoint(recorder.files[-1])
         x = some_rows(17, seed=3).inputs
         served = Predictor(definition.layers, definition.inputs, arrays).predict_proba(x)

@@ -59,7 +59,8 @@ def test_it_ends_after_its_patience_and_goes_back_to_the_best(tmp_path: Path, pa
     assert len(losses) == best + 1 + patience < 400
     assert [kind for kind, _, _ in recorder.kinds] == ["first", "last", "best"]
     assert run.training.validation is not None
-    definition, parameters, _ = map_parameters(recorder.files[-1])
+    mapped = map_parameters(recorder.files[-1])
+    definition, parameters = mapped.definition, mapped.parameters
     shares = Predictor(definition.layers, 2, parameters).predict_proba(run.training.validation[0].expanded())
     loss = -np.log(shares[np.arange(len(shares)), run.training.validation[1]]).mean()
     assert loss == pytest.approx(losses[best], rel=1e-5)
@@ -96,7 +97,8 @@ def test_the_moving_average_is_what_is_kept_and_served(tmp_path: Path) -> None:
     run.run(recorder)
     assert run.training.validation is not None
     assert run.best is not None
-    definition, parameters, _ = map_parameters(recorder.files[-1])
+    mapped = map_parameters(recorder.files[-1])
+    definition, parameters = mapped.definition, mapped.parameters
     shares = Predictor(definition.layers, 2, parameters).predict_proba(run.training.validation[0].expanded())
     loss = -np.log(shares[np.arange(len(shares)), run.training.validation[1]]).mean()
     assert loss == pytest.approx(run.best.value, rel=1e-5)

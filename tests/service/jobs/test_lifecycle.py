@@ -20,7 +20,15 @@ from nncore.training import Epoch
 from reliability.lives import make_job as make
 from service.jobs import lifecycle
 from service.jobs.document import job_document
-from service.jobs.events import EpochEvent, LostEvent, add_events, events_after, list_epochs, newest_epoch
+from service.jobs.events import (
+    EpochEvent,
+    HistoryPlace,
+    LostEvent,
+    add_events,
+    events_after,
+    list_epochs,
+    newest_epochs,
+)
 from service.jobs.lifecycle import MAXIMUM_DEATHS, Progress, StaleError
 from service.jobs.record import FINAL, JobError, Wish
 from service.store.tables import JOBS
@@ -502,13 +510,29 @@ def test_history_is_the_epochs_in_order(connection: sa.Connection, job: str) -> 
     add_events(connection, job, [second, LostEvent(KILLED)])
     add_events(connection, other, [first])
     add_events(connection, job, [first])
-    found = [(epoch, json.loads(text)) for epoch, text in list_epochs(connection, job, 0, 9)]
-    assert found == [(1, first.data()), (2, second.data())]
+    found = [(place, json.loads(text)) for place, text in list_epochs(connection, job, HistoryPlace(0, 0), 9)]
+    assert found == [((0, 1), first.data()), ((0, 2), second.data())]
     assert [*second.data()] == [
         *("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds"),
         "validation_log_loss",
     ]
-    assert [epoch for epoch, _ in list_epochs(connection, job, 0, 1)] == [1]
-    assert [epoch for epoch, _ in list_epochs(connection, job, 1, 9)] == [2]
-    assert list_epochs(connection, job, 2, 9) == []
-    assert (newest_epoch(connection, job), newest_epoch(connection, "none")) == (2, 0)
+    assert [place for place, _ in list_epochs(connection, job, HistoryPlace(0, 0), 1)] == [(0, 1)]
+    assert [place for place, _ in list_epochs(connection, job, HistoryPlace(0, 1), 9)] == [(0, 2)]
+    assert list_epochs(connection, job, HistoryPlace(0, 2), 9) == []
+    assert (newest_epochs(connection, job), newest_epochs(connection, "none")) == ({0: 2}, {})
+
+
+def test_history_of_members_is_member_after_member(connection: sa.Connection, job: str) -> None:
+    events = [
+        EpochEvent(Epoch(number, 0.5, 0.75, None, None, 0.01, 1.5), member)
+        for number, member in [(1, 2), (1, 1), (2, 1), (2, 2), (3, 2)]
+    ]
+    add_events(connection, job, events)
+    begin = HistoryPlace(0, 0)
+    assert [place for place, _ in list_epochs(connection, job, begin, 9)] == [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3)]
+    assert [place for place, _ in list_epochs(connection, job, HistoryPlace(1, 2), 2)] == [(2, 1), (2, 2)]
+    assert [place for place, _ in list_epochs(connection, job, begin, 9, member=2)] == [(2, 1), (2, 2), (2, 3)]
+    assert json.loads(list_epochs(connection, job, begin, 1)[0][1])["member"] == 1
+    assert newest_epochs(connection, job) == {1: 2, 2: 3}
+    with pytest.raises(sa.exc.IntegrityError):
+        add_events(connection, job, [events[0]])

@@ -112,7 +112,12 @@ def test_a_request_without_a_model_trains_that_of_its_dataset(place: Place) -> N
     by_id = place.submit(data={"dataset": "ds_1"}, model=...)
     assert [job.model for job in (first, by_id)] == ["iris"] * 2
     assert first.definition == by_id.definition
-    assert (first.epochs, first.request["batch_size"]) == (1000, 32)
+    # Its network is of the recipe: three kinds, each with a member for the only fold that three rows allow.
+    assert first.definition is not None
+    network = json.loads(first.definition)["network"]
+    assert (network["recipe"], network["effort"]) == (1, "default")
+    assert first.epochs == network["folds"] * sum(kind["epochs"] for kind in network["kinds"])
+    assert first.request["epochs"] is None
     # A model that exists is trained as it is.
     other = place.submit(data="iris", model={"name": "iris", "hidden": [2]})
     again = place.submit(data="iris", model=..., epochs=5)
@@ -194,5 +199,5 @@ def test_a_check_writes_nothing(place: Place) -> None:
     before = place.everything()
     body = TrainSchema().load({"model": NEW, "data": ROWS, "dry_run": True})
     checked = submission.check(place.database, place.files, place.settings, body)
-    assert (checked.defines, checked.definition.name) == (True, "new")
+    assert (checked.newest, checked.definition.name) == (checked.definition, "new")
     assert place.everything() == before

@@ -58,7 +58,7 @@ def test_unique_constraints_and_indexes_are_there(tmp_path: Path) -> None:
             wanted = {index.name for index in table.indexes}
             assert {index["name"] for index in inspector.get_indexes(table.name)} >= wanted
         (constraint,) = inspector.get_unique_constraints("events")
-        assert constraint["column_names"] == ["job", "epoch"]
+        assert constraint["column_names"] == ["job", "member", "epoch"]
     migrated.dispose()
 
 
