@@ -84,6 +84,10 @@ def as_before(found: Any, known: Any) -> Any:
     return found
 
 
+def assert_as_before(history: list[dict[str, Any]], known: list[dict[str, Any]]) -> None:
+    assert as_before(history, known) == known
+
+
 def test_every_answer_is_as_it_was(data: Path, known: dict[str, Any], make_server: Callable[..., Server]) -> None:
     client = make_server("data", TRAINER="external", **SETTINGS).start()
     for one in known["answers"]:
@@ -105,7 +109,7 @@ def test_the_queue_goes_on_in_order(data: Path, known: dict[str, Any], make_serv
     assert client.job(known["paused"])["state"] == "paused"
     histories = known.get("histories", {})
     for job in known["queued"] if histories else ():
-        assert timeless(client.history(job)) == nearly(timeless(histories[job]))
+        assert_as_before(client.history(job), nearly(timeless(histories[job])))
 
 
 def test_a_request_is_answered_again_under_its_key(
@@ -138,13 +142,15 @@ def test_the_paused_job_goes_on(data: Path, known: dict[str, Any], make_server: 
         resumed = client.job(paused)
         assert resumed["progress"]["epoch"] == epochs
         if "histories" in known:
-            assert timeless(client.history(paused)) == nearly(timeless(known["histories"][paused]))
+            assert_as_before(client.history(paused), nearly(timeless(known["histories"][paused])))
         ends[name] = arrays(server.data / "checkpoints" / f"{resumed['checkpoint']}.h5", "parameters", "optimizer")
         assert ends[name]
         request = {**before["request"], "data": {"dataset": "shades"}}
         whole = client.run(request)
         assert whole["version"] > resumed["version"]
-        assert timeless(client.history(paused)) == nearly(timeless(client.history(whole["id"])))
+        # Epochs of the earlier release lack what this one adds.
+        resumed_history = timeless(client.history(paused))
+        assert resumed_history == nearly(as_before(client.history(whole["id"]), resumed_history))
         server.terminate()
         server.wait_until_gone()
         database = Database(Settings.read(server.environment))
