@@ -41,6 +41,8 @@ TABLE_MODEL: dict[str, Any] = {
         {"column": "day", "type": "datetime", "parts": ["elapsed", "month"]},
         {"column": "notes", "type": "text", "buckets": 4},
         {"column": "id", "type": "ignore"},
+        {"column": "height", "type": "number", "scale": "robust_bins"},
+        {"column": "side", "type": "category", "signed": True, "max_levels": 2},
     ],
     "layers": [{"type": "dense", "units": 4}, {"type": "relu"}, {"type": "dense", "units": 3}, {"type": "softmax"}],
 }
@@ -82,9 +84,19 @@ LEARNED: dict[str, Any] = {
     "6_day/gaps": np.array([0], np.uint8),
     "7_notes/count": np.array([7]),
     "7_notes/gaps": np.array([0], np.uint8),
+    "9_height/range": np.array([0.0, 4.0]),
+    "9_height/fill": np.array([1.0]),
+    "9_height/gaps": np.array([1], np.uint8),
+    "9_height/center": np.array([1.0]),
+    "9_height/scale": np.array([0.5]),
+    "9_height/edges": np.array([0.0, 1.0, 2.0, 4.0]),
+    "10_side/levels": _words("left", "right"),
+    "10_side/counts": np.array([3, 4]),
+    "10_side/rare": np.array([0], np.uint8),
+    "10_side/gaps": np.array([0], np.uint8),
 }
 #: The numbers that the features become.
-WIDTH = 2 + 1 + 2 + 4 + 2 + 2 + 3 + 4
+WIDTH = 2 + 1 + 2 + 4 + 2 + 2 + 3 + 4 + 5 + 1
 _SHAPES = {"0_dense/weights": (WIDTH, 4), "0_dense/bias": (4,), "2_dense/weights": (4, 3), "2_dense/bias": (3,)}
 #: Rows for predictions: usual ones, and ones that are missing, unseen or far away.
 TABLE_ROWS: list[dict[str, Any]] = [
@@ -97,9 +109,19 @@ TABLE_ROWS: list[dict[str, Any]] = [
         "member": True,
         "day": "1970-02-01",
         "notes": "a",
+        "height": 1.5,
+        "side": "left",
     },
     {"age": None, "sex": "none of them", "notes": ""},
-    {"age": 1e300, "income": -1e300, "score": 1e300, "day": "9999-12-31T23:59:59", "size": "M", "member": "no"},
+    {
+        "age": 1e300,
+        "income": -1e300,
+        "score": 1e300,
+        "day": "9999-12-31T23:59:59",
+        "size": "M",
+        "member": "no",
+        "height": -1e300,
+    },
 ]
 
 
@@ -115,6 +137,8 @@ def _row(number: int) -> dict[str, Any]:
         "day": f"2020-{number % 12 + 1:02}-11",
         "notes": ["sun", "rain and sun", ""][number % 3],
         "id": str(number),
+        "height": None if gap else number * 7 % 23 / 3,
+        "side": ["left", "right"][number % 2],
         "colour": CLASSES[number % 3],
     }
 
@@ -275,6 +299,7 @@ def _many_levels(file: h5py.File) -> None:
 
 bad("levels: 2,000 with counts", _SEX, _many_levels)
 instead("levels: others than the definition's", "4_size/levels", _words("L", "S"), _SIZE)
+instead("levels: more than the definition allows", "10_side/levels", _words(*"abc"), "/features/10_side")
 instead("levels: three words of a boolean", "5_member/levels", _words("no", "yes", "maybe"), "/features/5_member")
 instead("levels: equal words of a boolean", "5_member/levels", _words("no", "no"), "/features/5_member")
 
@@ -296,6 +321,14 @@ for _place, _bad_value, _at in (
     ("1_income/quantiles", np.array([0.0, np.nan]), None),
     ("2_score/edges", np.array([0.0, 0.0, 1.0]), "/features/2_score"),
     ("2_score/edges", np.arange(18.0), "/features/2_score"),
+    ("9_height/edges", np.array([0.0, 0.0, 1.0]), "/features/9_height"),
+    ("9_height/edges", np.array([0.0, 2.0, 1.0]), "/features/9_height"),
+    ("9_height/edges", np.array([0.0, 1.0]), "/features/9_height"),
+    ("9_height/edges", np.arange(19.0), "/features/9_height"),
+    ("9_height/edges", np.array([0.0, 1.0, np.inf]), None),
+    ("9_height/scale", np.array([0.0]), "/features/9_height"),
+    ("9_height/gaps", np.array([2], np.uint8), None),
+    ("10_side/gaps", np.array([2], np.uint8), None),
     ("3_sex/counts", np.array([3, -4]), _SEX),
     ("3_sex/counts", np.array([3, 4, 5]), _SEX),
     ("3_sex/rare", np.array([255], np.uint8), None),
@@ -332,6 +365,11 @@ odd("1_income/quantiles", 0.0, 5e-324)
 odd("1_income/quantiles", -1.7e308, 1.7e308)
 odd("2_score/edges", 0.0, 5e-324, 1.0)
 odd("2_score/edges", -1.7e308, 1.7e308, 1.75e308)
+odd("9_height/edges", 0.0, 5e-324, 1e-323, 4.0)
+odd("9_height/edges", -1.7e308, 0.0, 1.0, 1.7e308)
+odd("9_height/scale", 5e-324)
+odd("9_height/center", 1.7e308)
+odd("9_height/range", 1.0, 1.0)
 odd("3_sex/counts", 2**62, 2**62)
 odd("6_day/scale", 5e-324, 1.0)
 odd("6_day/center", 1.7e308, 1.7e308)

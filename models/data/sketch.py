@@ -18,7 +18,7 @@ from nncore.arrays import Array
 
 __all__ = ["sketch_of"]
 
-#: Values between the extremes that stand for all others.
+#: Values from one extreme to the other that stand for all others.
 VALUES = 64
 
 
@@ -51,4 +51,8 @@ def _column(spec: ColumnSpec, profile: Mapping[str, Any]) -> Column:
 
 def _spread(quantiles: list[float]) -> list[float]:
     """The quantiles and some values between them, so that as many intervals can be made as of the column itself."""
-    return [*quantiles, *np.linspace(quantiles[0], quantiles[-1], VALUES).tolist()] if quantiles else []
+    if not quantiles:
+        return []
+    # Halves, because the difference of two numbers may be infinite.
+    between = np.linspace(quantiles[0] / 2, quantiles[-1] / 2, VALUES) * 2
+    return [*quantiles, *between[1:-1].tolist()]

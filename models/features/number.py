@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -28,6 +28,13 @@ from nncore.arrays import Array
 from nncore.hyperparameters import FieldError, hyperparameter
 
 __all__ = ["Number"]
+
+
+@cache
+def _rule(scale: ScaleName, bins: int) -> Scale:
+    """A scale with so many bins, if it has bins."""
+    rule = SCALES[scale]
+    return replace(rule, count=bins) if isinstance(rule, RobustBins) else rule
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,7 @@ class Number(Feature):
     @property
     def rule(self) -> Scale:
         """The scale."""
-        rule = SCALES[self.scale]
-        return replace(rule, count=self.bins) if isinstance(rule, RobustBins) else rule
+        return _rule(self.scale, self.bins)
 
     def learn(self, pieces: Iterable[Column]) -> dict[str, Array]:
         rule, begin = self.rule, 0

@@ -114,8 +114,7 @@ class _Numbers:
             center, scale = (learned.get(name, [default])[0] for name, default in (("center", 0.0), ("scale", 1.0)))
             parts.append(np.array([[center], [scale], [0.0], [-np.inf], [np.inf]]))
             if isinstance(rule, RobustBins) and bins:
-                bounds = np.zeros(bins), np.ones(bins)
-                parts.append(np.array([learned["edges"][:-1], rule.widths(learned), np.arange(bins), *bounds]))
+                parts.append(np.array([*rule.parts(learned), np.arange(bins), np.zeros(bins), np.ones(bins)]))
         self._center, self._scale, self._shift, low, high = np.concatenate(parts, axis=1)
         #: What is taken from a number after its shift, and its bounds; None without bins.
         self._bounds = tuple(each.astype(dtype) for each in (self._shift, low, high)) if self._shift.any() else None

@@ -28,6 +28,7 @@ QUANTILES, INTERVALS = 1000, 16
 EDGE_SHARE = 1e-7
 #: Default number of bins of ``robust_bins``, and the magnitude that ``robust_clip`` comes close to.
 BINS, SOFT_LIMIT = 16, 3.0
+_LARGEST = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True)
@@ -178,23 +179,36 @@ class RobustBins(RobustClip):
         scaled, edges = super().apply(values, learned), learned["edges"]
         if not len(edges):
             return scaled
-        place = np.clip(np.searchsorted(edges, values, "right") - 1, 0, len(edges) - 2)
-        share = (values - edges[place]) / self.widths(learned)[place]
-        return np.concatenate([scaled, (place + np.clip(share, 0.0, 1.0))[:, None]], axis=1)
+        # The bin of a value; one below all edges is in the first, one above them in the last.
+        place = edges[1:-1].searchsorted(values, "right")
+        share = (values - edges[place]) / _widths(edges[place], edges[place + 1])
+        position = place + _bounded(share, 0.0, 1.0)
+        return np.concatenate([scaled, position[:, None]], axis=1)
 
-    def widths(self, learned: Learned) -> Array:
-        """The width of each bin; one that is infinite is taken as the largest number."""
+    def parts(self, learned: Learned) -> tuple[Array, Array]:
+        """Of each bin, the value at which it begins, and its width."""
         edges = learned["edges"]
-        with np.errstate(over="ignore"):
-            return np.minimum(np.diff(edges), np.finfo(np.float64).max)
+        return edges[:-1], _widths(edges[:-1], edges[1:])
+
+
+def _widths(low: Array, high: Array) -> Array:
+    """The widths of bins; one that is infinite is taken as the largest number."""
+    with np.errstate(over="ignore"):
+        widths: Array = np.minimum(high - low, _LARGEST)
+    return widths
 
 
 def soft_clip(scaled: Array) -> Array:
     """z / √(1 + (z / 3)²): nearly z for small numbers, and never beyond ±3."""
-    # The square of a larger number is infinite.
-    scaled = np.minimum(np.maximum(scaled, -1e100), 1e100)
+    scaled = _bounded(scaled, -1e100, 1e100)  # The square of a larger number is infinite.
     bent: Array = scaled / np.sqrt(1.0 + np.square(scaled / SOFT_LIMIT))
     return bent
+
+
+def _bounded(values: Array, low: float, high: float) -> Array:
+    """What ``np.clip`` returns, without its checks, which take longer than one row."""
+    found: Array = np.minimum(np.maximum(values, low), high)
+    return found
 
 
 def _median(values: Array, weights: Array) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +12,8 @@ from models.definition.class_weights import weights_of_classes
 from models.definition.definition import ModelDefinition
 from models.definition.given_table import Outline
 from models.errors import InvalidError, Problem
+from models.features.category import Category
+from models.features.features import Feature
 from models.features.fitted import FittedFeatures
 from models.training.prepared import monitor_of, require_folds, split
 from models.training.prepared_table import with_width
@@ -40,7 +44,9 @@ class Outlined:
         rows, held_out = split(data.codes_for(definition.classes), request)
         validation_rows = 0 if held_out is None else len(held_out)
         try:
-            fitted = FittedFeatures.fit(definition.features, data.sketch)
+            profiles = {each["name"]: each for each in data.details.profile}
+            features = [_for_sketch(feature, profiles.get(feature.column, {})) for feature in definition.features]
+            fitted = FittedFeatures.fit(features, data.sketch)
         except InvalidError as error:
             raise _of_columns(error, data) from None
         if validation is not None:
@@ -59,6 +65,22 @@ class Outlined:
             # The sketch may have a few numbers more than the table, so a stated width is not compared with it.
             definition = with_width(replace(definition, inputs=0), fitted)
         return cls(definition, fitted, len(rows), validation_rows)
+
+
+def _for_sketch(feature: Feature, profile: Mapping[str, Any]) -> Feature:
+    """A feature as it is fitted on a sketch, where each level has a few rows whatever its number of rows in the table.
+
+    It keeps as many levels as have enough rows in the table. Two levels may be rarer among the training rows, so they
+    count as two numbers.
+    """
+    if not isinstance(feature, Category) or (feature.min_count == 1 and not feature.signed):
+        return feature
+    listed = profile.get("levels", profile.get("values", []))
+    kept = sum(each["count"] >= feature.min_count for each in listed)
+    known = bool(listed) and feature.levels is None
+    return replace(
+        feature, signed=False, min_count=1, max_levels=max(1, min(feature.most, kept)) if known else feature.max_levels
+    )
 
 
 def _of_columns(error: InvalidError, data: Outline) -> InvalidError:

@@ -117,8 +117,13 @@ class PreparedTable:
 
 
 def with_width(definition: ModelDefinition, fitted: FittedFeatures) -> ModelDefinition:
-    """The definition with the width of its fitted features; raises InvalidError if it states another one."""
+    """The definition with the width of its fitted features; raises InvalidError if it states another one.
+
+    Raises InvalidError as well if the features become no number at all.
+    """
     width = fitted.width
+    if not width:
+        raise InvalidError.at("/features", "must become at least one number. Received: columns that never differ")
     if definition.inputs not in (0, width):
         detail = f"must be {width}, the numbers that the features become; or leave it out"
         raise InvalidError.at("/inputs", f"{detail}. Received: {definition.inputs}")
