@@ -373,9 +373,9 @@ class Softmax(Layer):
     """
 
     def apply(self, parameters: Mapping[str, Array], x: Array) -> Array:
-        y: Array = x - np.maximum.reduce(x, axis=1, keepdims=True)
+        y: Array = x - np.maximum.reduce(x, axis=-1, keepdims=True)
         np.exp(y, out=y)
-        y /= np.add.reduce(y, axis=1, keepdims=True)
+        y /= np.add.reduce(y, axis=-1, keepdims=True)
         return y
 
     def forward_calls(self, x: Array, y: Array, workspace: Workspace) -> Calls:
