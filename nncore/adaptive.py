@@ -20,6 +20,8 @@ from nncore.optimizer import (
     EpsilonMode,
     Optimizer,
     UpdateMemory,
+    decay_biases_field,
+    decay_calls,
     epsilon_field,
     epsilon_mode_field,
     learning_rate_field,
@@ -61,7 +63,7 @@ class RMSProp(Optimizer):
         return (rate / math.sqrt(1.0 - self.rho),)
 
     def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
-        parameters, gradients, moments, scratch = memory
+        parameters, gradients, moments, scratch, _ = memory
         (rate,) = factors
         squares = divisor = moments["square_sum"]
         rho, share = memory.constant(self.rho), memory.constant(math.sqrt(1.0 - self.rho))
@@ -106,7 +108,7 @@ class Adagrad(Optimizer):
         return (rate,)
 
     def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
-        parameters, gradients, moments, scratch = memory
+        parameters, gradients, moments, scratch, _ = memory
         (rate,) = factors
         squares = moments["square_sum"]
         return [
@@ -139,7 +141,7 @@ class Adadelta(Optimizer):
         return (rate,)
 
     def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
-        parameters, gradients, moments, scratch = memory
+        parameters, gradients, moments, scratch, _ = memory
         (rate,) = factors
         squares, changes, rho = moments["square_sum"], moments["change_sum"], memory.constant(self.rho)
         epsilon = memory.constant(self.epsilon / (1.0 - self.rho))
@@ -188,7 +190,8 @@ class Adam(Optimizer):
 class AdamW(Optimizer):
     """Adam with decoupled weight decay: ``θ = θ - ηλθ``, then Adam's step (Loshchilov & Hutter 2019).
 
-    Weight decay applies to every parameter, including biases, as in PyTorch.
+    Weight decay applies to every parameter, including biases, as in PyTorch. Without ``decay_biases`` it applies to the
+    weights of dense layers alone.
     """
 
     beta1: float = share_field(0.9, _BETA1_HELP)
@@ -197,6 +200,7 @@ class AdamW(Optimizer):
     epsilon_mode: EpsilonMode = epsilon_mode_field()
     amsgrad: bool = hyperparameter(False, help=_AMSGRAD_HELP)
     weight_decay: float = weight_decay_field(0.01)
+    decay_biases: bool = decay_biases_field()
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -207,8 +211,7 @@ class AdamW(Optimizer):
 
     def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
         kept, *others = factors
-        shrink = partial(np.multiply, memory.parameters, kept, out=memory.parameters)
-        return [shrink, *_plan_adam(self, memory, others)]
+        return [*decay_calls(memory, kept, biases=self.decay_biases), *_plan_adam(self, memory, others)]
 
 
 @dataclass(frozen=True)
@@ -244,7 +247,7 @@ class NAdam(Optimizer):
         )
 
     def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
-        parameters, gradients, moments, scratch = memory
+        parameters, gradients, moments, scratch, _ = memory
         of_gradient, of_momentum, epsilon = factors
         total, squares = moments["gradient_sum"], moments["square_sum"]
         return [
@@ -279,7 +282,7 @@ def _adam_factors(rule: Adam | AdamW, iterations: int, rate: float) -> tuple[flo
 
 
 def _plan_adam(rule: Adam | AdamW, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
-    parameters, gradients, moments, _ = memory
+    parameters, gradients, moments, _, _ = memory
     epsilon, rate = factors
     total, squares = moments["gradient_sum"], moments["square_sum"]
     calls: Calls = [

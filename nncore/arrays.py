@@ -46,13 +46,15 @@ class NamedVector(Mapping[str, Array]):
         self.vector = vector
         self.shapes = dict(shapes)
         self._views: dict[str, Array] = {}
-        self._extent: dict[str, tuple[int, int]] = {}
+        self._extents: dict[str, tuple[int, int]] = {}
+        self._blocks: dict[str, tuple[int, int]] = {}
         start = 0
         for name, shape in shapes.items():
             stop = start + math.prod(shape)
             self._views[name] = vector[start:stop].reshape(shape)
             group = name.partition("/")[0]
-            self._extent[group] = (self._extent.get(group, (start, start))[0], stop)
+            self._extents[name] = (start, stop)
+            self._blocks[group] = (self._blocks.get(group, (start, start))[0], stop)
             start = stop
 
     @classmethod
@@ -75,8 +77,12 @@ class NamedVector(Mapping[str, Array]):
 
     def block(self, group: str) -> Array:
         """Return all arrays of a group as one flat view; it is empty if the group has no arrays."""
-        start, stop = self._extent.get(group, (0, 0))
+        start, stop = self._blocks.get(group, (0, 0))
         return self.vector[start:stop]
+
+    def extent(self, name: str) -> tuple[int, int]:
+        """Return where an array begins and ends in the vector."""
+        return self._extents[name]
 
     def fill_from(self, arrays: Mapping[str, Array]) -> None:
         """Copy ``arrays`` into this vector. Raises ValueError for the first name or shape that does not match."""

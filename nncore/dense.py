@@ -30,7 +30,8 @@ class Dense(Layer):
 
     ``l1`` and ``l2`` add ``l1·Σ|W| + l2·ΣW²`` to the loss and ``l1·sign(W) + 2·l2·W`` to the gradient of W. The bias is
     not penalized. If ``max_norm`` is set, each update scales every unit's weights (a column of W) down to at most this
-    2-norm (Srebro & Shraibman 2005; Hinton et al. 2012).
+    2-norm (Srebro & Shraibman 2005; Hinton et al. 2012). ``rate`` multiplies the optimizer's learning rate for this
+    layer, with its share of a decoupled weight decay.
     """
 
     units: int = hyperparameter(minimum=1, maximum=65_536, help="Number of outputs.")
@@ -46,9 +47,17 @@ class Dense(Layer):
     max_norm: float | None = hyperparameter(
         None, above=0.0, maximum=1e6, help="Maximum 2-norm of each unit's weights after an update. null: no limit."
     )
+    rate: float = hyperparameter(
+        1.0, minimum=0.0, maximum=1e6, help="Factor of the learning rate for this layer; 0: the layer does not learn."
+    )
 
     in_place: ClassVar[bool] = False
     needs_output: ClassVar[bool] = False
+    decaying: ClassVar[tuple[str, ...]] = ("weights",)
+
+    @property
+    def rate_factor(self) -> float:
+        return self.rate
 
     def output_size(self, inputs: int) -> int:
         return self.units

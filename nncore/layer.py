@@ -70,6 +70,8 @@ class Layer(ABC):
     in_place: ClassVar[bool] = True
     #: Whether the backward pass reads ``y.values``, so that the next layer must not overwrite them.
     needs_output: ClassVar[bool] = True
+    #: Names of the parameters to which weight decay applies even if an optimizer spares biases.
+    decaying: ClassVar[tuple[str, ...]] = ()
     #: Whether the layer is elementwise and has no required hyperparameter, so that it can be a definition's activation.
     elementwise: ClassVar[bool] = False
 
@@ -94,6 +96,11 @@ class Layer(ABC):
         Statistics are saved and used for predictions like parameters, but not trained.
         """
         return {}
+
+    @property
+    def rate_factor(self) -> float:
+        """The factor of the learning rate for this layer's parameters."""
+        return 1.0
 
     @property
     def regularized(self) -> bool:

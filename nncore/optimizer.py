@@ -24,6 +24,8 @@ __all__ = [
     "EpsilonMode",
     "Optimizer",
     "UpdateMemory",
+    "decay_biases_field",
+    "decay_calls",
     "epsilon_field",
     "epsilon_mode_field",
     "learning_rate_field",
@@ -37,12 +39,16 @@ EpsilonMode = Literal["inside_sqrt", "outside_sqrt"]
 
 
 class UpdateMemory(NamedTuple):
-    """The vectors of an update, all of the same length; ``moments`` by name, ``scratch`` for temporary results."""
+    """The vectors of an update, all of the same length; ``moments`` by name, ``scratch`` for temporary results.
+
+    ``decaying`` are views of the parts of ``parameters`` that decay even if biases are spared.
+    """
 
     parameters: Array
     gradients: Array
     moments: Mapping[str, Array]
     scratch: Array
+    decaying: tuple[Array, ...] = ()
 
     def constant(self, value: float) -> Array:
         """Return a number as a zero-dimensional array, which NumPy processes twice as fast as a Python float."""
@@ -79,6 +85,19 @@ def weight_decay_field(default: float) -> Any:
         maximum=1e6,
         help="Weight decay λ; each update subtracts learning rate · λ · parameter from every parameter.",
     )
+
+
+def decay_biases_field() -> Any:
+    """Declare the field ``decay_biases``."""
+    return hyperparameter(
+        True, help="Whether weight decay applies to every parameter; false: to the weights of dense layers alone."
+    )
+
+
+def decay_calls(memory: UpdateMemory, kept: Array, *, biases: bool) -> Calls:
+    """Return the calls that multiply the parameters that decay by ``kept``."""
+    parts = (memory.parameters,) if biases else memory.decaying
+    return [partial(np.multiply, part, kept, out=part) for part in parts]
 
 
 def scaled_epsilon(epsilon: float, scale: float, mode: EpsilonMode) -> float:

@@ -16,7 +16,16 @@ from nncore.adaptive import Adadelta, Adagrad, Adam, AdamW, NAdam, RMSProp
 from nncore.arrays import Array
 from nncore.hyperparameters import hyperparameter
 from nncore.layer import Calls
-from nncore.optimizer import EpsilonMode, Optimizer, UpdateMemory, learning_rate_field, share_field, weight_decay_field
+from nncore.optimizer import (
+    EpsilonMode,
+    Optimizer,
+    UpdateMemory,
+    decay_biases_field,
+    decay_calls,
+    learning_rate_field,
+    share_field,
+    weight_decay_field,
+)
 
 __all__ = [
     "OPTIMIZERS",
@@ -50,7 +59,7 @@ class SGD(Optimizer):
         return (rate,)
 
     def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
-        parameters, gradients, moments, scratch = memory
+        parameters, gradients, moments, scratch, _ = memory
         (rate,) = factors
         calls: Calls = [partial(np.multiply, gradients, rate, out=gradients)]
         if not self.momentum:
@@ -81,6 +90,7 @@ class Lion(Optimizer):
     beta1: float = share_field(0.9, "Weight β₁ of the gradient average in the update direction.")
     beta2: float = share_field(0.99, "Decay rate β₂ of the gradient average.")
     weight_decay: float = weight_decay_field(0.0)
+    decay_biases: bool = decay_biases_field()
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -90,7 +100,7 @@ class Lion(Optimizer):
         return rate, 1.0 - rate * self.weight_decay
 
     def plan(self, memory: UpdateMemory, factors: Sequence[Array]) -> Calls:
-        parameters, gradients, moments, scratch = memory
+        parameters, gradients, moments, scratch, _ = memory
         rate, kept = factors
         total = moments["gradient_sum"]
         share = memory.constant(self.beta1 * (1.0 - self.beta2) / (1.0 - self.beta1))
@@ -102,7 +112,7 @@ class Lion(Optimizer):
             # Not in place: NumPy's sign then takes ten times as long.
             partial(np.sign, scratch, out=gradients),
             partial(np.multiply, gradients, rate, out=gradients),
-            *([partial(np.multiply, parameters, kept, out=parameters)] if self.weight_decay else []),
+            *(decay_calls(memory, kept, biases=self.decay_biases) if self.weight_decay else []),
             partial(np.subtract, parameters, gradients, out=parameters),
         ]
 

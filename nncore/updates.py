@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain
 
 import numpy as np
 
@@ -43,13 +43,25 @@ class Updates:
             self.vectors["average"].vector[:] = network.parameters.vector
             self.averaged_statistics = NamedVector(network.statistics.shapes, network.statistics.vector.copy())
         # Threads help because NumPy releases the GIL while it computes.
-        pieces = self._cut_into_pieces(threads)
         self._share = np.zeros((), network.dtype)
-        self._factors = [np.zeros((), network.dtype) for _ in optimizer.factors(0, 0.0)]
-        self._shares: list[Calls] = [
-            [call for piece in share for call in optimizer.plan(piece, self._factors)] for share in pieces
+        #: For each stretch of the vectors with one factor of the learning rate, the cells that hold its factors.
+        self._factors: list[tuple[float, list[Array]]] = []
+        self._shares: list[Calls] = []
+        decaying = [
+            network.parameters.extent(f"{group}/{name}")
+            for group, layer in zip(network.groups, network.layers, strict=True)
+            for name in layer.decaying
         ]
-        self._pool = ThreadPoolExecutor(len(pieces) - 1) if len(pieces) > 1 else None
+        pieces: list[UpdateMemory] = []
+        for factor, start, stop in _stretches(network):
+            cells = [np.zeros((), network.dtype) for _ in optimizer.factors(0, 0.0)]
+            self._factors.append((factor, cells))
+            for number, share in enumerate(self._cut_into_pieces(start, stop, threads, decaying)):
+                if number == len(self._shares):
+                    self._shares.append([])
+                pieces += share
+                self._shares[number] += [call for piece in share for call in optimizer.plan(piece, cells)]
+        self._pool = ThreadPoolExecutor(len(self._shares) - 1) if len(self._shares) > 1 else None
         workspace = Workspace(network.dtype)
         #: The calls after an update: the layers' constraints, then the moving average.
         self._after = [
@@ -60,7 +72,7 @@ class Updates:
             )
         ]
         if optimizer.average is not None:
-            for piece in chain.from_iterable(pieces):
+            for piece in pieces:
                 self._after += _average_calls(piece, self._share)
 
     @property
@@ -95,8 +107,9 @@ class Updates:
             return False
         share = self.optimizer.average_share_at(self.count)
         self._share[()] = share
-        for cell, factor in zip(self._factors, self.optimizer.factors(self.count, rate), strict=True):
-            cell[()] = factor
+        for multiple, cells in self._factors:
+            for cell, factor in zip(cells, self.optimizer.factors(self.count, rate * multiple), strict=True):
+                cell[()] = factor
         if self._pool is None:
             _run(self._shares[0])
         else:
@@ -124,28 +137,50 @@ class Updates:
             np.multiply(gradients, longest / norm, out=gradients)
         return math.isfinite(norm)
 
-    def _cut_into_pieces(self, threads: int) -> list[list[UpdateMemory]]:
-        """Return, for each thread that has work, its pieces of all vectors."""
-        size, dtype = self._parameters.vector.size, self._parameters.vector.dtype
+    def _cut_into_pieces(
+        self, first: int, last: int, threads: int, decaying: Sequence[tuple[int, int]]
+    ) -> list[list[UpdateMemory]]:
+        """Return, for each thread that has work, its pieces of all vectors from ``first`` to before ``last``.
+
+        ``decaying`` are the stretches of the parameters that decay even if biases are spared.
+        """
+        size, dtype = last - first, self._parameters.vector.dtype
         count = 1 if size <= WHOLE // threads else threads * math.ceil(size / (threads * PIECE))
         # The same number of pieces per thread; each piece starts at a cache line.
         piece = math.ceil(size / count / ALIGNMENT) * ALIGNMENT
-        starts = range(0, size, piece)
+        starts = range(first, last, piece)
         shares: list[list[UpdateMemory]] = []
         for number in range(min(threads, len(starts))):
             scratch = aligned(piece, dtype)
             shares.append(
                 [
                     UpdateMemory(
-                        self._parameters.vector[start : start + piece],
-                        self._gradients.vector[start : start + piece],
-                        {name: each.vector[start : start + piece] for name, each in self.vectors.items()},
-                        scratch[: min(piece, size - start)],
+                        self._parameters.vector[start:stop],
+                        self._gradients.vector[start:stop],
+                        {name: each.vector[start:stop] for name, each in self.vectors.items()},
+                        scratch[: stop - start],
+                        tuple(
+                            self._parameters.vector[max(begin, start) : min(end, stop)]
+                            for begin, end in decaying
+                            if begin < stop and start < end
+                        ),
                     )
-                    for start in starts[number::threads]
+                    for start, stop in ((start, min(start + piece, last)) for start in starts[number::threads])
                 ]
             )
         return shares
+
+
+def _stretches(network: Network) -> list[tuple[float, int, int]]:
+    """Return the longest stretches of the parameters with one factor of the learning rate, with their ends."""
+    found: list[tuple[float, int, int]] = []
+    for group, layer in zip(network.groups, network.layers, strict=True):
+        for name in network.parameters.group(group):
+            start, stop = network.parameters.extent(f"{group}/{name}")
+            if found and found[-1][0] == layer.rate_factor:
+                start = found.pop()[1]
+            found.append((layer.rate_factor, start, stop))
+    return found
 
 
 def _run(calls: Calls) -> None:

@@ -86,6 +86,7 @@ LAYERS: dict[str, tuple[Layer, ...]] = {
         Dense(3, l2=0.05),
         Dense(6, initializer="glorot_uniform", l2=1.5),
         Dense(1, use_bias=False),
+        Dense(3, rate=0.5),
         Dense(5, use_bias=False, l1=0.3),
         Dense(2, initializer="constant", initializer_value=0.5, l1=0.02, l2=0.1, max_norm=1.5),
     ),
@@ -195,6 +196,7 @@ OPTIMIZERS: dict[str, tuple[Optimizer, ...]] = {
     "adamw": (
         AdamW(),
         AdamW(weight_decay=0.0),
+        AdamW(weight_decay=0.4, decay_biases=False),
         AdamW(learning_rate=0.02, decay=0.05, beta1=0.5, beta2=0.9, epsilon=1e-3, weight_decay=0.5),
         AdamW(epsilon_mode="outside_sqrt", amsgrad=True, beta2=0.9),
     ),
@@ -209,6 +211,7 @@ OPTIMIZERS: dict[str, tuple[Optimizer, ...]] = {
         Lion(),
         Lion(learning_rate=0.003, decay=0.05, beta1=0.5, beta2=0.8, weight_decay=0.5),
         Lion(beta1=0.0, beta2=0.0),
+        Lion(weight_decay=0.4, decay_biases=False),
     ),
 }
 

@@ -48,18 +48,21 @@ def check_start(start: ModelDefinition, definition: ModelDefinition, reinitializ
 
 
 def _drawn_alike(layer: Layer | None) -> Layer | None:
-    """A layer without what decides its first weights only, which a warm start does not draw."""
-    return replace(layer, initializer="zeros", initializer_value=0.0) if isinstance(layer, Dense) else layer
+    """A layer without what decides its first weights only, which a warm start does not draw, and how fast it learns."""
+    return replace(layer, initializer="zeros", initializer_value=0.0, rate=1.0) if isinstance(layer, Dense) else layer
 
 
 def begin_at(training: Training, start: Checkpoint, reinitialize: Collection[str]) -> None:
     """Copy the weights of ``start`` into a run, except in layers to reinitialize.
 
-    If the optimizers are equal and all layers are copied, the optimizer's state is copied too. Otherwise the run begins
+    If the optimizers are equal, and the rates of the layers, and all layers are copied, the optimizer's state is copied
+    too. Otherwise the run begins
     with the moving average of the weights if ``start`` has one. The optimizer's state for some layers alone would be
     wrong: the correction of its moments for the first steps is the same for all layers.
     """
-    network, same = training.network, start.optimizer == training.optimizer and not reinitialize
+    network = training.network
+    rates = [[layer.rate_factor for layer in layers] for layers in (start.definition.layers, network.layers)]
+    same = start.optimizer == training.optimizer and rates[0] == rates[1] and not reinitialize
 
     def taken(given: Mapping[str, Array], own: Mapping[str, Array]) -> dict[str, Array]:
         return {name: array.copy() if _among(name, reinitialize) else given[name] for name, array in own.items()}

@@ -213,7 +213,8 @@ class PlannedUpdate:
     def __init__(self, rule, theta):
         self.rule, self.count = rule, 0
         moments = {name: np.zeros_like(theta) for name in rule.moments}
-        self.memory = UpdateMemory(theta.copy(), np.zeros_like(theta), moments, np.empty_like(theta))
+        theta = theta.copy()
+        self.memory = UpdateMemory(theta, np.zeros_like(theta), moments, np.empty_like(theta), (theta,))
         self._factors = [np.zeros((), theta.dtype) for _ in rule.factors(0, 0.0)]
         self._calls = rule.plan(self.memory, self._factors)
 

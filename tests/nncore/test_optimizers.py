@@ -169,7 +169,7 @@ def test_an_update_keeps_the_precision_and_makes_no_array(rule, dtype):
     """In place, in the vectors' own precision, and finite even if every gradient is the same or zero."""
     size = 50_000
     update = PlannedUpdate(rule, np.ones(size, dtype))
-    theta, gradients, moments, _ = update.memory
+    theta, gradients, moments, _, _ = update.memory
     tracemalloc.start()
     for _ in range(30):
         gradients[: size // 2], gradients[size // 2 :] = 1000.0, 0.0

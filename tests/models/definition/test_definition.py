@@ -40,6 +40,7 @@ DENSE: dict[str, Any] = {
     "l1": 0.0,
     "l2": 0.0,
     "max_norm": None,
+    "rate": 1.0,
 }
 CANONICAL: dict[str, Any] = {
     **SPIRAL,
@@ -170,6 +171,7 @@ def test_an_optimizer_and_its_schedule_are_loaded_and_written() -> None:
         "epsilon_mode": "inside_sqrt",
         "amsgrad": False,
         "weight_decay": 0.1,
+        "decay_biases": True,
         "clip_norm": 1.0,
         "average": 0.99,
         "schedule": {**schedule, "warmup_from": 0.01},

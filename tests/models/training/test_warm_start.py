@@ -100,3 +100,18 @@ def test_gradients_that_wait_for_their_update_stay_behind(tmp_path: Path) -> Non
     assert any(array.any() for array in start.state.moments["accumulated"].values())
     moments = a_run(optimizer=rule, start=start).training.state().moments
     assert not any(array.any() for array in moments["accumulated"].values())
+
+
+def test_rates_of_layers_may_change(trained: Checkpoint) -> None:
+    """The weights are taken over, and the optimizer's state only if each layer learns as fast as before."""
+    document = a_definition().document()
+    document["layers"][0]["rate"] = 0.1
+    slower = ModelDefinition.load(document)
+    check_start(trained.definition, slower, ())
+    for definition, taken in ((a_definition(), True), (slower, False)):
+        run = a_run(definition=definition, optimizer=Adam(0.05), start=trained)
+        state = run.training.state()
+        for name, array in trained.parameters.items():
+            assert run.training.network.parameters[name].tobytes() == array.tobytes()
+            assert state.moments["square_sum"][name].any() == taken
+        assert state.updates == (trained.state.updates if taken else 0)
