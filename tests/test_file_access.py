@@ -16,8 +16,8 @@ EXCEPTIONS = {
     "service/mounts.py": 1,  # the kernel's table of mounts
     "service/settings.py": 1,  # creates the data directory itself, before anything is stored there
     "service/jobs/exit_causes.py": 5,  # the kernel's counters of cgroups
+    "service/jobs/members/frames.py": 1,  # memory that processes share, which is a file without a name
     "service/jobs/readiness.py": 1,  # the kernel's choice of what to kill if memory runs out
-    "service/jobs/members/frames.py": 1,  # a pipe that is open already
     "service/uploads/parser_process.py": 3,  # its own size in memory, and a file without a name for the warm-up
     "service/uploads/table_process.py": 4,  # files without a name for the warm-up
 }

@@ -17,7 +17,7 @@ from models.features.rows import FeatureRows
 from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.ensemble_checkpoint import EnsembleCheckpoint, MemberState
 from models.training.held_out import HeldOutRows, measures
-from models.training.members import Ended, Failed, Looked, MemberData, MemberPool, MemberTask, Report, Saved, Stopped
+from models.training.members import Ended, MemberFailure, Looked, MemberData, MemberPool, MemberTask, Report, Saved, Stopped
 from models.training.predicted_rows import predict_rows
 from models.training.prepared import Part, Prepared
 from models.training.request import TrainingRequest
@@ -42,7 +42,7 @@ EXPECTED_SHARE = 0.3
 class MemberFailedError(Exception):
     """A member cannot go on, and would not if it was tried again."""
 
-    def __init__(self, report: Failed) -> None:
+    def __init__(self, report: MemberFailure) -> None:
         self.code = report.code
         super().__init__(f"member {report.number}: {report.detail}")
 
@@ -197,7 +197,7 @@ class EnsembleRun:
                     self._add_ended(number, state)
                     saves.saved(number)
                     ended = True
-                case Failed():
+                case MemberFailure():
                     raise MemberFailedError(report)
         return ended
 

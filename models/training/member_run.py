@@ -12,7 +12,7 @@ import numpy as np
 from models.definition.definition import ModelDefinition
 from models.errors import TrainyardError
 from models.training.checkpoint import Checkpoint, CheckpointKind
-from models.training.members import Ended, Failed, Looked, MemberData, MemberTask, Saved, Stopped
+from models.training.members import Ended, MemberFailure, Looked, MemberData, MemberTask, Saved, Stopped
 from models.training.prepared import Part, monitor_of
 from models.training.run import DivergedError, Epoch, TrainingRun
 from nncore.arrays import Array
@@ -102,10 +102,10 @@ class MemberRun:
         self._run = TrainingRun(task.request, self._prepared, resume=task.resume)
         self._journal = _Journal(self._paused)
 
-    def advance(self, enough: Callable[[], bool]) -> Ended | Stopped | Failed | None:
+    def advance(self, enough: Callable[[], bool]) -> Ended | Stopped | MemberFailure | None:
         """Train until ``enough`` returns True, which is asked before each batch; None if there is more to train.
 
-        Returns Stopped if the member pauses, and Failed if training diverged.
+        Returns Stopped if the member pauses, and MemberFailure if training diverged.
         """
         try:
             ended = self._run.run(self._journal.until(enough))
@@ -181,12 +181,12 @@ class _Journal:
         """The state is taken when somebody asks for it."""
 
 
-def failed(number: int, error: Exception) -> Failed:
+def failed(number: int, error: Exception) -> MemberFailure:
     """The report for a member that raised ``error``."""
     match error:
         case DivergedError():
-            return Failed(number, "diverged", str(error))
+            return MemberFailure(number, "diverged", str(error))
         case TrainyardError():
-            return Failed(number, error.code, error.detail)
+            return MemberFailure(number, error.code, error.detail)
     _log.error("member %d failed", number, exc_info=error)
-    return Failed(number, "internal_error", f"{type(error).__name__}: {error}")
+    return MemberFailure(number, "internal_error", f"{type(error).__name__}: {error}")

@@ -18,7 +18,7 @@ from nncore.training import Epoch
 
 __all__ = [
     "Ended",
-    "Failed",
+    "MemberFailure",
     "Looked",
     "MemberData",
     "MemberLostError",
@@ -102,7 +102,7 @@ class Stopped:
 
 
 @dataclass(frozen=True)
-class Failed:
+class MemberFailure:
     """A member cannot go on, and would not if it was tried again."""
 
     number: int
@@ -110,8 +110,8 @@ class Failed:
     detail: str
 
 
-#: Each report has the member's ``number``; the last one of a member is Ended, Stopped or Failed.
-Report = Looked | Saved | Ended | Stopped | Failed
+#: Each report has the member's ``number``; the last one of a member is Ended, Stopped or MemberFailure.
+Report = Looked | Saved | Ended | Stopped | MemberFailure
 
 
 class MemberLostError(RuntimeError):

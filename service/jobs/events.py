@@ -174,4 +174,4 @@ def newest_epochs(connection: sa.Connection, job_id: str) -> dict[int, int]:
     """The last epoch in the history of each member; 0 is the member of a job with one network."""
     newest = sa.select(EVENTS.c.member, sa.func.max(EVENTS.c.epoch)).where(EVENTS.c.job == job_id)
     newest = newest.where(EVENTS.c.epoch.is_not(None)).group_by(EVENTS.c.member)
-    return dict(row._tuple() for row in connection.execute(newest))
+    return {int(member): int(epoch) for member, epoch in connection.execute(newest)}

@@ -15,6 +15,7 @@ from models.definition.rules import layer_field, loss_field, optimizer_field
 from models.errors import InvalidError, Problem
 from models.schemas import DescribedField, StrictSchema, Tagged, field_for, load, problems_of, schema_for
 from models.training.request import TrainSchema
+from models.training.search import SEARCHES, Grid, Halving, Random
 from nncore.hyperparameters import Bounds, bounds_of
 from nncore.layers import LAYERS
 from nncore.losses import LOSSES
@@ -22,12 +23,19 @@ from nncore.optimizers import OPTIMIZERS, SGD
 from nncore.schedules import SCHEDULES, Schedule
 from testing import cases
 
-TABLES: dict[str, dict[str, Any]] = {"layer": LAYERS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
+TABLES: dict[str, dict[str, Any]] = {
+    "layer": LAYERS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "loss": LOSSES,
+    "search": SEARCHES,
+}
 CASES: dict[str, list[Any]] = {
     "layer": cases.every(cases.LAYERS),
     "optimizer": cases.every(cases.OPTIMIZERS),
     "schedule": cases.every(cases.SCHEDULES),
     "loss": cases.every(cases.LOSSES),
+    "search": [Grid(), Random("loss", 7, 1), Halving(trials=9, seed=2, factor=4, minimum_epochs=5)],
 }
 MEMBERS = [(table, name) for table, members in TABLES.items() for name in members]
 FIELDS = [(table, name, item.name) for table, name in MEMBERS for item in fields(TABLES[table][name])]
@@ -49,11 +57,16 @@ class ScheduleSchema(StrictSchema):
     rule = Tagged(SCHEDULES, required=True)
 
 
+class SearchedSchema(StrictSchema):
+    rule = Tagged(SEARCHES, required=True)
+
+
 SCHEMAS: dict[str, type[StrictSchema]] = {
     "layer": LayerSchema,
     "optimizer": OptimizerSchema,
     "schedule": ScheduleSchema,
     "loss": LossSchema,
+    "search": SearchedSchema,
 }
 
 

@@ -55,13 +55,16 @@ Command = Share | MemberTask | AskState
 
 
 class SharedData:
-    """Data in memory that all processes map, so that it is there once, however many members read it."""
+    """Data in memory that all processes map, so that it is there once, however many members read it.
+
+    An array that is not contiguous is sent to each process instead.
+    """
 
     def __init__(self, name: str, data: MemberData) -> None:
         arrays: list[pickle.PickleBuffer] = []
         pickled = pickle.dumps(data, protocol=5, buffer_callback=arrays.append)
         #: A file without a name, which is gone with the last process that has opened or mapped it.
-        self.descriptor = os.memfd_create(f"trainyard-{name}")
+        self.descriptor = os.memfd_create("trainyard-members")
         places, end = [], 0
         with open(self.descriptor, "wb", closefd=False) as file:
             for array in arrays:

@@ -10,7 +10,7 @@ from time import monotonic
 
 from models.training.members import (
     Ended,
-    Failed,
+    MemberFailure,
     MemberData,
     MemberLostError,
     MemberPool,
@@ -191,11 +191,11 @@ class ProcessPool(MemberPool):
                 self._note(member, report)
 
     def _note(self, member: _Member, report: Report) -> None:
-        if isinstance(report, Failed) and report.code == OUT_OF_MEMORY:
+        if isinstance(report, MemberFailure) and report.code == OUT_OF_MEMORY:
             self._remove(member)
             self._lost.append(MemberLostError(report.number, report.code, report.detail))
             return
-        if isinstance(report, (Ended, Stopped, Failed)):
+        if isinstance(report, (Ended, Stopped, MemberFailure)):
             member.number = None
         self._arrived.append(report)
 

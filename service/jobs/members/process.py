@@ -12,7 +12,7 @@ import socket
 from time import monotonic
 
 from models.training.member_run import MemberRun, failed
-from models.training.members import Ended, Failed, MemberData, MemberTask, Stopped
+from models.training.members import Ended, MemberFailure, MemberData, MemberTask, Stopped
 from service.jobs.members.frames import AskState, Share, receive, send
 from service.jobs.readiness import make_ready
 
@@ -42,7 +42,7 @@ class Process:
             try:
                 self._carry_out(task)
             except MemoryError:
-                send(self._connection, Failed(task.number, OUT_OF_MEMORY, "memory ran out"))
+                send(self._connection, MemberFailure(task.number, OUT_OF_MEMORY, "memory ran out"))
             except OSError:
                 raise  # The connection has failed.
             except Exception as error:  # noqa: BLE001 - the runner gets it as a report
@@ -62,7 +62,7 @@ class Process:
 
     def _carry_out(self, task: MemberTask) -> None:
         run = MemberRun(task, self._data[task.data])
-        end: Ended | Stopped | Failed | None = None
+        end: Ended | Stopped | MemberFailure | None = None
         next_report = monotonic() + REPORT_SECONDS
         while end is None:
             self._next_look = monotonic() + LOOK_SECONDS

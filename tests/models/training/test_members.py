@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from models.features.rows import FeatureRows
 from models.training.local_pool import LocalPool
 from models.training.member_run import MemberRun, PreparedMember
-from models.training.members import Ended, Failed, Looked, MemberTask, Saved, Stopped
+from models.training.members import Ended, MemberFailure, Looked, MemberTask, Saved, Stopped
 from models.training.prepared import PreparedData
 from models.training.run import TrainingRun
 from nncore.network import Predictor
@@ -222,17 +222,17 @@ def test_what_cannot_go_on_is_reported() -> None:
     wild = a_member(members={"optimizer": {"type": "sgd", "learning_rate": 1e6}}, epochs=40)
     *_, looked, found = carried_out(a_pool(), [wild])
     assert isinstance(looked, Looked)
-    assert isinstance(found, Failed)
+    assert isinstance(found, MemberFailure)
     assert found.code == "diverged"
     assert "learning_rate" in found.detail
     narrow = a_member(members={"inputs": 3})
     (found,) = carried_out(a_pool(), [narrow])
-    assert isinstance(found, Failed)
+    assert isinstance(found, MemberFailure)
     assert found.code == "internal_error"
     assert "n_samples, 3" in found.detail
     other = ended(a_member(units=4)).checkpoint
     (found,) = carried_out(a_pool(), [a_member(resume=other)])
-    assert isinstance(found, Failed)
+    assert isinstance(found, MemberFailure)
 
 
 def test_memory_that_ran_out_is_not_the_members_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,6 +107,8 @@ def test_a_new_job_waits(connection: sa.Connection, job: str) -> None:
         "metrics": {},
         "best": None,
         "stopped_by": None,
+        "members": [],
+        "held_out": None,
         "checkpoint": None,
         "version": None,
         "error": None,

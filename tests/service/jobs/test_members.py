@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from models.training.local_pool import LocalPool
 from models.training.members import (
     Ended,
-    Failed,
+    MemberFailure,
     Looked,
     MemberLostError,
     MemberPool,
@@ -27,12 +28,14 @@ from models.training.members import (
     Saved,
     Stopped,
 )
+from nncore.arrays import Array
 from service.jobs.members.frames import Incoming, SharedData, send
 from service.jobs.members.pool import ProcessPool
 from service.processes import python_path, start
 from service.settings import Settings
 from testing.harness import ROOT, eventually
 from testing.members import DATA, a_member, carried_out, last_reports, same_state, some_data, some_features
+from testing.runs import a_definition
 
 pytestmark = pytest.mark.processes
 
@@ -233,7 +236,7 @@ def test_a_member_that_raises_is_reported_and_its_process_goes_on(make: Make) ->
     wild = a_member(members={"optimizer": {"type": "sgd", "learning_rate": 1e6}}, epochs=40)
     for task, code in ((wild, "diverged"), (a_member(members={"inputs": 3}), "internal_error")):
         found = last_reports(carried_out(pool, [task]))[1]
-        assert isinstance(found, Failed)
+        assert isinstance(found, MemberFailure)
         assert found.code == code
     assert same_end(last_reports(carried_out(pool, [a_member()]))[1], here(a_member()))
     assert pids(pool) == before
@@ -275,6 +278,39 @@ def test_a_member_that_a_signal_has_stopped_is_lost_after_a_lease(settings: Sett
         with pytest.raises(MemberLostError, match="stopped by a signal"):
             for_ever(pool, [])
         assert pool.free == 1
+    finally:
+        pool.close()
+
+
+def test_memory_that_ran_out_is_a_loss(make: Make) -> None:
+    """Not a failure: another process, on a better day, may succeed."""
+    pool = make(1)
+    carried_out(pool, [a_member()])
+    (pid,) = pids(pool)
+    size = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_AS, (size + 2**28, size + 2**28))
+    layers = [{"type": "dense", "units": units} for units in (20_000, 20_000, 3)]
+    definition = a_definition(layers=[*layers, {"type": "softmax"}])
+    pool.start(replace(a_member(), definition=definition))
+    with pytest.raises(MemberLostError, match="memory ran out") as caught:
+        for_ever(pool, [])
+    assert caught.value.code == "out_of_memory"
+    assert same_end(last_reports(carried_out(pool, [a_member()]))[1], here(a_member())), "in a new process"
+
+
+@pytest.mark.parametrize("form", [np.asfortranarray, lambda inputs: inputs[::-1], lambda inputs: inputs.astype(float)])
+def test_arrays_of_any_layout_are_shared(settings: Settings, form: Callable[[Array], Array]) -> None:
+    data = some_data()
+    data = replace(data, inputs=form(np.asarray(data.inputs)))
+    pool, local = ProcessPool(settings, 1), LocalPool()
+    try:
+        ends = []
+        for each in (pool, local):
+            each.share(DATA, data)
+            with threadpool_limits(1):
+                ends.append(last_reports(carried_out(each, [a_member()]))[1])
+        assert isinstance(ends[1], Ended)
+        assert same_end(ends[0], ends[1])
     finally:
         pool.close()
 
@@ -375,7 +411,7 @@ def test_data_is_in_memory_once(settings: Settings) -> None:
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()
             memory = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("RssAnon", "RssShmem"))}
             maps = Path(f"/proc/{pid}/maps").read_text()
-            assert maps.count("memfd:trainyard-points") == 1
+            assert maps.count("memfd:trainyard-members") == 1
             assert int(memory["RssAnon"]) * 1024 < 32e6 + 60e6
             assert int(memory["RssShmem"]) * 1024 <= size + rows * 8 + 2**20
     finally:
@@ -400,7 +436,7 @@ def test_a_member_imports_no_database_and_no_web(settings: Settings) -> None:
             send(connection, a_member())
             shared.close()
             incoming, found = Incoming(), []
-            while not (found and isinstance(found[-1], (Ended, Failed))):
+            while not (found and isinstance(found[-1], (Ended, MemberFailure))):
                 found += incoming.add(connection.recv(2**16))
             assert isinstance(found[-1], Ended)
             connection.shutdown(socket.SHUT_WR)
@@ -411,7 +447,7 @@ def test_a_member_imports_no_database_and_no_web(settings: Settings) -> None:
 
 
 def test_frames_come_in_pieces_of_any_size() -> None:
-    reports = [Looked(1, [], 3), Failed(2, "diverged", "x" * 1000), Looked(3, [], 0)]
+    reports = [Looked(1, [], 3), MemberFailure(2, "diverged", "x" * 1000), Looked(3, [], 0)]
     ours, theirs = socket.socketpair()
     with ours, theirs:
         for report in reports:
