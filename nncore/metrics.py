@@ -14,7 +14,11 @@ import numpy as np
 from nncore.arrays import Array
 from nncore.losses import FLOOR, CategoricalCrossentropy, Loss, sparse_labels
 
+<<<<<<< HEAD
 __all__ = ["Average", "ClassScores", "Evaluation", "Score", "evaluate", "mean_log_loss", "score"]
+=======
+__all__ = ["Average", "ClassScores", "Evaluation", "Score", "calibration_error", "evaluate", "score"]
+>>>>>>> trust
 
 #: Number of equal-width bins of the top probability for the calibration error.
 CALIBRATION_BINS = 15
@@ -129,7 +133,7 @@ def evaluate(probabilities: Array, labels: Array, top_k: int | None = None) -> E
         brier_score=_brier_score(probabilities, true),
         matthews_correlation=_matthews_correlation(int(hits.sum()), support, chosen),
         roc_auc=float(per_class.roc_auc[known].mean()) if known.any() else np.nan,
-        calibration_error=_calibration_error(probabilities.max(axis=1), hits),
+        calibration_error=calibration_error(probabilities, true),
         macro=_average(per_class, (support + chosen > 0).astype(np.float64)),
         micro=Average(accuracy, accuracy, accuracy),
         weighted=_average(per_class, support.astype(np.float64)),
@@ -213,12 +217,16 @@ def _matthews_correlation(hits: int, support: Array, chosen: Array) -> float:
     return float(covariance / np.sqrt(variance)) if variance else 0.0
 
 
-def _calibration_error(top: Array, hits: Array) -> float:
-    """Return ``Σ_b |Σ_{i in b} hit_i - Σ_{i in b} top_i| / n_samples`` over the bins b of the top probability."""
-    confidence = top.astype(np.float64)
+def calibration_error(probabilities: Array, labels: Array) -> float:
+    """Return the expected calibration error of probabilities (n_samples, n_classes) for class numbers (n_samples,).
+
+    It is ``Σ_b |Σ_{i in b} hit_i - Σ_{i in b} top_i| / n_samples`` over 15 bins b of equal width of the top
+    probability (Guo et al., 2017).
+    """
+    confidence, hits = probabilities.max(axis=1).astype(np.float64), probabilities.argmax(axis=1) == labels
     inner_edges = np.linspace(0.0, 1.0, CALIBRATION_BINS + 1)[1:-1]
     bins = np.digitize(confidence, inner_edges, right=True)
-    return float(np.abs(np.bincount(bins, hits - confidence)).sum() / len(top))
+    return float(np.abs(np.bincount(bins, hits - confidence)).sum() / len(labels))
 
 
 def _confusion_matrix(true: Array, predicted: Array, classes: int) -> Array:

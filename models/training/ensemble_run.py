@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any, Protocol
 
 import numpy as np
-from nncore.folds import stratified_folds
 
 from models.clock import utc_now
 from models.definition.ensemble import Ensemble, NetworkKind
@@ -17,7 +16,17 @@ from models.features.rows import FeatureRows
 from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.ensemble_checkpoint import EnsembleCheckpoint, MemberState
 from models.training.held_out import HeldOutRows, measures
-from models.training.members import Ended, MemberFailure, Looked, MemberData, MemberPool, MemberTask, Report, Saved, Stopped
+from models.training.members import (
+    Ended,
+    Looked,
+    MemberData,
+    MemberFailure,
+    MemberPool,
+    MemberTask,
+    Report,
+    Saved,
+    Stopped,
+)
 from models.training.predicted_rows import predict_rows
 from models.training.prepared import Part, Prepared
 from models.training.request import TrainingRequest
@@ -25,6 +34,7 @@ from models.training.run import RunProgress
 from models.trust.mixture import mixed
 from models.trust.temperature import sharpened
 from nncore.arrays import Array
+from nncore.folds import stratified_folds
 from nncore.metrics import Score, evaluate, score
 from nncore.stopping import Monitor
 from nncore.training import Epoch

@@ -12,7 +12,7 @@ import numpy as np
 from models.definition.definition import ModelDefinition
 from models.errors import TrainyardError
 from models.training.checkpoint import Checkpoint, CheckpointKind
-from models.training.members import Ended, MemberFailure, Looked, MemberData, MemberTask, Saved, Stopped
+from models.training.members import Ended, Looked, MemberData, MemberFailure, MemberTask, Saved, Stopped
 from models.training.prepared import Part, monitor_of
 from models.training.run import DivergedError, Epoch, TrainingRun
 from nncore.arrays import Array

@@ -18,9 +18,9 @@ from nncore.training import Epoch
 
 __all__ = [
     "Ended",
-    "MemberFailure",
     "Looked",
     "MemberData",
+    "MemberFailure",
     "MemberLostError",
     "MemberPool",
     "MemberTask",

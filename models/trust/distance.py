@@ -29,7 +29,7 @@ FOLDS = 5
 #: The largest distance that is told apart.
 FARTHEST = 1e6
 #: Numbers that a fit should get at most; a sample of rows tells as much.
-MAXIMUM_CELLS = 4_000_000
+MAXIMUM_CELLS = 1_500_000
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ from time import monotonic
 
 from models.training.members import (
     Ended,
-    MemberFailure,
     MemberData,
+    MemberFailure,
     MemberLostError,
     MemberPool,
     MemberTask,

@@ -12,7 +12,7 @@ import socket
 from time import monotonic
 
 from models.training.member_run import MemberRun, failed
-from models.training.members import Ended, MemberFailure, MemberData, MemberTask, Stopped
+from models.training.members import Ended, MemberData, MemberFailure, MemberTask, Stopped
 from service.jobs.members.frames import AskState, Share, receive, send
 from service.jobs.readiness import make_ready
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from models.features.rows import FeatureRows
 from models.training.local_pool import LocalPool
 from models.training.member_run import MemberRun, PreparedMember
-from models.training.members import Ended, MemberFailure, Looked, MemberTask, Saved, Stopped
+from models.training.members import Ended, Looked, MemberFailure, MemberTask, Saved, Stopped
 from models.training.prepared import PreparedData
 from models.training.run import TrainingRun
 from nncore.network import Predictor

@@ -19,8 +19,8 @@ from threadpoolctl import threadpool_limits
 from models.training.local_pool import LocalPool
 from models.training.members import (
     Ended,
-    MemberFailure,
     Looked,
+    MemberFailure,
     MemberLostError,
     MemberPool,
     MemberTask,
