@@ -14,11 +14,16 @@ import numpy as np
 from nncore.arrays import Array
 from nncore.losses import FLOOR, CategoricalCrossentropy, Loss, sparse_labels
 
-<<<<<<< HEAD
-__all__ = ["Average", "ClassScores", "Evaluation", "Score", "evaluate", "mean_log_loss", "score"]
-=======
-__all__ = ["Average", "ClassScores", "Evaluation", "Score", "calibration_error", "evaluate", "score"]
->>>>>>> trust
+__all__ = [
+    "Average",
+    "ClassScores",
+    "Evaluation",
+    "Score",
+    "calibration_error",
+    "evaluate",
+    "mean_log_loss",
+    "score",
+]
 
 #: Number of equal-width bins of the top probability for the calibration error.
 CALIBRATION_BINS = 15
