@@ -47,6 +47,9 @@ class EnsemblePredictor:
                 columns = None if kind.bins or bins is None or not bins.any() else np.flatnonzero(~bins)
                 stacked = StackedPredictor(kind.layers, kind.inputs, members)
                 self._kinds.append(_Kind(stacked, len(members), mixture.weights[kind.name], columns))
+        #: The number of kinds that answer, and the number of each member's kind.
+        self.kinds = len(self._kinds)
+        self.kind_numbers = np.repeat(np.arange(self.kinds), [kind.size for kind in self._kinds])
         #: Each member's weight in the mixture.
         self.weights = np.concatenate([np.full(kind.size, kind.weight / kind.size) for kind in self._kinds])
         self.weights /= self.weights.sum()

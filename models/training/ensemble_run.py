@@ -114,6 +114,7 @@ class EnsembleRun:
         #: What ended the run before its last member; None if nothing did.
         self.stopped_by: str | None = None
         self._report: dict[str, Any] | None = None
+        self._trust: dict[str, Array] = {}
 
     # The run.
 
@@ -246,6 +247,7 @@ class EnsembleRun:
 
     def _finish(self) -> None:
         self._mixture = self._held_out.mixture()
+        self._trust = self._held_out.trust(self._training, features=self.fitted is not None)
         self._report = {**(self._held_out.report(self._mixture) or {}), "validation": self._validate()}
 
     def _validate(self) -> dict[str, Any] | None:
@@ -283,6 +285,7 @@ class EnsembleRun:
             created_at=utc_now(),
             mixture=self._mixture,
             held_out=self._held_out.result(self.rows, self._mixture) if over and self._mixture else None,
+            trust=self._trust,
         )
 
     def _seconds(self) -> float:

@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 
 from models.definition.ensemble import Ensemble
+from models.features.rows import FeatureRows
 from models.training.ensemble_checkpoint import HeldOut, Mixture
+from models.training.prepared import Part
 from models.trust.mixture import mixed, mixture_weights
 from models.trust.temperature import fit_temperature, sharpened
+from models.trust.trust import Trust
 from nncore.arrays import Array
+from nncore.batches import ChosenRows
 from nncore.metrics import Evaluation, Score, evaluate, score
 
 __all__ = ["HeldOutRows", "measures"]
@@ -84,6 +88,23 @@ class HeldOutRows:
         rows, probabilities = self._mixed(mixture)
         sharp = sharpened(probabilities, mixture.temperature)
         return HeldOut(numbers[rows], self._codes[rows], self._folds[rows], sharp)
+
+    def trust(self, part: Part, *, features: bool) -> dict[str, Array]:
+        """What ``models.trust`` fits on the held-out rows, of which ``part`` is all; empty if there are none.
+
+        ``features`` says that the inputs are features, which are of like size.
+        """
+        kinds = self._kinds()
+        rows = self._rows(kinds)
+        if not len(rows):
+            return {}
+        inputs = part.inputs
+        if isinstance(inputs, np.ndarray):
+            inputs = inputs[rows]
+        elif isinstance(inputs, FeatureRows):
+            inputs = ChosenRows(inputs.without_bins(), rows)
+        stacked = np.stack([self._of(kind, rows) for kind in kinds])
+        return Trust.fit(stacked, self._codes[rows], inputs, common=features).arrays()
 
     def report(self, mixture: Mixture | None) -> dict[str, Any] | None:
         """How good the mixture is, by fold too, and what there is to beat; None if no row can be judged."""
