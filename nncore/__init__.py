@@ -1,5 +1,7 @@
 """Neural network classifiers on NumPy."""
 
+from nncore.best import Best
+from nncore.folds import stratified_folds
 from nncore.layers import (
     ELU,
     GELU,
@@ -35,6 +37,8 @@ from nncore.schedules import (
     Schedule,
     Step,
 )
+from nncore.stacked import StackedPredictor
+from nncore.stopping import EarlyStopping
 from nncore.training import DivergedError, Epoch, Training, TrainingState, train
 
 __version__ = "0.1.0"
@@ -53,12 +57,14 @@ __all__ = [
     "Adam",
     "AdamW",
     "BatchNorm",
+    "Best",
     "CategoricalCrossentropy",
     "Constant",
     "Cosine",
     "Dense",
     "DivergedError",
     "Dropout",
+    "EarlyStopping",
     "Epoch",
     "Exponential",
     "FocalLoss",
@@ -84,10 +90,12 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "StackedPredictor",
     "Step",
     "Tanh",
     "Training",
     "TrainingState",
     "__version__",
+    "stratified_folds",
     "train",
 ]

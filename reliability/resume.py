@@ -143,6 +143,7 @@ def drawn(number: int) -> tuple[ModelDefinition, TrainingRequest]:
         class_weights=rng.choice([None, "balanced"]),
         early_stopping=rng.choice([None, EarlyStopping(patience=1)]),
         publish=rng.choice(["last", "best"]),
+        validate_every=rng.choice([1, 1, 2]),
     )
     return definition, request
 
