@@ -69,15 +69,32 @@ def test_reading_as_the_page_does_predicts_what_the_service_predicts(
     assert (classes, model, epochs) == (CLASSES, name, [1, 2, 3, 4, 5])
 
 
+@pytest.mark.parametrize(
+    "features",
+    [
+        {},
+        {"size": {"scale": "robust_bins"}, "a wood": {"min_count": 2}, "even": {"signed": True}},
+        {
+            "size": {"scale": "robust_clip"},
+            "number": {"scale": "robust_bins", "bins": 3},
+            "same": {"scale": "robust_clip"},
+        },
+    ],
+)
 def test_the_features_of_a_table_as_the_page_computes_them_predict_what_the_service_predicts(
-    client: Client, tmp_path: Path
+    client: Client, tmp_path: Path, features: dict[str, Any]
 ) -> None:
     name = fresh("page")
     sizes = [1.5, None, 40.0, 7.25, None, 3.0, 12.0, 30.5]
     words = ["ash", "oak", None, "ash", "elm", "oak", "ash", None]
-    rows = [{"size": size, "a wood": word, "note": "x"} for size, word in zip(sizes, words, strict=True)]
+    rows = [
+        {"size": size, "a wood": word, "note": "x", "even": "lr"[place % 2], "number": place**2 / 7, "same": 5}
+        for place, (size, word) in enumerate(zip(sizes, words, strict=True))
+    ]
+    kinds = {"even": "category", "number": "number", "same": "number", **features}
     data = {"rows": [{**row, "kind": "ab"[place % 2]} for place, row in enumerate(rows)], "label": "kind"}
-    job = client.run({"model": {"name": name, "layers": [*LAYERS[:-2], {"type": "dense"}, LAYERS[-1]]}, "data": data})
+    model = {"name": name, "features": kinds, "layers": [*LAYERS[:-2], {"type": "dense"}, LAYERS[-1]]}
+    job = client.run({"model": model, "data": data})
     path = tmp_path / "table.h5"
     path.write_bytes(client.get(f"/checkpoints/{job['checkpoint']}/file").body)
     asked = [*rows, {"size": 1e3, "a wood": "unseen"}, {}]
