@@ -29,6 +29,8 @@ __all__ = ["PredictionSets", "scores_of"]
 LARGEST = 1.001
 #: What a product such as 100·0.07 may be too large by.
 ROUNDING = 1e-9
+#: Coverages whose thresholds are kept.
+MOST_KEPT = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +61,19 @@ class PredictionSets:
         With ``by_class``, the coverage holds within the rows of each class (Mondrian; Vovk, 2012), so sets are larger.
         Raises ValueError if the coverage is not between 0 and 1.
         """
-        inside: Array = scores_of(probabilities, draws) <= self.thresholds(coverage, by_class=by_class)
+        key = coverage, by_class
+        thresholds = self._found.get(key)
+        if thresholds is None:
+            if len(self._found) >= MOST_KEPT:
+                self._found.clear()
+            thresholds = self._found[key] = self.thresholds(coverage, by_class=by_class)
+        inside: Array = scores_of(probabilities, draws) <= thresholds
         return inside
+
+    @cached_property
+    def _found(self) -> dict[tuple[float, bool], Array]:
+        """The thresholds of the coverages that were asked for, because clients ask for the same again and again."""
+        return {}
 
     def thresholds(self, coverage: float, *, by_class: bool = False) -> Array:
         """The largest score (n_classes,) that a class in a set has.

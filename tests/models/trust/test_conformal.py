@@ -139,21 +139,21 @@ class TestDraws:
     def test_a_row_has_its_draw_wherever_it_stands(self):
         rows = np.random.default_rng(0).normal(size=(100, 7)).astype(np.float32)
         draws = draws_of(rows)
-        assert draws.dtype == np.float32
         assert np.array_equal(draws[::-1], draws_of(rows[::-1]))
         assert np.array_equal(draws, draws_of(np.asfortranarray(rows)))
         assert np.array_equal(draws[3:4], draws_of(rows[3:4]))
         assert np.array_equal(draws_of(np.zeros((1, 7), np.float32)), draws_of(-np.zeros((1, 7), np.float32)))
 
     def test_they_never_change(self):
-        """By Python's own integers: sets that were fitted keep their meaning."""
+        """Sets that were fitted keep their meaning: the checksum is that of gzip and PNG, bit by bit."""
         rows = np.array([[0, 0], [1, 0], [0, 1], [0.5, -2], [1e-30, 3e7]], np.float32)
-        for row, draw in zip(rows, draws_of(rows).tolist(), strict=True):
-            words = [int.from_bytes(struct.pack("<f", value), "little") for value in row.tolist()]
-            total = words[0] * 5166489603836389755 + words[1] * 8506655336168082079 + 0x9E3779B97F4A7C15
-            total %= 2**64
-            mixed = (total ^ total >> 32) * 0x9E3779B97F4A7C15 % 2**64
-            assert draw == (mixed >> 40) / 2**24
+        for row, draw in zip(rows.tolist(), draws_of(rows).tolist(), strict=True):
+            register = 0xFFFFFFFF
+            for byte in struct.pack("<2f", *row):
+                register ^= byte
+                for _ in range(8):
+                    register = register >> 1 ^ (0xEDB88320 if register & 1 else 0)
+            assert draw == (register ^ 0xFFFFFFFF) / 2**32
 
     @pytest.mark.parametrize("kind", ["normal", "one-hot", "integers", "one column"])
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -170,4 +170,6 @@ class TestDraws:
         assert 0 <= draws[0] < draws[-1] < 1
         places = np.arange(len(draws)) / len(draws)
         assert np.abs(draws - places).max() < 1.63 / math.sqrt(len(draws)) * 1.2
-        assert abs(np.corrcoef(draws_of(rows[:-1].astype(dtype)), draws_of(rows[1:].astype(dtype)))[0, 1]) < 0.03
+        # Among neighbours too, or a region of rows would always have large sets or always small ones.
+        near = np.sort(draws_of(rows.astype(dtype))[: len(rows) // 200 * 200].reshape(-1, 200), axis=1)
+        assert np.abs(near - np.arange(200) / 200).max(axis=1).mean() < 0.1
