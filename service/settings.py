@@ -41,9 +41,14 @@ SETTINGS = (
     Setting("trainer", "auto", "auto: the web service starts and restarts a trainer; external: you run the trainer.",
             choices=("auto", "external")),
     Setting("parallel_jobs", 1, "Number of jobs that a trainer runs at the same time.", 1, 64),
-    Setting("blas_threads", 0, "Threads per job for matrix products, and processes per job for members; 0: all cores but one, "
-            "for members all cores, divided by parallel jobs.",
-            0, 256),
+    Setting(
+        "blas_threads",
+        0,
+        "Threads per job for matrix products, and processes per job for members; 0: all cores but one, for members all "
+        "cores, divided by parallel jobs.",
+        0,
+        256,
+    ),
     Setting("lease_seconds", 10.0, "Seconds without a heartbeat after which another trainer takes over the job.",
             1, 3600),
     Setting("retry_seconds", 1.0, "Delay before retrying a job after its second crash; doubles each time.", 0, 3600),
