@@ -56,7 +56,7 @@ class Process:
             command, descriptors = received
             match command:
                 case Share():
-                    self._data[command.name] = command.data(*descriptors)
+                    self._data[command.name] = command.data(*descriptors).ready()
                 case MemberTask():
                     return command
                 case AskState():
