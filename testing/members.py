@@ -28,7 +28,7 @@ def some_data(rows: int = 43) -> MemberData:
     return MemberData(data.inputs.astype(np.float32), codes, weights)
 
 
-def some_features(rows: int = 43) -> MemberData:
+def some_features(rows: int = 43, dtype: str = "float32") -> MemberData:
     """Two numbers, a category of three levels and a text of four terms, as they are kept; nine columns."""
     random, data = np.random.default_rng(2), some_data(rows)
     assert isinstance(data.inputs, np.ndarray)
@@ -36,7 +36,7 @@ def some_features(rows: int = 43) -> MemberData:
     terms = random.integers(0, 2, starts[-1]) + 2 * (np.arange(starts[-1]) - starts[:-1].repeat(np.diff(starts)))
     sparse = Sparse(starts, terms, random.random(starts[-1], np.float32))
     blocks = [(Numbers(data.inputs), 2), (Places(random.integers(-1, 3, rows)), 3), (sparse, 4)]
-    return replace(data, inputs=FeatureRows(blocks, rows, np.dtype(np.float32)))
+    return replace(data, inputs=FeatureRows(blocks, rows, np.dtype(dtype)))
 
 
 def a_member(number: int = 1, *, rows: int = 43, folds: int = 4, **request: Any) -> MemberTask:
