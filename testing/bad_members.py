@@ -176,11 +176,20 @@ def _filled(file: h5py.File) -> None:
         file[f"trust/{name}"] = array
 
 
-def members_file(*changes: Callable[[h5py.File], None], **options: Any) -> bytes:
-    """The bytes of a good file to which ``changes`` were made; ``options`` are those of ``h5py.File``."""
+def _good() -> bytes:
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w", **options) as file:
+    with h5py.File(buffer, "w") as file:
         _filled(file)
+    return buffer.getvalue()
+
+
+GOOD_MEMBERS = _good()
+
+
+def members_file(*changes: Callable[[h5py.File], None]) -> bytes:
+    """The bytes of the good file with changes."""
+    buffer = io.BytesIO(GOOD_MEMBERS)
+    with h5py.File(buffer, "r+") as file:
         for change in changes:
             change(file)
     return buffer.getvalue()
@@ -199,7 +208,6 @@ def minimal_members(file: h5py.File) -> None:
         del file.attrs[name]
 
 
-GOOD_MEMBERS = members_file()
 BAD_MEMBERS: dict[str, Bad] = {}
 
 
