@@ -11,7 +11,7 @@ import numpy as np
 from models.features.feature import Numbers, Places, Sparse
 from models.features.rows import FeatureRows
 from models.training.checkpoint import Checkpoint
-from models.training.members import Ended, Failed, MemberData, MemberPool, MemberTask, Report, Stopped
+from models.training.members import Ended, MemberData, MemberFailure, MemberPool, MemberTask, Report, Stopped
 from nncore.arrays import Array
 from nncore.stopping import EarlyStopping
 from testing.runs import a_definition, a_request, some_rows
@@ -28,7 +28,7 @@ def some_data(rows: int = 43) -> MemberData:
     return MemberData(data.inputs.astype(np.float32), codes, weights)
 
 
-def some_features(rows: int = 43) -> MemberData:
+def some_features(rows: int = 43, dtype: str = "float32") -> MemberData:
     """Two numbers, a category of three levels and a text of four terms, as they are kept; nine columns."""
     random, data = np.random.default_rng(2), some_data(rows)
     assert isinstance(data.inputs, np.ndarray)
@@ -36,7 +36,7 @@ def some_features(rows: int = 43) -> MemberData:
     terms = random.integers(0, 2, starts[-1]) + 2 * (np.arange(starts[-1]) - starts[:-1].repeat(np.diff(starts)))
     sparse = Sparse(starts, terms, random.random(starts[-1], np.float32))
     blocks = [(Numbers(data.inputs), 2), (Places(random.integers(-1, 3, rows)), 3), (sparse, 4)]
-    return replace(data, inputs=FeatureRows(blocks, rows, np.dtype(np.float32)))
+    return replace(data, inputs=FeatureRows(blocks, rows, np.dtype(dtype)))
 
 
 def a_member(number: int = 1, *, rows: int = 43, folds: int = 4, **request: Any) -> MemberTask:
@@ -76,14 +76,14 @@ def carried_out(pool: MemberPool, tasks: Sequence[MemberTask], seconds: float = 
             pool.start(waiting.pop(0))
             running += 1
         reports = pool.reports(seconds)
-        running -= sum(isinstance(report, (Ended, Stopped, Failed)) for report in reports)
+        running -= sum(isinstance(report, (Ended, Stopped, MemberFailure)) for report in reports)
         found += reports
     return found
 
 
-def last_reports(reports: Sequence[Report]) -> dict[int, Ended | Stopped | Failed]:
+def last_reports(reports: Sequence[Report]) -> dict[int, Ended | Stopped | MemberFailure]:
     """The last report of each member."""
-    return {each.number: each for each in reports if isinstance(each, (Ended, Stopped, Failed))}
+    return {each.number: each for each in reports if isinstance(each, (Ended, Stopped, MemberFailure))}
 
 
 def arrays_of(checkpoint: Checkpoint) -> dict[str, Array]:

@@ -106,8 +106,8 @@ class RobustClip(Scale):
     """Median 0 and an interquartile range of 1, then bent towards ±3, which no value passes.
 
     If the two quartiles are equal, the median distance of the values that differ from the median takes the place of
-    their range. The bend is z / √(1 + (z / 3)²) (Holzmüller, Grinsztajn, Steinwart 2024, "Better by Default", section
-    3.1).
+    their range. The bend is z / √(1 + (z / 3)²) (Holzmüller, Grinsztajn, Steinwart 2024, "Better by Default: Strong
+    Pre-Tuned MLPs and Boosted Trees on Tabular Data").
     """
 
     affine: ClassVar[bool] = False

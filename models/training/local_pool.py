@@ -29,7 +29,7 @@ class LocalPool(MemberPool):
         return self._places - len(self._running)
 
     def share(self, name: str, data: MemberData) -> None:
-        self._data[name] = data
+        self._data[name] = data.ready()
 
     def start(self, task: MemberTask) -> None:
         assert self.free, "there is a free place"

@@ -6,7 +6,7 @@ and reports are values that can be sent to another process.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from models.definition.definition import ModelDefinition
@@ -14,6 +14,7 @@ from models.features.rows import FeatureRows
 from models.training.checkpoint import Checkpoint
 from models.training.request import TrainingRequest
 from nncore.arrays import Array
+from nncore.batches import RowSource
 from nncore.training import Epoch
 
 __all__ = [
@@ -36,9 +37,14 @@ class MemberData:
     weights (n_rows,).
     """
 
-    inputs: Array | FeatureRows
+    inputs: Array | RowSource
     codes: Array
     weights: Array | None
+
+    def ready(self) -> MemberData:
+        """The data as members train on it: few features are expanded once rather than for each batch."""
+        inputs = self.inputs
+        return replace(self, inputs=inputs.expand_if_small()) if isinstance(inputs, FeatureRows) else self
 
 
 @dataclass(frozen=True, eq=False)

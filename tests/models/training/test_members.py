@@ -88,7 +88,7 @@ def test_the_rows_are_read_where_they_are() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_features_are_read_as_if_they_were_expanded(dtype: str) -> None:
-    compact, task = some_features(), a_member(members={"inputs": 9, "dtype": dtype})
+    compact, task = some_features(dtype=dtype), a_member(members={"inputs": 9, "dtype": dtype})
     assert isinstance(compact.inputs, FeatureRows)
     found = []
     for inputs in (compact.inputs, compact.inputs.expanded()):

@@ -303,6 +303,20 @@ TRAININGS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "monitor unknown": (a_training("base", early_stopping={"monitor": "f1"}), "/early_stopping/monitor"),
     "patience 0": (a_training("base", early_stopping={"patience": 0}), "/early_stopping/patience"),
+    "patience_steps below 0": (
+        a_training("base", early_stopping={"patience_steps": -1}),
+        "/early_stopping/patience_steps",
+    ),
+    "validate_every 0": (a_training("base", validate_every=0), "/validate_every"),
+    "validate_every null": (a_training("base", validate_every=None), "/validate_every"),
+    "the log loss without validation": (
+        a_training("base", early_stopping={"monitor": "validation_log_loss"}),
+        "/early_stopping/monitor",
+    ),
+    "a layer's rate below 0": (
+        a_training({"name": "rated", "layers": [{"type": "dense", "units": 3, "rate": -0.1}, {"type": "softmax"}]}),
+        "/model/layers/0/rate",
+    ),
     "max_seconds 0": (a_training("base", max_seconds=0), "/max_seconds"),
     "publish the first": (a_training("base", publish="first"), "/publish"),
     "publish 1": (a_training("base", publish=1), "/publish"),
