@@ -1,4 +1,4 @@
-"""A kill never costs a committed checkpoint, of a matrix or of a table."""
+"""A kill never costs a committed checkpoint, of a matrix, of a table or of several members."""
 
 from __future__ import annotations
 
@@ -11,21 +11,30 @@ from pathlib import Path
 from reliability.figure import Figure
 from reliability.injections import ABREAST, Meddled, calls_of_a_run, meddled
 from reliability.runners import Runner, Store
-from reliability.samples import SAMPLES, Sample
+from reliability.samples import MEMBERS, SAMPLES, Sample
 from reliability.tracing import strace_missing
 
 __all__ = ["run"]
 
 KILLS = 2000
+#: Kills of runners that have members, whose start takes longer.
+OF_MEMBERS = 20
 
 
 def run(scale: float) -> Figure:
     """Kill runners at random moments, and at each system call of a save that changes the disk."""
     figure = Figure(
-        goals={"kills at random moments": KILLS, "after a new checkpoint": KILLS // 4, "within a save": KILLS // 100}
+        goals={
+            "kills at random moments": KILLS,
+            "after a new checkpoint": KILLS // 4,
+            "within a save": KILLS // 100,
+            "kills of runners with members": OF_MEMBERS,
+        }
     )
     with tempfile.TemporaryDirectory(prefix="trainyard-kills-") as folder:
-        _at_random(Path(folder), figure, max(1, round(KILLS * scale)))
+        members = _Members(Path(folder) / "members", figure, max(1, round(OF_MEMBERS * scale)))
+        _at_random(Path(folder), figure, max(1, round(KILLS * scale)), members)
+        members.end()
         missing = strace_missing()
         if missing:
             figure.broken.append(missing)
@@ -35,7 +44,41 @@ def run(scale: float) -> Figure:
     return figure
 
 
-def _at_random(folder: Path, figure: Figure, kills: int) -> None:
+class _Members:
+    """A store whose runner has members; it is killed some times at random while the other ones are."""
+
+    def __init__(self, folder: Path, figure: Figure, kills: int) -> None:
+        kinds = [{**kind, "epochs": 1_000_000} for kind in MEMBERS.model["network"]["kinds"]]
+        network = {"network": {**MEMBERS.model["network"], "kinds": kinds}}
+        self._store = Store.make(folder, network, sample=MEMBERS, checkpoint={"every_epochs": 4, "keep": 2})
+        self._figure, self._moments, self._left = figure, random.Random(2), kills
+        self._latest = 2.0 * _seconds_to_a_checkpoint(self._store)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._known = self._store.named().keys()
+        self._runner, self._end = self._store.start(), time.monotonic() + self._moments.uniform(0.0, self._latest)
+
+    def turn(self) -> None:
+        """If it is time, kill the runner, and start another one unless that was the last."""
+        if not self._left or time.monotonic() < self._end:
+            return
+        assert self._runner.kill() == -signal.SIGKILL
+        self._left -= 1
+        self._figure.count("kills of runners with members")
+        self._figure.count("of these after a new checkpoint", int(bool(self._store.named().keys() - self._known)))
+        self._figure.broken += self._store.damage()
+        if self._left:
+            self._begin()
+
+    def end(self) -> None:
+        """Go on until the last kill."""
+        while self._left:
+            time.sleep(max(0.0, self._end - time.monotonic()))
+            self.turn()
+
+
+def _at_random(folder: Path, figure: Figure, kills: int, members: _Members) -> None:
     """Kill runners at random, up to twice the time that they need for their first new checkpoint."""
     stores = [
         Store.make(
@@ -58,6 +101,7 @@ def _at_random(folder: Path, figure: Figure, kills: int) -> None:
             figure.count("after a new checkpoint", int(bool(store.named().keys() - known)))
             figure.count("within a save", int(any(store.temporary_files())))
             figure.broken += store.damage()
+        members.turn()
 
 
 def _seconds_to_a_checkpoint(store: Store) -> float:

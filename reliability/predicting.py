@@ -16,8 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from models.definition.ensemble import Ensemble
 from models.features.plan import ServingPlan
-from models.formats.checkpoint_file import load_checkpoint
+from models.formats.checkpoint_file import AnyCheckpoint, load_checkpoint
+from models.formats.mapped_parameters import MappedNetwork
+from models.serving.ensemble_predictor import EnsemblePredictor
+from models.training.checkpoint import Checkpoint
 from nncore.network import Predictor
 from reliability.connections import Connection, post
 from reliability.figure import Figure
@@ -206,8 +210,7 @@ class _Judge:
     def __init__(self, path: Path) -> None:
         checkpoint = load_checkpoint(path)
         self._classes = list(checkpoint.definition.classes)
-        arrays = {**checkpoint.evaluated, **checkpoint.evaluated_statistics}
-        self._predictor = Predictor(checkpoint.definition.layers, checkpoint.definition.inputs, arrays)
+        self._predictor = _predictor(checkpoint)
         features, dtype = checkpoint.features, self._predictor.dtype
         self._plan = None if features is None else ServingPlan(features, checkpoint.definition.label, np.dtype(dtype))
 
@@ -229,6 +232,24 @@ class _Judge:
         return (
             self._plan.lists(rows["columns"], rows["rows"]) if "columns" in rows else self._plan.records(rows["rows"])
         )
+
+
+def _predictor(checkpoint: AnyCheckpoint) -> Predictor | EnsemblePredictor:
+    """What predicts with the arrays of a checkpoint."""
+    definition = checkpoint.definition
+    if isinstance(checkpoint, Checkpoint):
+        arrays = {**checkpoint.evaluated, **checkpoint.evaluated_statistics}
+        return Predictor(definition.layers, definition.inputs, arrays)
+    assert isinstance(definition.ensemble, Ensemble)
+    assert checkpoint.mixture is not None
+    baselines = {kind.name for kind in definition.ensemble.kinds if kind.baseline}
+    networks = [
+        MappedNetwork(member.kind, {**member.parameters, **member.statistics})
+        for member in checkpoint.members.values()
+        if member.ended is not None and member.kind not in baselines
+    ]
+    bins = None if checkpoint.features is None else checkpoint.features.bin_columns
+    return EnsemblePredictor(definition, networks, bins, checkpoint.mixture)
 
 
 def _same(document: dict[str, Any], expected: dict[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """Resume is exact: a run that was killed ends with the same bits as a run that was not.
 
-Every second run is of a table, whose features are part of these bits.
+Every second run is of a table, whose features are part of these bits. Some runs are of several members.
 """
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
@@ -28,8 +29,10 @@ from models.data.records import from_records
 from models.definition.definition import ModelDefinition
 from models.definition.given_table import GivenTable, Place
 from models.features.scales import SCALES
-from models.formats.checkpoint_file import load_checkpoint
+from models.formats.checkpoint_file import AnyCheckpoint, load_checkpoint
 from models.training.checkpoint import Checkpoint, CheckpointKind
+from models.training.ensemble_checkpoint import EnsembleCheckpoint
+from models.training.ensemble_run import EnsembleRun, MemberFailedError
 from models.training.prepared import Prepared
 from models.training.prepared_table import PreparedTable
 from models.training.request import TrainingRequest
@@ -39,6 +42,7 @@ from nncore.losses import Loss
 from nncore.network import Dtype
 from nncore.stopping import EarlyStopping
 from nncore.training import DivergedError, Epoch
+from reliability.drawn_members import BatchPool, drawn_members
 from reliability.figure import Figure
 from reliability.resumed_jobs import JOBS, try_jobs
 from reliability.samples import TABLE_FEATURES, table_rows
@@ -48,12 +52,12 @@ from testing.saving import save_checkpoint
 
 __all__ = ["bits_of", "differences", "run"]
 
-PAIRS, CONTROLS = 200, 20
+PAIRS, MEMBERS, CONTROLS = 180, 20, 20
 EPOCHS, STEPS = 6, 6
 #: The batch before which a control is killed: in the second epoch or a later one, but before the end.
 IN_A_LATER_EPOCH = 20
 DIVERGED = 3
-#: Values that differ between any two runs.
+#: Values that differ between any two runs, also below /members/N.
 OF_ONE_RUN = {"/created_at", "/training/seconds", "/history/seconds", "/job"}
 #: A server process that has imported this module and forks a process for each piece of a run.
 _processes = multiprocessing.get_context("forkserver")
@@ -75,7 +79,12 @@ def bits_of(path: Path) -> dict[str, bytes]:
     with h5py.File(path, "r") as file:
         note("", file)
         file.visititems(lambda place, item: note(f"/{place}", item))
-    return {place: value for place, value in found.items() if place.partition(" ")[0] not in OF_ONE_RUN}
+    return {place: value for place, value in found.items() if _of_member(place.partition(" ")[0]) not in OF_ONE_RUN}
+
+
+def _of_member(place: str) -> str:
+    """The place below that of its member, if it has one."""
+    return re.sub(r"^/members/\d+", "", place)
 
 
 def differences(one: Path, other: Path) -> list[str]:
@@ -102,7 +111,7 @@ def model_drawn(number: int, layers: Sequence[Layer], loss: Loss, dtype: Dtype) 
     return replace(definition, layers=(*layers, Dense(2), Softmax()), loss=loss, dtype=dtype)
 
 
-def prepared_for(definition: ModelDefinition, request: TrainingRequest, begin: Checkpoint | None) -> Prepared:
+def prepared_for(definition: ModelDefinition, request: TrainingRequest, begin: AnyCheckpoint | None) -> Prepared:
     """The rows of a run as a runner prepares them, which takes features from the checkpoint that it resumes."""
     if definition.features is None:
         return prepare(definition, request, some_rows())
@@ -166,10 +175,10 @@ class Disk:
                 os.kill(os.getpid(), signal.SIGKILL)
         return False
 
-    def epoch(self, record: Epoch) -> None:
+    def epoch(self, record: Epoch, member: int = 0) -> None:
         """Do nothing, because checkpoints contain the history."""
 
-    def checkpoint(self, checkpoint: Checkpoint, kind: CheckpointKind) -> None:
+    def checkpoint(self, checkpoint: AnyCheckpoint, kind: CheckpointKind) -> None:
         save_checkpoint(self.folder / f"{self.number:04}-{kind}.h5", checkpoint)
         self.number += 1
 
@@ -180,25 +189,41 @@ def newest(folder: Path, *kinds: CheckpointKind) -> Path | None:
     return max((path for path in folder.glob("*.h5") if path.stem.partition("-")[2] in wanted), default=None)
 
 
-def train(number: int, folder: Path, last_batch: int | None, forget: bool) -> None:
+Draw = Callable[[int], tuple[ModelDefinition, TrainingRequest]]
+
+
+def train(draw: Draw, number: int, folder: Path, last_batch: int | None, forget: bool) -> None:
     """Start or resume the run, to its end or to a batch; ``forget`` omits the random state."""
-    definition, request = drawn(number)
+    definition, request = draw(number)
     path = newest(folder)
     resume = None if path is None else load_checkpoint(path)
     prepared = prepared_for(definition, request, resume)
-    if forget:
-        assert resume is not None
-        resume.state.streams.update(TrainingRun(request, prepared).training.state().streams)
     disk = Disk(folder, last_batch)
     try:
+        if definition.ensemble is not None:
+            assert resume is None or isinstance(resume, EnsembleCheckpoint)
+            pool = BatchPool(places=1 + number % 3)
+            EnsembleRun(request, prepared, pool, resume=resume, clock=lambda: disk.batches).run(disk)
+            return
+        assert resume is None or isinstance(resume, Checkpoint)
+        if forget:
+            assert resume is not None
+            resume.state.streams.update(TrainingRun(request, prepared).training.state().streams)
         TrainingRun(request, prepared, resume=resume).run(disk, lambda: disk.batches)
-    except DivergedError:
+    except (DivergedError, MemberFailedError):
         os._exit(DIVERGED)
 
 
-def piece(number: int, folder: Path, last_batch: int | None = None, forget: bool = False, alive: float = 60.0) -> int:
+def piece(
+    number: int,
+    folder: Path,
+    last_batch: int | None = None,
+    forget: bool = False,
+    alive: float = 60.0,
+    draw: Draw = drawn,
+) -> int:
     """Run a piece for at most ``alive`` seconds and return its exit status."""
-    process = _processes.Process(target=train, args=(number, folder, last_batch, forget))
+    process = _processes.Process(target=train, args=(draw, number, folder, last_batch, forget))
     with _one_at_a_time:
         process.start()
     connection.wait([process.sentinel], alive)
@@ -213,14 +238,19 @@ def piece(number: int, folder: Path, last_batch: int | None = None, forget: bool
 # Pairs of an uninterrupted run and a killed one.
 
 
-def try_pair(folder: Path, number: int) -> Figure:
+def try_members(folder: Path, number: int) -> Figure:
+    """Compare runs of several members as ``try_pair`` does."""
+    return try_pair(folder, number, drawn_members, "pairs of members")
+
+
+def try_pair(folder: Path, number: int, draw: Draw = drawn, what: str = "pairs") -> Figure:
     """Compare a run without kills to the same run with kills at random batches and moments."""
     figure, rng = Figure(), random.Random(number)
     whole, cut = folder / "whole", folder / "cut"
     whole.mkdir(parents=True)
     cut.mkdir()
     begin = time.monotonic()
-    if piece(number, whole) == DIVERGED:
+    if piece(number, whole, draw=draw) == DIVERGED:
         figure.count("runs left out as they diverge")
         return figure
     took = time.monotonic() - begin
@@ -229,19 +259,27 @@ def try_pair(folder: Path, number: int) -> Figure:
         # Killed by itself before a batch, or from outside at any moment, including during a save.
         at_batch = turn == 0 or rng.random() < 0.5
         last, alive = (rng.randrange(EPOCHS * STEPS), 60.0) if at_batch else (None, rng.uniform(0.2, 1.0) * took)
-        if piece(number, cut, last, alive=alive) == -signal.SIGKILL:
+        if piece(number, cut, last, alive=alive, draw=draw) == -signal.SIGKILL:
             kills += 1
             path = newest(cut)
-            figure.count("within an epoch", int(path is not None and load_checkpoint(path).state.position > 0))
-    end = piece(number, cut)
+            figure.count("within an epoch", int(path is not None and is_within_an_epoch(load_checkpoint(path))))
+    end = piece(number, cut, draw=draw)
     figure.count("kills -9 of a run", kills)
-    figure.count("pairs", int(kills > 0))
+    figure.count(what, int(kills > 0))
     figure.count("of them with a table", int(kills > 0 and number % 2))
     if end:
-        figure.broken.append(f"run {number}: the killed run could not resume, status {end}")
+        figure.broken.append(f"{what}, run {number}: the killed run could not resume, status {end}")
         return figure
-    figure.broken += [f"run {number}: {kind} differs in {place}" for kind, place in different_ends(whole, cut)]
+    ends = different_ends(whole, cut)
+    figure.broken += [f"{what}, run {number}: {kind} differs in {place}" for kind, place in ends]
     return figure
+
+
+def is_within_an_epoch(checkpoint: AnyCheckpoint) -> bool:
+    """Return whether a state lies within an epoch, of a member if it has several."""
+    if isinstance(checkpoint, Checkpoint):
+        return checkpoint.state.position > 0
+    return any(is_within_an_epoch(member.checkpoint) for member in checkpoint.members.values())
 
 
 def different_ends(whole: Path, cut: Path) -> Iterator[tuple[str, str]]:
@@ -267,7 +305,7 @@ def try_control(folder: Path, number: int) -> Figure:
     assert piece(number, cut, IN_A_LATER_EPOCH) == -signal.SIGKILL
     path = newest(cut)
     assert path is not None
-    if not load_checkpoint(path).state.epoch:
+    if not load_checkpoint(path).epoch:
         return figure  # In the first epoch nothing was drawn since the start; a table's has one batch more.
     assert piece(number, cut, forget=True) == 0
     if not any(place.startswith("/parameters") for _, place in different_ends(whole, cut)):
@@ -290,7 +328,8 @@ def gather(figure: Figure, tried: Any, folder: Path, what: str, goal: int) -> No
 
     with ThreadPoolExecutor(2) as pool:
         while figure.counts.get(what, 0) < goal and not figure.broken:
-            for found in pool.map(one, [next(numbers) for _ in range(4)]):
+            missing = goal - figure.counts.get(what, 0)
+            for found in pool.map(one, [next(numbers) for _ in range(min(4, 2 * missing))]):
                 for name, number in found.counts.items():
                     figure.count(name, number)
                 figure.broken += found.broken
@@ -299,9 +338,12 @@ def gather(figure: Figure, tried: Any, folder: Path, what: str, goal: int) -> No
 def run(scale: float) -> Figure:
     """Compare pairs of runs, controls, and pairs of jobs of a service."""
     _processes.set_forkserver_preload([__name__])
-    figure = Figure(goals={"pairs": PAIRS, "controls that differ": CONTROLS, "pairs of jobs": JOBS})
+    figure = Figure(
+        goals={"pairs": PAIRS, "pairs of members": MEMBERS, "controls that differ": CONTROLS, "pairs of jobs": JOBS}
+    )
     with tempfile.TemporaryDirectory(prefix="trainyard-resume-") as folder:
         gather(figure, try_pair, Path(folder), "pairs", max(1, round(PAIRS * scale)))
+        gather(figure, try_members, Path(folder), "pairs of members", max(1, round(MEMBERS * scale)))
         gather(figure, try_control, Path(folder), "controls that differ", max(1, round(CONTROLS * scale)))
         try_jobs(figure, Path(folder), scale, drawn, differences)
     return figure

@@ -1,4 +1,4 @@
-"""The two samples that the promises are tested with: a matrix, and a table of mixed columns with gaps."""
+"""The samples that the promises are tested with: a matrix, a table of mixed columns with gaps, and members on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from testing.samples import CSV, ROWS, a_model, a_training
 
-__all__ = ["MATRIX", "SAMPLES", "TABLE", "TABLE_FEATURES", "Sample", "table_rows"]
+__all__ = ["MATRIX", "MEMBERS", "SAMPLES", "TABLE", "TABLE_FEATURES", "Sample", "table_rows"]
 
 #: The features of the table's columns; the numbers that they become are fitted.
 TABLE_FEATURES: list[dict[str, Any]] = [
@@ -62,8 +62,10 @@ class Sample(NamedTuple):
         return {**self.model, "name": name, **members}
 
     def training(self, model: Any, **members: Any) -> dict[str, Any]:
-        """A training request on the dataset."""
-        return a_training(model, data={"dataset": self.dataset}, **members)
+        """A training request on the dataset; members have epochs and batches of their own."""
+        request = a_training(model, data={"dataset": self.dataset}, **members)
+        of_kinds = ("epochs", "batch_size") if "network" in self.model else ()
+        return {name: value for name, value in request.items() if name not in of_kinds}
 
 
 MATRIX = Sample("plain", "colour", CSV, a_model("tried"), {"inputs": ROWS})
@@ -75,3 +77,21 @@ TABLE = Sample(
     {"rows": [{name: value for name, value in row.items() if name != "label"} for row in table_rows(4, 12)]},
 )
 SAMPLES = (MATRIX, TABLE)
+_KIND: dict[str, Any] = {"optimizer": {"type": "adamw", "average": 0.9}, "batch_size": 20, "epochs": 40}
+_LAST: list[Any] = [{"type": "dense", "units": 2}, "softmax"]
+#: The table with a kind that reads bins, one that does not, and a baseline; six members.
+MEMBERS = TABLE._replace(
+    model={
+        "name": "tried",
+        "classes": ["no", "yes"],
+        "features": [{**TABLE_FEATURES[0], "scale": "robust_bins"}, *TABLE_FEATURES[1:]],
+        "network": {
+            "folds": 2,
+            "kinds": [
+                {"name": "binned", "layers": [{"type": "dense", "units": 8}, "relu", *_LAST], **_KIND},
+                {"name": "plain", "bins": False, "layers": [{"type": "dense", "units": 4}, "silu", *_LAST], **_KIND},
+                {"name": "linear", "baseline": True, "layers": _LAST, **_KIND},
+            ],
+        },
+    }
+)

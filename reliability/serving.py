@@ -22,7 +22,7 @@ import numpy as np
 
 from reliability.figure import Figure
 from reliability.predicting import Client, Habit, Question, Trial, Version, check
-from reliability.samples import TABLE, table_rows
+from reliability.samples import MEMBERS, TABLE, table_rows
 from testing.harness import FINAL, Process, Server
 
 __all__ = ["run"]
@@ -56,11 +56,11 @@ CLIENTS = [
 ]
 #: By model of a matrix: number of inputs, hidden units and rows of a large request.
 MATRICES = {"narrow": (2, [8], 40), "broad": (64, [128, 128], 600)}
-#: The model of a table, and rows of a large request.
-MIXED, MANY_MIXED = "mixed", 200
-MODELS = (*MATRICES, MIXED)
+#: The models of a table, of which one has several members, and rows of a large request.
+MIXED, SEVERAL, MANY_MIXED = "mixed", "several", 200
+MODELS = (*MATRICES, MIXED, SEVERAL)
 CLASSES = ["red", "green", "blue"]
-LOST = {"worker_lost"}
+LOST = {"worker_lost", "member_lost"}
 
 
 class RecyclingServer(Server):
@@ -87,8 +87,10 @@ class RecyclingServer(Server):
 def training(model: str, seed: int) -> dict[str, Any]:
     """Return a request for a job of about half a second, with checkpoints from which a killed job continues."""
     checkpoint = {"every_epochs": 40}
-    if model == MIXED:
+    if model in (MIXED, SEVERAL):
         data = {"rows": table_rows(seed, 120), "label": TABLE.label}
+        if model == SEVERAL:
+            return {"model": model, "data": data, "seed": seed, "checkpoint": checkpoint}
         request = {"model": model, "data": data, "epochs": 200, "batch_size": 60, "seed": seed}
         return {**request, "checkpoint": checkpoint}
     inputs, _, _ = MATRICES[model]
@@ -110,6 +112,7 @@ def define_and_publish(server: Server) -> None:
     for model, (inputs, hidden, _) in MATRICES.items():
         server.client.define({"name": model, "inputs": inputs, "classes": CLASSES, "hidden": hidden})
     server.client.define(TABLE.named(MIXED))
+    server.client.define(MEMBERS.named(SEVERAL))
     for model in MODELS:
         server.client.run(training(model, seed=0))
 
@@ -129,7 +132,9 @@ def questions() -> list[Question]:
     columns = sorted(records[0])
     lists = {"columns": columns, "rows": [[row[name] for name in columns] for row in records[:1]]}
     given = ({"rows": records[1:2]}, None), (lists, None), ({"rows": records[2:3]}, 1), ({"rows": records}, None)
-    return found + [Question(MIXED, rows, version, None) for rows, version in given]
+    several = ({"rows": records[:1]}, None), (lists, 1), ({"rows": records}, None)
+    found += [Question(MIXED, rows, version, None) for rows, version in given]
+    return found + [Question(SEVERAL, rows, version, None) for rows, version in several]
 
 
 def publish(trial: Trial, server: Server, model: str) -> None:

@@ -44,7 +44,7 @@ from models.features.fitted import FittedFeatures
 from models.formats.hdf5_image import Image, Memory, Put, hdf5_image
 from models.formats.run_state import CheckpointError, StateReader, build_state, unreadable
 from models.training.checkpoint import Checkpoint, Origin
-from models.training.ensemble_checkpoint import EnsembleCheckpoint, HeldOut, MemberState, Mixture
+from models.training.ensemble_checkpoint import HELD_OUT, EnsembleCheckpoint, HeldOut, MemberState, Mixture
 from models.version import VERSION
 from nncore.arrays import Array
 
@@ -111,14 +111,10 @@ def _build_members(file: h5py.File, put: Put, checkpoint: EnsembleCheckpoint) ->
         mixture.attrs["weights"] = json.dumps(dict(checkpoint.mixture.weights))
         mixture.attrs["temperature"] = checkpoint.mixture.temperature
     if checkpoint.held_out is not None:
-        for name, dtype in _HELD_OUT.items():
+        for name, dtype in HELD_OUT.items():
             put(f"held_out/{name}", getattr(checkpoint.held_out, name).astype(dtype, copy=False))
     for name, array in checkpoint.trust.items():
         put(f"trust/{name}", array)
-
-
-#: The arrays of /held_out.
-_HELD_OUT = {"rows": "int64", "codes": "int32", "folds": "int32", "probabilities": "float32"}
 
 
 def load_checkpoint(path: Path) -> AnyCheckpoint:
@@ -270,7 +266,7 @@ class CheckpointReader:
         """What is known of rows that a member held out; None before the end of their run."""
         if "held_out" not in self.file:
             return None
-        return HeldOut(**{name: self.file[f"held_out/{name}"][()] for name in _HELD_OUT})
+        return HeldOut(**{name: self.file[f"held_out/{name}"][()] for name in HELD_OUT})
 
     def trust(self) -> dict[str, Array]:
         """What was fitted on held-out rows, by name."""

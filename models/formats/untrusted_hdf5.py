@@ -7,6 +7,7 @@ Therefore run this in a disposable process that can open no other file.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -17,9 +18,11 @@ from h5py import h5a, h5d, h5f, h5fd, h5g, h5l, h5o, h5p, h5s, h5t
 from models.errors import InvalidError, UnreadableError
 from nncore.arrays import Array
 
-__all__ = ["ForeignFile", "read"]
+__all__ = ["MAXIMUM_COUNT", "ForeignFile", "read"]
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+#: The largest count in an attribute.
+MAXIMUM_COUNT = 2**53
 
 _LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "an external link"}
 _LAYOUTS = {h5d.COMPACT: "compact", h5d.CHUNKED: "chunked", h5d.VIRTUAL: "virtual"}
@@ -40,6 +43,7 @@ _TYPES = {
     "float32": h5t.IEEE_F32LE,
     "float64": h5t.IEEE_F64LE,
     "int64": h5t.STD_I64LE,
+    "int32": h5t.STD_I32LE,
     "uint8": h5t.STD_U8LE,
 }
 
@@ -87,7 +91,8 @@ class ForeignFile:
             raise UnreadableError("invalid_hdf5", f"the file must begin with HDF5's signature. Received: {received}")
         access = h5p.create(h5p.FILE_ACCESS)
         access.set_fileobj_driver(h5fd.fileobj_driver, content)
-        self._root = h5g.open(h5f.open(b"upload", h5f.ACC_RDONLY, access), b"/")
+        #: The groups that were found, by path, because thousands of arrays lie in a few of them.
+        self._groups = {"": h5g.open(h5f.open(b"upload", h5f.ACC_RDONLY, access), b"/")}
 
     def has(self, place: str) -> bool:
         """Whether an object exists at a place. Raises InvalidError if a link on the path is not a hard link."""
@@ -130,6 +135,35 @@ class ForeignFile:
         attribute.read(found)
         return int(found)
 
+    def count(self, place: str, name: str) -> int | None:
+        """A whole number that counts something."""
+        found = self.whole_number(place, name)
+        if found is not None and not 0 <= found <= MAXIMUM_COUNT:
+            raise _refusal(place, f"the attribute {name!r} must be from 0 to {MAXIMUM_COUNT}", found)
+        return found
+
+    def number(self, place: str, name: str) -> float | None:
+        """The float64 attribute of an object, which may be NaN; None if the object or the attribute is missing."""
+        attribute = self._attribute(place, name)
+        if attribute is None:
+            return None
+        kind = attribute.get_type()
+        if kind.committed() or not kind.equal(_TYPES["float64"]):
+            raise _refusal(place, f"the attribute {name!r} must be a 64-bit floating-point number", _described(kind))
+        found = np.empty((), np.float64)
+        attribute.read(found)
+        return float(found)
+
+    def json(self, place: str, name: str) -> Any:
+        """The JSON in a string attribute; None if there is no such attribute."""
+        text = self.text(place, name)
+        if text is None:
+            return None
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise _refusal(place, f"the attribute {name!r} must be JSON", f"{text[:50]!r}, {error}") from None
+
     def _attribute(self, place: str, name: str) -> Any:
         """An open attribute with one value; None if the object or the attribute is missing."""
         owner = self._find(place)
@@ -150,6 +184,17 @@ class ForeignFile:
         other, _ = group.links.iterate(lambda name: name if name not in known else None)
         wanted = ", ".join(sorted(name.decode() for name in known))
         raise _refusal(place, f"must hold {wanted} and nothing else", (other or b"").decode(errors="replace"))
+
+    def present(self, place: str, names: Iterable[str]) -> list[str]:
+        """The names among these that a group holds, none if there is no group; raises InvalidError for another name."""
+        found = [name for name in names if self.has(f"{place}/{name}")]
+        group, known = self._find(place), {name.encode() for name in found}
+        if isinstance(group, h5g.GroupID) and group.get_num_objs() > len(known):
+            other, _ = group.links.iterate(lambda name: name if name not in known else None)
+            raise _refusal(
+                place, "must hold nothing but names that the definition has", (other or b"").decode(errors="replace")
+            )
+        return found
 
     def length(self, place: str) -> int:
         """The length of a one-dimensional dataset; call ``dataset`` before reading it."""
@@ -196,17 +241,25 @@ class ForeignFile:
 
     def _find(self, place: str) -> Any:
         """The object at ``place``, following only hard links; None if a name on the path is missing."""
-        here, path = self._root, ""
+        path, found = "", self._groups.get(place.rstrip("/"))
+        if found is not None:
+            return found
+        here: Any = self._groups[""]
         for part in filter(None, place.split("/")):
             if not isinstance(here, h5g.GroupID):
                 raise _refusal(path, "must be a group", _kind(here))
             path, name = f"{path}/{part}", part.encode()
+            if path in self._groups:
+                here = self._groups[path]
+                continue
             if not here.links.exists(name):
                 return None
             link = here.links.get_info(name).type
             if link != h5l.TYPE_HARD:
                 raise _refusal(path, "must be linked by a hard link", _LINKS.get(link, "a link of another kind"))
             here = h5o.open(here, name)
+            if isinstance(here, h5g.GroupID):
+                self._groups[path] = here
         return here
 
 

@@ -106,6 +106,11 @@ class Checkpoint:
         return self.state.step
 
     @property
+    def metrics(self) -> dict[str, float | None]:
+        """The metrics of the last epoch; empty before its end."""
+        return {name: getattr(self.history[-1], name) for name in METRICS} if self.history else {}
+
+    @property
     def evaluated(self) -> Mapping[str, Array]:
         """The parameters that are served: the optimizer's moving average if it keeps one."""
         return self.state.moments.get("average", self.parameters)

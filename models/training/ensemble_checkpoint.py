@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from models.definition.definition import ModelDefinition
 from models.features.fitted import FittedFeatures
 from models.training.checkpoint import Checkpoint, Origin
 from nncore.arrays import Array
+from nncore.metrics import score
+from nncore.training import Epoch
 
-__all__ = ["EnsembleCheckpoint", "HeldOut", "MemberState", "Mixture"]
+__all__ = ["ENDS", "HELD_OUT", "End", "EnsembleCheckpoint", "HeldOut", "MemberState", "Mixture"]
+
+#: What ends a member.
+End = Literal["epochs", "early_stopping", "max_seconds"]
+ENDS: tuple[End, ...] = get_args(End)
+#: The arrays of ``HeldOut`` and their types in a file.
+HELD_OUT = {"rows": "int64", "codes": "int32", "folds": "int32", "probabilities": "float32"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +33,7 @@ class MemberState:
     kind: str
     fold: int
     checkpoint: Checkpoint
-    ended: Literal["epochs", "early_stopping", "max_seconds"] | None = None
+    ended: End | None = None
     held_out: Array | None = None
 
     @property
@@ -33,6 +41,13 @@ class MemberState:
         """The parameters that are served: those of the best epoch if the run looked for it."""
         best = self.checkpoint.best
         return best.parameters if best is not None and best.epoch else self.checkpoint.evaluated
+
+    @property
+    def epoch(self) -> Epoch | None:
+        """The record of the epoch whose parameters are served; None if there is none."""
+        best, history = self.checkpoint.best, self.checkpoint.history
+        number = best.epoch if best is not None and best.epoch else len(history)
+        return history[number - 1] if 0 < number <= len(history) else None
 
     @property
     def statistics(self) -> Mapping[str, Array]:
@@ -87,6 +102,28 @@ class EnsembleCheckpoint:
     def epoch(self) -> int:
         """Epochs of all members so far."""
         return sum(member.checkpoint.state.epoch for member in self.members.values())
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Loss and accuracy on held-out rows, and the means of what the members that answer had in training.
+
+        Empty if nothing is known of held-out rows.
+        """
+        if self.held_out is None or not len(self.held_out.rows):
+            return {}
+        answering = [member for member in self.members.values() if member.ended and self._weight(member)]
+        epochs = [member.epoch for member in answering if member.epoch is not None]
+        found = score(self.held_out.probabilities, self.held_out.codes)
+        return {
+            "loss": sum(epoch.loss for epoch in epochs) / len(epochs) if epochs else None,
+            "accuracy": sum(epoch.accuracy for epoch in epochs) / len(epochs) if epochs else None,
+            "validation_loss": found.loss,
+            "validation_log_loss": found.loss,
+            "validation_accuracy": found.accuracy,
+        }
+
+    def _weight(self, member: MemberState) -> float:
+        return 0.0 if self.mixture is None else self.mixture.weights.get(member.kind, 0.0)
 
     @property
     def step(self) -> int:

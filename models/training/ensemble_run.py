@@ -316,7 +316,7 @@ class EnsembleRun:
         found = self._validated or self._held_out.score(self._mixture)
         if found is None:
             return None
-        epochs = [_served_epoch(state) for states in self._ended_by_kind().values() for state in states]
+        epochs = [state.epoch for states in self._ended_by_kind().values() for state in states]
         known = [epoch for epoch in epochs if epoch is not None]
         return {
             "loss": float(np.mean([epoch.loss for epoch in known])) if known else None,
@@ -417,10 +417,3 @@ def member_request(request: TrainingRequest, kind: NetworkKind, number: int) -> 
         max_seconds=None,
         reinitialize=(),
     )
-
-
-def _served_epoch(state: MemberState) -> Epoch | None:
-    """The record of the epoch whose parameters a member serves; None before the first one."""
-    best, history = state.checkpoint.best, state.checkpoint.history
-    number = best.epoch if best is not None and best.epoch else len(history)
-    return history[number - 1] if number else None

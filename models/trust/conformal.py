@@ -105,10 +105,15 @@ class PredictionSets:
         """The arrays by name, as a checkpoint holds them."""
         return {"scores": self.scores, "starts": self.starts}
 
+    @staticmethod
+    def forms(classes: int) -> dict[str, Form]:
+        """The forms of the arrays for so many classes."""
+        return {"scores": Form("float32", (None,)), "starts": Form("int64", (classes + 1,))}
+
     @classmethod
     def of(cls, arrays: Mapping[str, Array], classes: int) -> PredictionSets:
         """The sets from their arrays; raises ValueError unless ``fit`` can have made these for so many classes."""
-        own = checked(arrays, {"scores": Form("float32", (None,)), "starts": Form("int64", (classes + 1,))})
+        own = checked(arrays, cls.forms(classes))
         scores, starts = own["scores"], own["starts"]
         if starts[0] != 0 or starts[-1] != len(scores) or (np.diff(starts) < 0).any():
             raise ValueError(f"starts: expected ascending numbers from 0 to {len(scores)}, found others")

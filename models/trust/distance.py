@@ -92,12 +92,17 @@ class Distance:
         """The arrays by name, as a checkpoint holds them."""
         return dict(vars(self))
 
+    @staticmethod
+    def forms(inputs: int) -> dict[str, Form]:
+        """The forms of the arrays for so many inputs."""
+        rank = min(RANK, inputs)
+        forms = {"mean": (inputs,), "scale": (inputs,), "directions": (inputs, rank), "weights": (rank,), "rest": (1,)}
+        return {name: Form("float32", shape) for name, shape in forms.items()}
+
     @classmethod
     def of(cls, arrays: Mapping[str, Array], inputs: int) -> Distance:
         """The distance from its arrays; raises ValueError unless they fit so many inputs."""
-        rank = min(RANK, inputs)
-        forms = {"mean": (inputs,), "scale": (inputs,), "directions": (inputs, rank), "weights": (rank,), "rest": (1,)}
-        own = checked(arrays, {name: Form("float32", shape) for name, shape in forms.items()})
+        own = checked(arrays, cls.forms(inputs))
         for name in ("scale", "rest"):
             if (own[name] < 0).any():
                 raise ValueError(f"{name}: expected numbers of at least 0, found {own[name].min()}")

@@ -130,6 +130,15 @@ class Trust:
             **{f"distance/{name}": array for name, array in self.distance.arrays().items()},
         }
 
+    @staticmethod
+    def forms(kinds: int, classes: int, inputs: int) -> dict[str, Form]:
+        """The forms of the arrays for so many kinds, classes and inputs."""
+        return {
+            **_own_forms(kinds),
+            **{f"sets/{name}": form for name, form in PredictionSets.forms(classes).items()},
+            **{f"distance/{name}": form for name, form in Distance.forms(inputs).items()},
+        }
+
     @classmethod
     def of(cls, arrays: Mapping[str, Array], kinds: int, classes: int, inputs: int) -> Trust:
         """What was fitted, from its arrays.
@@ -156,10 +165,13 @@ def _at(place: str, make: Callable[[], Made]) -> Made:
         raise ValueError(f"{place}{error}") from None
 
 
+def _own_forms(kinds: int) -> dict[str, Form]:
+    return {name: Form("float64", (length,)) for name, length in zip(OWN, (kinds, 1, 2), strict=True)}
+
+
 def _own(arrays: Mapping[str, Array], kinds: int) -> dict[str, Array]:
     """The arrays without a group; raises ValueError unless they can have been fitted."""
-    lengths = zip(OWN, (kinds, 1, 2), strict=True)
-    own = checked(arrays, {name: Form("float64", (length,)) for name, length in lengths})
+    own = checked(arrays, _own_forms(kinds))
     weights, temperature, calibration = own.values()
     if not (weights > 0).all() or abs(weights.sum() - 1.0) > 1e-6:
         raise ValueError(f"weights: expected positive numbers that sum to 1, found {weights.tolist()}")

@@ -30,6 +30,7 @@ from h5py import h5pl
 
 from models.data.rows import Array
 from models.definition.definition import ModelDefinition
+from models.definition.ensemble import Ensemble
 from models.errors import TrainyardError, UnreadableError
 from models.formats.checkpoint_file import FORMAT, FORMAT_VERSION
 from models.formats.checkpoint_import import read_import
@@ -49,6 +50,8 @@ DOCUMENT_BYTES = 2**20
 IDLE_SECONDS = 60.0
 #: Limits for reading a file: wall time in seconds, and processor time in seconds, plus one second per 50 MB.
 WALL_SECONDS, PROCESSOR_SECONDS, BYTES_A_SECOND = 120, 1, 50_000_000
+#: Members that are read in a second; each has some dozens of arrays.
+MEMBERS_A_SECOND = 50
 #: Memory limit in addition to the process itself and twice the parameters.
 RESERVE_BYTES = 256 * 2**20
 
@@ -132,9 +135,11 @@ def _serve(upload: int, exchange: int, own: int) -> NoReturn:
 def limit(size: int, definition: ModelDefinition, own: int) -> None:
     """Limit this process, irrevocably, to what reading a file of this size needs."""
     # How many parameters a model with features has follows from the file, which is no smaller than they are.
-    fitted = isinstance(definition.features, tuple)
+    fitted = definition.ensemble is not None or isinstance(definition.features, tuple)
     parameters = size if fitted else definition.parameter_count * np.dtype(definition.dtype).itemsize
     seconds = PROCESSOR_SECONDS + size // BYTES_A_SECOND
+    if isinstance(definition.ensemble, Ensemble):
+        seconds += definition.ensemble.members // MEMBERS_A_SECOND
     for what, soft, hard in (
         (resource.RLIMIT_AS, memory := own + RESERVE_BYTES + 2 * parameters, memory),
         (resource.RLIMIT_CPU, seconds, seconds + 1),

@@ -13,14 +13,14 @@ from models.clock import utc_now
 from models.data.columns import Column
 from models.data.labels import Label, classes_of
 from models.data.profile import Provenance, TableDetails
-from models.formats.checkpoint_file import checkpoint_image
+from models.formats.checkpoint_file import AnyCheckpoint, checkpoint_image
 from models.formats.dataset_file import DatasetLabel
 from models.formats.durable import FileRecord
 from models.identifiers import new_id
 from models.registry import versions
 from models.registry.checkpoints import add_checkpoint
 from models.registry.datasets import feature_names
-from models.training.checkpoint import METRICS, Checkpoint, CheckpointKind, Origin
+from models.training.checkpoint import CheckpointKind, Origin
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.naming import naming
@@ -29,22 +29,21 @@ from service.uploads.received_table import ReceivedTable
 __all__ = ["keep_table", "publish_upload"]
 
 
-def publish_upload(database: Database, files: FileStore, checkpoint: Checkpoint) -> versions.VersionRow:
+def publish_upload(database: Database, files: FileStore, checkpoint: AnyCheckpoint) -> versions.VersionRow:
     """Write the checkpoint to a file, then name that as the next version; that version.
 
     Raises MissingError if the model was deleted meanwhile.
     """
     checkpoint_id, definition = new_id("ckpt"), checkpoint.definition
-    newest = checkpoint.history[-1] if checkpoint.history else None
-    metrics = json.dumps({} if newest is None else {name: getattr(newest, name) for name in METRICS})
+    metrics = json.dumps(checkpoint.metrics)
     image = checkpoint_image(replace(checkpoint, origin=Origin(None, CheckpointKind.IMPORT, metrics)))
     values = {
         "id": checkpoint_id,
         "model": definition.name,
         "job": None,
         "kind": CheckpointKind.IMPORT,
-        "epoch": checkpoint.state.epoch,
-        "step": checkpoint.state.step,
+        "epoch": checkpoint.epoch,
+        "step": checkpoint.step,
         "metrics": metrics,
         "created_at": checkpoint.created_at,
     }
