@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import marshmallow as ma
 
-from models.data.labels import Label
+from models.data.labels import Label, is_label
 from models.data.schemas import Rows, RowsSchema
 from models.errors import InvalidError
 from models.identifiers import NAME_PATTERN
@@ -69,7 +69,7 @@ class LabelValue(DescribedField):
         return {"type": ["string", "integer", "boolean"]}
 
     def _validated(self, value: Any) -> Any:
-        if not isinstance(value, (str, int)) and not (isinstance(value, float) and value.is_integer()):
+        if not is_label(value):
             raise self.refusal(value)
         return value
 
