@@ -16,7 +16,8 @@ from flask import Response, request
 from models.data.labels import is_label
 from models.data.rows import Array, number_matrix
 from models.errors import InvalidError, Problem, TrainyardError, describe, escaped, unknown_field
-from models.features.plan import RowReport
+from models.features.plan import ServingPlan
+from models.features.report import RowReport, out_of_ranges
 from models.registry import versions
 from models.registry.versions import Wanted
 from models.serving.asked import NOTHING, Asked
@@ -133,15 +134,20 @@ def _answer(serving: Serving, body: Any) -> dict[str, object]:
     model, wanted, top_k, asked = _arguments(body)
     version = serving.version(model, wanted)
     place = "/inputs" if "inputs" in body else "/rows"
+    report: list[RowReport] | None = None
     try:
-        prediction = infer(version, _rows(body, version.network), asked)
+        if asked.distance:
+            rows, report = _reported_rows(body, version.network)
+        else:
+            rows = _rows(body, version.network)
+        prediction = infer(version, rows, asked)
     except RowOverflowError as error:
         raise error.moved("", place) from None
     document = _document(prediction, top_k)
     if asked is not NOTHING:
         document |= _beside(prediction)
-        if asked.distance:
-            document["report"] = _reported(_report(body, version.network, len(prediction.probabilities)), prediction)
+    if report is not None:
+        document["report"] = _with_distance(report, prediction)
     return document
 
 
@@ -192,7 +198,7 @@ def _by_name(numbers: list[float], names: Sequence[str] | None) -> dict[str, flo
     return numbers if names is None else dict(zip(names, numbers, strict=True))
 
 
-def _reported(report: list[RowReport], prediction: Prediction) -> list[dict[str, object]]:
+def _with_distance(report: list[RowReport], prediction: Prediction) -> list[dict[str, object]]:
     """What is unusual about each row, its distance included if the version knows it."""
     rows: list[dict[str, object]] = [row._asdict() for row in report]
     if prediction.distance is not None:
@@ -220,12 +226,35 @@ def _rows(body: dict[str, Any], served: ServedModel) -> Array:
         if served.plan is not None and _are_objects(body["inputs"]):
             return served.plan.records(body["inputs"], "/inputs")
         return _matrix(body["inputs"], served)
+    plan = _plan(served)
+    return plan.lists(body["columns"], body["rows"]) if "columns" in body else plan.records(body["rows"])
+
+
+def _plan(served: ServedModel) -> ServingPlan:
+    """How a model reads a table's columns; raises InvalidError if it does not."""
     if served.plan is None:
         detail = f"is for models of a table's columns; this one takes inputs, rows of {served.inputs} numbers"
         raise InvalidError.at("/rows", detail)
+    return served.plan
+
+
+def _reported_rows(body: dict[str, Any], served: ServedModel) -> tuple[Array, list[RowReport]]:
+    """What the network reads for the rows of a request, and what is unusual about the values of each row."""
+    if served.plan is None and served.trust is None:
+        raise InvalidError.at("/report", "is for models of a table's columns, which state what they have seen")
+    if "inputs" in body:
+        if served.plan is not None and _are_objects(body["inputs"]):
+            return served.plan.reported_records(body["inputs"], "/inputs")
+        rows = _matrix(body["inputs"], served)
+        if served.plan is None:
+            return rows, out_of_ranges(rows[:, :0], np.zeros((2, 0)), ())
+        given = np.array(body["inputs"], np.float64).reshape(len(rows), -1)
+        whole = given.shape[1] > len(served.plan.columns)
+        return rows, served.plan.report_matrix(given[:, served.plan.places] if whole else given)
+    plan = _plan(served)
     if "columns" in body:
-        return served.plan.lists(body["columns"], body["rows"])
-    return served.plan.records(body["rows"])
+        return plan.reported_lists(body["columns"], body["rows"])
+    return plan.reported_records(body["rows"])
 
 
 def _are_objects(inputs: Any) -> bool:
@@ -249,26 +278,6 @@ def _matrix(inputs: Any, served: ServedModel) -> Array:
     if plan is None:
         return numbers
     return plan.matrix(numbers[:, plan.places] if whole else numbers)
-
-
-def _report(body: dict[str, Any], served: ServedModel, rows: int) -> list[RowReport]:
-    """What is unusual about the values of each row."""
-    plan = served.plan
-    if plan is None and served.trust is not None:
-        return [RowReport([], [], []) for _ in range(rows)]
-    if plan is None:
-        raise InvalidError.at("/report", "is for models of a table's columns, which state what they have seen")
-    if "inputs" in body and _are_objects(body["inputs"]):
-        table = plan.table_of_records(body["inputs"], "/inputs")
-    elif "inputs" in body:
-        inputs = body["inputs"] if type(body["inputs"][0]) is list else [body["inputs"]]
-        names = [feature.column for feature in plan.fitted.features] if plan.is_whole(inputs[0]) else plan.columns
-        table = plan.table_of_lists(names, inputs)
-    elif "columns" in body:
-        table = plan.table_of_lists(body["columns"], body["rows"])
-    else:
-        table = plan.table_of_records(body["rows"])
-    return plan.report(table)
 
 
 def _arguments(body: Any) -> tuple[str, Wanted, int | None, Asked]:
