@@ -83,11 +83,11 @@ class Prediction(NamedTuple):
     def set_lists(self) -> list[list[Label]]:
         """The classes in each row's set, the most probable first, equal ones in their order; some may be empty."""
         assert self.sets is not None
-        places = np.argsort(-self.probabilities, axis=1, kind="stable")
-        rows, found = np.nonzero(np.take_along_axis(self.sets, places, axis=1))
-        labels = [self.classes[place] for place in places[rows, found].tolist()]
-        ends = np.cumsum(np.bincount(rows, minlength=len(places))).tolist()
-        return [labels[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        places = np.argsort(-self.probabilities, axis=1, kind="stable").tolist()
+        return [
+            [self.classes[place] for place in row if inside[place]]
+            for row, inside in zip(places, self.sets.tolist(), strict=True)
+        ]
 
     def unusual(self) -> list[bool]:
         """Whether each row is farther from the training rows than 99 of 100 rows that were held out."""
