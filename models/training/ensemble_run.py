@@ -247,7 +247,7 @@ class EnsembleRun:
 
     def _finish(self) -> None:
         self._mixture = self._held_out.mixture()
-        self._trust = self._held_out.trust(self._training, features=self.fitted is not None)
+        self._trust = self._held_out.trust(self._training, self.definition.dtype, features=self.fitted is not None)
         self._report = {**(self._held_out.report(self._mixture) or {}), "validation": self._validate()}
 
     def _validate(self) -> dict[str, Any] | None:
