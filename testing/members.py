@@ -11,7 +11,7 @@ import numpy as np
 from models.features.feature import Numbers, Places, Sparse
 from models.features.rows import FeatureRows
 from models.training.checkpoint import Checkpoint
-from models.training.members import Ended, Failed, MemberData, MemberPool, MemberTask, Report, Stopped
+from models.training.members import Ended, MemberFailure, MemberData, MemberPool, MemberTask, Report, Stopped
 from nncore.arrays import Array
 from nncore.stopping import EarlyStopping
 from testing.runs import a_definition, a_request, some_rows
@@ -76,14 +76,14 @@ def carried_out(pool: MemberPool, tasks: Sequence[MemberTask], seconds: float = 
             pool.start(waiting.pop(0))
             running += 1
         reports = pool.reports(seconds)
-        running -= sum(isinstance(report, (Ended, Stopped, Failed)) for report in reports)
+        running -= sum(isinstance(report, (Ended, Stopped, MemberFailure)) for report in reports)
         found += reports
     return found
 
 
-def last_reports(reports: Sequence[Report]) -> dict[int, Ended | Stopped | Failed]:
+def last_reports(reports: Sequence[Report]) -> dict[int, Ended | Stopped | MemberFailure]:
     """The last report of each member."""
-    return {each.number: each for each in reports if isinstance(each, (Ended, Stopped, Failed))}
+    return {each.number: each for each in reports if isinstance(each, (Ended, Stopped, MemberFailure))}
 
 
 def arrays_of(checkpoint: Checkpoint) -> dict[str, Array]:
