@@ -98,7 +98,7 @@ def model_drawn(number: int, layers: Sequence[Layer], loss: Loss, dtype: Dtype) 
         return ModelDefinition("drawn", 2, ("a", "b", "c"), last, loss=loss, dtype=dtype)
     first = {**TABLE_FEATURES[0], "scale": _SCALES[number // 2 % len(_SCALES)]}
     document = {"name": "drawn", "classes": ["no", "yes"], "features": [first, *TABLE_FEATURES[1:]], "hidden": [1]}
-    definition = ModelDefinition.load(document).for_table(_table.columns, "label", None)
+    definition = ModelDefinition.load(document).for_table(_table.columns, "label", None, _table.rows)
     return replace(definition, layers=(*layers, Dense(2), Softmax()), loss=loss, dtype=dtype)
 
 

@@ -41,8 +41,14 @@ SETTINGS = (
     Setting("trainer", "auto", "auto: the web service starts and restarts a trainer; external: you run the trainer.",
             choices=("auto", "external")),
     Setting("parallel_jobs", 1, "Number of jobs that a trainer runs at the same time.", 1, 64),
-    Setting("blas_threads", 0, "Threads per job for matrix products; 0: all cores but one, divided by parallel jobs.",
-            0, 256),
+    Setting(
+        "blas_threads",
+        0,
+        "Threads per job for matrix products, and processes per job for members; 0: all cores but one, for members all "
+        "cores, divided by parallel jobs.",
+        0,
+        256,
+    ),
     Setting("lease_seconds", 10.0, "Seconds without a heartbeat after which another trainer takes over the job.",
             1, 3600),
     Setting("retry_seconds", 1.0, "Delay before retrying a job after its second crash; doubles each time.", 0, 3600),
@@ -132,6 +138,14 @@ class Settings:
     def job_threads(self) -> int:
         """Number of threads for the matrix products of one job."""
         return self.blas_threads or max(1, ((os.cpu_count() or 1) - 1) // self.parallel_jobs)
+
+    @property
+    def job_processes(self) -> int:
+        """Number of processes in which a job trains its members.
+
+        They have a lower priority than the web service, so that no core need be left to it.
+        """
+        return self.blas_threads or max(1, (os.cpu_count() or 1) // self.parallel_jobs)
 
 
 def _data_problem(text: str) -> str | None:

@@ -65,7 +65,9 @@ def of_table(table: MemoryTable, label: str = "label", **members: Any) -> ModelD
     few = {"notes": {"buckets": 8}} if "notes" in [column.name for column in table.columns] else {}
     document = {"name": "small", "hidden": [6], "features": few, **members}
     classes = given_table(table, label).labels.classes
-    return ModelDefinition.load(complete(document, None, classes)).for_table(table.columns, label, table.weight)
+    return ModelDefinition.load(complete(document, None, classes)).for_table(
+        table.columns, label, table.weight, table.rows
+    )
 
 
 def a_table_run(

@@ -144,11 +144,11 @@ class ModelDefinition:
         document |= {"label": self.label} if self.label is not None else {}
         return document | ({"inputs": self.inputs} if self.inputs else {})
 
-    def for_table(self, columns: Sequence[ColumnSpec], label: str, weight: str | None) -> ModelDefinition:
+    def for_table(self, columns: Sequence[ColumnSpec], label: str, weight: str | None, rows: int) -> ModelDefinition:
         """This definition with the features that it gets by a table's columns, if it leaves them open.
 
-        A model of plain ``inputs`` takes the columns' names: its features are these numbers as they are. Raises
-        InvalidError if the columns do not fit.
+        ``rows`` is the number of training rows, by which a recipe chooses. A model of plain ``inputs`` takes the
+        columns' names: its features are these numbers as they are. Raises InvalidError if the columns do not fit.
         """
         group = self.ensemble.group if isinstance(self.ensemble, Ensemble) else None
         others = {name for name in (label, weight, group) if name is not None}
@@ -157,7 +157,7 @@ class ModelDefinition:
         if isinstance(self.features, OpenFeatures):
             recipe = None if self.ensemble is None or self.ensemble.recipe is None else RECIPES[self.ensemble.recipe]
             numbers = sum(column.kind == "number" and column.name not in others for column in columns)
-            default = feature_of if recipe is None else recipe.feature_for(numbers)
+            default = feature_of if recipe is None else recipe.feature_for(numbers, rows)
             return replace(self, features=self.features.of(columns, others, default), label=label)
         for feature in self.features:
             if feature.column in others and not isinstance(feature, Ignored):

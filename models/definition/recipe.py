@@ -29,11 +29,11 @@ __all__ = ["RECIPES", "Recipe"]
 class Recipe:
     """How the columns of a table become numbers, and which members are trained on so many rows.
 
-    ``feature_for`` takes the number of columns of numbers; it returns the function that makes the feature of a column.
-    ``ensemble`` takes the number of training rows and of classes, and the effort.
+    ``feature_for`` takes the number of columns of numbers and of training rows; it returns the function that makes the
+    feature of a column. ``ensemble`` takes the number of training rows and of classes, and the effort.
     """
 
-    feature_for: Callable[[int], Callable[[ColumnSpec], Feature]]
+    feature_for: Callable[[int, int], Callable[[ColumnSpec], Feature]]
     ensemble: Callable[[int, int, Effort], Ensemble]
 
 
@@ -49,7 +49,7 @@ EPOCHS: dict[Effort, int] = {"quick": 100, "default": 400, "thorough": 800}
 STEPS: dict[Effort, int] = {"quick": 4_000, "default": 20_000, "thorough": 40_000}
 
 
-def _feature_1(numbers: int, column: ColumnSpec) -> Feature:
+def _feature_1(numbers: int, rows: int, column: ColumnSpec) -> Feature:
     feature = feature_of(column)
     if isinstance(feature, Number):
         return replace(feature, scale="robust_bins" if numbers <= BINNED else "robust_clip")
@@ -119,4 +119,4 @@ def _kind_1(
     )
 
 
-RECIPES: dict[int, Recipe] = {1: Recipe(lambda numbers: partial(_feature_1, numbers), _ensemble_1)}
+RECIPES: dict[int, Recipe] = {1: Recipe(partial(partial, _feature_1), _ensemble_1)}

@@ -113,7 +113,7 @@ class FeatureRows:
         """Write the chosen rows into ``out``, (n_chosen, inputs + 1); its last column is 1 afterwards."""
         numbers = self._numbers.take(chosen, axis=0, mode="clip")
         if self._bins is not None:
-            self._bins.write(numbers, out[:, :-1])
+            self._bins.write(numbers, out)
         else:
             if len(self._columns) < self.inputs:
                 out.fill(0)
@@ -148,12 +148,12 @@ class _Bins:
 
     Each kept number is repeated for its own columns and those up to the next one's. Then a bin's column is shifted by
     the bin's number and bounded by 0 and 1, and a column that is no number is bounded to 0. So each pass runs over
-    whole rows.
+    whole rows, the column behind the last one included.
     """
 
     def __init__(self, starts: Array, widths: Array, inputs: int, dtype: np.dtype[np.generic]) -> None:
-        self._counts = np.diff(np.concatenate([[0], starts[1:], [inputs]]))
-        self._shifts, self._low, self._high = np.zeros((3, inputs), dtype)
+        self._counts = np.diff(np.concatenate([[0], starts[1:], [inputs + 1]]))
+        self._shifts, self._low, self._high = np.zeros((3, inputs + 1), dtype)
         self._low[starts], self._high[starts] = -np.inf, np.inf
         #: Which columns are bins.
         self.columns = np.zeros(inputs, bool)
@@ -164,7 +164,7 @@ class _Bins:
                 self._low[own], self._high[own], self.columns[own] = 0, 1, True
 
     def write(self, numbers: Array, out: Array) -> None:
-        """Write the rows with these kept numbers into ``out``, (n_rows, inputs)."""
+        """Write the rows with these kept numbers into ``out``, (n_rows, inputs + 1)."""
         spread = np.repeat(numbers, self._counts, axis=1)
         spread -= self._shifts
         np.maximum(spread, self._low, out=spread)

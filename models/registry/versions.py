@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from models.clock import utc_now
+from models.definition.definition import ModelDefinition
 from models.errors import ConflictError, InvalidError, MissingError, Problem, describe, escaped, unknown_field
 from models.identifiers import id_pattern
 from models.registry.rows import Metrics
@@ -91,7 +92,10 @@ class VersionRow:
             "metrics": self.metrics,
             "created_at": self.created_at,
         }
-        return {**document, "definition": json.loads(self.definition)} if whole else document
+        if not whole:
+            return document
+        # With the defaults of fields that are younger than the text.
+        return {**document, "definition": ModelDefinition.parse(self.definition).document()}
 
 
 def _of_model(table: sa.Table) -> sa.ColumnElement[bool]:

@@ -116,7 +116,7 @@ def _train(database: Database, files: FileStore, order: Order) -> Outcome:
         run: TrainingRun | EnsembleRun
         if definition.ensemble is not None:
             assert not isinstance(resume, Checkpoint)
-            pool = held.enter_context(closing(ProcessPool(database.settings, database.settings.job_threads)))
+            pool = held.enter_context(closing(ProcessPool(database.settings, database.settings.job_processes)))
             run = EnsembleRun(request, prepared.pop(), pool, resume=resume)
         else:
             assert not isinstance(resume, EnsembleCheckpoint)

@@ -145,9 +145,9 @@ def _filled(body: dict[str, Any], definition: ModelDefinition, rows: int, *, ope
 
     Raises InvalidError for what is part of these.
     """
+    if body["effort"] is not None and (definition.ensemble is None or definition.ensemble.recipe is None):
+        raise InvalidError.at("/effort", 'is for a network that is "auto"; that of this model is given in full')
     if definition.ensemble is None:
-        if body["effort"] is not None:
-            raise InvalidError.at("/effort", 'is for a network that is "auto"; this model\'s is given by its layers')
         return filled(body, rows, open_network=open_network)
     wrong = [name for name in OF_ONE_NETWORK if body[name] is not None]
     wrong += ["publish"] if body["publish"] == "best" else []
@@ -256,7 +256,7 @@ def _resolve(database: Database, model: Any, data: Source, body: dict[str, Any])
     if isinstance(model, str):
         with database.read() as connection:
             known = models.find_model(connection, model).definition
-        definition = _for_data(known, data).by_recipe(rows, body["effort"])
+        definition = _for_data(known, data, rows).by_recipe(rows, body["effort"])
         return Resolved(definition, None if definition == known else definition, open_network=False)
     left_open = not NETWORK & model.keys()
     alone = left_open and (wants_one_network(body) or "inputs" in model or bool(RULES & model.keys()))
@@ -267,7 +267,8 @@ def _resolve(database: Database, model: Any, data: Source, body: dict[str, Any])
     classes = data.matrix.dataset.labels.classes if data.matrix is not None else data.outline().classes
     try:
         given = ModelDefinition.load(complete(model, inputs, classes))
-        definition = _for_data(given.for_rows(rows) if alone else given, data).by_recipe(rows, body["effort"])
+        given = given.for_rows(rows) if alone else given
+        definition = _for_data(given, data, rows).by_recipe(rows, body["effort"])
     except InvalidError as error:
         raise error.moved("", "/model") from None
     return Resolved(definition, definition, open_network=alone)
@@ -284,8 +285,8 @@ def _training_rows(data: Source, body: dict[str, Any]) -> int:
     return max(1, round(data.rows * (1.0 - fraction)))
 
 
-def _for_data(definition: ModelDefinition, data: Source) -> ModelDefinition:
-    """A definition with the features or inputs that the data decides, if it leaves them open."""
+def _for_data(definition: ModelDefinition, data: Source, rows: int) -> ModelDefinition:
+    """A definition with the features or inputs that data with so many training rows decides, if it leaves them open."""
     if data.matrix is not None and not data.named and (definition.ensemble is None or definition.features is None):
         if definition.features == OpenFeatures({}):
             return replace(definition, features=None, inputs=data.matrix.dataset.inputs.shape[1])
@@ -297,7 +298,7 @@ def _for_data(definition: ModelDefinition, data: Source) -> ModelDefinition:
     else:
         data.as_table(definition.features or ())
     outline = data.outline()
-    return definition.for_table(outline.details.columns, outline.label, outline.details.weight)
+    return definition.for_table(outline.details.columns, outline.label, outline.details.weight, rows)
 
 
 def _check_start(

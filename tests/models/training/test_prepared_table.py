@@ -103,7 +103,7 @@ class TestNames:
         frame = a_frame()[["age", "label"]].dropna().assign(size=1.0)[["age", "size", "label"]]
         table = a_table(frame)
         plain = ModelDefinition.load({"name": "plain", "inputs": 2, "classes": ["no", "yes"], "hidden": [4]})
-        definition = plain.for_table(table.columns, "label", None)
+        definition = plain.for_table(table.columns, "label", None, table.rows)
         run = a_table_run(table, definition=definition)
         assert np.array_equal(
             numbers(run_part := PreparedTable.of(definition, a_request(), given_table(table)).training),
