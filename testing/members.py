@@ -11,7 +11,7 @@ import numpy as np
 from models.features.feature import Numbers, Places, Sparse
 from models.features.rows import FeatureRows
 from models.training.checkpoint import Checkpoint
-from models.training.members import Ended, MemberFailure, MemberData, MemberPool, MemberTask, Report, Stopped
+from models.training.members import Ended, MemberData, MemberFailure, MemberPool, MemberTask, Report, Stopped
 from nncore.arrays import Array
 from nncore.stopping import EarlyStopping
 from testing.runs import a_definition, a_request, some_rows

@@ -67,8 +67,9 @@ def map_parameters(path: Path, *, best: bool = False) -> MappedVersion:
 
     All workers share the mapped pages. If the optimizer keeps a moving average of the parameters, that is served.
     With ``best``, the parameters are those of the best epoch so far; raises NoBestError if the file holds none, if the
-    file of several members holds no mixture yet, and if it is that of a sweep under way. Raises CheckpointError with path, expected and found if the
-    datasets do not match the definition exactly, or if an array is not stored contiguously.
+    file of several members holds no mixture yet, and if it is that of a sweep under way. Raises CheckpointError with
+    path, expected and found if the datasets do not match the definition exactly, or if an array is not stored
+    contiguously.
     """
     try:
         with h5py.File(path, "r") as file:

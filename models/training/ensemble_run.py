@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import Any
@@ -116,6 +116,9 @@ class EnsembleRun(MembersRun):
             self._pool.share(name, MemberData(inputs, codes, weights))
             self._shared.add(name)
         return name
+
+    def _look(self, number: int, records: Sequence[Epoch]) -> None:
+        """Members count from their end on."""
 
     def _note(self, report: Saved | Stopped | Ended | MemberFailure) -> None:
         match report:

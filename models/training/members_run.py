@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Protocol
 
@@ -117,6 +117,7 @@ class MembersRun(ABC):
                     self._steps[number] = step
                     for record in records:
                         journal.epoch(record, number)
+                    self._look(number, records)
                     saves.count(len(records))
                     continue
                 case Saved() | Stopped() | Ended():
@@ -141,6 +142,10 @@ class MembersRun(ABC):
     @abstractmethod
     def _note(self, report: Saved | Stopped | Ended | MemberFailure) -> None:
         """Keep what a member reports."""
+
+    @abstractmethod
+    def _look(self, number: int, records: Sequence[Epoch]) -> None:
+        """Look at the epochs that a member has trained since it was looked at."""
 
     def _has_paused(self, _report: Stopped) -> bool:
         """Whether a member stopped because it came to the end of its task, rather than because it was asked to."""

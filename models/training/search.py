@@ -34,13 +34,12 @@ __all__ = [
     "checked",
     "of_each",
     "trials_of",
+    "written",
 ]
 
 MAXIMUM_TRIALS, MAXIMUM_PARAMETERS = 1000, 50
 #: Maximum number of problems that are listed.
 LISTED = 20
-#: What decides which trial is the best, if the request does not say it.
-DEFAULT_MONITOR: Monitor = "validation_log_loss"
 #: Significant digits of a number that is drawn.
 DIGITS = 4
 #: So many draws without a new combination end a random search: then there is probably none left.
@@ -119,6 +118,18 @@ class Range:
 
 
 Values = Choices | Range
+
+
+def written(values: Mapping[str, Values]) -> dict[str, Any]:
+    """The parameters of a search as a request has them."""
+    return {pointer: _written(each) for pointer, each in values.items()}
+
+
+def _written(values: Values) -> Any:
+    if isinstance(values, Choices):
+        return list(values.values)
+    scale = "log" if values.logarithmic else "linear"
+    return {"min": values.minimum, "max": values.maximum, "scale": scale, "integer": values.integer}
 
 
 class Parameters(DescribedField):
@@ -265,8 +276,12 @@ class SearchSchema(StrictSchema):
     )
     monitor = Text(
         choices=get_args(Monitor),
-        load_default=DEFAULT_MONITOR,
-        metadata={"description": "Metric that decides which trial is the best, and which of its epochs."},
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "Metric that decides which trial is the best, and which of its epochs; that of "
+            "`early_stopping` in the request if left out, or else validation_log_loss."
+        },
     )
     dry_run = Flag(load_default=False, metadata={"description": "Check and estimate only; store nothing."})
 

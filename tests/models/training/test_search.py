@@ -238,9 +238,7 @@ def test_a_search_must_fit_its_parameters() -> None:
         "/over/~1a": "must be a list of values, because a grid tries each. Received: a range"
     }
     many = {f"/{name}": list(range(11)) for name in "abc"}
-    assert refusal({"search": "grid", "over": many}) == {
-        "/over": "must give at most 1000 combinations. Received: 1331"
-    }
+    assert refusal({"search": "grid", "over": many}) == {"/over": "must give at most 1000 combinations. Received: 1331"}
     found = refusal({"search": "halving", "over": {"/epochs": [1, 2]}})
     assert "after equal numbers of epochs" in found["/over/~1epochs"]
     assert "/search/factor" in refusal({"search": {"type": "halving", "factor": 1}, "over": wide})
