@@ -27,6 +27,7 @@ from models.training.prepared import Prepared, PreparedData, monitor_of
 from models.training.prepared_table import PreparedTable
 from models.training.request import OF_ONE_NETWORK, TrainingRequest, filled, wants_one_network
 from models.training.run import activation_bytes
+from models.training.sweep_checkpoint import SweepCheckpoint
 from models.training.warm_start import check_start
 from models.training.warnings import matrix_warnings, table_warnings
 from service.jobs import lifecycle
@@ -380,7 +381,10 @@ def _check_start(
             checkpoints.find_checkpoint(connection, checkpoint_id)
     except MissingError as error:
         raise InvalidError.at("/start_from", error.detail) from None
-    start = load_checkpoint(files.path(FileKind.CHECKPOINT, checkpoint_id)).definition
+    found = load_checkpoint(files.path(FileKind.CHECKPOINT, checkpoint_id))
+    if isinstance(found, SweepCheckpoint):
+        raise InvalidError.at("/start_from", "must be of one network; this one is of a sweep that had not ended")
+    start = found.definition
     if start.ensemble is not None or definition.ensemble is not None:
         whose = "the checkpoint's model" if start.ensemble is not None else f"{definition.name!r}, with these folds,"
         raise InvalidError.at("/start_from", f"must be of a model with one network, for one; {whose} has several")

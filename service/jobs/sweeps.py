@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from models.data.profile import TableWarning
 from models.data.schemas import as_written
-from models.errors import InvalidError, Problem
+from models.errors import InvalidError, Problem, escaped
 from models.training.dry_run import DryRun
 from models.training.rungs import expected_epochs
 from models.training.search import Choices, Halving, Range, Search, Trial, checked, of_each, trials_of, written
@@ -44,6 +44,7 @@ _FIXED = {
     "/metadata": _WHOLE,
     "/dry_run": "is for the sweep as a whole, beside train",
 }
+_SPLITS = "decides which rows are held out; give validation rows apart to try several seeds"
 #: The members that the request of a sweep cannot have.
 _REFUSED = {
     "folds": "must be left out: the trials of a sweep are judged by the validation rows",
@@ -122,10 +123,11 @@ def check_sweep(database: Database, files: FileStore, settings: Settings, body: 
     search, over, train = body["search"], body["over"], dict(body["train"])
     if train.get("validation") is None:
         train["validation"] = VALIDATION
+    _require_fixed(over, train)
     trials = trials_of(search, over)
     bodies = checked(trials, train)
     monitor = _monitor(body["monitor"], bodies[0])
-    _require_comparable(over, bodies[0], monitor, given=body["monitor"] is not None)
+    _require_comparable(bodies[0], monitor)
     data, validation = _sources(database, files, bodies[0])
     found: list[Checked] = []
     by_trial = dict(zip([trial.number for trial in trials], bodies, strict=True))
@@ -161,22 +163,28 @@ def _monitor(given: Monitor | None, body: dict[str, Any]) -> Monitor:
     return found
 
 
-def _require_comparable(over: Mapping[str, Any], body: dict[str, Any], monitor: Monitor, *, given: bool) -> None:
-    """Raise InvalidError for what trials cannot have or differ in, with all that is wrong."""
-    problems = []
-    for pointer in over:
-        place = f"/over/{pointer.replace('~', '~0').replace('/', '~1')}"
-        reason = next((why for fixed, why in _FIXED.items() if f"{pointer}/".startswith(f"{fixed}/")), None)
-        if reason is not None:
-            problems.append(Problem(place, reason))
-        elif pointer == "/seed" and "fraction" in body["validation"]:
-            detail = "decides which rows are held out; give validation rows apart to try several seeds"
-            problems.append(Problem(place, detail))
-    problems += [Problem(f"/train/{name}", why) for name, why in _REFUSED.items() if body[name]]
+def _require_fixed(over: Mapping[str, Any], train: Mapping[str, Any]) -> None:
+    """Raise InvalidError for each parameter in which trials cannot differ."""
+    validation = train["validation"]
+    apart = isinstance(validation, str) or (isinstance(validation, dict) and "fraction" not in validation)
+    fixed = _FIXED if apart else {**_FIXED, "/seed": _SPLITS}
+    problems = [
+        Problem(f"/over/{escaped(pointer)}", reason)
+        for pointer in over
+        for place, reason in fixed.items()
+        if f"{pointer}/".startswith(f"{place}/")
+    ]
+    if problems:
+        raise InvalidError.of(problems)
+
+
+def _require_comparable(body: dict[str, Any], monitor: Monitor) -> None:
+    """Raise InvalidError for what the request of a sweep cannot have, with all that is wrong."""
+    problems = [Problem(f"/train/{name}", why) for name, why in _REFUSED.items() if body[name]]
     if body["publish"] == "last":
         problems.append(Problem("/train/publish", 'must be true, "best" or false: the best epoch is published'))
     stopping = body["early_stopping"] or {}
-    if given and stopping.get("monitor") not in (None, monitor):
+    if stopping.get("monitor") not in (None, monitor):
         problems.append(Problem("/train/early_stopping/monitor", f"must be the sweep's monitor, {monitor}"))
     if problems:
         raise InvalidError.of(problems)
