@@ -237,8 +237,10 @@ SHAPES: dict[str, dict[str, Any]] = {
         metrics=_METRICS,
         best={
             "type": ["object", "null"],
-            "description": "The best epoch so far, if the job looks for it (`early_stopping` or `publish: best`).",
+            "description": "The best epoch so far, if the job looks for it (`early_stopping` or `publish: best`); that "
+            "of the best trial of a sweep, which is `member`.",
             "properties": {
+                "member": {"type": "integer"},
                 "epoch": {"type": "integer"},
                 "monitor": {"type": "string"},
                 "value": {"type": "number"},
