@@ -9,13 +9,24 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import checkpoint, idle, loading, predict, predict_names, reading, tables, training_step, trust
+from benchmarks import (
+    checkpoint,
+    idle,
+    loading,
+    predict,
+    predict_names,
+    reading,
+    sweeps,
+    tables,
+    training_step,
+    trust,
+)
 
 
 def main() -> None:
     """Run each benchmark and save the results."""
     results: dict[str, object] = {"python": platform.python_version(), "numpy": np.__version__}
-    for module in (training_step, checkpoint, predict, predict_names, loading, reading, idle, tables, trust):
+    for module in (training_step, checkpoint, predict, predict_names, loading, reading, idle, tables, trust, sweeps):
         print(f"\n{(module.__doc__ or '').splitlines()[0]}\n")
         results[module.__name__] = module.main()
     folder = Path(__file__).parent / "results"

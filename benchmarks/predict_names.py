@@ -83,11 +83,12 @@ def _microseconds(application: Any, body: bytes) -> float:
     """The mean time of a call of the WSGI application."""
     begin = time.perf_counter()
     for _ in range(CALLS):
-        _call(application, body)
+        call(application, body)
     return (time.perf_counter() - begin) / CALLS * 1e6
 
 
-def _call(application: Any, body: bytes) -> None:
+def call(application: Any, body: bytes) -> None:
+    """Send a prediction's body to the WSGI application, which must answer it."""
     environ = {
         "REQUEST_METHOD": "POST",
         "PATH_INFO": "/predict",

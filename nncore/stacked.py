@@ -28,8 +28,9 @@ class StackedPredictor:
     def __init__(self, layers: Sequence[Layer], inputs: int, members: Sequence[Mapping[str, Array]]) -> None:
         if not members:
             raise ValueError("a stacked predictor needs at least one member. Received: none")
-        self._predictors = [Predictor(layers, inputs, member) for member in members]
-        self.inputs, self.dtype = inputs, self._predictors[0].dtype
+        #: One for each member.
+        self.predictors = [Predictor(layers, inputs, member) for member in members]
+        self.inputs, self.dtype = inputs, self.predictors[0].dtype
         self._steps = [
             _step(layer, [_group(member, group) for member in members])
             for group, layer in zip(group_names(layers), layers, strict=True)
@@ -45,8 +46,8 @@ class StackedPredictor:
             raise ValueError(f"x must have shape (n_samples, {self.inputs}). Received: {x.shape}")
         y = np.asarray(x, self.dtype)
         if len(x) > FEW_ROWS:
-            return np.stack([predictor.predict_proba(y) for predictor in self._predictors])
-        y = np.broadcast_to(y, (len(self._predictors), *y.shape))
+            return np.stack([predictor.predict_proba(y) for predictor in self.predictors])
+        y = np.broadcast_to(y, (len(self.predictors), *y.shape))
         with np.errstate(over="ignore", invalid="ignore"):  # The result shows an overflow as NaN.
             for step in self._steps:
                 y = step(y)

@@ -27,6 +27,7 @@ __all__ = [
     "Label",
     "Labels",
     "classes_of",
+    "is_label",
     "label_text",
     "match",
     "parse_labels",
@@ -66,6 +67,11 @@ class Labels(NamedTuple):
     codes: Array
     classes: tuple[Label, ...]
     kind: LabelKind
+
+
+def is_label(value: object) -> bool:
+    """Whether a JSON value may be a label: a string, a whole number or a boolean."""
+    return isinstance(value, (str, int)) or (isinstance(value, float) and value.is_integer())
 
 
 def label_text(label: Label) -> str:

@@ -134,6 +134,11 @@ class Category(Feature):
         unseen = np.array([*(level not in known for level in column.levels), False], bool)
         return Report(column.missing(), unseen[column.values], np.zeros(len(column.values), bool))
 
+    def typical(self, learned: Learned) -> Column:
+        """The most frequent level, the first of equal ones; a missing value if no training row has a level."""
+        levels, counts = from_json_bytes(learned["levels"]), learned["counts"]
+        return Column("category", np.array([counts.argmax() if counts.any() else -1], np.int32), tuple(levels))
+
     def describe(self, learned: Learned) -> dict[str, Any]:
         return {"levels": from_json_bytes(learned["levels"]), "counts": learned["counts"].tolist()}
 
@@ -188,6 +193,14 @@ class Boolean(Feature):
         # The last entry is for the code -1 of missing values.
         seen = np.array([*(learned["counts"] > 0), True])
         return Report(gaps, ~seen[column.values], np.zeros(len(gaps), bool))
+
+    def typical(self, learned: Learned) -> Column:
+        """The more frequent one."""
+        return Column(
+            "boolean",
+            np.array([learned["counts"].argmax()], np.int8),
+            tuple(from_json_bytes(learned["levels"])),
+        )
 
     def describe(self, learned: Learned) -> dict[str, Any]:
         return {"levels": from_json_bytes(learned["levels"]), "counts": learned["counts"].tolist()}

@@ -157,6 +157,10 @@ class Feature:
         """What is unusual about the values of some rows."""
         raise NotImplementedError
 
+    def typical(self, learned: Learned) -> Column:
+        """A column of one value, which is typical of the training rows; it may be a missing one."""
+        raise NotImplementedError
+
     def describe(self, learned: Learned) -> dict[str, Any]:
         """What a client needs to know to fill in the column: range or levels of the training rows."""
         raise NotImplementedError

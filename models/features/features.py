@@ -53,6 +53,9 @@ class Ignored(Feature):
         never = np.zeros(len(column.values), bool)
         return Report(never, never, never)
 
+    def typical(self, learned: Learned) -> Column:
+        return Column("text", np.array([""], object))
+
     def describe(self, learned: Learned) -> dict[str, Any]:
         return {}
 

@@ -20,7 +20,7 @@ Part = Literal["elapsed", "year", "month", "weekday", "hour"]
 PARTS: tuple[Part, ...] = ("elapsed", "year", "month", "weekday", "hour")
 #: Parts that return after so many units; they become a sine and a cosine.
 _PERIODS: dict[Part, float] = {"month": 12.0, "weekday": 7.0, "hour": 24.0}
-_HOUR, _DAY = 3_600_000_000, 86_400_000_000
+_SECOND, _HOUR, _DAY = 1_000_000, 3_600_000_000, 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,11 @@ class Datetime(Feature):
         low, high = learned["range"].tolist()
         gaps = column.missing()
         return Report(gaps, np.zeros(len(gaps), bool), ~gaps & ((column.values < low) | (column.values > high)))
+
+    def typical(self, learned: Learned) -> Column:
+        """The middle of the range, to the second."""
+        first, last = learned["range"].tolist()
+        return Column("datetime", np.array([(first + last) // 2 // _SECOND * _SECOND]))
 
     def describe(self, learned: Learned) -> dict[str, Any]:
         low, high = (as_text(moment) for moment in learned["range"].tolist())

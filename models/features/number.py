@@ -160,6 +160,19 @@ class Number(Feature):
         outside = ~gaps & ((column.values < low) | (column.values > high))
         return Report(gaps, np.zeros(len(gaps), bool), outside)
 
+    def typical(self, learned: Learned) -> Column:
+        """The median or the mean, whichever is known; else the middle of the range."""
+        low, high = learned["range"].tolist()
+        if self.missing in ("median", "mean"):
+            found = learned["fill"][0]
+        elif "center" in learned and type(self.rule).before is Scale.before:
+            found = learned["center"][0]
+        elif "quantiles" in learned:
+            found = learned["quantiles"][len(learned["quantiles"]) // 2]
+        else:
+            found = low / 2 + high / 2
+        return Column("number", np.array([min(max(found, low), high)]))
+
     def describe(self, learned: Learned) -> dict[str, Any]:
         low, high = learned["range"].tolist()
         return {"min": low, "max": high, "fill": None if self.missing == "refuse" else learned["fill"].tolist()[0]}

@@ -7,7 +7,7 @@ the way of training rows: by columns, with every fault at its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,10 @@ from models.errors import InvalidError, Problem, escaped, near
 from models.features.fitted import FittedFeatures, used
 from models.features.number import Number
 from models.features.quick import QuickRows
+from models.features.report import RowReport, out_of_ranges
 from nncore.arrays import Array
 
-__all__ = ["RowReport", "ServingPlan"]
+__all__ = ["ServingPlan"]
 
 #: Faults that are reported at a time.
 REPORTED = 20
@@ -33,14 +34,6 @@ _GAPS: dict[ColumnKind, tuple[Any, str]] = {
     "datetime": (MISSING_TIME, "int64"),
     "text": ("", "object"),
 }
-
-
-class RowReport(NamedTuple):
-    """The columns of one row whose values are unusual."""
-
-    unseen: list[str]
-    missing: list[str]
-    out_of_range: list[str]
 
 
 class ServingPlan:
@@ -65,6 +58,8 @@ class ServingPlan:
             if feature.column in self.kinds
         )
         self._quick = QuickRows.of(fitted, dtype)
+        ranges = [learned["range"] for feature, learned in fitted.pairs() if isinstance(feature, Number)]
+        self._ranges = np.array(ranges).T
         #: The places of the features' columns among all columns, those that are set aside included.
         self.places = [place for place, feature in enumerate(fitted.features) if feature.column in self.kinds]
 
@@ -88,12 +83,35 @@ class ServingPlan:
             found = self._quick.records(rows)
             if found is not None:
                 return found
-        return self._at(self.table_of_records(rows, pointer), lambda row, name: f"{pointer}/{row}/{escaped(name)}")
+        return self._of_records(self.table_of_records(rows, pointer), pointer)
 
-    def lists(self, columns: Any, rows: Any, pointer: str = "") -> Array:
+    def reported_records(self, rows: Any, pointer: str = "/rows") -> tuple[Array, list[RowReport]]:
+        """As ``records``, with what is unusual about the values of each row."""
+        if self._quick is not None and isinstance(rows, list):
+            found = self._quick.reported_records(rows)
+            if found is not None:
+                return found
+        table = self.table_of_records(rows, pointer)
+        return self._of_records(table, pointer), self.report(table)
+
+    def _of_records(self, table: MemoryTable, pointer: str) -> Array:
+        return self._at(table, lambda row, name: f"{pointer}/{row}/{escaped(name)}")
+
+    def lists(self, columns: Any, rows: Any) -> Array:
         """The numbers of lists of values, with their columns' names; raises InvalidError with the first faults."""
-        table = self.table_of_lists(columns, rows, pointer)
-        return self._at(table, lambda row, name: f"{pointer}/rows/{row}/{columns.index(name)}")
+        return self._of_lists(self.table_of_lists(columns, rows), columns)
+
+    def reported_lists(self, columns: Any, rows: Any) -> tuple[Array, list[RowReport]]:
+        """As ``lists``, with what is unusual about the values of each row."""
+        table = self.table_of_lists(columns, rows)
+        return self._of_lists(table, columns), self.report(table)
+
+    def _of_lists(self, table: MemoryTable, columns: Any) -> Array:
+        return self._at(table, lambda row, name: f"/rows/{row}/{columns.index(name)}")
+
+    def report_matrix(self, inputs: Array) -> list[RowReport]:
+        """What is unusual about rows (n_rows, n_features) of a model that takes a matrix."""
+        return out_of_ranges(inputs, self._ranges, self.columns)
 
     def table_of_records(self, rows: Any, pointer: str = "/rows") -> MemoryTable:
         """Objects as a table with a column for each feature; missing keys are missing values."""
@@ -107,12 +125,12 @@ class ServingPlan:
             return self._complete(MemoryTable(len(rows), (), {}))
         return self._complete(from_records(kept, pointer, self.kinds))
 
-    def table_of_lists(self, columns: Any, rows: Any, pointer: str = "") -> MemoryTable:
+    def table_of_lists(self, columns: Any, rows: Any) -> MemoryTable:
         """Lists of values as a table with a column for each feature; other columns are left out."""
         if isinstance(columns, list):
-            names = [(f"{pointer}/columns/{place}", name) for place, name in enumerate(columns) if type(name) is str]
+            names = [(f"/columns/{place}", name) for place, name in enumerate(columns) if type(name) is str]
             self._require_known(names)
-        return self._complete(from_lists(columns, rows, pointer, self.kinds))
+        return self._complete(from_lists(columns, rows, "", self.kinds))
 
     def table(self, table: Table) -> Array:
         """The numbers of a table's rows; raises InvalidError with row and column of the first faults."""

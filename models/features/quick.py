@@ -16,6 +16,7 @@ from models.features.category import Boolean, Category
 from models.features.feature import Feature, Learned
 from models.features.fitted import FittedFeatures
 from models.features.number import Number
+from models.features.report import RowReport, out_of_ranges
 from models.features.scales import RobustBins, RobustClip, soft_clip
 from nncore.arrays import Array
 
@@ -27,8 +28,12 @@ _TYPES = {int, float}
 class QuickRows:
     """Makes numbers of rows whose numbers are scaled, bent or cut into bins, and none of whose values is missing."""
 
-    def __init__(self, numbers: _Numbers, levels: Sequence[_Levels], truths: Sequence[tuple[str, int]]) -> None:
+    def __init__(
+        self, numbers: _Numbers, levels: Sequence[_Levels], truths: Sequence[tuple[str, int]], *, seen: bool
+    ) -> None:
         self.numbers, self._levels, self._truths = numbers, levels, truths
+        #: Whether no value that goes the short way can be one that training has not seen.
+        self._seen = seen
         self._size = len(numbers.names) + len(levels) + len(truths)
         self._get = _getter(numbers.names)
 
@@ -36,7 +41,7 @@ class QuickRows:
     def of(cls, fitted: FittedFeatures, dtype: np.dtype[np.generic]) -> QuickRows | None:
         """The short way for some features, None if one of them cannot take it."""
         numbers, levels, truths = list[tuple[Number, Learned, int]](), list[_Levels](), list[tuple[str, int]]()
-        start = 0
+        start, seen = 0, True
         for (feature, learned), width in zip(fitted.pairs(), fitted.widths, strict=True):
             if _is_quick(feature):
                 numbers.append((feature, learned, start))
@@ -44,13 +49,27 @@ class QuickRows:
                 levels.append(_Levels(feature, learned, start))
             elif isinstance(feature, Boolean):
                 truths.append((feature.column, start))
+                seen = seen and bool(learned["counts"].all())
             elif width:
                 return None
             start += width
-        return cls(_Numbers(numbers, start, dtype), levels, truths)
+        return cls(_Numbers(numbers, start, dtype), levels, truths, seen=seen)
 
     def records(self, rows: Sequence[Any]) -> Array | None:
         """The numbers of complete rows; None if a row is something else."""
+        found = self._read(rows)
+        return None if found is None else found[0]
+
+    def reported_records(self, rows: Sequence[Any]) -> tuple[Array, list[RowReport]] | None:
+        """The numbers of complete rows, and what is unusual about them; None if a row is something else."""
+        found = self._read(rows) if self._seen else None
+        if found is None:
+            return None
+        out, values = found
+        return out, out_of_ranges(values, self.numbers.ranges, self.numbers.names)
+
+    def _read(self, rows: Sequence[Any]) -> tuple[Array, Array] | None:
+        """The numbers of complete rows, and their values that are numbers (n_rows, n_names)."""
         try:
             if any(type(row) is not dict or len(row) != self._size for row in rows):
                 return None
@@ -58,13 +77,14 @@ class QuickRows:
             kinds = set(map(type, chain.from_iterable(cells)))
             if not kinds <= _TYPES or not cells:
                 return None
-            out = self.numbers.of(np.array(cells, np.float64))
+            values = np.array(cells, np.float64)
+            out = self.numbers.of(values)
             if self._levels or self._truths:
                 for place, row in enumerate(rows):
                     self._mark(row, out[place])
         except (KeyError, TypeError, OverflowError):
             return None
-        return out
+        return out, values
 
     def _mark(self, row: dict[str, Any], out: Array) -> None:
         """Mark the levels and truths of a row; raises KeyError or TypeError if there is no such level."""
@@ -100,10 +120,12 @@ class _Numbers:
         self, features: Iterable[tuple[Number, Learned, int]], width: int, dtype: np.dtype[np.generic]
     ) -> None:
         self.names: list[str] = []
+        ranges: list[Array] = []
         self._width, self._dtype = width, dtype
         sources, columns, bent, parts = list[int](), list[int](), list[int](), [np.empty((5, 0))]
         for source, (feature, learned, start) in enumerate(features):
             self.names.append(feature.column)
+            ranges.append(learned["range"])
             if not feature.width(learned):
                 continue
             rule, bins = feature.rule, feature.rule.bins(learned)
@@ -116,6 +138,8 @@ class _Numbers:
             if isinstance(rule, RobustBins) and bins:
                 parts.append(np.array([*rule.parts(learned), np.arange(bins), np.zeros(bins), np.ones(bins)]))
         self._center, self._scale, self._shift, low, high = np.concatenate(parts, axis=1)
+        #: The smallest and the largest value of each in training, (2, n_names).
+        self.ranges = np.array(ranges).reshape(-1, 2).T
         #: What is taken from a number after its shift, and its bounds; None without bins.
         self._bounds = tuple(each.astype(dtype) for each in (self._shift, low, high)) if self._shift.any() else None
         self._bent = np.array(bent, np.intp)

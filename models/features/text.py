@@ -83,6 +83,10 @@ class Text(Feature):
         never = np.zeros(len(column.values), bool)
         return Report(column.missing(), never, never)
 
+    def typical(self, learned: Learned) -> Column:
+        """An empty text, which is 0 everywhere."""
+        return Column("text", np.array([""], object))
+
     def describe(self, learned: Learned) -> dict[str, Any]:
         return {}
 

@@ -23,6 +23,13 @@ The file of a version with several members has format_version 2. In place of /pa
     /held_out     after the end: rows, codes, folds, probabilities of the mixture
     /trust        after the end: what ``models.trust`` has fitted on the held-out rows, as named arrays
 
+The file of a sweep under way has format_version 2 too. Its definition has no members; it has
+
+    /members/N    attr definition (JSON), of a trial that may go on or is the best so far; below it /parameters to
+                  /history as above
+    /training     as for several members
+    /sweep        state, the state of the search and of all trials, JSON as bytes
+
 docs/checkpoint-format.md describes the layout for readers outside this project. Datasets are contiguous and
 uncompressed, so that a server can map them. Loading is strict: the definition determines every name, shape and type,
 and the file must match them exactly.
@@ -45,6 +52,7 @@ from models.formats.hdf5_image import Image, Memory, Put, hdf5_image
 from models.formats.run_state import CheckpointError, StateReader, build_state, unreadable
 from models.training.checkpoint import Checkpoint, Origin
 from models.training.ensemble_checkpoint import HELD_OUT, EnsembleCheckpoint, HeldOut, MemberState, Mixture
+from models.training.sweep_checkpoint import SweepCheckpoint
 from models.version import VERSION
 from nncore.arrays import Array
 
@@ -65,7 +73,7 @@ __all__ = [
 
 #: The versions of the format: of a single network, and of several members.
 FORMAT, FORMAT_VERSION, MEMBERS_VERSION = "trainyard-checkpoint", 1, 2
-AnyCheckpoint = Checkpoint | EnsembleCheckpoint
+AnyCheckpoint = Checkpoint | EnsembleCheckpoint | SweepCheckpoint
 
 
 def checkpoint_image(checkpoint: AnyCheckpoint, memory: Memory | None = None) -> Image:
@@ -90,10 +98,13 @@ def _build(file: h5py.File, put: Put, checkpoint: AnyCheckpoint) -> None:
         file.create_group("features")
         for name, array in checkpoint.features.arrays().items():
             put(f"features/{name}", array)
-    if isinstance(checkpoint, Checkpoint):
-        build_state(file, put, checkpoint)
-    else:
-        _build_members(file, put, checkpoint)
+    match checkpoint:
+        case Checkpoint():
+            build_state(file, put, checkpoint)
+        case EnsembleCheckpoint():
+            _build_members(file, put, checkpoint)
+        case SweepCheckpoint():
+            _build_sweep(file, put, checkpoint)
 
 
 def _build_members(file: h5py.File, put: Put, checkpoint: EnsembleCheckpoint) -> None:
@@ -104,8 +115,7 @@ def _build_members(file: h5py.File, put: Put, checkpoint: EnsembleCheckpoint) ->
         build_state(group, put, member.checkpoint, f"members/{number}/")
         if member.held_out is not None:
             put(f"members/{number}/held_out", member.held_out)
-    file.create_group("training").attrs["seconds"] = checkpoint.seconds
-    put("training/rows", checkpoint.rows.astype(np.int64))
+    _build_training(file, put, checkpoint)
     if checkpoint.mixture is not None:
         mixture = file.create_group("mixture")
         mixture.attrs["weights"] = json.dumps(dict(checkpoint.mixture.weights))
@@ -115,6 +125,22 @@ def _build_members(file: h5py.File, put: Put, checkpoint: EnsembleCheckpoint) ->
             put(f"held_out/{name}", getattr(checkpoint.held_out, name).astype(dtype, copy=False))
     for name, array in checkpoint.trust.items():
         put(f"trust/{name}", array)
+
+
+def _build_sweep(file: h5py.File, put: Put, checkpoint: SweepCheckpoint) -> None:
+    members = file.create_group("members")
+    for number, member in sorted(checkpoint.members.items()):
+        group = members.create_group(str(number))
+        group.attrs["definition"] = member.definition.canonical()
+        build_state(group, put, member, f"members/{number}/")
+    _build_training(file, put, checkpoint)
+    # An attribute could not hold that of many trials.
+    put("sweep/state", np.frombuffer(json.dumps(checkpoint.search).encode(), np.uint8))
+
+
+def _build_training(file: h5py.File, put: Put, checkpoint: EnsembleCheckpoint | SweepCheckpoint) -> None:
+    file.create_group("training").attrs["seconds"] = checkpoint.seconds
+    put("training/rows", checkpoint.rows.astype(np.int64))
 
 
 def load_checkpoint(path: Path) -> AnyCheckpoint:
@@ -178,10 +204,14 @@ class CheckpointReader:
 
     def definition(self) -> ModelDefinition:
         """The definition, which determines the rest of the file."""
+        return self._definition(self.file)
+
+    def _definition(self, group: h5py.Group) -> ModelDefinition:
         try:
-            return ModelDefinition.parse(self.file.attrs["definition"])
+            return ModelDefinition.parse(group.attrs["definition"])
         except InvalidError as error:
-            raise CheckpointError(self.path, "/ attribute definition", "a valid definition", error.detail) from error
+            place = f"{group.name} attribute definition"
+            raise CheckpointError(self.path, place, "a valid definition", error.detail) from error
 
     def features(self, definition: ModelDefinition) -> FittedFeatures | None:
         """The features with what they have learned; None if the model reads rows as they are."""
@@ -206,6 +236,8 @@ class CheckpointReader:
         definition = self.definition()
         origin, created_at = Origin.of(self.file.attrs), self.file.attrs["created_at"]
         features = self.features(definition)
+        if self.is_sweep:
+            return self._sweep(definition, created_at, origin, features)
         if definition.ensemble is None:
             return StateReader(self.path, self.file).checkpoint(definition, created_at, origin, features)
         return EnsembleCheckpoint(
@@ -218,6 +250,29 @@ class CheckpointReader:
             mixture=self.mixture(definition),
             held_out=self.held_out(),
             trust=self.trust(),
+            origin=origin,
+        )
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether the file holds trials of a sweep, none of which is the result yet."""
+        return "sweep" in self.file
+
+    def _sweep(
+        self, definition: ModelDefinition, created_at: str, origin: Origin | None, features: FittedFeatures | None
+    ) -> SweepCheckpoint:
+        members = {}
+        for name, group in self.file["members"].items():
+            own = self._definition(group)
+            members[int(name)] = StateReader(self.path, group).checkpoint(own, created_at)
+        return SweepCheckpoint(
+            definition=definition,
+            features=features,
+            members=dict(sorted(members.items())),
+            search=json.loads(self.file["sweep/state"][()].tobytes()),
+            rows=self.file["training/rows"][()],
+            seconds=float(self.file["training"].attrs["seconds"]),
+            created_at=created_at,
             origin=origin,
         )
 

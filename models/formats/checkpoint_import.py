@@ -22,7 +22,7 @@ from models.definition.features import OpenFeatures
 from models.errors import InvalidError, Problem
 from models.features.feature import ArrayForm
 from models.features.fitted import FittedFeatures, group_name
-from models.formats.checkpoint_file import FORMAT, FORMAT_VERSION, MEMBERS_VERSION, AnyCheckpoint
+from models.formats.checkpoint_file import FORMAT, FORMAT_VERSION, MEMBERS_VERSION
 from models.formats.foreign_arrays import Place, Places, arrays_in, group_of, in_order, names_below, read_arrays
 from models.formats.imported_members import (
     MembersSchema,
@@ -35,6 +35,8 @@ from models.formats.imported_members import (
 from models.formats.imported_state import StateSchema, find_state, require_names, state_of, state_places
 from models.formats.untrusted_hdf5 import ForeignFile, read
 from models.schemas import Whole, load
+from models.training.checkpoint import Checkpoint
+from models.training.ensemble_checkpoint import EnsembleCheckpoint
 from nncore.arrays import Array
 from nncore.hyperparameters import Bounds
 
@@ -255,7 +257,7 @@ def _differences(own: Any, theirs: Any, pointer: str) -> list[Problem]:
     return [problem for name, mine, other in pairs for problem in _differences(mine, other, f"{pointer}/{name}")]
 
 
-def checkpoint_of(definition: ModelDefinition, document: Any, content: memoryview) -> AnyCheckpoint:
+def checkpoint_of(definition: ModelDefinition, document: Any, content: memoryview) -> Checkpoint | EnsembleCheckpoint:
     """A checkpoint from the results of ``read_import``: its document, and the concatenated bytes of its arrays.
 
     Raises InvalidError for an invalid document, and ValueError for content of the wrong size.

@@ -66,9 +66,10 @@ def map_parameters(path: Path, *, best: bool = False) -> MappedVersion:
     """The definition, its features, and parameters and statistics as read-only arrays mapped from the file.
 
     All workers share the mapped pages. If the optimizer keeps a moving average of the parameters, that is served.
-    With ``best``, the parameters are those of the best epoch so far; raises NoBestError if the file holds none, and if
-    the file of several members holds no mixture yet. Raises CheckpointError with path, expected and found if the
-    datasets do not match the definition exactly, or if an array is not stored contiguously.
+    With ``best``, the parameters are those of the best epoch so far; raises NoBestError if the file holds none, if the
+    file of several members holds no mixture yet, and if it is that of a sweep under way. Raises CheckpointError with
+    path, expected and found if the datasets do not match the definition exactly, or if an array is not stored
+    contiguously.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -76,6 +77,8 @@ def map_parameters(path: Path, *, best: bool = False) -> MappedVersion:
             definition = reader.definition()
             features = reader.features(definition)
             mixture, trust = None, {}
+            if reader.is_sweep:
+                raise NoBestError
             if definition.ensemble is None:
                 groups = _best(file) if best else _present(file)
                 found = [("", _places(path, file, definition, groups))]

@@ -42,6 +42,10 @@ class EvaluatedRows(Protocol):
     def place(self) -> str:
         """The JSON pointer of the rows."""
 
+    @property
+    def columns(self) -> Sequence[str]:
+        """The columns that the model reads, in their order."""
+
     def pieces(self) -> Iterator[Array]:
         """What the network reads, in pieces; raises InvalidError for values that the model cannot take."""
 
@@ -66,6 +70,11 @@ class EvaluatedMatrix:
     def place(self) -> str:
         """The JSON pointer of the rows."""
         return self._data.inputs_pointer
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The columns of the matrix."""
+        return self._data.dataset.features
 
     def pieces(self) -> Iterator[Array]:
         """The numbers of the rows, in pieces."""
@@ -113,6 +122,11 @@ class EvaluatedTable:
     def place(self) -> str:
         """The JSON pointer of the rows."""
         return self._data.place.name
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The columns that the model reads, in their order."""
+        return self._inputs.columns
 
     def pieces(self) -> Iterator[Array]:
         """The numbers that the network reads, in pieces."""

@@ -8,18 +8,19 @@ from dataclasses import asdict
 from typing import Any, ClassVar
 
 import marshmallow as ma
+import numpy as np
 
-from models.data.labels import Label
+from models.data.labels import Label, is_label
 from models.data.schemas import Rows, RowsSchema
 from models.errors import InvalidError
 from models.identifiers import NAME_PATTERN
 from models.registry.versions import require_version_form
-from models.schemas import DescribedField, StrictSchema, Text, Whole
+from models.schemas import DescribedField, Flag, Number, StrictSchema, Text, Whole
 from nncore.arrays import Array
 from nncore.hyperparameters import Bounds
 from nncore.metrics import ClassScores, evaluate
 
-__all__ = ["VERSION", "EvaluateSchema", "evaluation_bytes", "evaluation_document"]
+__all__ = ["VERSION", "EvaluateSchema", "evaluation_bytes", "evaluation_document", "sets_document"]
 
 #: At their peak, prediction and measures take 16 bytes for each probability in float64; the rest is a reserve.
 BYTES_PER_PROBABILITY = 20
@@ -69,7 +70,7 @@ class LabelValue(DescribedField):
         return {"type": ["string", "integer", "boolean"]}
 
     def _validated(self, value: Any) -> Any:
-        if not isinstance(value, (str, int)) and not (isinstance(value, float) and value.is_integer()):
+        if not is_label(value):
             raise self.refusal(value)
         return value
 
@@ -120,6 +121,22 @@ class EvaluateSchema(StrictSchema):
         allow_none=True,
         metadata={"description": "Also compute the share of rows whose label is among this many likeliest classes."},
     )
+    coverage = Number(
+        Bounds(above=0, below=1),
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Also say how many rows the conformal sets of this coverage cover, and their size."},
+    )
+    by_class = Flag(load_default=False, metadata={"description": "Whether the coverage is asked for in each class."})
+    importance = Flag(
+        load_default=False,
+        metadata={"description": "Also say how much worse the predictions become if a column's values are shuffled."},
+    )
+
+    @ma.validates_schema
+    def _check_by_class(self, body: dict[str, Any], **_: Any) -> None:
+        if body["by_class"] and body["coverage"] is None:
+            raise ma.ValidationError("goes with coverage, which the request lacks", "by_class")
 
 
 def evaluation_bytes(rows: int, classes: int) -> int:
@@ -152,6 +169,26 @@ def evaluation_document(
         "weighted": asdict(result.weighted),
         "per_class": _per_class(result.per_class, classes),
         "confusion_matrix": None if result.confusion_matrix is None else result.confusion_matrix.tolist(),
+    }
+
+
+def sets_document(
+    sets: Array, codes: Array, classes: Sequence[Label], coverage: float, *, by_class: bool
+) -> dict[str, object]:
+    """What sets (n_rows, n_classes) of a coverage cover of class numbers (n_rows,), as the API shows it."""
+    covered, sizes = sets[np.arange(len(codes)), codes], sets.sum(axis=1)
+    support = np.bincount(codes, minlength=len(classes))
+    hits = np.bincount(codes, covered, minlength=len(classes))
+    return {
+        "coverage": coverage,
+        "by_class": by_class,
+        "covered": float(covered.mean()),
+        "mean_size": float(sizes.mean()),
+        "empty": float((sizes == 0).mean()),
+        "per_class": [
+            {"class": label, "support": count, "covered": hit / count if count else None}
+            for label, count, hit in zip(classes, support.tolist(), hits.tolist(), strict=True)
+        ],
     }
 
 

@@ -29,11 +29,13 @@ class TableInputs:
 
     def __init__(self, network: ServedModel, table: Table, others: Collection[str] = ()) -> None:
         self._network, self._table = network, table
-        self._plain: list[str] = []
+        #: The columns that the model reads, in their order.
+        self.columns: list[str] = []
         if network.plan is not None:
             require_columns(network.plan.fitted.features, table)
+            self.columns = network.plan.columns
         else:
-            self._plain = _in_order(table, others, network.inputs)
+            self.columns = _in_order(table, others, network.inputs)
         width = max(network.definition.inputs, len(table.columns), 1)
         #: Rows that are made at a time.
         self.step = max(1, min(CHUNK, CELLS // width))
@@ -65,9 +67,9 @@ class TableInputs:
     def _numbers(self, stretch: Stretch, rows: Array | None) -> Array:
         """The columns in their order as they are."""
         count = stretch.rows if rows is None else len(rows)
-        matrix = np.empty((count, len(self._plain)), np.float64)
+        matrix = np.empty((count, len(self.columns)), np.float64)
         largest, problems = np.finfo(self._network.dtype).max, []
-        for place, name in enumerate(self._plain):
+        for place, name in enumerate(self.columns):
             values = stretch.read(name).values
             matrix[:, place] = values if rows is None else values[rows]
             bad = ~(np.abs(matrix[:, place]) <= largest)

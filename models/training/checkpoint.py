@@ -95,6 +95,16 @@ class Checkpoint:
             best=None if best is None else replace(best),
         )
 
+    def at_best(self) -> Checkpoint:
+        """The same state, with the parameters of the best epoch instead of the current ones."""
+        best, state = self.best, self.state
+        assert best is not None
+        assert best.epoch
+        if self.optimizer.average is not None:
+            moments = {**state.moments, "average": dict(best.parameters)}
+            state = replace(state, moments=moments, averaged_statistics=dict(best.statistics))
+        return replace(self, parameters=best.parameters, statistics=best.statistics, state=state)
+
     @property
     def epoch(self) -> int:
         """Epochs so far."""
@@ -109,6 +119,12 @@ class Checkpoint:
     def metrics(self) -> dict[str, float | None]:
         """The metrics of the last epoch; empty before its end."""
         return {name: getattr(self.history[-1], name) for name in METRICS} if self.history else {}
+
+    @property
+    def served_epoch(self) -> Epoch | None:
+        """The record of the best epoch if the run looks for it, otherwise of the last one; None before the first."""
+        number = self.best.epoch if self.best is not None and self.best.epoch else len(self.history)
+        return self.history[number - 1] if 0 < number <= len(self.history) else None
 
     @property
     def evaluated(self) -> Mapping[str, Array]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Literal, get_args
 
 from models.definition.definition import ModelDefinition
 from models.features.fitted import FittedFeatures
 from models.training.checkpoint import Checkpoint, Origin
 from nncore.arrays import Array
-from nncore.metrics import score
-from nncore.training import Epoch
+from nncore.metrics import Score, score
 
-__all__ = ["ENDS", "HELD_OUT", "End", "EnsembleCheckpoint", "HeldOut", "MemberState", "Mixture"]
+__all__ = ["ENDS", "HELD_OUT", "End", "EnsembleCheckpoint", "HeldOut", "MemberState", "Mixture", "members_metrics"]
 
 #: What ends a member.
 End = Literal["epochs", "early_stopping", "max_seconds"]
@@ -41,13 +41,6 @@ class MemberState:
         """The parameters that are served: those of the best epoch if the run looked for it."""
         best = self.checkpoint.best
         return best.parameters if best is not None and best.epoch else self.checkpoint.evaluated
-
-    @property
-    def epoch(self) -> Epoch | None:
-        """The record of the epoch whose parameters are served; None if there is none."""
-        best, history = self.checkpoint.best, self.checkpoint.history
-        number = best.epoch if best is not None and best.epoch else len(history)
-        return history[number - 1] if 0 < number <= len(history) else None
 
     @property
     def statistics(self) -> Mapping[str, Array]:
@@ -111,16 +104,8 @@ class EnsembleCheckpoint:
         """
         if self.held_out is None or not len(self.held_out.rows):
             return {}
-        answering = [member for member in self.members.values() if member.ended and self._weight(member)]
-        epochs = [member.epoch for member in answering if member.epoch is not None]
-        found = score(self.held_out.probabilities, self.held_out.codes)
-        return {
-            "loss": sum(epoch.loss for epoch in epochs) / len(epochs) if epochs else None,
-            "accuracy": sum(epoch.accuracy for epoch in epochs) / len(epochs) if epochs else None,
-            "validation_loss": found.loss,
-            "validation_log_loss": found.loss,
-            "validation_accuracy": found.accuracy,
-        }
+        answering = [member.checkpoint for member in self.members.values() if member.ended and self._weight(member)]
+        return members_metrics(answering, score(self.held_out.probabilities, self.held_out.codes))
 
     def _weight(self, member: MemberState) -> float:
         return 0.0 if self.mixture is None else self.mixture.weights.get(member.kind, 0.0)
@@ -129,3 +114,15 @@ class EnsembleCheckpoint:
     def step(self) -> int:
         """Steps of all members so far."""
         return sum(member.checkpoint.state.step for member in self.members.values())
+
+
+def members_metrics(answering: Iterable[Checkpoint], found: Score) -> dict[str, float | None]:
+    """What was ``found`` on rows that were held out, and the means of what the members that answer had in training."""
+    epochs = [epoch for checkpoint in answering if (epoch := checkpoint.served_epoch) is not None]
+    return {
+        "loss": fmean(epoch.loss for epoch in epochs) if epochs else None,
+        "accuracy": fmean(epoch.accuracy for epoch in epochs) if epochs else None,
+        "validation_loss": found.loss,
+        "validation_log_loss": found.loss,
+        "validation_accuracy": found.accuracy,
+    }

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -14,19 +13,10 @@ from models.clock import utc_now
 from models.definition.ensemble import Ensemble, NetworkKind
 from models.features.rows import FeatureRows
 from models.training.checkpoint import Checkpoint, CheckpointKind
-from models.training.ensemble_checkpoint import EnsembleCheckpoint, MemberState
+from models.training.ensemble_checkpoint import EnsembleCheckpoint, MemberState, members_metrics
 from models.training.held_out import HeldOutRows, measures
-from models.training.members import (
-    Ended,
-    Looked,
-    MemberData,
-    MemberFailure,
-    MemberPool,
-    MemberTask,
-    Report,
-    Saved,
-    Stopped,
-)
+from models.training.members import Ended, MemberData, MemberFailure, MemberPool, MemberTask, Saved, Stopped
+from models.training.members_run import MemberFailedError, MembersJournal, MembersRun
 from models.training.predicted_rows import predict_rows
 from models.training.prepared import Part, Prepared
 from models.training.request import TrainingRequest
@@ -39,38 +29,13 @@ from nncore.metrics import Score, evaluate, score
 from nncore.stopping import Monitor
 from nncore.training import Epoch
 
-__all__ = ["EnsembleJournal", "EnsembleRun", "MemberFailedError"]
+__all__ = ["EnsembleRun", "member_request"]
 
-#: Seconds between two saves when members end, unless the request says how often to save.
-SAVE_SECONDS = 10.0
-#: Seconds for which a run waits for reports at a time.
-WAIT_SECONDS = 0.1
 #: Share of its epochs that a member is expected to train if none of its kind has ended.
 EXPECTED_SHARE = 0.3
 
 
-class MemberFailedError(Exception):
-    """A member cannot go on, and would not if it was tried again."""
-
-    def __init__(self, report: MemberFailure) -> None:
-        self.code = report.code
-        super().__init__(f"member {report.number}: {report.detail}")
-
-
-class EnsembleJournal(Protocol):
-    """Receives the progress of a run, and may ask the run to stop."""
-
-    def stopping(self) -> bool:
-        """Whether the run should save its state and stop."""
-
-    def epoch(self, record: Epoch, member: int = 0) -> None:
-        """Called when an epoch of a member has ended."""
-
-    def checkpoint(self, checkpoint: EnsembleCheckpoint, kind: CheckpointKind) -> None:
-        """Called to save a state."""
-
-
-class EnsembleRun:
+class EnsembleRun(MembersRun):
     """A model of several networks in training on prepared rows.
 
     ``pool`` trains the members. ``resume`` is a checkpoint of this run: members that have ended stay, and those under
@@ -92,9 +57,9 @@ class EnsembleRun:
         definition = self.definition = prepared.definition
         assert isinstance(definition.ensemble, Ensemble)
         self.ensemble = definition.ensemble
-        self.request, self.fitted = request, prepared.fitted
+        super().__init__(request, pool, 0.0 if resume is None else resume.seconds, clock)
+        self.fitted = prepared.fitted
         self.rows, self._class_weights = prepared.rows, prepared.class_weights
-        self._pool, self._clock = pool, clock
         part = prepared.training_part()
         self._training, self._validation = part, prepared.validation_part()
         self._validated: Score | None = None
@@ -105,48 +70,16 @@ class EnsembleRun:
         for state in self._members.values():
             self._note_end(state)
         self._mixture = None if resume is None else resume.mixture
-        self._earlier = 0.0 if resume is None else resume.seconds
-        self._begin = clock()
-        self._running: dict[int, int] = {}
+        self._waiting = self._order()
         self._epochs = {number: state.checkpoint.epoch for number, state in self._members.items()}
         self._steps = {number: state.checkpoint.step for number, state in self._members.items()}
-        self._newest: dict[int, Epoch] = {}
-        #: What ended the run before its last member; None if nothing did.
-        self.stopped_by: str | None = None
         self._report: dict[str, Any] | None = None
         self._trust: dict[str, Array] = {}
 
     # The run.
 
-    def run(self, journal: EnsembleJournal) -> bool:
-        """Train all members; False if the journal asked the run to stop, and its state is saved.
-
-        Raises MemberFailedError if a member cannot go on, and MemberLostError if its process died.
-        """
-        end = self._begin + self.request.max_seconds - self._earlier if self.request.max_seconds else math.inf
-        saves = _Saves(self.request, self._clock)
-        waiting = self._order()
-        while True:
-            while waiting and self._pool.free:
-                self._start(waiting.pop(0))
-            if not self._running:
-                break
-            left = max(0.0, min(WAIT_SECONDS, end - self._clock()))
-            ended = self._take(self._pool.reports(left), journal, saves)
-            if journal.stopping():
-                self._take(self._pool.stop(), journal, saves)
-                journal.checkpoint(self.checkpoint(), CheckpointKind.INTERRUPTED)
-                return False
-            if self._clock() >= end:
-                self._end_early(journal, saves)
-                break
-            if saves.due(ended):
-                journal.checkpoint(self.checkpoint(), CheckpointKind.BETWEEN)
-            elif saves.wants_states(self._running):
-                self._pool.ask_states()
-        self._finish()
-        journal.checkpoint(self.checkpoint(), CheckpointKind.LAST)
-        return True
+    def _next(self) -> MemberTask | None:
+        return self._task(self._waiting.pop(0)) if self._waiting else None
 
     def _order(self) -> list[int]:
         """The members that have not ended: those under way first, then fold after fold, so that few of them suffice."""
@@ -157,11 +90,11 @@ class EnsembleRun:
     def _has_ended(self, number: int) -> bool:
         return number in self._members and self._members[number].ended is not None
 
-    def _start(self, number: int) -> None:
+    def _task(self, number: int) -> MemberTask:
         kind, fold = self.ensemble.kind_of(number), self.ensemble.fold_of(number)
         held = self._folds == fold
         state = self._members.get(number)
-        task = MemberTask(
+        return MemberTask(
             number=number,
             data=self._data_of(kind),
             definition=self.definition.of_kind(kind),
@@ -171,8 +104,6 @@ class EnsembleRun:
             class_weights=self._class_weights,
             resume=None if state is None else state.checkpoint,
         )
-        self._pool.start(task)
-        self._running[number] = task.request.epochs
 
     def _data_of(self, kind: NetworkKind) -> str:
         """The name of what a kind reads, shared with the members when the first one needs it."""
@@ -186,39 +117,24 @@ class EnsembleRun:
             self._shared.add(name)
         return name
 
-    def _take(self, reports: Iterable[Report], journal: EnsembleJournal, saves: _Saves) -> bool:
-        """Note what members report; returns whether one has ended."""
-        ended = False
-        for report in reports:
-            match report:
-                case Looked(number, records, step):
-                    self._epochs[number] = records[-1].number if records else self._epochs.get(number, 0)
-                    self._steps[number] = step
-                    for record in records:
-                        journal.epoch(record, number)
-                    saves.count(len(records))
-                case Saved(number, checkpoint):
-                    self._members[number] = self._state(number, checkpoint)
-                    saves.saved(number)
-                case Stopped(number, checkpoint):
-                    self._members[number] = self._state(number, checkpoint)
-                    self._running.pop(number, None)
-                case Ended(number, checkpoint, stopped_by, held_out):
-                    state = replace(self._state(number, checkpoint), ended=stopped_by or "epochs", held_out=held_out)
-                    self._add_ended(number, state)
-                    saves.saved(number)
-                    ended = True
-                case MemberFailure():
-                    raise MemberFailedError(report)
-        return ended
+    def _look(self, number: int, records: Sequence[Epoch]) -> None:
+        """Members count from their end on."""
 
-    def _state(self, number: int, checkpoint: Checkpoint) -> MemberState:
-        self._epochs[number], self._steps[number] = checkpoint.epoch, checkpoint.step
+    def _note(self, report: Saved | Stopped | Ended | MemberFailure) -> None:
+        match report:
+            case MemberFailure():
+                raise MemberFailedError(report)
+            case Ended(number, checkpoint, stopped_by, held_out):
+                state = self._of_member(number, checkpoint)
+                self._add_ended(number, replace(state, ended=stopped_by or "epochs", held_out=held_out))
+            case Saved(number, checkpoint) | Stopped(number, checkpoint):
+                self._members[number] = self._of_member(number, checkpoint)
+
+    def _of_member(self, number: int, checkpoint: Checkpoint) -> MemberState:
         return MemberState(self.ensemble.kind_of(number).name, self.ensemble.fold_of(number), checkpoint)
 
     def _add_ended(self, number: int, state: MemberState) -> None:
         self._members[number] = state
-        self._running.pop(number, None)
         self._note_end(state)
         self._mixture = self._held_out.mixture()
 
@@ -226,10 +142,8 @@ class EnsembleRun:
         if state.ended is not None and state.held_out is not None:
             self._held_out.add(state.kind, state.fold, state.held_out)
 
-    def _end_early(self, journal: EnsembleJournal, saves: _Saves) -> None:
-        """The time is up: the members that have ended count; if none has, those under way as they are."""
-        self.stopped_by = "max_seconds"
-        self._take(self._pool.stop(), journal, saves)
+    def _cut_short(self) -> None:
+        """The members that have ended count; if none has, those under way as they are."""
         if self._held_out.mixture() is not None:
             return
         for number, state in list(self._members.items()):
@@ -245,10 +159,11 @@ class EnsembleRun:
             inputs = inputs.without_bins()
         return predict_rows(self.definition.of_kind(kind), {**state.parameters, **state.statistics}, inputs, rows)
 
-    def _finish(self) -> None:
+    def _finish(self, journal: MembersJournal) -> None:
         self._mixture = self._held_out.mixture()
-        self._trust = self._held_out.trust(self._training, features=self.fitted is not None)
+        self._trust = self._held_out.trust(self._training, self.definition.dtype, features=self.fitted is not None)
         self._report = {**(self._held_out.report(self._mixture) or {}), "validation": self._validate()}
+        journal.checkpoint(self._state(), CheckpointKind.LAST)
 
     def _validate(self) -> dict[str, Any] | None:
         """How good the mixture is on the validation rows of the request; None if there are none."""
@@ -273,8 +188,7 @@ class EnsembleRun:
 
     # What is saved and shown.
 
-    def checkpoint(self) -> EnsembleCheckpoint:
-        """The current state."""
+    def _state(self) -> EnsembleCheckpoint:
         over = not self._running and self._report is not None
         return EnsembleCheckpoint(
             definition=self.definition,
@@ -287,9 +201,6 @@ class EnsembleRun:
             held_out=self._held_out.result(self.rows, self._mixture) if over and self._mixture else None,
             trust=self._trust,
         )
-
-    def _seconds(self) -> float:
-        return self._earlier + self._clock() - self._begin
 
     def progress(self) -> RunProgress:
         """How far the run is, and how good the mixture of the members that have ended is on held-out rows."""
@@ -316,15 +227,8 @@ class EnsembleRun:
         found = self._validated or self._held_out.score(self._mixture)
         if found is None:
             return None
-        epochs = [state.epoch for states in self._ended_by_kind().values() for state in states]
-        known = [epoch for epoch in epochs if epoch is not None]
-        return {
-            "loss": float(np.mean([epoch.loss for epoch in known])) if known else None,
-            "accuracy": float(np.mean([epoch.accuracy for epoch in known])) if known else None,
-            "validation_loss": found.loss,
-            "validation_log_loss": found.loss,
-            "validation_accuracy": found.accuracy,
-        }
+        answering = [state.checkpoint for states in self._ended_by_kind().values() for state in states]
+        return members_metrics(answering, found)
 
     def metrics_of(self, _kind: CheckpointKind) -> dict[str, float | None]:
         """The metrics of a checkpoint that is saved now."""
@@ -355,47 +259,6 @@ class EnsembleRun:
             if best is None or best.value is None
             else {"epoch": best.epoch, "monitor": best.monitor, "value": best.value},
         }
-
-
-class _Saves:
-    """When to save between the first member's begin and the last one's end."""
-
-    def __init__(self, request: TrainingRequest, clock: Callable[[], float]) -> None:
-        self._request, self._clock = request, clock
-        self._last = clock()
-        self._records = 0
-        #: The members whose states are on their way; None if none were asked for.
-        self._asked: set[int] | None = None
-
-    def count(self, records: int) -> None:
-        """Note that epochs have ended."""
-        self._records += records
-
-    def saved(self, number: int) -> None:
-        """Note that a member's state has come."""
-        if self._asked is not None:
-            self._asked.discard(number)
-
-    def due(self, ended: bool) -> bool:
-        """Whether to save now: all states that were asked for are there, or a member has ended and it is time."""
-        asked = self._asked is not None and not self._asked
-        pause = self._request.every_seconds or SAVE_SECONDS
-        if asked or (ended and self._asked is None and self._clock() - self._last >= pause):
-            self._last, self._records, self._asked = self._clock(), 0, None
-            return True
-        return False
-
-    def wants_states(self, running: Iterable[int]) -> bool:
-        """Whether the states of the running members are to be asked for now, as the request's policy says."""
-        if self._asked is not None:
-            return False
-        seconds, epochs = self._request.every_seconds, self._request.every_epochs
-        wanted = (seconds is not None and self._clock() - self._last >= seconds) or (
-            epochs is not None and self._records >= epochs
-        )
-        if wanted:
-            self._asked = set(running)
-        return wanted
 
 
 def member_request(request: TrainingRequest, kind: NetworkKind, number: int) -> TrainingRequest:

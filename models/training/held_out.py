@@ -89,10 +89,11 @@ class HeldOutRows:
         sharp = sharpened(probabilities, mixture.temperature)
         return HeldOut(numbers[rows], self._codes[rows], self._folds[rows], sharp)
 
-    def trust(self, part: Part, *, features: bool) -> dict[str, Array]:
+    def trust(self, part: Part, dtype: str, *, features: bool) -> dict[str, Array]:
         """What ``models.trust`` fits on the held-out rows, of which ``part`` is all; empty if there are none.
 
-        ``features`` says that the inputs are features, which are of like size.
+        ``dtype`` is that of the rows that the networks are asked with. ``features`` says that the inputs are features,
+        which are of like size.
         """
         kinds = self._kinds()
         rows = self._rows(kinds)
@@ -100,7 +101,7 @@ class HeldOutRows:
             return {}
         inputs = part.inputs
         if isinstance(inputs, np.ndarray):
-            inputs = inputs[rows]
+            inputs = inputs[rows].astype(dtype, copy=False)
         elif isinstance(inputs, FeatureRows):
             inputs = ChosenRows(inputs.without_bins(), rows)
         stacked = np.stack([self._of(kind, rows) for kind in kinds])

@@ -16,7 +16,7 @@ from models.training.members import Ended, Looked, MemberData, MemberFailure, Me
 from models.training.prepared import Part, monitor_of
 from models.training.run import DivergedError, Epoch, TrainingRun
 from nncore.arrays import Array
-from nncore.batches import ChosenRows
+from nncore.batches import ChosenRows, RowSource
 from nncore.network import PREDICTION_ROWS, Predictor
 from nncore.stopping import EarlyStopping, Monitor
 
@@ -65,7 +65,7 @@ class PreparedMember:
 
     @property
     def monitor(self) -> Monitor:
-        return monitor_of(self.task.request, validated=self.task.validation is not None)
+        return monitor_of(self.task.request, validated=self.validation_rows > 0)
 
     @property
     def min_delta(self) -> float:
@@ -73,21 +73,31 @@ class PreparedMember:
 
     @property
     def validation_rows(self) -> int:
-        return 0 if self.task.validation is None else len(self.task.validation)
+        if self.task.validation is not None:
+            return len(self.task.validation)
+        return 0 if self.data.validation is None else len(self.data.validation.codes)
 
     def training_part(self) -> Part:
         """The training rows."""
         return self._part(self.task.training)
 
     def validation_part(self) -> Part | None:
-        """The rows that are held out, None if there are none; they all count the same."""
-        rows = self.task.validation
-        return None if rows is None else self._part(rows)._replace(weights=None)
+        """The rows that are held out, or those that come with the data; None if there are none.
+
+        They all count the same.
+        """
+        rows, given = self.task.validation, self.data.validation
+        if rows is not None:
+            return self._part(rows)._replace(weights=None)
+        return None if given is None else Part(self._source(given.inputs), given.codes)
 
     def _part(self, rows: Array) -> Part:
-        inputs, weights = self.data.inputs, self.data.weights
-        source = _Matrix(inputs, np.dtype(self.definition.dtype)) if isinstance(inputs, np.ndarray) else inputs
-        return Part(ChosenRows(source, rows), self.data.codes[rows], None if weights is None else weights[rows])
+        weights = self.data.weights
+        source = ChosenRows(self._source(self.data.inputs), rows)
+        return Part(source, self.data.codes[rows], None if weights is None else weights[rows])
+
+    def _source(self, inputs: Array | RowSource) -> RowSource:
+        return _Matrix(inputs, np.dtype(self.definition.dtype)) if isinstance(inputs, np.ndarray) else inputs
 
 
 class MemberRun:

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from models.definition.definition import ModelDefinition
 from models.features.rows import FeatureRows
 from models.training.checkpoint import Checkpoint
+from models.training.prepared import Part
 from models.training.request import TrainingRequest
 from nncore.arrays import Array
 from nncore.batches import RowSource
@@ -35,11 +36,14 @@ __all__ = [
 class MemberData:
     """What all members of a kind read: inputs (n_rows, width), class numbers (n_rows,) and, if rows count differently,
     weights (n_rows,).
+
+    ``validation`` are further rows, by which members are judged that hold none of these rows out.
     """
 
     inputs: Array | RowSource
     codes: Array
     weights: Array | None
+    validation: Part | None = None
 
     def ready(self) -> MemberData:
         """The data as members train on it: few features are expanded once rather than for each batch."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Literal, Protocol
 
@@ -125,17 +125,6 @@ class TrainingRun:
             features=self.fitted,
         )
 
-    def best_checkpoint(self) -> Checkpoint:
-        """The current state, with the parameters of the best epoch instead of the current ones."""
-        assert self.best is not None
-        assert self.best.epoch
-        present = self.checkpoint()
-        state = present.state
-        if self.optimizer.average is not None:
-            moments = {**state.moments, "average": dict(self.best.parameters)}
-            state = replace(state, moments=moments, averaged_statistics=dict(self.best.statistics))
-        return replace(present, parameters=self.best.parameters, statistics=self.best.statistics, state=state)
-
     def progress(self) -> RunProgress:
         """How far the run is."""
         training, epochs = self.training, self.request.epochs
@@ -212,7 +201,7 @@ class TrainingRun:
         """Save the last state and, if the run ends with the best epoch, that one's state too."""
         journal.checkpoint(self.checkpoint(), CheckpointKind.LAST)
         if self.best is not None and self.best.epoch and self.request.ends_with_best:
-            journal.checkpoint(self.best_checkpoint(), CheckpointKind.BEST)
+            journal.checkpoint(self.checkpoint().at_best(), CheckpointKind.BEST)
 
 
 def _metrics(record: Epoch) -> dict[str, float | None]:

@@ -13,7 +13,7 @@ from typing import Any
 from models.training.search import Halving, Search
 from nncore.stopping import Monitor, improves
 
-__all__ = ["Rungs", "Stretch", "epochs_of"]
+__all__ = ["Rungs", "Stretch", "epochs_of", "expected_epochs"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,16 @@ def epochs_of(search: Search, epochs: int) -> list[int]:
         found.append(rung)
         rung *= search.factor
     return [*found, epochs]
+
+
+def expected_epochs(search: Search, epochs: Sequence[int]) -> int:
+    """About how many epochs a sweep trains in all, if its trials have so many and none ends early."""
+    if not isinstance(search, Halving):
+        return sum(epochs)
+    found, before, trials = 0, 0, len(epochs)
+    for rung in epochs_of(search, max(epochs)):
+        found, before, trials = found + trials * (rung - before), rung, max(1, trials // search.factor)
+    return found
 
 
 class Rungs:
@@ -95,11 +105,6 @@ class Rungs:
             if ranked:
                 return ranked[0]
         return None
-
-    def value(self, trial: int) -> float | None:
-        """The value of a trial at the highest rung that it has come to; None if it has none."""
-        found = [values[trial] for values in self._values if trial in values]
-        return found[-1] if found else None
 
     def document(self) -> dict[str, Any]:
         """The state as JSON."""

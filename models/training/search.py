@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import marshmallow as ma
 import numpy as np
 
 from models.definition.rules import MAXIMUM_EPOCHS
 from models.errors import InvalidError, Problem, describe, unknown_field
-from models.schemas import DescribedField, Number, StrictSchema, Tagged, load, shared
+from models.schemas import DescribedField, Flag, Number, StrictSchema, Tagged, Text, load, shared
 from models.training.request import MAXIMUM_SEED, TrainSchema
 from nncore.hyperparameters import check_hyperparameters, hyperparameter
 from nncore.stopping import Monitor
@@ -32,10 +32,14 @@ __all__ = [
     "SearchSchema",
     "Trial",
     "checked",
+    "of_each",
     "trials_of",
+    "written",
 ]
 
 MAXIMUM_TRIALS, MAXIMUM_PARAMETERS = 1000, 50
+#: Maximum number of problems that are listed.
+LISTED = 20
 #: Significant digits of a number that is drawn.
 DIGITS = 4
 #: So many draws without a new combination end a random search: then there is probably none left.
@@ -45,11 +49,6 @@ DRAWS = 200
 @dataclass(frozen=True)
 class Search:
     """How a sweep searches: a member of ``SEARCHES``."""
-
-    monitor: Monitor | None = hyperparameter(
-        None,
-        help="Metric by which trials are compared; null: validation_log_loss if there is validation data, else loss.",
-    )
 
     def __post_init__(self) -> None:
         check_hyperparameters(self)
@@ -119,6 +118,18 @@ class Range:
 
 
 Values = Choices | Range
+
+
+def written(values: Mapping[str, Values]) -> dict[str, Any]:
+    """The parameters of a search as a request has them."""
+    return {pointer: _written(each) for pointer, each in values.items()}
+
+
+def _written(values: Values) -> Any:
+    if isinstance(values, Choices):
+        return list(values.values)
+    scale = "log" if values.logarithmic else "linear"
+    return {"min": values.minimum, "max": values.maximum, "scale": scale, "integer": values.integer}
 
 
 class Parameters(DescribedField):
@@ -223,29 +234,60 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
+class VariedRequest(DescribedField):
+    """A training request, which is checked once for each trial, with the trial's values."""
+
+    wanted = "an object, as for POST /train"
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "object"}
+
+    def _validated(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self.refusal(value)
+        return value
+
+
 #: The searches by their names in requests.
 SEARCHES: dict[str, type[Search]] = {"grid": Grid, "random": Random, "halving": Halving}
 
 
 class SearchSchema(StrictSchema):
-    """What a sweep tries, beside the request that it varies."""
+    """The body of ``POST /sweeps``: a training request, and what to try in it."""
 
+    train = VariedRequest(
+        required=True,
+        metadata={
+            "description": "The request that is varied, as for `POST /train`. What `over` gives may be left out. "
+            "Without `validation`, a fifth of the rows is held out."
+        },
+    )
     search = Tagged(
         SEARCHES,
         load_default=Random,
         metadata={"description": "How to search; `random` if left out."},
     )
-    parameters = Parameters(
+    over = Parameters(
         required=True,
         metadata={
-            "description": "What to vary: for each JSON pointer into the request a list of values, or a range of "
+            "description": "What to vary: for each JSON pointer into `train` a list of values, or a range of "
             "numbers to draw from. Members that are not in the request are added."
         },
     )
+    monitor = Text(
+        choices=get_args(Monitor),
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "Metric that decides which trial is the best, and which of its epochs; that of "
+            "`early_stopping` in the request if left out, or else validation_log_loss."
+        },
+    )
+    dry_run = Flag(load_default=False, metadata={"description": "Check and estimate only; store nothing."})
 
     @ma.validates_schema
     def _fit(self, values: dict[str, Any], **_options: Any) -> None:
-        search, parameters = values["search"], values["parameters"]
+        search, parameters = values["search"], values["over"]
         problems = {}
         if isinstance(search, Grid):
             wanted = "must be a list of values, because a grid tries each. Received: a range"
@@ -253,18 +295,18 @@ class SearchSchema(StrictSchema):
             count = math.prod(len(each.values) for each in parameters.values() if isinstance(each, Choices))
             if not problems and count > MAXIMUM_TRIALS:
                 wanted = f"must give at most {MAXIMUM_TRIALS} combinations"
-                raise ma.ValidationError({"parameters": [f"{wanted}. Received: {count}"]})
+                raise ma.ValidationError({"over": [f"{wanted}. Received: {count}"]})
         elif isinstance(search, Halving) and "/epochs" in parameters:
             problems = {"/epochs": ["must not vary, because halving compares trials after equal numbers of epochs"]}
         if problems:
-            raise ma.ValidationError({"parameters": problems})
+            raise ma.ValidationError({"over": problems})
 
 
 @dataclass(frozen=True)
 class Trial:
     """One combination of values by pointer; trials are numbered from 1.
 
-    ``sources`` says for each pointer where in ``parameters`` its value is written.
+    ``sources`` says for each pointer where in ``over`` its value is written.
     """
 
     number: int
@@ -282,23 +324,27 @@ class Trial:
             try:
                 changed = _with(changed, names, value, ())
             except _NoPlaceError as error:
-                raise InvalidError.at(self.sources[pointer], f"{error} (trial {self.number})") from None
+                raise InvalidError.at(pointer, str(error)) from None
         return changed
 
-    def moved(self, error: InvalidError, request: str = "/request") -> InvalidError:
-        """An error of this trial's request, with pointers to what the client wrote.
+    def __str__(self) -> str:
+        values = ", ".join(f"{pointer} {describe(value)}" for pointer, value in self.values.items())
+        return f"trial {self.number}: {values}"
 
-        A problem with a value, or within one, lies where ``parameters`` gives the value; any other one lies in the
-        request, whose place is ``request``.
+    def moved(self, error: InvalidError, request: str = "/train") -> list[Problem]:
+        """The problems of this trial's request, with its values, and with pointers to what the client wrote.
+
+        A problem with a value, or within one, lies where ``over`` gives the value; any other one lies in the request,
+        whose place is ``request``.
         """
-        return InvalidError.of([self._moved(problem, request) for problem in error.problems])
+        return [self._moved(problem, request) for problem in error.problems]
 
     def _moved(self, problem: Problem, request: str) -> Problem:
-        detail = f"{problem.detail} (trial {self.number})"
+        detail = f"{problem.detail} ({self})"
         for pointer, source in self.sources.items():
             if problem.pointer == pointer or problem.pointer.startswith(f"{pointer}/"):
-                return Problem(source + problem.pointer[len(pointer) :], detail)
-        return Problem(request + problem.pointer, detail)
+                return replace(problem, pointer=source + problem.pointer[len(pointer) :], detail=detail)
+        return replace(problem, pointer=request + problem.pointer, detail=detail)
 
 
 def _unescaped(part: str) -> str:
@@ -330,7 +376,7 @@ def _with(container: Any, names: Sequence[str], value: Any, path: tuple[str, ...
     return {**container, name: _with(container.get(name), rest, value, (*path, name))}
 
 
-def trials_of(search: Search, parameters: Mapping[str, Values], place: str = "/parameters") -> list[Trial]:
+def trials_of(search: Search, parameters: Mapping[str, Values], place: str = "/over") -> list[Trial]:
     """The trials of a search, the same ones each time.
 
     More trials with the same seed begin with the same ones. A random search has fewer trials if there are not so many
@@ -378,10 +424,10 @@ def _source(place: str, pointer: str, values: Values, value: Any) -> str:
     return f"{place}/{escaped}/{index}"
 
 
-def checked(trials: Sequence[Trial], body: Mapping[str, Any], request: str = "/request") -> list[dict[str, Any]]:
+def checked(trials: Sequence[Trial], body: Mapping[str, Any], request: str = "/train") -> list[dict[str, Any]]:
     """The body of each trial as ``TrainSchema`` loads it; rows that no trial changes are loaded once.
 
-    Raises InvalidError for the request itself, or for the first trial that is not valid.
+    Raises InvalidError for the rows, or else with the problems of all trials.
     """
     varied = {_unescaped(pointer.split("/")[1]) for trial in trials for pointer in trial.values}
     rows = {"data", "validation"} & body.keys() - varied
@@ -391,11 +437,33 @@ def checked(trials: Sequence[Trial], body: Mapping[str, Any], request: str = "/r
     except InvalidError as error:
         raise error.moved("", request) from None
     schema = TrainSchema(exclude=tuple(rows)) if rows else shared(TrainSchema)
-    found = []
+
+    def loaded(trial: Trial) -> dict[str, Any]:
+        found: dict[str, Any] = load(schema, trial.request(rest))
+        return {**found, **{name: given[name] for name in rows}}
+
+    return of_each(trials, loaded, request)
+
+
+Found = TypeVar("Found")
+
+
+def of_each(trials: Sequence[Trial], find: Callable[[Trial], Found], request: str = "/train") -> list[Found]:
+    """What a function finds for each trial.
+
+    Raises InvalidError with the problems of the trials that it refuses, the first ``LISTED`` ones, each once at its
+    place.
+    """
+    found, problems = [], dict[tuple[str, str], Problem]()
     for trial in trials:
+        if len(problems) >= LISTED:
+            break
         try:
-            loaded = load(schema, trial.request(rest))
+            found.append(find(trial))
         except InvalidError as error:
-            raise trial.moved(error, request) from None
-        found.append({**loaded, **{name: given[name] for name in rows}})
+            for before, after in zip(error.problems, trial.moved(error, request), strict=True):
+                # Trials that share a wrong value have the same problem.
+                problems.setdefault((after.pointer, before.detail), after)
+    if problems:
+        raise InvalidError.of([*problems.values()][:LISTED])
     return found

@@ -31,6 +31,8 @@ LARGEST = 1.001
 ROUNDING = 1e-9
 #: Coverages whose thresholds are kept.
 MOST_KEPT = 64
+#: Up to so many probabilities, a loop takes less time than the calls of NumPy.
+FEW = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,8 @@ class PredictionSets:
             if len(self._found) >= MOST_KEPT:
                 self._found.clear()
             thresholds = self._found[key] = self.thresholds(coverage, by_class=by_class)
+        if probabilities.size <= FEW:
+            return _inside(probabilities.tolist(), draws.tolist(), thresholds.tolist())
         inside: Array = scores_of(probabilities, draws) <= thresholds
         return inside
 
@@ -125,6 +129,18 @@ class PredictionSets:
         return cls(scores, starts)
 
 
+def _inside(probabilities: list[list[float]], draws: list[float], thresholds: list[float]) -> Array:
+    """Whether each class is in the set of each row: the same bits as by ``scores_of``."""
+    sets = []
+    for row, draw in zip(probabilities, draws, strict=True):
+        inside, total = [False] * len(row), 0.0
+        for place in sorted(range(len(row)), key=row.__getitem__, reverse=True):  # Equal ones stay in their order.
+            total += row[place]
+            inside[place] = total - row[place] * draw <= thresholds[place]
+        sets.append(inside)
+    return np.array(sets, bool)
+
+
 def scores_of(probabilities: Array, draws: Array) -> Array:
     """The score of each class in each row, (n_rows, n_classes), for draws (n_rows,).
 
@@ -133,7 +149,7 @@ def scores_of(probabilities: Array, draws: Array) -> Array:
     rows, classes = probabilities.shape
     places = np.argsort(-probabilities, axis=1, kind="stable")
     places += np.arange(0, rows * classes, classes)[:, np.newaxis]
-    descending = probabilities.ravel()[places]
+    descending = probabilities.ravel()[places].astype(np.float64)
     sums = np.add.accumulate(descending, axis=1)
     descending *= draws[:, np.newaxis]
     sums -= descending

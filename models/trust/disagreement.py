@@ -15,6 +15,10 @@ from nncore.arrays import Array
 
 __all__ = ["disagreement"]
 
+#: A probability below counts as this. It is a normal number in float32.
+SMALLEST = 1e-37
+_LESS = np.array([-1.0])
+
 
 def disagreement(members: Array, mixture: Array, weights: Array) -> Array:
     """The disagreement (n_rows,) of members' probabilities (n_members, n_rows, n_classes), without a temperature.
@@ -25,20 +29,14 @@ def disagreement(members: Array, mixture: Array, weights: Array) -> Array:
     count, rows, classes = members.shape
     if classes == 1:
         return np.zeros(rows, members.dtype)
-    own = _negative_entropies(members.reshape(count, -1), weights.astype(members.dtype, copy=False))
-    together: Array = np.maximum(mixture, np.finfo(mixture.dtype).tiny)
-    np.log(together, out=together)
-    together *= mixture
-    information = np.add.reduce(own.reshape(rows, classes) - together, axis=1)
-    information *= 1.0 / math.log(classes)
-    limited: Array = np.clip(information, 0.0, 1.0)
-    return limited
-
-
-def _negative_entropies(members: Array, weights: Array) -> Array:
-    """``Σ w_m·p_m·log p_m`` for each probability, (n_members, n) and weights (n_members,)."""
-    logs: Array = np.maximum(members, np.finfo(members.dtype).tiny)
+    # Σ w_m·p_m·log p_m over the members, and over the mixture with the weight -1.
+    every = np.concatenate([members.reshape(count, -1), mixture.reshape(1, -1)])
+    logs: Array = np.maximum(every, SMALLEST)
     np.log(logs, out=logs)
-    logs *= members
-    product: Array = weights @ logs
-    return product
+    logs *= every
+    signed = np.concatenate([weights, _LESS]).astype(members.dtype, copy=False)
+    information = np.add.reduce((signed @ logs).reshape(rows, classes), axis=1)
+    information *= 1.0 / math.log(classes)
+    np.maximum(information, 0.0, out=information)
+    limited: Array = np.minimum(information, 1.0, out=information)
+    return limited

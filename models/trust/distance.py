@@ -8,7 +8,8 @@ sees values that are usual each but not together. 1 is the 99th percentile of ro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 
@@ -75,8 +76,14 @@ class Distance:
         with np.errstate(over="ignore", invalid="ignore"):
             squares = self._squares(rows)
         # fmin takes the number if the other one is NaN, as after an overflow.
-        distances: Array = np.sqrt(np.fmin(np.maximum(squares, 0.0), FARTHEST**2))
+        np.maximum(squares, 0.0, out=squares)
+        np.fmin(squares, FARTHEST**2, out=squares)
+        distances: Array = np.sqrt(squares, out=squares)
         return distances
+
+    @cached_property
+    def _has_rest(self) -> bool:
+        return bool(self.rest[0])
 
     def _squares(self, rows: Array) -> Array:
         z = rows - self.mean
@@ -84,13 +91,13 @@ class Distance:
         along = z @ self.directions
         along *= along
         squares: Array = along @ self.weights
-        if self.rest[0]:
+        if self._has_rest:
             squares += np.einsum("ij,ij->i", z, z) * self.rest[0]
         return squares
 
     def arrays(self) -> dict[str, Array]:
         """The arrays by name, as a checkpoint holds them."""
-        return dict(vars(self))
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @staticmethod
     def forms(inputs: int) -> dict[str, Form]:

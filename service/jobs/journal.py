@@ -14,7 +14,6 @@ from typing import IO, Any, Protocol
 import sqlalchemy as sa
 
 from models.definition.definition import ModelDefinition
-from models.features.fitted import FittedFeatures
 from models.formats.checkpoint_file import AnyCheckpoint
 from models.training.checkpoint import CheckpointKind, Origin
 from models.training.request import TrainingRequest
@@ -44,9 +43,6 @@ class JobRun(Protocol):
 
     @property
     def definition(self) -> ModelDefinition: ...
-
-    @property
-    def fitted(self) -> FittedFeatures | None: ...
 
     @property
     def monitor(self) -> Monitor: ...
@@ -98,8 +94,6 @@ class JobJournal:
         self._run = run
         #: Each member's newest epoch in the database, and whether a commit with unknown result may have added more.
         self._known, self._unsure = Counter[int](), True
-        #: The definition with the width of the fitted features, which the job's version will have.
-        self._fitted = {} if run.fitted is None else {"definition": run.definition.canonical()}
         #: Whether another owner has the job.
         self.lost = False
         #: Whether the run had to stop before its state could be saved on a failing disk.
@@ -161,7 +155,7 @@ class JobJournal:
     def _commit_checkpoint(self, checkpoint_id: str, name_it: Callable[[sa.Connection], None]) -> None:
         self._trouble = None
         try:
-            self.flush(name_it, checkpoint=checkpoint_id, deaths=0, **self._fitted)
+            self.flush(name_it, checkpoint=checkpoint_id, deaths=0, **self._definition())
             if not self.lost:
                 self._checkpointing.drop_old_ones(self._job.fence)
         except sa.exc.OperationalError as error:
@@ -170,6 +164,11 @@ class JobJournal:
             self._trouble = storage_error(error, self._database.settings)
         except lifecycle.StaleError as error:
             self._lose(error)
+
+    def _definition(self) -> dict[str, str]:
+        """What the job's version will have, if it is not what the job was stored with."""
+        canonical = self._run.definition.canonical()
+        return {} if canonical == self._job.definition else {"definition": canonical}
 
     def _wait(self, seconds: float) -> bool:
         """Wait, and keep reporting. Returns False as soon as the run should stop."""

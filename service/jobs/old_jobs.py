@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from models.clock import rfc3339
 from service.jobs.record import FINAL
 from service.store.database import Database
-from service.store.tables import EVENTS, JOBS
+from service.store.tables import EVENTS, JOBS, SWEEPS
 
 __all__ = ["ROWS_AT_ONCE", "drop_old_jobs"]
 
@@ -38,6 +38,7 @@ def drop_old_jobs(database: Database, days: float) -> bool:
             left -= connection.execute(sa.delete(EVENTS).where(EVENTS.c.id.in_(events))).rowcount
             if left == 0:
                 return True
+            connection.execute(sa.delete(SWEEPS).where(SWEEPS.c.job == job))
             connection.execute(sa.delete(JOBS).where(JOBS.c.id == job))
             left -= 1
             if left == 0:

@@ -53,13 +53,13 @@ def part_of_job(database: Database, files: FileStore, job_id: str, part: str, po
             job = lifecycle.find(connection, job_id)
         except MissingError as error:
             raise InvalidError.at(f"{pointer}/job", error.detail) from None
-    given = job.request["validation"]
+    given = job.training["validation"]
     if part == "validation" and not given:
         raise InvalidError.at(f"{pointer}/part", f"must be training: job {job.id} has no validation rows")
     separate = bool(given) and "fraction" not in given
     if part == "validation" and separate:
         return JobPart(_source(database, files, job, job.validation_dataset, given.get("label"), pointer), None)
-    source = _source(database, files, job, job.dataset, job.request["data"].get("label"), pointer)
+    source = _source(database, files, job, job.dataset, job.training["data"].get("label"), pointer)
     if not given or separate:
         return JobPart(source, None)
     numbers = _saved_rows(database, files, job)
@@ -103,7 +103,7 @@ def _split_rows(source: Source, job: Job) -> Array:
         with source.table() as table:
             codes = table.codes_for(definition.classes)
     labelled = np.flatnonzero(codes >= 0)
-    rows, _ = split(codes[labelled], TrainingRequest.of(job.request))
+    rows, _ = split(codes[labelled], TrainingRequest.of(job.training))
     numbers: Array = np.sort(labelled[rows])
     return numbers
 
@@ -119,4 +119,4 @@ def trained_on(database: Database, files: FileStore, checkpoint: str) -> Trained
         numbers = load_training_rows(files.path(FileKind.CHECKPOINT, checkpoint))
     except (MissingError, CheckpointError):
         return None
-    return None if numbers is None else TrainedOn(job.dataset, job.request["data"].get("label"), numbers)
+    return None if numbers is None else TrainedOn(job.dataset, job.training["data"].get("label"), numbers)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from models.registry.rows import Metrics
 
-__all__ = ["ACTIVE", "FINAL", "Job", "JobError", "Metrics", "State", "Wish"]
+__all__ = ["ACTIVE", "FINAL", "Job", "JobError", "Metrics", "State", "Wish", "is_sweep"]
 
 
 class State(StrEnum):
@@ -44,14 +44,20 @@ class JobError(NamedTuple):
     detail: str
 
 
+def is_sweep(request: dict[str, Any]) -> bool:
+    """Whether a job's request is that of a sweep."""
+    return "over" in request
+
+
 @dataclass(frozen=True)
 class Job:
     """One row of the table of jobs.
 
-    ``request`` is the document of ``POST /train`` with its defaults filled in, and ``definition`` the canonical text of
-    what the job trains; it is None only if the model was deleted under an earlier release. ``details`` are what the run
-    shows beside its progress, and ``warnings`` are about its data. ``fence`` rises with every owner, ``deaths`` counts
-    the workers that were lost since the newest checkpoint. ``lease_until`` and ``not_before`` are in seconds since
+    ``request`` is the document of ``POST /train`` or ``POST /sweeps`` with its defaults filled in, and ``definition``
+    the canonical text of what the job trains; it is None only if the model was deleted under an earlier release.
+    ``details`` are what the run shows beside its progress, and ``warnings`` are about its data. ``fence`` rises with
+    every owner, ``deaths`` counts the workers that were lost since the newest checkpoint. ``lease_until`` and
+    ``not_before`` are in seconds since
     1970, ``eta_seconds`` is the time left. ``dataset`` is None only if the job has ended and its rows were deleted;
     ``start_from`` is a checkpoint.
     """
@@ -84,6 +90,17 @@ class Job:
     version: int | None
     error: JobError | None
     warnings: list[dict[str, str]]
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether it trains the trials of a sweep."""
+        return is_sweep(self.request)
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """The document of ``POST /train``; that of the first trial if the job is a sweep."""
+        found: dict[str, Any] = self.request["train"] if self.is_sweep else self.request
+        return found
 
     @classmethod
     def of(cls, row: sa.Row[Any]) -> Job:

@@ -27,12 +27,16 @@ from models.formats.checkpoint_file import AnyCheckpoint, CheckpointError, load_
 from models.registry import checkpoints
 from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.ensemble_checkpoint import EnsembleCheckpoint
-from models.training.ensemble_run import EnsembleRun, MemberFailedError
+from models.training.ensemble_run import EnsembleRun
 from models.training.members import MemberLostError
+from models.training.members_run import MemberFailedError
 from models.training.prepared import Prepared, PreparedData
 from models.training.prepared_table import PreparedTable
 from models.training.request import TrainingRequest
 from models.training.run import DivergedError, TrainingRun
+from models.training.sweep import Sweep
+from models.training.sweep_checkpoint import SweepCheckpoint
+from models.training.sweep_run import SweepRun
 from service.jobs import lifecycle
 from service.jobs.engines.engine import Order
 from service.jobs.journal import EndOfInput, JobJournal, storage_error
@@ -40,6 +44,7 @@ from service.jobs.members.pool import ProcessPool
 from service.jobs.outcome import Died, Failed, Finished, Outcome, Stale, Stopped, encode
 from service.jobs.readiness import make_ready
 from service.jobs.record import Job, JobError
+from service.jobs.sweep_plans import find_plan
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileStore
@@ -85,11 +90,11 @@ def _prepared(
 ) -> Prepared:
     """The rows of a job made ready; ``fitted`` are the features that it continues with."""
     assert job.dataset is not None, "rows of an active job are not deleted"
-    request = TrainingRequest.of(job.request)
-    data = _rows(database, files, job.dataset, job.request["data"], definition, "/data")
+    request = TrainingRequest.of(job.training)
+    data = _rows(database, files, job.dataset, job.training["data"], definition, "/data")
     validation = None
     if job.validation_dataset:
-        part = job.request["validation"]
+        part = job.training["validation"]
         validation = _rows(database, files, job.validation_dataset, part, definition, "/validation")
     if isinstance(data, GivenRows):
         assert not isinstance(validation, GivenTable)
@@ -104,28 +109,35 @@ def _train(database: Database, files: FileStore, order: Order) -> Outcome:
             job = lifecycle.find_owned(connection, order.job, order.fence)
         except lifecycle.StaleError:
             return Stale()
+        plan = find_plan(connection, job.id) if job.is_sweep else None
     assert job.definition is not None, "only jobs that have ended lack it"
-    definition = ModelDefinition.parse(job.definition)
+    sweep = None if plan is None else Sweep.of(job.request, plan)
+    # That of a sweep changes with its end, which may have been recorded without the job's.
+    definition = ModelDefinition.parse(job.definition) if sweep is None else sweep.definition
     resume = _newest_good_checkpoint(database, files, job.id)
     start = _start(database, files, job.start_from) if job.start_from and resume is None else None
     begin = resume or start
-    request = TrainingRequest.of(job.request)
+    request = TrainingRequest.of(job.training)
     # The rows are freed as soon as the run has copied them, because nothing else refers to them.
     prepared = [_prepared(database, files, job, definition, None if begin is None else begin.features)]
+    settings = database.settings
     with ExitStack() as held:
-        run: TrainingRun | EnsembleRun
-        if definition.ensemble is not None:
-            assert not isinstance(resume, Checkpoint)
-            pool = held.enter_context(closing(ProcessPool(database.settings, database.settings.job_processes)))
-            run = EnsembleRun(request, prepared.pop(), pool, resume=resume)
+        run: TrainingRun | EnsembleRun | SweepRun
+        if sweep is not None or definition.ensemble is not None:
+            pool = held.enter_context(closing(ProcessPool(settings, settings.job_processes)))
+            if sweep is not None:
+                assert resume is None or isinstance(resume, SweepCheckpoint)
+                run = SweepRun(request, sweep, prepared.pop(), pool, resume=resume)
+            else:
+                assert resume is None or isinstance(resume, EnsembleCheckpoint)
+                run = EnsembleRun(request, prepared.pop(), pool, resume=resume)
         else:
-            assert not isinstance(resume, EnsembleCheckpoint)
-            threads = database.settings.job_threads
-            run = TrainingRun(request, prepared.pop(), resume=resume, threads=threads, start=start)
+            assert resume is None or isinstance(resume, Checkpoint)
+            run = TrainingRun(request, prepared.pop(), resume=resume, threads=settings.job_threads, start=start)
         return _carried_out(run, JobJournal(database, files, job, run, EndOfInput(sys.stdin)))
 
 
-def _carried_out(run: TrainingRun | EnsembleRun, journal: JobJournal) -> Outcome:
+def _carried_out(run: TrainingRun | EnsembleRun | SweepRun, journal: JobJournal) -> Outcome:
     try:
         finished = run.run(journal)
     except DivergedError as error:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from models.data.profile import TableWarning
 from models.data.schemas import as_written
+from models.definition.class_weights import weights_of_classes
 from models.definition.definition import NETWORK, RULES, ModelDefinition, complete
 from models.definition.ensemble import Ensemble
 from models.definition.features import OpenFeatures
@@ -22,10 +23,11 @@ from models.registry import checkpoints, datasets, models, versions
 from models.training.dry_run import DryRun, dry_run
 from models.training.folds import with_folds
 from models.training.outlined import Outlined
-from models.training.prepared import Prepared, PreparedData
+from models.training.prepared import Prepared, PreparedData, monitor_of
 from models.training.prepared_table import PreparedTable
 from models.training.request import OF_ONE_NETWORK, TrainingRequest, filled, wants_one_network
 from models.training.run import activation_bytes
+from models.training.sweep_checkpoint import SweepCheckpoint
 from models.training.warm_start import check_start
 from models.training.warnings import matrix_warnings, table_warnings
 from service.jobs import lifecycle
@@ -36,7 +38,17 @@ from service.store.files import FileKind, FileStore
 from service.store.naming import naming
 from service.store.request_rows import Source
 
-__all__ = ["Checked", "Record", "check", "check_size", "submit"]
+__all__ = [
+    "Checked",
+    "Record",
+    "check",
+    "check_rows",
+    "check_size",
+    "document_of",
+    "sources_of",
+    "store",
+    "submit",
+]
 
 #: Called in the transaction that stores a job, to store something else together with it.
 Record = Callable[[sa.Connection, Job], None]
@@ -81,6 +93,30 @@ class Checked:
             return sum(kind.epochs for kind in ensemble.kinds) * ensemble.folds
         return self.request.epochs
 
+    def varied(self, body: dict[str, Any], request: TrainingRequest, resolved: Resolved) -> Checked:
+        """The check of another request for the same rows, whose network or rules differ.
+
+        Raises InvalidError if what the network reads differs too.
+        """
+        definition = resolved.definition
+        for name in ("name", "features", "classes", "dtype", "ensemble"):
+            if getattr(definition, name) != getattr(self.definition, name):
+                raise InvalidError.at(f"/model/{name}", "must be the same for all trials, which share their rows")
+        class_weights = definition.class_weights if request.class_weights is None else request.class_weights
+        weights_of_classes(class_weights, definition.classes)
+        monitor_of(request, validated=self.validation_rows > 0)
+        outlined, prepared = self.outlined, self.prepared
+        if outlined is not None:
+            definition = replace(definition, inputs=self.definition.inputs)
+            outlined = replace(outlined, definition=replace(definition, inputs=outlined.definition.inputs))
+        elif definition.inputs != self.definition.inputs:
+            raise InvalidError.at("/model/inputs", "must be the same for all trials, which share their rows")
+        else:
+            prepared = replace(self._matrix, definition=definition)
+        return replace(
+            self, body=body, request=request, definition=definition, outlined=outlined, prepared=prepared, newest=None
+        )
+
     @property
     def _matrix(self) -> PreparedData:
         assert self.prepared is not None
@@ -117,17 +153,39 @@ def check(database: Database, files: FileStore, settings: Settings, body: dict[s
 
 
 def _checked(database: Database, files: FileStore, settings: Settings, body: dict[str, Any]) -> Checked:
-    data = Source(database, files, body["data"], "/data")
-    model = body["model"] or _model_of_dataset(database, data)
+    data, validation = sources_of(database, files, body)
+    return check_rows(database, files, settings, body, data, validation)
+
+
+def sources_of(database: Database, files: FileStore, body: dict[str, Any]) -> tuple[Source, Source | None]:
+    """The training rows of a body that ``TrainSchema`` has loaded, and the validation rows if it gives them apart."""
     validation = None
+    data = Source(database, files, body["data"], "/data")
     if body["validation"] and "fraction" not in body["validation"]:
         validation = Source(database, files, body["validation"], "/validation")
+    return data, validation
+
+
+def check_rows(
+    database: Database,
+    files: FileStore,
+    settings: Settings,
+    body: dict[str, Any],
+    data: Source,
+    validation: Source | None,
+    like: Checked | None = None,
+) -> Checked:
+    """Check a request as ``check`` does, whose rows are known; ``like`` is the check of one with the same rows."""
+    model = body["model"] or _model_of_dataset(database, data)
     resolved = _resolve(database, model, data, body)
     body = _filled(body, resolved.definition, data.rows, open_network=resolved.open_network)
     request, definition = TrainingRequest.of(body), resolved.definition
     if request.folds is not None:
         definition = _folded(definition, request, data)
-    checked = _check_data(body, request, definition, resolved, data, validation)
+    if like is not None:
+        checked = like.varied(body, request, resolved)
+    else:
+        checked = _check_data(body, request, definition, resolved, data, validation)
     network = checked.network
     needed, limit = _activation_bytes(network, request, checked.training_rows), settings.max_batch_bytes
     if needed > limit:
@@ -323,7 +381,10 @@ def _check_start(
             checkpoints.find_checkpoint(connection, checkpoint_id)
     except MissingError as error:
         raise InvalidError.at("/start_from", error.detail) from None
-    start = load_checkpoint(files.path(FileKind.CHECKPOINT, checkpoint_id)).definition
+    found = load_checkpoint(files.path(FileKind.CHECKPOINT, checkpoint_id))
+    if isinstance(found, SweepCheckpoint):
+        raise InvalidError.at("/start_from", "must be of one network; this one is of a sweep that had not ended")
+    start = found.definition
     if start.ensemble is not None or definition.ensemble is not None:
         whose = "the checkpoint's model" if start.ensemble is not None else f"{definition.name!r}, with these folds,"
         raise InvalidError.at("/start_from", f"must be of a model with one network, for one; {whose} has several")
@@ -339,7 +400,18 @@ def submit(
     what ``check`` raises, and MissingError if something was deleted in the meantime.
     """
     checked = check(database, files, settings, body)
-    document = _document(checked)
+    return store(database, files, checked, document_of(checked), checked.epochs, record)
+
+
+def store(
+    database: Database,
+    files: FileStore,
+    checked: Checked,
+    document: dict[str, Any],
+    epochs: int,
+    record: Record | None = None,
+) -> Job:
+    """Store a job with the rows and the model of a request; ``document`` and ``epochs`` are those that it shows."""
     sources = [source for source in (checked.data, checked.validation) if source is not None]
     ids = [source.dataset_id or new_id("ds") for source in sources]
     inline = {each: source for each, source in zip(ids, sources, strict=True) if source.dataset_id is None}
@@ -348,13 +420,15 @@ def submit(
         with database.write() as connection:
             for values, written in kept:
                 datasets.add_dataset(connection, values, written)
-            job = _store(connection, checked, document, ids)
+            job = _store(connection, checked, document, epochs, ids)
             if record is not None:
                 record(connection, job)
     return job
 
 
-def _store(connection: sa.Connection, checked: Checked, document: dict[str, Any], dataset_ids: list[str]) -> Job:
+def _store(
+    connection: sa.Connection, checked: Checked, document: dict[str, Any], epochs: int, dataset_ids: list[str]
+) -> Job:
     """Add the rows of the model and the job; raises MissingError if something was deleted since it was looked up."""
     name = checked.definition.name
     if checked.newest is not None:
@@ -362,7 +436,7 @@ def _store(connection: sa.Connection, checked: Checked, document: dict[str, Any]
     versions.require_model(connection, name)
     for dataset_id in dataset_ids:
         datasets.find_dataset(connection, dataset_id)
-    if document["start_from"] is not None:
+    if document.get("start_from") is not None:
         checkpoints.find_checkpoint(connection, document["start_from"])
     return lifecycle.create(
         connection,
@@ -372,12 +446,12 @@ def _store(connection: sa.Connection, checked: Checked, document: dict[str, Any]
         dataset=dataset_ids[0],
         validation_dataset=dataset_ids[1] if checked.validation else None,
         definition=checked.definition.canonical(),
-        epochs=checked.epochs,
+        epochs=epochs,
         warnings=[warning.document() for warning in checked.warnings],
     )
 
 
-def _document(checked: Checked) -> dict[str, Any]:
+def document_of(checked: Checked) -> dict[str, Any]:
     """The request as the job keeps and shows it: with what its model adds, and without rows."""
     body, request, definition = checked.body, checked.request, checked.definition
     rules: dict[str, Any] = {

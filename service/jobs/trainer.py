@@ -201,7 +201,7 @@ class Trainer:
         with self.database.write() as connection:
             match outcome:
                 case Finished():
-                    lifecycle.finish(connection, job.id, job.fence, bool(job.request["publish"]))
+                    lifecycle.finish(connection, job.id, job.fence, bool(job.training["publish"]))
                 case Stopped():
                     lifecycle.stop(connection, job.id, job.fence)
                 case Failed(code, detail):

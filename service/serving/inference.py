@@ -7,18 +7,48 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.data.labels import Label
+from models.data.labels import Label, match
 from models.data.rows import Array
-from models.errors import InvalidError, Problem
+from models.errors import InvalidError, Problem, describe
+from models.serving.asked import NOTHING, Asked
+from models.serving.explanations import Baseline, Explanation
+from models.serving.served_model import ServedModel
+from models.trust.trust import Answer
 from service.serving.resolution import ServedVersion
 
-__all__ = ["Prediction", "RowOverflowError", "infer", "require_top_k"]
+__all__ = [
+    "EXPLAINED",
+    "Explanations",
+    "Prediction",
+    "RowOverflowError",
+    "class_code",
+    "infer",
+    "require_asked",
+    "require_top_k",
+]
+
+#: Rows that are explained at a time. One takes some hundred times as long as its prediction.
+EXPLAINED = 100
+
+
+class Explanations(NamedTuple):
+    """Why each row has its probability of a class.
+
+    ``columns`` names what the contributions of each row are of; None if the model's inputs have no names.
+    """
+
+    baseline: Baseline
+    columns: Sequence[str] | None
+    rows: list[Explanation]
 
 
 class Prediction(NamedTuple):
     """Probabilities (n_rows, n_classes) for some rows, with the version that they are from.
 
-    The columns are the ``classes`` in their order. ``version`` is None for a checkpoint that is no version.
+    The columns are the ``classes`` in their order. ``version`` is None for a checkpoint that is no version. What was
+    not asked for is None: ``sets`` (n_rows, n_classes) says which classes are in each row's conformal set,
+    ``uncertainty`` (n_rows,) is from 0 to 1, ``distance`` (n_rows,) is more than 1 for an unusual row, and is None too
+    if the version does not know it.
     """
 
     model: str
@@ -26,6 +56,10 @@ class Prediction(NamedTuple):
     classes: tuple[Label, ...]
     probabilities: Array
     checkpoint: str | None = None
+    sets: Array | None = None
+    uncertainty: Array | None = None
+    distance: Array | None = None
+    explanations: Explanations | None = None
 
     @property
     def source(self) -> dict[str, object]:
@@ -46,6 +80,21 @@ class Prediction(NamedTuple):
         places = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :count]
         return places, np.take_along_axis(self.probabilities, places, axis=1)
 
+    def set_lists(self) -> list[list[Label]]:
+        """The classes in each row's set, the most probable first, equal ones in their order; some may be empty."""
+        assert self.sets is not None
+        places = np.argsort(-self.probabilities, axis=1, kind="stable").tolist()
+        return [
+            [self.classes[place] for place in row if inside[place]]
+            for row, inside in zip(places, self.sets.tolist(), strict=True)
+        ]
+
+    def unusual(self) -> list[bool]:
+        """Whether each row is farther from the training rows than 99 of 100 rows that were held out."""
+        assert self.distance is not None
+        unusual: list[bool] = (self.distance > 1.0).tolist()
+        return unusual
+
 
 class RowOverflowError(InvalidError):
     """A row whose numbers are so large that the network's numbers overflow.
@@ -59,14 +108,73 @@ class RowOverflowError(InvalidError):
         super().__init__("validation_failed", f"{pointer}: {self.reason}", [Problem(pointer, self.reason)])
 
 
-def infer(version: ServedVersion, rows: Array) -> Prediction:
-    """Predict ``rows`` (n_rows, inputs) with a version; raises RowOverflowError for the first row that overflows."""
+def infer(version: ServedVersion, rows: Array, asked: Asked = NOTHING) -> Prediction:
+    """Predict ``rows`` (n_rows, inputs) with a version, and answer what else is asked for.
+
+    Raises RowOverflowError for the first row that overflows, and InvalidError for what the version cannot answer; its
+    pointers are those of a request's members.
+    """
     network = version.network
-    probabilities = network.predict_proba(rows)
+    if asked is NOTHING:
+        answer = Answer(network.predict_proba(rows))
+    else:
+        require_asked(asked, network)
+        answer = _answer(network, rows, asked)
+    probabilities = answer.probabilities
     finite = np.isfinite(probabilities)
     if not finite.all():
         raise RowOverflowError(int(np.argmin(finite.all(axis=1))), str(network.dtype))
-    return Prediction(version.model, version.number, network.classes, probabilities, version.checkpoint)
+    explanations = _explanations(network, rows, probabilities, asked.explained) if asked.explain else None
+    return Prediction(
+        version.model, version.number, network.classes, probabilities, version.checkpoint, *answer[1:], explanations
+    )
+
+
+def _answer(network: ServedModel, rows: Array, asked: Asked) -> Answer:
+    distance = asked.distance and network.trust is not None
+    if not (distance or asked.uncertainty or asked.coverage is not None):
+        return Answer(network.predict_proba(rows))
+    return network.answer(rows, asked._replace(distance=distance))
+
+
+def _explanations(network: ServedModel, rows: Array, probabilities: Array, label: Label | None) -> Explanations:
+    if len(rows) > EXPLAINED:
+        detail = f"is for at most {EXPLAINED} rows a request. Received: {len(rows)}"
+        raise InvalidError.at("/explain", detail)
+    codes = probabilities.argmax(axis=1).tolist()
+    if label is not None:
+        codes = [class_code(label, network.classes, "/explain/class")] * len(rows)
+    explainer, inputs = network.explainer, np.asarray(rows, network.dtype)
+    found = [explainer.explain(row, code) for row, code in zip(inputs, codes, strict=True)]
+    return Explanations(explainer.baseline, explainer.columns, found)
+
+
+def class_code(label: Label, classes: Sequence[Label], pointer: str) -> int:
+    """The class number of a label, which is matched by value; raises InvalidError at ``pointer`` if it is no class."""
+    place = int(match([label], classes)[0])
+    if place < 0:
+        known = ", ".join(map(describe, classes[:20])) + (", …" if len(classes) > 20 else "")
+        raise InvalidError.at(pointer, f"must be one of {known}. Received: {describe(label)}")
+    return place
+
+
+#: What makes a version that knows its members' disagreement and conformal sets.
+_MEMBERS = 'train with "folds", or leave the network to the service ("network": "auto")'
+
+
+def require_asked(asked: Asked, network: ServedModel) -> None:
+    """Raise InvalidError if a version cannot answer what is asked for."""
+    problems = []
+    if asked.coverage is not None and network.trust is None:
+        what = "is a single network" if network.ensemble is None else "was published before a fold had ended"
+        detail = f"is for versions with rows that members held out; this one {what}: {_MEMBERS}"
+        problems.append(Problem("/coverage", detail))
+    if asked.uncertainty and (network.ensemble is None or network.ensemble.count < 2):
+        what = "is a single network" if network.ensemble is None else "was published with a single one"
+        detail = f"is for versions of several members, which may differ; this one {what}: {_MEMBERS}"
+        problems.append(Problem("/uncertainty", detail))
+    if problems:
+        raise InvalidError.of(problems)
 
 
 def require_top_k(top_k: int, classes: Sequence[Label]) -> None:

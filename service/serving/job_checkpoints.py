@@ -14,6 +14,7 @@ from models.registry.checkpoints import CheckpointRow
 from models.registry.versions import OfJob
 from models.training.checkpoint import CheckpointKind
 from models.training.request import TrainingRequest
+from service.jobs.record import is_sweep
 from service.store.tables import JOBS
 
 __all__ = ["Chosen", "choose", "nothing_saved"]
@@ -56,11 +57,14 @@ def _of_job(connection: sa.Connection, model: str, wanted: OfJob) -> Chosen:
         if row.job != wanted.job:
             raise MissingError("not_found", f"job {wanted.job} has no checkpoint {wanted.checkpoint!r}")
         return Chosen(row)
+    request = json.loads(job.request)
+    if is_sweep(request):
+        return _of_sweep(connection, wanted.job)
     # Several members answer with their best epochs at any time.
     several = job.definition is not None and ModelDefinition.parse(job.definition).ensemble is not None
     best = wanted.checkpoint == "best" and not several
     if best:
-        if not TrainingRequest.of(json.loads(job.request)).tracks_best:
+        if not TrainingRequest.of(request).tracks_best:
             detail = (
                 f'job {wanted.job} does not look for its best epoch; train with "publish": "best" or early_stopping'
             )
@@ -74,10 +78,20 @@ def _of_job(connection: sa.Connection, model: str, wanted: OfJob) -> Chosen:
     return Chosen(state, best)
 
 
+def _of_sweep(connection: sa.Connection, job: str) -> Chosen:
+    """The best trial of a sweep; the states of a sweep under way answer nothing."""
+    ended = checkpoints.newest_of_job(connection, job, [CheckpointKind.BEST])
+    if ended is None:
+        raise ConflictError("no_checkpoint", f"sweep {job} has not ended; its best trial answers when it has")
+    return Chosen(ended)
+
+
 def nothing_saved(wanted: str | OfJob) -> ConflictError:
     """The error for a job that has not saved what is wanted yet, and for a checkpoint that holds nothing to answer."""
     if isinstance(wanted, str):
-        detail = f"checkpoint {wanted} holds no member that has ended; a later one of its job does"
+        detail = (
+            f"checkpoint {wanted} holds no member that has ended, or trials of a sweep; a later one of its job does"
+        )
         return ConflictError("no_checkpoint", detail)
     what = "an epoch that was its best" if wanted.checkpoint == "best" else "a state of its training"
     advice = 'train with "checkpoint": {"every_seconds": 5} to have one saved every 5 seconds'

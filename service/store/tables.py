@@ -1,4 +1,4 @@
-"""The tables of jobs, events, trainers and idempotency keys."""
+"""The tables of jobs, events, sweeps, trainers and idempotency keys."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from models.registry.tables import METADATA
 
-__all__ = ["EVENTS", "IDEMPOTENCY_KEYS", "JOBS", "TRAINERS"]
+__all__ = ["EVENTS", "IDEMPOTENCY_KEYS", "JOBS", "SWEEPS", "TRAINERS"]
 
 
 def _dataset(name: str) -> sa.Column[str]:
@@ -70,6 +70,13 @@ EVENTS = sa.Table(
     sa.UniqueConstraint("job", "member", "epoch", name="one_event_an_epoch"),
     sa.Index("events_of_job", "job", "id"),
     sqlite_autoincrement=True,
+)
+#: What each trial of a sweep trains; apart from the jobs, as only runners read it.
+SWEEPS = sa.Table(
+    "sweeps",
+    METADATA,
+    sa.Column("job", sa.String(40), primary_key=True),
+    sa.Column("plan", sa.Text, nullable=False),  # JSON
 )
 TRAINERS = sa.Table(
     "trainers",

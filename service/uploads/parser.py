@@ -13,10 +13,11 @@ from typing import IO, Any, NoReturn
 
 from models.definition.definition import ModelDefinition
 from models.errors import InvalidError, Problem, UnreadableError
-from models.formats.checkpoint_file import AnyCheckpoint
 from models.formats.checkpoint_import import checkpoint_of
 from models.reading.options import ReadOptions
 from models.reading.read_table import ReadTable
+from models.training.checkpoint import Checkpoint
+from models.training.ensemble_checkpoint import EnsembleCheckpoint
 from service.settings import Settings
 from service.uploads.exchange_check import require_values
 from service.uploads.parser_process import DOCUMENT_BYTES, LENGTH, WALL_SECONDS
@@ -53,7 +54,9 @@ class UploadParser:
         self._checkpoints = ReaderProcess(settings, "parser", WALL_SECONDS)
         self._tables = ReaderProcess(settings, "table-reader", table_seconds(settings.max_dataset_bytes))
 
-    def checkpoint(self, upload: IO[bytes], exchange: IO[bytes], definition: ModelDefinition) -> AnyCheckpoint:
+    def checkpoint(
+        self, upload: IO[bytes], exchange: IO[bytes], definition: ModelDefinition
+    ) -> Checkpoint | EnsembleCheckpoint:
         """The checkpoint in ``upload`` as one of ``definition``; its arrays are views of ``exchange``, an empty file.
 
         Raises InvalidError or UnreadableError if the file is refused, OSError if ``exchange`` cannot be written, and

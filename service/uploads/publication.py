@@ -13,14 +13,15 @@ from models.clock import utc_now
 from models.data.columns import Column
 from models.data.labels import Label, classes_of
 from models.data.profile import Provenance, TableDetails
-from models.formats.checkpoint_file import AnyCheckpoint, checkpoint_image
+from models.formats.checkpoint_file import checkpoint_image
 from models.formats.dataset_file import DatasetLabel
 from models.formats.durable import FileRecord
 from models.identifiers import new_id
 from models.registry import versions
 from models.registry.checkpoints import add_checkpoint
 from models.registry.datasets import feature_names
-from models.training.checkpoint import CheckpointKind, Origin
+from models.training.checkpoint import Checkpoint, CheckpointKind, Origin
+from models.training.ensemble_checkpoint import EnsembleCheckpoint
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.naming import naming
@@ -29,7 +30,9 @@ from service.uploads.received_table import ReceivedTable
 __all__ = ["keep_table", "publish_upload"]
 
 
-def publish_upload(database: Database, files: FileStore, checkpoint: AnyCheckpoint) -> versions.VersionRow:
+def publish_upload(
+    database: Database, files: FileStore, checkpoint: Checkpoint | EnsembleCheckpoint
+) -> versions.VersionRow:
     """Write the checkpoint to a file, then name that as the next version; that version.
 
     Raises MissingError if the model was deleted meanwhile.

@@ -26,6 +26,7 @@ from service.web.routes import (
     jobs,
     models,
     operations,
+    sweeps,
     training,
 )
 
@@ -61,7 +62,19 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.wsgi_app = PredictionServer(app.wsgi_app, parts)  # type: ignore[method-assign]
     errors.install(app)
     documentation = Documentation(app)
-    routed = (models, datasets, dataset_contents, training, jobs, held_out, checkpoints, native, evaluation, operations)
+    routed = (
+        models,
+        datasets,
+        dataset_contents,
+        training,
+        sweeps,
+        jobs,
+        held_out,
+        checkpoints,
+        native,
+        evaluation,
+        operations,
+    )
     for module in routed:
         documentation.register_blueprint(module.routes)
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "Trainyard"}))

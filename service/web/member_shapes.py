@@ -30,18 +30,32 @@ NETWORK: dict[str, Any] = {
 }
 MEMBERS: dict[str, Any] = {
     "type": "array",
-    "description": "The members of a job that trains several networks, each of a kind, with a fold that it holds out.",
+    "description": "The members of a job that trains several networks: each of a kind, with a fold that it holds out; "
+    "or the trials of a sweep, each with its values.",
     "items": described(
-        "A member.",
-        (),
+        "A member or a trial.",
+        ("kind", "fold", "values", "error"),
         member={"type": "integer", "description": "Its number, from 1."},
         kind={"type": "string"},
         fold={"type": "integer", "description": "The fold that it holds out, from 1."},
-        state={"enum": ["waiting", "running", "ended"]},
+        values={
+            "type": "object",
+            "description": "The values of a trial by their pointers into the request.",
+            "additionalProperties": True,
+        },
+        state={
+            "enum": ["waiting", "running", "paused", "ended", "stopped", "failed"],
+            "description": "`paused`: a trial may go on; `stopped`: the sweep ended without training it to its end.",
+        },
         epoch={"type": "integer"},
         epochs={"type": "integer", "description": "The most that it trains."},
         stopped_by={"enum": ["early_stopping", "max_seconds", None]},
         best={"type": ["object", "null"], "description": "Its best epoch so far."},
+        error={
+            "type": ["object", "null"],
+            "description": "Why a trial failed; the sweep goes on without it.",
+            "properties": {"code": {"type": "string"}, "detail": {"type": "string"}},
+        },
     ),
 }
 HELD_OUT: dict[str, Any] = {

@@ -9,11 +9,14 @@ from typing import Any
 
 from flask import Response, request
 
+from models.data.words import number_of
 from models.errors import InvalidError, Problem, escaped
 from models.identifiers import NAME_PATTERN
 from models.reading.options import ReadOptions
 from models.registry.versions import Wanted
 from models.schemas import StrictSchema, Text, load
+from models.serving.asked import Asked
+from service.serving.inference import require_asked
 from service.serving.predicted_table import PredictedTable
 from service.serving.resolution import ServedVersion
 from service.uploads.exchange_table import ExchangeTable
@@ -46,6 +49,21 @@ def _option(description: str) -> Text:
     return Text(load_default=None, metadata={"description": description})
 
 
+class Share(Text):
+    """A number between 0 and 1, as a query has it."""
+
+    wanted = "a number greater than 0 and less than 1, as in 0.9"
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
+        number = number_of(value) if isinstance(value, str) else None
+        if number is None or not 0 < number < 1:
+            raise self.refusal(value)
+        return number
+
+
 class FileQuerySchema(StrictSchema):
     """Query parameters of a file of rows: what answers, and how to read the file, which decides what is left out."""
 
@@ -55,6 +73,15 @@ class FileQuerySchema(StrictSchema):
     version = _option("A version's number, an alias or a checkpoint's id; the alias `default` if left out.")
     probabilities = Text(
         load_default="false", choices=_TRUTHS, metadata={"description": "Also a column `probability_CLASS` a class."}
+    )
+    coverage = Share(
+        load_default=None, metadata={"description": "Also a column `set` of conformal sets, which cover this share."}
+    )
+    by_class = Text(
+        load_default="false", choices=_TRUTHS, metadata={"description": "Whether each class is covered by this share."}
+    )
+    uncertainty = Text(
+        load_default="false", choices=_TRUTHS, metadata={"description": "Also a column `uncertainty`, from 0 to 1."}
     )
     missing = _option("Further words for a missing value, as in `unknown,999`.")
     delimiter = _option("What separates cells: one sign, or `tab`, `comma`, `semicolon`, `pipe`, `space`.")
@@ -93,7 +120,15 @@ def predicted_file() -> Response:
     version = context().serving.version(query["model"], _wanted(query["version"]))
     options = {name: query[name] for name in _OPTIONS if query[name] is not None}
     with received_file():
-        return _answer(version, options, kind, each=query["probabilities"] == "true")
+        return _answer(version, options, kind, _asked(query), each=query["probabilities"] == "true")
+
+
+def _asked(query: dict[str, Any]) -> Asked:
+    """What the query asks for beside probabilities."""
+    by_class = query["by_class"] == "true"
+    if by_class and query["coverage"] is None:
+        raise InvalidError.at("/by_class", "goes with coverage, which the request lacks")
+    return Asked(query["coverage"], by_class, query["uncertainty"] == "true")
 
 
 _OPTIONS = ("missing", "delimiter", "decimal", "thousands", "encoding", "header", "dates")
@@ -103,7 +138,8 @@ def _wanted(text: str | None) -> Wanted:
     return int(text) if text is not None and re.fullmatch(NUMBER_PATTERN, text) else text
 
 
-def _answer(version: ServedVersion, options: dict[str, Any], kind: str, *, each: bool) -> Response:
+def _answer(version: ServedVersion, options: dict[str, Any], kind: str, asked: Asked, *, each: bool) -> Response:
+    require_asked(asked, version.network)
     upload = uploaded_file()
     if upload is None:
         detail = "must be a file of rows. A JSON object with rows names its model itself and goes without ?model="
@@ -114,7 +150,7 @@ def _answer(version: ServedVersion, options: dict[str, Any], kind: str, *, each:
         held.callback(parts.waiting.release)
         exchange, store = (held.enter_context(parts.files.temporary()) for _ in range(2))
         table = _read(version, upload, options, exchange)
-        predicted = PredictedTable(version, table, store, each=each)
+        predicted = PredictedTable(version, table, store, each=each, asked=asked)
         response = table_answer(predicted, kind, "predictions")
         response.headers["X-Model-Version"] = str(version.checkpoint if version.number is None else version.number)
         # Runs however the stream ends, even if the client disconnects before it begins.

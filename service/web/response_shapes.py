@@ -18,6 +18,7 @@ from service.jobs.record import State
 from service.web.errors import PROBLEM_SCHEMA
 from service.web.member_shapes import HELD_OUT, MEMBERS, NETWORK
 from service.web.shape_parts import NUMBER, OPTIONAL_NUMBER, described
+from service.web.trust_shapes import ASKED, BESIDE, EVALUATED, EXAMPLES, ROW_DISTANCE
 
 __all__ = ["SHAPES"]
 
@@ -236,8 +237,10 @@ SHAPES: dict[str, dict[str, Any]] = {
         metrics=_METRICS,
         best={
             "type": ["object", "null"],
-            "description": "The best epoch so far, if the job looks for it (`early_stopping` or `publish: best`).",
+            "description": "The best epoch so far, if the job looks for it (`early_stopping` or `publish: best`); that "
+            "of the best trial of a sweep, which is `member`.",
             "properties": {
+                "member": {"type": "integer"},
                 "epoch": {"type": "integer"},
                 "monitor": {"type": "string"},
                 "value": {"type": "number"},
@@ -325,7 +328,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "PredictRequest": {
         **described(
             "Rows to classify.",
-            ("version", "top_k", "inputs", "rows", "columns", "report"),
+            ("version", "top_k", "inputs", "rows", "columns", "report", *ASKED),
             model={"type": "string"},
             rows={
                 "description": "Rows of a table: objects by column, or with `columns` lists of values. A missing "
@@ -341,8 +344,10 @@ SHAPES: dict[str, dict[str, Any]] = {
             columns={**_NAMES, "description": "The names of the columns, if rows are lists."},
             report={
                 "type": "boolean",
-                "description": "Also say which values of each row were missing, unseen in training, or out of range.",
+                "description": "Also say which values of each row were missing, unseen in training, or out of range, "
+                "and how far the row lies from the training rows.",
             },
+            **ASKED,
             inputs={
                 "description": "Rows with one number for each input of the model; a single row may be a flat array.",
                 "oneOf": [MATRIX, {"type": "array", "items": {"type": "number"}}],
@@ -367,20 +372,27 @@ SHAPES: dict[str, dict[str, Any]] = {
                 "inputs": [[0.1, 0.2]],
                 "version": {"job": "job_06f3n9w0s5vkqk2d3a4b5", "checkpoint": "best"},
             },
+            *EXAMPLES,
         ],
     },
     "Prediction": described(
         "The likeliest class of each row, and the probability of every class in the order of `classes`.",
-        ("top", "checkpoint", "report"),
+        ("top", "checkpoint", "report", *BESIDE),
         model={"type": "string"},
         version=_ANSWERING,
         checkpoint=_CHECKPOINT_ID,
         report={
             "type": "array",
             "items": described(
-                "The columns of one row by what is unusual.", unseen=_NAMES, missing=_NAMES, out_of_range=_NAMES
+                "What is unusual about one row: columns, and the row as a whole.",
+                tuple(ROW_DISTANCE),
+                unseen=_NAMES,
+                missing=_NAMES,
+                out_of_range=_NAMES,
+                **ROW_DISTANCE,
             ),
         },
+        **BESIDE,
         classes=CLASS_LIST,
         predictions=CLASS_LIST,
         probabilities=MATRIX,
@@ -398,7 +410,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     ),
     "Evaluation": described(
         "How well a version classifies labelled rows. A value is null if the rows leave it undefined.",
-        ("checkpoint", "cell"),
+        ("checkpoint", "cell", *EVALUATED),
         model={"type": "string"},
         version=_ANSWERING,
         checkpoint=_CHECKPOINT_ID,
@@ -471,6 +483,7 @@ SHAPES: dict[str, dict[str, Any]] = {
             "description": "Counts by label (row) and prediction (column); null for more than 1,000 classes.",
             "oneOf": [{"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}, {"type": "null"}],
         },
+        **EVALUATED,
     ),
     "RowsRequest": {
         "description": "Rows as `inputs` and `labels`, as `inputs` with the names of their columns in `features`, or "

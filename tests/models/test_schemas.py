@@ -35,7 +35,7 @@ CASES: dict[str, list[Any]] = {
     "optimizer": cases.every(cases.OPTIMIZERS),
     "schedule": cases.every(cases.SCHEDULES),
     "loss": cases.every(cases.LOSSES),
-    "search": [Grid(), Random("loss", 7, 1), Halving(trials=9, seed=2, factor=4, minimum_epochs=5)],
+    "search": [Grid(), Random(7, 1), Halving(trials=9, seed=2, factor=4, minimum_epochs=5)],
 }
 MEMBERS = [(table, name) for table, members in TABLES.items() for name in members]
 FIELDS = [(table, name, item.name) for table, name in MEMBERS for item in fields(TABLES[table][name])]

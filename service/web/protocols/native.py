@@ -7,18 +7,22 @@ everything that it cannot answer, above all errors, to the route.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from flask import Response, request
 
+from models.data.labels import is_label
 from models.data.rows import Array, number_matrix
 from models.errors import InvalidError, Problem, TrainyardError, describe, escaped, unknown_field
+from models.features.plan import ServingPlan
+from models.features.report import RowReport, out_of_ranges
 from models.registry import versions
 from models.registry.versions import Wanted
+from models.serving.asked import NOTHING, Asked
 from models.serving.served_model import ServedModel
-from service.serving.inference import Prediction, RowOverflowError, infer, require_top_k
+from service.serving.inference import Explanations, Prediction, RowOverflowError, infer, require_top_k
 from service.serving.resolution import Serving
 from service.web.context import Context, context
 from service.web.errors import request_id_of
@@ -36,7 +40,12 @@ routes = Resource("predictions", __name__, description="Class predictions with s
 
 #: The members that give rows, of which a request has one.
 _ROWS = ("inputs", "rows")
-_FIELDS = {"model", "version", "top_k", "report", "columns", *_ROWS}
+_FIELDS = {
+    *("model", "version", "top_k", "report", "columns", *_ROWS),
+    *("coverage", "by_class", "uncertainty", "explain"),
+}
+#: The members that a request for probabilities alone lacks.
+_ASKED = ("coverage", "by_class", "uncertainty", "explain", "report")
 #: Key in ``environ`` under which the middleware passes its error to the route.
 _REFUSAL = "trainyard.refusal"
 #: Longer numbers exceed every limit, and Python refuses to parse integers with thousands of digits.
@@ -122,15 +131,24 @@ def _length(environ: WSGIEnvironment) -> int | None:
 
 def _answer(serving: Serving, body: Any) -> dict[str, object]:
     """The response document for a parsed body."""
-    model, wanted, top_k, report = _arguments(body)
+    model, wanted, top_k, asked = _arguments(body)
     version = serving.version(model, wanted)
     place = "/inputs" if "inputs" in body else "/rows"
+    report: list[RowReport] | None = None
     try:
-        prediction = infer(version, _rows(body, version.network))
+        if asked.distance:
+            rows, report = _reported_rows(body, version.network)
+        else:
+            rows = _rows(body, version.network)
+        prediction = infer(version, rows, asked)
     except RowOverflowError as error:
         raise error.moved("", place) from None
     document = _document(prediction, top_k)
-    return {**document, "report": _report(body, version.network)} if report else document
+    if asked is not NOTHING:
+        document |= _beside(prediction)
+    if report is not None:
+        document["report"] = _with_distance(report, prediction)
+    return document
 
 
 def _document(prediction: Prediction, top_k: int | None) -> dict[str, object]:
@@ -144,6 +162,49 @@ def _document(prediction: Prediction, top_k: int | None) -> dict[str, object]:
     if top_k is not None:
         document["top"] = _top(prediction, top_k)
     return document
+
+
+def _beside(prediction: Prediction) -> dict[str, object]:
+    """What a prediction has beside probabilities."""
+    document: dict[str, object] = {}
+    if prediction.sets is not None:
+        document["sets"] = prediction.set_lists()
+    if prediction.uncertainty is not None:
+        document["uncertainty"] = prediction.uncertainty
+    if prediction.explanations is not None:
+        document |= _explained(prediction.explanations, prediction)
+    return document
+
+
+def _explained(explanations: Explanations, prediction: Prediction) -> dict[str, object]:
+    """The baseline, and what each column of each row has added."""
+    baseline, names = explanations.baseline, explanations.columns
+    return {
+        "baseline": {"kind": baseline.kind, "values": baseline.values},
+        "explanations": [
+            {
+                "class": prediction.classes[row.code],
+                "log_probability": row.log_probability,
+                "at_baseline": row.at_baseline,
+                "contributions": _by_name(row.contributions.tolist(), names),
+                "corrected": row.corrected,
+            }
+            for row in explanations.rows
+        ],
+    }
+
+
+def _by_name(numbers: list[float], names: Sequence[str] | None) -> dict[str, float] | list[float]:
+    return numbers if names is None else dict(zip(names, numbers, strict=True))
+
+
+def _with_distance(report: list[RowReport], prediction: Prediction) -> list[dict[str, object]]:
+    """What is unusual about each row, its distance included if the version knows it."""
+    rows: list[dict[str, object]] = [row._asdict() for row in report]
+    if prediction.distance is not None:
+        for row, distance, unusual in zip(rows, prediction.distance, prediction.unusual(), strict=True):
+            row["distance"], row["unusual"] = distance, unusual
+    return rows
 
 
 def _top(prediction: Prediction, top_k: int) -> list[list[dict[str, object]]]:
@@ -165,12 +226,35 @@ def _rows(body: dict[str, Any], served: ServedModel) -> Array:
         if served.plan is not None and _are_objects(body["inputs"]):
             return served.plan.records(body["inputs"], "/inputs")
         return _matrix(body["inputs"], served)
+    plan = _plan(served)
+    return plan.lists(body["columns"], body["rows"]) if "columns" in body else plan.records(body["rows"])
+
+
+def _plan(served: ServedModel) -> ServingPlan:
+    """How a model reads a table's columns; raises InvalidError if it does not."""
     if served.plan is None:
         detail = f"is for models of a table's columns; this one takes inputs, rows of {served.inputs} numbers"
         raise InvalidError.at("/rows", detail)
+    return served.plan
+
+
+def _reported_rows(body: dict[str, Any], served: ServedModel) -> tuple[Array, list[RowReport]]:
+    """What the network reads for the rows of a request, and what is unusual about the values of each row."""
+    if served.plan is None and served.trust is None:
+        raise InvalidError.at("/report", "is for models of a table's columns, which state what they have seen")
+    if "inputs" in body:
+        if served.plan is not None and _are_objects(body["inputs"]):
+            return served.plan.reported_records(body["inputs"], "/inputs")
+        rows = _matrix(body["inputs"], served)
+        if served.plan is None:
+            return rows, out_of_ranges(rows[:, :0], np.zeros((2, 0)), ())
+        given = np.array(body["inputs"], np.float64).reshape(len(rows), -1)
+        whole = given.shape[1] > len(served.plan.columns)
+        return rows, served.plan.report_matrix(given[:, served.plan.places] if whole else given)
+    plan = _plan(served)
     if "columns" in body:
-        return served.plan.lists(body["columns"], body["rows"])
-    return served.plan.records(body["rows"])
+        return plan.reported_lists(body["columns"], body["rows"])
+    return plan.reported_records(body["rows"])
 
 
 def _are_objects(inputs: Any) -> bool:
@@ -196,26 +280,8 @@ def _matrix(inputs: Any, served: ServedModel) -> Array:
     return plan.matrix(numbers[:, plan.places] if whole else numbers)
 
 
-def _report(body: dict[str, Any], served: ServedModel) -> list[dict[str, list[str]]]:
-    """What is unusual about the values of each row."""
-    plan = served.plan
-    if plan is None:
-        raise InvalidError.at("/report", "is for models of a table's columns, which state what they have seen")
-    if "inputs" in body and _are_objects(body["inputs"]):
-        table = plan.table_of_records(body["inputs"], "/inputs")
-    elif "inputs" in body:
-        inputs = body["inputs"] if type(body["inputs"][0]) is list else [body["inputs"]]
-        names = [feature.column for feature in plan.fitted.features] if plan.is_whole(inputs[0]) else plan.columns
-        table = plan.table_of_lists(names, inputs)
-    elif "columns" in body:
-        table = plan.table_of_lists(body["columns"], body["rows"])
-    else:
-        table = plan.table_of_records(body["rows"])
-    return [row._asdict() for row in plan.report(table)]
-
-
-def _arguments(body: Any) -> tuple[str, Wanted, int | None, bool]:
-    """Model, version, number of likeliest classes, and whether a report is wanted; raises InvalidError."""
+def _arguments(body: Any) -> tuple[str, Wanted, int | None, Asked]:
+    """Model, version, number of likeliest classes, and what is asked for beside them; raises InvalidError."""
     if not isinstance(body, dict):
         raise InvalidError.at("", f"must be an object. Received: {describe(body)}")
     if not body.keys() <= _FIELDS:
@@ -229,10 +295,39 @@ def _arguments(body: Any) -> tuple[str, Wanted, int | None, bool]:
     top_k = body.get("top_k")
     if top_k is not None and (type(top_k) is not int or top_k < 1):
         raise InvalidError.at("/top_k", f"must be a whole number, at least 1. Received: {describe(top_k)}")
-    report = body.get("report", False)
-    if not isinstance(report, bool):
-        raise InvalidError.at("/report", f"must be true or false. Received: {describe(report)}")
-    return model, versions.require_version_form(body.get("version")), top_k, report
+    asked = NOTHING if body.keys().isdisjoint(_ASKED) else _asked(body)
+    return model, versions.require_version_form(body.get("version")), top_k, asked
+
+
+def _asked(body: dict[str, Any]) -> Asked:
+    """What is asked for beside probabilities; raises InvalidError."""
+    problems = [
+        Problem(f"/{name}", f"must be true or false. Received: {describe(body[name])}")
+        for name in ("report", "by_class", "uncertainty")
+        if not isinstance(body.get(name, False), bool)
+    ]
+    coverage, explain = body.get("coverage"), body.get("explain", False)
+    if coverage is not None and (type(coverage) not in (int, float) or not 0 < coverage < 1):
+        detail = f"must be a number greater than 0 and less than 1. Received: {describe(coverage)}"
+        problems.append(Problem("/coverage", detail))
+    if body.get("by_class") and coverage is None:
+        problems.append(Problem("/by_class", "goes with coverage, which the request lacks"))
+    explained = None
+    if isinstance(explain, dict):
+        explained = explain.get("class")
+        unknown = sorted(explain.keys() - {"class"})[:20]
+        problems += [Problem(f"/explain/{escaped(name)}", unknown_field(name, {"class"})) for name in unknown]
+        if explained is not None and not is_label(explained):
+            detail = f"must be a label: a string, a whole number or a boolean. Received: {describe(explained)}"
+            problems.append(Problem("/explain/class", detail))
+    elif not isinstance(explain, bool):
+        detail = f'must be true, false or an object, {{"class": …}}. Received: {describe(explain)}'
+        problems.append(Problem("/explain", detail))
+    if problems:
+        raise InvalidError.of(problems)
+    report, by_class, uncertainty = (body.get(name, False) for name in ("report", "by_class", "uncertainty"))
+    asked = Asked(coverage, by_class, uncertainty, report, explain is not False, explained)
+    return NOTHING if asked == NOTHING else asked
 
 
 def _refuse_rows(body: dict[str, Any]) -> None:

@@ -9,16 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from flask import Response
 
-from models.data.labels import match
 from models.data.rows import Array
 from models.data.schemas import as_written
-from models.errors import InvalidError, MissingError, describe
+from models.errors import InvalidError, MissingError
+from models.serving.asked import NOTHING, Asked
+from models.serving.column_importance import importance_document, sampled_rows
 from models.serving.evaluated_rows import EvaluatedMatrix, EvaluatedRows, EvaluatedTable, Part
-from models.serving.evaluation import EvaluateSchema, evaluation_bytes, evaluation_document
+from models.serving.evaluation import EvaluateSchema, evaluation_bytes, evaluation_document, sets_document
 from models.serving.row_hashes import row_hashes
 from models.serving.served_model import ServedModel
 from service.jobs.parts import TrainedOn, part_of_job, trained_on
-from service.serving.inference import Prediction, RowOverflowError, infer, require_top_k
+from service.serving.inference import Prediction, RowOverflowError, class_code, infer, require_asked, require_top_k
 from service.serving.resolution import ServedVersion
 from service.store.request_rows import Source
 from service.upkeep.inspection import intact_dataset
@@ -65,6 +66,8 @@ def _evaluation(body: dict[str, Any]) -> dict[str, Any]:
     if top_k is not None:
         require_top_k(top_k, classes)
     cell = None if body["rows"] is None else _cell(body["rows"], version.network)
+    asked = NOTHING if body["coverage"] is None else Asked(body["coverage"], body["by_class"])
+    require_asked(asked, version.network)
     part: Part | None = None
     if "job" in data:
         source, part = part_of_job(parts.database, parts.files, data["job"], data["part"], "/data")
@@ -72,10 +75,46 @@ def _evaluation(body: dict[str, Any]) -> dict[str, Any]:
         plan = version.network.plan
         source = Source(parts.database, parts.files, data, "/data", {} if plan is None else plan.kinds)
     with _rows(source, version.network, part) as rows:
-        prediction, known = _predicted(version, source, rows)
+        sample = _Sample.of(version, rows) if body["importance"] else None
+        prediction, known = _predicted(version, source, rows, asked, sample)
         document = evaluation_document(prediction.probabilities, rows.codes, classes, top_k)
         found = {} if cell is None else {"cell": _rows_in(cell, prediction, rows)}
+        if prediction.sets is not None:
+            coverage, by_class = body["coverage"], body["by_class"]
+            found["sets"] = sets_document(prediction.sets, rows.codes, classes, coverage, by_class=by_class)
+        if sample is not None:
+            found["importance"] = sample.importance(version, rows)
     return {**prediction.source, **document, "trained_on": known, **found}
+
+
+class _Sample:
+    """Some of the evaluated rows as the network reads them; their columns are shuffled."""
+
+    def __init__(self, places: Array, inputs: Array) -> None:
+        self._places, self._inputs = places, inputs
+
+    @classmethod
+    def of(cls, version: ServedVersion, rows: EvaluatedRows) -> _Sample:
+        """A sample that is empty yet; raises InvalidError if there are too many columns."""
+        network = version.network
+        places = sampled_rows(len(rows.codes), len(rows.columns), network.definition.inputs)
+        return cls(places, np.empty((len(places), network.definition.inputs), network.dtype))
+
+    def take(self, first: int, inputs: Array) -> None:
+        """Take those rows of a piece that are of the sample; ``first`` is the place of the piece's first row."""
+        start, stop = np.searchsorted(self._places, (first, first + len(inputs)))
+        self._inputs[start:stop] = inputs[self._places[start:stop] - first]
+
+    def importance(self, version: ServedVersion, rows: EvaluatedRows) -> dict[str, Any]:
+        """The importance of each column."""
+        widths, codes = version.network.widths, rows.codes[self._places]
+        try:
+            return importance_document(
+                lambda inputs: infer(version, inputs).probabilities, self._inputs, codes, rows.columns, widths
+            )
+        except RowOverflowError as error:
+            detail = f"cannot be found: with the values of a column shuffled, a row {error.reason}"
+            raise InvalidError.at("/importance", detail) from None
 
 
 @contextmanager
@@ -94,8 +133,13 @@ def _rows(source: Source, network: ServedModel, part: Part | None) -> Iterator[E
         yield EvaluatedTable(network, table, part, came_from)
 
 
-def _predicted(version: ServedVersion, source: Source, rows: EvaluatedRows) -> tuple[Prediction, int | None]:
-    """The predictions of all rows, and how many of these the version was trained on; None if that is not known."""
+def _predicted(
+    version: ServedVersion, source: Source, rows: EvaluatedRows, asked: Asked, sample: _Sample | None
+) -> tuple[Prediction, int | None]:
+    """The predictions of all rows, and how many of these the version was trained on; None if that is not known.
+
+    The sample takes its rows from them.
+    """
     network, parts = version.network, context()
     count = len(rows.codes)
     needed, limit = evaluation_bytes(count, len(network.classes)), parts.settings.max_batch_bytes
@@ -106,18 +150,24 @@ def _predicted(version: ServedVersion, source: Source, rows: EvaluatedRows) -> t
     same = known is not None and source.dataset_id is not None and known.dataset == source.dataset_id
     others = None if known is None or same else _hashes_of(parts, known, network)
     probabilities = np.empty((count, len(network.classes)), network.dtype)
+    sets = None if asked.coverage is None else np.empty(probabilities.shape, bool)
     shared, done = 0, 0
     for inputs in rows.pieces():
         try:
-            found = infer(version, inputs).probabilities
+            found = infer(version, inputs, asked)
         except RowOverflowError as error:
             raise rows.refusal(done + error.row, error.reason) from None
-        probabilities[done : done + len(found)] = found
+        stop = done + len(inputs)
+        probabilities[done:stop] = found.probabilities
+        if sets is not None:
+            sets[done:stop] = found.sets
+        if sample is not None:
+            sample.take(done, inputs)
         if others is not None:
-            hashes = row_hashes(inputs, rows.codes[done : done + len(found)], network.dtype)
+            hashes = row_hashes(inputs, rows.codes[done:stop], network.dtype)
             shared += int(np.isin(hashes, others).sum())
-        done += len(found)
-    prediction = Prediction(version.model, version.number, network.classes, probabilities, version.checkpoint)
+        done = stop
+    prediction = Prediction(version.model, version.number, network.classes, probabilities, version.checkpoint, sets)
     if known is not None and same:
         return prediction, int(np.isin(rows.numbers, known.numbers).sum())
     return prediction, None if others is None else shared
@@ -150,12 +200,8 @@ class _Cell(NamedTuple):
 
 
 def _cell(given: dict[str, Any], network: ServedModel) -> _Cell:
-    places = match([given["label"], given["predicted"]], network.classes).tolist()
-    for name, place in zip(("label", "predicted"), places, strict=True):
-        if place < 0:
-            known = ", ".join(map(describe, network.classes[:20])) + (", …" if len(network.classes) > 20 else "")
-            raise InvalidError.at(f"/rows/{name}", f"must be one of {known}. Received: {describe(given[name])}")
-    return _Cell(places[0], places[1], given["limit"])
+    label, predicted = (class_code(given[name], network.classes, f"/rows/{name}") for name in ("label", "predicted"))
+    return _Cell(label, predicted, given["limit"])
 
 
 def _rows_in(cell: _Cell, prediction: Prediction, rows: EvaluatedRows) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from service.web.idempotency import idempotent, remember
 from service.web.json_bodies import json_response
 from service.web.openapi import Resource, refusals
 
-__all__ = ["routes"]
+__all__ = ["accepted", "routes"]
 
 
 routes = Resource("training", __name__, description="Training and dry runs.")
@@ -49,10 +49,11 @@ def train(body: dict[str, Any]) -> Response:
             return json_response(checked.measure().document())
 
     def record(connection: sa.Connection, job: Job) -> None:
-        remember(connection, _accepted(job))
+        remember(connection, accepted(job))
 
-    return _accepted(submit(parts.database, parts.files, parts.settings, body, record))
+    return accepted(submit(parts.database, parts.files, parts.settings, body, record))
 
 
-def _accepted(job: Job) -> Response:
+def accepted(job: Job) -> Response:
+    """The answer that a job is queued."""
     return json_response(job_document(job), 202, {"Location": url_for("jobs.show", job_id=job.id)})

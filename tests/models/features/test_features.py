@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from models.data.columns import Column
+from models.data.columns import Column, ColumnSpec
 from models.data.table import MemoryTable
 from models.features import fitted as fitted_module
 from models.features.feature import GapError
@@ -101,6 +101,42 @@ def test_a_row_alone_is_what_it_is_among_others(name: str, data: st.DataObject) 
     for row in range(len(series)):
         alone = fitted.encode(table, np.array([row]), np.dtype("float64")).expanded()
         assert np.array_equal(alone[0], together[row])
+
+
+@pytest.mark.parametrize("name", CASES)
+@given(data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_a_typical_value_is_one_of_the_range_and_can_be_encoded(name: str, data: st.DataObject) -> None:
+    case = CASES[name]
+    series, rows = data.draw(columns(case.feature.reads))
+    known = series.iloc[rows].dropna()
+    assume(len(known) or getattr(case.feature, "missing", "median") != "refuse")
+    fitted, _ = fit(case, series, rows)
+    typical = case.feature.typical(fitted.learned[0])
+    assert (typical.kind, len(typical.values)) == (case.feature.reads, 1)
+    encoded = fitted.encode(table_with(typical), None, np.dtype("float64")).expanded()
+    assert encoded.shape == (1, fitted.width)
+    assert np.isfinite(encoded).all()
+    if not len(known):
+        return
+    match typical.kind:
+        case "number":
+            assert known.min() <= typical.values[0] <= known.max()
+            if getattr(case.feature, "missing", "") == "median":
+                assert typical.values[0] == pytest.approx(known.median(), rel=1e-9, abs=1e-9)
+        case "category" | "boolean" if not getattr(case.feature, "levels", None):
+            counts = known.astype(str).str.lower().value_counts()
+            if typical.values[0] >= 0:
+                assert counts[typical.levels[typical.values[0]]] == counts.max()
+            else:
+                assert counts.max() < getattr(case.feature, "min_count", 1)
+        case "datetime":
+            assert known.min().floor("s") <= pd.Timestamp(int(typical.values[0]), unit="us") <= known.max()
+
+
+def table_with(column: Column) -> MemoryTable:
+    """A table of this column, x."""
+    return MemoryTable(len(column.values), (ColumnSpec("x", column.kind, column.levels),), {"x": column})
 
 
 @pytest.mark.parametrize("name", CASES)

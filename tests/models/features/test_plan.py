@@ -134,6 +134,26 @@ def test_a_matrix_is_the_same_rows_without_names(name: str, data: st.DataObject)
     assert np.array_equal(plan.matrix(np.array(numbers)), plan.records(rows))
 
 
+@pytest.mark.parametrize("name", PLANS)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_reports_say_the_same_on_every_way(name: str, data: st.DataObject) -> None:
+    """Complete rows, which may take the short way, and rows with gaps; objects, lists and a matrix."""
+    plan = PLANS[name]
+    complete = st.fixed_dictionaries({each: VALUES[each] for each in plan.columns})
+    rows = data.draw(st.lists(complete, min_size=1, max_size=4) | rows_for(plan))
+    expected = plan.report(plan.table_of_records(rows))
+    found, reports = plan.reported_records(rows)
+    assert reports == expected
+    assert np.array_equal(found, plan.records(rows))
+    lists = [[row.get(name) for name in plan.columns] for row in rows]
+    found, reports = plan.reported_lists(plan.columns, lists)
+    assert reports == expected
+    assert np.array_equal(found, plan.lists(plan.columns, lists))
+    if plan.takes_matrix and all(value is not None for row in lists for value in row):
+        assert plan.report_matrix(np.array(lists, np.float64)) == expected
+
+
 @pytest.mark.parametrize("name", ["robust", "robust numbers"])
 @given(data=st.data())
 @settings(max_examples=80, deadline=None)

@@ -18,9 +18,8 @@ from models.serving.served_model import ServedModel
 from models.training.checkpoint import CheckpointKind
 from models.training.ensemble_checkpoint import EnsembleCheckpoint
 from models.training.ensemble_run import EnsembleRun
-from models.training.local_pool import LocalPool
 from nncore.network import Predictor
-from nncore.training import Epoch
+from testing.members_journal import MembersRecorder, QuickPool
 from testing.runs import a_request, prepare, some_rows
 from testing.saving import save_checkpoint
 
@@ -46,34 +45,12 @@ def a_definition(folds: int = 3, **members: Any) -> ModelDefinition:
     )
 
 
-class Journal:
-    """Records what a run reports, and stops it at a given call."""
-
-    def __init__(self, stop_at: float = float("inf")) -> None:
-        self.calls, self.stop_at = 0, stop_at
-        self.epochs: list[tuple[int, Epoch]] = []
-        self.checkpoints: list[tuple[CheckpointKind, EnsembleCheckpoint]] = []
-
-    def stopping(self) -> bool:
-        self.calls += 1
-        return self.calls >= self.stop_at
-
-    def epoch(self, record: Epoch, member: int = 0) -> None:
-        self.epochs.append((member, record))
-
-    def checkpoint(self, checkpoint: EnsembleCheckpoint, kind: CheckpointKind) -> None:
-        self.checkpoints.append((kind, checkpoint))
-
+class Journal(MembersRecorder):
     @property
     def newest(self) -> EnsembleCheckpoint:
-        return self.checkpoints[-1][1]
-
-
-class QuickPool(LocalPool):
-    """A pool that trains one batch at a time, so that a run can be stopped at any of them."""
-
-    def reports(self, seconds: float) -> list[Any]:
-        return super().reports(0.0)
+        newest = super().newest
+        assert isinstance(newest, EnsembleCheckpoint)
+        return newest
 
 
 def a_run(

@@ -23,13 +23,13 @@ BODY: dict[str, Any] = {"data": {"dataset": "iris"}, "model": {"name": "m"}, "op
 
 
 def searched(parameters: dict[str, Any], search: Any = "random") -> list[Trial]:
-    loaded = load(SearchSchema(), {"search": search, "parameters": parameters})
-    return trials_of(loaded["search"], loaded["parameters"])
+    loaded = load(SearchSchema(), {"train": BODY, "search": search, "over": parameters})
+    return trials_of(loaded["search"], loaded["over"])
 
 
 def refusal(document: dict[str, Any]) -> dict[str, str]:
     with pytest.raises(InvalidError) as caught:
-        load(SearchSchema(), document)
+        load(SearchSchema(), {"train": {}, **document})
     return {problem.pointer: problem.detail for problem in caught.value.problems}
 
 
@@ -133,11 +133,11 @@ def test_a_trial_changes_a_copy_of_the_request() -> None:
 def test_a_pointer_to_no_place_is_refused(pointer: str, body: dict[str, Any], detail: str) -> None:
     (trial,) = searched({pointer: [1]}, "grid")
     with pytest.raises(InvalidError) as caught:
-        trial.request(body)
+        checked([trial], body)
     (problem,) = caught.value.problems
-    assert problem.pointer == f"/parameters/{pointer.replace('/', '~1')}/0"
+    assert problem.pointer == f"/over/{pointer.replace('/', '~1')}/0"
     assert problem.detail.startswith(detail)
-    assert problem.detail.endswith("(trial 1)")
+    assert problem.detail.endswith(f"(trial 1: {pointer} 1)")
 
 
 def test_trials_are_loaded_as_requests() -> None:
@@ -158,19 +158,19 @@ def test_data_that_a_trial_changes_is_loaded_with_it() -> None:
 @pytest.mark.parametrize(
     ("parameters", "body", "place", "detail"),
     [
-        ({RATE: [0.1, -1]}, BODY, "/parameters/~1optimizer~1learning_rate/1", "must be"),
+        ({RATE: [0.1, -1]}, BODY, "/over/~1optimizer~1learning_rate/1", "must be"),
         (
             {"/optimizer": ["sgd", {"type": "sgd", "momentum": 2}]},
             BODY,
-            "/parameters/~1optimizer/1/momentum",
+            "/over/~1optimizer/1/momentum",
             "must be",
         ),
-        ({"/nothing": [1]}, BODY, "/parameters/~1nothing/0", "is not a known field"),
-        ({"/optimizer/rate": [1]}, BODY, "/parameters/~1optimizer~1rate/0", "is not a known field"),
-        ({RATE: [0.1]}, {**BODY, "optimizer": None}, "/request/optimizer/type", "must be one of"),
-        ({RATE: [0.1]}, {**BODY, "epochs": -1}, "/request/epochs", "must be at least 0"),
-        ({RATE: [0.1]}, {**BODY, "data": 5}, "/request/data", "must be"),
-        ({RATE: [0.1]}, {"epochs": 3, "optimizer": "adam"}, "/request/data", "is required"),
+        ({"/nothing": [1]}, BODY, "/over/~1nothing/0", "is not a known field"),
+        ({"/optimizer/rate": [1]}, BODY, "/over/~1optimizer~1rate/0", "is not a known field"),
+        ({RATE: [0.1]}, {**BODY, "optimizer": None}, "/train/optimizer/type", "must be one of"),
+        ({RATE: [0.1]}, {**BODY, "epochs": -1}, "/train/epochs", "must be at least 0"),
+        ({RATE: [0.1]}, {**BODY, "data": 5}, "/train/data", "must be"),
+        ({RATE: [0.1]}, {"epochs": 3, "optimizer": "adam"}, "/train/data", "is required"),
     ],
 )
 def test_an_invalid_trial_is_refused_at_its_place(
@@ -183,12 +183,25 @@ def test_an_invalid_trial_is_refused_at_its_place(
     assert problem.detail.startswith(detail)
 
 
+def test_all_invalid_trials_are_refused_together() -> None:
+    """A value that several trials share is refused once."""
+    with pytest.raises(InvalidError) as caught:
+        checked(searched({RATE: [0.1, -1, -2], BATCH: [0, 8]}, "grid"), BODY)
+    assert [problem.pointer for problem in caught.value.problems] == [
+        "/over/~1batch_size/0",
+        "/over/~1optimizer~1learning_rate/1",
+        "/over/~1optimizer~1learning_rate/2",
+    ]
+    assert caught.value.problems[1].detail.endswith("(trial 3: /optimizer/learning_rate -1, /batch_size 0)")
+
+
 def test_a_drawn_value_is_refused_at_its_range() -> None:
     with pytest.raises(InvalidError) as caught:
         checked(searched({BATCH: {"min": -5, "max": -1, "integer": True}}), BODY)
-    (problem,) = caught.value.problems
-    assert problem.pointer == "/parameters/~1batch_size"
-    assert "(trial 1)" in problem.detail
+    problem, *others = caught.value.problems
+    assert len(others) == 4
+    assert problem.pointer == "/over/~1batch_size"
+    assert "(trial 1: /batch_size -" in problem.detail
 
 
 @pytest.mark.parametrize(
@@ -214,28 +227,26 @@ def test_a_drawn_value_is_refused_at_its_range() -> None:
     ],
 )
 def test_parameters_are_checked(parameters: Any, place: str, detail: str) -> None:
-    (found,) = refusal({"parameters": parameters}).items()
-    assert found[0] == f"/parameters{place}"
+    (found,) = refusal({"over": parameters}).items()
+    assert found[0] == f"/over{place}"
     assert found[1].startswith(detail)
 
 
 def test_a_search_must_fit_its_parameters() -> None:
     wide = {"/a": {"min": 0, "max": 1}}
-    assert refusal({"search": "grid", "parameters": wide}) == {
-        "/parameters/~1a": "must be a list of values, because a grid tries each. Received: a range"
+    assert refusal({"search": "grid", "over": wide}) == {
+        "/over/~1a": "must be a list of values, because a grid tries each. Received: a range"
     }
     many = {f"/{name}": list(range(11)) for name in "abc"}
-    assert refusal({"search": "grid", "parameters": many}) == {
-        "/parameters": "must give at most 1000 combinations. Received: 1331"
-    }
-    found = refusal({"search": "halving", "parameters": {"/epochs": [1, 2]}})
-    assert "after equal numbers of epochs" in found["/parameters/~1epochs"]
-    assert "/search/factor" in refusal({"search": {"type": "halving", "factor": 1}, "parameters": wide})
-    assert refusal({"search": "grid"}) == {"/parameters": "is required"}
+    assert refusal({"search": "grid", "over": many}) == {"/over": "must give at most 1000 combinations. Received: 1331"}
+    found = refusal({"search": "halving", "over": {"/epochs": [1, 2]}})
+    assert "after equal numbers of epochs" in found["/over/~1epochs"]
+    assert "/search/factor" in refusal({"search": {"type": "halving", "factor": 1}, "over": wide})
+    assert refusal({"search": "grid"}) == {"/over": "is required"}
 
 
 def test_a_search_is_random_if_left_out() -> None:
-    loaded = load(SearchSchema(), {"parameters": {"/a": [1]}})
+    loaded = load(SearchSchema(), {"train": {}, "over": {"/a": [1]}})
     assert loaded["search"] == Random(trials=32, seed=0)
-    assert [type(load(SearchSchema(), {"search": name, "parameters": {"/a": [1]}})["search"]) for name in
+    assert [type(load(SearchSchema(), {"train": {}, "search": name, "over": {"/a": [1]}})["search"]) for name in
             ("grid", "random", "halving")] == [Grid, Random, Halving]  # fmt: skip

@@ -108,7 +108,7 @@ def test_a_larger_coverage_has_larger_sets(seed, classes):
 def test_scores_are_a_row_s_own_and_ascend_with_the_place():
     probabilities, _, draws = rows_of(0, 30, 5)
     scores = scores_of(probabilities.astype(np.float32), draws.astype(np.float32))
-    assert scores.dtype == np.float32
+    assert scores.dtype == np.float64
     one_by_one = [
         scores_of(probabilities[[row]].astype(np.float32), draws[[row]].astype(np.float32))[0] for row in range(30)
     ]
