@@ -21,6 +21,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -33,6 +34,7 @@ from service.uploads.parser import UploadParser
 from service.uploads.reader_process import ReaderProcess
 from testing.bad_features import BAD_FEATURES, GOOD_TABLE, ODD_FEATURES, TABLE_DATA, TABLE_MODEL, TABLE_ROWS
 from testing.bad_files import BAD, GOOD, MODEL, large_attribute, many_attributes, truncated
+from testing.bad_members import BAD_MEMBERS, GOOD_MEMBERS, MEMBERS_DATA, MEMBERS_MODEL, MEMBERS_ROWS
 from testing.harness import Client, Process, Server, serving
 from testing.samples import CLASSES, DATA, ROWS
 
@@ -45,6 +47,13 @@ PEAK_KILOBYTES = 500_000
 _STRACE = ("strace", "-f", "--seccomp-bpf", "-e", "trace=open,openat,openat2,creat,execve", "-o")
 _TINY = {"name": "tiny", "inputs": 2, "classes": CLASSES, "hidden": [], "optimizer": {"type": "sgd"}}
 _MODELS = (MODEL, _TINY, TABLE_MODEL)
+#: One in so many mutated files is of members, whose files are larger and take longer.
+MEMBERS_ONE_IN = 16
+#: By model of a table: data to train it on, and rows to predict.
+_TABLES: dict[str, tuple[Any, Any]] = {
+    TABLE_MODEL["name"]: (TABLE_DATA, TABLE_ROWS),
+    MEMBERS_MODEL["name"]: (MEMBERS_DATA, MEMBERS_ROWS),
+}
 _ROOT = Path(__file__).parent.parent
 #: The same environment as the service's parsers have.
 _QUIET = {"PATH": os.defpath, "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
@@ -128,8 +137,8 @@ class _Trial:
 
     def __init__(self, server: Server, watched: WatchedParser, figure: Figure) -> None:
         self.client, self.watched, self.figure = server.client, watched, figure
-        self.definitions = {model["name"]: ModelDefinition.load(model) for model in _MODELS}
-        for model in _MODELS:
+        self.definitions = {model["name"]: ModelDefinition.load(model) for model in (*_MODELS, MEMBERS_MODEL)}
+        for model in (*_MODELS, MEMBERS_MODEL):
             self.client.define(model)
         self.bases = {name: list(_bases(self.client, name)) for name in self.definitions}
         self.ways = (self.service, self.parser)
@@ -145,7 +154,7 @@ class _Trial:
 
     def _served(self, model: str, version: int) -> str:
         """Ask for predictions of an accepted version, and what its features are; "accepted" if all is answered."""
-        rows = {"rows": TABLE_ROWS} if model == TABLE_MODEL["name"] else {"inputs": ROWS}
+        rows = {"rows": _TABLES[model][1]} if model in _TABLES else {"inputs": ROWS}
         answers = [
             self.client.post("/predict", {"model": model, "version": version, **rows}),
             self.client.get(f"/models/{model}/versions/{version}"),
@@ -180,9 +189,9 @@ class _Trial:
         self.watch(self.watched.log)
 
     def send_mutated(self, numbers: Iterable[int]) -> None:
-        """Send mutated files to the service, a third of them for each model."""
+        """Send mutated files to the service: some of members, and a third of the others for each model."""
         for number in numbers:
-            model = _MODELS[number // 2 % 3]["name"]
+            model = (MEMBERS_MODEL if number // 2 % MEMBERS_ONE_IN == 0 else _MODELS[number // 2 % 3])["name"]
             self.note(
                 "through the service",
                 f"mutation {number} of {model}",
@@ -227,7 +236,7 @@ def _try_all(server: Server, watched: WatchedParser, figure: Figure, folder: Pat
         trial.service("tiny", b"")  # Makes each worker start its parser.
     processes = _lasting_processes(server)
     trial.send_bad_files(scale)
-    for model in _MODELS:
+    for model in (*_MODELS, MEMBERS_MODEL):
         (folder / f"{model['name']}.json").write_text(json.dumps(model))
         for index, content in enumerate(trial.bases[model["name"]]):
             (folder / f"{model['name']}-{index}.h5").write_bytes(content)
@@ -237,11 +246,13 @@ def _try_all(server: Server, watched: WatchedParser, figure: Figure, folder: Pat
             pool.submit(trial.send_mutated, range(0, through, 2)),
             pool.submit(trial.send_mutated, range(1, through, 2)),
         ]
-        first, second = through + beside // 4, through + beside // 2
+        first, second, end = through + beside // 4, through + beside // 2, through + beside
+        members = end - beside // MEMBERS_ONE_IN
         for name, start, stop in (
             ("target", through, first),
             (TABLE_MODEL["name"], first, second),
-            ("tiny", second, through + beside),
+            (MEMBERS_MODEL["name"], members, end),
+            ("tiny", second, members),
         ):
             done.append(pool.submit(trial.read_mutated, folder, name, start, stop))
         for each in done:
@@ -273,8 +284,9 @@ def _check_service(server: Server, figure: Figure, before: bytes, all_alive: boo
 
 def _bases(client: Client, model: str) -> Iterator[bytes]:
     """Yield a real checkpoint as the service wrote it, and in the oldest and newest forms that HDF5 writes."""
-    data = TABLE_DATA if model == TABLE_MODEL["name"] else DATA
-    job = client.run({"model": model, "data": data, "epochs": 2, "seed": 1})
+    data = _TABLES[model][0] if model in _TABLES else DATA
+    rules = {} if model == MEMBERS_MODEL["name"] else {"epochs": 2}
+    job = client.run({"model": model, "data": data, "seed": 1, **rules})
     own = client.get(f"/checkpoints/{job['checkpoint']}/file").body
     oldest, newest = (_written_again(own, libver) for libver in ("earliest", "latest"))
     # The oldest form has no checksums, so damage is detected later. It is therefore used more often.
@@ -293,12 +305,15 @@ def _written_again(content: bytes, libver: str) -> bytes:
 
 def _bad_files(good: Mapping[str, bytes], scale: float) -> Iterator[tuple[str, str, bytes]]:
     """Models, names and contents of files that are refused, and the odd ones that need not be."""
-    matrix, table = MODEL["name"], TABLE_MODEL["name"]
+    matrix, table, members = MODEL["name"], TABLE_MODEL["name"], MEMBERS_MODEL["name"]
     yield from ((matrix, name, case.make()) for name, case in BAD.items())
     yield from ((table, f"features: {name}", case.make()) for name, case in BAD_FEATURES.items())
+    yield from ((members, f"members: {name}", case.make()) for name, case in BAD_MEMBERS.items())
     yield from ((table, name, make()) for name, make in ODD_FEATURES.items())
     for model, whole in ((matrix, GOOD), (matrix, good[matrix]), (table, GOOD_TABLE), (table, good[table])):
         yield from ((model, f"{model} cut at {len(content)}", content) for content in truncated(whole))
+    cuts = [*truncated(GOOD_MEMBERS)][:: MEMBERS_ONE_IN if scale < 1 else 1]
+    yield from ((members, f"members cut at {len(content)}", content) for content in cuts)
     if scale >= 1:
         yield matrix, "an attribute of 256 MB", large_attribute(4096)
         yield matrix, "a million attributes", many_attributes(1_000_000)

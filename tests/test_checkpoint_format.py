@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from models.features.features import feature_type
+from testing.bad_members import MEMBERS_DATA, MEMBERS_MODEL
 from testing.features import CASES
-from testing.harness import ROOT, Client
+from testing.harness import ROOT, Client, Server
 from testing.samples import CLASSES, DATA, ROWS, a_training, fresh
 
 PAGE = (ROOT / "docs" / "checkpoint-format.md").read_text()
-READ, PREDICT, FEATURES, MOMENTS, WRITE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+SERVED, READ_ONE, PREDICT, FEATURES, MOMENTS, MEMBERS, WRITE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+READ = f"{SERVED}\n{READ_ONE}"
 LAYERS: list[dict[str, Any]] = [
     {"type": "dense", "units": 6},
     {"type": "batch_norm"},
@@ -98,10 +100,51 @@ def test_the_features_of_a_table_as_the_page_computes_them_predict_what_the_serv
     path = tmp_path / "table.h5"
     path.write_bytes(client.get(f"/checkpoints/{job['checkpoint']}/file").body)
     asked = [*rows, {"size": 1e3, "a wood": "unseen"}, {}]
-    report = "print(json.dumps(predict_proba(inputs_of(rows)).tolist()))"
+    report = "print(json.dumps(predict_proba(inputs_of(rows)[0]).tolist()))"
     probabilities = run(tmp_path, f"path, rows = {str(path)!r}, {asked!r}\n{READ}\n{PREDICT}\n{FEATURES}\n{report}")
     served = client.post("/predict", {"model": name, "rows": asked}).json
     assert np.allclose(probabilities, served["probabilities"], rtol=1e-5, atol=1e-7)
+
+
+@pytest.fixture(scope="module")
+def members(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A model of several networks, and its file."""
+    name, path = fresh("page"), tmp_path_factory.mktemp("members") / "members.h5"
+    job = server.client.run({"model": {**MEMBERS_MODEL, "name": name}, "data": MEMBERS_DATA})
+    path.write_bytes(server.client.get(f"/checkpoints/{job['checkpoint']}/file").body)
+    return name, path
+
+
+def test_members_as_the_page_reads_them_predict_what_the_service_predicts(
+    client: Client, members: tuple[str, Path], tmp_path: Path
+) -> None:
+    name, path = members
+    asked = [{"height": 1.3, "sex": "male"}, {"sex": "female"}, {"height": 1e3, "sex": "unseen"}, {"height": -4.0}]
+    report = "print(json.dumps(predict_together(*inputs_of(rows)).tolist()))"
+    code = f"path, rows = {str(path)!r}, {asked!r}\n{SERVED}\n{PREDICT}\n{FEATURES}\n{MEMBERS}\n{report}"
+    probabilities = run(tmp_path, code)
+    shown = client.post("/predict", {"model": name, "rows": asked}).json
+    assert np.allclose(probabilities, shown["probabilities"], rtol=1e-5, atol=1e-7)
+
+
+def test_the_example_reads_both_formats(client: Client, members: tuple[str, Path], tmp_path: Path) -> None:
+    """It prints what the service predicts for inputs of 0.1."""
+    name = fresh("page")
+    client.define({"name": name, "inputs": 2, "classes": CLASSES, "hidden": [4]})
+    kinds = [{**kind, "bins": True} for kind in MEMBERS_MODEL["network"]["kinds"]]
+    kinds[0] = {**kinds[0], "layers": [{"type": "dense", "units": 4}, "relu", *kinds[0]["layers"][-2:]]}
+    model = {"name": fresh("page"), "inputs": 2, "classes": CLASSES, "network": {"folds": 2, "kinds": kinds}}
+    jobs = [client.run(a_training(name)), client.run({"model": model, "data": DATA})]
+    for job in jobs:
+        path = tmp_path / "shown.h5"
+        path.write_bytes(client.get(f"/checkpoints/{job['checkpoint']}/file").body)
+        command = [sys.executable, "-I", ROOT / "examples/read_checkpoint.py", path]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        shown = dict(re.findall(r"'(\w+)': ([\d.e-]+)", done.stdout.rpartition("a row of 0.1:")[2]))
+        answer = client.post("/predict", {"model": job["model"], "inputs": [[0.1, 0.1]]}).json
+        found = [float(shown[label]) for label in CLASSES]
+        assert np.allclose(found, answer["probabilities"][0], atol=1e-4)
 
 
 def test_the_moments_are_those_of_the_equations(client: Client, tmp_path: Path) -> None:
@@ -161,3 +204,17 @@ def test_the_table_names_every_group_of_a_file_and_every_attribute(client: Clien
             assert [name for name in file[group] if f"`{name}`" not in rows[f"/{group}"]] == []
         vectors = (ROOT / "docs" / "optimizers.md").read_text() + "".join(rows)
         assert [name for name in file["optimizer"] if f"`{name}`" not in vectors and f"/{name}/" not in vectors] == []
+
+
+def test_the_table_of_members_names_every_group_and_attribute(members: tuple[str, Path]) -> None:
+    rows = dict(re.findall(r"^\| `(/[^`]*)`[^|]* \| (.*) \|$", PAGE, re.MULTILINE)[::-1])
+    every = " ".join(rows.values())
+    with h5py.File(members[1]) as file:
+        assert set(file) == {"features", "members", "training", "mixture", "held_out", "trust"}
+        assert [name for name in file["members/1"].attrs if f"`{name}`" not in rows["/members/N"]] == []
+        assert [name for name in file["members/1"] if f"`{name}`" not in rows["/members/N/…"] + "`held_out`"] == []
+        for place in ("mixture", "held_out", "trust", "trust/sets", "trust/distance"):
+            names = [*file[place].attrs, *(name for name in file[place] if isinstance(file[place][name], h5py.Dataset))]
+            assert [name for name in names if f"`{name}`" not in rows[f"/{place}"]] == []
+        for name in file["members/1/best"].attrs:
+            assert f"`{name}`" in every

@@ -51,7 +51,7 @@ IDLE_SECONDS = 60.0
 #: Limits for reading a file: wall time in seconds, and processor time in seconds, plus one second per 50 MB.
 WALL_SECONDS, PROCESSOR_SECONDS, BYTES_A_SECOND = 120, 1, 50_000_000
 #: Members that are read in a second; each has some dozens of arrays.
-MEMBERS_A_SECOND = 50
+MEMBERS_A_SECOND = 25
 #: Memory limit in addition to the process itself and twice the parameters.
 RESERVE_BYTES = 256 * 2**20
 

@@ -8,6 +8,7 @@ from reliability.hostile import GOALS, foreign_opens, run
 from reliability.mutations import mutated
 from testing.bad_features import BAD_FEATURES
 from testing.bad_files import BAD, GOOD
+from testing.bad_members import BAD_MEMBERS
 from tests.reliability import programs
 
 SCALE = 0.02
@@ -20,8 +21,9 @@ def test_a_hostile_file_harms_nothing() -> None:
     assert figure.holds(SCALE), figure.broken
     counts = figure.counts
     assert counts["mutated files"] == int(GOALS["mutated files"] * SCALE)
-    assert counts["bad files"] > 2 * (len(BAD) + len(BAD_FEATURES))
-    assert counts["parser processes watched"] > len(BAD) + len(BAD_FEATURES)
+    known = len(BAD) + len(BAD_FEATURES) + len(BAD_MEMBERS)
+    assert counts["bad files"] > 2 * known
+    assert counts["parser processes watched"] > known
     # If all mutations were refused, or all harmless, the test would cover little.
     assert min(counts["refused"], counts["accepted"]) > 0.1 * counts["mutated files"]
 

@@ -17,10 +17,23 @@ pytestmark = pytest.mark.processes
 ROOT = Path(__file__).parents[2]
 #: By promise: the share of the full figure, and the counts that must be reported.
 SHORT = {
-    "kills": (0.01, ("kills at random moments", "of them with a table", "kills at a call")),
+    "kills": (
+        0.01,
+        ("kills at random moments", "of them with a table", "kills at a call", "kills of runners with members"),
+    ),
     "power": (0.02, ("cuts of ext4", "cuts of xfs")),
     "disks": (0.02, ("calls that failed", "disks that were full or limited")),
-    "resume": (0.03, ("pairs", "of them with a table", "within an epoch", "controls that differ", "pairs of jobs")),
+    "resume": (
+        0.03,
+        (
+            "pairs",
+            "pairs of members",
+            "of them with a table",
+            "within an epoch",
+            "controls that differ",
+            "pairs of jobs",
+        ),
+    ),
     "clock": (0.05, ("steps of the clock", "trainers killed", "runners killed", "pauses", "jobs in turn")),
     "owner": (0.01, ("pauses", "pauses in a service", "steps", "stale writes refused", "final states")),
 }
