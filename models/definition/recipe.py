@@ -75,7 +75,7 @@ _SIZES = (
         levels=64,
         smoothing=0.05,
         patience=10,
-        kinds=(_Kind("binned", 128, "relu", 0.02), _Kind("wide", 256, "relu", 0.02)),
+        kinds=(_Kind("wide", 256, "relu", 0.02), _Kind("smooth", 128, "silu", 0.2)),
     ),
     _Size(
         rows=math.inf,
