@@ -12,10 +12,10 @@ from models.data.profile import TableWarning
 from models.data.schemas import as_written
 from models.errors import InvalidError, Problem, escaped
 from models.training.dry_run import DryRun
+from models.training.run import Monitor
 from models.training.rungs import expected_epochs
 from models.training.search import Choices, Halving, Range, Search, Trial, checked, of_each, trials_of, written
 from models.training.sweep import search_field
-from nncore.stopping import Monitor
 from service.jobs.record import Job
 from service.jobs.submission import Checked, Record, check_rows, document_of, sources_of, store
 from service.jobs.sweep_plans import add_plan
