@@ -63,7 +63,7 @@ def fit(columns: Any, codes: Array, seed: int) -> Served:
     labels = [f"k{code:03}" for code in codes]
     path = "/datasets?" + urlencode({"name": name, "label": "label", "types": types})
     _post(client, path, _csv(_named(columns).assign(label=labels)))
-    job = _post(client, "/train", {"data": name, "model": name, "seed": seed}).json
+    job = _post(client, "/train", {"data": name, "seed": seed}).json
     for _ in range(0, PATIENCE, 60):
         job = client.get(f"/jobs/{job['id']}?wait=60").json
         if job["state"] in FINAL:
