@@ -15,6 +15,7 @@ from benchmarks import (
     loading,
     predict,
     predict_names,
+    predict_trust,
     reading,
     sweeps,
     tables,
@@ -22,11 +23,16 @@ from benchmarks import (
     trust,
 )
 
+MODULES = (
+    *(training_step, checkpoint, predict, predict_names, predict_trust),
+    *(loading, reading, idle, tables, trust, sweeps),
+)
+
 
 def main() -> None:
     """Run each benchmark and save the results."""
     results: dict[str, object] = {"python": platform.python_version(), "numpy": np.__version__}
-    for module in (training_step, checkpoint, predict, predict_names, loading, reading, idle, tables, trust, sweeps):
+    for module in MODULES:
         print(f"\n{(module.__doc__ or '').splitlines()[0]}\n")
         results[module.__name__] = module.main()
     folder = Path(__file__).parent / "results"

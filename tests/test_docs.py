@@ -152,6 +152,7 @@ EXPECTED = {
     "train_csv.sh": r'"state": "succeeded"',
     "train_dataset.sh": r'"state": "succeeded"',
     "train_inline.sh": r'"accuracy": 1.0',
+    "trust.sh": r'(?s)succeeded.*"sets": .*"contributions": .*"unusual": true.*,set,uncertainty.*"repeats": 5',
     "wait.sh": r"(?s)at the end: succeeded.*event: epoch.*event: checkpoint.*event: state",
 }
 

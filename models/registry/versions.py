@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from models.clock import utc_now
-from models.definition.definition import ModelDefinition
 from models.errors import ConflictError, InvalidError, MissingError, Problem, describe, escaped, unknown_field
 from models.identifiers import id_pattern
 from models.registry.rows import Metrics
@@ -94,6 +93,9 @@ class VersionRow:
         }
         if not whole:
             return document
+        # Not imported above: the trainer reads versions, and this would load NumPy there for as long as it runs.
+        from models.definition.definition import ModelDefinition
+
         # With the defaults of fields that are younger than the text.
         return {**document, "definition": ModelDefinition.parse(self.definition).document()}
 

@@ -82,16 +82,21 @@ class Distance:
         return distances
 
     @cached_property
+    def _scaled(self) -> Array:
+        """The directions for rows that are not scaled."""
+        return self.scale[:, np.newaxis] * self.directions
+
+    @cached_property
     def _has_rest(self) -> bool:
         return bool(self.rest[0])
 
     def _squares(self, rows: Array) -> Array:
         z = rows - self.mean
-        z *= self.scale
-        along = z @ self.directions
+        along = z @ self._scaled
         along *= along
         squares: Array = along @ self.weights
         if self._has_rest:
+            z *= self.scale
             squares += np.einsum("ij,ij->i", z, z) * self.rest[0]
         return squares
 

@@ -200,11 +200,12 @@ def _by_name(numbers: list[float], names: Sequence[str] | None) -> dict[str, flo
 
 def _with_distance(report: list[RowReport], prediction: Prediction) -> list[dict[str, object]]:
     """What is unusual about each row, its distance included if the version knows it."""
-    rows: list[dict[str, object]] = [row._asdict() for row in report]
-    if prediction.distance is not None:
-        for row, distance, unusual in zip(rows, prediction.distance, prediction.unusual(), strict=True):
-            row["distance"], row["unusual"] = distance, unusual
-    return rows
+    if prediction.distance is None:
+        return [row._asdict() for row in report]
+    return [
+        {"unseen": row[0], "missing": row[1], "out_of_range": row[2], "distance": distance, "unusual": unusual}
+        for row, distance, unusual in zip(report, prediction.distance, prediction.unusual(), strict=True)
+    ]
 
 
 def _top(prediction: Prediction, top_k: int) -> list[list[dict[str, object]]]:

@@ -199,7 +199,7 @@ class TestStream:
 def test_both_forms_are_described(client: Client) -> None:
     operation = client.get("/openapi.json").json["paths"]["/jobs/{job_id}/history"]["get"]
     parameters = {one["name"]: one for one in operation["parameters"] if one.get("in") == "query"}
-    assert parameters.keys() == {"limit", "after"}
+    assert parameters.keys() == {"limit", "after", "member"}
     assert parameters["limit"]["schema"]["maximum"] == MAXIMUM_EPOCHS
     content = operation["responses"]["200"]["content"]
     assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/History"}

@@ -39,7 +39,8 @@ def test_get_routes_answer_and_head_tells_the_same(client: Client, routes: dict[
     for path, methods in routes.items():
         if "GET" in methods and "/none" not in path:
             got, head = client.get(path), client.request("HEAD", path)
-            assert got.status == head.status == 200, path
+            # The job trains a single network, which holds no rows out.
+            assert got.status == head.status == (409 if path.endswith("/held_out") else 200), path
             assert head.body == b""
             assert head.headers["content-type"] == got.headers["content-type"]
             assert head.headers["content-length"] == got.headers["content-length"], path

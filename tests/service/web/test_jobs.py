@@ -83,6 +83,8 @@ class TestMainFlow:
             "early_stopping": None,
             "max_seconds": None,
             "reinitialize": [],
+            "effort": None,
+            "folds": None,
             "checkpoint": {"every_epochs": None, "every_seconds": None, "keep": 3},
             "start_from": None,
             "publish": True,
@@ -108,12 +110,15 @@ class TestMainFlow:
             "metrics",
             "best",
             "stopped_by",
+            "members",
+            "held_out",
             "checkpoint",
             "version",
             "error",
             "warnings",
             "request",
         }
+        assert (job["members"], job["held_out"]) == ([], None)
         assert job["created_at"] <= job["started_at"] <= job["finished_at"]
         assert job["progress"] == {"epoch": 5, "epochs": 5, "step": 10, "fraction": 1.0, "eta_seconds": 0.0}
         assert (job["attempt"], job["version"], job["error"]) == (1, 1, None)
