@@ -44,7 +44,7 @@ def drawn_members(number: int) -> tuple[ModelDefinition, TrainingRequest]:
     if number % 2:
         features = [{**TABLE_FEATURES[0], "scale": "robust_bins"}, *TABLE_FEATURES[1:]]
         document = {"name": "drawn", "classes": list(classes), "features": features, "hidden": [1]}
-        of_table = ModelDefinition.load(document).for_table(_table.columns, "label", None)
+        of_table = ModelDefinition.load(document).for_table(_table.columns, "label", None, _table.rows)
         definition = replace(of_table, layers=(), ensemble=definition.ensemble, dtype=dtype)
     request = a_request(
         epochs=0,

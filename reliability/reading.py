@@ -19,8 +19,8 @@ from models.definition.definition import ModelDefinition
 from reliability.mutations import mutated
 from service.uploads.parser_process import LENGTH, answer, limit, own_bytes, warm_up
 
-#: Number of files per child.
-FILES = 200
+#: Number of files per child, all of which share a second of processor time; those of members take longer.
+FILES, MEMBERS_FILES = 200, 25
 #: Limit of processor time per file, far above that of a good file; HDF5 loops forever on some damaged files.
 SECONDS = 0.25
 
@@ -32,7 +32,7 @@ def main(folder: Path, model: str, start: int, stop: int) -> None:
     with tempfile.TemporaryFile() as upload, tempfile.TemporaryFile() as exchange, tempfile.TemporaryFile() as place:
         own = own_bytes()
         while start < stop:
-            end = min(start + FILES, stop)
+            end = min(start + (FILES if definition.ensemble is None else MEMBERS_FILES), stop)
             child = os.fork()
             if not child:
                 limit(max(map(len, bases)) + 2**16, definition, own)

@@ -52,7 +52,7 @@ from testing.saving import save_checkpoint
 
 __all__ = ["bits_of", "differences", "run"]
 
-PAIRS, MEMBERS, CONTROLS = 180, 20, 20
+PAIRS, MEMBERS, CONTROLS = 200, 20, 20
 EPOCHS, STEPS = 6, 6
 #: The batch before which a control is killed: in the second epoch or a later one, but before the end.
 IN_A_LATER_EPOCH = 20
