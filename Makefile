@@ -1,10 +1,11 @@
 # make demo: an example.  make serve: run the service.  make quick: checks in a minute.  make test: all checks.
-# make bench: measurements.  make reliability: kills, power cuts, full disks.  make security: hostile tables.
+# make bench: measurements.  make bench-tabular: real tables beside gradient boosting.  make reliability: kills, power
+# cuts, full disks.  make security: hostile tables.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo serve quick test lint format bench reliability security lock clean
+.PHONY: demo serve quick test lint format bench bench-tabular reliability security lock clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python examples/demo.py
@@ -37,6 +38,9 @@ format: $(VENV)/.test
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
+
+bench-tabular: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.tabular --write
 
 reliability: $(VENV)/.test
 	.ci/packages

@@ -149,6 +149,7 @@ EXPECTED = {
     "history.sh": r'(?s)"epoch": 198, .*"epoch": 200, ',
     "import_checkpoint.sh": r'(?s)"model": "colors".*"job": null.*"checkpoint": "ckpt_',
     "predict.sh": r'(?s)"class": "red".*"version": 1.*"alias": "stable"',
+    "sweep.sh": r"succeeded\ntrial \d+ of 12: .*learning_rate.*\nright on held-out rows: 0\.9",
     "train_csv.sh": r'"state": "succeeded"',
     "train_dataset.sh": r'"state": "succeeded"',
     "train_inline.sh": r'"accuracy": 1.0',

@@ -94,7 +94,7 @@ class ModelDefinition:
             return sum(math.prod(shape) for shape in parameter_shapes(self.layers, self.inputs).values())
         if isinstance(self.ensemble, OpenEnsemble):
             return 0
-        return self.ensemble.folds * sum(self.of_kind(kind).parameter_count for kind in self.ensemble.kinds)
+        return self.ensemble.members_of_kind * sum(self.of_kind(kind).parameter_count for kind in self.ensemble.kinds)
 
     def of_kind(self, kind: NetworkKind) -> ModelDefinition:
         """The definition of one member of a kind: a single network that reads numbers."""

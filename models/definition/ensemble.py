@@ -64,12 +64,14 @@ class NetworkKind:
 class Ensemble:
     """Members of one or several kinds: of each kind, one for each of ``folds`` folds, which it holds out.
 
-    ``group`` is the column whose equal values stay in the same fold. ``recipe`` is the number of the recipe that chose
-    all of it for the number of rows, with its ``effort``; both are None if the request did.
+    With ``used_folds``, only the first so many folds have members. ``group`` is the column whose equal values stay in
+    the same fold. ``recipe`` is the number of the recipe that chose all of it for the number of rows, with its
+    ``effort``; both are None if the request did.
     """
 
     kinds: tuple[NetworkKind, ...]
     folds: int
+    used_folds: int | None = None
     group: str | None = None
     recipe: int | None = None
     effort: Effort | None = None
@@ -77,15 +79,20 @@ class Ensemble:
     @property
     def members(self) -> int:
         """The number of members, baselines included."""
-        return len(self.kinds) * self.folds
+        return len(self.kinds) * self.members_of_kind
+
+    @property
+    def members_of_kind(self) -> int:
+        """The number of members of each kind."""
+        return self.folds if self.used_folds is None else self.used_folds
 
     def kind_of(self, member: int) -> NetworkKind:
         """The kind of a member; members count from 1, kind after kind."""
-        return self.kinds[(member - 1) // self.folds]
+        return self.kinds[(member - 1) // self.members_of_kind]
 
     def fold_of(self, member: int) -> int:
         """The fold that a member holds out, from 0."""
-        return (member - 1) % self.folds
+        return (member - 1) % self.members_of_kind
 
     def with_inputs(self, inputs: int, bins: int) -> Ensemble:
         """The ensemble for features of ``inputs`` numbers, of which ``bins`` are bins."""
@@ -98,6 +105,7 @@ class Ensemble:
             "recipe": self.recipe,
             "effort": self.effort,
             "folds": self.folds,
+            "used_folds": self.used_folds,
             "group": self.group,
             "kinds": [kind.document() for kind in self.kinds],
         }
@@ -143,6 +151,7 @@ class EnsembleSchema(StrictSchema):
     recipe = Whole(Bounds(minimum=1, maximum=NEWEST_RECIPE), load_default=None, allow_none=True)
     effort = Text(choices=EFFORTS, load_default=None, allow_none=True)
     folds = Whole(Bounds(minimum=2, maximum=MAXIMUM_FOLDS), required=True)
+    used_folds = Whole(Bounds(minimum=1, maximum=MAXIMUM_FOLDS), load_default=None, allow_none=True)
     group = Text(load_default=None, allow_none=True)
     kinds = ma.fields.List(ma.fields.Nested(KindSchema), required=True, validate=ma.validate.Length(1, MAXIMUM_KINDS))
 
@@ -155,6 +164,8 @@ class EnsembleSchema(StrictSchema):
         }
         if repeated:
             raise ma.ValidationError({"kinds": repeated})
+        if (values.get("used_folds") or 0) > values.get("folds", MAXIMUM_FOLDS):
+            raise ma.ValidationError({"used_folds": [f"must be at most folds, {values['folds']}"]})
         if kinds and all(kind.baseline for kind in kinds):
             raise ma.ValidationError({"kinds": ["must hold at least one that is no baseline"]})
 

@@ -37,88 +37,119 @@ class Recipe:
     ensemble: Callable[[int, int, Effort], Ensemble]
 
 
-#: Recipe 1. Up to the first number of rows a model is small, from the second on it is large.
-SMALL, LARGE = 2_000, 10_000
-#: Up to so many rows there are eight folds, and five beyond.
-FEW = 3_000
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of network of recipe 1: its two hidden layers, and what differs between kinds."""
+
+    name: str
+    units: int
+    activation: str
+    decay: float
+    bins: bool = True
+
+
+@dataclass(frozen=True)
+class _Size:
+    """What recipe 1 takes for tables up to ``rows`` training rows."""
+
+    rows: float
+    bins: int
+    levels: int
+    smoothing: float
+    patience: int
+    kinds: tuple[_Kind, ...]
+
+
+_SIZES = (
+    _Size(
+        rows=2_000,
+        bins=16,
+        levels=64,
+        smoothing=0.05,
+        patience=20,
+        kinds=(_Kind("binned", 128, "relu", 0.5), _Kind("smooth", 128, "silu", 0.5, bins=False)),
+    ),
+    _Size(
+        rows=10_000,
+        bins=16,
+        levels=64,
+        smoothing=0.05,
+        patience=10,
+        kinds=(_Kind("wide", 256, "relu", 0.02), _Kind("smooth", 128, "silu", 0.2)),
+    ),
+    _Size(
+        rows=math.inf,
+        bins=32,
+        levels=256,
+        smoothing=0.0,
+        patience=10,
+        kinds=(_Kind("wide", 256, "relu", 0.02), _Kind("smooth", 128, "silu", 0.2)),
+    ),
+)
+#: Rows that a level needs for a place of its own.
+LEAST_ROWS = 5
 #: Up to so many numbers, each has bins: a first layer of more inputs takes most of the time.
 BINNED = 100
-#: Epochs that each effort allows, and its share of the folds.
-EPOCHS: dict[Effort, int] = {"quick": 100, "default": 400, "thorough": 800}
-#: Steps of a member at most, if that is more than 20 epochs.
-STEPS: dict[Effort, int] = {"quick": 4_000, "default": 20_000, "thorough": 40_000}
+#: Up to so many rows there are eight folds, and five beyond; a quick run trains on three of them.
+FEW, MANY_FOLDS, FEW_FOLDS, QUICK_FOLDS, THOROUGH_FOLDS = 3_000, 8, 5, 3, 10
+#: Epochs of a member at most, and the steps that may make them fewer, but not fewer than the last number.
+EPOCHS, STEPS, LEAST_EPOCHS = 400, 20_000, 20
+
+
+def _size_1(rows: int) -> _Size:
+    return next(size for size in _SIZES if rows <= size.rows)
 
 
 def _feature_1(numbers: int, rows: int, column: ColumnSpec) -> Feature:
-    feature = feature_of(column)
+    feature, size = feature_of(column), _size_1(rows)
     if isinstance(feature, Number):
-        return replace(feature, scale="robust_bins" if numbers <= BINNED else "robust_clip")
+        if numbers > BINNED:
+            return replace(feature, scale="robust_clip")
+        return replace(feature, scale="robust_bins", bins=size.bins)
     if isinstance(feature, Category):
-        return replace(feature, min_count=5, max_levels=64, signed=True)
+        return replace(feature, min_count=LEAST_ROWS, max_levels=size.levels, signed=True)
     return feature
 
 
 def _ensemble_1(rows: int, classes: int, effort: Effort) -> Ensemble:
-    folds = _folds_1(rows, effort)
-    training = max(1, rows - rows // folds)
-    if rows <= SMALL:
-        kinds = [
-            _kind_1("binned", (128, 128), "relu", 0.5, classes, training, effort),
-            _kind_1("smooth", (128, 128), "silu", 0.5, classes, training, effort, bins=False),
-        ]
-    else:
-        kinds = [
-            _kind_1("binned", (128, 128), "relu", 0.02, classes, training, effort),
-            _kind_1("wide", (256, 256), "relu", 0.02, classes, training, effort),
-        ]
-    if effort == "quick":
-        kinds = kinds[:1]
-    # At this rate, and with labels as they are, it is as good as a converged logistic regression, or better.
-    linear = _kind_1("linear", (), "relu", 0.02, classes, training, effort, bins=False)
-    optimizer = replace(linear.optimizer, learning_rate=0.05)
-    baseline = replace(linear, baseline=True, optimizer=optimizer, loss=CategoricalCrossentropy())
-    return Ensemble((*kinds, baseline), folds, recipe=1, effort=effort)
-
-
-def _folds_1(rows: int, effort: Effort) -> int:
-    folds = 8 if rows <= FEW else 5
-    if effort == "quick":
-        folds = 3
-    elif effort == "thorough":
-        folds += 4
+    size, folds = _size_1(rows), MANY_FOLDS if rows <= FEW else FEW_FOLDS
+    if effort == "thorough":
+        size, folds = replace(size, patience=max(size.patience, _SIZES[0].patience)), THOROUGH_FOLDS
     # Each fold holds at least two rows, as far as there are so many.
-    return max(2, min(folds, rows // 2))
+    folds = max(2, min(folds, rows // 2))
+    training = max(1, rows - rows // folds)
+    kinds = [_kind_1(kind, size, classes, training, effort) for kind in size.kinds]
+    # At this rate, and with labels as they are, it is as good as a converged logistic regression, or better.
+    linear = _kind_1(_Kind("linear", 0, "relu", 0.02, bins=False), size, classes, training, effort)
+    optimizer = replace(linear.optimizer, learning_rate=0.05)
+    kinds.append(replace(linear, baseline=True, optimizer=optimizer, loss=CategoricalCrossentropy()))
+    used = QUICK_FOLDS if effort == "quick" and folds > QUICK_FOLDS else None
+    return Ensemble(tuple(kinds), folds, used_folds=used, recipe=1, effort=effort)
 
 
-def _kind_1(
-    name: str,
-    hidden: tuple[int, ...],
-    activation: str,
-    decay: float,
-    classes: int,
-    rows: int,
-    effort: Effort,
-    *,
-    bins: bool = True,
-) -> NetworkKind:
+def _kind_1(kind: _Kind, size: _Size, classes: int, rows: int, effort: Effort) -> NetworkKind:
     """A kind of network for ``rows`` training rows a member."""
     batch = 2 ** min(max(round(math.log2(max(rows, 1) / 32)), 5), 8)
-    steps = math.ceil(rows / batch)
+    steps, longer = math.ceil(rows / batch), 2 if effort == "thorough" else 1
     layers: list[Layer] = []
-    for units in hidden:
-        layers += [Dense(units), LAYERS[activation](), Dropout(0.2)]
+    for _ in range(2 if kind.units else 0):
+        layers += [Dense(kind.units), LAYERS[kind.activation](), Dropout(0.2)]
     return NetworkKind(
-        name=name,
+        name=kind.name,
         layers=(*layers, *last_layers(classes)),
-        optimizer=AdamW(learning_rate=0.002, weight_decay=decay, average=0.99),
-        epochs=min(EPOCHS[effort], max(20, STEPS[effort] // steps)),
+        optimizer=AdamW(learning_rate=0.002, weight_decay=kind.decay, average=0.99),
+        epochs=longer * min(EPOCHS, max(LEAST_EPOCHS, STEPS // steps)),
         batch_size=batch,
-        loss=CategoricalCrossentropy(label_smoothing=0.05),
+        loss=CategoricalCrossentropy(label_smoothing=size.smoothing),
         validate_every=max(1, round(20 / steps)),
         early_stopping=EarlyStopping(
-            monitor="validation_log_loss", patience=20, patience_steps=400, min_delta=1e-5, restore_best=True
+            monitor="validation_log_loss",
+            patience=size.patience,
+            patience_steps=400,
+            min_delta=1e-5,
+            restore_best=True,
         ),
-        bins=bins,
+        bins=kind.bins,
     )
 
 

@@ -24,7 +24,8 @@ def out_of_ranges(values: Array, ranges: Array, names: Sequence[str]) -> list[Ro
     """The reports of rows of numbers (n_rows, n_names), none of them missing; ``ranges`` is (2, n_names)."""
     reports = [RowReport([], [], []) for _ in range(len(values))]
     low, high = ranges
-    outside = (values < low) | (values > high)
+    outside = values < low
+    outside |= values > high
     if np.count_nonzero(outside):  # It takes a tenth of the time of any() on a single row.
         for row, place in zip(*(each.tolist() for each in np.nonzero(outside)), strict=True):
             reports[row].out_of_range.append(names[place])

@@ -93,7 +93,7 @@ def dry_run(
     assert isinstance(ensemble, Ensemble)
     held_out = rows // ensemble.folds
     found = []
-    for number in range(1, ensemble.members + 1, ensemble.folds):
+    for number in range(1, ensemble.members + 1, ensemble.members_of_kind):
         kind = ensemble.kind_of(number)
 
         def of_kind(count: int, kind: NetworkKind = kind) -> Prepared:
@@ -110,7 +110,7 @@ def dry_run(
         largest,
         members=ensemble.members,
         parameters=definition.parameter_count,
-        epochs=sum(each.epochs for each in found) * ensemble.folds,
+        epochs=sum(each.epochs for each in found) * ensemble.members_of_kind,
         # The mean over all steps, so that the estimate of the whole is that of all members.
         batches_per_epoch=round(steps / max(sum(each.epochs for each in found), 1)),
         seconds_per_step=seconds / steps if len(times) == len(found) and steps else None,

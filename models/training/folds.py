@@ -37,6 +37,6 @@ def with_folds(definition: ModelDefinition, request: TrainingRequest) -> ModelDe
         )
         ensemble = Ensemble((kind,), request.folds.count)
     assert isinstance(ensemble, Ensemble), "an open network is resolved before its folds are"
-    ensemble = replace(ensemble, folds=request.folds.count, group=request.folds.group)
+    ensemble = replace(ensemble, folds=request.folds.count, used_folds=None, group=request.folds.group)
     # A definition of members has no layers, optimizer and loss beside those of its kinds.
     return replace(definition, layers=(), optimizer=Adam(), loss=CategoricalCrossentropy(), ensemble=ensemble)

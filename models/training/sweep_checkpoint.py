@@ -19,8 +19,8 @@ class SweepCheckpoint:
     """The content of a checkpoint file of a sweep.
 
     ``members`` are the states of trials that may go on, and of the best one so far, by number; each has its own
-    definition. ``search`` is the state of the search and of all trials as JSON. ``rows`` are the numbers of the
-    training rows in the data. ``seconds`` is the time that the sweep took so far.
+    definition, and no rows. ``search`` is the state of the search and of all trials as JSON. ``rows`` are the numbers
+    of the training rows in the data. ``seconds`` is the time that the sweep took so far.
     """
 
     definition: ModelDefinition

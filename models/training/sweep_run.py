@@ -155,7 +155,8 @@ class SweepRun(MembersRun):
         self._drop_states()
 
     def _keep(self, number: int, checkpoint: Checkpoint) -> None:
-        self._states[number], trial = checkpoint, self._trials[number]
+        # All trials have the same rows, which are kept once.
+        self._states[number], trial = replace(checkpoint, rows=self.rows[:0]), self._trials[number]
         trial.epoch, trial.step = checkpoint.epoch, checkpoint.step
         trial.best = checkpoint.served_epoch if checkpoint.best is not None and checkpoint.best.epoch else None
 

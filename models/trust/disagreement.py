@@ -17,7 +17,6 @@ __all__ = ["disagreement"]
 
 #: A probability below counts as this. It is a normal number in float32.
 SMALLEST = 1e-37
-_LESS = np.array([-1.0])
 
 
 def disagreement(members: Array, mixture: Array, weights: Array) -> Array:
@@ -29,13 +28,13 @@ def disagreement(members: Array, mixture: Array, weights: Array) -> Array:
     count, rows, classes = members.shape
     if classes == 1:
         return np.zeros(rows, members.dtype)
-    # Σ w_m·p_m·log p_m over the members, and over the mixture with the weight -1.
-    every = np.concatenate([members.reshape(count, -1), mixture.reshape(1, -1)])
-    logs: Array = np.maximum(every, SMALLEST)
-    np.log(logs, out=logs)
-    logs *= every
-    signed = np.concatenate([weights, _LESS]).astype(members.dtype, copy=False)
-    information = np.add.reduce((signed @ logs).reshape(rows, classes), axis=1)
+    # The same as Σ_m w_m Σ p_m·log(p_m/p), with p of the mixture.
+    terms: Array = np.maximum(members, SMALLEST)
+    terms /= np.maximum(mixture, SMALLEST)
+    np.log(terms, out=terms)
+    terms *= members
+    sums = weights.astype(members.dtype, copy=False) @ terms.reshape(count, -1)
+    information = np.add.reduce(sums.reshape(rows, classes), axis=1)
     information *= 1.0 / math.log(classes)
     np.maximum(information, 0.0, out=information)
     limited: Array = np.minimum(information, 1.0, out=information)

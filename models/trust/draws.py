@@ -23,7 +23,7 @@ def draws_of(inputs: Array) -> Array:
     not on the other rows.
     """
     # Adding 0.0 turns -0.0 into 0.0, which is the same number with other bytes.
-    rows = np.add(inputs, inputs.dtype.type(0.0), order="C")
+    rows = np.add(inputs, 0.0, order="C")
     draws = np.fromiter(map(crc32, rows), np.float64, len(rows))
     draws *= 2.0**-32
     return draws

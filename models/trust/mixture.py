@@ -15,7 +15,7 @@ __all__ = ["mixed", "mixture_weights"]
 
 ROUNDS = 200
 #: Rows that each kind seems to have explained alone before the first row is seen.
-PRIOR_ROWS = 2.0
+PRIOR_ROWS = 1.0
 
 
 def mixture_weights(probabilities: Array, codes: Array) -> Array:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from models.registry.rows import Metrics
+from models.training.sweep_document import is_sweep, training_of
 
-__all__ = ["ACTIVE", "FINAL", "Job", "JobError", "Metrics", "State", "Wish", "is_sweep"]
+__all__ = ["ACTIVE", "FINAL", "Job", "JobError", "Metrics", "State", "Wish"]
 
 
 class State(StrEnum):
@@ -42,11 +43,6 @@ class JobError(NamedTuple):
 
     code: str
     detail: str
-
-
-def is_sweep(request: dict[str, Any]) -> bool:
-    """Whether a job's request is that of a sweep."""
-    return "over" in request
 
 
 @dataclass(frozen=True)
@@ -99,8 +95,7 @@ class Job:
     @property
     def training(self) -> dict[str, Any]:
         """The document of ``POST /train``; that of the first trial if the job is a sweep."""
-        found: dict[str, Any] = self.request["train"] if self.is_sweep else self.request
-        return found
+        return training_of(self.request)
 
     @classmethod
     def of(cls, row: sa.Row[Any]) -> Job:

@@ -90,7 +90,7 @@ class Checked:
         """The most epochs that the run trains, of all members together."""
         ensemble = self.definition.ensemble
         if isinstance(ensemble, Ensemble):
-            return sum(kind.epochs for kind in ensemble.kinds) * ensemble.folds
+            return sum(kind.epochs for kind in ensemble.kinds) * ensemble.members_of_kind
         return self.request.epochs
 
     def varied(self, body: dict[str, Any], request: TrainingRequest, resolved: Resolved) -> Checked:

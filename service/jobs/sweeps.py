@@ -12,10 +12,10 @@ from models.data.profile import TableWarning
 from models.data.schemas import as_written
 from models.errors import InvalidError, Problem, escaped
 from models.training.dry_run import DryRun
+from models.training.run import Monitor
 from models.training.rungs import expected_epochs
 from models.training.search import Choices, Halving, Range, Search, Trial, checked, of_each, trials_of, written
 from models.training.sweep import search_field
-from nncore.stopping import Monitor
 from service.jobs.record import Job
 from service.jobs.submission import Checked, Record, check_rows, document_of, sources_of, store
 from service.jobs.sweep_plans import add_plan
@@ -127,13 +127,13 @@ def check_sweep(database: Database, files: FileStore, settings: Settings, body: 
     trials = trials_of(search, over)
     bodies = checked(trials, train)
     monitor = _monitor(body["monitor"], bodies[0])
-    _require_comparable(bodies[0], monitor)
     data, validation = _sources(database, files, bodies[0])
     found: list[Checked] = []
     by_trial = dict(zip([trial.number for trial in trials], bodies, strict=True))
 
     def check(trial: Trial) -> None:
         own = by_trial[trial.number]
+        _require_comparable(own, monitor)
         try:
             like = found[0] if found else None
             result = check_rows(database, files, settings, own, data, validation, like)
@@ -179,13 +179,13 @@ def _require_fixed(over: Mapping[str, Any], train: Mapping[str, Any]) -> None:
 
 
 def _require_comparable(body: dict[str, Any], monitor: Monitor) -> None:
-    """Raise InvalidError for what the request of a sweep cannot have, with all that is wrong."""
-    problems = [Problem(f"/train/{name}", why) for name, why in _REFUSED.items() if body[name]]
+    """Raise InvalidError for what the request of a trial cannot have, with all that is wrong."""
+    problems = [Problem(f"/{name}", why) for name, why in _REFUSED.items() if body[name]]
     if body["publish"] == "last":
-        problems.append(Problem("/train/publish", 'must be true, "best" or false: the best epoch is published'))
+        problems.append(Problem("/publish", 'must be true, "best" or false: the best epoch is published'))
     stopping = body["early_stopping"] or {}
     if stopping.get("monitor") not in (None, monitor):
-        problems.append(Problem("/train/early_stopping/monitor", f"must be the sweep's monitor, {monitor}"))
+        problems.append(Problem("/early_stopping/monitor", f"must be the sweep's monitor, {monitor}"))
     if problems:
         raise InvalidError.of(problems)
 
@@ -197,10 +197,11 @@ def _require_single(result: Checked) -> None:
 
 
 def _require_room(checks: Sequence[Checked], limit: int) -> None:
-    count = sum(each.network.parameter_count for each in checks)
+    """Raise InvalidError if a halving search would keep too much: the networks and the order of the rows of each."""
+    count = sum(each.network.parameter_count + each.training_rows for each in checks)
     if count > limit:
-        detail = f"must have at most {limit} parameters in all trials together, because a halving search keeps them"
-        raise InvalidError.at("/train/model", f"{detail}. Received: {count}")
+        detail = f"must be fewer: a halving search keeps all trials, whose parameters and rows may be {limit} in all"
+        raise InvalidError.at("/search/trials", f"{detail}. Received: {count}")
 
 
 def submit_sweep(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -83,10 +84,10 @@ class Prediction(NamedTuple):
     def set_lists(self) -> list[list[Label]]:
         """The classes in each row's set, the most probable first, equal ones in their order; some may be empty."""
         assert self.sets is not None
-        places = np.argsort(-self.probabilities, axis=1, kind="stable").tolist()
+        classes = range(len(self.classes))
         return [
-            [self.classes[place] for place in row if inside[place]]
-            for row, inside in zip(places, self.sets.tolist(), strict=True)
+            [self.classes[place] for place in sorted(compress(classes, inside), key=row.__getitem__, reverse=True)]
+            for row, inside in zip(self.probabilities.tolist(), self.sets.tolist(), strict=True)
         ]
 
     def unusual(self) -> list[bool]:
@@ -131,10 +132,11 @@ def infer(version: ServedVersion, rows: Array, asked: Asked = NOTHING) -> Predic
 
 
 def _answer(network: ServedModel, rows: Array, asked: Asked) -> Answer:
-    distance = asked.distance and network.trust is not None
-    if not (distance or asked.uncertainty or asked.coverage is not None):
-        return Answer(network.predict_proba(rows))
-    return network.answer(rows, asked._replace(distance=distance))
+    if asked.distance and network.trust is None:
+        asked = asked._replace(distance=False)
+    if asked.distance or asked.uncertainty or asked.coverage is not None:
+        return network.answer(rows, asked)
+    return Answer(network.predict_proba(rows))
 
 
 def _explanations(network: ServedModel, rows: Array, probabilities: Array, label: Label | None) -> Explanations:

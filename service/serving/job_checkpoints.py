@@ -14,7 +14,7 @@ from models.registry.checkpoints import CheckpointRow
 from models.registry.versions import OfJob
 from models.training.checkpoint import CheckpointKind
 from models.training.request import TrainingRequest
-from service.jobs.record import is_sweep
+from models.training.sweep_document import is_sweep
 from service.store.tables import JOBS
 
 __all__ = ["Chosen", "choose", "nothing_saved"]

@@ -24,7 +24,7 @@ __all__ = ["HEAD", "METADATA", "Database"]
 Answer = TypeVar("Answer")
 
 #: The newest migration in service/store/migrations/versions.
-HEAD = "0010"
+HEAD = "0011"
 
 
 #: The present time in seconds since 1970, by dialect. A Julian day begins at noon, 1970 in the middle of one.

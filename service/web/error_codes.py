@@ -96,7 +96,7 @@ RESPONSES = (
     Refusal(
         "no_checkpoint",
         409,
-        "The job has saved no such checkpoint yet, or does not look for its best epoch.",
+        "The job has saved no such checkpoint yet, does not look for its best epoch, or is a sweep under way.",
         "Wait, or train with what `detail` names.",
     ),
     Refusal(

@@ -302,16 +302,22 @@ def _arguments(body: Any) -> tuple[str, Wanted, int | None, Asked]:
 
 def _asked(body: dict[str, Any]) -> Asked:
     """What is asked for beside probabilities; raises InvalidError."""
+    report, by_class, uncertainty = (
+        body.get("report", False),
+        body.get("by_class", False),
+        body.get("uncertainty", False),
+    )
+    flags = {"report": report, "by_class": by_class, "uncertainty": uncertainty}
     problems = [
-        Problem(f"/{name}", f"must be true or false. Received: {describe(body[name])}")
-        for name in ("report", "by_class", "uncertainty")
-        if not isinstance(body.get(name, False), bool)
+        Problem(f"/{name}", f"must be true or false. Received: {describe(value)}")
+        for name, value in flags.items()
+        if value is not True and value is not False
     ]
     coverage, explain = body.get("coverage"), body.get("explain", False)
     if coverage is not None and (type(coverage) not in (int, float) or not 0 < coverage < 1):
         detail = f"must be a number greater than 0 and less than 1. Received: {describe(coverage)}"
         problems.append(Problem("/coverage", detail))
-    if body.get("by_class") and coverage is None:
+    if by_class and coverage is None:
         problems.append(Problem("/by_class", "goes with coverage, which the request lacks"))
     explained = None
     if isinstance(explain, dict):
@@ -326,7 +332,6 @@ def _asked(body: dict[str, Any]) -> Asked:
         problems.append(Problem("/explain", detail))
     if problems:
         raise InvalidError.of(problems)
-    report, by_class, uncertainty = (body.get(name, False) for name in ("report", "by_class", "uncertainty"))
     asked = Asked(coverage, by_class, uncertainty, report, explain is not False, explained)
     return NOTHING if asked == NOTHING else asked
 

@@ -14,7 +14,7 @@ from service.web.context import context
 from service.web.idempotency import idempotent, remember
 from service.web.json_bodies import json_response
 from service.web.openapi import Resource, refusals
-from service.web.routes.training import accepted
+from service.web.queued_jobs import queued
 
 __all__ = ["routes"]
 
@@ -48,6 +48,6 @@ def sweep(body: dict[str, Any]) -> Response:
             return json_response(checked.measure(parts.settings.job_processes))
 
     def record(connection: sa.Connection, job: Job) -> None:
-        remember(connection, accepted(job))
+        remember(connection, queued(job))
 
-    return accepted(submit_sweep(parts.database, parts.files, parts.settings, body, record))
+    return queued(submit_sweep(parts.database, parts.files, parts.settings, body, record))

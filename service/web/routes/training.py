@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from flask import Response, url_for
+from flask import Response
 
 from models.training.request import TrainSchema
-from service.jobs.document import job_document
 from service.jobs.record import Job
 from service.jobs.submission import check, submit
 from service.web.context import context
 from service.web.idempotency import idempotent, remember
 from service.web.json_bodies import json_response
 from service.web.openapi import Resource, refusals
+from service.web.queued_jobs import queued
 
-__all__ = ["accepted", "routes"]
+__all__ = ["routes"]
 
 
 routes = Resource("training", __name__, description="Training and dry runs.")
@@ -49,11 +49,6 @@ def train(body: dict[str, Any]) -> Response:
             return json_response(checked.measure().document())
 
     def record(connection: sa.Connection, job: Job) -> None:
-        remember(connection, accepted(job))
+        remember(connection, queued(job))
 
-    return accepted(submit(parts.database, parts.files, parts.settings, body, record))
-
-
-def accepted(job: Job) -> Response:
-    """The answer that a job is queued."""
-    return json_response(job_document(job), 202, {"Location": url_for("jobs.show", job_id=job.id)})
+    return queued(submit(parts.database, parts.files, parts.settings, body, record))

@@ -195,6 +195,9 @@ class TestRefused:
             ({"over": {"/seed": [1, 2]}}, ["/over/~1seed"]),
             ({"over": {"/model/features": ["raw", {}]}}, ["/over/~1model~1features/1"]),
             ({"train": {"folds": 3}}, ["/train/folds"]),
+            ({"over": {"/folds": [None, 3], "/start_from": [None, "ckpt_x"]}},
+             ["/over/~1start_from/1", "/over/~1folds/1"]),
+            ({"over": {"/early_stopping": [None, {"monitor": "loss"}]}}, ["/over/~1early_stopping/1/monitor"]),
             ({"train": {"publish": "last"}}, ["/train/publish"]),
             ({"train": {"early_stopping": {"monitor": "loss"}}, "monitor": "accuracy"},
              ["/train/early_stopping/monitor"]),
@@ -226,8 +229,8 @@ class TestRefused:
 
 def slow(data: str, **members: Any) -> dict[str, Any]:
     """A sweep that takes long enough to be disturbed."""
-    train = {"epochs": 300, "checkpoint": {"every_seconds": 1}, **members}
-    return a_sweep(data, "calm", train=train)
+    train = {"epochs": 250, "checkpoint": {"every_seconds": 1}, **members}
+    return a_sweep(data, "calm", train=train, over={HIDDEN: [[4], [8, 8], [6]]})
 
 
 def kill(server: Server, command: str) -> None:
