@@ -49,6 +49,8 @@ _TINY = {"name": "tiny", "inputs": 2, "classes": CLASSES, "hidden": [], "optimiz
 _MODELS = (MODEL, _TINY, TABLE_MODEL)
 #: One in so many mutated files is of members, whose files are larger and take longer.
 MEMBERS_ONE_IN = 16
+#: A short form sends one in so many of their bad files, all of which tests/service/uploads reads.
+FEW_MEMBERS = 4
 #: By model of a table: data to train it on, and rows to predict.
 _TABLES: dict[str, tuple[Any, Any]] = {
     TABLE_MODEL["name"]: (TABLE_DATA, TABLE_ROWS),
@@ -308,7 +310,8 @@ def _bad_files(good: Mapping[str, bytes], scale: float) -> Iterator[tuple[str, s
     matrix, table, members = MODEL["name"], TABLE_MODEL["name"], MEMBERS_MODEL["name"]
     yield from ((matrix, name, case.make()) for name, case in BAD.items())
     yield from ((table, f"features: {name}", case.make()) for name, case in BAD_FEATURES.items())
-    yield from ((members, f"members: {name}", case.make()) for name, case in BAD_MEMBERS.items())
+    few = [*BAD_MEMBERS.items()][:: 1 if scale >= 1 else FEW_MEMBERS]
+    yield from ((members, f"members: {name}", case.make()) for name, case in few)
     yield from ((table, name, make()) for name, make in ODD_FEATURES.items())
     for model, whole in ((matrix, GOOD), (matrix, good[matrix]), (table, GOOD_TABLE), (table, good[table])):
         yield from ((model, f"{model} cut at {len(content)}", content) for content in truncated(whole))
