@@ -56,10 +56,6 @@ class LocalPool(MemberPool):
         self._running = []
         return found
 
-    def drop(self, number: int) -> None:
-        self._running = [run for run in self._running if run.number != number]
-        self._waiting = [report for report in self._waiting if report.number != number]
-
     def close(self) -> None:
         self._running, self._waiting = [], []
 

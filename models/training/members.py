@@ -164,8 +164,5 @@ class MemberPool(Protocol):
         A member whose process died has no report; the next call of ``reports`` raises its MemberLostError.
         """
 
-    def drop(self, number: int) -> None:
-        """End a running member without a state; nothing of it is reported any more."""
-
     def close(self) -> None:
         """End all members without states, and all processes."""

@@ -150,12 +150,6 @@ class ProcessPool(MemberPool):
                 self._remove(member)
         return self._taken()
 
-    def drop(self, number: int) -> None:
-        for member in self._running():
-            if member.number == number:
-                self._remove(member)
-        self._arrived = [report for report in self._arrived if report.number != number]
-
     def close(self) -> None:
         for member in list(self._members):
             self._remove(member)

@@ -246,22 +246,6 @@ def test_memory_that_ran_out_is_not_the_members_fault(monkeypatch: pytest.Monkey
         pool.reports(0)
 
 
-def test_a_dropped_member_says_nothing_more() -> None:
-    pool = a_pool(places=2)
-    for number in (1, 2):
-        pool.start(a_member(number))
-    pool.ask_states()
-    pool.drop(1)
-    assert pool.free == 1
-    reports = carried_out(pool, [])
-    assert reports == []
-    found = pool.stop()
-    assert {report.number for report in found} == {2}
-    assert any(isinstance(report, Saved) for report in found)
-    assert pool.free == 2
-    assert pool.reports(1) == []
-
-
 def test_a_closed_pool_is_empty() -> None:
     pool = a_pool()
     pool.start(a_member())

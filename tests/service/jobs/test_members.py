@@ -336,19 +336,6 @@ def test_a_member_that_dies_while_the_pool_stops_is_raised_afterwards(make: Make
     assert pool.reports(0) == []
 
 
-def test_a_dropped_member_is_gone_at_once(make: Make) -> None:
-    pool = make(2)
-    pool.start(endless(1))
-    trains(pool)
-    pool.start(endless(2))
-    pid = pid_of(pool, 1)
-    pool.drop(1)
-    assert pool.free == 1
-    assert is_gone(pid)
-    trains(pool, 2)
-    assert {report.number for report in pool.stop()} == {2}
-
-
 def test_no_process_outlives_a_closed_pool(make: Make) -> None:
     pool = make(2)
     pool.start(endless())
