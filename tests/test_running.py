@@ -45,7 +45,8 @@ def test_the_demo_reaches_its_goals_and_draws_its_picture(tmp_path: Path) -> Non
     assert float(found.group(1)) > float(found.group(2))
     folder = re.search(r"are in (\S+)", done.stdout)
     assert folder is not None
-    assert len(list(Path(folder[1]).glob("*.h5"))) == 4
+    # Of the spiral the first and the last state, of the digits the last and perhaps some on the way.
+    assert len(list(Path(folder[1]).glob("*.h5"))) >= 3
     picture = ET.parse(ROOT / "demo-output" / "spiral.svg").getroot()
     assert len(picture.findall("{http://www.w3.org/2000/svg}circle")) == 300
     shutil.rmtree(Path(folder[1]).parent.parent)
