@@ -92,7 +92,7 @@ def _measure(client: Client, file: TableFile) -> dict[str, Any]:
         name = f"{file.name}-{seed}"
         found = _post(client, f"/datasets?name={name}&label={file.label}", split.training)
         _post(client, f"/datasets?name={name}-test&label={file.label}", split.test)
-        job = client.wait(_post(client, "/train", {"data": name, "seed": seed})["id"], 60)
+        job = client.wait(_post(client, "/train", {"data": name, "seed": seed})["id"], 900)
         assert job["state"] == "succeeded", job
         result = _post(client, "/evaluate", {"model": name, "data": f"{name}-test"})
         scores.setdefault(OURS, []).append(Score(result["accuracy"], result["log_loss"], _seconds(job)))

@@ -109,8 +109,10 @@ class Client:
 
     def wait(self, job_id: str, seconds: float = 60.0) -> dict[str, Any]:
         """The job when it has ended."""
-        job = self.get(f"/jobs/{job_id}?wait={seconds:g}").json
-        assert job["state"] in FINAL, job
+        until = time.monotonic() + seconds
+        # One request waits for at most a minute.
+        while (job := self.get(f"/jobs/{job_id}?wait={seconds:g}").json)["state"] not in FINAL:
+            assert time.monotonic() < until, job
         return job
 
     def run(self, document: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import numpy as np
 import numpy.typing as npt
 
-from testing.harness import FINAL, Answer, Client, serving
+from testing.harness import Answer, Client, serving
 
 __all__ = ["Served", "fit"]
 
@@ -63,11 +63,7 @@ def fit(columns: Any, codes: Array, seed: int) -> Served:
     labels = [f"k{code:03}" for code in codes]
     path = "/datasets?" + urlencode({"name": name, "label": "label", "types": types})
     _post(client, path, _csv(_named(columns).assign(label=labels)))
-    job = _post(client, "/train", {"data": name, "seed": seed}).json
-    for _ in range(0, PATIENCE, 60):
-        job = client.get(f"/jobs/{job['id']}?wait=60").json
-        if job["state"] in FINAL:
-            break
+    job = client.wait(_post(client, "/train", {"data": name, "seed": seed}).json["id"], PATIENCE)
     assert job["state"] == "succeeded", job
     return Served(client, name, sorted(set(labels)), job)
 
