@@ -143,8 +143,6 @@ def _member(group: h5py.Group, kind: str, fold: int, generator: np.random.Genera
 def _trust() -> dict[str, Any]:
     """Arrays as ``models.trust`` fits them; the directions are those of the inputs."""
     return {
-        "weights": np.array([0.75, 0.25]),
-        "temperature": np.array([1.25]),
         "calibration": np.array([0.2, 0.1]),
         "sets/scores": np.tile(np.linspace(0.1, 0.9, _HELD_OUT // 3, dtype="f4"), 3),
         "sets/starts": np.arange(4) * (_HELD_OUT // 3),
@@ -405,8 +403,6 @@ for _place in _trust():
 _beside("trust/other", "/trust")
 _beside("trust/sets/other", "/trust/sets")
 _odd_trust: Mapping[str, tuple[Any, ...]] = {
-    "weights": (np.array([0.5, 0.4]), np.array([1.5, -0.5]), np.ones(1)),
-    "temperature": (np.array([5.0]), np.array([0.1]), np.array([np.nan])),
     "calibration": (np.array([0.1, 1.5]), np.array([-0.1, 0.5])),
     "sets/scores": (np.linspace(0.9, 0.1, _HELD_OUT, dtype="f4"), np.full(_HELD_OUT, 2, "f4"), np.zeros((2, 6), "f4")),
     "sets/starts": (np.array([0, 8, 4, 12]), np.array([1, 4, 8, 12]), np.array([0, 4, 8, 11]), np.array([0, 6, 12])),

@@ -209,6 +209,8 @@ def test_the_table_names_every_group_of_a_file_and_every_attribute(client: Clien
 def test_the_table_of_members_names_every_group_and_attribute(members: tuple[str, Path]) -> None:
     rows = dict(re.findall(r"^\| `(/[^`]*)`[^|]* \| (.*) \|$", PAGE, re.MULTILINE)[::-1])
     every = " ".join(rows.values())
+    section = PAGE.partition("\n## Several members\n")[2]
+    rows |= dict(re.findall(r"^\| `(/[^`]*)`[^|]* \| (.*) \|$", section, re.MULTILINE))
     with h5py.File(members[1]) as file:
         assert set(file) == {"features", "members", "training", "mixture", "held_out", "trust"}
         assert [name for name in file["members/1"].attrs if f"`{name}`" not in rows["/members/N"]] == []

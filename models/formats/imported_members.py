@@ -186,7 +186,7 @@ def members_places(definition: ModelDefinition, values: Mapping[str, Any], plain
         shapes = {"rows": (rows,), "codes": (rows,), "folds": (rows,), "probabilities": (rows, classes)}
         wanted |= {f"/held_out/{name}": Place(shape, HELD_OUT[name]) for name, shape in shapes.items()}
     if values["scores"] is not None:
-        for name, form in Trust.forms(*_trusted(definition, values, plain)).items():
+        for name, form in Trust.forms(len(definition.classes), plain).items():
             shape = tuple(values["scores"] if length is None else length for length in form.shape)
             wanted[f"/trust/{name}"] = Place(shape, form.dtype)
     return wanted
@@ -198,13 +198,6 @@ def _member_places(definition: ModelDefinition, ensemble: Ensemble, values: Mapp
     own = definition.of_kind(ensemble.kind_of(values["member"]))
     found = {top: state_places(own, values["optimizer"], values["epochs"], top)}
     return found if values["best"] is None else {**found, f"{top}/best": network_places(own, f"{top}/best")}
-
-
-def _trusted(definition: ModelDefinition, values: Mapping[str, Any], plain: int) -> tuple[int, int, int]:
-    """The kinds that answer, the classes, and the inputs, for which a file has its trust."""
-    ensemble = _ensemble(definition)
-    kinds = [ensemble.kind_of(each["member"]) for each in values["members"] if each["ended"] is not None]
-    return len({kind.name for kind in kinds if not kind.baseline}), len(definition.classes), plain
 
 
 def require_member_names(
@@ -225,7 +218,7 @@ def check_members(
     """What the file says of held-out rows. Raises InvalidError if that, or its trust, cannot be of this model."""
     if values["scores"] is not None:
         try:
-            Trust.of(group_of(arrays, "/trust"), *_trusted(definition, values, plain))
+            Trust.of(group_of(arrays, "/trust"), len(definition.classes), plain)
         except ValueError as error:
             place, _, detail = str(error).partition(": ")
             raise InvalidError.at(place, detail) from None

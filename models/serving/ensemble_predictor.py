@@ -51,7 +51,7 @@ class EnsemblePredictor:
                 stacked = StackedPredictor(kind.layers, kind.inputs, members)
                 self._kinds.append(_Kind(stacked, len(members), mixture.weights[kind.name], kind.bins))
         #: The number of kinds that answer, and of members.
-        self.kinds, self.count = len(self._kinds), sum(kind.size for kind in self._kinds)
+        self.count = sum(kind.size for kind in self._kinds)
         #: Each member's weight in the mixture.
         self.weights = np.concatenate([np.full(kind.size, kind.weight / kind.size) for kind in self._kinds])
         self.weights /= self.weights.sum()

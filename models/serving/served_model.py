@@ -48,7 +48,7 @@ class ServedModel:
             bins = None if features is None else features.bin_columns
             self.ensemble = EnsemblePredictor(definition, mapped.networks, bins, mapped.mixture)
             self._predictor = self.ensemble
-            self.trust = _trust_of(path, mapped, self.ensemble, bins)
+            self.trust = _trust_of(path, mapped, bins)
         self.dtype = self._predictor.dtype
         #: How rows become the network's inputs; None if they are these numbers already.
         self.plan = None if features is None else ServingPlan(features, definition.label, self.dtype)
@@ -117,12 +117,12 @@ class ServedModel:
         return [width for feature, width in zip(fitted.features, fitted.widths, strict=True) if feature.column in known]
 
 
-def _trust_of(path: Path, mapped: MappedVersion, ensemble: EnsemblePredictor, bins: Array | None) -> Trust | None:
+def _trust_of(path: Path, mapped: MappedVersion, bins: Array | None) -> Trust | None:
     """What was fitted on held-out rows; None if the run had none. Raises CheckpointError if it does not fit."""
     if not mapped.trust:
         return None
     inputs = mapped.definition.inputs - (0 if bins is None else int(bins.sum()))
     try:
-        return Trust.of(mapped.trust, ensemble.kinds, len(mapped.definition.classes), inputs)
+        return Trust.of(mapped.trust, len(mapped.definition.classes), inputs)
     except ValueError as error:
         raise CheckpointError(path, "/trust", "what was fitted on held-out rows", error) from error

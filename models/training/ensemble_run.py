@@ -160,8 +160,10 @@ class EnsembleRun(MembersRun):
         return predict_rows(self.definition.of_kind(kind), {**state.parameters, **state.statistics}, inputs, rows)
 
     def _finish(self, journal: MembersJournal) -> None:
-        self._mixture = self._held_out.mixture()
-        self._trust = self._held_out.trust(self._training, self.definition.dtype, features=self.fitted is not None)
+        mixture = self._mixture = self._held_out.mixture()
+        if mixture is not None:
+            dtype, features = self.definition.dtype, self.fitted is not None
+            self._trust = self._held_out.trust(mixture, self._training, dtype, features=features)
         self._report = {**(self._held_out.report(self._mixture) or {}), "validation": self._validate()}
         journal.checkpoint(self._state(), CheckpointKind.LAST)
 

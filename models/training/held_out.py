@@ -89,14 +89,13 @@ class HeldOutRows:
         sharp = sharpened(probabilities, mixture.temperature)
         return HeldOut(numbers[rows], self._codes[rows], self._folds[rows], sharp)
 
-    def trust(self, part: Part, dtype: str, *, features: bool) -> dict[str, Array]:
+    def trust(self, mixture: Mixture, part: Part, dtype: str, *, features: bool) -> dict[str, Array]:
         """What ``models.trust`` fits on the held-out rows, of which ``part`` is all; empty if there are none.
 
         ``dtype`` is that of the rows that the networks are asked with. ``features`` says that the inputs are features,
         which are of like size.
         """
-        kinds = self._kinds()
-        rows = self._rows(kinds)
+        rows, probabilities = self._mixed(mixture)
         if not len(rows):
             return {}
         inputs = part.inputs
@@ -104,8 +103,7 @@ class HeldOutRows:
             inputs = inputs[rows].astype(dtype, copy=False)
         elif isinstance(inputs, FeatureRows):
             inputs = ChosenRows(inputs.without_bins(), rows)
-        stacked = np.stack([self._of(kind, rows) for kind in kinds])
-        return Trust.fit(stacked, self._codes[rows], inputs, common=features).arrays()
+        return Trust.fit(probabilities, mixture.temperature, self._codes[rows], inputs, common=features).arrays()
 
     def report(self, mixture: Mixture | None) -> dict[str, Any] | None:
         """How good the mixture is, by fold too, and what there is to beat; None if no row can be judged."""

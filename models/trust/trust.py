@@ -9,12 +9,11 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from models.trust.conformal import PredictionSets
-from models.trust.disagreement import disagreement
 from models.trust.distance import MAXIMUM_CELLS, Distance
 from models.trust.draws import draws_of
 from models.trust.forms import Form, checked, group_of
-from models.trust.mixture import mixed, mixture_weights
-from models.trust.temperature import LIMIT, fit_temperature, sharpened
+from models.trust.held_out import require_held_out
+from models.trust.temperature import sharpened
 from nncore.arrays import Array
 from nncore.batches import RowSource
 from nncore.metrics import calibration_error
@@ -24,7 +23,7 @@ __all__ = ["Answer", "Trust"]
 #: Rows that are made at a time.
 PIECE = 1024
 #: Arrays without a group.
-OWN = ("weights", "temperature", "calibration")
+OWN_FORMS = {"calibration": Form("float64", (2,))}
 
 
 Made = TypeVar("Made")
@@ -46,21 +45,19 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Trust:
-    """What was fitted on held-out rows.
+    """What was fitted on held-out rows, beside the mixture and its temperature.
 
-    ``weights`` (n_kinds,) are those of the mixture, ``temperature`` (1,) is the temperature, and ``calibration`` (2,)
-    the expected calibration error of the held-out rows without and with the temperature.
+    ``calibration`` (2,) is the expected calibration error of the held-out rows without and with the temperature.
     """
 
-    weights: Array
-    temperature: Array
     calibration: Array
     sets: PredictionSets
     distance: Distance
 
     @classmethod
-    def fit(cls, probabilities: Array, codes: Array, rows: Array | RowSource, *, common: bool) -> Trust:
-        """Learn from held-out probabilities (n_kinds, n_rows, n_classes), class numbers (n_rows,) and these rows.
+    def fit(cls, mixture: Array, temperature: float, codes: Array, rows: Array | RowSource, *, common: bool) -> Trust:
+        """Learn from held-out probabilities of the mixture (n_rows, n_classes), before the temperature, from class
+        numbers (n_rows,) and from these rows.
 
         ``rows`` are what the network reads (n_rows, n_inputs), or a source of it, of the type that it is asked with.
         Bins of numbers may be left out, if they always are. ``common`` says that all inputs are of like size, as those
@@ -72,86 +69,45 @@ class Trust:
             raise ValueError(
                 f"there must be as many rows as codes, and at least one. Received: {samples}, {len(codes)}"
             )
-        weights = mixture_weights(probabilities, codes)
-        mixture = mixed(probabilities, weights)
-        temperature = fit_temperature(mixture, codes)
+        require_held_out(mixture, codes)
         sharp = sharpened(mixture, temperature)
         draws, sample = _drawn_and_sampled(rows, samples)
         return cls(
-            weights,
-            np.array([temperature]),
             np.array([calibration_error(mixture, codes), calibration_error(sharp, codes)]),
             PredictionSets.fit(sharp, codes, draws),
             Distance.fit(sample, common=common),
         )
 
-    def shares(self, kinds: Array) -> Array:
-        """The share (n_members,) of each member, from the number of its kind (n_members,); members of a kind share.
-
-        A kind without a member gets nothing, and the others more.
-        """
-        counts = np.bincount(kinds, minlength=len(self.weights))
-        shares: Array = (self.weights / np.maximum(counts, 1))[kinds]
-        shares /= shares.sum()
-        return shares
-
-    def apply(
-        self,
-        members: Array,
-        shares: Array,
-        inputs: Array | None = None,
-        *,
-        coverage: float | None = None,
-        by_class: bool = False,
-        uncertainty: bool = False,
-        distance: bool = False,
-    ) -> Answer:
-        """What there is to say about rows, from the members' probabilities (n_members, n_rows, n_classes).
-
-        ``inputs`` (n_rows, n_inputs) are needed with ``coverage`` and with ``distance``; they are of the type and of
-        the columns that ``fit`` got. Raises ValueError if the coverage is not between 0 and 1.
-        """
-        mixture = mixed(members, shares)
-        probabilities = sharpened(mixture, float(self.temperature[0]))
-        sets = of_inputs = None
-        if coverage is not None:
-            assert inputs is not None
-            sets = self.sets.sets(probabilities, draws_of(inputs), coverage, by_class=by_class)
-        if distance:
-            assert inputs is not None
-            of_inputs = self.distance.of_rows(inputs)
-        return Answer(probabilities, sets, disagreement(members, mixture, shares) if uncertainty else None, of_inputs)
-
     def arrays(self) -> dict[str, Array]:
         """The arrays by ``name`` or ``group/name``, as a checkpoint holds them."""
         return {
-            **{name: getattr(self, name) for name in OWN},
+            **{name: getattr(self, name) for name in OWN_FORMS},
             **{f"sets/{name}": array for name, array in self.sets.arrays().items()},
             **{f"distance/{name}": array for name, array in self.distance.arrays().items()},
         }
 
     @staticmethod
-    def forms(kinds: int, classes: int, inputs: int) -> dict[str, Form]:
-        """The forms of the arrays for so many kinds, classes and inputs."""
+    def forms(classes: int, inputs: int) -> dict[str, Form]:
+        """The forms of the arrays for so many classes and inputs."""
         return {
-            **_own_forms(kinds),
+            **OWN_FORMS,
             **{f"sets/{name}": form for name, form in PredictionSets.forms(classes).items()},
             **{f"distance/{name}": form for name, form in Distance.forms(inputs).items()},
         }
 
     @classmethod
-    def of(cls, arrays: Mapping[str, Array], kinds: int, classes: int, inputs: int) -> Trust:
+    def of(cls, arrays: Mapping[str, Array], classes: int, inputs: int) -> Trust:
         """What was fitted, from its arrays.
 
-        Raises ValueError with the first array that ``fit`` cannot have made for so many kinds, classes and inputs.
+        Raises ValueError with the first array that ``fit`` cannot have made for so many classes and inputs.
         """
         for name in sorted(arrays):
             group, _, rest = name.partition("/")
-            if not (name in OWN or (group in ("sets", "distance") and rest)):
+            if not (name in OWN_FORMS or (group in ("sets", "distance") and rest)):
                 found = arrays[name]
                 raise ValueError(f"/trust/{name}: expected nothing, found {found.dtype} of {found.shape}")
-        given = {name: arrays[name] for name in OWN if name in arrays}
-        own = _at("/trust/", lambda: _own(given, kinds))
+        given = {name: arrays[name] for name in OWN_FORMS if name in arrays}
+        own = _at("/trust/", lambda: _own(given))
         sets = _at("/trust/sets/", lambda: PredictionSets.of(group_of(arrays, "sets"), classes))
         distance = _at("/trust/distance/", lambda: Distance.of(group_of(arrays, "distance"), inputs))
         return cls(**own, sets=sets, distance=distance)
@@ -165,18 +121,10 @@ def _at(place: str, make: Callable[[], Made]) -> Made:
         raise ValueError(f"{place}{error}") from None
 
 
-def _own_forms(kinds: int) -> dict[str, Form]:
-    return {name: Form("float64", (length,)) for name, length in zip(OWN, (kinds, 1, 2), strict=True)}
-
-
-def _own(arrays: Mapping[str, Array], kinds: int) -> dict[str, Array]:
+def _own(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """The arrays without a group; raises ValueError unless they can have been fitted."""
-    own = checked(arrays, _own_forms(kinds))
-    weights, temperature, calibration = own.values()
-    if not (weights > 0).all() or abs(weights.sum() - 1.0) > 1e-6:
-        raise ValueError(f"weights: expected positive numbers that sum to 1, found {weights.tolist()}")
-    if not np.exp(-LIMIT) * 0.999 <= temperature[0] <= np.exp(LIMIT) * 1.001:
-        raise ValueError(f"temperature: expected a number from e^-1.5 to e^1.5, found {temperature[0]}")
+    own = checked(arrays, OWN_FORMS)
+    calibration = own["calibration"]
     if not ((calibration >= 0) & (calibration <= 1)).all():
         raise ValueError(f"calibration: expected numbers from 0 to 1, found {calibration.tolist()}")
     return own

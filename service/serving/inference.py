@@ -168,7 +168,11 @@ def require_asked(asked: Asked, network: ServedModel) -> None:
     """Raise InvalidError if a version cannot answer what is asked for."""
     problems = []
     if asked.coverage is not None and network.trust is None:
-        what = "is a single network" if network.ensemble is None else "was published before a fold had ended"
+        what = (
+            "is a single network"
+            if network.ensemble is None
+            else "has none (it was imported without them, or ended before a fold had)"
+        )
         detail = f"is for versions with rows that members held out; this one {what}: {_MEMBERS}"
         problems.append(Problem("/coverage", detail))
     if asked.uncertainty and (network.ensemble is None or network.ensemble.count < 2):

@@ -14,6 +14,10 @@ from models.serving.column_importance import importance_document, sampled_rows
 from models.serving.evaluation import sets_document
 from models.serving.served_model import ServedModel
 from models.trust.conformal import FEW, PredictionSets, scores_of
+from models.trust.disagreement import disagreement
+from models.trust.draws import draws_of
+from models.trust.mixture import mixed
+from models.trust.temperature import sharpened
 from nncore.network import PREDICTION_ROWS
 from service.serving.inference import EXPLAINED, Prediction, infer, require_asked
 from service.serving.resolution import ServedVersion
@@ -68,8 +72,13 @@ def test_it_is_what_trust_says_in_one_pass(many: ServedVersion) -> None:
     assert network.ensemble is not None
     assert network.trust is not None
     members = network.ensemble.members(rows, rows)
-    expected = network.trust.apply(
-        members, network.ensemble.weights, rows, coverage=0.8, uncertainty=True, distance=True
+    mixture = mixed(members, network.ensemble.weights)
+    probabilities = sharpened(mixture, network.ensemble.temperature)
+    expected = (
+        probabilities,
+        network.trust.sets.sets(probabilities, draws_of(rows), 0.8),
+        disagreement(members, mixture, network.ensemble.weights),
+        network.trust.distance.of_rows(rows),
     )
     found = network.answer(rows, EVERYTHING)
     for ours, theirs in zip(found, expected, strict=True):

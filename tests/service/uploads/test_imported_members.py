@@ -82,7 +82,7 @@ class TestTaken:
                 assert np.array_equal(array, given[f"best/parameters/{name}"])
             assert np.array_equal(member.checkpoint.parameters["0_dense/bias"], given["parameters/0_dense/bias"])
             assert [epoch.loss for epoch in member.checkpoint.history] == given["history/loss"][()].tolist()
-            assert len(checkpoint.trust) == 10
+            assert len(checkpoint.trust) == 8
 
     def test_the_least(self) -> None:
         checkpoint = imported(members_file(minimal_members))
