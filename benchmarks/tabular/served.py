@@ -31,7 +31,7 @@ def _client() -> Client:
     """The client of a server with one thread a job, which ends with this process."""
     stack = ExitStack()
     atexit.register(stack.close)
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trainyard-tabular-"))
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trainyard-tabular-", ignore_cleanup_errors=True))
     return stack.enter_context(serving(Path(folder) / "data", BLAS_THREADS=1, PARALLEL_JOBS=1)).client
 
 
