@@ -45,9 +45,9 @@ def worked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, d
     server = Server(tmp_path_factory.mktemp("members") / "data", WORKERS=1)
     try:
         client = server.start_ready()
-        kinds = [{**kind, "epochs": 40, "early_stopping": None} for kind in MEMBERS_MODEL["network"]["kinds"]]
+        kinds = [{**kind, "epochs": 1500, "early_stopping": None} for kind in MEMBERS_MODEL["network"]["kinds"]]
         model = {**MEMBERS_MODEL, "network": {**MEMBERS_MODEL["network"], "kinds": kinds}}
-        job = client.train({"model": model, "data": MEMBERS_DATA, "checkpoint": {"every_epochs": 50, "keep": 2}})
+        job = client.train({"model": model, "data": MEMBERS_DATA, "checkpoint": {"every_epochs": 4000, "keep": 2}})
         client.until_epoch(job["id"], 1)
         client.post(f"/jobs/{job['id']}/pause")
         paused = client.until_state(job["id"], "paused", "succeeded")
