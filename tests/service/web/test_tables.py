@@ -165,7 +165,7 @@ def test_columns_of_different_sizes_need_no_setting_but_the_label(client: Client
     for fold, (train, test) in enumerate(StratifiedKFold(5, shuffle=True, random_state=0).split(lines, labels)):
         for part, rows in (("train", train), ("test", test)):
             upload(client, f"fold-{fold}-{part}", "\n".join([header, *(lines[row] for row in rows)]).encode(), "y")
-        trained(client, {"data": f"fold-{fold}-train"})
+        trained(client, {"data": f"fold-{fold}-train", "effort": "quick"})
         found.append(accuracy(client, f"fold-{fold}-train", f"fold-{fold}-test"))
     assert np.mean(found) >= 0.77, found
 
