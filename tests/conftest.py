@@ -31,10 +31,16 @@ STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use a server: ``make quick`` leaves them out."""
+    """Mark the tests that use a server: ``make quick`` leaves them out.
+
+    Files with such tests come first. They take long, and a long file at the end would occupy one of several workers
+    while the others have nothing left to do.
+    """
     for item in items:
         if SERVERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("processes")
+    long = {item.path for item in items if item.get_closest_marker("processes") is not None}
+    items.sort(key=lambda item: item.path not in long)
 
 
 class _Guard:
