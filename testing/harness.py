@@ -215,6 +215,10 @@ class Server:
     def log(self) -> str:
         return self.log_path.read_text()
 
+    def until_logged(self, text: str) -> None:
+        """Wait until the log holds ``text``: what a line reports can be seen before the line."""
+        eventually(lambda: text in self.log, what=f"log line with {text!r}")
+
     def _popen(self, *command: str | Path) -> subprocess.Popen[bytes]:
         with self.log_path.open("ab") as log:
             return subprocess.Popen(

@@ -104,7 +104,7 @@ def test_the_check_at_the_start_verify_backup_and_reindex(
     known["checkpoints"] = [row for row in known["checkpoints"] if row["id"] != earlier]
     client = server.start_ready()
     eventually(lambda: not path.exists(), what="the check")
-    assert f"removed {path.name}" in server.log
+    server.until_logged(f"removed {path.name}")
     assert answers(client) == known
     assert client.job(job["id"])["members"] == job["members"]
     server.terminate()

@@ -122,8 +122,8 @@ class TestDamagedVersion:
         file_of(server, jobs[1]).unlink()
         client = server.start_ready()
         eventually(lambda: "trainyard_files_at_fault 2\n" in client.get("/metrics").body.decode(), what="two faults")
-        assert f"{jobs[0]['checkpoint']}.h5: wrong_digest; it is not used" in server.log
-        assert f"{jobs[1]['checkpoint']}.h5: missing; it is not used" in server.log
+        server.until_logged(f"{jobs[0]['checkpoint']}.h5: wrong_digest; it is not used")
+        server.until_logged(f"{jobs[1]['checkpoint']}.h5: missing; it is not used")
 
     def test_no_run_starts_from_it(self, stopped: tuple[Server, list[dict[str, Any]]]) -> None:
         server, jobs = stopped
@@ -273,8 +273,8 @@ class TestOrphans:
         assert not (folder / f"{first}.h5").exists()
         assert not inline.exists()
         assert stranger.exists()
-        assert f"removed {first}.h5" in server.log
-        assert f"moved {unnamed.name}" in server.log
+        server.until_logged(f"removed {first}.h5")
+        server.until_logged(f"moved {unnamed.name}")
         assert all(file_of(server, job).exists() for job in jobs)
 
     def test_a_file_whose_writer_lives_is_left_alone(self, stopped: tuple[Server, list[dict[str, Any]]]) -> None:
@@ -284,7 +284,7 @@ class TestOrphans:
         shutil.copyfile(file_of(server, jobs[2]), written)
         with FileStore(server.data).writing():
             server.start_ready()
-            eventually(lambda: "cleared away afterwards" in server.log, what="the check finds a writer at work")
+            server.until_logged("cleared away afterwards")
             # A killed check is started again, and completes.
             os.kill(server.processes("upkeep check")[0].pid, signal.SIGKILL)
             assert written.exists()
