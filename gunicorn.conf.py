@@ -18,8 +18,10 @@ except SettingsError as error:
 
 bind = _settings.bind
 workers = _settings.workers
-worker_class = "service.web.gunicorn_worker.WebWorker"
+worker_class = "service.web.worker.front_door.FrontDoor"
 threads = _settings.threads
+# Connections of one worker; idle and slow ones cost little.
+worker_connections = 20_000
 # Limits the time between two heartbeats of a worker, not the time of a request.
 timeout = 60
 graceful_timeout = 10

@@ -63,14 +63,18 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "service/web": (
         *MODELS,
         *("service", "service/store", "service/upkeep", "service/uploads", "service/serving", "service/jobs"),
-        *("service/web/routes", "service/web/protocols"),
+        *("service/web/routes", "service/web/protocols", "service/web/worker"),
     ),
+    "service/web/worker": (),
     "service/web/routes": (
         *MODELS,
         *("service", "service/store", "service/upkeep", "service/uploads", "service/serving", "service/jobs"),
-        "service/web",
+        *("service/web", "service/web/worker"),
     ),
-    "service/web/protocols": (*MODELS, "service", "service/store", "service/serving", "service/web"),
+    "service/web/protocols": (
+        *(*MODELS, "service", "service/store", "service/serving"),
+        *("service/web", "service/web/worker"),
+    ),
     "service/cli": (
         *("models", "service"),
         *("service/store", "service/upkeep", "service/uploads", "service/serving", "service/jobs"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_args
 
@@ -30,6 +30,7 @@ __all__ = [
     "events_after",
     "list_epochs",
     "newest_epochs",
+    "newest_event_ids",
     "newest_events",
 ]
 
@@ -131,6 +132,12 @@ def add_events(connection: sa.Connection, job_id: str, events: Sequence[Event]) 
 def events_after(connection: sa.Connection, job_id: str, after: int, limit: int) -> list[EventRecord]:
     """Events with ids above ``after``, oldest first."""
     return _records(connection, _of(job_id).where(EVENTS.c.id > after).order_by(EVENTS.c.id).limit(limit))
+
+
+def newest_event_ids(connection: sa.Connection, job_ids: Collection[str]) -> dict[str, int]:
+    """The id of the newest event of each of these jobs that has one."""
+    newest = sa.select(EVENTS.c.job, sa.func.max(EVENTS.c.id)).where(EVENTS.c.job.in_(job_ids)).group_by(EVENTS.c.job)
+    return {job: int(number) for job, number in connection.execute(newest)}
 
 
 def newest_events(connection: sa.Connection, job_id: str, before: int | None, limit: int) -> list[EventRecord]:

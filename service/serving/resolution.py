@@ -88,6 +88,19 @@ class Serving:
             else:
                 return ServedVersion(model, found.number, network, found.checkpoint)
 
+    def at_once(self, model: str, wanted: Wanted) -> ServedVersion | None:
+        """A version by an alias, as ``version`` returns it; None if a database or a file would have to be read."""
+        if not (wanted is None or isinstance(wanted, str)):
+            return None
+        row = self._database.serving_version.at_once(model=model, alias=wanted or versions.DEFAULT)
+        if row is None:
+            return None
+        found = PublishedVersion(*row)
+        network = (
+            None if found.fault is not None else self._loaded.loaded(CheckpointFile(found.checkpoint, found.mtime_ns))
+        )
+        return None if network is None else ServedVersion(model, found.number, network, found.checkpoint)
+
     def _checkpoint(self, model: str, wanted: str | OfJob) -> ServedVersion:
         """A checkpoint that a request names; old ones of a running job may be deleted at any time."""
         while True:

@@ -32,6 +32,11 @@ class FastQuery:
         self._must_end = engine.dialect.name != "sqlite"
         self._local = threading.local()
 
+    def at_once(self, **parameters: Any) -> tuple[Any, ...] | None:
+        """The first row if it is known and still right; None if the database would have to be asked."""
+        known = self._known.get(tuple(parameters.values()))
+        return known[1] if known is not None and known[0] == self._counter() else None
+
     def first(self, **parameters: Any) -> tuple[Any, ...] | None:
         """The first row, if any. Raises SQLAlchemy's OperationalError if the database does not answer."""
         key = tuple(parameters.values())

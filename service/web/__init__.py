@@ -1,1 +1,1 @@
-"""HTTP: bodies, errors, OpenAPI, idempotency; routes/ (a noun a file), protocols/ (a protocol a file)."""
+"""HTTP: bodies, errors, OpenAPI, idempotency; routes/ (a noun a file), protocols/ (a protocol a file), worker/."""

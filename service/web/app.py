@@ -13,6 +13,7 @@ from service.store.database import Database
 from service.store.files import FileStore
 from service.web import errors
 from service.web.context import Context
+from service.web.front import ServiceFront
 from service.web.json_bodies import OrjsonProvider
 from service.web.openapi import Documentation
 from service.web.protocols import native
@@ -59,7 +60,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     serving = Serving(database, files, settings.served_bytes)
     parts = app.extensions["trainyard"] = Context(settings, database, files, serving)
-    app.wsgi_app = PredictionServer(app.wsgi_app, parts)  # type: ignore[method-assign]
+    predictions = PredictionServer(app.wsgi_app, parts)
+    app.wsgi_app = predictions  # type: ignore[method-assign]
+    app.front = ServiceFront(app, parts, predictions)  # type: ignore[attr-defined]
     errors.install(app)
     documentation = Documentation(app)
     routed = (

@@ -31,34 +31,14 @@ class Context:
     database: Database
     files: FileStore
     serving: Serving
-    waiting: threading.BoundedSemaphore = field(init=False)
     dry_runs: threading.BoundedSemaphore = field(init=False)
     measuring: threading.Lock = field(init=False, default_factory=threading.Lock)
     parser: UploadParser = field(init=False)
 
     def __post_init__(self) -> None:
         self.parser = UploadParser(self.settings)
-        # Every waiting client occupies a thread; the other half of the threads stays free for other requests.
-        self.waiting = threading.BoundedSemaphore(max(1, self.settings.threads // 2))
         # Dry runs take turns, so all but one of these threads wait.
         self.dry_runs = threading.BoundedSemaphore(max(1, self.settings.threads // 4))
-
-    @contextmanager
-    def wait_slot(self) -> Iterator[None]:
-        """Permission to occupy a thread for long. Raises BusyError if too many clients are waiting."""
-        self.take_wait_slot()
-        try:
-            yield
-        finally:
-            self.waiting.release()
-
-    def take_wait_slot(self) -> None:
-        """Like ``wait_slot``; the caller calls ``waiting.release`` at the end."""
-        if not self.waiting.acquire(blocking=False):
-            raise BusyError(
-                "too_many_waiting",
-                "too many clients are waiting for jobs or reading streams; try again later, or without waiting",
-            )
 
     @contextmanager
     def dry_run_slot(self) -> Iterator[None]:

@@ -79,6 +79,12 @@ RESPONSES = (
         "The answer cannot be sent as a type that `Accept` names.",
         "Ask for a type that `detail` names.",
     ),
+    Refusal(
+        "request_timeout",
+        408,
+        "The request has not arrived in time: its head within 10 seconds, its body at 1,000 bytes a second or more.",
+        "Send it again, over a better connection.",
+    ),
     Refusal("dataset_in_use", 409, "An active job uses the dataset.", "Cancel the job, or wait until it ends."),
     Refusal(
         "idempotency_key_in_use",
@@ -122,6 +128,7 @@ RESPONSES = (
         "table than `TRAINYARD_MAX_DATASET_BYTES`.",
         "Send less, for example as a dataset, or raise the setting.",
     ),
+    Refusal("uri_too_long", 414, "The request line is too long.", "Send parameters in the body."),
     Refusal(
         "unsupported_encoding",
         415,
@@ -140,6 +147,7 @@ RESPONSES = (
         "The header `Range` asks for bytes that the file does not have.",
         "Ask for a range within the file's size.",
     ),
+    Refusal("expectation_failed", 417, "The header `Expect` asks for what the service cannot do.", "Leave it out."),
     Refusal(
         "idempotency_key_reused",
         422,
@@ -157,6 +165,12 @@ RESPONSES = (
         422,
         "The request is well-formed, but values in it are not valid.",
         "Correct each value in `errors`. `pointer`, or `row`, `line` and `column`, give its place.",
+    ),
+    Refusal(
+        "headers_too_large",
+        431,
+        "The headers are too many or too long.",
+        "Send fewer. `detail` names the limit.",
     ),
     Refusal(
         "checkpoint_unreadable",
@@ -177,7 +191,19 @@ RESPONSES = (
         "Check the disk. The service's log names the path.",
     ),
     Refusal(
+        "not_implemented",
+        501,
+        "The header `Transfer-Encoding` has another coding than `chunked`.",
+        "Compress the body with `Content-Encoding: gzip`, or send it as it is.",
+    ),
+    Refusal(
         "database_unavailable", 503, "The database does not answer.", "Send the request again after `Retry-After`."
+    ),
+    Refusal(
+        "busy",
+        503,
+        "More requests wait than the service can answer soon.",
+        "Send the request again after `Retry-After`. `docs/operations.md` says what one core can carry.",
     ),
     Refusal(
         "not_ready",
@@ -202,12 +228,6 @@ RESPONSES = (
         503,
         "Too many dry runs are waiting for their turn.",
         "Send the request again after `Retry-After`.",
-    ),
-    Refusal(
-        "too_many_waiting",
-        503,
-        "Half of the service's threads are waiting for jobs or sending streams.",
-        "Ask without `wait` or a stream, or again after `Retry-After`. `TRAINYARD_THREADS` sets the number of threads.",
     ),
 )
 

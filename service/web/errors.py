@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import http
-import itertools
 import logging
-import re
-import secrets
 from pathlib import Path
 from typing import Any, cast
 
-import orjson
 import sqlalchemy as sa
 from flask import Flask, Response, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException
@@ -27,16 +23,13 @@ from models.errors import (
 )
 from models.formats.checkpoint_file import CheckpointError
 from service.store.storage_errors import storage_error_code
-from service.web.bodies import bound_body, drain
+from service.web.bodies import bound_body
+from service.web.worker.refusals import problem_document, request_id_of
 
-__all__ = ["PROBLEM_SCHEMA", "install", "problem", "request_id", "request_id_of"]
+__all__ = ["PROBLEM_SCHEMA", "install", "problem", "request_id"]
 
 
 _log = logging.getLogger("trainyard.web")
-
-
-_PROCESS, _COUNTER = secrets.token_hex(8), itertools.count(1)
-_PRINTABLE = re.compile(r"[\x20-\x7e]{1,128}\Z")
 
 
 _STATUS: dict[type[TrainyardError], int] = {
@@ -66,17 +59,6 @@ def request_id() -> str:
     return request_id_of(request.environ)
 
 
-def request_id_of(environ: dict[str, Any]) -> str:
-    """The id of a WSGI request: the client's if it is printable ASCII of at most 128 characters, else a new one."""
-    known: str | None = environ.get("trainyard.request_id")
-    if known is None:
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        # Ids must be unique, not secret. A system call for random bytes would release the GIL and switch threads.
-        known = given if _PRINTABLE.match(given) else f"{_PROCESS}-{next(_COUNTER):x}"
-        environ["trainyard.request_id"] = known
-    return known
-
-
 def install(app: Flask) -> None:
     """Register a handler for every kind of error, and add ``X-Request-Id`` to every response."""
     app.register_error_handler(TrainyardError, _refusal)
@@ -94,8 +76,6 @@ def _complete(response: Response) -> Response:
     response.headers["X-Request-Id"] = request_id()
     if response.status_code == 415:
         response.headers["Accept-Encoding"] = "gzip"
-    if response.status_code >= 400:
-        drain()
     return response
 
 
@@ -108,18 +88,8 @@ def problem(
     **extensions: Any,
 ) -> Response:
     """An error response; ``extensions`` are additional members of its document."""
-    document = {
-        "type": "about:blank",
-        "title": http.HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "instance": request.path,
-        "request_id": request_id(),
-        "errors": errors or [],
-        **extensions,
-    }
-    return Response(orjson.dumps(document), status, headers, content_type="application/problem+json")
+    document = problem_document(request.environ, status, code, detail, errors, **extensions)
+    return Response(document, status, headers, content_type="application/problem+json")
 
 
 def _refusal(error: TrainyardError) -> Response:

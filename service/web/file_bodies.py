@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import unicodedata
 from collections import Counter
@@ -18,7 +17,7 @@ from models.errors import InvalidError, MalformedError, Problem, escaped
 from models.identifiers import NAME_PATTERN
 from models.reading.options import OPTION_NAMES, ReadOptions
 from service.uploads.received_table import ReceivedTable
-from service.web.bodies import receive_whole, uploaded
+from service.web.bodies import body_file, read_from, uploaded
 from service.web.context import context
 from service.web.json_bodies import parse_json
 
@@ -42,12 +41,9 @@ class UploadedFile(NamedTuple):
 def received_file() -> Iterator[None]:
     """A block in which the body of the request is in a file, within ``TRAINYARD_MAX_DATASET_BYTES``."""
     parts = context()
-    with parts.files.temporary() as body:
-        receive_whole(body, parts.settings.max_dataset_bytes, parts.files.temporary)
-        try:
-            yield
-        finally:  # Nothing is left of the body that a refusal would have to read.
-            request.environ["wsgi.input"], request.environ["CONTENT_LENGTH"] = io.BytesIO(), "0"
+    with body_file(parts.settings.max_dataset_bytes, parts.files.temporary) as body:
+        read_from(body, parts.files.temporary)
+        yield
 
 
 def uploaded_file() -> UploadedFile | None:
@@ -120,7 +116,7 @@ def read_upload(upload: UploadedFile, given: dict[str, Any]) -> Iterator[Receive
     parts = context()
     reading = ReadOptions.of(options)
     temporary = parts.files.temporary
-    with temporary() as exchange, temporary() as first, temporary() as second, parts.wait_slot():
+    with temporary() as exchange, temporary() as first, temporary() as second:
         yield parts.parser.table(upload.file, exchange, (first, second), reading)
 
 

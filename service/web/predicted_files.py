@@ -145,9 +145,7 @@ def _answer(version: ServedVersion, options: dict[str, Any], kind: str, asked: A
         detail = "must be a file of rows. A JSON object with rows names its model itself and goes without ?model="
         raise InvalidError.at("", detail)
     parts = context()
-    parts.take_wait_slot()
     with ExitStack() as held:
-        held.callback(parts.waiting.release)
         exchange, store = (held.enter_context(parts.files.temporary()) for _ in range(2))
         table = _read(version, upload, options, exchange)
         predicted = PredictedTable(version, table, store, each=each, asked=asked)

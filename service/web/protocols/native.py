@@ -23,12 +23,13 @@ from models.registry.versions import Wanted
 from models.serving.asked import NOTHING, Asked
 from models.serving.served_model import ServedModel
 from service.serving.inference import Explanations, Prediction, RowOverflowError, infer, require_top_k
-from service.serving.resolution import Serving
+from service.serving.resolution import ServedVersion, Serving
 from service.web.context import Context, context
-from service.web.errors import request_id_of
 from service.web.json_bodies import is_json, json_bytes, json_response, parse_json, read_json
 from service.web.openapi import Resource, json_body, refusals
 from service.web.predicted_files import FILE_ANSWERS, FILE_BODIES, FILE_PARAMETERS, names_file, predicted_file
+from service.web.worker.front import QuickAnswer
+from service.web.worker.refusals import request_id_of
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -48,6 +49,8 @@ _FIELDS = {
 _ASKED = ("coverage", "by_class", "uncertainty", "explain", "report")
 #: Key in ``environ`` under which the middleware passes its error to the route.
 _REFUSAL = "trainyard.refusal"
+#: Rows times bytes of parameters up to which a prediction takes well under a millisecond.
+_AT_ONCE_BYTES = 8 * 2**20
 #: Longer numbers exceed every limit, and Python refuses to parse integers with thousands of digits.
 _LENGTH_DIGITS = 18
 
@@ -88,14 +91,28 @@ class PredictionServer:
         if environ.get("PATH_INFO") == "/predict" and environ["REQUEST_METHOD"] == "POST":
             answer = self._try(environ)
             if answer is not None:
-                headers = [
-                    ("Content-Type", "application/json"),
-                    ("Content-Length", str(len(answer))),
-                    ("X-Request-Id", request_id_of(environ)),
-                ]
-                start_response("200 OK", headers)
-                return [answer]
+                status, headers, body = _ok(environ, answer)
+                start_response(status, [*headers, ("Content-Length", str(len(body)))])
+                return [body]
         return self._application(environ, start_response)
+
+    def at_once(self, environ: WSGIEnvironment, body: bytes) -> QuickAnswer | None:
+        """The response to a request for few rows of a version that is loaded; None if ``__call__`` must respond."""
+        if environ.get("HTTP_CONTENT_ENCODING") or "model=" in environ["QUERY_STRING"]:
+            return None
+        if not is_json(environ.get("CONTENT_TYPE", "")):
+            return None
+        try:
+            parsed = parse_json(body)
+            arguments = _arguments(parsed)
+            if arguments[3].explain:
+                return None
+            version = self._parts.serving.at_once(*arguments[:2])
+            if version is None or _row_count(parsed) * version.network.nbytes > _AT_ONCE_BYTES:
+                return None
+            return _ok(environ, json_bytes(_answered(version, parsed, *arguments[2:])))
+        except TrainyardError:
+            return None
 
     def _try(self, environ: WSGIEnvironment) -> bytes | None:
         """The response body, or None if the route must respond; it gets the error or the body through ``environ``."""
@@ -123,6 +140,16 @@ class PredictionServer:
         return None
 
 
+def _ok(environ: WSGIEnvironment, body: bytes) -> QuickAnswer:
+    headers = [("Content-Type", "application/json"), ("X-Request-Id", request_id_of(environ))]
+    return QuickAnswer("200 OK", headers, body)
+
+
+def _row_count(body: dict[str, Any]) -> int:
+    rows = body.get("inputs", body.get("rows"))
+    return len(rows) if isinstance(rows, list) else 1
+
+
 def _length(environ: WSGIEnvironment) -> int | None:
     """The body's length according to the request; None if it is missing or invalid."""
     text = environ.get("CONTENT_LENGTH", "")
@@ -132,7 +159,11 @@ def _length(environ: WSGIEnvironment) -> int | None:
 def _answer(serving: Serving, body: Any) -> dict[str, object]:
     """The response document for a parsed body."""
     model, wanted, top_k, asked = _arguments(body)
-    version = serving.version(model, wanted)
+    return _answered(serving.version(model, wanted), body, top_k, asked)
+
+
+def _answered(version: ServedVersion, body: Any, top_k: int | None, asked: Asked) -> dict[str, object]:
+    """What a version answers to a parsed body."""
     place = "/inputs" if "inputs" in body else "/rows"
     report: list[RowReport] | None = None
     try:

@@ -11,7 +11,7 @@ from models.registry import checkpoints, models
 from service.store.files import FileKind
 from service.upkeep.inspection import intact_checkpoint
 from service.uploads.publication import publish_upload
-from service.web.bodies import receive
+from service.web.bodies import body_file
 from service.web.context import context
 from service.web.json_bodies import json_response
 from service.web.openapi import Resource, refusals
@@ -61,11 +61,10 @@ def import_file(name: str) -> Response:
         raise UnsupportedError("unsupported_media_type", f"{wanted}. Received: {request.mimetype}")
     with parts.database.read() as connection:
         definition = models.find_model(connection, name).definition
-    with parts.files.temporary() as upload, parts.files.temporary() as exchange:
-        receive(upload, parts.settings.max_import_bytes)
-        with parts.wait_slot():
-            checkpoint = parts.parser.checkpoint(upload, exchange, definition)
-            version = publish_upload(parts.database, parts.files, checkpoint)
+    temporary = parts.files.temporary
+    with body_file(parts.settings.max_import_bytes, temporary) as upload, temporary() as exchange:
+        checkpoint = parts.parser.checkpoint(upload, exchange, definition)
+        version = publish_upload(parts.database, parts.files, checkpoint)
     location = url_for("models.show_version", name=name, version=version.version)
     return json_response(version.document(), 201, {"Location": location})
 

@@ -66,7 +66,7 @@ def profile(key: str) -> Response:
         columns: Sequence[Mapping[str, Any]] = row.details.profile
     else:
         parts = context()
-        with parts.wait_slot(), open_table(_path(parts, row)) as table:
+        with open_table(_path(parts, row)) as table:
             columns = profile_of(table)
     return json_response({"id": row.id, "name": row.name, "rows": row.rows, "label": row.label, "columns": columns})
 
@@ -82,7 +82,7 @@ def rows(query: dict[str, Any], key: str) -> Response:
     on behind them as long as `has_more` is true.
     """
     parts, row = context(), _find(key)
-    with parts.wait_slot(), open_table(_path(parts, row)) as table:
+    with open_table(_path(parts, row)) as table:
         conditions = [condition_of(text, table.columns, "/where") for text in query["where"]]
         found = page_of(table, int(query["after"]), query["limit"], conditions)
     return json_response({"data": found.rows, "has_more": found.has_more, "after": found.after})
@@ -110,12 +110,8 @@ def download(key: str) -> Response:
     if kind == HDF5:
         return send_file(path, HDF5, as_attachment=True, download_name=name, etag=row.file.sha256)
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Vary": "Accept"}
-    parts.take_wait_slot()
     stream = _read(path, _PIECES[kind])
-    response = Response(stream, 200, headers, content_type=f"{kind}; charset=utf-8" if kind == CSV else kind)
-    # Runs however the stream ends, even if the client disconnects before it begins.
-    response.call_on_close(parts.waiting.release)
-    return response
+    return Response(stream, 200, headers, content_type=f"{kind}; charset=utf-8" if kind == CSV else kind)
 
 
 def _read(path: Path, pieces: Callable[[Table], Iterator[bytes]]) -> Iterator[bytes]:

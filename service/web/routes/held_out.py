@@ -53,11 +53,7 @@ def held_out(job_id: str) -> Response:
     if definition is None or found is None:
         detail = f"job {job_id} has no predictions of held-out rows; a job with members has them when it has ended"
         raise ConflictError("no_held_out_rows", detail)
-    parts.take_wait_slot()
-    response = table_answer(_table(definition, found), kind, f"{definition.name}-held-out")
-    # Runs however the stream ends, even if the client disconnects before it begins.
-    response.call_on_close(parts.waiting.release)
-    return response
+    return table_answer(_table(definition, found), kind, f"{definition.name}-held-out")
 
 
 def _table(definition: ModelDefinition, found: HeldOut) -> MemoryTable:

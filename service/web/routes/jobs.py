@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from inspect import cleandoc
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any, TypeVar
 
 import marshmallow as ma
 import sqlalchemy as sa
 from flask import Response, request
 
+from models.errors import MissingError
 from models.registry import checkpoints
 from models.schemas import StrictSchema, Text
 from service.jobs import lifecycle
 from service.jobs.document import job_document
-from service.jobs.events import HistoryPlace, events_after, list_epochs, newest_events
+from service.jobs.events import HistoryPlace, events_after, list_epochs, newest_event_ids, newest_events
 from service.jobs.record import FINAL, Job, State
 from service.jobs.transitions import Trigger, accepting
+from service.store.database import Database
 from service.web.context import Context, context
-from service.web.json_bodies import json_response
+from service.web.json_bodies import json_bytes, json_response
 from service.web.openapi import Resource, refusals
 from service.web.pagination import (
     MAXIMUM_EPOCHS,
@@ -31,6 +34,7 @@ from service.web.pagination import (
     NumberPage,
     page,
 )
+from service.web.worker.later import Later
 
 __all__ = ["routes"]
 
@@ -38,8 +42,6 @@ __all__ = ["routes"]
 routes = Resource("jobs", __name__, description="Training jobs.")
 
 MAXIMUM_WAIT = 60.0
-#: Seconds between two queries of the database for a waiting client.
-LOOK_SECONDS = 0.05
 #: Seconds without events after which a stream sends a comment. This keeps proxies from closing the stream, and
 #: detects clients that have disconnected.
 KEEP_ALIVE_SECONDS = 15.0
@@ -89,13 +91,27 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     With `wait`, the response is sent when the job has ended or the time is up.
     """
     job = _find(job_id)
-    if query["wait"] and job.state not in FINAL:
-        until = monotonic() + min(query["wait"], MAXIMUM_WAIT)
-        with context().wait_slot():
-            while job.state not in FINAL and monotonic() < until:
-                sleep(LOOK_SECONDS)
-                job = _find(job_id)
-    return json_response(job_document(job))
+    if not query["wait"] or job.state in FINAL:
+        return json_response(job_document(job))
+    answer = _Ended(context().database, job, monotonic() + min(query["wait"], MAXIMUM_WAIT))
+    return Response(answer, content_type="application/json", direct_passthrough=True)
+
+
+class _Ended(Later):
+    """The document of a job, once that has ended or the time is up."""
+
+    def __init__(self, database: Database, job: Job, until: float) -> None:
+        self._database, self._job = database, job
+        self.subject, self.wake_at = job.id, until
+
+    def look(self) -> bytes:
+        with self._database.read() as connection:
+            # Read the newest event first: one that comes behind it leads to another look.
+            self.seen = newest_event_ids(connection, [self.subject]).get(self.subject, 0)
+            with suppress(MissingError):  # If the job was deleted, its last document is the answer.
+                self._job = lifecycle.find(connection, self.subject)
+        self.ended = self._job.state in FINAL or self.stopping or monotonic() >= self.wake_at
+        return json_bytes(job_document(self._job)) if self.ended else b""
 
 
 def _find(job_id: str) -> Job:
@@ -177,7 +193,7 @@ def history(query: dict[str, Any], job_id: str) -> Response:
     with context().database.read() as connection:
         lifecycle.find(connection, job_id)
         if request.accept_mimetypes.best_match(["application/json", NDJSON]) == NDJSON:
-            return _stream(context(), _epoch_lines(context(), job_id, after, limit, member), NDJSON)
+            return _stream(_epoch_lines(context(), job_id, after, limit, member), NDJSON)
         limit = MAXIMUM_EPOCHS if limit is None else limit
         epochs = list_epochs(connection, job_id, after, limit + 1, member)
     data, more = ",".join(text for _, text in epochs[:limit]), "true" if len(epochs) > limit else "false"
@@ -246,7 +262,7 @@ def events(query: dict[str, Any], headers: dict[str, Any], job_id: str) -> Respo
     """
     _find(job_id)
     if request.accept_mimetypes.best_match(["application/json", "text/event-stream"]) == "text/event-stream":
-        return _stream(context(), _live_events(context(), job_id, int(headers["after"] or 0)), "text/event-stream")
+        return _stream(_LiveEvents(context().database, job_id, int(headers["after"] or 0)), "text/event-stream")
     before = None if query["after"] is None else int(query["after"])
     with context().database.read() as connection:
         rows = newest_events(connection, job_id, before, query["limit"] + 1)
@@ -257,35 +273,41 @@ def events(query: dict[str, Any], headers: dict[str, Any], job_id: str) -> Respo
     return Response(f'{{"data":[{body}],"has_more":{more}}}', content_type="application/json")
 
 
-def _stream(parts: Context, lines: Iterator[str], content_type: str) -> Response:
-    """A streamed response. It occupies a thread for as long as its client reads, so too many raise BusyError."""
-    parts.take_wait_slot()
-    response = Response(lines, content_type=content_type)
+def _stream(pieces: Iterable[Any], content_type: str) -> Response:
+    """A streamed response."""
+    response = Response(pieces, content_type=content_type, direct_passthrough=isinstance(pieces, Later))
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
-    # Runs however the stream ends, even if the client disconnects before it begins.
-    response.call_on_close(parts.waiting.release)
     return response
 
 
-def _live_events(parts: Context, job_id: str, after: int) -> Iterator[str]:
+class _LiveEvents(Later):
     """A job's events as server-sent events (WHATWG HTML, section 9.2)."""
-    yield ": stream of " + job_id + "\n\n"
-    quiet_since = monotonic()
-    while True:
-        with parts.database.read() as connection:
-            # Read the state first, so that every event up to the final state is among the rows.
-            ended = lifecycle.state_of(connection, job_id) in FINAL
-            rows = events_after(connection, job_id, after, EVENTS_AT_ONCE)
-        for row in rows:
-            yield f"id: {row.id}\nevent: {row.type}\ndata: {row.data}\n\n"
-            after = row.id
-            quiet_since = monotonic()
+
+    def __init__(self, database: Database, job_id: str, after: int) -> None:
+        self._database = database
+        self.subject, self.seen = job_id, after
+        self._begun = False
+
+    def look(self) -> bytes:
+        try:
+            with self._database.read() as connection:
+                # Read the state first, so that every event up to the final state is among the rows.
+                over = lifecycle.state_of(connection, self.subject) in FINAL
+                rows = events_after(connection, self.subject, self.seen, EVENTS_AT_ONCE)
+        except MissingError:  # The job was deleted.
+            over, rows = True, []
+        pieces = [] if self._begun else [f": stream of {self.subject}\n\n"]
+        self._begun = True
+        pieces += [f"id: {row.id}\nevent: {row.type}\ndata: {row.data}\n\n" for row in rows]
+        if rows:
+            self.seen = rows[-1].id
+        if not pieces and monotonic() >= self.wake_at:
+            pieces = [": still here\n\n"]
+        if pieces:
+            self.wake_at = monotonic() + KEEP_ALIVE_SECONDS
         if len(rows) == EVENTS_AT_ONCE:
-            continue
-        if ended:
-            return
-        if monotonic() - quiet_since > KEEP_ALIVE_SECONDS:
-            yield ": still here\n\n"
-            quiet_since = monotonic()
-        sleep(LOOK_SECONDS)
+            self.wake_at = 0.0  # There may be more.
+        else:
+            self.ended = over or self.stopping
+        return "".join(pieces).encode()

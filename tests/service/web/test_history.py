@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any
 
@@ -153,17 +152,6 @@ class TestStream:
 
         peak("limit=1")
         assert peak("") < 1.25 * peak(f"limit={2 * EVENTS_AT_ONCE}")
-
-    def test_half_of_the_threads_send_streams(self, parts: tuple[FlaskClient, Context, str]) -> None:
-        client, context, path = parts
-        with ExitStack() as reading:
-            for _ in range(context.settings.threads // 2):
-                reading.enter_context(client.get(path, headers={"Accept": NDJSON}))
-            refused = client.get(path, headers={"Accept": NDJSON})
-            assert (refused.status_code, refused.get_json()["code"]) == (503, "too_many_waiting")
-            assert int(refused.headers["Retry-After"]) >= 1
-            assert client.get(f"{path}?limit=1").get_json()["data"] == [record(1)]
-        assert numbers(self.lines(client, f"{path}?limit=2")) == [1, 2]
 
     def test_an_unknown_job_is_a_problem(self, client: Client) -> None:
         answer = client.get("/jobs/job_none/history", headers={"Accept": NDJSON})

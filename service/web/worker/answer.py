@@ -1,0 +1,181 @@
+"""An application's response on its way to the client."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
+from functools import lru_cache
+from time import monotonic, time
+from typing import Any
+
+from service.web.worker.body import ReceivedBody
+from service.web.worker.head import Head
+from service.web.worker.later import Later
+
+__all__ = ["Answer", "date_line", "frame"]
+
+#: Bytes that are taken from an application at a time, and seconds after which fewer are sent.
+_PIECE_BYTES = 262_144
+_PIECE_SECONDS = 0.1
+_STATUS = re.compile(r"[1-9][0-9]{2}(?: [ \t\x21-\x7e\x80-\xff]*)?")
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[ \t\x21-\x7e\x80-\xff]*")
+#: Fields that are up to the server (RFC 9110, section 7.6.1, and PEP 3333).
+_OWN = {
+    *("connection", "date", "keep-alive", "proxy-authenticate", "proxy-authorization", "server", "te", "trailers"),
+    *("transfer-encoding", "upgrade"),
+}
+
+
+@lru_cache(maxsize=1)
+def _date_of(second: int) -> str:
+    return f"Date: {formatdate(second, usegmt=True)}\r\n"
+
+
+def date_line() -> str:
+    """The field Date for the present second."""
+    return _date_of(int(time()))
+
+
+def frame(status: str, headers: list[tuple[str, str]], keep_alive: bool) -> str:
+    """The head of a response, which ends without its empty line."""
+    fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    connection = "keep-alive" if keep_alive else "close"
+    return f"HTTP/1.1 {status}\r\n{fields}{date_line()}Connection: {connection}\r\n"
+
+
+class Answer:
+    """What an application answers to one request: its head, then its body in pieces.
+
+    ``run`` and ``pull`` call the application, in a thread; ``take`` returns the bytes to send next.
+    """
+
+    def __init__(self, head: Head, body: ReceivedBody) -> None:
+        self.head, self._body = head, body
+        self.status = ""
+        self.headers: list[tuple[str, str]] = []
+        #: Whether the application has no further piece.
+        self.ended = False
+        #: The answer that waits for something, if it is such a one.
+        self.later: Later | None = None
+        #: Bytes of the body that were sent, or are about to be.
+        self.sent = 0
+        self.keep_alive = head.keep_alive
+        self._length: int | None = None
+        self._pieces: list[bytes] = []
+        self._iterator: Iterator[bytes] | None = None
+        self._close: Callable[[], object] | None = None
+        self._framed = self._chunked = False
+
+    @property
+    def framed(self) -> bool:
+        """Whether ``take`` has returned the head."""
+        return self._framed
+
+    def run(self, application: Callable[..., Any], environ: dict[str, Any]) -> None:
+        """Call the application. Raises what it raises."""
+        result = application(environ, self.start_response)
+        self._close = getattr(result, "close", None)
+        if isinstance(result, Later):
+            self.later = result
+        else:
+            self._iterator = iter(result)
+        self.pull()
+
+    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[..., None]:
+        """Take status and fields (PEP 3333). Raises ValueError if they are not valid."""
+        if exc_info is not None and self._framed:
+            raise exc_info[1].with_traceback(exc_info[2])
+        if self.status and exc_info is None:
+            raise AssertionError("the response has begun already")
+        if not _STATUS.fullmatch(status):
+            raise ValueError(f"invalid status: {status!r}")
+        self._length, kept = None, []
+        for name, value in headers:
+            if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+                raise ValueError(f"invalid field of a response: {name!r}")
+            lower = name.lower()
+            if lower == "content-length":
+                self._length = int(value)
+            elif lower not in _OWN:
+                kept.append((name, value))
+        self.status, self.headers = status, kept
+        return self._pieces.append
+
+    def pull(self) -> None:
+        """Take the next pieces from the application. Raises what it raises."""
+        if self.later is not None:
+            self._pieces.append(self.later.look())
+            self.ended = self.later.ended
+        else:
+            assert self._iterator is not None
+            size, until = 0, monotonic() + _PIECE_SECONDS
+            while size < _PIECE_BYTES and not (size and monotonic() > until):
+                piece = next(self._iterator, None)
+                if piece is None:
+                    self.ended = True
+                    break
+                self._pieces.append(piece)
+                size += len(piece)
+        if not self.status:
+            raise AssertionError("the application has not called start_response")
+
+    def take(self, keep_alive: bool) -> bytes:
+        """The bytes to send next: the head with the first piece. ``keep_alive`` is whether the server stays open.
+
+        Raises EOFError if the body has ended early.
+        """
+        body = b"".join(self._pieces)
+        self._pieces.clear()
+        if self._framed:
+            return self._framed_piece(body)
+        if not body and not self.ended:
+            return b""  # The head comes with the first piece.
+        self._framed = True
+        code = int(self.status[:3])
+        bodiless = self.head.method == "HEAD" or code in (204, 304) or code < 200
+        headers = self.headers
+        if bodiless:
+            if self._length is not None and code != 204 and code >= 200:
+                headers = [*headers, ("Content-Length", str(self._length))]
+            self.ended, self._length = True, 0
+        else:
+            if self._length is None and self.ended:
+                self._length = len(body)
+            if self._length is not None:
+                headers = [*headers, ("Content-Length", str(self._length))]
+            elif self.head.old:
+                self.keep_alive = False
+            else:
+                self._chunked = True
+                headers = [*headers, ("Transfer-Encoding", "chunked")]
+        self.keep_alive = self.keep_alive and keep_alive
+        head = f"{frame(self.status, headers, self.keep_alive)}\r\n".encode("latin-1")
+        return head if bodiless else head + self._framed_piece(body)
+
+    def _framed_piece(self, body: bytes) -> bytes:
+        if self._chunked:
+            self.sent += len(body)
+            framed = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            return framed + b"0\r\n\r\n" if self.ended else framed
+        if self._length is not None:
+            body = body[: self._length - self.sent]
+        self.sent += len(body)
+        if self.ended and self._length is not None and self.sent < self._length:
+            raise EOFError(f"the application has answered {self.sent} of {self._length} bytes")
+        return body
+
+    @property
+    def has_close(self) -> bool:
+        """Whether ``close`` may take time."""
+        return self._close is not None or self._body.in_file
+
+    def close(self) -> None:
+        """Call ``close`` of the application's iterable, once, and delete the body. Raises what the former raises."""
+        close, self._close = self._close, None
+        try:
+            if close is not None:
+                close()
+        finally:
+            self._body.close()

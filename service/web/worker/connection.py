@@ -1,0 +1,647 @@
+"""A client's connection: what it sends and is sent, step by step, each under a deadline. It never waits."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import select
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+from enum import Enum, auto
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
+
+from service.web.worker.answer import Answer, frame
+from service.web.worker.body import ReceivedBody
+from service.web.worker.chunks import ChunkReader
+from service.web.worker.environ import Peer, Server
+from service.web.worker.front import Front, QuickAnswer
+from service.web.worker.head import HEAD_BYTES, Head, RequestError, Rules, read_head
+from service.web.worker.later import Later
+from service.web.worker.pool import BusyPoolError
+from service.web.worker.refusals import problem_document, request_id_of
+from service.web.worker.wire import Wire
+
+__all__ = ["Connection", "Door", "State"]
+
+_log = logging.getLogger("trainyard.web")
+
+#: Seconds for the whole head of a request, and for the handshake of TLS.
+HEAD_SECONDS = 10.0
+#: Bytes a second that a body must have, on average over so many seconds.
+BODY_RATE, BODY_SECONDS = 1_000, 10.0
+#: Bytes a second of an answer that a client must take, on average over so many seconds.
+ANSWER_RATE, ANSWER_SECONDS = 1_000, 30.0
+#: A connection is closed in two steps (RFC 9112, section 9.6): first our end, then, once the client has closed its end,
+#: the socket; else a reset might overtake the answer. The client has so many seconds for that, and may still send so
+#: many bytes; more of them if it is still sending a body that was refused.
+LINGER_SECONDS, LINGER_BYTES = 2.0, 65_536
+REFUSED_SECONDS, REFUSED_BYTES = 30.0, 64 * 2**20
+#: Bytes of a body that stay in memory, if there is room, and if there is none.
+HELD_BYTES, LEAST_HELD_BYTES = 262_144, 16_384
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class State(Enum):
+    """What a connection is at."""
+
+    HANDSHAKE = auto()
+    HEAD = auto()
+    BODY = auto()
+    #: A thread has the request, or a piece of its body.
+    AWAY = auto()
+    #: The answer waits for something; ``service.web.worker.later``.
+    LATER = auto()
+    ANSWER = auto()
+    LINGER = auto()
+    CLOSED = auto()
+
+
+class _Failure(NamedTuple):
+    """An error in a thread."""
+
+    error: Exception
+
+
+class Door(Protocol):
+    """What a connection uses of the loop that it is in."""
+
+    alive: bool
+    rules: Rules
+    server: Server
+    front: Front
+    epoll: select.epoll
+    idle_seconds: float
+    #: Bytes of bodies that all connections hold in memory.
+    held: int
+
+    @property
+    def application(self) -> Callable[..., Any]:
+        """The WSGI application."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether bodies may stay in memory."""
+
+    @property
+    def logs(self) -> bool:
+        """Whether requests are logged."""
+
+    def late(self) -> bool:
+        """Whether this round of the loop takes too long to answer further requests in it."""
+
+    def away(
+        self,
+        connection: Connection | None,
+        kind: str,
+        run: Callable[[], object],
+        done: Callable[[object], None],
+        *,
+        must: bool = False,
+    ) -> None:
+        """Have a thread run a task, and then, on the loop, call ``done`` with its result. Raises BusyPoolError."""
+
+    def wait(self, connection: Connection, later: Later) -> None:
+        """Have a connection look again when what its answer waits for has changed."""
+
+    def wait_no_more(self, later: Later) -> None:
+        """An answer has ended."""
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is closed."""
+
+    def count_request(self) -> None:
+        """A request was answered."""
+
+    def log_access(
+        self, environ: dict[str, Any], status: str, headers: list[tuple[str, str]], sent: int, took: timedelta
+    ) -> None:
+        """Log a request."""
+
+
+class Connection:
+    """One client. All methods run on the loop's thread."""
+
+    def __init__(self, door: Door, sock: socket.socket, peer: Peer) -> None:
+        self.door, self.peer = door, peer
+        self._wire = Wire(sock, door.epoll)
+        self.fd = self._wire.fd
+        self.state = State.HANDSHAKE if self._wire.must_shake_hands else State.HEAD
+        #: When ``expired`` is called, on the monotonic clock.
+        self.deadline = monotonic() + HEAD_SECONDS
+        self.answer: Answer | None = None
+        self._buffer = b""
+        self._head: Head | None = None
+        self._body: ReceivedBody | None = None
+        self._chunks: ChunkReader | None = None
+        self._limit = 0  # of the body
+        self._held = 0  # bytes of the body that count for ``door.held``
+        self._moved = 0  # bytes of a body or an answer in the present window, or bytes left to discard
+        self._began = 0.0
+        self._half_closed = False  # whether the client has closed its end
+        self._reading_heads = False
+        self._last = False  # whether the answer is the last one
+        self._unread = False  # whether a body is not read to its end
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the client has sent nothing of a request."""
+        return self.state is State.HEAD and not self._buffer
+
+    # The loop calls these. Each closes the connection if that has failed.
+
+    def ready(self, mask: int) -> None:
+        """The socket can be read or written, or has failed."""
+        if mask & ~(select.EPOLLIN | select.EPOLLOUT):  # Both ends are closed, or the connection was reset.
+            self.drop()
+            return
+        try:
+            if self.state is State.HANDSHAKE:
+                if not self._wire.shake_hands():
+                    return
+                self.state = State.HEAD
+            elif mask & select.EPOLLOUT:
+                self._flush()
+            if mask & select.EPOLLIN and self.state is not State.CLOSED:
+                self._receive()
+        except OSError:
+            self.drop()
+
+    def back(self, done: Callable[[object], None], result: object) -> None:
+        """A thread has done its part."""
+        if self.state is State.CLOSED:
+            self._close_answer()
+            return
+        try:
+            done(result)
+        except OSError:
+            self.drop()
+
+    def expired(self, now: float) -> None:
+        """The deadline has passed."""
+        try:
+            self._expire(now)
+        except OSError:
+            self.drop()
+
+    def look(self) -> None:
+        """Get the next pieces of the answer from the application."""
+        answer = self.answer
+        assert answer is not None
+        self.state, self.deadline = State.AWAY, math.inf
+        if answer.later is not None and not self.door.alive:
+            answer.later.stopping = True
+        self.door.away(self, "more", lambda: _attempt(answer.pull), self._answered, must=True)
+
+    def drop(self) -> None:
+        """Close the connection at once."""
+        if self.state is State.CLOSED:
+            return
+        self._count()
+        away = self.state is State.AWAY
+        self.state, self.deadline = State.CLOSED, math.inf
+        self._buffer = b""
+        self._forget_body()
+        if not away:  # Else the thread still uses it.
+            self._close_answer()
+        self._wire.close()
+        self.door.closed(self)
+
+    # What the client sends.
+
+    def _receive(self) -> None:
+        while True:
+            data = self._wire.receive()
+            if data is None:
+                return
+            if not data:
+                self._received_end()
+                return
+            self._received(data)
+            if self.state is State.CLOSED or not self._wire.has_more:
+                return
+
+    def _received(self, data: bytes) -> None:
+        state = self.state
+        if state is State.HEAD:
+            self._buffer = self._buffer + data if self._buffer else data
+            self._read_heads()
+        elif state is State.BODY:
+            self._moved += len(data)
+            self._take_body(data)
+        elif state is State.LINGER:
+            self._moved -= len(data)
+            if self._moved < 0:
+                self.drop()
+        else:
+            # What comes behind the request under way waits in the socket, except what has been read already.
+            self._buffer += data
+            self._wire.listen(False)
+
+    def _received_end(self) -> None:
+        self._half_closed = True
+        if self.state is State.BODY:
+            assert self._head is not None
+            assert self._body is not None
+            length = self._head.length
+            wanted = "a last chunk" if length is None else f"{length} bytes, as Content-Length says"
+            detail = f"the body must have {wanted}. Received: {self._body.size} bytes"
+            self._refuse(RequestError(400, "invalid_body", detail))
+        elif self.state in (State.HEAD, State.LINGER):
+            self.drop()
+        else:  # The client may have closed only its own end, and still read.
+            self._wire.listen(False)
+
+    def _read_heads(self) -> None:
+        """Go on with what has arrived: heads, and what follows them."""
+        if self._reading_heads:  # An answer that was sent at once leads here from within the loop below.
+            return
+        self._reading_heads = True
+        try:
+            while self.state is State.HEAD and self._buffer:
+                head = self._next_head()
+                if head is None:
+                    break
+                self._begin(head)
+        except RequestError as error:
+            self._refuse(error)
+        finally:
+            self._reading_heads = False
+
+    def _next_head(self) -> Head | None:
+        """The next head, if it has arrived. Raises RequestError."""
+        if self._buffer.startswith(b"\r\n"):
+            # One empty line before a request is ignored (RFC 9112, section 2.2).
+            self._buffer = self._buffer[2:]
+            if self._buffer.startswith(b"\r"):
+                raise RequestError(400, "bad_request", "a request must begin with its request line")
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            if self._buffer:
+                self._require_head()
+                if not self._began:
+                    self._began = monotonic()
+                    self.deadline = self._began + HEAD_SECONDS
+            return None
+        if end > HEAD_BYTES:
+            raise _long_head()
+        head = read_head(self._buffer[:end], self.peer.address, self.door.rules)
+        self._buffer = self._buffer[end + 4 :]
+        return head
+
+    def _require_head(self) -> None:
+        """Raise RequestError if what has arrived of a head is too long already, or can be no head."""
+        limit, data = self.door.rules.limit_request_line, self._buffer
+        line = data.find(b"\r\n")
+        length = len(data) if line < 0 else line
+        if length > limit + 1 > 1:
+            raise RequestError(414, "uri_too_long", f"the request line must have at most {limit} bytes. Received: more")
+        if len(data) > HEAD_BYTES:
+            raise _long_head()
+        if data.count(b"\n") != data.count(b"\r\n"):
+            raise RequestError(400, "bad_request", "the lines of a head must end with \\r\\n")
+
+    def _begin(self, head: Head) -> None:
+        """A head has arrived. Raises RequestError if its body is too large."""
+        self._head, self._began = head, monotonic()
+        length = head.length
+        if length == 0:
+            self._handle(b"")
+            return
+        if length is not None and length <= len(self._buffer) and length <= HELD_BYTES:
+            body, self._buffer = self._buffer[:length], self._buffer[length:]
+            self._handle(body)
+            return
+        self._limit = self.door.front.body_limit(head.environ)
+        if length is not None and length > self._limit:
+            raise self._too_large()
+        self.state = State.BODY
+        self._body = ReceivedBody(self.door.front.temporary)
+        self._chunks = ChunkReader(self.door.rules) if length is None else None
+        self._moved, self.deadline = 0, self._began + BODY_SECONDS
+        data, self._buffer = self._buffer, b""
+        if data:
+            self._take_body(data)
+        elif head.expects_continue:
+            self._wire.send(_CONTINUE)
+
+    def _too_large(self) -> RequestError:
+        return RequestError(413, "too_large", f"the body must have at most {self._limit} bytes. Received: more")
+
+    def _take_body(self, data: bytes) -> None:
+        """Bytes of the body have arrived."""
+        assert self._head is not None
+        assert self._body is not None
+        body = self._body
+        try:
+            ended = self._add(data, body)
+        except RequestError as error:
+            self._refuse(error)
+            return
+        self._hold(body.held)
+        if not ended:
+            if body.held > (HELD_BYTES if self.door.has_room else LEAST_HELD_BYTES):
+                self.state, self.deadline = State.AWAY, math.inf
+                self.door.away(self, "write", lambda: _attempt(body.write), self._written, must=True)
+        elif body.in_file or body.held > HELD_BYTES:
+            self._call(self._head, body)
+        else:
+            whole = body.whole().read()
+            self._forget_body()
+            self._handle(whole)
+
+    def _add(self, data: bytes, body: ReceivedBody) -> bool:
+        """Add to the body what belongs to it; whether it has ended. Raises RequestError."""
+        assert self._head is not None
+        length = self._head.length
+        if length is not None:
+            left = length - body.size
+            body.add(data[:left])
+            self._buffer = data[left:]
+            return body.size == length
+        assert self._chunks is not None
+        body.add(self._chunks.feed(data))
+        if body.size > self._limit:
+            raise self._too_large()
+        if self._chunks.ended:
+            self._buffer = self._chunks.rest
+        return self._chunks.ended
+
+    def _written(self, result: object) -> None:
+        """A part of the body is in its file."""
+        if isinstance(result, _Failure):
+            self._refuse(_storage_error(result.error))
+            return
+        self._hold(0)
+        self.state = State.BODY
+        self._moved, self.deadline = 0, monotonic() + BODY_SECONDS
+        data, self._buffer = self._buffer, b""
+        if data:
+            self._take_body(data)
+        if self.state is State.BODY:
+            if self._half_closed:
+                self._received_end()
+            else:
+                self._wire.listen(True)
+
+    def _hold(self, size: int) -> None:
+        """Count the bytes of the body that are in memory."""
+        self.door.held += size - self._held
+        self._held = size
+
+    def _forget_body(self) -> None:
+        self._hold(0)
+        if self._body is not None:
+            self._body.close()
+        self._body = self._chunks = None
+
+    # Requests.
+
+    def _handle(self, body: bytes) -> None:
+        """A request has arrived whole, with a body in memory."""
+        head, door = self._head, self.door
+        assert head is not None
+        if len(body) <= door.front.quick_bytes:
+            if door.late():
+                self._busy()
+                return
+            quick = self._at_once(head, body)
+            if quick is not None:
+                keep_alive = head.keep_alive and door.alive
+                headers = [*quick.headers, ("Content-Length", str(len(quick.body)))]
+                if door.logs:
+                    self._log(quick.status, headers, len(quick.body))
+                self._send_whole(quick.status, headers, quick.body, keep_alive)
+                return
+        received = ReceivedBody(door.front.temporary)
+        received.add(body)
+        self._call(head, received)
+
+    def _at_once(self, head: Head, body: bytes) -> QuickAnswer | None:
+        try:
+            return self.door.front.at_once(head.environ, body)
+        except Exception:  # noqa: BLE001 - the application answers instead, which has handlers for everything
+            _log.exception("a request could not be answered on the loop")
+            return None
+
+    def _call(self, head: Head, body: ReceivedBody) -> None:
+        """Have a thread call the application."""
+        door, peer, environ, size = self.door, self.peer, head.environ, body.size
+        self.state, self.deadline = State.AWAY, math.inf
+        answer = self.answer = Answer(head, body)
+
+        def call() -> None:
+            answer.run(door.application, door.server.complete(environ, peer, size, body.whole()))
+
+        path = environ["PATH_INFO"].split("/", 2)
+        kind = f"{head.method} /{path[1] if len(path) > 1 else ''}"
+        try:
+            door.away(self, kind, lambda: _attempt(call), self._answered)
+        except BusyPoolError:
+            self.answer = None
+            body.close()
+            self._busy()
+            return
+        # The answer owns the body from here on.
+        self._hold(0)
+        self._body = self._chunks = None
+
+    def _busy(self) -> None:
+        detail = "more requests wait than can be answered soon; try again in a second"
+        self._refuse(RequestError(503, "busy", detail), whole=True)
+
+    # Answers.
+
+    def _answered(self, result: object) -> None:
+        """A thread has called the application, for the whole response or its next pieces."""
+        answer = self.answer
+        assert answer is not None
+        if isinstance(result, _Failure):
+            self._failed(result.error)
+            return
+        try:
+            data = answer.take(self.door.alive)
+        except Exception as error:  # noqa: BLE001 - what the application returned makes no response
+            self._failed(error)
+            return
+        self.state = State.ANSWER
+        self._moved, self.deadline = 0, monotonic() + ANSWER_SECONDS
+        if data:
+            self._wire.send(data)
+        if not self._wire.has_unsent:
+            self._sent()
+
+    def _failed(self, error: Exception) -> None:
+        """The application has raised what its own handlers do not handle, or has not kept its word."""
+        assert self._head is not None
+        assert self.answer is not None
+        begun = self.answer.framed
+        self._close_answer()
+        if isinstance(error, RequestError) and not begun:
+            self._refuse(error, whole=True)
+            return
+        if isinstance(error, OSError) and error.errno in _FULL and not begun:
+            self._refuse(_storage_error(error), whole=True)
+            return
+        request = request_id_of(self._head.environ)
+        _log.error("request %s failed", request, exc_info=error)
+        if begun:  # Only a cut connection shows the client that the body is not complete.
+            self.drop()
+            return
+        detail = f"internal error; see the service's log for request {request}"
+        self._refuse(RequestError(500, "internal_error", detail), whole=True)
+
+    def _flush(self) -> None:
+        self._moved += self._wire.flush()
+        if self.state is State.ANSWER and not self._wire.has_unsent:
+            self._sent()
+
+    def _sent(self) -> None:
+        """All that there is of the answer was sent: get more, or end."""
+        answer = self.answer
+        if answer is None:
+            self._end_request()
+        elif answer.ended:
+            self._last = not answer.keep_alive
+            if self.door.logs:
+                self._log(answer.status, answer.headers, answer.sent)
+            self._close_answer()
+            self._end_request()
+        elif answer.later is not None:
+            self.state, self.deadline = State.LATER, math.inf
+            self.door.wait(self, answer.later)
+        else:
+            self.look()
+
+    def _close_answer(self) -> None:
+        """Let the application end what it has opened for the answer, in a thread, since that may take time."""
+        answer, self.answer = self.answer, None
+        if answer is not None:
+            if answer.later is not None:
+                self.door.wait_no_more(answer.later)
+            if answer.has_close:
+                self.door.away(None, "close", lambda: _attempt(answer.close), _report, must=True)
+
+    def _refuse(self, error: RequestError, *, whole: bool = False) -> None:
+        """Answer with a problem document. Unless the request has arrived ``whole``, the connection ends with it."""
+        head = self._head
+        environ: dict[str, Any] = {} if head is None else head.environ
+        body = problem_document(environ, error.status, error.code, error.detail)
+        headers = [
+            ("Content-Type", "application/problem+json"),
+            ("X-Request-Id", request_id_of(environ)),
+            ("Content-Length", str(len(body))),
+        ]
+        if error.status == 503:
+            headers.append(("Retry-After", "60" if error.code == "storage_full" else "1"))
+        status = f"{error.status} {error.phrase}"
+        if self.door.logs:
+            self._log(status, headers, len(body))
+        self._forget_body()
+        self._unread = head is not None and not whole
+        self._send_whole(status, headers, body, whole and head is not None and head.keep_alive and self.door.alive)
+
+    def _send_whole(self, status: str, headers: list[tuple[str, str]], body: bytes, keep_alive: bool) -> None:
+        """Send an answer that does not come from the application."""
+        self.answer, self._last = None, not keep_alive
+        data = f"{frame(status, headers, keep_alive)}\r\n".encode("latin-1")
+        if self._head is None or self._head.method != "HEAD":
+            data += body
+        self._wire.send(data)
+        if self._wire.has_unsent:
+            self.state = State.ANSWER
+            self._moved, self.deadline = 0, monotonic() + ANSWER_SECONDS
+        else:
+            self._end_request()
+
+    # Ends.
+
+    def _count(self) -> None:
+        """Count the request, if there is one."""
+        if self._head is not None:
+            self._head = None
+            self.door.count_request()
+
+    def _end_request(self) -> None:
+        """The answer was sent: wait for another request, or close our end."""
+        self._count()
+        self._began = 0.0
+        if self._last:
+            if self._unread:
+                self._linger(REFUSED_SECONDS, REFUSED_BYTES)
+            else:
+                self._linger(LINGER_SECONDS, LINGER_BYTES)
+            return
+        self.state = State.HEAD
+        self.deadline = monotonic() + self.door.idle_seconds
+        if self._half_closed and not self._buffer:
+            self.drop()
+            return
+        self._wire.listen(not self._half_closed)
+        if self._buffer:
+            self._read_heads()
+
+    def _linger(self, seconds: float, allowed: int) -> None:
+        """Close our end, and discard what the client still sends until it closes its own."""
+        self.state = State.LINGER
+        self._moved, self.deadline, self._buffer = allowed - len(self._buffer), monotonic() + seconds, b""
+        self._wire.shut()
+        if self._half_closed:
+            self.drop()
+        else:
+            self._wire.listen(True)
+
+    def _expire(self, now: float) -> None:
+        if self.state is State.HEAD:
+            if self._buffer:
+                detail = f"the head of a request must arrive within {HEAD_SECONDS:g} seconds"
+                self._refuse(RequestError(408, "request_timeout", detail))
+                return
+            self._receive()  # A request may have come at the last moment.
+            if self.is_idle and self.deadline <= now:
+                self._linger(LINGER_SECONDS, LINGER_BYTES)
+        elif self.state is State.BODY:
+            if self._moved >= BODY_RATE * BODY_SECONDS:
+                self._moved, self.deadline = 0, now + BODY_SECONDS
+                return
+            detail = f"a body must arrive at {BODY_RATE} bytes a second or more"
+            self._refuse(RequestError(408, "request_timeout", detail))
+        elif self.state is State.ANSWER and self._moved >= ANSWER_RATE * ANSWER_SECONDS:
+            self._moved, self.deadline = 0, now + ANSWER_SECONDS
+        else:
+            self.drop()
+
+    def _log(self, status: str, headers: list[tuple[str, str]], sent: int) -> None:
+        environ: dict[str, Any] = {"REQUEST_METHOD": "-", "RAW_URI": "-", "SERVER_PROTOCOL": "-"}
+        if self._head is not None:
+            environ |= self._head.environ
+        took = timedelta(seconds=monotonic() - (self._began or monotonic()))
+        self.door.log_access(environ | self.peer.environment, status, headers, sent, took)
+
+
+def _attempt(call: Callable[[], object]) -> object:
+    """What a call returns, or how it failed: a thread of the pool must not end."""
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001
+        return _Failure(error)
+
+
+def _report(result: object) -> None:
+    if isinstance(result, _Failure):
+        _log.error("the end of an answer failed", exc_info=result.error)
+
+
+def _storage_error(error: Exception) -> RequestError:
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return RequestError(503, "storage_full", "no disk space is left for files; free some space and try again")
+    _log.error("a body cannot be stored", exc_info=error)
+    return RequestError(500, "storage_error", "a body cannot be written to a file")
+
+
+def _long_head() -> RequestError:
+    return RequestError(431, "headers_too_large", f"the head of a request must have at most {HEAD_BYTES} bytes")

@@ -1,0 +1,43 @@
+"""What an application may give to the front door beside its WSGI callable."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Mapping
+from typing import IO, Any, NamedTuple
+
+__all__ = ["Front", "QuickAnswer"]
+
+
+class QuickAnswer(NamedTuple):
+    """A whole response: the text of its status, its fields, and its body."""
+
+    status: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class Front:
+    """What holds for an application that gives nothing. An application gives its own as its attribute ``front``."""
+
+    #: Bodies of at most so many bytes are offered to ``at_once``.
+    quick_bytes = 0
+
+    def at_once(self, environ: dict[str, Any], body: bytes) -> QuickAnswer | None:
+        """The response to a request that takes well under a millisecond; None if the application must respond.
+
+        It runs on the loop, so it waits for nothing: no lock that is held for long, no disk, no other process.
+        """
+        return None
+
+    def body_limit(self, environ: dict[str, Any]) -> int:
+        """The maximum size of a request's body in bytes."""
+        return 2**63
+
+    def temporary(self) -> IO[bytes]:
+        """An empty file without a name, for a body."""
+        return tempfile.TemporaryFile()
+
+    def newest(self, subjects: Collection[str]) -> Mapping[str, int]:
+        """The number of the newest change of each subject that answers wait for (``service.web.worker.later``)."""
+        return {}

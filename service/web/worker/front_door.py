@@ -1,0 +1,271 @@
+"""The worker: one loop that holds all connections of a process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import select
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+from time import monotonic
+from types import SimpleNamespace
+from typing import Any
+
+from gunicorn.sock import ssl_context
+from gunicorn.workers.base import Worker
+
+from service.web.worker.connection import Connection, State
+from service.web.worker.environ import Peer, Server
+from service.web.worker.front import Front
+from service.web.worker.later import Later
+from service.web.worker.pool import Pool
+from service.web.worker.watch import Watch
+
+__all__ = ["FrontDoor"]
+
+_log = logging.getLogger("trainyard.web")
+
+#: Seconds between two looks at the deadlines of all connections.
+SWEEP_SECONDS = 0.5
+#: Seconds of one round of the loop, after which it answers no further prediction, but refuses it.
+LATE_SECONDS = 0.1
+#: Bytes of bodies that all connections together may hold in memory before large ones go to files sooner.
+HELD_BYTES = 32 * 2**20
+#: Files that a worker may open beside its connections.
+OTHER_FILES = 256
+#: Share of the idle connections that are closed if there are as many connections as there may be.
+EVICTED = 0.01
+#: Seconds for which a worker that ends keeps idle connections: a client may be sending a request.
+LAST_SECONDS = 2.0
+
+
+class FrontDoor(Worker):  # type: ignore[misc]
+    """A gunicorn worker. One thread, the loop, accepts, reads whole requests, and sends answers, each under a deadline.
+
+    What is quick is answered on the loop (``Front.at_once``), everything else by the application in a pool of
+    ``threads``. A thread has a request only while it computes: clients that send or read slowly, and answers that
+    wait (``Later``), hold none.
+    """
+
+    alive: bool
+
+    def init_process(self) -> None:
+        self.epoll = select.epoll()
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._done: deque[tuple[Connection | None, Callable[[object], None], object]] = deque()
+        self._woken: deque[Later] = deque()
+        self._waiting: dict[Later, Connection] = {}
+        self._connections: dict[int, Connection] = {}
+        self.held = 0
+        self._round = monotonic()
+        self.server = Server(self.cfg)
+        self.rules = self.server.rules()
+        self.idle_seconds: float = self.cfg.keepalive
+        self._most = self._most_connections()
+        self._tls: ssl.SSLContext | None = ssl_context(self.cfg) if self.cfg.is_ssl else None
+        self.pool = Pool(self.cfg.threads)
+        super().init_process()
+
+    def _most_connections(self) -> int:
+        """Raise the number of files that the process may open; return how many connections that allows."""
+        wanted = self.cfg.worker_connections + OTHER_FILES
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        if soft != resource.RLIM_INFINITY and soft < allowed:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        return max(16, int(allowed) - OTHER_FILES)
+
+    # What connections use.
+
+    @property
+    def application(self) -> Callable[..., Any]:
+        """The WSGI application."""
+        application: Callable[..., Any] = self.wsgi
+        return application
+
+    @property
+    def has_room(self) -> bool:
+        """Whether bodies may stay in memory."""
+        return self.held < HELD_BYTES
+
+    def late(self) -> bool:
+        """Whether this round of the loop takes so long that clients would wait for those behind them."""
+        return monotonic() - self._round > LATE_SECONDS
+
+    def away(
+        self,
+        connection: Connection | None,
+        kind: str,
+        run: Callable[[], object],
+        done: Callable[[object], None],
+        *,
+        must: bool = False,
+    ) -> None:
+        """Have a thread run a task, and then, on the loop, call ``done`` with its result. Raises BusyPoolError."""
+
+        def task() -> None:
+            self._done.append((connection, done, run()))
+            os.eventfd_write(self._event, 1)
+
+        self.pool.submit(kind, task, must=must)
+
+    def wait(self, connection: Connection, later: Later) -> None:
+        """Have a connection look again when what its answer waits for has changed."""
+        if not self.alive:
+            connection.look()
+            return
+        self._waiting[later] = connection
+        self._watch.add(later)
+
+    def wait_no_more(self, later: Later) -> None:
+        """An answer has ended."""
+        if self._waiting.pop(later, None) is not None:
+            self._watch.remove(later)
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is closed."""
+        del self._connections[connection.fd]
+
+    def count_request(self) -> None:
+        """Count an answered request. A worker that has answered ``max_requests`` ends, and is replaced."""
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("Autorestarting worker after current request.")
+            self.alive = False
+
+    @property
+    def logs(self) -> bool:
+        """Whether requests are logged."""
+        return bool(self.log.access_log_enabled)
+
+    def log_access(
+        self, environ: dict[str, Any], status: str, headers: list[tuple[str, str]], sent: int, took: timedelta
+    ) -> None:
+        """Write a line of gunicorn's access log."""
+        fields = [(key[5:].replace("_", "-"), value) for key, value in environ.items() if key.startswith("HTTP_")]
+        response = SimpleNamespace(status=status, headers=headers, sent=sent)
+        self.log.access(response, SimpleNamespace(headers=fields), environ, took)
+
+    # The loop.
+
+    def run(self) -> None:
+        """Serve until told to end, then answer what is under way, for at most ``graceful_timeout``."""
+        self.front: Front = getattr(self.wsgi, "front", None) or Front()
+        self._watch = Watch(self.front.newest, self._wake)
+        self._listeners = {listener.fileno(): listener for listener in self.sockets}
+        for fd, listener in self._listeners.items():
+            listener.setblocking(False)
+            self.epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        self.epoll.register(self._event, select.EPOLLIN)
+        self.epoll.register(self.PIPE[0], select.EPOLLIN)
+        swept = 0.0
+        while self.alive:
+            self._turn()
+            now = monotonic()
+            if now - swept > SWEEP_SECONDS:
+                swept = now
+                self._sweep(now)
+                self.notify()
+                if self.ppid != os.getppid():
+                    self.log.info("Parent changed, shutting down: %s", self)
+                    break
+        self._end()
+
+    def _end(self) -> None:
+        self.alive = False
+        for fd in self._listeners:
+            self.epoll.unregister(fd)
+        now = monotonic()
+        until, swept = now + self.cfg.graceful_timeout, 0.0
+        for connection in self._connections.values():
+            connection.deadline = min(connection.deadline, self._last_moment(connection, now))
+        self._watch.wake_all()
+        while self._connections and now < until:
+            self._turn()
+            now = monotonic()
+            if now - swept > SWEEP_SECONDS:
+                swept = now
+                self._sweep(now)
+                self.notify()
+        for connection in list(self._connections.values()):
+            connection.drop()
+        self.pool.close()
+
+    def _last_moment(self, connection: Connection, now: float) -> float:
+        return now + LAST_SECONDS if connection.is_idle else float("inf")
+
+    def _turn(self) -> None:
+        """Wait for something to happen, and handle it."""
+        events = self.epoll.poll(SWEEP_SECONDS)
+        self._round = monotonic()
+        listeners = []
+        for fd, mask in events:
+            connection = self._connections.get(fd)
+            if connection is not None:
+                connection.ready(mask)
+            elif fd in self._listeners:
+                # Later, since a new connection may get the number of one that is closed in this round.
+                listeners.append(self._listeners[fd])
+            elif fd == self._event:
+                os.eventfd_read(self._event)
+            elif fd == self.PIPE[0]:
+                os.read(fd, 4096)
+        for listener in listeners:
+            self._accept(listener)
+        self._take_results()
+
+    def _take_results(self) -> None:
+        """Go on with what threads have done."""
+        while self._done:
+            owner, done, result = self._done.popleft()
+            if owner is None:
+                done(result)
+            else:
+                owner.back(done, result)
+        while self._woken:
+            connection = self._waiting.pop(self._woken.popleft(), None)
+            if connection is not None and connection.state is State.LATER:
+                connection.look()
+
+    def _wake(self, later: Later) -> None:
+        """Runs in the watch's thread."""
+        self._woken.append(later)
+        os.eventfd_write(self._event, 1)
+
+    def _accept(self, listener: Any) -> None:
+        try:
+            sock, client = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            _log.error("a connection cannot be accepted: %s", error)
+            self._evict()
+            return
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = Peer(client, sock.getsockname())
+        if self._tls is not None:
+            sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        connection = Connection(self, sock, peer)
+        self._connections[connection.fd] = connection
+        if len(self._connections) > self._most:
+            self._evict()
+        elif self._tls is None:
+            connection.ready(select.EPOLLIN)  # Most clients have sent their request by now.
+
+    def _evict(self) -> None:
+        """Close idle connections and slow ones, those first that have been so for longest."""
+        idle = [one for one in self._connections.values() if one.state in (State.HANDSHAKE, State.HEAD, State.BODY)]
+        idle.sort(key=lambda one: one.deadline)
+        for connection in idle[: max(1, int(EVICTED * len(idle)))]:
+            connection.drop()
+
+    def _sweep(self, now: float) -> None:
+        late = [connection for connection in self._connections.values() if connection.deadline <= now]
+        for connection in late:
+            connection.expired(now)

@@ -1,0 +1,50 @@
+"""Problem documents (RFC 9457), which also requests get that never reach the application, and the ids of requests."""
+
+from __future__ import annotations
+
+import http
+import itertools
+import re
+import secrets
+from typing import Any
+
+import orjson
+
+__all__ = ["problem_document", "request_id_of"]
+
+_PROCESS, _COUNTER = secrets.token_hex(8), itertools.count(1)
+_PRINTABLE = re.compile(r"[\x20-\x7e]{1,128}\Z")
+
+
+def request_id_of(environ: dict[str, Any]) -> str:
+    """The id of a WSGI request: the client's if it is printable ASCII of at most 128 characters, else a new one."""
+    known: str | None = environ.get("trainyard.request_id")
+    if known is None:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        # Ids must be unique, not secret. A system call for random bytes would release the GIL and switch threads.
+        known = given if _PRINTABLE.match(given) else f"{_PROCESS}-{next(_COUNTER):08x}"
+        environ["trainyard.request_id"] = known
+    return known
+
+
+def problem_document(
+    environ: dict[str, Any],
+    status: int,
+    code: str,
+    detail: str,
+    errors: list[dict[str, Any]] | None = None,
+    **extensions: Any,
+) -> bytes:
+    """A problem document as JSON; ``extensions`` are additional members. ``environ`` may lack what was not read."""
+    document = {
+        "type": "about:blank",
+        "title": http.HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "instance": environ.get("PATH_INFO", ""),
+        "request_id": request_id_of(environ),
+        "errors": errors or [],
+        **extensions,
+    }
+    return orjson.dumps(document)
