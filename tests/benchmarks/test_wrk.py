@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -57,47 +55,16 @@ def test_a_missing_wrk_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -
         wrk.load(1, b"{}", 1, 1)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """Answers 200 to the body that it expects, except that every third answer is 503."""
-
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # An answer is sent at once, so no part of it waits for an acknowledgement.
-    expected = b'{"model": "bench"}'
-    count = 0
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        right = (self.path, self.headers["Content-Type"], body) == ("/predict", "application/json", self.expected)
-        _Handler.count += 1
-        self.send_response((503 if _Handler.count % 3 == 0 else 200) if right else 400)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_arguments: object) -> None:
-        """Nothing is printed."""
-
-
-@pytest.fixture
-def port() -> Iterator[int]:
-    """The port of a server that answers as the handler does."""
-    _Handler.count = 0
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 @pytest.mark.processes
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="needs Debian's package wrk")
 class TestWithWrk:
     """wrk itself, for a second."""
 
-    def test_it_posts_the_body_and_counts_answers_by_status(self, port: int) -> None:
-        load = wrk.load(port, _Handler.expected, 1, 1)
+    def test_it_posts_the_body_and_counts_answers_by_status(self, serve: Callable[..., int]) -> None:
+        """Every third answer is 503, after which wrk connects again."""
+        expected = b'{"model": "bench"}'
+        port = serve(lambda number, body: 400 if body != expected else 503 if number % 3 == 0 else 200)
+        load = wrk.load(port, expected, 1, 1)
         assert load.answers > 30
         assert load.statuses == {200: load.answers - load.answers // 3, 503: load.answers // 3}
         assert not any(load.failures.values())
