@@ -72,12 +72,12 @@ def require() -> str:
     return found
 
 
-def load(port: int, body: bytes, connections: int, seconds: float) -> Load:
-    """Post ``body`` to /predict on so many connections for so many whole seconds. Raises WrkError."""
+def load(port: int, body: bytes, connections: int, seconds: int) -> Load:
+    """Post ``body`` to /predict on so many connections for so many seconds. Raises WrkError."""
     with tempfile.NamedTemporaryFile(prefix="trainyard-bench-") as file:
         file.write(body)
         file.flush()
-        command = [require(), "--threads", "1", "--connections", str(connections), "--duration", f"{seconds:.0f}s"]
+        command = [require(), "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
         command += ["--timeout", f"{TIMEOUT}s", "--script", str(SCRIPT), f"http://127.0.0.1:{port}/predict"]
         done = subprocess.run(
             [*command, "--", file.name], capture_output=True, text=True, check=False, timeout=seconds + 2 * TIMEOUT
