@@ -37,6 +37,7 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.bench
+	.ci/packages wrk
 	$(BIN)/python -m benchmarks
 
 bench-tabular: $(VENV)/.bench

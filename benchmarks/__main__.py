@@ -14,24 +14,35 @@ from benchmarks import (
     idle,
     loading,
     predict,
+    predict_beside_training,
     predict_names,
+    predict_overload,
     predict_trust,
+    processor,
     reading,
     sweeps,
     tables,
     training_step,
     trust,
+    wrk,
 )
 
 MODULES = (
-    *(training_step, checkpoint, predict, predict_names, predict_trust),
+    *(training_step, checkpoint, predict, predict_beside_training, predict_overload),
+    *(predict_names, predict_trust),
     *(loading, reading, idle, tables, trust, sweeps),
 )
 
 
 def main() -> None:
-    """Run each benchmark and save the results."""
-    results: dict[str, object] = {"python": platform.python_version(), "numpy": np.__version__}
+    """Run each benchmark and save the results. Raises WrkError at once, not after some of them, if wrk is missing."""
+    wrk.require()
+    results: dict[str, object] = {
+        "processor": processor.name(),
+        "cores": processor.cores(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
     for module in MODULES:
         print(f"\n{(module.__doc__ or '').splitlines()[0]}\n")
         results[module.__name__] = module.main()

@@ -1,100 +1,96 @@
-"""Throughput of single-row /predict, compared to a Flask route that reads the same body and returns a constant."""
+"""Single-row /predict under load by wrk, beside gunicorn's threads, a constant answer and a bare echo."""
 
 from __future__ import annotations
 
-import json
 import os
-import selectors
-import socket
 import statistics
-import time
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
-from benchmarks.servers import call, gunicorn
+from benchmarks import asked_model, processor, wrk
+from benchmarks.servers import gunicorn
+from benchmarks.wrk import Load
+from service.settings import Settings
+from testing.harness import Client
 
-CONNECTIONS, REQUESTS, ROUNDS = 8, 3000, 7
+ROUNDS, SECONDS = 5, 2
+CONNECTIONS = (1, 8, 32)
+THREADS = ("--worker-class", "gthread", "--threads", "16")
+OURS, OURS_WITH_THREADS = "ours", "ours, gthread"
+#: The smallest ratio of our throughput to that with gunicorn's own threads that we aim for, by connections.
+GOALS = {1: 2.5, 8: 6.0}
+
+
+class Contestant(NamedTuple):
+    """An application and options of gunicorn beyond those of gunicorn.conf.py, whose worker class is ours."""
+
+    application: str
+    options: tuple[str, ...] = THREADS
+
+
+CONTESTANTS = {
+    OURS: Contestant("wsgi:app", ()),
+    OURS_WITH_THREADS: Contestant("wsgi:app"),
+    "constant in Flask, gthread": Contestant("benchmarks.constant:app"),
+    "echo in WSGI, gthread": Contestant("benchmarks.echo:app"),
+}
 
 
 def main() -> dict[str, Any]:
-    """Measure both alternately; return the throughputs and the ratio of their medians."""
-    row = [0.25] * 64
-    with gunicorn("wsgi:app") as (port, _):
-        _train(port, row)
-        body = json.dumps({"model": "bench", "inputs": [row]}).encode()
-        length = len(_answer(port, body))
-        os.environ["CONSTANT_LENGTH"] = str(length)
-        with gunicorn("benchmarks.constant:app") as (other, _):
-            ours, theirs = [], []
-            for _ in range(ROUNDS):
-                theirs.append(throughput(other, body))
-                ours.append(throughput(port, body))
-    ratio = statistics.median(ours) / statistics.median(theirs)
-    print(f"/predict, one row of 64 numbers: {statistics.median(ours):,.0f} requests/s")
-    print(f"constant response of {length} bytes: {statistics.median(theirs):,.0f} requests/s")
-    print(f"ratio: {ratio:.2f} (goal 0.7)")
-    return {"predict_per_second": ours, "constant_per_second": theirs, "ratio": ratio}
+    """Measure all contestants in turn, several rounds; return what wrk measured in each round, and the ratios."""
+    workers, body = Settings.read({}).workers, asked_model.body()
+    with ExitStack() as stack:
+        ports: dict[str, int] = {}
+        for name, contestant in CONTESTANTS.items():
+            ports[name], _ = stack.enter_context(gunicorn(contestant.application, *contestant.options, workers=workers))
+            if contestant.application == "wsgi:app":
+                asked_model.train(ports[name])
+            if name == OURS:
+                length = len(Client(f"http://127.0.0.1:{ports[name]}").post("/predict", body).body)
+                stack.enter_context(patch.dict(os.environ, {"CONSTANT_LENGTH": str(length)}))
+        print(
+            f"{processor.name()}, {processor.cores()} cores; {workers} worker processes each; {ROUNDS} rounds, medians"
+        )
+        loads = _measure(ports, body)
+    ratios = {connections: _report(connections, by_name) for connections, by_name in loads.items()}
+    return {"loads": _plain(loads), "ratios": ratios}
 
 
-def _train(port: int, row: list[float]) -> None:
-    labels = [str(digit) for digit in range(10)]
-    request = {
-        "model": {"name": "bench", "hidden": [64, 64]},
-        "data": {"inputs": [[value + digit for value in row] for digit in range(10)], "labels": labels},
-        "epochs": 2,
+def _measure(ports: dict[str, int], body: bytes) -> dict[int, dict[str, list[Load]]]:
+    """The loads of all rounds, by connections and contestant."""
+    for port in ports.values():  # Each worker has loaded the model, and compiled nothing anew, before it counts.
+        wrk.load(port, body, max(CONNECTIONS), 1).all_good()
+    found: dict[int, dict[str, list[Load]]] = {each: {name: [] for name in ports} for each in CONNECTIONS}
+    for _ in range(ROUNDS):
+        for connections, by_name in found.items():
+            for name, port in ports.items():
+                by_name[name].append(wrk.load(port, body, connections, SECONDS).all_good())
+    return found
+
+
+def _report(connections: int, by_name: dict[str, list[Load]]) -> float:
+    """Print a table for a number of connections; return the ratio of our throughput to that with threads."""
+    print(f"\n{f'connections: {connections}':28}{'requests/s':>12}{'p50, ms':>10}{'p99, ms':>10}{'ours is':>10}")
+    ours = _median(by_name[OURS], "per_second")
+    for name, loads in by_name.items():
+        rate = _median(loads, "per_second")
+        times = f"{_median(loads, 'p50'):10.2f}{_median(loads, 'p99'):10.2f}{ours / rate:8.2f} ×"
+        goal = GOALS.get(connections) if name == OURS_WITH_THREADS else None
+        print(f"{name:28}{rate:12,.0f}{times}{f' (goal {goal:g})' if goal else ''}")
+    return ours / _median(by_name[OURS_WITH_THREADS], "per_second")
+
+
+def _median(loads: list[Load], figure: str) -> float:
+    return float(statistics.median(getattr(load, figure) for load in loads))
+
+
+def _plain(loads: dict[int, dict[str, list[Load]]]) -> dict[int, dict[str, list[dict[str, Any]]]]:
+    """The same as JSON can hold it, with names."""
+    return {
+        connections: {name: [load._asdict() for load in each] for name, each in by_name.items()}
+        for connections, by_name in loads.items()
     }
-    job = call(port, "POST", "/train", request)
-    assert call(port, "GET", f"/jobs/{job['id']}?wait=30")["state"] == "succeeded"
-
-
-def _request(body: bytes) -> bytes:
-    head = ["POST /predict HTTP/1.1", "Host: bench", "Content-Type: application/json", f"Content-Length: {len(body)}"]
-    return "\r\n".join([*head, "", ""]).encode() + body
-
-
-def _answer(port: int, body: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(_request(body))
-        received = b""
-        while not _complete(received):
-            received += connection.recv(65536)
-    return received.partition(b"\r\n\r\n")[2]
-
-
-def _complete(received: bytes) -> bool:
-    head, separator, body = received.partition(b"\r\n\r\n")
-    if not separator:
-        return False
-    assert head.startswith(b"HTTP/1.1 200"), received
-    length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
-    return len(body) >= int(length.split(b":")[1])
-
-
-def throughput(port: int, body: bytes) -> float:
-    """Return the requests per second over several kept connections, each with one request at a time."""
-    message = _request(body)
-    chooser = selectors.DefaultSelector()
-    received: dict[socket.socket, bytes] = {}
-    for _ in range(CONNECTIONS):
-        connection = socket.create_connection(("127.0.0.1", port))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        chooser.register(connection, selectors.EVENT_READ)
-        received[connection] = b""
-    begin, done = time.perf_counter(), 0
-    for connection in received:
-        connection.sendall(message)
-    while done < REQUESTS:
-        for key, _ in chooser.select():
-            connection = key.fileobj
-            assert isinstance(connection, socket.socket)
-            received[connection] += connection.recv(65536)
-            if _complete(received[connection]):
-                received[connection] = b""
-                done += 1
-                connection.sendall(message)
-    seconds = time.perf_counter() - begin
-    for connection in received:
-        connection.close()
-    return done / seconds
 
 
 if __name__ == "__main__":

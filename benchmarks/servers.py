@@ -28,8 +28,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def gunicorn(application: str, workers: int = 1) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """Run gunicorn with this project's configuration; yields its port and process."""
+def gunicorn(application: str, *options: str, workers: int = 1) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Run gunicorn with this project's configuration, which options override; yields its port and process."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="trainyard-bench-") as data:
         variables = {
@@ -38,7 +38,7 @@ def gunicorn(application: str, workers: int = 1) -> Iterator[tuple[int, subproce
             "TRAINYARD_WORKERS": str(workers),
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--log-level", "error", application],
+            [sys.executable, "-m", "gunicorn", "--log-level", "error", *options, application],
             cwd=ROOT,
             env={**os.environ, **variables},
             stderr=subprocess.DEVNULL,

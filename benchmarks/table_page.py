@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import platform
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from typing import Any
 
+from benchmarks import processor
 from benchmarks.table_contestants import CONTESTANTS
 from benchmarks.table_example import OVERRIDE, Step
 
@@ -46,7 +46,7 @@ def page(results: Mapping[str, Any], steps: Sequence[Step]) -> str:
         file_floor=f"{-floors['file']:g}",
         met="met" if results["met"] else "not met",
         aside="\n".join(_aside(files)),
-        processor=_processor(),
+        processor=processor.name(),
         sklearn=version("scikit-learn"),
         numpy=version("numpy"),
         python=platform.python_version(),
@@ -82,10 +82,3 @@ def _aside(files: Mapping[str, Any]) -> Iterable[str]:
             reasons.setdefault(reason, []).append(f"`{column}`")
         if reasons:
             yield f"- {name}: " + "; ".join(f"{', '.join(each)}: {reason}" for reason, each in reasons.items())
-
-
-def _processor() -> str:
-    """The processor's name, as the system gives it."""
-    information = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.*)", information.read_text()) if information.exists() else None
-    return found[1] if found else platform.processor() or platform.machine()
