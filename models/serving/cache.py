@@ -65,6 +65,11 @@ class ServedModels:
                         self._keep(key, served)
         return served
 
+    def loaded(self, key: CheckpointFile) -> ServedModel | None:
+        """The version in a file if it is loaded. It waits for nothing that takes time."""
+        with self._lock:
+            return self._known(key)
+
     def _known(self, key: CheckpointFile) -> ServedModel | None:
         served = self._loaded.get(key)
         if served is not None:

@@ -52,7 +52,7 @@ class Codes:
         for name in STATUSES:
             for call in called[name]:
                 self.refusal(name, call.args[0], path)
-        for call in called["problem"]:
+        for call in [*called["problem"], *called["RequestError"]]:
             for code in self.codes(call.args[1], path):
                 self.responses[code].add(ast.literal_eval(call.args[0]))
         for name in JOB_ERRORS:
