@@ -37,7 +37,7 @@ SETTINGS = (
     Setting("database_url", "", "SQLAlchemy URL of the database; if empty, SQLite in the data directory."),
     Setting("bind", "127.0.0.1:8000", "Address that the service listens on: HOST:PORT or unix:PATH."),
     Setting("workers", 2, "Number of web worker processes.", 1, 64),
-    Setting("threads", 16, "Threads per web worker; at most half of them wait for jobs or send streams.", 2, 256),
+    Setting("threads", 16, "Threads per web worker, for requests that take time; at most half of them for kinds that take 0.1 s or more.", 2, 256),
     Setting("trainer", "auto", "auto: the web service starts and restarts a trainer; external: you run the trainer.",
             choices=("auto", "external")),
     Setting("parallel_jobs", 1, "Number of jobs that a trainer runs at the same time.", 1, 64),
