@@ -19,38 +19,15 @@ from models.data.rows import number_matrix
 from models.data.table import MemoryTable
 from models.data.times import time_of
 from models.data.words import boolean_levels, is_missing, number_text, truth_of
-from models.errors import InvalidError, Problem, describe, escaped
+from models.errors import Faults, InvalidError, describe, escaped
 
 __all__ = ["from_lists", "from_matrix", "from_records", "set_aside", "with_column"]
 
-#: Faults that are reported at a time.
-REPORTED = 20
 #: A whole number beyond this does not fit into 64 bits.
 _LARGEST_WHOLE = 2**63 - 1
 
 #: The pointer to a column's value in a row.
 Pointer = Callable[[int], str]
-
-
-class _Faults:
-    """Problems of a body: the first ``REPORTED`` of them."""
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-
-    @property
-    def full(self) -> bool:
-        return len(self.problems) >= REPORTED
-
-    def add(self, pointer: str, detail: str, row: int | None = None, column: str | None = None) -> None:
-        """Add a problem; ``row`` counts from 0."""
-        if not self.full:
-            self.problems.append(Problem(pointer, detail, None if row is None else row + 1, column))
-
-    def check(self) -> None:
-        """Raise InvalidError if there are any."""
-        if self.problems:
-            raise InvalidError.of(self.problems)
 
 
 def from_records(
@@ -62,13 +39,17 @@ def from_records(
     """A table from a list of objects, with the columns in the order in which their names come first.
 
     ``kinds`` are the kinds of some columns, by name; values are converted to them. ``missing`` are further words for
-    missing values, in lower case. Raises InvalidError with the first ``REPORTED`` faults.
+    missing values, in lower case. Raises InvalidError with the first faults.
     """
     if not isinstance(rows, list) or not rows:
         raise InvalidError.at(pointer, f"must be a list of at least one object, one per row. Received: {_some(rows)}")
-    faults = _Faults()
+    faults = Faults()
     for place, row in enumerate(rows):
-        if type(row) is not dict:
+        if type(row) is dict:
+            continue
+        if faults.full:
+            faults.count()
+        else:
             faults.add(f"{pointer}/{place}", f"must be an object, as the other rows. Received: {describe(row)}", place)
     faults.check()
     keys = list(dict.fromkeys(key for row in rows for key in row))
@@ -101,9 +82,13 @@ def from_lists(
     if not isinstance(rows, list) or not rows:
         wanted = "must be a list of at least one row, each a list of values"
         raise InvalidError.at(f"{pointer}/rows", f"{wanted}. Received: {_some(rows)}")
-    faults = _Faults()
+    faults = Faults()
     for place, row in enumerate(rows):
-        if type(row) is not list or len(row) != len(names):
+        if type(row) is list and len(row) == len(names):
+            continue
+        if faults.full:
+            faults.count()
+        else:
             received = len(row) if isinstance(row, list) else describe(row)
             detail = f"must be a list of {len(names)} values, one per column. Received: {received}"
             faults.add(f"{pointer}/rows/{place}", detail, place)
@@ -162,12 +147,14 @@ def _names(given: Sequence[str], pointer_of: Callable[[int], str]) -> list[str]:
     """Trimmed names, ``column_N`` for empty ones; raises InvalidError for repeated ones."""
     names = [name.strip() or f"column_{place}" for place, name in enumerate(given, start=1)]
     first: dict[str, int] = {}
-    faults = _Faults()
+    faults = Faults()
     for place, name in enumerate(names):
         if name in first:
-            faults.add(
-                pointer_of(place), f"must be a name that no other column has. Received: {describe(given[place])}"
-            )
+            if faults.full:
+                faults.count()
+            else:
+                received = describe(given[place])
+                faults.add(pointer_of(place), f"must be a name that no other column has. Received: {received}")
         first.setdefault(name, place)
     faults.check()
     return names
@@ -179,7 +166,7 @@ def _table(
     rows: int,
     kinds: Mapping[str, ColumnKind],
     missing: Collection[str],
-    faults: _Faults,
+    faults: Faults,
 ) -> MemoryTable:
     columns, specs = dict[str, Column](), list[ColumnSpec]()
     for name, (cells, pointer) in zip(names, values, strict=True):
@@ -210,7 +197,7 @@ _GROUPS: tuple[set[type], ...] = (_NUMBERS, {bool}, {str})
 _WANTED = {str: "a string", int: "a number", float: "a number", bool: "true or false"}
 
 
-def _column(name: str, cells: list[Any], pointer: Pointer, kind: ColumnKind | None, faults: _Faults) -> Column | None:
+def _column(name: str, cells: list[Any], pointer: Pointer, kind: ColumnKind | None, faults: Faults) -> Column | None:
     """The column of some cells, whose missing values are None; None if faults were added."""
     types = set(map(type, cells)) - {type(None)}
     plain = types <= {str, bool, int, float}
@@ -254,21 +241,26 @@ def _article(kind: ColumnKind) -> str:
     return f"a {kind}" if kind not in ("text", "boolean") else {"text": "text", "boolean": "boolean"}[kind]
 
 
-def _add_faults(name: str, cells: list[Any], pointer: Pointer, types: set[type] | None, faults: _Faults) -> None:
+def _add_faults(name: str, cells: list[Any], pointer: Pointer, types: set[type] | None, faults: Faults) -> None:
     """Report the values that no column can hold or, of a mixed column, those that are not like the first one."""
     first: type | None = None
     for row, cell in enumerate(cells):
-        if faults.full:
-            return
         if cell is None:
             continue
-        received = f"Received: {describe(cell)}"
         if types is None:
-            if type(cell) not in _WANTED:
-                faults.add(pointer(row), f"must be a number, a string, true, false or null. {received}", row, name)
+            wrong = type(cell) not in _WANTED
+        else:
+            first = first or type(cell)
+            wrong = _WANTED[type(cell)] != _WANTED[first]
+        if not wrong:
             continue
-        first = first or type(cell)
-        if _WANTED[type(cell)] != _WANTED[first]:
+        if faults.full:
+            faults.count()
+            continue
+        received = f"Received: {describe(cell)}"
+        if first is None:
+            faults.add(pointer(row), f"must be a number, a string, true, false or null. {received}", row, name)
+        else:
             remedy = "make the column a category (types) to take all values as words"
             detail = f"must be {_WANTED[first]} like the column's first value; or {remedy}"
             faults.add(pointer(row), f"{detail}. {received}", row, name)

@@ -27,10 +27,10 @@ from models.definition.stacks import (
     stack_of,
     stack_problem,
 )
-from models.errors import InvalidError, Problem, describe
+from models.errors import InvalidError, Problem, describe, listed
 from models.features.features import Feature, Ignored, feature_of
 from models.identifiers import NAME_PATTERN
-from models.schemas import DescribedField, Flag, StrictSchema, Text, Whole, load, shared
+from models.schemas import DescribedField, Flag, ItemMessages, Items, StrictSchema, Text, Whole, load, shared
 from nncore.hyperparameters import Bounds
 from nncore.layers import LAYERS, Layer
 from nncore.losses import CategoricalCrossentropy, Loss
@@ -162,7 +162,7 @@ class ModelDefinition:
         for feature in self.features:
             if feature.column in others and not isinstance(feature, Ignored):
                 raise InvalidError.at(
-                    "/features", f"must not use {feature.column!r}, the column of labels, weights or groups"
+                    "/features", f"must not use {describe(feature.column)}, the column of labels, weights or groups"
                 )
         return replace(self, label=label)
 
@@ -190,7 +190,7 @@ class ModelDefinition:
             given = [column for column in given if column.reason is None]
         features = OpenFeatures("raw").of(given, others)
         if len(features) != self.inputs:
-            names = ", ".join(feature.column for feature in features[:20])
+            names = listed(feature.column for feature in features)
             detail = f"must be as many as the table's columns of numbers, {len(features)}: {names}"
             raise InvalidError.at("/inputs", f"{detail}. Received: {self.inputs}")
         return features
@@ -303,14 +303,13 @@ class Hidden(DescribedField):
             return [self._units.deserialize(value)]
         if not isinstance(value, list) or len(value) > self.maximum:
             raise self.refusal(value)
-        problems = {}
+        problems = ItemMessages()
         for index, units in enumerate(value):
             try:
                 self._units.deserialize(units)
             except ma.ValidationError as error:
-                problems[index] = error.messages
-        if problems:
-            raise ma.ValidationError(problems)
+                problems.add(index, error.messages)
+        problems.check()
         return value
 
 
@@ -332,9 +331,10 @@ class DefinitionSchema(StrictSchema):
     )
     label = Text(metadata={"description": "The column of the classes; rows may hold it at prediction."})
     classes = Classes(required=True, metadata={"description": "The number of classes, or their labels in order."})
-    layers = ma.fields.List(
+    layers = Items(
         layer_field(),
-        validate=ma.validate.Length(1, MAXIMUM_LAYERS),
+        minimum=1,
+        maximum=MAXIMUM_LAYERS,
         metadata={
             "description": "The layers in order; if `hidden` is left out too, one hidden layer of 128 units. The last "
             "two are `dense`, one unit per class, and `softmax`. This dense layer's `initializer` is `glorot_uniform` "

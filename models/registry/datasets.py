@@ -16,7 +16,7 @@ from models.data.columns import ColumnSpec
 from models.data.labels import Label
 from models.data.matrix_table import matrix_specs
 from models.data.profile import TableDetails
-from models.errors import ConflictError, MissingError
+from models.errors import ConflictError, MissingError, describe
 from models.formats.durable import FileRecord
 from models.registry.rows import fault_of, insert_if_free, older_than
 from models.registry.tables import DATASETS
@@ -153,7 +153,7 @@ def require_free_dataset_name(connection: sa.Connection, name: str) -> None:
 
 
 def _name_taken(name: str) -> ConflictError:
-    detail = f"the name {name!r} belongs to another dataset; choose a new one or delete it"
+    detail = f"the name {describe(name)} belongs to another dataset; choose a new one or delete it"
     return ConflictError("name_taken", detail)
 
 
@@ -161,7 +161,7 @@ def find_dataset(connection: sa.Connection, key: str) -> DatasetRow:
     """A dataset by id or name. Raises MissingError."""
     row = connection.execute(sa.select(DATASETS).where(sa.or_(DATASETS.c.id == key, DATASETS.c.name == key))).first()
     if row is None:
-        raise MissingError("not_found", f"there is no dataset {key!r}")
+        raise MissingError("not_found", f"there is no dataset {describe(key)}")
     return DatasetRow.of(row)
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from models.clock import utc_now
 from models.definition.definition import ModelDefinition
-from models.errors import ConflictError, MissingError
+from models.errors import ConflictError, MissingError, describe
 from models.registry.rows import insert_if_free
 from models.registry.tables import CHECKPOINTS, DATASETS, MODELS, VERSIONS
 from models.registry.versions import DEFAULT_VERSION, require_model
@@ -72,8 +72,8 @@ def define_model(
     if exact:
         raise ConflictError(
             "name_taken",
-            f"the name {definition.name!r} belongs to another definition; choose a new name, delete that model, or "
-            "leave out exact, so that the next version has this definition",
+            f"the name {describe(definition.name)} belongs to another definition; choose a new name, delete that "
+            "model, or leave out exact, so that the next version has this definition",
         )
     changed = {"definition": definition.canonical(), "definitions": MODELS.c.definitions + 1}
     connection.execute(sa.update(MODELS).where(MODELS.c.number == number).values(**changed))
@@ -89,7 +89,7 @@ def find_model(connection: sa.Connection, name: str) -> ModelRow:
     """A model by name. Raises MissingError."""
     row = connection.execute(_SELECT.where(MODELS.c.name == name)).first()
     if row is None:
-        raise MissingError("not_found", f"there is no model {name!r}")
+        raise MissingError("not_found", f"there is no model {describe(name)}")
     return _model_row(row)
 
 

@@ -13,7 +13,7 @@ import marshmallow as ma
 import numpy as np
 
 from models.definition.rules import MAXIMUM_EPOCHS
-from models.errors import InvalidError, Problem, describe, unknown_field
+from models.errors import InvalidError, Problem, describe, shortened, unknown_field
 from models.schemas import DescribedField, Flag, Number, StrictSchema, Tagged, Text, load, shared
 from models.training.request import MAXIMUM_SEED, TrainSchema
 from nncore.hyperparameters import check_hyperparameters, hyperparameter
@@ -175,10 +175,12 @@ class Parameters(DescribedField):
 def _require_pointer(pointer: str, others: Collection[str]) -> None:
     """Raise ValidationError unless it is a pointer to a place that no other pointer contains."""
     if not pointer.startswith("/"):
-        raise ma.ValidationError(f'must be a JSON pointer, as in "/optimizer/learning_rate". Received: {pointer!r}')
+        raise ma.ValidationError(
+            f'must be a JSON pointer, as in "/optimizer/learning_rate". Received: {describe(pointer)}'
+        )
     around = [other for other in others if other != pointer and pointer.startswith(f"{other}/")]
     if around:
-        raise ma.ValidationError(f"must not lie within another parameter. Received: within {around[0]!r}")
+        raise ma.ValidationError(f"must not lie within another parameter. Received: within {describe(around[0])}")
 
 
 def _choices(values: list[Any]) -> Choices:
@@ -328,7 +330,7 @@ class Trial:
         return changed
 
     def __str__(self) -> str:
-        values = ", ".join(f"{pointer} {describe(value)}" for pointer, value in self.values.items())
+        values = ", ".join(f"{shortened(pointer)} {describe(value)}" for pointer, value in self.values.items())
         return f"trial {self.number}: {values}"
 
     def moved(self, error: InvalidError, request: str = "/train") -> list[Problem]:
@@ -363,7 +365,7 @@ def _with(container: Any, names: Sequence[str], value: Any, path: tuple[str, ...
     if isinstance(container, list):
         if not (name.isdecimal() and int(name) < len(container)):
             place = f"/{'/'.join(path)}"
-            raise _NoPlaceError(f"must name one of the {len(container)} items of {place}. Received: {name!r}")
+            raise _NoPlaceError(f"must name one of the {len(container)} items of {place}. Received: {describe(name)}")
         index = int(name)
         return [*container[:index], _with(container[index], rest, value, (*path, name)), *container[index + 1 :]]
     if isinstance(container, str) and path != ("model",):

@@ -11,7 +11,7 @@ from flask import current_app, g, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.sansio.utils import get_content_length
 
-from models.errors import MalformedError, UnsupportedError
+from models.errors import MalformedError, UnsupportedError, describe
 from service.web.gzip_body import GzipBody
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _decode(environ: WSGIEnvironment) -> None:
     if coding in ("", "identity"):
         return
     if coding not in ("gzip", "x-gzip"):
-        detail = f"the Content-Encoding of the body must be gzip or identity. Received: {coding[:80]!r}"
+        detail = f"the Content-Encoding of the body must be gzip or identity. Received: {describe(coding)}"
         raise UnsupportedError("unsupported_encoding", detail)
     length = get_content_length(environ.get("CONTENT_LENGTH"), environ.get("HTTP_TRANSFER_ENCODING"))
     if length is None and not environ.get("wsgi.input_terminated"):

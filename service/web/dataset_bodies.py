@@ -89,9 +89,7 @@ def dataset_of(body: Mapping[str, Any]) -> ReceivedRows:
     given = load(schema(), body)
     options = ReadOptions.of({name: given[name] for name in JSON_OPTIONS})
     table, options = read(given, options)
-    problems = options.problems_of_names([column.name for column in table.columns])
-    if problems:
-        raise InvalidError.of(problems)
+    options.faults_of_names([column.name for column in table.columns]).check()
     table, warnings = labelled(table, options.label, options.weight, options.ignore)
     return ReceivedRows(given["name"], table, replace(_JSON, warnings=warnings))
 
@@ -146,5 +144,7 @@ def _beside(table: MemoryTable, name: str | None, column: Column, member: str) -
     """The table with the column of labels or weights, whose name no feature may have."""
     assert name is not None
     if name in table.values:
-        raise InvalidError.at(f"/{member}", f"must not name a feature if {member}s are given. Received: {name!r}")
+        raise InvalidError.at(
+            f"/{member}", f"must not name a feature if {member}s are given. Received: {describe(name)}"
+        )
     return with_column(table, name, column)

@@ -7,6 +7,7 @@ import itertools
 import logging
 import re
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from models.errors import (
+    LISTED,
     BusyError,
     ConflictError,
     InvalidError,
@@ -24,6 +26,7 @@ from models.errors import (
     TrainyardError,
     UnreadableError,
     UnsupportedError,
+    shortened,
 )
 from models.formats.checkpoint_file import CheckpointError
 from service.store.storage_errors import storage_error_code
@@ -34,6 +37,9 @@ __all__ = ["PROBLEM_SCHEMA", "install", "problem", "request_id", "request_id_of"
 
 _log = logging.getLogger("trainyard.web")
 
+
+#: Bytes of an error's document. Problems that do not fit are counted with those that are not listed.
+PROBLEM_BYTES = 20_000
 
 _PROCESS, _COUNTER = secrets.token_hex(8), itertools.count(1)
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,128}\Z")
@@ -103,23 +109,33 @@ def problem(
     status: int,
     code: str,
     detail: str,
-    errors: list[dict[str, Any]] | None = None,
+    errors: Sequence[dict[str, Any]] = (),
     headers: Any = None,
+    *,
+    total: int = 0,
     **extensions: Any,
 ) -> Response:
-    """An error response; ``extensions`` are additional members of its document."""
+    """An error response of at most ``PROBLEM_BYTES``; ``extensions`` are additional members of its document.
+
+    ``total`` is the number of problems, of which ``errors`` lists the first ones; the document has it if it is larger.
+    """
     document = {
         "type": "about:blank",
         "title": http.HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "code": code,
-        "instance": request.path,
+        "instance": shortened(request.path),
         "request_id": request_id(),
-        "errors": errors or [],
+        "errors": list(errors),
+        **({"errors_total": total} if total > len(errors) else {}),
         **extensions,
     }
-    return Response(orjson.dumps(document), status, headers, content_type="application/problem+json")
+    content = orjson.dumps(document)
+    if len(content) > PROBLEM_BYTES and errors:
+        # Many control characters, each of which takes six bytes.
+        return problem(status, code, detail, errors[:-1], headers, total=max(total, len(errors)), **extensions)
+    return Response(content, status, headers, content_type="application/problem+json")
 
 
 def _refusal(error: TrainyardError) -> Response:
@@ -127,11 +143,12 @@ def _refusal(error: TrainyardError) -> Response:
     errors = []
     for each in error.problems:
         entry: dict[str, Any] = {"pointer": each.pointer, "detail": each.detail}
-        places = {"row": each.row, "line": each.line, "column": each.column}
+        column = None if each.column is None else shortened(each.column)
+        places = {"row": each.row, "line": each.line, "column": column}
         entry |= {name: place for name, place in places.items() if place is not None}
         errors.append(entry)
     headers = {"Retry-After": "1"} if status == 503 else None
-    return problem(status, error.code, error.detail, errors, headers)
+    return problem(status, error.code, error.detail, errors, headers, total=error.total)
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -141,7 +158,7 @@ def _http_error(error: HTTPException) -> Response:
     phrase = http.HTTPStatus(status).phrase
     detail = error.description or phrase
     if status == 404:
-        detail = f"there is nothing at {request.path}"
+        detail = f"there is nothing at {shortened(request.path)}"
     if status == 413:
         detail = f"the body must have at most {request.max_content_length} bytes. Received: more"
     headers = [(name, value) for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")]
@@ -190,7 +207,7 @@ def _internal_error(error: Exception) -> Response:
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
     "description": "An error (RFC 9457). `code` is a stable word. `errors` lists the problems of the body, each with "
-    "its place.",
+    "its place: the first 20 of them. What was received is shortened to 100 characters.",
     "required": ["type", "title", "status", "detail", "code", "instance", "request_id", "errors"],
     "properties": {
         "type": {"type": "string", "format": "uri-reference"},
@@ -200,8 +217,14 @@ PROBLEM_SCHEMA: dict[str, Any] = {
         "code": {"type": "string", "examples": ["validation_failed", "not_found", "name_taken", "no_version"]},
         "instance": {"type": "string"},
         "request_id": {"type": "string"},
+        "errors_total": {
+            "type": "integer",
+            "minimum": 2,
+            "description": "The number of all problems, if `errors` does not list them all.",
+        },
         "errors": {
             "type": "array",
+            "maxItems": LISTED,
             "items": {
                 "type": "object",
                 "required": ["pointer", "detail"],

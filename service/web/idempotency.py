@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from flask import Response, g, request
 
-from models.errors import ConflictError, InvalidError, MalformedError
+from models.errors import ConflictError, InvalidError, MalformedError, describe
 from service.store.locks import LockTakenError
 from service.store.tables import IDEMPOTENCY_KEYS as KEYS
 from service.web.bodies import uploaded
@@ -112,7 +112,7 @@ def _hold(parts: Context, scope: str, key: str) -> Iterator[None]:
         try:
             stack.enter_context(parts.files.locks.keyed(scope, key))
         except LockTakenError:
-            detail = f"a request with the Idempotency-Key {key!r} is under way; send this one again later"
+            detail = f"a request with the Idempotency-Key {describe(key)} is under way; send this one again later"
             raise ConflictError("idempotency_key_in_use", detail) from None
         yield
 
@@ -149,7 +149,8 @@ def _answer_to(parts: Context, claim: _Claim) -> Response | None:
     if row.payload != claim.payload:
         raise InvalidError(
             "idempotency_key_reused",
-            f"the Idempotency-Key {claim.key!r} was used with another payload; send a new request with a new key",
+            f"the Idempotency-Key {describe(claim.key)} was used with another payload; send a new request "
+            "with a new key",
         )
     return Response(row.body, row.status, {**json.loads(row.headers), "Idempotent-Replayed": "true"})
 
@@ -163,7 +164,7 @@ def _key(given: str) -> str:
     raise MalformedError(
         "invalid_idempotency_key",
         f"the Idempotency-Key must be one key of 1 to {MAXIMUM_LENGTH} printable ASCII characters, in double quotes "
-        f"if it has spaces, commas or semicolons. Received: {given[:80]!r}",
+        f"if it has spaces, commas or semicolons. Received: {describe(given)}",
     )
 
 

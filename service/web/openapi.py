@@ -16,7 +16,7 @@ from models.data.schemas import Rows
 from models.definition.features import FeaturesField
 from models.errors import InvalidError, Problem, escaped
 from models.features.features import FEATURES
-from models.schemas import DescribedField, Tagged, problems_of, schema_for, shared
+from models.schemas import DescribedField, Tagged, refusal_of, schema_for, shared
 from service.web.json_bodies import read_json
 from service.web.response_shapes import SHAPES
 
@@ -53,7 +53,7 @@ class _Parser(FlaskParser):
     def handle_error(self, error: ma.ValidationError, *_rest: Any, **_options: Any) -> Any:
         assert isinstance(error.messages, dict)
         (messages,) = error.messages.values()  # Keyed by location; each call loads a single one.
-        raise InvalidError.of(problems_of(messages)) from None
+        raise refusal_of(messages) from None
 
 
 class Resource(Blueprint):  # type: ignore[misc]

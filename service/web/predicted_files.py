@@ -10,7 +10,7 @@ from typing import Any
 from flask import Response, request
 
 from models.data.words import number_of
-from models.errors import InvalidError, Problem, escaped
+from models.errors import InvalidError, Problem, describe, escaped
 from models.identifiers import NAME_PATTERN
 from models.reading.options import ReadOptions
 from models.registry.versions import Wanted
@@ -183,8 +183,8 @@ def _of_columns(error: InvalidError, kinds: Any) -> InvalidError:
         if problem.pointer in places:
             name = places[problem.pointer]
             meant = re.search(r"did you mean '(.*?)'\?", problem.detail)
-            hint = "" if meant is None else f"; it has {meant.group(1)!r}"
-            problems.append(Problem("", f"must have the column {name!r}{hint}", column=name))
+            hint = "" if meant is None else f"; it has {describe(meant.group(1))}"
+            problems.append(Problem("", f"must have the column {describe(name)}{hint}", column=name))
         else:
             problems.append(problem)
-    return InvalidError.of(problems)
+    return error.with_problems(problems)

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Response, request, url_for
 
-from models.errors import ConflictError, InvalidError
+from models.errors import ConflictError, InvalidError, describe
 from models.formats.durable import FileRecord
 from models.identifiers import NAME_PATTERN, new_id
 from models.reading.options import OPTION_NAMES
@@ -146,7 +146,9 @@ def _json_rows(query: dict[str, Any]) -> ReceivedRows:
 def _agreed(key: str, in_query: Any, within: Any) -> Any:
     """The value from query or body. Raises InvalidError if both have one and they differ."""
     if None not in (in_query, within) and in_query != within:
-        raise InvalidError.at(f"/{key}", f"must be the same in query and body. Received: {in_query!r} and {within!r}")
+        raise InvalidError.at(
+            f"/{key}", f"must be the same in query and body. Received: {describe(in_query)} and {describe(within)}"
+        )
     return in_query if within is None else within
 
 
@@ -189,7 +191,9 @@ def delete(key: str) -> Response:
         uses = sa.or_(JOBS.c.dataset == dataset_id, JOBS.c.validation_dataset == dataset_id)
         active = connection.scalar(sa.select(JOBS.c.id).where(uses, JOBS.c.state.in_(ACTIVE)).limit(1))
         if active:
-            raise ConflictError("dataset_in_use", f"dataset {key!r} is in use by {active}; cancel that job first")
+            raise ConflictError(
+                "dataset_in_use", f"dataset {describe(key)} is in use by {active}; cancel that job first"
+            )
         delete_dataset(connection, dataset_id)
     parts.files.delete(FileKind.DATASET, dataset_id)
     return Response(status=204)
