@@ -106,14 +106,14 @@ class StrictSchema(ma.Schema):
         unknown = len(data) - sum(name in data for name in known)
         if unknown <= LISTED:
             return super().load(data, **options)
-        listed = set(islice((name for name in data if name not in known), LISTED))
+        listed = list(islice((name for name in data if name not in known), LISTED))
         try:
             return super().load({name: data[name] for name in (*known, *listed) if name in data}, **options)
         except ma.ValidationError as error:
-            messages: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
-            if any(_unknown(messages.get(name)) for name in listed):
-                messages.setdefault("_schema", []).append(_Further.of(unknown - LISTED))
-            raise ma.ValidationError(messages) from None
+            found: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
+            others = {name: found.pop(name) for name in listed if name in found}
+            further = {"_schema": [*found.pop("_schema", []), _Further.of(unknown - LISTED)]} if others else {}
+            raise ma.ValidationError({**found, **others, **further}) from None
 
 
 class DescribedField(ma.fields.Field[Any]):

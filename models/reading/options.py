@@ -15,6 +15,8 @@ __all__ = ["OPTION_NAMES", "ReadOptions", "unknown_column"]
 
 #: Delimiters by the names that are easier to write in a URL.
 _DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+#: Columns that an option names at most: as many as a model may have features.
+MOST_NAMES = 100_000
 #: Characters of a name that are compared with those of others.
 MATCHED = 100
 _SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -128,6 +130,8 @@ def _text(value: Any) -> str:
 
 def _list(value: Any) -> tuple[str, ...]:
     parts = value.split(",") if isinstance(value, str) else value
+    if isinstance(parts, list) and len(parts) > MOST_NAMES:
+        raise ValueError(f"must hold at most {MOST_NAMES} items")
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         raise ValueError("must be a list, as in a,b")
     return tuple(part.strip() for part in parts if part.strip())
@@ -140,6 +144,8 @@ def _types(value: Any) -> dict[str, ColumnKind]:
         pairs = list(value.items())
     else:
         raise ValueError("must be like zip:category,age:number")  # noqa: TRY004 - reported like other bad values
+    if len(pairs) > MOST_NAMES:
+        raise ValueError(f"must name at most {MOST_NAMES} columns")
     found: dict[str, ColumnKind] = {}
     for name, kind in pairs:
         known = next((each for each in KINDS if each == str(kind).strip().lower()), None)

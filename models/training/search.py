@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -363,7 +364,7 @@ def _with(container: Any, names: Sequence[str], value: Any, path: tuple[str, ...
         return value
     name, *rest = names
     if isinstance(container, list):
-        if not (name.isdecimal() and int(name) < len(container)):
+        if not (re.fullmatch("[0-9]{1,18}", name) and int(name) < len(container)):
             place = f"/{'/'.join(path)}"
             raise _NoPlaceError(f"must name one of the {len(container)} items of {place}. Received: {describe(name)}")
         index = int(name)
@@ -453,19 +454,20 @@ Found = TypeVar("Found")
 def of_each(trials: Sequence[Trial], find: Callable[[Trial], Found], request: str = "/train") -> list[Found]:
     """What a function finds for each trial.
 
-    Raises InvalidError with the problems of the trials that it refuses, the first ``LISTED`` ones, each once at its
-    place.
+    Raises InvalidError with the problems of the trials that it refuses, each once at its place; it looks at no further
+    trial if ``LISTED`` are found.
     """
-    found, problems = [], dict[tuple[str, str], Problem]()
+    found, problems, total = [], dict[tuple[str, str], Problem](), 0
     for trial in trials:
         if len(problems) >= LISTED:
             break
         try:
             found.append(find(trial))
         except InvalidError as error:
+            total = max(total, error.total)
             for before, after in zip(error.problems, trial.moved(error, request), strict=True):
                 # Trials that share a wrong value have the same problem.
                 problems.setdefault((after.pointer, before.detail), after)
     if problems:
-        raise InvalidError.of([*problems.values()][:LISTED])
+        raise InvalidError.of([*problems.values()], total)
     return found

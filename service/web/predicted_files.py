@@ -46,7 +46,7 @@ _TRUTHS = ("true", "false")
 
 
 def _option(description: str) -> Text:
-    return Text(load_default=None, metadata={"description": description})
+    return Text(load_default=None, allow_none=False, metadata={"description": description})
 
 
 class Share(Text):
@@ -75,7 +75,9 @@ class FileQuerySchema(StrictSchema):
         load_default="false", choices=_TRUTHS, metadata={"description": "Also a column `probability_CLASS` a class."}
     )
     coverage = Share(
-        load_default=None, metadata={"description": "Also a column `set` of conformal sets, which cover this share."}
+        load_default=None,
+        allow_none=False,
+        metadata={"description": "Also a column `set` of conformal sets, which cover this share."},
     )
     by_class = Text(
         load_default="false", choices=_TRUTHS, metadata={"description": "Whether each class is covered by this share."}
@@ -88,7 +90,12 @@ class FileQuerySchema(StrictSchema):
     decimal = _option("The decimal sign: `.` or `,`.")
     thousands = _option("What separates thousands: `.`, `,`, `'`, `space` or `none`.")
     encoding = _option("The encoding of text, as in `cp1252`.")
-    header = Text(load_default=None, choices=_TRUTHS, metadata={"description": "Whether the first row has names."})
+    header = Text(
+        load_default=None,
+        allow_none=False,
+        choices=_TRUTHS,
+        metadata={"description": "Whether the first row has names."},
+    )
     dates = _option("How dates are written: a strptime format, as in `%d.%m.%Y`.")
 
 

@@ -48,7 +48,7 @@ _FORM_BODY = {
 
 
 def _option(description: str) -> Text:
-    return Text(load_default=None, metadata={"description": description})
+    return Text(load_default=None, allow_none=False, metadata={"description": description})
 
 
 class UploadSchema(StrictSchema):
@@ -58,6 +58,7 @@ class UploadSchema(StrictSchema):
         pattern=NAME_PATTERN,
         maximum=63,
         load_default=None,
+        allow_none=False,
         metadata={"description": "The dataset's name, if it is not in the body; else the file's name, made to fit."},
     )
     label = _option("The column that holds the labels; it may be named at training instead.")

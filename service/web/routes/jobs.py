@@ -31,6 +31,7 @@ from service.web.pagination import (
     NumberPage,
     page,
 )
+from service.web.query_numbers import QueryNumber
 
 __all__ = ["routes"]
 
@@ -50,8 +51,8 @@ NDJSON = "application/x-ndjson"
 class JobsQuery(JobPage):
     """Query parameters of the list of jobs."""
 
-    model = ma.fields.String(load_default=None)
-    state = ma.fields.String(load_default=None, validate=ma.validate.OneOf([*State]))
+    model = ma.fields.String(load_default=None, allow_none=False)
+    state = Text(choices=tuple(state.value for state in State), load_default=None, allow_none=False)
 
 
 @routes.route("/jobs", methods=["GET"])
@@ -72,9 +73,8 @@ def list_jobs(query: dict[str, Any]) -> Response:
 class WaitQuery(StrictSchema):
     """Query parameter of a job: how long to wait for its end."""
 
-    wait = ma.fields.Float(
+    wait = QueryNumber(
         load_default=0.0,
-        validate=ma.validate.Range(min=0, error="must be at least {min}. Received: {input}"),
         metadata={"description": "Wait until the job has ended, for at most this many seconds (at most 60)."},
     )
 
@@ -223,6 +223,7 @@ class StreamHeaders(StrictSchema):
     after = Text(
         pattern=NUMBER_PATTERN,
         load_default=None,
+        allow_none=False,
         data_key="Last-Event-ID",
         metadata={"description": "The id of the last event received."},
     )
