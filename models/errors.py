@@ -17,6 +17,7 @@ __all__ = [
     "MalformedError",
     "MissingError",
     "Problem",
+    "TooLargeError",
     "TrainyardError",
     "UnreadableError",
     "UnsupportedError",
@@ -151,6 +152,10 @@ class MissingError(TrainyardError):
 
 class ConflictError(TrainyardError):
     """The request conflicts with the present state."""
+
+
+class TooLargeError(TrainyardError):
+    """A part of the request exceeds a limit of its own."""
 
 
 class UnreadableError(TrainyardError):

@@ -10,7 +10,7 @@ from dataclasses import MISSING, fields
 from functools import cache
 from itertools import islice
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import marshmallow as ma
 
@@ -32,6 +32,7 @@ __all__ = [
     "Texts",
     "Whole",
     "field_for",
+    "left_out",
     "load",
     "problems_of",
     "refusal_of",
@@ -92,6 +93,9 @@ class StrictSchema(ma.Schema):
 
     class Meta:
         unknown = ma.RAISE
+
+    #: What holds between fields, as members of the schema's JSON schema.
+    rules: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -199,7 +203,9 @@ class Text(DescribedField):
         self._match = ma.validate.Regexp(rf"{pattern}\Z") if pattern else None
 
     def json_schema(self) -> dict[str, Any]:
-        limits: dict[str, Any] = {"enum": list(self.choices)} if self.choices else {"maxLength": self.maximum}
+        limits: dict[str, Any] = {"minLength": 1, "maxLength": self.maximum}
+        if self.choices:
+            limits = {"enum": list(self.choices)}
         return {"type": "string", **limits, **({"pattern": f"^{self.pattern}$"} if self.pattern else {})}
 
     def _validated(self, value: Any) -> str:
@@ -402,6 +408,10 @@ def field_for(hint: Any, bounds: Bounds, **options: Any) -> ma.fields.Field[Any]
 #: The fields of types with bounds, and of types without.
 _BOUNDED: dict[Any, type[Number]] = {int: Whole, float: Number, tuple[float, ...]: Numbers}
 _PLAIN: dict[Any, type[DescribedField]] = {bool: Flag, str: Text, tuple[str, ...]: Texts}
+
+
+def left_out() -> None:
+    """The default of a parameter that is None if it is left out; given, it is never null."""
 
 
 def load(schema: ma.Schema | ma.fields.Field[Any], document: Any) -> Any:

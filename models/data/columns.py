@@ -18,23 +18,10 @@ import numpy as np
 
 from nncore.arrays import Array
 
-__all__ = [
-    "KINDS",
-    "MAXIMUM_COLUMNS",
-    "MISSING_CODE",
-    "MISSING_TIME",
-    "NAME_BYTES",
-    "Column",
-    "ColumnKind",
-    "ColumnSpec",
-    "too_long",
-]
+__all__ = ["KINDS", "MISSING_CODE", "MISSING_TIME", "Column", "ColumnKind", "ColumnSpec"]
 
 ColumnKind = Literal["number", "category", "boolean", "datetime", "text"]
 KINDS: tuple[ColumnKind, ...] = ("number", "category", "boolean", "datetime", "text")
-#: Columns of a table whose columns have names, and bytes (UTF-8) of the name of a column, a level or a class. Answers
-#: repeat them: lists of datasets and models, predictions and checkpoints.
-MAXIMUM_COLUMNS, NAME_BYTES = 20_000, 256
 #: The code of a missing category or boolean, and the microseconds of a missing time.
 MISSING_CODE, MISSING_TIME = -1, int(np.iinfo(np.int64).min)
 
@@ -51,15 +38,6 @@ class ColumnSpec:
     kind: ColumnKind
     levels: tuple[str, ...] = ()
     reason: str | None = None
-
-
-def too_long(text: str) -> int:
-    """The number of bytes (UTF-8) of a name that has more than ``NAME_BYTES``; 0 if it has not."""
-    # A character has at most four bytes.
-    if len(text) <= NAME_BYTES // 4:
-        return 0
-    length = len(text.encode("utf-8", "surrogatepass"))
-    return length if length > NAME_BYTES else 0
 
 
 class Column(NamedTuple):

@@ -12,6 +12,7 @@ from models.data.columns import Column, ColumnSpec
 from models.data.conversion import coerce
 from models.data.dataset import WEIGHT_RULE, bad_weight
 from models.data.labels import Labels, classes_of
+from models.data.limits import class_fault
 from models.data.profile import TableWarning
 from models.data.records import set_aside, with_column
 from models.data.table import MemoryTable
@@ -74,6 +75,11 @@ def _with_label(table: MemoryTable, pointer: str) -> tuple[MemoryTable, int]:
     assert table.label is not None
     labels = classes_of(table.read(table.label), pointer)
     _require_two_classes(labels, pointer)
+    fault = class_fault(labels.classes)
+    if fault is not None:
+        place, detail = fault
+        row = None if place is None else int(np.argmax(labels.codes == place)) + 1
+        raise InvalidError.of([Problem(pointer, detail, row, table.label)])
     kept = labels.codes >= 0
     left_out = int(np.count_nonzero(~kept))
     return (_rows_of(table, np.flatnonzero(kept)) if left_out else table), left_out

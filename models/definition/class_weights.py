@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import marshmallow as ma
 
-from models.data.labels import MAXIMUM_CLASSES, Label, match
+from models.data.labels import Label, match
+from models.data.limits import MAXIMUM_CLASSES
 from models.errors import InvalidError, describe
 from models.schemas import DescribedField, ItemMessages, Number
 from nncore.hyperparameters import Bounds

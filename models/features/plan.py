@@ -114,14 +114,14 @@ class ServingPlan:
     def table_of_records(self, rows: Any, pointer: str = "/rows") -> MemoryTable:
         """Objects as a table with a column for each feature; missing keys are missing values."""
         if not isinstance(rows, list) or not rows or any(type(row) is not dict for row in rows):
-            return from_records(rows, pointer)  # It has all messages about the form of rows.
+            return from_records(rows, pointer, limited=False)  # It has all messages about the form of rows.
         self._require_known(
             (partial(_member, pointer, place, name), name) for place, row in enumerate(rows) for name in row
         )
         kept = [{name: row[name] for name in row if name in self.kinds} for row in rows]
         if not any(kept):
             return self._complete(MemoryTable(len(rows), (), {}))
-        return self._complete(from_records(kept, pointer, self.kinds))
+        return self._complete(from_records(kept, pointer, self.kinds, limited=False))
 
     def table_of_lists(self, columns: Any, rows: Any) -> MemoryTable:
         """Lists of values as a table with a column for each feature; other columns are left out."""
@@ -129,7 +129,7 @@ class ServingPlan:
             self._require_known(
                 (partial(_member, "/columns", place), name) for place, name in enumerate(columns) if type(name) is str
             )
-        return self._complete(from_lists(columns, rows, "", self.kinds))
+        return self._complete(from_lists(columns, rows, "", self.kinds, limited=False))
 
     def table(self, table: Table) -> Array:
         """The numbers of a table's rows; raises InvalidError with row and column of the first faults."""

@@ -204,7 +204,7 @@ def _check_definition(file: ForeignFile, definition: ModelDefinition) -> None:
     theirs = file.json("/", "definition")
     if theirs is not None and theirs != own:
         try:
-            theirs = _decisive(json.loads(ModelDefinition.load(theirs).canonical()))
+            theirs = _decisive(json.loads(ModelDefinition.stored(theirs).canonical()))
         except InvalidError as error:
             raise error.moved("", "/definition") from None
     classes = file.json("/", "classes")

@@ -12,9 +12,10 @@ from typing import Any
 
 import duckdb
 
-from models.data.columns import MAXIMUM_COLUMNS, NAME_BYTES, ColumnSpec, too_long
+from models.data.columns import ColumnSpec
+from models.data.limits import MAXIMUM_COLUMNS, class_fault, too_long
 from models.data.profile import TableDetails, TableWarning, profile_documents
-from models.errors import InvalidError, Problem, file_problem, file_problems
+from models.errors import InvalidError, Problem, file_problem, file_problems, shortened
 from models.reading.blocks import Blocks
 from models.reading.content import Content, compression_of, gunzip, type_of
 from models.reading.dialect import Dialect, dialect_of, normalize, rows_of, sample_of
@@ -166,11 +167,9 @@ class _Reader:
         """Raise InvalidError for too many or too few columns, long names, and options that name no column."""
         if len(names) > MAXIMUM_COLUMNS:
             raise file_problem(f"must have at most {MAXIMUM_COLUMNS} columns. Received: {len(names)}", 0)
-        problems = [
-            Problem("", f"must have a name of at most {NAME_BYTES} bytes. Received: {length}", 0, name)
-            for name in names
-            if (length := too_long(name))
-        ]
+        # Without being stored, a column may have the name of a model that is older than the limit.
+        long = {} if self.options.alone else {name: wrong for name in names if (wrong := too_long(name))}
+        problems = [Problem("", f"a column's name {wrong}", 0, name) for name, wrong in long.items()]
         faults = self.options.faults_of_names(names)
         problems += [*faults.problems, *self._too_few(names)]
         if problems:
@@ -287,10 +286,13 @@ class _Reader:
     def _check_label(self, name: str, label: Finished, passes: Passes) -> None:
         different = label.profile.distinct
         if label.spec.kind == "number" and different > _LABEL_NUMBERS:
-            detail = f"has numbers to estimate, not classes; types={name}:category makes each number a class"
+            detail = f"has numbers to estimate, not classes; types={shortened(name)}:category makes each number a class"
             raise file_problem(f"{detail}. Received: {different} different numbers", None, name)
         if label.spec.kind == "text":
             raise file_problem(f"must hold classes. Received: {different} different texts", None, name)
+        fault = class_fault(label.spec.levels)
+        if fault is not None:
+            raise file_problem(fault[1], None, name)
         if different < 2:
             raise file_problem("must hold at least two different classes. Received: one", None, name)
         if passes.left_out:

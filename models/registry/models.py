@@ -106,7 +106,7 @@ _SELECT = sa.select(MODELS, DEFAULT_VERSION.label("default"))
 
 
 def _model_row(row: sa.Row[Any]) -> ModelRow:
-    return ModelRow(row.number, ModelDefinition.load(json.loads(row.definition)), row.default, row.created_at)
+    return ModelRow(row.number, ModelDefinition.stored(json.loads(row.definition)), row.default, row.created_at)
 
 
 def delete_model(connection: sa.Connection, name: str) -> list[str]:

@@ -14,7 +14,7 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 
-from models.errors import InvalidError, MalformedError, Problem, escaped
+from models.errors import InvalidError, MalformedError, Problem, TooLargeError, escaped
 from models.identifiers import NAME_PATTERN
 from models.reading.options import OPTION_NAMES, ReadOptions
 from service.uploads.received_table import ReceivedTable
@@ -45,9 +45,24 @@ def received_file() -> Iterator[None]:
     with parts.files.temporary() as body:
         receive_whole(body, parts.settings.max_dataset_bytes, parts.files.temporary)
         try:
+            _require_small_form()
             yield
         finally:  # Nothing is left of the body that a refusal would have to read.
             request.environ["wsgi.input"], request.environ["CONTENT_LENGTH"] = io.BytesIO(), "0"
+
+
+def _require_small_form() -> None:
+    """Raise TooLargeError if the body is a form of too many fields, or with a text that is too long."""
+    if request.mimetype != "multipart/form-data":
+        return
+    try:
+        request.form  # noqa: B018 - werkzeug parses the form as soon as it is asked for
+    except RequestEntityTooLarge:
+        detail = (
+            f"the form must have at most {request.max_form_parts:,} fields, and at most "
+            f"{request.max_form_memory_size:,} bytes in each but 'file'. Received: more"
+        )
+        raise TooLargeError("form_too_large", detail) from None
 
 
 def uploaded_file() -> UploadedFile | None:

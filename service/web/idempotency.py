@@ -34,10 +34,12 @@ __all__ = ["idempotent", "idempotent_after", "remember"]
 View = Callable[..., Response]
 
 MAXIMUM_LENGTH = 255
-#: A string of structured fields (RFC 9651, section 3.3.3), which the draft requires.
-_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
-#: What most clients send. Servers join two headers by a comma, so a bare key must not contain one.
-_BARE = re.compile(r"[!#-+\--:<-\[\]-~]*")
+#: A sign of a string of structured fields (RFC 9651, section 3.3.3), which the draft requires.
+_QUOTED_SIGN = r'[ !#-\[\]-~]|\\["\\]'
+#: A sign of what most clients send. Servers join two headers by a comma, so a bare key must not contain one.
+_BARE_SIGN = r"[!#-+\--:<-\[\]-~]"
+_QUOTED, _BARE = re.compile(f'"((?:{_QUOTED_SIGN})*)"'), re.compile(f"{_BARE_SIGN}*")
+_TIMES = f"{{1,{MAXIMUM_LENGTH}}}"
 #: Headers to store with a response; the others depend on the request that is being answered.
 _KEPT_HEADERS = ("Content-Type", "Location")
 
@@ -49,7 +51,10 @@ _PARAMETER = {
     "`Idempotent-Replayed: true`. Keys are stored for `TRAINYARD_IDEMPOTENCY_SECONDS`. Errors are not stored: after "
     "an error, the key can be used again. Returns 409 `idempotency_key_in_use` while the first request is under way, "
     "and 422 `idempotency_key_reused` if the payload differs.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 2 * MAXIMUM_LENGTH + 2},
+    "schema": {
+        "type": "string",
+        "pattern": f'^("({_QUOTED_SIGN}){_TIMES}"|{_BARE_SIGN}{_TIMES})$',
+    },
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 
 from models.identifiers import NAME_PATTERN, id_pattern
-from models.schemas import StrictSchema, Text
+from models.schemas import StrictSchema, Text, left_out
 from service.web.json_bodies import json_response
 from service.web.query_numbers import QueryWhole
 
@@ -34,13 +34,15 @@ MAXIMUM_EPOCHS = 10_000
 
 
 def _limit(default: int | None, maximum: int, description: str) -> QueryWhole:
-    return QueryWhole(1, maximum, load_default=default, metadata={"description": description})
+    return QueryWhole(
+        1, maximum, load_default=left_out if default is None else default, metadata={"description": description}
+    )
 
 
 def _after(pattern: str, description: str = "") -> Text:
     """The field ``after``, whose values say in themselves which kind of entry they name."""
     described = description or "Start after this entry, usually the last one of the page before."
-    return Text(pattern=pattern, load_default=None, allow_none=False, metadata={"description": described})
+    return Text(pattern=pattern, load_default=left_out, metadata={"description": described})
 
 
 class PageSchema(StrictSchema):
@@ -84,7 +86,7 @@ class HistoryPage(StrictSchema):
         "Start after the epoch with this number, usually the last one of the page before. If the job has several "
         "members and `member` is left out, it is `member:epoch`, as in `3:17`.",
     )
-    member = QueryWhole(1, 10_000, load_default=None, metadata={"description": "Only the epochs of this member."})
+    member = QueryWhole(1, 10_000, load_default=left_out, metadata={"description": "Only the epochs of this member."})
 
 
 class NumberPage(PageSchema):

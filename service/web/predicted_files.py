@@ -14,7 +14,7 @@ from models.errors import InvalidError, Problem, describe, escaped
 from models.identifiers import NAME_PATTERN
 from models.reading.options import ReadOptions
 from models.registry.versions import Wanted
-from models.schemas import StrictSchema, Text, load
+from models.schemas import StrictSchema, Text, left_out, load
 from models.serving.asked import Asked
 from service.serving.inference import require_asked
 from service.serving.predicted_table import PredictedTable
@@ -46,7 +46,7 @@ _TRUTHS = ("true", "false")
 
 
 def _option(description: str) -> Text:
-    return Text(load_default=None, allow_none=False, metadata={"description": description})
+    return Text(load_default=left_out, metadata={"description": description})
 
 
 class Share(Text):
@@ -75,8 +75,7 @@ class FileQuerySchema(StrictSchema):
         load_default="false", choices=_TRUTHS, metadata={"description": "Also a column `probability_CLASS` a class."}
     )
     coverage = Share(
-        load_default=None,
-        allow_none=False,
+        load_default=left_out,
         metadata={"description": "Also a column `set` of conformal sets, which cover this share."},
     )
     by_class = Text(
@@ -91,8 +90,7 @@ class FileQuerySchema(StrictSchema):
     thousands = _option("What separates thousands: `.`, `,`, `'`, `space` or `none`.")
     encoding = _option("The encoding of text, as in `cp1252`.")
     header = Text(
-        load_default=None,
-        allow_none=False,
+        load_default=left_out,
         choices=_TRUTHS,
         metadata={"description": "Whether the first row has names."},
     )

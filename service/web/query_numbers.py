@@ -19,7 +19,7 @@ class QueryWhole(DescribedField):
     """A whole number from ``minimum`` to ``maximum``, as a query has it."""
 
     def __init__(self, minimum: int, maximum: int, **options: Any) -> None:
-        super().__init__(allow_none=False, **options)
+        super().__init__(**options)
         self.minimum, self.maximum = minimum, maximum
         self.wanted = f"a whole number from {minimum} to {maximum}"
 
@@ -36,9 +36,6 @@ class QueryNumber(DescribedField):
     """A finite number that is not negative, as a query has it."""
 
     wanted = "a number, at least 0"
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_none=False, **options)
 
     def json_schema(self) -> dict[str, Any]:
         return {"type": "number", "minimum": 0}

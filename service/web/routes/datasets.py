@@ -14,7 +14,7 @@ from models.identifiers import NAME_PATTERN, new_id
 from models.reading.options import OPTION_NAMES
 from models.registry import datasets
 from models.registry.datasets import add_dataset, delete_dataset, find_dataset, require_free_dataset_name
-from models.schemas import StrictSchema, Text, load
+from models.schemas import StrictSchema, Text, left_out, load
 from service.jobs.record import ACTIVE
 from service.store.files import FileKind
 from service.store.naming import naming
@@ -48,7 +48,7 @@ _FORM_BODY = {
 
 
 def _option(description: str) -> Text:
-    return Text(load_default=None, allow_none=False, metadata={"description": description})
+    return Text(load_default=left_out, metadata={"description": description})
 
 
 class UploadSchema(StrictSchema):
@@ -57,8 +57,7 @@ class UploadSchema(StrictSchema):
     name = Text(
         pattern=NAME_PATTERN,
         maximum=63,
-        load_default=None,
-        allow_none=False,
+        load_default=left_out,
         metadata={"description": "The dataset's name, if it is not in the body; else the file's name, made to fit."},
     )
     label = _option("The column that holds the labels; it may be named at training instead.")

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from flask import Response, request
 
 from models.registry import checkpoints
-from models.schemas import StrictSchema, Text
+from models.schemas import StrictSchema, Text, left_out
 from service.jobs import lifecycle
 from service.jobs.document import job_document
 from service.jobs.events import HistoryPlace, events_after, list_epochs, newest_events
@@ -51,8 +51,8 @@ NDJSON = "application/x-ndjson"
 class JobsQuery(JobPage):
     """Query parameters of the list of jobs."""
 
-    model = ma.fields.String(load_default=None, allow_none=False)
-    state = Text(choices=tuple(state.value for state in State), load_default=None, allow_none=False)
+    model = ma.fields.String(load_default=left_out)
+    state = Text(choices=tuple(state.value for state in State), load_default=left_out)
 
 
 @routes.route("/jobs", methods=["GET"])
@@ -222,8 +222,7 @@ class StreamHeaders(StrictSchema):
 
     after = Text(
         pattern=NUMBER_PATTERN,
-        load_default=None,
-        allow_none=False,
+        load_default=left_out,
         data_key="Last-Event-ID",
         metadata={"description": "The id of the last event received."},
     )

@@ -167,7 +167,18 @@ class AliasTargetSchema(StrictSchema):
 @routes.route("/models/<name>/aliases/<alias>", methods=["PUT"])
 @routes.arguments(AliasTargetSchema)
 @routes.response(200, "Alias")
-@routes.doc(responses=refusals(404, 409))
+@routes.doc(
+    parameters=[
+        {
+            "in": "path",
+            "name": "alias",
+            "required": True,
+            "description": "A name that is no number, because numbers name versions.",
+            "schema": {"type": "string", "pattern": f"^(?![0-9]+$){NAME_PATTERN}$"},
+        }
+    ],
+    responses=refusals(404, 409),
+)
 def put_alias(body: dict[str, Any], name: str, alias: str) -> Response:
     """Set an alias to a version.
 
