@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import IO, Any, NamedTuple
 
 from flask import request
@@ -42,8 +42,10 @@ class UploadedFile(NamedTuple):
 def received_file() -> Iterator[None]:
     """A block in which the body of the request is in a file, within ``TRAINYARD_MAX_DATASET_BYTES``."""
     parts = context()
-    with parts.files.temporary() as body:
-        receive_whole(body, parts.settings.max_dataset_bytes, parts.files.temporary)
+    # Werkzeug closes the files of a form that it has parsed, and forgets those of one that it refuses.
+    with parts.files.temporary() as body, ExitStack() as files:
+        limit = parts.settings.max_dataset_bytes
+        receive_whole(body, limit, lambda: files.enter_context(parts.files.temporary()))
         try:
             _require_small_form()
             yield
