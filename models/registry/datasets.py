@@ -6,7 +6,7 @@ Functions take an open SQLAlchemy connection and leave the transaction to the ca
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,12 +165,12 @@ def find_dataset(connection: sa.Connection, key: str) -> DatasetRow:
     return DatasetRow.of(row)
 
 
-def list_datasets(connection: sa.Connection, limit: int, after: str | None) -> list[DatasetRow]:
-    """Named datasets, newest first."""
+def list_datasets(connection: sa.Connection, limit: int, after: str | None) -> Iterator[DatasetRow]:
+    """Named datasets, newest first. Each row is read when it is asked for, because it may be large."""
     query = sa.select(DATASETS).where(DATASETS.c.name.is_not(None)).order_by(DATASETS.c.number.desc()).limit(limit)
     if after is not None:
         query = query.where(older_than(connection, DATASETS, after))
-    return [DatasetRow.of(row) for row in connection.execute(query)]
+    return map(DatasetRow.of, connection.execute(query))
 
 
 def delete_dataset(connection: sa.Connection, dataset_id: str) -> None:

@@ -6,6 +6,7 @@ Functions take an open SQLAlchemy connection and leave the transaction to the ca
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,13 +94,16 @@ def find_model(connection: sa.Connection, name: str) -> ModelRow:
     return _model_row(row)
 
 
-def list_models(connection: sa.Connection, limit: int, after: str | None) -> list[ModelRow]:
-    """Models, newest first, beginning below the one named ``after``; raises MissingError if there is none."""
+def list_models(connection: sa.Connection, limit: int, after: str | None) -> Iterator[ModelRow]:
+    """Models, newest first, beginning below the one named ``after``; raises MissingError if there is none.
+
+    Each row is read when it is asked for, because it may be large.
+    """
     query = _SELECT.order_by(MODELS.c.number.desc()).limit(limit)
     if after is not None:
         number = require_model(connection, after)
         query = query.where(MODELS.c.number < number)
-    return [_model_row(row) for row in connection.execute(query)]
+    return map(_model_row, connection.execute(query))
 
 
 _SELECT = sa.select(MODELS, DEFAULT_VERSION.label("default"))

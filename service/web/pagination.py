@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from flask import Response
 
 from models.identifiers import NAME_PATTERN, id_pattern
 from models.schemas import StrictSchema, Text, left_out
-from service.web.json_bodies import json_response
+from service.web.json_bodies import json_bytes
 from service.web.query_numbers import QueryWhole
 
 __all__ = [
     "MAXIMUM_EPOCHS",
     "NUMBER_PATTERN",
+    "PAGE_BYTES",
     "AliasPage",
     "CheckpointPage",
     "DatasetPage",
@@ -29,6 +31,8 @@ __all__ = [
 NUMBER_PATTERN = "[0-9]{1,18}"
 #: A place in a job's history: an epoch, or a member and its epoch.
 HISTORY_PATTERN = f"([0-9]{{1,5}}:)?{NUMBER_PATTERN}"
+#: Bytes of rows after which a page ends, whatever its limit.
+PAGE_BYTES = 8 * 2**20
 #: Epochs of a job in one page: two megabytes of text.
 MAXIMUM_EPOCHS = 10_000
 
@@ -95,6 +99,17 @@ class NumberPage(PageSchema):
     after = _after(NUMBER_PATTERN)
 
 
-def page(rows: list[Any], limit: int) -> Response:
-    """Respond with a page of a list. ``rows`` holds up to ``limit + 1`` rows; one too many means more pages."""
-    return json_response({"data": rows[:limit], "has_more": len(rows) > limit})
+def page(rows: Iterable[Any], limit: int) -> Response:
+    """Respond with a page of a list, of at most ``limit`` rows and no more than ``PAGE_BYTES`` before the last one.
+
+    ``rows`` holds up to ``limit + 1`` documents; those that are not shown mean more pages.
+    """
+    shown, size, more = list[bytes](), 0, False
+    for row in rows:
+        if len(shown) == limit or size > PAGE_BYTES:
+            more = True
+            break
+        shown.append(json_bytes(row))
+        size += len(shown[-1])
+    body = b'{"data":[%s],"has_more":%s}' % (b",".join(shown), b"true" if more else b"false")
+    return Response(body, content_type="application/json")

@@ -168,7 +168,7 @@ def list_datasets(query: dict[str, Any]) -> Response:
     """
     with context().database.read() as connection:
         rows = datasets.list_datasets(connection, query["limit"] + 1, query["after"])
-    return page([row.document() for row in rows], query["limit"])
+        return page((row.document() for row in rows), query["limit"])
 
 
 @routes.route("/datasets/<key>", methods=["GET"])

@@ -67,7 +67,7 @@ def list_models(query: dict[str, Any]) -> Response:
             rows = models.list_models(connection, query["limit"] + 1, query["after"])
         except MissingError as error:
             raise InvalidError.at("/after", error.detail) from None
-    return page([row.document() for row in rows], query["limit"])
+        return page((row.document() for row in rows), query["limit"])
 
 
 @routes.route("/models/<name>", methods=["GET"])

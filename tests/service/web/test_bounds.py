@@ -18,6 +18,7 @@ from models.registry.models import find_model
 from service.settings import Settings
 from service.web.app import create_app
 from service.web.errors import PROBLEM_BYTES
+from service.web.pagination import PAGE_BYTES
 
 MODEL = {"name": "known", "inputs": 2, "classes": ["a", "b"], "hidden": [2]}
 DATA = {"inputs": [[1, 2], [2, 3]], "labels": ["a", "b"]}
@@ -129,7 +130,7 @@ def test_what_was_received_is_shortened(client: FlaskClient, text: str, value: A
         {"name": f"{text}!", **DATA},
         {"name": "z", "rows": [{text: value}, {text: []}], "label": text},
         {"name": "z", "rows": [{"a": 1}], "label": f"{text}!", "types": {f"{text}?": "number"}},
-        {"name": "z", "columns": [text, text], "rows": [[1, 2]]},
+        {"name": "z", "columns": [f"{text}!", f"{text}!"], "rows": [[1, 2]]},
     ):
         refused(client, "/datasets", body)
     for body in (
@@ -207,6 +208,24 @@ def test_classes_have_short_names(client: FlaskClient) -> None:
         answer = client.post("/models", json={**MODEL, "name": "many", "classes": classes, "hidden": []})
         assert answer.status_code == status
     assert [each["pointer"] for each in answer.get_json()["errors"]] == ["/classes"]
+
+
+def test_pages_of_large_entries_are_shorter(client: FlaskClient) -> None:
+    """All entries come, each once, on pages that end after ``PAGE_BYTES``."""
+    classes = [f"{place:05}".ljust(NAME_BYTES, "x") for place in range(CLASSES_BYTES // NAME_BYTES)]
+    for number in range(4):
+        body = {**MODEL, "name": f"large{number}", "classes": classes, "hidden": []}
+        assert client.post("/models", json=body).status_code == 201
+    names, after, more, longest = [], "", True, 0
+    while more:
+        answer = client.get(f"/models?limit=100{after}")
+        document = answer.get_json()
+        assert len(answer.data) < PAGE_BYTES + 2 * CLASSES_BYTES
+        longest = max(longest, len(document["data"]))
+        names += [each["name"] for each in document["data"]]
+        after, more = f"&after={names[-1]}", document["has_more"]
+    assert longest < len(names) == len(set(names))
+    assert {f"large{number}" for number in range(4)} < set(names)
 
 
 def test_names_in_data_are_short(client: FlaskClient) -> None:
