@@ -19,7 +19,7 @@ import numpy as np
 from models.definition.definition import ModelDefinition
 from models.definition.ensemble import Ensemble, OpenEnsemble
 from models.definition.features import OpenFeatures
-from models.errors import InvalidError, Problem, describe
+from models.errors import InvalidError, Problem, describe, shortened
 from models.features.feature import ArrayForm
 from models.features.fitted import FittedFeatures, group_name
 from models.formats.checkpoint_file import FORMAT, FORMAT_VERSION, MEMBERS_VERSION
@@ -194,7 +194,8 @@ def _check_format(file: ForeignFile, definition: ModelDefinition) -> None:
         if found[name] != expected:
             received = "nothing" if found[name] is None else repr(found[name])
             raise InvalidError.at(
-                "/", f"the attribute {describe(name)} must be {describe(expected)}{why}. Received: {received[:200]}"
+                "/",
+                f"the attribute {describe(name)} must be {describe(expected)}{why}. Received: {shortened(received)}",
             )
 
 

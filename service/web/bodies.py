@@ -11,7 +11,7 @@ from flask import current_app, g, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.sansio.utils import get_content_length
 
-from models.errors import MalformedError, UnsupportedError, describe
+from models.errors import MalformedError, UnsupportedError, describe, shortened
 from service.web.gzip_body import GzipBody
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def bound_body() -> None:
         raise
     except Exception as error:  # noqa: BLE001 - every server has its own errors for what is wrong with the chunks
         environ[_BROKEN] = True
-        raise MalformedError("invalid_body", f"the chunked body cannot be read: {error}") from None
+        raise MalformedError("invalid_body", f"the chunked body cannot be read: {shortened(str(error))}") from None
     if len(body) > limit:
         raise RequestEntityTooLarge
     environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
@@ -121,7 +121,7 @@ def receive(file: IO[bytes], limit: int) -> None:
             raise
         except Exception as error:  # noqa: BLE001 - every server has its own errors for what is wrong with the chunks
             request.environ[_BROKEN] = True
-            raise MalformedError("invalid_body", f"the body cannot be read: {error}") from None
+            raise MalformedError("invalid_body", f"the body cannot be read: {shortened(str(error))}") from None
         received += len(chunk)
         if received > limit:
             raise RequestEntityTooLarge
