@@ -14,6 +14,7 @@ __all__ = [
     "MalformedError",
     "MissingError",
     "Problem",
+    "TooLargeError",
     "TrainyardError",
     "UnreadableError",
     "UnsupportedError",
@@ -161,3 +162,7 @@ class MalformedError(TrainyardError):
 
 class UnsupportedError(TrainyardError):
     """The route does not accept the body's content type."""
+
+
+class TooLargeError(TrainyardError):
+    """The request needs more memory than any request may use."""

@@ -14,6 +14,7 @@ from service.store.files import FileStore
 from service.web import errors
 from service.web.context import Context
 from service.web.json_bodies import OrjsonProvider
+from service.web.memory import MemoryServer
 from service.web.openapi import Documentation
 from service.web.protocols import native
 from service.web.protocols.native import PredictionServer
@@ -59,7 +60,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     serving = Serving(database, files, settings.served_bytes)
     parts = app.extensions["trainyard"] = Context(settings, database, files, serving)
-    app.wsgi_app = PredictionServer(app.wsgi_app, parts)  # type: ignore[method-assign]
+    app.wsgi_app = MemoryServer(PredictionServer(app.wsgi_app, parts), parts.memory)  # type: ignore[method-assign]
     errors.install(app)
     documentation = Documentation(app)
     routed = (

@@ -119,8 +119,9 @@ RESPONSES = (
         "too_large",
         413,
         "The body is larger than `TRAINYARD_MAX_BODY_BYTES`, a checkpoint than `TRAINYARD_MAX_IMPORT_BYTES`, or a "
-        "table than `TRAINYARD_MAX_DATASET_BYTES`.",
-        "Send less, for example as a dataset, or raise the setting.",
+        "table than `TRAINYARD_MAX_DATASET_BYTES`; or the request takes more memory than `TRAINYARD_MEMORY_BYTES` "
+        "allows one request.",
+        "Send less, for example as a dataset or a file of rows, or raise the setting.",
     ),
     Refusal(
         "unsupported_encoding",
@@ -202,6 +203,12 @@ RESPONSES = (
         503,
         "Too many dry runs are waiting for their turn.",
         "Send the request again after `Retry-After`.",
+    ),
+    Refusal(
+        "busy",
+        503,
+        "Other requests hold the memory that this one needs.",
+        "Try again after `Retry-After`. Send fewer rows at a time, or set `TRAINYARD_MEMORY_BYTES` higher.",
     ),
     Refusal(
         "too_many_waiting",
