@@ -13,6 +13,7 @@ from service.web.large_json import EMPTY, parse_large, require_unique_keys
 from service.web.memory import Held, held_by
 
 __all__ = [
+    "LARGE",
     "OrjsonProvider",
     "is_json",
     "json_bytes",
