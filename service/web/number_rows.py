@@ -79,14 +79,14 @@ def _end_of_rows(body: bytes, start: int, end: int) -> int:
 
 
 def read_rows(body: bytes, text: RowsText, reserve: Callable[[int], None]) -> NumberRows | None:
-    """The rows of a text; None if lists or objects are nested in them more deeply than in rows of numbers.
+    """The rows of a text; None if it is not as long as they are, or if something is nested in them.
 
     ``reserve`` is called with the bytes of the array before it is made. Raises RowsSyntaxError if the text is not JSON.
     """
     rows = _Rows(body, text, reserve)
     first, stop, within = text.start + 1, text.stop - 1, False
     if body[stop] != _CLOSE:
-        raise RowsSyntaxError("unexpected end of data", text.stop)
+        return None
     while True:
         cut = stop if stop - first <= BLOCK else body.rfind(b",", first, first + BLOCK)
         if cut < 0:  # One number is longer than a block.
@@ -96,12 +96,12 @@ def read_rows(body: bytes, text: RowsText, reserve: Callable[[int], None]) -> Nu
         bracket, closing = block.rfind(b"["), block.rfind(b"]")
         ends_within = bracket > closing or (within and bracket == closing)
         if ends_within and cut == stop:
-            raise RowsSyntaxError("unexpected end of data", text.stop)
+            return None
         before = b"[[" if within else b"["
         try:
             found = orjson.loads(b"".join((before, block, b"]]" if ends_within else b"]")))
         except orjson.JSONDecodeError as error:
-            if _is_deep(block, within=within):
+            if b"}" in block or _is_deep(block, within=within):
                 return None
             raise RowsSyntaxError(error.msg, first + max(error.pos - len(before), 0)) from None
         if not found or (within and not found[0]):
