@@ -19,8 +19,8 @@ __all__ = ["EMPTY", "parse_large", "require_unique_keys"]
 EMPTY = "the body must be a JSON object. Received: an empty body"
 #: Members that may hold rows, beside the body itself.
 _PARTS = ("data", "validation")
-#: What the objects of one block of numbers take.
-_BLOCK_BYTES = 16 * BLOCK
+#: Times its text that one block of numbers takes as objects.
+_BLOCK_FACTOR = 16
 
 
 class _Apart(NamedTuple):
@@ -37,7 +37,7 @@ def parse_large(body: bytes, held: Held | None) -> Any:
     taken = _Taken(held, len(body))
     apart: list[_Apart] = []
     for text in rows_texts(body):
-        taken.add(_BLOCK_BYTES if not apart else 0)
+        taken.add(0 if apart else _BLOCK_FACTOR * min(BLOCK, text.stop - text.start))
         try:
             rows = read_rows(body, text, taken.add)
         except RowsSyntaxError as fault:

@@ -31,6 +31,8 @@ __all__ = ["PredictionAnswer"]
 BLOCK = 8 * 2**20
 #: Bytes of the JSON of one of the likeliest classes beside its label and probability, and of a row beside its values.
 _TOP_BYTES, _ROW_BYTES = 30, 200
+#: What a row's label in a list, and what is unusual about the row, take beside their texts.
+_LABEL_BYTES, _REPORT_BYTES = 16, 800
 #: Times its JSON that an answer takes while it is made: if it holds arrays alone, or Python objects too.
 _OF_ARRAYS, _OF_OBJECTS = 2, 12
 
@@ -68,8 +70,9 @@ class PredictionAnswer:
             memory = held()
             if length > memory.memory.limit:
                 raise self._too_long(memory.memory.limit, place)
-            if made * length + computed > BLOCK:
-                return self._blocks(memory, made)
+            block = min(BLOCK, memory.memory.size // 4)
+            if made * length + computed > block:
+                return self._blocks(memory, made, block)
             memory.add(made * length + computed)
         return json_bytes(self._document())
 
@@ -114,7 +117,7 @@ class PredictionAnswer:
             document["report"] = _with_distance(self._report, prediction)
         return document
 
-    def _blocks(self, memory: Held, made: int) -> Iterator[bytes]:
+    def _blocks(self, memory: Held, made: int, block: int) -> Iterator[bytes]:
         network, asked, count = self._version.network, self._asked, len(self._rows)
         require_asked(asked, network)
         if self._top_k is not None:
@@ -122,8 +125,9 @@ class PredictionAnswer:
         if asked.explain:
             require_explained(count)
         each = made * self._row_length() + network.activation_bytes
-        step = min(count, max(1, BLOCK // each))
-        memory.add(step * each + made * network.label_bytes + count * (network.label_length + _ROW_BYTES))
+        step = min(count, max(1, block // each))
+        summary = network.label_length + _LABEL_BYTES + (0 if self._report is None else _REPORT_BYTES)
+        memory.add(step * each + made * network.label_bytes + count * summary)
         labels, prediction = self._summary(step)
         return self._pieces(labels, prediction, step)
 
