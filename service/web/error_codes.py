@@ -178,6 +178,12 @@ RESPONSES = (
         "Check the disk. The service's log names the path.",
     ),
     Refusal(
+        "busy",
+        503,
+        "Other requests hold the memory that this one needs.",
+        "Try again after `Retry-After`. Send fewer rows at a time, or set `TRAINYARD_MEMORY_BYTES` higher.",
+    ),
+    Refusal(
         "database_unavailable", 503, "The database does not answer.", "Send the request again after `Retry-After`."
     ),
     Refusal(
@@ -203,12 +209,6 @@ RESPONSES = (
         503,
         "Too many dry runs are waiting for their turn.",
         "Send the request again after `Retry-After`.",
-    ),
-    Refusal(
-        "busy",
-        503,
-        "Other requests hold the memory that this one needs.",
-        "Try again after `Retry-After`. Send fewer rows at a time, or set `TRAINYARD_MEMORY_BYTES` higher.",
     ),
     Refusal(
         "too_many_waiting",

@@ -145,7 +145,7 @@ class PredictionAnswer:
         found: list[Prediction] = []
         for each in self._predicted(step, self._asked._replace(coverage=None, by_class=False)):
             labels += each.labels()
-            found.append(each._replace(probabilities=each.probabilities[:0]))
+            found.append(each._replace(probabilities=np.empty((0, len(each.classes)))))
         first = found[0]
         explanations = first.explanations
         if explanations is not None:

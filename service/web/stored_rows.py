@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from flask import request
@@ -22,11 +21,12 @@ TABLE_BYTES = 64 * 2**20
 LABEL_BYTES = 64
 
 
-def hold_named(*parts: Mapping[str, Any] | None) -> None:
-    """Hold the datasets that these parts of a body name; raises BusyError."""
+def hold_named(*parts: Any) -> None:
+    """Hold the datasets that these parts of a body name, as objects or in short form; raises BusyError."""
     for part in parts:
-        if part is not None and "dataset" in part:
-            hold_dataset(part["dataset"])
+        key = part.get("dataset") if isinstance(part, dict) else part
+        if isinstance(key, str):
+            hold_dataset(key)
 
 
 def hold_dataset(key: str) -> None:

@@ -77,7 +77,10 @@ def predict() -> Response:
     """
     refusal: TrainyardError | None = request.environ.get(_REFUSAL)
     if refusal is not None:
-        raise refusal
+        try:
+            raise refusal
+        finally:
+            del refusal  # Its traceback refers to this frame.
     if names_file():
         return predicted_file()
     answer = _answer(context().serving, read_json(request), request.environ)
@@ -122,7 +125,7 @@ class PredictionServer:
                 reserve_body(held, length)
             body = environ["wsgi.input"].read(length)
         except TrainyardError as error:
-            environ[_REFUSAL] = error
+            environ[_REFUSAL] = error.with_traceback(None)
             return None
         except OSError:
             return None
@@ -133,7 +136,9 @@ class PredictionServer:
         try:
             return _answer(self._parts.serving, parse_json(body, held), environ)
         except TrainyardError as error:
-            environ[_REFUSAL] = error
+            # The body must not outlive the request, as it would until the next garbage collection, in a cycle.
+            environ[_REFUSAL] = error.with_traceback(None)
+            environ["wsgi.input"] = io.BytesIO()
         except Exception:  # noqa: BLE001, S110 - the route raises it again
             pass
         return None

@@ -43,7 +43,7 @@ def sweep(body: dict[str, Any]) -> Response:
     before anything is stored. With `dry_run`, nothing is stored: the response has status 200 and estimates the time.
     """
     parts = context()
-    hold_named(body["data"], body["validation"])
+    hold_named(body["train"].get("data"), body["train"].get("validation"))
     if body["dry_run"]:
         checked = check_sweep(parts.database, parts.files, parts.settings, body)
         with parts.dry_run_slot():
