@@ -170,9 +170,9 @@ def _answer(serving: Serving, body: Any, environ: WSGIEnvironment) -> bytes | It
 
 
 def _row_count(rows: Any) -> int:
-    """How many rows a request has, as far as they are a list."""
+    """How many rows a request has that may become numbers."""
     if isinstance(rows, NumberRows):
-        return rows.count
+        return len(rows.numbers)
     return len(rows) if isinstance(rows, list) and rows and isinstance(rows[0], (list, dict)) else 1
 
 
