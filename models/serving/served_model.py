@@ -124,6 +124,12 @@ class ServedModel:
         return len(self.classes) * self.number_length + self.label_length
 
     @cached_property
+    def row_memory(self) -> int:
+        """Memory that one row of a request for probabilities takes at most, with an answer in JSON for it alone."""
+        answer = self.row_bytes + self.label_bytes
+        return 2 * answer + self.activation_bytes + 8 * self.definition.inputs
+
+    @cached_property
     def name_bytes(self) -> int:
         """Bytes of the names of all columns in JSON; 0 if they have none."""
         return 0 if self.plan is None else sum(_json_length(name) for name in self.plan.columns)

@@ -144,16 +144,19 @@ class MemoryServer:
         self._application, self._memory = application, memory
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        held = environ[_KEY] = Held(self._memory)
+        environ[_KEY] = self._memory
         try:
             answer = self._application(environ, start_response)
         except BaseException:
-            held.release()
+            held_by(environ).release()
             raise
-        return ClosingIterator(answer, [held.release]) if held.counted else answer
+        held = environ[_KEY]
+        return answer if held is self._memory or not held.counted else ClosingIterator(answer, [held.release])
 
 
 def held_by(environ: WSGIEnvironment) -> Held:
-    """What the request of this WSGI environment holds."""
-    held: Held = environ[_KEY]
+    """What the request of this WSGI environment holds. Most never ask, so that it is made if one does."""
+    held: Held | Memory = environ[_KEY]
+    if isinstance(held, Memory):
+        held = environ[_KEY] = held.hold()
     return held

@@ -25,7 +25,7 @@ from service.serving.resolution import ServedVersion
 from service.web.json_bodies import json_bytes
 from service.web.memory import SMALL, Held
 
-__all__ = ["PredictionAnswer"]
+__all__ = ["PredictionAnswer", "plain_document"]
 
 #: Bytes that one block of rows takes, of what the network computes, of Python objects and of JSON together.
 BLOCK = 8 * 2**20
@@ -99,7 +99,7 @@ class PredictionAnswer:
 
     def _document(self) -> dict[str, object]:
         prediction = infer(self._version, self._rows, self._asked)
-        document = {**_beginning(prediction, prediction.labels()), "probabilities": prediction.probabilities}
+        document = plain_document(prediction)
         if self._top_k is not None:
             document["top"] = _top(prediction, self._top_k)
         if prediction.sets is not None:
@@ -176,6 +176,11 @@ class PredictionAnswer:
             yield b"]"
         end = json_bytes(self._end(prediction))
         yield b"," + end[1:] if len(end) > 2 else b"}"
+
+
+def plain_document(prediction: Prediction) -> dict[str, object]:
+    """The answer if nothing is asked for beside probabilities."""
+    return {**_beginning(prediction, prediction.labels()), "probabilities": prediction.probabilities}
 
 
 def _beginning(prediction: Prediction, labels: list[Label]) -> dict[str, object]:

@@ -23,15 +23,15 @@ from models.registry import versions
 from models.registry.versions import Wanted
 from models.serving.asked import NOTHING, Asked
 from models.serving.served_model import ServedModel
-from service.serving.inference import RowOverflowError
+from service.serving.inference import RowOverflowError, infer
 from service.serving.resolution import Serving
 from service.web.context import Context, context
 from service.web.errors import request_id_of
-from service.web.json_bodies import LARGE, is_json, parse_json, read_json, reserve_body
+from service.web.json_bodies import LARGE, is_json, json_bytes, parse_json, read_json, reserve_body
 from service.web.memory import SMALL, held_by
 from service.web.openapi import Resource, json_body, refusals
 from service.web.predicted_files import FILE_ANSWERS, FILE_BODIES, FILE_PARAMETERS, names_file, predicted_file
-from service.web.predictions import PredictionAnswer
+from service.web.predictions import PredictionAnswer, plain_document
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -154,16 +154,20 @@ def _answer(serving: Serving, body: Any, environ: WSGIEnvironment) -> bytes | It
     """The JSON of the response for a parsed body, whole or in blocks."""
     model, wanted, top_k, asked = _arguments(body)
     version = serving.version(model, wanted)
+    network = version.network
     place = "/inputs" if "inputs" in body else "/rows"
-    count, width = _row_count(body[place[1:]]), version.network.definition.inputs
-    if count * width * ENCODED > SMALL:
-        held_by(environ).add(count * width * ENCODED)
+    count = _row_count(body[place[1:]])
+    small = count * network.row_memory <= SMALL
+    if not small:
+        held_by(environ).add(count * network.definition.inputs * ENCODED)
     report: list[RowReport] | None = None
     try:
         if asked.distance:
-            rows, report = _reported_rows(body, version.network)
+            rows, report = _reported_rows(body, network)
         else:
-            rows = _rows(body, version.network)
+            rows = _rows(body, network)
+        if small and top_k is None and asked is NOTHING:
+            return json_bytes(plain_document(infer(version, rows)))
         return PredictionAnswer(version, rows, top_k, asked, report).content(partial(held_by, environ), place)
     except RowOverflowError as error:
         raise error.moved("", place) from None
