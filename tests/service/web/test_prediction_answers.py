@@ -13,6 +13,7 @@ from service.settings import Settings
 from service.web import predictions
 from service.web.app import create_app
 from service.web.context import Context
+from service.web.protocols import native
 from testing.harness import Server
 from testing.samples import fresh
 from tests.service.conftest import Trained
@@ -49,6 +50,7 @@ def local(server: Server) -> Flask:
 @pytest.fixture
 def in_blocks(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Every answer is sent in blocks of few rows."""
+    monkeypatch.setattr(native, "SMALL", 0)
     monkeypatch.setattr(predictions, "SMALL", 0)
     monkeypatch.setattr(predictions, "BLOCK", 8_000)
     return monkeypatch
