@@ -41,7 +41,9 @@ OTHER_FILES = 256
 #: Share of the idle connections that are closed if there are as many connections as there may be.
 EVICTED = 0.01
 #: Connections that are accepted in one round of the loop at most.
-ACCEPTED = 64
+ACCEPTED = 256
+#: Seconds of a round of the loop after which new connections are accepted however many other workers have.
+PROMPT_SECONDS = 0.005
 #: Seconds for which a worker leaves new connections to one that has fewer.
 LEFT_SECONDS = 0.001
 #: Seconds for which a worker that ends keeps idle connections: a client may be sending a request.
@@ -233,7 +235,8 @@ class FrontDoor(Worker):  # type: ignore[misc]
     def _accept_from(self, listeners: list[Any]) -> None:
         """Accept what waits at the listeners, as long as no other worker has fewer connections.
 
-        What is left to the others for a moment, and is still there, this worker takes after all.
+        What is left to the others for a moment, and is still there, this worker takes after all. If rounds take long,
+        the others' may do so too, and new clients must not wait until they are even.
         """
         spared = 0
         if self._left is not None:
@@ -246,7 +249,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
             for _ in range(ACCEPTED):
                 if spared:
                     spared -= 1
-                elif self._has_more_than_others():
+                elif monotonic() - self._round < PROMPT_SECONDS and self._has_more_than_others():
                     self._leave_to_others()
                     return
                 if not self._accept(listener):
