@@ -18,6 +18,15 @@ _MOST_FIELDS = 32_768
 _MOST_LINE = 8_190
 
 
+#: Bytes of a file that are sent at a time. Each piece is handed from a thread to the loop.
+_PIECE_BYTES = 262_144
+
+
+def _file_wrapper(file: IO[bytes], size: int = 0) -> FileWrapper:
+    """A file as the body of a response (PEP 3333). ``size`` is a suggestion, and may be too small."""
+    return FileWrapper(file, max(size, _PIECE_BYTES))
+
+
 class Server:
     """What is the same for all requests of a worker."""
 
@@ -29,7 +38,7 @@ class Server:
             "wsgi.multithread": True,
             "wsgi.multiprocess": cfg.workers > 1,
             "wsgi.run_once": False,
-            "wsgi.file_wrapper": FileWrapper,
+            "wsgi.file_wrapper": _file_wrapper,
             "wsgi.input_terminated": True,
             "SERVER_SOFTWARE": "trainyard",
             "SCRIPT_NAME": "",

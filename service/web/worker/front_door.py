@@ -39,6 +39,8 @@ HELD_BYTES = 32 * 2**20
 OTHER_FILES = 256
 #: Share of the idle connections that are closed if there are as many connections as there may be.
 EVICTED = 0.01
+#: States in which a connection has no request that is whole.
+_EVICTABLE = {State.HANDSHAKE, State.HEAD, State.BODY, State.LINGER}
 #: Seconds for which a worker that ends keeps idle connections: a client may be sending a request.
 LAST_SECONDS = 2.0
 
@@ -60,6 +62,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
         self._woken: deque[Later] = deque()
         self._waiting: dict[Later, Connection] = {}
         self._connections: dict[int, Connection] = {}
+        self._paused: set[int] = set()  # listeners that are not listened to until the next sweep
         self.held = 0
         self._round = monotonic()
         self.server = Server(self.cfg)
@@ -159,7 +162,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
         self._listeners = {listener.fileno(): listener for listener in self.sockets}
         for fd, listener in self._listeners.items():
             listener.setblocking(False)
-            self.epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            self._listen(fd)
         self.epoll.register(self._event, select.EPOLLIN)
         self.epoll.register(self.PIPE[0], select.EPOLLIN)
         swept = 0.0
@@ -175,10 +178,14 @@ class FrontDoor(Worker):  # type: ignore[misc]
                     break
         self._end()
 
+    def _listen(self, fd: int) -> None:
+        self.epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+
     def _end(self) -> None:
         self.alive = False
-        for fd in self._listeners:
+        for fd in self._listeners.keys() - self._paused:
             self.epoll.unregister(fd)
+        self._paused.clear()
         now = monotonic()
         until, swept = now + self.cfg.graceful_timeout, 0.0
         for connection in self._connections.values():
@@ -193,7 +200,8 @@ class FrontDoor(Worker):  # type: ignore[misc]
                 self.notify()
         for connection in list(self._connections.values()):
             connection.drop()
-        self.pool.close()
+        # Applications end what they have opened for answers.
+        self.pool.close(max(LAST_SECONDS, until - now))
 
     def _last_moment(self, connection: Connection, now: float) -> float:
         return now + LAST_SECONDS if connection.is_idle else float("inf")
@@ -219,14 +227,14 @@ class FrontDoor(Worker):  # type: ignore[misc]
         self._take_results()
 
     def _take_results(self) -> None:
-        """Go on with what threads have done."""
-        while self._done:
+        """Go on with what threads have done by now. What they do meanwhile has its turn after what clients send."""
+        for _ in range(len(self._done)):
             owner, done, result = self._done.popleft()
             if owner is None:
                 done(result)
             else:
                 owner.back(done, result)
-        while self._woken:
+        for _ in range(len(self._woken)):
             connection = self._waiting.pop(self._woken.popleft(), None)
             if connection is not None and connection.state is State.LATER:
                 connection.look()
@@ -243,14 +251,20 @@ class FrontDoor(Worker):  # type: ignore[misc]
             return
         except OSError as error:
             _log.error("a connection cannot be accepted: %s", error)
-            self._evict()
+            if not self._evict():  # Else epoll would report the listener again and again.
+                self.epoll.unregister(listener.fileno())
+                self._paused.add(listener.fileno())
             return
-        sock.setblocking(False)
-        if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peer = Peer(client, sock.getsockname())
-        if self._tls is not None:
-            sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        try:
+            sock.setblocking(False)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            peer = Peer(client, sock.getsockname())
+            if self._tls is not None:
+                sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        except OSError:  # The client has disconnected already.
+            sock.close()
+            return
         connection = Connection(self, sock, peer)
         self._connections[connection.fd] = connection
         if len(self._connections) > self._most:
@@ -258,14 +272,17 @@ class FrontDoor(Worker):  # type: ignore[misc]
         elif self._tls is None:
             connection.ready(select.EPOLLIN)  # Most clients have sent their request by now.
 
-    def _evict(self) -> None:
-        """Close idle connections and slow ones, those first that have been so for longest."""
-        idle = [one for one in self._connections.values() if one.state in (State.HANDSHAKE, State.HEAD, State.BODY)]
+    def _evict(self) -> bool:
+        """Close idle connections and slow ones, those first that have been so for longest. False if there is none."""
+        idle = [one for one in self._connections.values() if one.state in _EVICTABLE]
         idle.sort(key=lambda one: one.deadline)
         for connection in idle[: max(1, int(EVICTED * len(idle)))]:
             connection.drop()
+        return bool(idle)
 
     def _sweep(self, now: float) -> None:
+        while self._paused:
+            self._listen(self._paused.pop())
         late = [connection for connection in self._connections.values() if connection.deadline <= now]
         for connection in late:
             connection.expired(now)
