@@ -74,10 +74,10 @@ class Server:
         elif environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             whole["CONTENT_LENGTH"] = "0"
         if "SERVER_NAME" not in whole:  # A Unix socket has no name.
-            host = environ.get("HTTP_HOST", "")
-            # The address of a host in brackets has colons, too.
-            name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
-            whole["SERVER_NAME"] = name if colon else host
+            # A host in brackets is an address, which has colons, too.
+            host, bracket, port = environ.get("HTTP_HOST", "").rpartition("]")
+            name, _, port = port.partition(":")
+            whole["SERVER_NAME"] = host + bracket + name
             whole["SERVER_PORT"] = port or ("443" if environ["wsgi.url_scheme"] == "https" else "80")
         return whole
 

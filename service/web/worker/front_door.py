@@ -11,7 +11,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
-from time import monotonic
+from time import monotonic, thread_time
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,7 +31,8 @@ _log = logging.getLogger("trainyard.web")
 
 #: Seconds between two looks at the deadlines of all connections.
 SWEEP_SECONDS = 0.5
-#: Seconds of one round of the loop, after which it answers no further prediction, but refuses it.
+#: Seconds of one round of the loop, after which it answers no further prediction, but refuses it. They are the thread's
+#: own processor time: clients are not refused because another process was running.
 LATE_SECONDS = 0.1
 #: Bytes of bodies that all connections together may hold in memory before large ones go to files sooner.
 HELD_BYTES = 32 * 2**20
@@ -64,7 +65,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
         self._connections: dict[int, Connection] = {}
         self._paused: set[int] = set()  # listeners that are not listened to until the next sweep
         self.held = 0
-        self._round = monotonic()
+        self._round = thread_time()
         self.server = Server(self.cfg)
         self.rules = self.server.rules()
         self.idle_seconds: float = self.cfg.keepalive
@@ -97,7 +98,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
 
     def late(self) -> bool:
         """Whether this round of the loop takes so long that clients would wait for those behind them."""
-        return monotonic() - self._round > LATE_SECONDS
+        return thread_time() - self._round > LATE_SECONDS
 
     def away(
         self,
@@ -188,6 +189,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
         self._paused.clear()
         now = monotonic()
         until, swept = now + self.cfg.graceful_timeout, 0.0
+        self.idle_seconds = min(self.idle_seconds, LAST_SECONDS)
         for connection in self._connections.values():
             connection.deadline = min(connection.deadline, self._last_moment(connection, now))
         self._watch.wake_all()
@@ -209,7 +211,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
     def _turn(self) -> None:
         """Wait for something to happen, and handle it."""
         events = self.epoll.poll(SWEEP_SECONDS)
-        self._round = monotonic()
+        self._round = thread_time()
         listeners = []
         for fd, mask in events:
             connection = self._connections.get(fd)
@@ -265,11 +267,12 @@ class FrontDoor(Worker):  # type: ignore[misc]
         except OSError:  # The client has disconnected already.
             sock.close()
             return
+        if len(self._connections) >= self._most and not self._evict():
+            sock.close()
+            return
         connection = Connection(self, sock, peer)
         self._connections[connection.fd] = connection
-        if len(self._connections) > self._most:
-            self._evict()
-        elif self._tls is None:
+        if self._tls is None:
             connection.ready(select.EPOLLIN)  # Most clients have sent their request by now.
 
     def _evict(self) -> bool:
