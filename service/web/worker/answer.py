@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from functools import lru_cache
-from time import monotonic, time
+from time import time
 from typing import Any
 
 from service.web.worker.body import ReceivedBody
@@ -15,9 +15,6 @@ from service.web.worker.later import Later
 
 __all__ = ["Answer", "date_line", "frame"]
 
-#: Bytes that are taken from an application at a time, and seconds after which fewer are sent.
-_PIECE_BYTES = 262_144
-_PIECE_SECONDS = 0.1
 _STATUS = re.compile(r"[1-9][0-9]{2}(?: [ \t\x21-\x7e\x80-\xff]*)?")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[ \t\x21-\x7e\x80-\xff]*")
@@ -46,7 +43,7 @@ def frame(status: str, headers: list[tuple[str, str]], keep_alive: bool) -> str:
 
 
 class Answer:
-    """What an application answers to one request: its head, then its body in pieces.
+    """What an application answers to one request: its head, then its body in pieces, each sent as it comes.
 
     ``run`` and ``pull`` call the application, in a thread; ``take`` returns the bytes to send next.
     """
@@ -63,6 +60,7 @@ class Answer:
         self.sent = 0
         self.keep_alive = head.keep_alive
         self._length: int | None = None
+        self._given = 0  # bytes that the application has given
         self._pieces: list[bytes] = []
         self._iterator: Iterator[bytes] | None = None
         self._close: Callable[[], object] | None = None
@@ -81,7 +79,13 @@ class Answer:
             self.later = result
         else:
             self._iterator = iter(result)
-        self.pull()
+        if isinstance(result, (list, tuple)):
+            for piece in result:
+                self._write(piece)
+            self.ended = True
+            self._require_status()
+        else:
+            self.pull()
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[..., None]:
         """Take status and fields (PEP 3333). Raises ValueError if they are not valid."""
@@ -91,40 +95,58 @@ class Answer:
             raise AssertionError("the response has begun already")
         if not _STATUS.fullmatch(status):
             raise ValueError(f"invalid status: {status!r}")
-        self._length, kept = None, []
+        length: int | None = None
+        kept = []
         for name, value in headers:
             if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
                 raise ValueError(f"invalid field of a response: {name!r}")
             lower = name.lower()
             if lower == "content-length":
-                self._length = int(value)
+                if not (value.isascii() and value.isdigit()):
+                    raise ValueError(f"invalid Content-Length of a response: {value!r}")
+                length = int(value)
             elif lower not in _OWN:
                 kept.append((name, value))
-        self.status, self.headers = status, kept
-        return self._pieces.append
+        # What was given before is the body of another response, which was not sent.
+        self._pieces.clear()
+        self.status, self.headers, self._length, self._given = status, kept, length, 0
+        return self._write
+
+    def _write(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._given += len(piece)
 
     def pull(self) -> None:
-        """Take the next pieces from the application. Raises what it raises."""
+        """Take the next piece from the application. Raises what it raises.
+
+        It is one piece, since none may wait for the next one (PEP 3333).
+        """
         if self.later is not None:
-            self._pieces.append(self.later.look())
+            last = self.later.stopping
+            self._write(self.later.look())
             self.ended = self.later.ended
+            if last and not self.ended:
+                raise AssertionError("an answer must end as the server stops")
         else:
             assert self._iterator is not None
-            size, until = 0, monotonic() + _PIECE_SECONDS
-            while size < _PIECE_BYTES and not (size and monotonic() > until):
+            piece = next(self._iterator, None)
+            while piece is not None and not piece:
                 piece = next(self._iterator, None)
-                if piece is None:
-                    self.ended = True
-                    break
-                self._pieces.append(piece)
-                size += len(piece)
+            if piece is None:
+                self.ended = True
+            else:
+                self._write(piece)
+                self.ended = self._length is not None and self._given >= self._length
+        self._require_status()
+
+    def _require_status(self) -> None:
         if not self.status:
             raise AssertionError("the application has not called start_response")
 
     def take(self, keep_alive: bool) -> bytes:
         """The bytes to send next: the head with the first piece. ``keep_alive`` is whether the server stays open.
 
-        Raises EOFError if the body has ended early.
+        Raises EOFError if the body has ended early, and TypeError if it is not made of bytes.
         """
         body = b"".join(self._pieces)
         self._pieces.clear()
@@ -132,7 +154,6 @@ class Answer:
             return self._framed_piece(body)
         if not body and not self.ended:
             return b""  # The head comes with the first piece.
-        self._framed = True
         code = int(self.status[:3])
         bodiless = self.head.method == "HEAD" or code in (204, 304) or code < 200
         headers = self.headers
@@ -152,7 +173,9 @@ class Answer:
                 headers = [*headers, ("Transfer-Encoding", "chunked")]
         self.keep_alive = self.keep_alive and keep_alive
         head = f"{frame(self.status, headers, self.keep_alive)}\r\n".encode("latin-1")
-        return head if bodiless else head + self._framed_piece(body)
+        data = head if bodiless else head + self._framed_piece(body)
+        self._framed = True
+        return data
 
     def _framed_piece(self, body: bytes) -> bytes:
         if self._chunked:

@@ -17,14 +17,14 @@ class ReceivedBody:
 
     def __init__(self, another: Callable[[], IO[bytes]]) -> None:
         self._another = another
-        self._pieces: list[bytes] = []
+        self._memory = bytearray()  # One piece, since a client may send its body in many small ones.
         self._file: IO[bytes] | None = None
         #: Bytes in memory, and bytes in all.
         self.held = self.size = 0
 
     def add(self, piece: bytes) -> None:
         """Take the next bytes."""
-        self._pieces.append(piece)
+        self._memory += piece
         self.held += len(piece)
         self.size += len(piece)
 
@@ -32,8 +32,8 @@ class ReceivedBody:
         """Move what is in memory to the file. Raises OSError."""
         if self._file is None:
             self._file = self._another()
-        self._file.write(b"".join(self._pieces))
-        self._pieces.clear()
+        self._file.write(self._memory)
+        self._memory.clear()
         self.held = 0
 
     @property
@@ -44,7 +44,7 @@ class ReceivedBody:
     def whole(self) -> IO[bytes]:
         """The body as a file at its beginning. Raises OSError."""
         if self._file is None:
-            return io.BytesIO(b"".join(self._pieces))
+            return io.BytesIO(self._memory)
         if self.held:
             self.write()
         self._file.seek(0)
@@ -52,7 +52,7 @@ class ReceivedBody:
 
     def close(self) -> None:
         """Delete what has arrived."""
-        self._pieces.clear()
+        self._memory.clear()
         self.held = 0
         if self._file is not None:
             self._file.close()

@@ -11,8 +11,13 @@ __all__ = ["ChunkReader"]
 #: Maximum length of the line before a chunk, extensions included, and of a trailer.
 _LINE_BYTES = 256
 _TRAILER_BYTES = 8_192
-#: The size, and extensions, which nothing uses: visible characters, spaces, tabs and obs-text.
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+#: The size, and extensions, which nothing uses (RFC 9112, section 7.1.1).
+_SIZE = re.compile(
+    rb"([0-9A-Fa-f]{1,15})"
+    rb"(?:[ \t]*;[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*"
+)
 
 
 class ChunkReader:
@@ -80,13 +85,14 @@ class ChunkReader:
             self.ended = True
             return False
         end = self._waiting.find(b"\r\n\r\n", 0, _TRAILER_BYTES)
+        trailer = bytes(self._waiting[: _TRAILER_BYTES if end < 0 else end])
+        if trailer.count(b"\n") != trailer.count(b"\r\n"):
+            raise _unreadable("a line of the trailer must end with \\r\\n")
         if end < 0:
             if len(self._waiting) >= _TRAILER_BYTES:
                 raise RequestError(431, "headers_too_large", f"the trailer must have at most {_TRAILER_BYTES} bytes")
-            if self._waiting.count(b"\n") != self._waiting.count(b"\r\n"):
-                raise _unreadable("a line of the trailer must end with \\r\\n")
             return False
-        read_fields(bytes(self._waiting[:end]), self._rules)
+        read_fields(trailer, self._rules)
         del self._waiting[: end + 4]
         self.ended = True
         return False

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from enum import Enum, auto
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from service.web.worker.answer import Answer, frame
 from service.web.worker.body import ReceivedBody
@@ -44,6 +44,8 @@ LITTLE_BYTES = 65_536
 #: Bytes of a body that stay in memory, if there is room, and if there is none.
 HELD_BYTES, LEAST_HELD_BYTES = 262_144, 16_384
 
+Argument = TypeVar("Argument")
+
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -66,7 +68,7 @@ class State(Enum):
 class _Failure(NamedTuple):
     """An error in a thread."""
 
-    error: Exception
+    error: BaseException
 
 
 class Door(Protocol):
@@ -137,6 +139,7 @@ class Connection:
         self.deadline = monotonic() + HEAD_SECONDS
         self.answer: Answer | None = None
         self._buffer = b""
+        self._searched = 0  # bytes at the buffer's begin that hold no end of a head
         self._head: Head | None = None
         self._body: ReceivedBody | None = None
         self._chunks: ChunkReader | None = None
@@ -151,44 +154,48 @@ class Connection:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the client has sent nothing of a request."""
-        return self.state is State.HEAD and not self._buffer
+        """Whether the client has sent nothing of a request, except an empty line, which may precede one."""
+        return self.state is State.HEAD and self._buffer in (b"", b"\r\n")
 
     # The loop calls these. Each closes the connection if that has failed.
 
     def ready(self, mask: int) -> None:
         """The socket can be read or written, or has failed."""
-        if mask & ~(select.EPOLLIN | select.EPOLLOUT):  # Both ends are closed, or the connection was reset.
-            self.drop()
-            return
-        try:
-            if self.state is State.HANDSHAKE:
-                if not self._wire.shake_hands():
-                    return
-                self.state = State.HEAD
-            elif mask & select.EPOLLOUT:
-                self._flush()
-            if mask & select.EPOLLIN and self.state is not State.CLOSED:
-                self._receive()
-        except OSError:
-            self.drop()
+        self._attempt(self._ready, mask)
 
     def back(self, done: Callable[[object], None], result: object) -> None:
         """A thread has done its part."""
         if self.state is State.CLOSED:
+            self._forget_body()
             self._close_answer()
-            return
-        try:
-            done(result)
-        except OSError:
-            self.drop()
+        else:
+            self._attempt(done, result)
 
     def expired(self, now: float) -> None:
         """The deadline has passed."""
+        self._attempt(self._expire, now)
+
+    def _attempt(self, step: Callable[[Argument], None], argument: Argument) -> None:
         try:
-            self._expire(now)
+            step(argument)
         except OSError:
             self.drop()
+        except Exception:  # noqa: BLE001 - whatever it is, it must not end the loop, and with it all other connections
+            _log.exception("a connection failed")
+            self.drop()
+
+    def _ready(self, mask: int) -> None:
+        if mask & ~(select.EPOLLIN | select.EPOLLOUT):  # Both ends are closed, or the connection was reset.
+            self.drop()
+            return
+        if self.state is State.HANDSHAKE:
+            if not self._wire.shake_hands():
+                return
+            self.state = State.HEAD
+        elif mask & select.EPOLLOUT:
+            self._flush()
+        if mask & select.EPOLLIN and self.state is not State.CLOSED:
+            self._receive()
 
     def look(self) -> None:
         """Get the next pieces of the answer from the application."""
@@ -207,8 +214,9 @@ class Connection:
         away = self.state is State.AWAY
         self.state, self.deadline = State.CLOSED, math.inf
         self._buffer = b""
-        self._forget_body()
-        if not away:  # Else the thread still uses it.
+        self._hold(0)
+        if not away:  # Else the thread still uses them.
+            self._forget_body()
             self._close_answer()
         self._wire.close()
         self.door.closed(self)
@@ -273,26 +281,30 @@ class Connection:
             self._refuse(error)
         finally:
             self._reading_heads = False
+        if self._half_closed and self.state is State.HEAD:  # The rest of a request will not come.
+            self.drop()
 
     def _next_head(self) -> Head | None:
         """The next head, if it has arrived. Raises RequestError."""
         if self._buffer.startswith(b"\r\n"):
             # One empty line before a request is ignored (RFC 9112, section 2.2).
+            if len(self._buffer) == 2:
+                return None
             self._buffer = self._buffer[2:]
             if self._buffer.startswith(b"\r"):
                 raise RequestError(400, "bad_request", "a request must begin with its request line")
-        end = self._buffer.find(b"\r\n\r\n")
+        end = self._buffer.find(b"\r\n\r\n", max(0, self._searched - 3))
         if end < 0:
-            if self._buffer:
-                self._require_head()
-                if not self._began:
-                    self._began = monotonic()
-                    self.deadline = self._began + HEAD_SECONDS
+            self._require_head()
+            self._searched = len(self._buffer)
+            if not self._began:
+                self._began = monotonic()
+                self.deadline = self._began + HEAD_SECONDS
             return None
         if end > HEAD_BYTES:
             raise _long_head()
         head = read_head(self._buffer[:end], self.peer.address, self.door.rules)
-        self._buffer = self._buffer[end + 4 :]
+        self._buffer, self._searched = self._buffer[end + 4 :], 0
         return head
 
     def _require_head(self) -> None:
@@ -304,7 +316,9 @@ class Connection:
             raise RequestError(414, "uri_too_long", f"the request line must have at most {limit} bytes. Received: more")
         if len(data) > HEAD_BYTES:
             raise _long_head()
-        if data.count(b"\n") != data.count(b"\r\n"):
+        # Only in what is new: else a client that sends byte by byte would have all of it searched with each.
+        new = self._searched
+        if data.count(b"\n", new) != data.count(b"\r\n", max(0, new - 1)):
             raise RequestError(400, "bad_request", "the lines of a head must end with \\r\\n")
 
     def _begin(self, head: Head) -> None:
@@ -397,9 +411,15 @@ class Connection:
 
     def _forget_body(self) -> None:
         self._hold(0)
-        if self._body is not None:
-            self._body.close()
-        self._body = self._chunks = None
+        body, self._body, self._chunks = self._body, None, None
+        if body is not None:
+            self._delete(body)
+
+    def _delete(self, body: ReceivedBody) -> None:
+        if body.in_file:  # A large file takes time to be deleted.
+            self.door.away(None, "close", lambda: _attempt(body.close), _report, must=True)
+        else:
+            body.close()
 
     # Requests.
 
@@ -433,6 +453,7 @@ class Connection:
     def _call(self, head: Head, body: ReceivedBody) -> None:
         """Have a thread call the application."""
         door, peer, environ, size = self.door, self.peer, head.environ, body.size
+        request_id_of(environ)  # The application and what may have to answer for it use the same one.
         self.state, self.deadline = State.AWAY, math.inf
         answer = self.answer = Answer(head, body)
 
@@ -445,7 +466,7 @@ class Connection:
             door.away(self, kind, lambda: _attempt(call), self._answered)
         except BusyPoolError:
             self.answer = None
-            body.close()
+            self._body = body
             self._busy()
             return
         # The answer owns the body from here on.
@@ -477,7 +498,7 @@ class Connection:
         if not self._wire.has_unsent:
             self._sent()
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         """The application has raised what its own handlers do not handle, or has not kept its word."""
         assert self._head is not None
         assert self.answer is not None
@@ -492,6 +513,8 @@ class Connection:
         request = request_id_of(self._head.environ)
         _log.error("request %s failed", request, exc_info=error)
         if begun:  # Only a cut connection shows the client that the body is not complete.
+            if self._head.old:  # The end of the connection would be the end of the body.
+                self._wire.abort()
             self.drop()
             return
         detail = f"internal error; see the service's log for request {request}"
@@ -580,12 +603,8 @@ class Connection:
             return
         self.state = State.HEAD
         self.deadline = monotonic() + self.door.idle_seconds
-        if self._half_closed and not self._buffer:
-            self.drop()
-            return
         self._wire.listen(not self._half_closed)
-        if self._buffer:
-            self._read_heads()
+        self._read_heads()
 
     def _linger(self, seconds: float, allowed: int) -> None:
         """Close our end, and discard what the client still sends until it closes its own."""
@@ -599,12 +618,12 @@ class Connection:
 
     def _expire(self, now: float) -> None:
         if self.state is State.HEAD:
-            if self._buffer:
+            if not self.is_idle:
                 detail = f"the head of a request must arrive within {HEAD_SECONDS:g} seconds"
                 self._refuse(RequestError(408, "request_timeout", detail))
                 return
             self._receive()  # A request may have come at the last moment.
-            if self.is_idle and self.deadline <= now:
+            if self.deadline <= now:
                 self._linger(LINGER_SECONDS, LINGER_BYTES)
         elif self.state is State.BODY:
             if self._moved >= BODY_RATE * BODY_SECONDS:
@@ -626,10 +645,10 @@ class Connection:
 
 
 def _attempt(call: Callable[[], object]) -> object:
-    """What a call returns, or how it failed: a thread of the pool must not end."""
+    """What a call returns, or how it failed, SystemExit included: a thread of the pool must not end."""
     try:
         return call()
-    except Exception as error:  # noqa: BLE001
+    except BaseException as error:  # noqa: BLE001
         return _Failure(error)
 
 
@@ -638,7 +657,7 @@ def _report(result: object) -> None:
         _log.error("the end of an answer failed", exc_info=result.error)
 
 
-def _storage_error(error: Exception) -> RequestError:
+def _storage_error(error: BaseException) -> RequestError:
     if isinstance(error, OSError) and error.errno in _FULL:
         return RequestError(503, "storage_full", "no disk space is left for files; free some space and try again")
     _log.error("a body cannot be stored", exc_info=error)

@@ -9,7 +9,7 @@ from gunicorn.config import Config
 from gunicorn.http.message import _ip_in_allow_list
 from gunicorn.http.wsgi import FileWrapper, WSGIErrorsWrapper
 
-from service.web.worker.head import RequestError, Rules
+from service.web.worker.head import Rules
 
 __all__ = ["Peer", "Server"]
 
@@ -18,22 +18,30 @@ _MOST_FIELDS = 32_768
 _MOST_LINE = 8_190
 
 
+#: Bytes of a file that are sent at a time. Each piece is handed from a thread to the loop.
+_PIECE_BYTES = 262_144
+
+
+def _file_wrapper(file: IO[bytes], size: int = 0) -> FileWrapper:
+    """A file as the body of a response (PEP 3333). ``size`` is a suggestion, and may be too small."""
+    return FileWrapper(file, max(size, _PIECE_BYTES))
+
+
 class Server:
     """What is the same for all requests of a worker."""
 
     def __init__(self, cfg: Config) -> None:
         self._cfg = cfg
-        self.script_name = os.environ.get("SCRIPT_NAME", "")
         self.environment: dict[str, Any] = {
             "wsgi.version": (1, 0),
             "wsgi.errors": WSGIErrorsWrapper(cfg),
             "wsgi.multithread": True,
             "wsgi.multiprocess": cfg.workers > 1,
             "wsgi.run_once": False,
-            "wsgi.file_wrapper": FileWrapper,
+            "wsgi.file_wrapper": _file_wrapper,
             "wsgi.input_terminated": True,
             "SERVER_SOFTWARE": "trainyard",
-            "SCRIPT_NAME": self.script_name,
+            "SCRIPT_NAME": "",
         }
 
     def rules(self) -> Rules:
@@ -45,6 +53,7 @@ class Server:
             limit_request_fields=fields if 0 < fields <= _MOST_FIELDS else _MOST_FIELDS,
             limit_request_field_size=size if size > 0 else _MOST_LINE,
             header_map=cfg.header_map,
+            script_name=os.environ.get("SCRIPT_NAME", ""),
             secure_scheme_headers={
                 f"HTTP_{name.upper().replace('-', '_')}": value for name, value in cfg.secure_scheme_headers.items()
             },
@@ -58,26 +67,18 @@ class Server:
         return address is None or _ip_in_allow_list(address, cfg.forwarded_allow_ips, cfg.forwarded_allow_networks())
 
     def complete(self, environ: dict[str, Any], peer: Peer, size: int, body: IO[bytes]) -> dict[str, Any]:
-        """The whole environment of a request whose body has ``size`` bytes.
-
-        Raises RequestError if the path is not below the prefix that a trusted proxy or the variable SCRIPT_NAME names.
-        """
+        """The whole environment of a request whose body has ``size`` bytes."""
         whole = {**self.environment, **peer.environment, **environ, "wsgi.input": body}
         if size or "CONTENT_LENGTH" in environ:
             whole["CONTENT_LENGTH"] = str(size)
         elif environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             whole["CONTENT_LENGTH"] = "0"
         if "SERVER_NAME" not in whole:  # A Unix socket has no name.
-            host, _, port = environ.get("HTTP_HOST", "").partition(":")
-            whole["SERVER_NAME"] = host
+            # A host in brackets is an address, which has colons, too.
+            host, bracket, port = environ.get("HTTP_HOST", "").rpartition("]")
+            name, _, port = port.partition(":")
+            whole["SERVER_NAME"] = host + bracket + name
             whole["SERVER_PORT"] = port or ("443" if environ["wsgi.url_scheme"] == "https" else "80")
-        prefix = whole.pop("HTTP_SCRIPT_NAME", self.script_name)
-        if prefix:
-            if not whole["PATH_INFO"].startswith(prefix):
-                raise RequestError(
-                    400, "bad_request", f"the path must begin with {prefix[:100]!r}, the prefix of the service"
-                )
-            whole["SCRIPT_NAME"], whole["PATH_INFO"] = prefix, whole["PATH_INFO"][len(prefix) :]
         return whole
 
 

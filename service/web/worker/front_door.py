@@ -11,7 +11,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
-from time import monotonic
+from time import monotonic, thread_time
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +19,7 @@ from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker
 
 from service.web.worker.connection import Connection, State
+from service.web.worker.entrance import Entrance
 from service.web.worker.environ import Peer, Server
 from service.web.worker.front import Front
 from service.web.worker.later import Later
@@ -32,7 +33,8 @@ _log = logging.getLogger("trainyard.web")
 
 #: Seconds between two looks at the deadlines of all connections.
 SWEEP_SECONDS = 0.5
-#: Seconds of one round of the loop, after which it answers no further prediction, but refuses it.
+#: Seconds of one round of the loop, after which it answers no further prediction, but refuses it. They are the thread's
+#: own processor time: clients are not refused because another process was running.
 LATE_SECONDS = 0.1
 #: Bytes of bodies that all connections together may hold in memory before large ones go to files sooner.
 HELD_BYTES = 32 * 2**20
@@ -40,12 +42,8 @@ HELD_BYTES = 32 * 2**20
 OTHER_FILES = 256
 #: Share of the idle connections that are closed if there are as many connections as there may be.
 EVICTED = 0.01
-#: Connections that are accepted in one round of the loop at most.
-ACCEPTED = 256
-#: Seconds of a round of the loop after which new connections are accepted however many other workers have.
-PROMPT_SECONDS = 0.005
-#: Seconds for which a worker leaves new connections to one that has fewer.
-LEFT_SECONDS = 0.001
+#: States in which a connection has no request that is whole.
+_EVICTABLE = {State.HANDSHAKE, State.HEAD, State.BODY, State.LINGER}
 #: Seconds for which a worker that ends keeps idle connections: a client may be sending a request.
 LAST_SECONDS = 2.0
 
@@ -70,8 +68,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
         self._waiting: dict[Later, Connection] = {}
         self._connections: dict[int, Connection] = {}
         self.held = 0
-        self._left: float | None = None  # since when new connections are left to other workers
-        self._round = monotonic()
+        self._work = thread_time()
         self.server = Server(self.cfg)
         self.rules = self.server.rules()
         self.idle_seconds: float = self.cfg.keepalive
@@ -104,7 +101,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
 
     def late(self) -> bool:
         """Whether this round of the loop takes so long that clients would wait for those behind them."""
-        return monotonic() - self._round > LATE_SECONDS
+        return thread_time() - self._work > LATE_SECONDS
 
     def away(
         self,
@@ -139,7 +136,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
     def closed(self, connection: Connection) -> None:
         """A connection is closed."""
         del self._connections[connection.fd]
-        self.shares.put(self.age, len(self._connections))
+        self._entrance.count()
 
     def count_request(self) -> None:
         """Count an answered request. A worker that has answered ``max_requests`` ends, and is replaced."""
@@ -167,13 +164,9 @@ class FrontDoor(Worker):  # type: ignore[misc]
         """Serve until told to end, then answer what is under way, for at most ``graceful_timeout``."""
         self.front: Front = getattr(self.wsgi, "front", None) or Front()
         self._watch = Watch(self.front.newest, self._wake)
-        self._listeners = {listener.fileno(): listener for listener in self.sockets}
-        for fd, listener in self._listeners.items():
-            listener.setblocking(False)
-            self.epoll.register(fd, select.EPOLLIN)
+        self._entrance = Entrance(self.sockets, self.epoll, self.shares, self.age, self._connections)
         self.epoll.register(self._event, select.EPOLLIN)
         self.epoll.register(self.PIPE[0], select.EPOLLIN)
-        self.shares.put(self.age, 0)
         swept = 0.0
         while self.alive:
             self._turn()
@@ -181,7 +174,8 @@ class FrontDoor(Worker):  # type: ignore[misc]
             if now - swept > SWEEP_SECONDS:
                 swept = now
                 self._sweep(now)
-                self.shares.put(self.age, len(self._connections))
+                self._entrance.resume()
+                self._entrance.count()
                 self.notify()
                 if self.ppid != os.getppid():
                     self.log.info("Parent changed, shutting down: %s", self)
@@ -190,11 +184,10 @@ class FrontDoor(Worker):  # type: ignore[misc]
 
     def _end(self) -> None:
         self.alive = False
-        self.shares.remove(self.age)
-        for fd in self._listeners:
-            self.epoll.unregister(fd)
+        self._entrance.close()
         now = monotonic()
         until, swept = now + self.cfg.graceful_timeout, 0.0
+        self.idle_seconds = min(self.idle_seconds, LAST_SECONDS)
         for connection in self._connections.values():
             connection.deadline = min(connection.deadline, self._last_moment(connection, now))
         self._watch.wake_all()
@@ -207,72 +200,42 @@ class FrontDoor(Worker):  # type: ignore[misc]
                 self.notify()
         for connection in list(self._connections.values()):
             connection.drop()
-        self.pool.close()
+        # Applications end what they have opened for answers.
+        self.pool.close(max(LAST_SECONDS, until - now))
 
     def _last_moment(self, connection: Connection, now: float) -> float:
         return now + LAST_SECONDS if connection.is_idle else float("inf")
 
     def _turn(self) -> None:
         """Wait for something to happen, and handle it."""
-        events = self.epoll.poll(SWEEP_SECONDS if self._left is None else LEFT_SECONDS)
-        self._round = monotonic()
+        patience = self._entrance.patience
+        events = self.epoll.poll(SWEEP_SECONDS if patience is None else patience)
+        began, self._work = monotonic(), thread_time()
         listeners = []
         for fd, mask in events:
             connection = self._connections.get(fd)
             if connection is not None:
                 connection.ready(mask)
-            elif fd in self._listeners:
+            elif fd in self._entrance:
                 # Later, since a new connection may get the number of one that is closed in this round.
-                listeners.append(self._listeners[fd])
+                listeners.append(fd)
             elif fd == self._event:
                 os.eventfd_read(self._event)
             elif fd == self.PIPE[0]:
                 os.read(fd, 4096)
-        if listeners or self._left is not None:
-            self._accept_from(listeners)
+        if listeners or patience is not None:
+            self._accept(listeners, began)
         self._take_results()
 
-    def _accept_from(self, listeners: list[Any]) -> None:
-        """Accept what waits at the listeners, as long as no other worker has fewer connections.
-
-        What is left to the others for a moment, and is still there, this worker takes after all. If rounds take long,
-        the others' may do so too, and new clients must not wait until they are even.
-        """
-        spared = 0
-        if self._left is not None:
-            # One for each moment: rounds under load last for many.
-            spared = 1 + int((self._round - self._left) / LEFT_SECONDS)
-            self._left, listeners = None, list(self._listeners.values())
-            for fd in self._listeners:
-                self.epoll.modify(fd, select.EPOLLIN)
-        for listener in listeners:
-            for _ in range(ACCEPTED):
-                if spared:
-                    spared -= 1
-                elif monotonic() - self._round < PROMPT_SECONDS and self._has_more_than_others():
-                    self._leave_to_others()
-                    return
-                if not self._accept(listener):
-                    break
-
-    def _leave_to_others(self) -> None:
-        self._left = monotonic()
-        for fd in self._listeners:
-            self.epoll.modify(fd, 0)
-
-    def _has_more_than_others(self) -> bool:
-        least = self.shares.least_of_others(self.age)
-        return least is not None and least < len(self._connections)
-
     def _take_results(self) -> None:
-        """Go on with what threads have done."""
-        while self._done:
+        """Go on with what threads have done by now. What they do meanwhile has its turn after what clients send."""
+        for _ in range(len(self._done)):
             owner, done, result = self._done.popleft()
             if owner is None:
                 done(result)
             else:
                 owner.back(done, result)
-        while self._woken:
+        for _ in range(len(self._woken)):
             connection = self._waiting.pop(self._woken.popleft(), None)
             if connection is not None and connection.state is State.LATER:
                 connection.look()
@@ -282,39 +245,43 @@ class FrontDoor(Worker):  # type: ignore[misc]
         self._woken.append(later)
         os.eventfd_write(self._event, 1)
 
-    def _accept(self, listener: Any) -> bool:
-        """Accept a connection; False if none waits."""
+    def _accept(self, ready: list[int], began: float) -> None:
         try:
-            sock, client = listener.accept()
-        except BlockingIOError:
-            return False
-        except ConnectionAbortedError:
-            return True
+            for sock, client in self._entrance.accept(ready, began):
+                self._begin(sock, client)
         except OSError as error:
             _log.error("a connection cannot be accepted: %s", error)
-            self._evict()
-            return False
-        sock.setblocking(False)
-        if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peer = Peer(client, sock.getsockname())
-        if self._tls is not None:
-            sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            if not self._evict():  # Else epoll would report the listener again and again.
+                self._entrance.pause()
+
+    def _begin(self, sock: socket.socket, client: Any) -> None:
+        """Take in a new connection."""
+        try:
+            sock.setblocking(False)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            peer = Peer(client, sock.getsockname())
+            if self._tls is not None:
+                sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        except OSError:  # The client has disconnected already.
+            sock.close()
+            return
+        if len(self._connections) >= self._most and not self._evict():
+            sock.close()
+            return
         connection = Connection(self, sock, peer)
         self._connections[connection.fd] = connection
-        self.shares.put(self.age, len(self._connections))
-        if len(self._connections) > self._most:
-            self._evict()
-        elif self._tls is None:
+        self._entrance.count()
+        if self._tls is None:
             connection.ready(select.EPOLLIN)  # Most clients have sent their request by now.
-        return True
 
-    def _evict(self) -> None:
-        """Close idle connections and slow ones, those first that have been so for longest."""
-        idle = [one for one in self._connections.values() if one.state in (State.HANDSHAKE, State.HEAD, State.BODY)]
+    def _evict(self) -> bool:
+        """Close idle connections and slow ones, those first that have been so for longest. False if there is none."""
+        idle = [one for one in self._connections.values() if one.state in _EVICTABLE]
         idle.sort(key=lambda one: one.deadline)
         for connection in idle[: max(1, int(EVICTED * len(idle)))]:
             connection.drop()
+        return bool(idle)
 
     def _sweep(self, now: float) -> None:
         late = [connection for connection in self._connections.values() if connection.deadline <= now]

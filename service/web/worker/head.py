@@ -34,7 +34,9 @@ _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
 #: RFC 3986, sections 3.2.2 and 3.2.3.
 _HOST = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Fa-f:.vV]+\])(?::[0-9]*)?")
 #: Fields that may stand once (RFC 9110, section 5.3).
-_SINGLE = {"HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"}
+_SINGLE = {"HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "SCRIPT_NAME"}
+#: Keys of fields that say what the body is. A proxy does not read these fields if they are spelled with underscores.
+_OF_BODY = {"CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"}
 #: Fields that a trailer must not have (RFC 9110, section 6.5.1).
 _NOT_IN_TRAILERS = {
     *("HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "HTTP_TRAILER", "HTTP_AUTHORIZATION"),
@@ -82,6 +84,8 @@ class Rules:
     limit_request_fields: int = 100
     limit_request_field_size: int = 8190
     header_map: str = "drop"
+    #: The prefix of all paths, unless a trusted proxy names another one.
+    script_name: str = ""
     #: The keys of these fields in the environment, and the value that means https.
     secure_scheme_headers: dict[str, str] = field(default_factory=dict)
     forwarder_headers: frozenset[str] = frozenset()
@@ -115,6 +119,7 @@ def read_head(data: bytes | bytearray, peer: str | None, rules: Rules) -> Head:
         environ["wsgi.url_scheme"] = _scheme(environ, peer, rules)
     old = version == "HTTP/1.0"
     _add_target(environ, method, target, old)
+    _split_path(environ, environ.get("SCRIPT_NAME", rules.script_name))
     length = _body_length(environ, old)
     keep_alive = not old
     connection = environ.get("HTTP_CONNECTION")
@@ -181,7 +186,7 @@ def _add_fields(environ: dict[str, Any], text: str, peer: str | None, rules: Rul
         value = value.strip(" \t")
         if key not in environ:
             environ[key] = value
-        elif key in _SINGLE:
+        elif key in _SINGLE or (key in rules.secure_scheme_headers and rules.trusts(peer)):
             raise _refused(f"the field {name} must be given once")
         else:
             environ[key] = f"{environ[key]},{value}"
@@ -205,7 +210,11 @@ def _new_key(line: str, peer: str | None, rules: Rules) -> str | None:
         if rules.header_map == "refuse":
             raise _refused(f"the name of a field must not have an underscore. Received: {_shown(name)}")
         return None
+    if upper == "SCRIPT_NAME":  # The field "Script-Name" has the key HTTP_SCRIPT_NAME, which nothing trusts.
+        return upper
     key = upper.replace("-", "_")
+    if "_" in name and {key, f"HTTP_{key}"} & _OF_BODY:
+        raise _refused(f"the name of this field must not have an underscore. Received: {_shown(name)}")
     if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         key = f"HTTP_{key}"
     if len(_keys) < _KNOWN_NAMES and "_" not in name:
@@ -253,9 +262,17 @@ def _add_target(environ: dict[str, Any], method: str, target: str, old: bool) ->
         raise _refused(f"Host must be a name or an address, with a port or without. Received: {_shown(host)}")
     if "#" in target:
         target = target.partition("#")[0]
-    path, _, query = target.partition("?")
+    environ["PATH_INFO"], _, environ["QUERY_STRING"] = target.partition("?")
+
+
+def _split_path(environ: dict[str, Any], prefix: str) -> None:
+    """Take the service's prefix off the path, and decode what is behind it (PEP 3333). Raises RequestError."""
+    path, prefix = environ["PATH_INFO"], prefix.rstrip("/")
+    if prefix:
+        if path != prefix and not path.startswith(f"{prefix}/"):
+            raise _refused(f"the path must begin with the service's prefix {_shown(prefix)}. Received: {_shown(path)}")
+        path, environ["SCRIPT_NAME"] = path[len(prefix) :], prefix
     environ["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1") if "%" in path else path
-    environ["QUERY_STRING"] = query
 
 
 def _body_length(environ: dict[str, Any], old: bool) -> int | None:

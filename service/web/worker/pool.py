@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import NamedTuple
 
 __all__ = ["BusyPoolError", "Pool"]
@@ -72,7 +72,9 @@ class Pool:
         self._short, self._long = _Lane(threads), _Lane(max(1, threads // 2))
         self._means: dict[str, float] = {}
         self._closed = False
+        #: Threads that wait, without those that were woken already.
         self._idle = 0
+        self._was_long = False  # whether the newest task to begin was a long one
         self._threads: list[threading.Thread] = []
         self._most = threads
 
@@ -82,25 +84,27 @@ class Pool:
         ``run`` raises nothing.
         """
         with self._lock:
-            if kind not in self._means and len(self._means) >= _KINDS:
-                kind = "other"
-            seconds = self._means.get(kind, _ASSUMED_SECONDS)
+            seconds = self._means.get(self._known(kind), _ASSUMED_SECONDS)
             lane = self._long if seconds >= LONG_SECONDS else self._short
             if not must and not lane.admits(seconds):
                 raise BusyPoolError
             lane.put(_Task(kind, run, seconds))
             if self._idle:
+                self._idle -= 1
                 self._lock.notify()
             elif len(self._threads) < self._most:
                 thread = threading.Thread(target=self._work, name=f"pool-{len(self._threads)}", daemon=True)
                 self._threads.append(thread)
                 thread.start()
 
-    def close(self) -> None:
-        """End the threads once nothing waits."""
+    def close(self, seconds: float) -> None:
+        """End the threads once nothing waits, and wait for that, at most for so many seconds."""
         with self._lock:
             self._closed = True
             self._lock.notify_all()
+        until = monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, until - monotonic()))
 
     def _work(self) -> None:
         while True:
@@ -111,21 +115,26 @@ class Pool:
                         return
                     self._idle += 1
                     self._lock.wait()
-                    self._idle -= 1
                     lane = self._next()
+                self._was_long = lane is self._long
                 task = lane.take()
             begin = perf_counter()
             task.run()
             took = perf_counter() - begin
             with self._lock:
                 lane.running -= 1
-                mean = self._means.get(task.kind)
-                self._means[task.kind] = took if mean is None else mean + _SHARE * (took - mean)
+                kind = self._known(task.kind)
+                mean = self._means.get(kind)
+                self._means[kind] = took if mean is None else mean + _SHARE * (took - mean)
+
+    def _known(self, kind: str) -> str:
+        """The kind under which a kind's mean is kept."""
+        return kind if kind in self._means or len(self._means) < _KINDS else "other"
 
     def _next(self) -> _Lane | None:
         """The lane whose task is next: the short one, unless the long one has less than its share."""
-        # Short tasks pass long ones, but do not hold them up for ever.
+        # Short tasks pass long ones, but do not hold them up for ever; nor do long ones if there is but one thread.
         waits = self._long.tasks and self._long.running < self._long.threads
-        if waits and (not self._short.tasks or self._long.running == 0):
+        if waits and (not self._short.tasks or (self._long.running == 0 and not self._was_long)):
             return self._long
         return self._short if self._short.tasks else None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import struct
 from contextlib import suppress
 
 __all__ = ["Wire"]
 
 _RECEIVED_BYTES = 65_536
+#: Bytes that one client is sent before others have their turn.
 _SENT_BYTES = 1_048_576
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -20,7 +22,7 @@ class Wire:
     def __init__(self, sock: socket.socket, epoll: select.epoll) -> None:
         self._sock, self._epoll = sock, epoll
         self.fd = sock.fileno()
-        self._unsent = b""
+        self._unsent, self._sent = b"", 0  # the present data, and how many bytes of it were sent
         self._mask = select.EPOLLIN
         self._listens = True
         epoll.register(self.fd, self._mask)
@@ -70,27 +72,34 @@ class Wire:
     def send(self, data: bytes) -> None:
         """Send now what the socket takes, and keep the rest."""
         if self._unsent:
-            self._unsent += data
+            self._unsent, self._sent = self._unsent[self._sent :] + data, 0
             return
-        try:
-            sent = self._sock.send(data)
-        except _NOT_NOW:
-            sent = 0
-        if sent < len(data):
-            self._unsent = data[sent:]
+        self._unsent = data
+        self._push()
+        if self._unsent:
             self._watch_both()
 
     def flush(self) -> int:
         """Send on. Returns the number of bytes that the socket took."""
         if not self._unsent:
             return 0
-        try:
-            sent = self._sock.send(self._unsent[:_SENT_BYTES])
-        except _NOT_NOW:
-            return 0
-        self._unsent = self._unsent[sent:]
+        sent = self._push()
         if not self._unsent:
             self._watch_both()
+        return sent
+
+    def _push(self) -> int:
+        """Send what the socket takes. No data is copied, also if a slow client takes a large answer bit by bit."""
+        begin, data = self._sent, memoryview(self._unsent)
+        end = min(len(data), begin + _SENT_BYTES)
+        try:
+            while self._sent < end:
+                self._sent += self._sock.send(data[self._sent : end])
+        except _NOT_NOW:
+            pass
+        sent = self._sent - begin
+        if self._sent == len(data):
+            self._unsent, self._sent = b"", 0
         return sent
 
     def shut(self) -> None:
@@ -99,6 +108,10 @@ class Wire:
             with suppress(ssl.SSLError):
                 self._sock.unwrap()  # sends that this is the end, which nobody else can pretend
         self._sock.shutdown(socket.SHUT_WR)
+
+    def abort(self) -> None:
+        """Have ``close`` reset the connection, so that the client does not take what it has received for all."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def close(self) -> None:
         """Close the connection."""

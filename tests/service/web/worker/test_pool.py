@@ -1,0 +1,213 @@
+"""The pool of threads: bounds, lanes, and that no kind of task holds up the others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+
+from service.web.worker import pool as module
+from service.web.worker.pool import BusyPoolError, Pool
+
+SECONDS = 10.0
+
+
+class Task:
+    """A task that runs until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.free, self.ended = threading.Event(), threading.Event(), threading.Event()
+
+    def __call__(self) -> None:
+        self.begun.set()
+        assert self.free.wait(SECONDS)
+        self.ended.set()
+
+
+@pytest.fixture
+def make_pool() -> Iterator[Callable[[int], Pool]]:
+    made: list[Pool] = []
+
+    def make(threads: int) -> Pool:
+        made.append(Pool(threads))
+        return made[-1]
+
+    yield make
+    for pool in made:
+        pool.close(SECONDS)
+        assert not [thread for thread in pool._threads if thread.is_alive()]
+
+
+class Clock(threading.local):
+    """Time as the pool measures it, for each thread; a task takes as long as it says."""
+
+    now = 0.0
+
+    def take(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "perf_counter", lambda: clock.now)
+    return clock
+
+
+def run(pool: Pool, kind: str, call: Callable[[], object] = lambda: None) -> None:
+    """Run a task to its end, and have its time measured: a thread does so before it takes another task."""
+    ended, threads = threading.Event(), pool._most
+    pool.submit(kind, call)
+    together = threading.Barrier(threads, ended.set)
+    for _ in range(threads):
+        pool.submit("", partial(together.wait, SECONDS), must=True)
+    assert ended.wait(SECONDS)
+
+
+def test_as_many_tasks_as_threads_run_at_once(make_pool: Callable[[int], Pool]) -> None:
+    pool = make_pool(4)
+    together = threading.Barrier(5)
+    for _ in range(4):
+        pool.submit("a", partial(together.wait, SECONDS))
+    together.wait(SECONDS)
+
+
+def test_a_burst_after_one_task_gets_all_threads(make_pool: Callable[[int], Pool]) -> None:
+    """One thread waits, and wakes for one task only: the others of a burst get threads of their own."""
+    for _ in range(20):
+        pool = make_pool(4)
+        run(pool, "a")
+        together = threading.Barrier(5)
+        for _ in range(4):
+            pool.submit("a", partial(together.wait, SECONDS))
+        together.wait(SECONDS)
+
+
+def test_tasks_keep_their_order(make_pool: Callable[[int], Pool]) -> None:
+    pool, first, order = make_pool(1), Task(), list[int]()
+    pool.submit("a", first)
+    for number in range(100):
+        pool.submit("a", partial(order.append, number))
+    first.free.set()
+    run(pool, "a")
+    assert order == list(range(100))
+
+
+def test_too_many_are_refused(make_pool: Callable[[int], Pool], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WAITING", 3)
+    pool, first = make_pool(1), Task()
+    pool.submit("a", first)
+    assert first.begun.wait(SECONDS)
+    for _ in range(3):
+        pool.submit("a", lambda: None)
+    with pytest.raises(BusyPoolError):
+        pool.submit("a", lambda: None)
+    last = Task()
+    pool.submit("a", last, must=True)
+    first.free.set()
+    last.free.set()
+    assert last.ended.wait(SECONDS)
+    run(pool, "a")
+
+
+def test_too_much_work_is_refused(make_pool: Callable[[int], Pool], clock: Clock) -> None:
+    """Two seconds of work may wait for each thread: two tasks of 0.9 s, but no third one."""
+    pool, first = make_pool(1), Task()
+    run(pool, "long", partial(clock.take, 0.9))
+    pool.submit("short", first)
+    assert first.begun.wait(SECONDS)
+    pool.submit("long", lambda: None)
+    pool.submit("long", lambda: None)
+    with pytest.raises(BusyPoolError):
+        pool.submit("long", lambda: None)
+    pool.submit("short", lambda: None)
+    first.free.set()
+
+
+def test_one_task_is_taken_however_long_it_takes(make_pool: Callable[[int], Pool], clock: Clock) -> None:
+    pool = make_pool(2)
+    run(pool, "long", partial(clock.take, 1_000.0))
+    ended = threading.Event()
+    pool.submit("long", ended.set)
+    assert ended.wait(SECONDS)
+
+
+def test_long_tasks_get_half_of_the_threads(make_pool: Callable[[int], Pool], clock: Clock) -> None:
+    pool = make_pool(4)
+    run(pool, "long", partial(clock.take, 0.2))
+    tasks = [Task() for _ in range(4)]
+    for task in tasks:
+        pool.submit("long", task)
+    assert tasks[1].begun.wait(SECONDS)
+    for _ in range(10):  # The other threads are for short ones.
+        ended = threading.Event()
+        pool.submit("short", ended.set)
+        assert ended.wait(SECONDS)
+    assert [task.begun.is_set() for task in tasks] == [True, True, False, False]
+    for task in tasks:
+        task.free.set()
+    assert tasks[-1].ended.wait(SECONDS)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_no_lane_starves(make_pool: Callable[[int], Pool], clock: Clock, threads: int) -> None:
+    """Each lane has its turn while the other one never runs empty."""
+    pool = make_pool(threads)
+    run(pool, "long", partial(clock.take, 0.2))
+    for endless, other in (("long", "short"), ("short", "long")):
+        over, ended = threading.Event(), threading.Event()
+
+        def again(kind: str, over: threading.Event) -> None:
+            if not over.is_set():
+                clock.take(0.2 if kind == "long" else 0.0)
+                pool.submit(kind, partial(again, kind, over), must=True)
+
+        for _ in range(2 * threads):
+            pool.submit(endless, partial(again, endless, over), must=True)
+        pool.submit(other, ended.set)
+        assert ended.wait(SECONDS), other
+        over.set()
+        run(pool, "short")
+
+
+def test_a_mean_follows_what_is_measured(make_pool: Callable[[int], Pool], clock: Clock) -> None:
+    pool = make_pool(1)
+    run(pool, "a", partial(clock.take, 1.0))
+    assert pool._means["a"] == 1.0
+    run(pool, "a", partial(clock.take, 0.0))
+    assert pool._means["a"] == pytest.approx(0.8)
+    for _ in range(20):
+        run(pool, "a")
+    assert pool._means["a"] < module.LONG_SECONDS
+
+
+def test_kinds_are_bounded(make_pool: Callable[[int], Pool], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_KINDS", 3)
+    pool = make_pool(1)
+    for number in range(10):
+        run(pool, str(number))
+    assert len(pool._means) <= 4
+    assert "other" in pool._means
+
+
+def test_what_waits_is_done_before_the_end() -> None:
+    pool, first, done = Pool(2), Task(), list[int]()
+    pool.submit("a", first)
+    for number in range(50):
+        pool.submit("a", partial(done.append, number))
+    first.free.set()
+    pool.close(SECONDS)
+    assert sorted(done) == list(range(50))
+    assert not [thread for thread in pool._threads if thread.is_alive()]
+
+
+def test_the_end_does_not_wait_for_ever() -> None:
+    pool, stuck = Pool(1), Task()
+    pool.submit("a", stuck)
+    pool.close(0.01)
+    assert stuck.begun.is_set()
+    stuck.free.set()
+    pool.close(SECONDS)
+    assert stuck.ended.is_set()
