@@ -1,0 +1,81 @@
+"""Clients that wait for a job hold no thread, and each has the end of it soon."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from reliability.figure import Figure
+from security.crowd import Crowd, Habit, Member
+from security.watch import Goal, Watch, watched
+from testing.harness import FINAL
+from testing.samples import a_training
+
+__all__ = ["run"]
+
+GOALS = {"waiting for the end": 2_000, "streams of events": 2_000}
+#: Seconds within which a waiting client has the end of a job.
+SOON = 1.0
+#: Threads of a worker beside its pool: the loop, the watch for changes, and those of libraries.
+OTHER_THREADS = 8
+THREADS = 4
+#: Seconds for everything, whatever the machine is busy with.
+PATIENCE = 55.0
+_ENDS = ("a job that succeeds", "a job that is cancelled")
+
+
+def run(scale: float) -> Figure:
+    """Let as many clients wait for jobs, and as many read their events, as there are thousands of them at scale 1."""
+    figure = Figure(goals=dict(GOALS))
+    each = int(GOALS["waiting for the end"] * scale) // len(_ENDS)
+    with watched(figure, scale, TRAINER="external", THREADS=THREADS) as watch:
+        for end in _ENDS:
+            _wait(watch, end, each)
+    return figure
+
+
+def _wait(watch: Watch, end: str, each: int) -> None:
+    client, figure = watch.client, watch.figure
+    job = client.train(a_training("asked"))["id"]
+    host = b"Host: trainyard\r\nConnection: close\r\n"
+    habits = (
+        Habit("waiting for the end", f"GET /jobs/{job}?wait=60 HTTP/1.1\r\n".encode() + host + b"\r\n"),
+        Habit(
+            "streams of events",
+            f"GET /jobs/{job}/events HTTP/1.1\r\n".encode() + host + b"Accept: text/event-stream\r\n\r\n",
+        ),
+    )
+    name = f"{each:,} clients that wait and {each:,} streams, for {end}"
+    # Meanwhile each change of the job is sent to every stream.
+    with watch.attack(name, Goal(p99=1.0, health=SOON)), Crowd(watch.port, habits, each) as crowd:
+        streams = [member for member in crowd.members if member.habit is habits[1]]
+        crowd.live(PATIENCE, lambda: all(member.received for member in streams))
+        for pid in watch.workers():
+            threads = len(list(Path(f"/proc/{pid}/task").iterdir()))
+            if threads > THREADS + OTHER_THREADS:
+                watch.broke(f"{name}: a worker has {threads} threads, its pool has {THREADS}")
+        if end == _ENDS[0]:
+            watch.server.run_beside("trainer")
+        else:
+            assert client.post(f"/jobs/{job}/cancel").status == 202
+        crowd.live(PATIENCE, lambda: all(member.ended is not None for member in crowd.members))
+    ended = client.job(job)
+    late = [_lateness(watch, member, ended, name) for member in crowd.members]
+    longest = max(late)
+    print(f"    {name}: the last one had the end after {longest:.2f} s (goal {SOON:g})")
+    if watch.timed and longest > SOON:
+        watch.broke(f"{name}: the last one had the end after {longest:.2f} s (goal {SOON:g})")
+    if ended["state"] not in FINAL:
+        watch.broke(f"{name}: the job has not ended: {ended}")
+    for habit in habits:
+        figure.count(habit.name, each)
+
+
+def _lateness(watch: Watch, member: Member, job: dict[str, Any], name: str) -> float:
+    """Seconds from the end of the job to the last byte of an answer, which must have the job's last state."""
+    states = re.findall(rb'"state":\s*"(\w+)"', member.answer + member.tail)
+    if member.ended is None or member.status != 200 or not states or states[-1].decode() != job["state"]:
+        watch.broke(f"{name}: {member.habit.name}: must have {job['state']}. Received: {member.tail!r}")
+    return member.last - datetime.fromisoformat(job["finished_at"]).timestamp()
