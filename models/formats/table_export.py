@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,25 +19,24 @@ from models.data.table import CHUNK, Table
 from models.data.words import truth_of
 from nncore.arrays import Array
 
-__all__ = ["chunk_rows", "csv_pieces", "parquet_pieces", "plain_values"]
+__all__ = ["chunk_rows", "csv_pieces", "parquet_pieces", "piece_rows", "plain_values"]
 
 #: Whole numbers below it are exact in 64-bit floats.
 EXACT = 2**53
-#: Values of all columns together that are in memory at a time.
+#: Values of all columns together in a group of rows of Parquet.
 CELLS = 2_000_000
+#: The same in a piece of text. Whoever reads slowly has one piece in memory, and many may read at a time.
+PIECE_CELLS = 65_536
 
 
 def chunk_rows(columns: int) -> int:
-    """Rows of a table with so many columns that are read at a time."""
+    """Rows of a table with so many columns that are in a group."""
     return max(1, min(CHUNK, CELLS // max(columns, 1)))
 
 
-def _chunks(table: Table) -> Iterator[tuple[int, list[Column]]]:
-    """The columns of the table, some rows at a time, with the number of these rows."""
-    step = chunk_rows(len(table.columns))
-    for start in range(0, table.rows, step):
-        stop = min(start + step, table.rows)
-        yield stop - start, [table.read(column.name, start, stop) for column in table.columns]
+def piece_rows(columns: int) -> int:
+    """Rows of a table with so many columns that are in a piece of text."""
+    return max(1, PIECE_CELLS // max(columns, 1))
 
 
 def says_truth(column: Column | ColumnSpec) -> bool:
@@ -67,17 +66,19 @@ def plain_values(column: Column) -> list[bool | float | str | None]:
 
 def csv_pieces(table: Table) -> Iterator[bytes]:
     """The table as CSV (RFC 4180) in UTF-8 with a header; missing values are empty."""
+    names = [column.name for column in table.columns]
+    yield _lines([names])
+    step = piece_rows(len(names))
+    for start in range(0, table.rows, step):
+        stop = min(start + step, table.rows)
+        cells = [_cells(table.read(name, start, stop)) for name in names]
+        yield _lines(zip(*cells, strict=True) if cells else [[]] * (stop - start))
+
+
+def _lines(rows: Iterable[Sequence[object]]) -> bytes:
     text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow([column.name for column in table.columns])
-    for rows, columns in _chunks(table):
-        cells = [_cells(column) for column in columns]
-        writer.writerows(zip(*cells, strict=True) if cells else [[]] * rows)
-        yield text.getvalue().encode()
-        text.seek(0)
-        text.truncate()
-    if not table.rows:
-        yield text.getvalue().encode()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
 
 
 def _cells(column: Column) -> Sequence[float | str | bool | None]:
@@ -120,10 +121,12 @@ def parquet_pieces(table: Table) -> Iterator[bytes]:
     place = len(_MAGIC)
     groups: list[tuple[int, list[_Chunk]]] = []
     types = [_physical(table.read(column.name, 0, 0)) for column in table.columns]
-    for rows, columns in _chunks(table):
+    step = chunk_rows(len(table.columns))
+    for start in range(0, table.rows, step):
+        rows = min(step, table.rows - start)
         chunks = []
-        for spec, column, kind in zip(table.columns, columns, types, strict=True):
-            page = _page(column)
+        for spec, kind in zip(table.columns, types, strict=True):
+            page = _page(table.read(spec.name, start, start + rows))
             chunks.append(_Chunk(kind, spec.name, place, len(page)))
             place += len(page)
             yield page

@@ -197,13 +197,13 @@ RESPONSES = (
         "Compress the body with `Content-Encoding: gzip`, or send it as it is.",
     ),
     Refusal(
-        "database_unavailable", 503, "The database does not answer.", "Send the request again after `Retry-After`."
-    ),
-    Refusal(
         "busy",
         503,
         "More requests wait than the service can answer soon.",
         "Send the request again after `Retry-After`. `docs/operations.md` says what one core can carry.",
+    ),
+    Refusal(
+        "database_unavailable", 503, "The database does not answer.", "Send the request again after `Retry-After`."
     ),
     Refusal(
         "not_ready",

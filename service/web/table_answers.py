@@ -11,15 +11,13 @@ from werkzeug.exceptions import NotAcceptable
 
 from models.data.columns import Column
 from models.data.table import Table
-from models.formats.table_export import chunk_rows, csv_pieces, parquet_pieces, plain_values
+from models.formats.table_export import csv_pieces, parquet_pieces, piece_rows, plain_values
 
 __all__ = ["CSV", "NDJSON", "PARQUET", "TABLE_TYPES", "accepted_type", "table_answer"]
 
 CSV, NDJSON, PARQUET = "text/csv", "application/x-ndjson", "application/vnd.apache.parquet"
 TABLE_TYPES = (CSV, NDJSON, PARQUET)
 _ENDS = {CSV: "csv", NDJSON: "ndjson", PARQUET: "parquet"}
-#: Lines of NDJSON that are made at a time.
-LINES = 8192
 
 
 def accepted_type(what: str) -> str:
@@ -42,7 +40,7 @@ def _ndjson(table: Table) -> Iterator[bytes]:
     """The table as JSON objects, one a line; missing values are null."""
     names = [column.name for column in table.columns]
     option = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
-    step = min(chunk_rows(len(names)), LINES)
+    step = piece_rows(len(names))
     for start in range(0, table.rows, step):
         stop = min(start + step, table.rows)
         rows = zip(*[_values(table.read(name, start, stop)) for name in names], strict=True)

@@ -185,8 +185,7 @@ def history(query: dict[str, Any], job_id: str) -> Response:
     """List the epochs so far, oldest first.
 
     If the job trains several members, each epoch has its `member`, and `member` selects those of one. If `Accept` asks
-    for `application/x-ndjson`, the response is a stream with one epoch per line. At most half of the service's threads
-    send streams or wait; a further stream is refused with 503.
+    for `application/x-ndjson`, the response is a stream with one epoch per line.
     """
     limit, member = query["limit"], query["member"]
     after = _place(query["after"] or "0", member)

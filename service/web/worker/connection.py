@@ -39,6 +39,8 @@ ANSWER_RATE, ANSWER_SECONDS = 1_000, 30.0
 #: many bytes; more of them if it is still sending a body that was refused.
 LINGER_SECONDS, LINGER_BYTES = 2.0, 65_536
 REFUSED_SECONDS, REFUSED_BYTES = 30.0, 64 * 2**20
+#: Bytes of a body up to which a request is of another kind than one of the same route with more.
+LITTLE_BYTES = 65_536
 #: Bytes of a body that stay in memory, if there is room, and if there is none.
 HELD_BYTES, LEAST_HELD_BYTES = 262_144, 16_384
 
@@ -406,7 +408,7 @@ class Connection:
         head, door = self._head, self.door
         assert head is not None
         if len(body) <= door.front.quick_bytes:
-            if door.late():
+            if body and door.late():  # What has no body, such as a health check, is answered even then.
                 self._busy()
                 return
             quick = self._at_once(head, body)
@@ -438,7 +440,7 @@ class Connection:
             answer.run(door.application, door.server.complete(environ, peer, size, body.whole()))
 
         path = environ["PATH_INFO"].split("/", 2)
-        kind = f"{head.method} /{path[1] if len(path) > 1 else ''}"
+        kind = f"{head.method} /{path[1] if len(path) > 1 else ''}{' with much' if size > LITTLE_BYTES else ''}"
         try:
             door.away(self, kind, lambda: _attempt(call), self._answered)
         except BusyPoolError:

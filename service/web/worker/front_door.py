@@ -23,6 +23,7 @@ from service.web.worker.environ import Peer, Server
 from service.web.worker.front import Front
 from service.web.worker.later import Later
 from service.web.worker.pool import Pool
+from service.web.worker.shares import Shares
 from service.web.worker.watch import Watch
 
 __all__ = ["FrontDoor"]
@@ -39,6 +40,8 @@ HELD_BYTES = 32 * 2**20
 OTHER_FILES = 256
 #: Share of the idle connections that are closed if there are as many connections as there may be.
 EVICTED = 0.01
+#: Seconds for which a worker leaves new connections to one that has fewer.
+LEFT_SECONDS = 0.001
 #: Seconds for which a worker that ends keeps idle connections: a client may be sending a request.
 LAST_SECONDS = 2.0
 
@@ -52,6 +55,8 @@ class FrontDoor(Worker):  # type: ignore[misc]
     """
 
     alive: bool
+    #: By the age of a worker, which counts them. Gunicorn loads this class before it forks.
+    shares = Shares(128)
 
     def init_process(self) -> None:
         self.epoll = select.epoll()
@@ -61,6 +66,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
         self._waiting: dict[Later, Connection] = {}
         self._connections: dict[int, Connection] = {}
         self.held = 0
+        self._left = False  # whether new connections are left to other workers for a moment
         self._round = monotonic()
         self.server = Server(self.cfg)
         self.rules = self.server.rules()
@@ -129,6 +135,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
     def closed(self, connection: Connection) -> None:
         """A connection is closed."""
         del self._connections[connection.fd]
+        self.shares.put(self.age, len(self._connections))
 
     def count_request(self) -> None:
         """Count an answered request. A worker that has answered ``max_requests`` ends, and is replaced."""
@@ -159,9 +166,10 @@ class FrontDoor(Worker):  # type: ignore[misc]
         self._listeners = {listener.fileno(): listener for listener in self.sockets}
         for fd, listener in self._listeners.items():
             listener.setblocking(False)
-            self.epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            self.epoll.register(fd, select.EPOLLIN)
         self.epoll.register(self._event, select.EPOLLIN)
         self.epoll.register(self.PIPE[0], select.EPOLLIN)
+        self.shares.put(self.age, 0)
         swept = 0.0
         while self.alive:
             self._turn()
@@ -169,6 +177,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
             if now - swept > SWEEP_SECONDS:
                 swept = now
                 self._sweep(now)
+                self.shares.put(self.age, len(self._connections))
                 self.notify()
                 if self.ppid != os.getppid():
                     self.log.info("Parent changed, shutting down: %s", self)
@@ -177,6 +186,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
 
     def _end(self) -> None:
         self.alive = False
+        self.shares.remove(self.age)
         for fd in self._listeners:
             self.epoll.unregister(fd)
         now = monotonic()
@@ -200,7 +210,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
 
     def _turn(self) -> None:
         """Wait for something to happen, and handle it."""
-        events = self.epoll.poll(SWEEP_SECONDS)
+        events = self.epoll.poll(LEFT_SECONDS if self._left else SWEEP_SECONDS)
         self._round = monotonic()
         listeners = []
         for fd, mask in events:
@@ -214,9 +224,27 @@ class FrontDoor(Worker):  # type: ignore[misc]
                 os.eventfd_read(self._event)
             elif fd == self.PIPE[0]:
                 os.read(fd, 4096)
+        if listeners or self._left:
+            self._accept_from(listeners)
+        self._take_results()
+
+    def _accept_from(self, listeners: list[Any]) -> None:
+        """Accept a connection of each listener, or leave it to another worker for a moment."""
+        if self._left:
+            self._left, listeners = False, list(self._listeners.values())
+            for fd in self._listeners:
+                self.epoll.modify(fd, select.EPOLLIN)
+        elif self._has_more_than_others():
+            self._left = True
+            for fd in self._listeners:
+                self.epoll.modify(fd, 0)
+            return
         for listener in listeners:
             self._accept(listener)
-        self._take_results()
+
+    def _has_more_than_others(self) -> bool:
+        least = self.shares.least_of_others(self.age)
+        return least is not None and least < len(self._connections)
 
     def _take_results(self) -> None:
         """Go on with what threads have done."""
@@ -253,6 +281,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
             sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         connection = Connection(self, sock, peer)
         self._connections[connection.fd] = connection
+        self.shares.put(self.age, len(self._connections))
         if len(self._connections) > self._most:
             self._evict()
         elif self._tls is None:

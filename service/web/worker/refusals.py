@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import itertools
+import os
 import re
 import secrets
 from typing import Any
@@ -12,8 +13,26 @@ import orjson
 
 __all__ = ["problem_document", "request_id_of"]
 
-_PROCESS, _COUNTER = secrets.token_hex(8), itertools.count(1)
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,128}\Z")
+
+
+class _Ids:
+    """Ids of requests. They must be unique, not secret: a system call for random bytes would let go of the GIL."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew, in a process that was forked."""
+        self._process, self._counter = secrets.token_hex(8), itertools.count(1)
+
+    def next(self) -> str:
+        """An id that no other request has."""
+        return f"{self._process}-{next(self._counter):08x}"
+
+
+_ids = _Ids()
+os.register_at_fork(after_in_child=_ids.renew)
 
 
 def request_id_of(environ: dict[str, Any]) -> str:
@@ -21,8 +40,7 @@ def request_id_of(environ: dict[str, Any]) -> str:
     known: str | None = environ.get("trainyard.request_id")
     if known is None:
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        # Ids must be unique, not secret. A system call for random bytes would release the GIL and switch threads.
-        known = given if _PRINTABLE.match(given) else f"{_PROCESS}-{next(_COUNTER):08x}"
+        known = given if _PRINTABLE.match(given) else _ids.next()
         environ["trainyard.request_id"] = known
     return known
 

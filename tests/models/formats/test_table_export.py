@@ -87,11 +87,31 @@ def test_parquet_holds_the_same_rows(table: MemoryTable, step: int, tmp_path: Pa
     assert times == plain(table)
 
 
+@pytest.mark.parametrize("columns", [1, 7, 3000])
+def test_pieces_are_small(columns: int) -> None:
+    """A client that reads slowly holds one piece, and what the generator keeps."""
+    rows = 500_000 // columns
+    specs = tuple(ColumnSpec(f"c{place}", "number") for place in range(columns))
+    column = Column("number", np.random.default_rng(0).normal(size=rows))
+    table = MemoryTable(rows, specs, {spec.name: column for spec in specs})
+    for pieces, bound in ((csv_pieces(table), 2**21), (parquet_pieces(table), 2**20)):
+        tracemalloc.start()
+        try:
+            sizes, kept = [], []
+            for piece in pieces:
+                sizes.append(len(piece))
+                kept.append(tracemalloc.get_traced_memory()[0])
+        finally:
+            tracemalloc.stop()
+        assert max(sizes[:-1]) < bound
+        assert max(kept[:-1]) < 2 * bound
+
+
 @settings(deadline=None)
 @given(table=tables(), step=st.integers(1, 50))
 def test_csv_holds_the_same_rows(table: MemoryTable, step: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table_export, "CELLS", step * len(table.columns))
+        patch.setattr(table_export, "PIECE_CELLS", step * len(table.columns))
         content = b"".join(csv_pieces(table))
     frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
     expected = plain(table)

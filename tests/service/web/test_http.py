@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
+from contextlib import ExitStack, closing
 from urllib.parse import urlsplit
 
 import pytest
@@ -134,6 +135,22 @@ class TestRequestId:
             assert made not in ("x" * 129, given)
             assert answer.json["request_id"] == made
         assert ids[0].headers["x-request-id"] != ids[1].headers["x-request-id"]
+
+    def test_all_workers_make_different_ones(self, server: Server) -> None:
+        with ExitStack() as stack:
+            # New connections go to the worker that has fewer.
+            connections = [
+                stack.enter_context(
+                    closing(http.client.HTTPConnection(urlsplit(server.client.base).netloc, timeout=30))
+                )
+                for _ in range(8)
+            ]
+            found = set()
+            for connection in connections:
+                connection.request("GET", "/health/live")
+                found.add(connection.getresponse().headers["X-Request-Id"])
+        assert len(found) == 8
+        assert len({each.partition("-")[0] for each in found}) == 2
 
     @pytest.mark.parametrize("path", ["/health/live", "/version", "/metrics", "/models", "/docs/", "/openapi.json"])
     def test_every_response_has_one(self, client: Client, path: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -260,41 +261,83 @@ def until_in_use(server: Server) -> None:
     eventually(lambda: lock in Path("/proc/locks").read_text(), what="a key in use")
 
 
-def test_a_duplicate_of_an_upload_under_way_is_reported_so(server: Server) -> None:
+@contextmanager
+def held_upload(server: Server, key: str, name: str) -> Iterator[Callable[[], Answer]]:
+    """An upload whose table is not read until the block ends, or what is yielded is called for its answer."""
+    # So that there is a process that reads tables.
+    assert upload(server.client, fresh("key"), fresh("first")).status == 201
+    readers = [one.pid for one in server.processes("table-reader")]
+    answers: list[Answer] = []
+
+    def ask() -> None:
+        with suppress(OSError):  # if its worker is killed
+            answers.append(upload(server.client, key, name))
+
+    def resume() -> None:
+        for pid in readers:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def finish() -> Answer:
+        resume()
+        thread.join(30)
+        return answers[0]
+
+    for pid in readers:
+        os.kill(pid, signal.SIGSTOP)
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        until_in_use(server)
+        yield finish
+    finally:
+        resume()
+        thread.join(30)
+
+
+def test_a_duplicate_of_a_request_under_way_is_reported_so(make_server: Callable[..., Server]) -> None:
+    server = make_server(TRAINER="external", WORKERS=1)
+    client, key, name = server.start(), fresh("key"), fresh("slow")
+    with held_upload(server, key, name) as finish:
+        assert_refused(upload(client, key, name), 409, "idempotency_key_in_use")
+        first = finish()
+    assert (first.status, REPLAYED in first.headers) == (201, False)
+    again = upload(client, key, name)
+    assert (again.status, again.body, again.headers[REPLAYED]) == (201, first.body, "true")
+
+
+def test_the_upload_that_arrives_first_is_the_one_that_creates(server: Server) -> None:
+    """A key is in use once a request has arrived whole, so a slow client does not hold it."""
     client, key, name = server.client, fresh("key"), fresh("slow")
     with upload_under_way(client, key, name) as finish:
-        until_in_use(server)
-        assert_refused(upload(client, key, name), 409, "idempotency_key_in_use")
-        answered = finish()
-    head, _, body = answered.partition(b"\r\n\r\n")
+        first = upload(client, key, name)
+        assert (first.status, REPLAYED in first.headers) == (201, False)
+        head, _, body = finish().partition(b"\r\n\r\n")
     assert b" 201 " in head.partition(b"\r\n")[0]
-    again = upload(client, key, name)
-    assert (again.status, again.body, again.headers[REPLAYED]) == (201, body, "true")
+    assert REPLAYED.encode() in head.lower()
+    assert body == first.body
 
 
-def test_an_upload_that_is_cut_off_frees_its_key(server: Server) -> None:
+def test_an_upload_that_is_cut_off_creates_nothing(server: Server) -> None:
     client, key, name = server.client, fresh("key"), fresh("cut")
     with upload_under_way(client, key, name):
-        until_in_use(server)
-    answer = eventually(lambda: (a := upload(client, key, name)).status != 409 and a, what="the key is free")
+        pass
+    answer = upload(client, key, name)
     assert (answer.status, REPLAYED in answer.headers) == (201, False)
 
 
 def test_a_killed_worker_frees_its_key(make_server: Callable[..., Server]) -> None:
-    server = make_server(TRAINER="external", WORKERS=2)
+    server = make_server(TRAINER="external", WORKERS=1)
     client, key, name = server.start(), fresh("key"), fresh("killed")
-    with upload_under_way(client, key, name):
-        until_in_use(server)
+    with held_upload(server, key, name):
         assert server.process is not None
-        workers = [one for one in server.processes("gunicorn") if one.parent == server.process.pid]
-        assert len(workers) == 2
-        for worker in workers:
-            os.kill(worker.pid, signal.SIGKILL)
+        (worker,) = [one for one in server.processes("gunicorn") if one.parent == server.process.pid]
+        os.kill(worker.pid, signal.SIGKILL)
 
         def free() -> Answer | None:
             try:
                 answer = upload(client, key, name)
-            except OSError:  # its connection was one of a killed worker
+            except OSError:  # its connection was one of the killed worker
                 return None
             return None if answer.status == 409 else answer
 
