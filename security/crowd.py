@@ -92,20 +92,15 @@ class Member:
 
 
 class Crowd:
-    """So many connections of each habit to a port of this machine, opened in turn. Closed at the end of a block."""
+    """Connections to a port of this machine, which are closed at the end of a block."""
 
-    def __init__(self, port: int, habits: Sequence[Habit], each: int) -> None:
+    def __init__(self, port: int) -> None:
         self._port = port
         self._epoll = select.epoll()
         self.members: list[Member] = []
         self._by_file: dict[int, Member] = {}
         self._slot = 0
         self._next = monotonic()
-        _allow_files(each * len(habits) + _OTHER_FILES)
-        for _ in range(each):
-            for habit in habits:
-                self._open(habit)
-                self._turn(0.0)
 
     def __enter__(self) -> Self:
         return self
@@ -114,6 +109,14 @@ class Crowd:
         self._epoll.close()
         for member in self.members:
             member.sock.close()
+
+    def join(self, habits: Sequence[Habit], each: int) -> None:
+        """Open so many connections of each habit, in turn. Raises OSError if the machine does not allow so many."""
+        _allow_files(len(self.members) + each * len(habits) + _OTHER_FILES)
+        for _ in range(each):
+            for habit in habits:
+                self._open(habit)
+                self._turn(0.0)
 
     def live(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
         """Go on for so many seconds, or until something holds."""
@@ -125,6 +128,7 @@ class Crowd:
         """Read on all connections for so long, or until all have ended."""
         for member in self.members:
             if not member.habit.reads:
+                member.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
                 self._epoll.modify(member.sock.fileno(), select.EPOLLIN)
         self.live(seconds, lambda: all(member.ended is not None for member in self.members))
 

@@ -49,7 +49,8 @@ def _wait(watch: Watch, end: str, each: int) -> None:
     )
     name = f"{each:,} clients that wait and {each:,} streams, for {end}"
     # Meanwhile each change of the job is sent to every stream.
-    with watch.attack(name, Goal(p99=1.0, health=SOON)), Crowd(watch.port, habits, each) as crowd:
+    with watch.attack(name, Goal(p99=1.0, health=SOON)), Crowd(watch.port) as crowd:
+        crowd.join(habits, each)
         streams = [member for member in crowd.members if member.habit is habits[1]]
         crowd.live(PATIENCE, lambda: all(member.received for member in streams))
         for pid in watch.workers():
