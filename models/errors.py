@@ -8,27 +8,44 @@ from difflib import get_close_matches
 from typing import Any
 
 __all__ = [
+    "LISTED",
+    "QUOTED",
     "BusyError",
     "ConflictError",
+    "Faults",
     "InvalidError",
     "MalformedError",
     "MissingError",
     "Problem",
+    "TooLargeError",
     "TrainyardError",
     "UnreadableError",
     "UnsupportedError",
     "describe",
     "escaped",
     "file_problem",
+    "file_problems",
+    "listed",
     "near",
     "nearest",
+    "shortened",
     "unknown_field",
 ]
 
+#: Problems that an error lists; the others are counted.
+LISTED = 20
+#: Characters of a received text that an error repeats, and of a list of names that it shows.
+QUOTED, LISTED_CHARACTERS = 100, 400
+
+
+def shortened(text: str, most: int = QUOTED) -> str:
+    """A received text for an error: whole if it has at most ``most`` characters, else its beginning and "…"."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
 
 def escaped(name: object) -> str:
-    """A member's name, escaped for a JSON pointer (RFC 6901)."""
-    return str(name).replace("~", "~0").replace("/", "~1")
+    """A member's name, shortened, and escaped for a JSON pointer (RFC 6901)."""
+    return shortened(str(name)).replace("~", "~0").replace("/", "~1")
 
 
 @dataclass(frozen=True)
@@ -46,11 +63,15 @@ class Problem:
 
 
 class TrainyardError(Exception):
-    """Base class of all errors that a client can cause: a stable ``code`` and a sentence in ``detail``."""
+    """Base class of all errors that a client can cause: a stable ``code`` and a sentence in ``detail``.
 
-    def __init__(self, code: str, detail: str, problems: Sequence[Problem] = ()) -> None:
+    Of its problems, ``problems`` holds the first ``LISTED``, and ``total`` counts all.
+    """
+
+    def __init__(self, code: str, detail: str, problems: Sequence[Problem] = (), total: int = 0) -> None:
         super().__init__(detail)
-        self.code, self.detail, self.problems = code, detail, list(problems)
+        self.code, self.detail, self.problems = code, detail, list(problems[:LISTED])
+        self.total = max(total, len(problems))
 
 
 class InvalidError(TrainyardError):
@@ -62,17 +83,67 @@ class InvalidError(TrainyardError):
         return cls.of([Problem(pointer, detail)])
 
     @classmethod
-    def of(cls, problems: Sequence[Problem]) -> InvalidError:
-        """An error with one or more problems; ``detail`` describes the first."""
+    def of(cls, problems: Sequence[Problem], total: int = 0) -> InvalidError:
+        """An error with one or more problems; ``detail`` describes the first.
+
+        ``total`` is their number if it is larger than that of ``problems``.
+        """
         first = problems[0]
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        return cls("validation_failed", f"{first.pointer or 'the request'}: {first.detail}{more}", problems)
+        detail = f"{first.pointer or 'the request'}: {first.detail}{_more(max(total, len(problems)))}"
+        return cls("validation_failed", detail, problems, total)
+
+    def with_problems(self, problems: Sequence[Problem]) -> InvalidError:
+        """An error with other words or places for the listed problems, of which there are as many as here."""
+        return InvalidError.of(problems, self.total)
 
     def moved(self, old: str, new: str) -> InvalidError:
         """The same problems, with the prefix ``old`` of their pointers replaced by ``new``."""
-        return InvalidError.of(
+        return self.with_problems(
             [replace(p, pointer=new + p.pointer[len(old) :]) if p.pointer.startswith(old) else p for p in self.problems]
         )
+
+
+def _more(total: int) -> str:
+    """How many problems there are beside the first, as the end of a sentence."""
+    if total < 2:
+        return ""
+    return f" (and {total - 1:,} more{f', the first {LISTED} are listed' if total > LISTED else ''})"
+
+
+class Faults:
+    """Problems as they are found: the first ``LISTED``, and the number of all.
+
+    If many may be found, ``full`` saves the work of describing one more, which is then only counted.
+    """
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.total = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether further problems are only counted."""
+        return len(self.problems) >= LISTED
+
+    def add(self, pointer: str, detail: str, row: int | None = None, column: str | None = None) -> None:
+        """Add a problem; ``row`` counts from 0."""
+        self.total += 1
+        if not self.full:
+            self.problems.append(Problem(pointer, detail, None if row is None else row + 1, column))
+
+    def add_all(self, error: InvalidError) -> None:
+        """Add the problems of an error."""
+        self.problems += error.problems[: LISTED - len(self.problems)]
+        self.total += error.total
+
+    def count(self, more: int = 1) -> None:
+        """Count problems that need no description."""
+        self.total += more
+
+    def check(self) -> None:
+        """Raise InvalidError if there are any."""
+        if self.problems:
+            raise InvalidError.of(self.problems, self.total)
 
 
 class MissingError(TrainyardError):
@@ -81,6 +152,10 @@ class MissingError(TrainyardError):
 
 class ConflictError(TrainyardError):
     """The request conflicts with the present state."""
+
+
+class TooLargeError(TrainyardError):
+    """A part of the request exceeds a limit of its own."""
 
 
 class UnreadableError(TrainyardError):
@@ -97,22 +172,32 @@ def file_problem(
 def file_problems(problems: Sequence[Problem], total: int | None = None) -> InvalidError:
     """An error with problems of an uploaded file; ``total`` counts those too that are not listed."""
     first, count = problems[0], len(problems) if total is None else total
-    places = (("row", first.row), ("line", first.line), ("column", first.column and repr(first.column)))
+    places = (("row", first.row), ("line", first.line), ("column", first.column and describe(first.column)))
     where = ", ".join(f"{what} {value}" for what, value in places if value is not None)
-    more = f" (and {count - 1} more{', the first 20 are listed' * (count > len(problems))})" if count > 1 else ""
-    return InvalidError(
-        "validation_failed", f"{where or first.pointer or 'the file'}: {first.detail}{more}", list(problems)
-    )
+    detail = f"{where or first.pointer or 'the file'}: {first.detail}{_more(count)}"
+    return InvalidError("validation_failed", detail, problems, count)
 
 
 def near(name: str, known: Iterable[str]) -> str:
     """The known name that is most like another one, as the end of a sentence; empty if none is like it."""
     found = nearest(name, known)
-    return "" if found is None else f" (did you mean {found!r}?)"
+    return "" if found is None else f" (did you mean {describe(found)}?)"
+
+
+def listed(names: Iterable[object], most: int = LISTED) -> str:
+    """Names for an error message, each shortened: the first ``most`` or fewer, and how many follow."""
+    every = [str(name) for name in names]
+    shown: list[str] = []
+    for name in every[:most]:
+        if shown and sum(map(len, shown)) + len(shortened(name)) > LISTED_CHARACTERS:
+            break
+        shown.append(shortened(name))
+    left = len(every) - len(shown)
+    return ", ".join(shown) + (f" and {left:,} more" if left else "")
 
 
 def describe(value: Any) -> str:
-    """A short form of a received value for an error message."""
+    """A short form of a received value for an error message: at most ``QUOTED`` characters of it."""
     match value:
         case None:
             return "null"
@@ -124,11 +209,11 @@ def describe(value: Any) -> str:
             return (
                 f"a list of {len(value)}"
                 if len(value) > 8 or any(type(x) in (list, dict, str) for x in value)
-                else repr(value)
+                else shortened(repr(value))
             )
         case str():
             return repr(value if len(value) <= 60 else value[:57] + "…")
-    return repr(value)
+    return shortened(repr(value))
 
 
 def nearest(name: object, known: Iterable[str]) -> str | None:
@@ -147,7 +232,7 @@ def unknown_field(name: object, known: Iterable[str]) -> str:
     """What is wrong with a member or parameter that nothing reads, with the nearest known name."""
     names = sorted(known)
     meant_name = nearest(name, names)
-    meant = "" if meant_name is None else f"did you mean {meant_name!r}? "
+    meant = "" if meant_name is None else f"did you mean {describe(meant_name)}? "
     return f"is not a known field; {meant}known are {', '.join(names) or 'none'}"
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
+from itertools import islice
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import marshmallow as ma
 
-from models.errors import InvalidError, Problem, describe, escaped, nearest, unknown_field
+from models.errors import LISTED, InvalidError, Problem, describe, escaped, nearest, unknown_field
 from nncore.hyperparameters import MAXIMUM_ITEMS, Bounds, FieldError, bounds_of
 from nncore.schedules import SCHEDULES, Schedule
 
@@ -21,6 +22,8 @@ __all__ = [
     "Bounds",
     "DescribedField",
     "Flag",
+    "ItemMessages",
+    "Items",
     "Number",
     "Numbers",
     "StrictSchema",
@@ -29,7 +32,10 @@ __all__ = [
     "Texts",
     "Whole",
     "field_for",
+    "left_out",
     "load",
+    "problems_of",
+    "refusal_of",
     "schema_for",
     "shared",
 ]
@@ -48,16 +54,70 @@ class _Unknown(str):
         return message
 
 
+class _Further(str):
+    """A message that stands for ``problems`` that are not listed: their number."""
+
+    __slots__ = ("problems",)
+    problems: int
+
+    @classmethod
+    def of(cls, problems: int) -> _Further:
+        message = cls("further problems are not listed")
+        message.problems = problems
+        return message
+
+
+class ItemMessages:
+    """What is wrong with the items of a list or the members of an object: ``LISTED`` messages, the others counted."""
+
+    def __init__(self) -> None:
+        self._messages: dict[Any, Any] = {}
+        self._further = 0
+
+    def add(self, place: Any, messages: Any) -> None:
+        """Add what is wrong at an index or name, as a tree of marshmallow's messages."""
+        if len(self._messages) < LISTED:
+            self._messages[place] = messages
+        else:
+            self._further += _count(messages)
+
+    def check(self) -> None:
+        """Raise ValidationError if there are any."""
+        if self._messages:
+            further = {"_schema": [_Further.of(self._further)]} if self._further else {}
+            raise ma.ValidationError({**self._messages, **further})
+
+
 class StrictSchema(ma.Schema):
     """A schema that refuses unknown fields; the error lists the known ones, with the nearest one first."""
 
     class Meta:
         unknown = ma.RAISE
 
+    #: What holds between fields, as members of the schema's JSON schema.
+    rules: ClassVar[Mapping[str, Any]] = {}
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.error_messages["unknown"] = _Unknown.among(self.fields)
         self.error_messages["type"] = "must be an object"
+
+    def load(self, data: Any, **options: Any) -> Any:
+        """Load a document. Of more than ``LISTED`` unknown fields, marshmallow sees so many and no more."""
+        if not isinstance(data, dict) or len(data) <= LISTED:
+            return super().load(data, **options)
+        known = {field.data_key or name for name, field in self.load_fields.items()}
+        unknown = len(data) - sum(name in data for name in known)
+        if unknown <= LISTED:
+            return super().load(data, **options)
+        listed = list(islice((name for name in data if name not in known), LISTED))
+        try:
+            return super().load({name: data[name] for name in (*known, *listed) if name in data}, **options)
+        except ma.ValidationError as error:
+            found: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
+            others = {name: found.pop(name) for name in listed if name in found}
+            further = {"_schema": [*found.pop("_schema", []), _Further.of(unknown - LISTED)]} if others else {}
+            raise ma.ValidationError({**found, **others, **further}) from None
 
 
 class DescribedField(ma.fields.Field[Any]):
@@ -143,7 +203,9 @@ class Text(DescribedField):
         self._match = ma.validate.Regexp(rf"{pattern}\Z") if pattern else None
 
     def json_schema(self) -> dict[str, Any]:
-        limits: dict[str, Any] = {"enum": list(self.choices)} if self.choices else {"maxLength": self.maximum}
+        limits: dict[str, Any] = {"minLength": 1, "maxLength": self.maximum}
+        if self.choices:
+            limits = {"enum": list(self.choices)}
         return {"type": "string", **limits, **({"pattern": f"^{self.pattern}$"} if self.pattern else {})}
 
     def _validated(self, value: Any) -> str:
@@ -172,14 +234,13 @@ class Numbers(Number):
     def _validated(self, value: Any) -> tuple[float, ...]:
         if not isinstance(value, list) or len(value) > MAXIMUM_ITEMS:
             raise self.refusal(value)
-        item, numbers, problems = Number(self.bounds), [], {}
+        item, numbers, problems = Number(self.bounds), [], ItemMessages()
         for index, each in enumerate(value):
             try:
                 numbers.append(item.deserialize(each))
             except ma.ValidationError as error:
-                problems[index] = error.messages
-        if problems:
-            raise ma.ValidationError(problems)
+                problems.add(index, error.messages)
+        problems.check()
         return tuple(numbers)
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> list[float] | None:
@@ -201,21 +262,45 @@ class Texts(DescribedField):
     def _validated(self, value: Any) -> tuple[str, ...]:
         if not isinstance(value, list) or len(value) > MAXIMUM_ITEMS:
             raise self.refusal(value)
-        problems = {}
+        problems = ItemMessages()
+        seen: set[str] = set()
         for index, each in enumerate(value):
             try:
-                self._item.deserialize(each)
+                text = self._item.deserialize(each)
             except ma.ValidationError as error:
-                problems[index] = error.messages
-            else:
-                if each in value[:index]:
-                    problems[index] = [f"must not be repeated. Received: {describe(each)}"]
-        if problems:
-            raise ma.ValidationError(problems)
+                problems.add(index, error.messages)
+                continue
+            if text in seen:
+                problems.add(index, [f"must not be repeated. Received: {describe(each)}"])
+            seen.add(text)
+        problems.check()
         return tuple(value)
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> list[str] | None:
         return None if value is None else list(value)
+
+
+class Items(ma.fields.List[Any]):
+    """A list of ``minimum`` to ``maximum`` items, each loaded by a field; its length is checked before its items."""
+
+    def __init__(self, item: ma.fields.Field[Any], maximum: int, minimum: int = 0, **options: Any) -> None:
+        super().__init__(item, validate=ma.validate.Length(minimum, maximum), **options)
+        self.minimum, self.maximum = minimum, maximum
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise ma.ValidationError(f"must be a list. Received: {describe(value)}")
+        if not self.minimum <= len(value) <= self.maximum:
+            wanted = f"{self.minimum} to {self.maximum}" if self.minimum else f"at most {self.maximum}"
+            raise ma.ValidationError(f"must hold {wanted} items. Received: {len(value)}")
+        items, messages = [], ItemMessages()
+        for index, each in enumerate(value):
+            try:
+                items.append(self.inner.deserialize(each, **kwargs))
+            except ma.ValidationError as error:
+                messages.add(index, error.messages)
+        messages.check()
+        return items
 
 
 class Tagged(ma.fields.Field[Any]):
@@ -256,7 +341,7 @@ class Tagged(ma.fields.Field[Any]):
         if name not in self.short_names:
             needed = [item.name for item in fields(self.table[name]) if item.default is MISSING]
             rest = "".join(f', "{field}": …' for field in needed)
-            raise ma.ValidationError(f'must be an object, {{"type": "{name}"{rest}}}. Received: {name!r}')
+            raise ma.ValidationError(f'must be an object, {{"type": "{name}"{rest}}}. Received: {describe(name)}')
         return self._member(name, {})
 
     def _member(self, name: str, rest: dict[str, Any]) -> Any:
@@ -325,12 +410,40 @@ _BOUNDED: dict[Any, type[Number]] = {int: Whole, float: Number, tuple[float, ...
 _PLAIN: dict[Any, type[DescribedField]] = {bool: Flag, str: Text, tuple[str, ...]: Texts}
 
 
+def left_out() -> None:
+    """The default of a parameter that is None if it is left out; given, it is never null."""
+
+
 def load(schema: ma.Schema | ma.fields.Field[Any], document: Any) -> Any:
     """Load ``document`` with a schema or field. Raises InvalidError with a JSON pointer for each problem."""
     try:
         return schema.load(document) if isinstance(schema, ma.Schema) else schema.deserialize(document)
     except ma.ValidationError as error:
-        raise InvalidError.of(problems_of(error.messages)) from None
+        raise refusal_of(error.messages) from None
+
+
+def refusal_of(messages: Any) -> InvalidError:
+    """The error of marshmallow's tree of messages."""
+    problems = problems_of(messages)
+    return InvalidError.of(problems, len(problems) + _further(messages))
+
+
+def _further(messages: Any) -> int:
+    """The number of problems in a tree of messages that it does not list."""
+    if isinstance(messages, Mapping):
+        messages = messages.values()
+    elif not isinstance(messages, list):
+        return messages.problems if isinstance(messages, _Further) else 0
+    return sum(map(_further, messages))
+
+
+def _count(messages: Any) -> int:
+    """The number of problems in a tree of messages."""
+    if isinstance(messages, Mapping):
+        messages = messages.values()
+    elif not isinstance(messages, list):
+        return messages.problems if isinstance(messages, _Further) else 1
+    return sum(map(_count, messages))
 
 
 def problems_of(messages: Any, pointer: str = "") -> list[Problem]:
@@ -346,6 +459,8 @@ def problems_of(messages: Any, pointer: str = "") -> list[Problem]:
         ]
     if isinstance(messages, list):
         return [problem for inner in messages for problem in problems_of(inner, pointer)]
+    if isinstance(messages, _Further):
+        return []
     text = str(messages)
     return [Problem(pointer, _RENAMED.get(text, text))]
 

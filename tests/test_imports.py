@@ -65,7 +65,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
         *("service", "service/store", "service/upkeep", "service/uploads", "service/serving", "service/jobs"),
         *("service/web/routes", "service/web/protocols", "service/web/worker"),
     ),
-    "service/web/worker": (),
+    "service/web/worker": ("models",),
     "service/web/routes": (
         *MODELS,
         *("service", "service/store", "service/upkeep", "service/uploads", "service/serving", "service/jobs"),

@@ -18,7 +18,7 @@ import numpy as np
 
 from models.data.labels import Label, Labels, match, parse_labels
 from models.data.rows import number_matrix
-from models.errors import InvalidError, Problem, describe, file_problem
+from models.errors import InvalidError, Problem, describe, file_problem, listed
 from nncore.arrays import Array
 
 __all__ = ["Dataset", "from_rows"]
@@ -85,7 +85,7 @@ class Dataset:
         codes: Array = match(self.labels.classes, classes)[self.labels.codes]
         if (codes < 0).any():
             row = int(np.argmin(codes))
-            known = ", ".join(map(describe, classes[:8])) + (", …" if len(classes) > 8 else "")
+            known = listed(map(describe, classes), 8)
             received = describe(self.labels.classes[int(self.labels.codes[row])])
             row = self.place_of(row)
             place = pointer if pointer.endswith("dataset") else f"{pointer}/{row}"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.data.columns import Column, ColumnKind
+from models.data.limits import too_long
 from models.data.times import time_of
 from models.data.words import boolean_levels
 
@@ -18,6 +19,7 @@ __all__ = [
     "LEVEL_LENGTH",
     "PROSE",
     "SINGLE",
+    "is_long",
     "numbers_rows",
     "reason_aside",
     "too_many_levels",
@@ -39,6 +41,11 @@ ALL_DIFFERENT = 0.97
 PROSE = 50
 #: The share of different texts beyond which they are names or numbers of single things.
 SINGLE = 0.5
+
+
+def is_long(word: str) -> bool:
+    """Whether a word is too long for a level of a category, so that its column is text."""
+    return len(word) > LEVEL_LENGTH or too_long(word) is not None
 
 
 def too_many_levels(different: int, rows: int) -> bool:
@@ -64,7 +71,7 @@ def word_kind(words: Sequence[str], rows: int) -> ColumnKind:
         return "boolean"
     if words and all(time_of(word) is not None for word in words):
         return "datetime"
-    long = any(len(word) > LEVEL_LENGTH for word in words)
+    long = any(map(is_long, words))
     return "text" if long or too_many_levels(len(words), rows) else "category"
 
 

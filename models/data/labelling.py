@@ -12,10 +12,11 @@ from models.data.columns import Column, ColumnSpec
 from models.data.conversion import coerce
 from models.data.dataset import WEIGHT_RULE, bad_weight
 from models.data.labels import Labels, classes_of
+from models.data.limits import class_fault
 from models.data.profile import TableWarning
 from models.data.records import set_aside, with_column
 from models.data.table import MemoryTable
-from models.errors import InvalidError, Problem, describe
+from models.errors import InvalidError, Problem, describe, listed
 from nncore.arrays import Array
 
 __all__ = ["labelled", "require_column"]
@@ -27,10 +28,9 @@ def require_column(columns: Sequence[ColumnSpec], name: str, pointer: str) -> Co
         if column.name == name:
             return column
     names = [column.name for column in columns]
-    near = get_close_matches(name, names, 1, 0.6) or [each for each in names if each.lower() == name.lower()]
-    known = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise InvalidError.at(pointer, f"must name a column: {known}. {hint}Received: {describe(name)}")
+    near = get_close_matches(name[:100], names, 1, 0.6) or [each for each in names if each.lower() == name.lower()]
+    hint = f"did you mean {describe(near[0])}? " if near else ""
+    raise InvalidError.at(pointer, f"must name a column: {listed(names)}. {hint}Received: {describe(name)}")
 
 
 def labelled(
@@ -75,6 +75,11 @@ def _with_label(table: MemoryTable, pointer: str) -> tuple[MemoryTable, int]:
     assert table.label is not None
     labels = classes_of(table.read(table.label), pointer)
     _require_two_classes(labels, pointer)
+    fault = class_fault(labels.classes)
+    if fault is not None:
+        place, detail = fault
+        row = None if place is None else int(np.argmax(labels.codes == place)) + 1
+        raise InvalidError.of([Problem(pointer, detail, row, table.label)])
     kept = labels.codes >= 0
     left_out = int(np.count_nonzero(~kept))
     return (_rows_of(table, np.flatnonzero(kept)) if left_out else table), left_out
@@ -94,7 +99,11 @@ def _rows_of(table: MemoryTable, places: Array) -> MemoryTable:
 
 def _check_weights(column: Column, spec: ColumnSpec, label: str | None, pointer: str) -> None:
     if column.kind != "number" or spec.name == label:
-        received = f"one of labels, {spec.name!r}" if spec.name == label else f"{spec.name!r}, of type {column.kind}"
+        received = (
+            f"one of labels, {describe(spec.name)}"
+            if spec.name == label
+            else f"{describe(spec.name)}, of type {column.kind}"
+        )
         raise InvalidError.at(pointer, f"must name a column of numbers. Received: {received}")
     gaps = column.missing()
     bad = int(np.argmax(gaps)) if gaps.any() else bad_weight(column.values)

@@ -8,15 +8,16 @@ always that class.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from models.data.columns import Column
+from models.data.limits import MAXIMUM_CLASSES, class_fault
 from models.data.rows import number_matrix
 from models.data.words import boolean_levels, is_missing, number_of, number_text, truth_of
-from models.errors import InvalidError, describe
+from models.errors import InvalidError, Problem, describe
 from nncore.arrays import Array
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "label_text",
     "match",
     "parse_labels",
+    "require_short_classes",
     "same_labels",
 ]
 
@@ -56,7 +58,6 @@ _CLASS_WORD = "none"
 MISSING_LABEL, UNKNOWN_LABEL = -1, -2
 #: More different numbers than these in a column are numbers to estimate, not classes.
 MAXIMUM_NUMBERS = 50
-MAXIMUM_CLASSES = 65_536
 #: Whole numbers from here on are not exact in every client.
 INEXACT = 2**53
 
@@ -228,6 +229,21 @@ def _one_hot_labels(value: list[Any], pointer: str) -> Labels:
         row = int(np.argmin(good))
         raise InvalidError.at(f"{pointer}/{row}", f"must hold one 1, and 0 elsewhere. Received: {describe(value[row])}")
     return Labels(np.argmax(matrix, axis=1), tuple(range(matrix.shape[1])), "one_hot")
+
+
+def require_short_classes(labels: Labels, pointer: str, place_of: Callable[[int], int] = int) -> None:
+    """Raise InvalidError if the classes cannot be stored: at the first row with a name that is too long.
+
+    ``place_of`` is the place of a row in the list at ``pointer``.
+    """
+    fault = class_fault(labels.classes)
+    if fault is None:
+        return
+    place, detail = fault
+    if place is None:
+        raise InvalidError.at(pointer, detail)
+    row = place_of(int(np.argmax(labels.codes == place)))
+    raise InvalidError.of([Problem(f"{pointer}/{row}", detail, row=row + 1)])
 
 
 def classes_of(column: Column, pointer: str = "/label") -> Labels:

@@ -15,16 +15,15 @@ import numpy as np
 from models.data.columns import MISSING_CODE, MISSING_TIME, Column, ColumnKind, ColumnSpec
 from models.data.conversion import ConversionError, coerce
 from models.data.kinds import reason_aside, word_kind
+from models.data.limits import MAXIMUM_COLUMNS, too_long
 from models.data.rows import number_matrix
 from models.data.table import MemoryTable
 from models.data.times import time_of
 from models.data.words import boolean_levels, is_missing, number_text, truth_of
-from models.errors import InvalidError, Problem, describe, escaped
+from models.errors import Faults, InvalidError, describe, escaped
 
 __all__ = ["from_lists", "from_matrix", "from_records", "set_aside", "with_column"]
 
-#: Faults that are reported at a time.
-REPORTED = 20
 #: A whole number beyond this does not fit into 64 bits.
 _LARGEST_WHOLE = 2**63 - 1
 
@@ -32,56 +31,44 @@ _LARGEST_WHOLE = 2**63 - 1
 Pointer = Callable[[int], str]
 
 
-class _Faults:
-    """Problems of a body: the first ``REPORTED`` of them."""
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-
-    @property
-    def full(self) -> bool:
-        return len(self.problems) >= REPORTED
-
-    def add(self, pointer: str, detail: str, row: int | None = None, column: str | None = None) -> None:
-        """Add a problem; ``row`` counts from 0."""
-        if not self.full:
-            self.problems.append(Problem(pointer, detail, None if row is None else row + 1, column))
-
-    def check(self) -> None:
-        """Raise InvalidError if there are any."""
-        if self.problems:
-            raise InvalidError.of(self.problems)
-
-
 def from_records(
     rows: Any,
     pointer: str = "/rows",
     kinds: Mapping[str, ColumnKind] | None = None,
     missing: Collection[str] = (),
+    *,
+    limited: bool = True,
 ) -> MemoryTable:
     """A table from a list of objects, with the columns in the order in which their names come first.
 
     ``kinds`` are the kinds of some columns, by name; values are converted to them. ``missing`` are further words for
-    missing values, in lower case. Raises InvalidError with the first ``REPORTED`` faults.
+    missing values, in lower case. If ``limited``, the columns are few enough, and names and levels short enough, for a
+    table that is stored (``models.data.limits``). Raises InvalidError with the first faults.
     """
     if not isinstance(rows, list) or not rows:
         raise InvalidError.at(pointer, f"must be a list of at least one object, one per row. Received: {_some(rows)}")
-    faults = _Faults()
+    faults = Faults()
     for place, row in enumerate(rows):
-        if type(row) is not dict:
+        if type(row) is dict:
+            continue
+        if faults.full:
+            faults.count()
+        else:
             faults.add(f"{pointer}/{place}", f"must be an object, as the other rows. Received: {describe(row)}", place)
     faults.check()
     keys = list(dict.fromkeys(key for row in rows for key in row))
     if not keys:
         raise InvalidError.at(f"{pointer}/0", "must hold at least one value by its column's name. Received: {}")
-    names = _names(keys, lambda place: _row_with(rows, pointer, keys[place]))
+    if limited:
+        _require_few(len(keys), pointer)
+    names = _names(keys, lambda place: _row_with(rows, pointer, keys[place]), limited=limited)
 
     def values() -> Iterable[tuple[list[Any], Pointer]]:
         for key in keys:
             member = escaped(key)
             yield [row.get(key) for row in rows], lambda row, member=member: f"{pointer}/{row}/{member}"  # type: ignore[misc]
 
-    return _table(names, values(), len(rows), kinds or {}, missing, faults)
+    return _table(names, values(), len(rows), kinds or {}, missing, faults, limited=limited)
 
 
 def _row_with(rows: list[dict[str, Any]], pointer: str, key: str) -> str:
@@ -95,15 +82,21 @@ def from_lists(
     pointer: str = "",
     kinds: Mapping[str, ColumnKind] | None = None,
     missing: Collection[str] = (),
+    *,
+    limited: bool = True,
 ) -> MemoryTable:
     """A table from the names in ``columns`` and a list of rows, each a list with one value a column; else as above."""
-    names = _given_names(columns, f"{pointer}/columns")
+    names = _given_names(columns, f"{pointer}/columns", limited=limited)
     if not isinstance(rows, list) or not rows:
         wanted = "must be a list of at least one row, each a list of values"
         raise InvalidError.at(f"{pointer}/rows", f"{wanted}. Received: {_some(rows)}")
-    faults = _Faults()
+    faults = Faults()
     for place, row in enumerate(rows):
-        if type(row) is not list or len(row) != len(names):
+        if type(row) is list and len(row) == len(names):
+            continue
+        if faults.full:
+            faults.count()
+        else:
             received = len(row) if isinstance(row, list) else describe(row)
             detail = f"must be a list of {len(names)} values, one per column. Received: {received}"
             faults.add(f"{pointer}/rows/{place}", detail, place)
@@ -113,12 +106,12 @@ def from_lists(
         for place in range(len(names)):
             yield [row[place] for row in rows], lambda row, place=place: f"{pointer}/rows/{row}/{place}"  # type: ignore[misc]
 
-    return _table(names, values(), len(rows), kinds or {}, missing, faults)
+    return _table(names, values(), len(rows), kinds or {}, missing, faults, limited=limited)
 
 
-def from_matrix(inputs: Any, features: Any, pointer: str = "") -> MemoryTable:
+def from_matrix(inputs: Any, features: Any, pointer: str = "", *, limited: bool = True) -> MemoryTable:
     """A table of numbers from a list of rows of numbers and the names of their columns."""
-    names = _given_names(features, f"{pointer}/features")
+    names = _given_names(features, f"{pointer}/features", limited=limited)
     matrix = number_matrix(inputs, f"{pointer}/inputs")
     if matrix.shape[1] != len(names):
         detail = f"must hold {matrix.shape[1]} names, one per column of inputs. Received: {len(names)}"
@@ -149,26 +142,38 @@ def _some(value: Any) -> str:
     return "an empty list" if value == [] else describe(value)
 
 
-def _given_names(value: Any, pointer: str) -> list[str]:
+def _given_names(value: Any, pointer: str, *, limited: bool) -> list[str]:
     if not isinstance(value, list) or not value:
         raise InvalidError.at(pointer, f"must be a list of at least one column's name. Received: {_some(value)}")
+    if limited:
+        _require_few(len(value), pointer)
     for place, name in enumerate(value):
         if not isinstance(name, str):
             raise InvalidError.at(f"{pointer}/{place}", f"must be a column's name. Received: {describe(name)}")
-    return _names(value, lambda place: f"{pointer}/{place}")
+    return _names(value, lambda place: f"{pointer}/{place}", limited=limited)
 
 
-def _names(given: Sequence[str], pointer_of: Callable[[int], str]) -> list[str]:
-    """Trimmed names, ``column_N`` for empty ones; raises InvalidError for repeated ones."""
+def _require_few(columns: int, pointer: str) -> None:
+    if columns > MAXIMUM_COLUMNS:
+        raise InvalidError.at(pointer, f"must have at most {MAXIMUM_COLUMNS:,} columns. Received: {columns:,}")
+
+
+def _names(given: Sequence[str], pointer_of: Callable[[int], str], *, limited: bool) -> list[str]:
+    """Trimmed names, ``column_N`` for empty ones; raises InvalidError for repeated ones and, if limited, long ones."""
     names = [name.strip() or f"column_{place}" for place, name in enumerate(given, start=1)]
     first: dict[str, int] = {}
-    faults = _Faults()
+    faults = Faults()
     for place, name in enumerate(names):
         if name in first:
-            faults.add(
-                pointer_of(place), f"must be a name that no other column has. Received: {describe(given[place])}"
-            )
+            if faults.full:
+                faults.count()
+            else:
+                received = describe(given[place])
+                faults.add(pointer_of(place), f"must be a name that no other column has. Received: {received}")
         first.setdefault(name, place)
+        wrong = too_long(name) if limited else None
+        if wrong is not None:
+            faults.add(pointer_of(place), f"a column's name {wrong}")
     faults.check()
     return names
 
@@ -179,13 +184,17 @@ def _table(
     rows: int,
     kinds: Mapping[str, ColumnKind],
     missing: Collection[str],
-    faults: _Faults,
+    faults: Faults,
+    *,
+    limited: bool,
 ) -> MemoryTable:
     columns, specs = dict[str, Column](), list[ColumnSpec]()
     for name, (cells, pointer) in zip(names, values, strict=True):
         plain = _without_missing(cells, missing)
         column = _column(name, plain, pointer, kinds.get(name), faults)
         if column is not None:
+            if limited and column.kind == "category":
+                _check_levels(name, column, pointer, faults)
             columns[name] = column
             specs.append(ColumnSpec(name, column.kind, column.levels))
     faults.check()
@@ -210,7 +219,7 @@ _GROUPS: tuple[set[type], ...] = (_NUMBERS, {bool}, {str})
 _WANTED = {str: "a string", int: "a number", float: "a number", bool: "true or false"}
 
 
-def _column(name: str, cells: list[Any], pointer: Pointer, kind: ColumnKind | None, faults: _Faults) -> Column | None:
+def _column(name: str, cells: list[Any], pointer: Pointer, kind: ColumnKind | None, faults: Faults) -> Column | None:
     """The column of some cells, whose missing values are None; None if faults were added."""
     types = set(map(type, cells)) - {type(None)}
     plain = types <= {str, bool, int, float}
@@ -228,6 +237,17 @@ def _column(name: str, cells: list[Any], pointer: Pointer, kind: ColumnKind | No
         detail = f"must be {error.wanted}, because the column is {_article(kind)}"
         faults.add(pointer(error.row), f"{detail}. Received: {describe(cells[error.row])}", error.row, name)
         return None
+
+
+def _check_levels(name: str, column: Column, pointer: Pointer, faults: Faults) -> None:
+    """Report the levels that are too long, each at its first row."""
+    for code, level in enumerate(column.levels):
+        wrong = too_long(level)
+        if wrong is not None and faults.full:
+            faults.count()
+        elif wrong is not None:
+            row = int(np.argmax(column.values == code))
+            faults.add(pointer(row), f"{wrong}; as a text (types), the column takes longer values", row, name)
 
 
 def _converted(cells: list[Any], types: set[type], kind: ColumnKind) -> Column:
@@ -254,21 +274,26 @@ def _article(kind: ColumnKind) -> str:
     return f"a {kind}" if kind not in ("text", "boolean") else {"text": "text", "boolean": "boolean"}[kind]
 
 
-def _add_faults(name: str, cells: list[Any], pointer: Pointer, types: set[type] | None, faults: _Faults) -> None:
+def _add_faults(name: str, cells: list[Any], pointer: Pointer, types: set[type] | None, faults: Faults) -> None:
     """Report the values that no column can hold or, of a mixed column, those that are not like the first one."""
     first: type | None = None
     for row, cell in enumerate(cells):
-        if faults.full:
-            return
         if cell is None:
             continue
-        received = f"Received: {describe(cell)}"
         if types is None:
-            if type(cell) not in _WANTED:
-                faults.add(pointer(row), f"must be a number, a string, true, false or null. {received}", row, name)
+            wrong = type(cell) not in _WANTED
+        else:
+            first = first or type(cell)
+            wrong = _WANTED[type(cell)] != _WANTED[first]
+        if not wrong:
             continue
-        first = first or type(cell)
-        if _WANTED[type(cell)] != _WANTED[first]:
+        if faults.full:
+            faults.count()
+            continue
+        received = f"Received: {describe(cell)}"
+        if first is None:
+            faults.add(pointer(row), f"must be a number, a string, true, false or null. {received}", row, name)
+        else:
             remedy = "make the column a category (types) to take all values as words"
             detail = f"must be {_WANTED[first]} like the column's first value; or {remedy}"
             faults.add(pointer(row), f"{detail}. {received}", row, name)

@@ -72,6 +72,14 @@ class RowsSchema(StrictSchema):
         ({"inputs", "labels"}, {"features"}),
     )
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        forms = [
+            {"required": sorted(needed), "propertyNames": {"enum": sorted(needed | optional)}}
+            for needed, optional in cls.allowed
+        ]
+        cls.rules = {"anyOf": forms}
+
     @ma.post_load
     def _one_of(self, values: dict[str, Any], **_options: Any) -> dict[str, Any]:
         given = set(values)

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import marshmallow as ma
 
 from models.data.labels import Label, match
-from models.errors import InvalidError
-from models.schemas import DescribedField, Number
+from models.data.limits import MAXIMUM_CLASSES
+from models.errors import InvalidError, describe
+from models.schemas import DescribedField, ItemMessages, Number
 from nncore.hyperparameters import Bounds
 
 __all__ = ["ClassWeights", "ClassWeightsValue", "weights_of_classes"]
@@ -42,14 +43,15 @@ class ClassWeights(DescribedField):
             places = list(value.items())
         else:
             raise self.refusal(value)
-        messages = {}
+        if len(places) > MAXIMUM_CLASSES:
+            raise ma.ValidationError(f"must hold at most {MAXIMUM_CLASSES} weights. Received: {len(places)}")
+        messages = ItemMessages()
         for place, weight in places:
             try:
                 self._weight.deserialize(weight)
             except ma.ValidationError as error:
-                messages[place] = error.messages
-        if messages:
-            raise ma.ValidationError(messages)
+                messages.add(place, error.messages)
+        messages.check()
         return value
 
 
@@ -71,9 +73,9 @@ def weights_of_classes(
     seen: dict[int, str] = {}
     for name, place in zip(wanted, match(wanted, classes).tolist(), strict=True):
         if place < 0:
-            raise InvalidError.at("/class_weights", f"must name only classes of the model. Received: {name!r}")
+            raise InvalidError.at("/class_weights", f"must name only classes of the model. Received: {describe(name)}")
         if place in seen:
-            both = f"{seen[place]!r} and {name!r}"
+            both = f"{describe(seen[place])} and {describe(name)}"
             raise InvalidError.at("/class_weights", f"must name each class once. Received: {both}, which are the same")
         weights[place], seen[place] = float(wanted[name]), name
     return list(weights.values())

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import marshmallow as ma
 
 from models.data.columns import ColumnSpec
 from models.data.labels import CLASS_LIST, Label, same_labels
+from models.data.limits import MAXIMUM_CLASSES, NAME_BYTES, class_fault
 from models.definition.class_weights import ClassWeights, ClassWeightsValue, weights_of_classes
 from models.definition.ensemble import Effort, Ensemble, NetworkField, NetworkKind, OpenEnsemble
 from models.definition.features import Features, FeaturesField, OpenFeatures
@@ -27,10 +28,10 @@ from models.definition.stacks import (
     stack_of,
     stack_problem,
 )
-from models.errors import InvalidError, Problem, describe
+from models.errors import InvalidError, Problem, describe, listed
 from models.features.features import Feature, Ignored, feature_of
 from models.identifiers import NAME_PATTERN
-from models.schemas import DescribedField, Flag, StrictSchema, Text, Whole, load, shared
+from models.schemas import DescribedField, Flag, ItemMessages, Items, StrictSchema, Text, Whole, load, shared
 from nncore.hyperparameters import Bounds
 from nncore.layers import LAYERS, Layer
 from nncore.losses import CategoricalCrossentropy, Loss
@@ -48,7 +49,6 @@ __all__ = [
 ]
 
 ACTIVATIONS = tuple(name for name, layer in LAYERS.items() if layer.elementwise)
-MAXIMUM_CLASSES = 65_536
 MAXIMUM_LAYERS = 256
 METADATA_BYTES = 16_384
 #: Members of a definition that say how its network is trained; without these too, the network is "auto".
@@ -162,7 +162,7 @@ class ModelDefinition:
         for feature in self.features:
             if feature.column in others and not isinstance(feature, Ignored):
                 raise InvalidError.at(
-                    "/features", f"must not use {feature.column!r}, the column of labels, weights or groups"
+                    "/features", f"must not use {describe(feature.column)}, the column of labels, weights or groups"
                 )
         return replace(self, label=label)
 
@@ -190,7 +190,7 @@ class ModelDefinition:
             given = [column for column in given if column.reason is None]
         features = OpenFeatures("raw").of(given, others)
         if len(features) != self.inputs:
-            names = ", ".join(feature.column for feature in features[:20])
+            names = listed(feature.column for feature in features)
             detail = f"must be as many as the table's columns of numbers, {len(features)}: {names}"
             raise InvalidError.at("/inputs", f"{detail}. Received: {self.inputs}")
         return features
@@ -218,6 +218,12 @@ class ModelDefinition:
         """
         return _parse(text)
 
+    @classmethod
+    def stored(cls, document: Any) -> ModelDefinition:
+        """Validate the document of a definition that was stored before; raises as ``load`` does."""
+        definition: ModelDefinition = load(shared(StoredDefinitionSchema), document)
+        return definition
+
     def network(self, seed: int) -> Network:
         """A new network with weights initialized from ``seed``."""
         return Network(self.layers, self.inputs, seed=seed, dtype=self.dtype)
@@ -225,16 +231,25 @@ class ModelDefinition:
 
 @lru_cache(maxsize=64)
 def _parse(text: str) -> ModelDefinition:
-    return ModelDefinition.load(json.loads(text))
+    return ModelDefinition.stored(json.loads(text))
 
 
 class Classes(DescribedField):
-    """The number of classes, or a list of their labels in order."""
+    """The number of classes, or a list of their labels in order; if they are ``stored`` already, of any length."""
+
+    def __init__(self, *, stored: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self._stored = stored
 
     def json_schema(self) -> dict[str, Any]:
         count = {"type": "integer", "minimum": 2, "maximum": MAXIMUM_CLASSES, "description": "The labels are 0…n-1."}
         limits = {"minItems": 2, "maxItems": MAXIMUM_CLASSES, "uniqueItems": True}
-        return {"oneOf": [count, {**CLASS_LIST, **limits, "description": "The labels in order."}]}
+        return {
+            "oneOf": [
+                count,
+                {**CLASS_LIST, **limits, "description": f"The labels in order, each of at most {NAME_BYTES} bytes."},
+            ]
+        }
 
     def _validated(self, value: Any) -> tuple[Label, ...]:
         if type(value) is int:
@@ -246,6 +261,16 @@ class Classes(DescribedField):
         if not 2 <= len(value) <= MAXIMUM_CLASSES:
             raise ma.ValidationError(f"must hold 2 to {MAXIMUM_CLASSES} labels. Received: {len(value)}")
         value = [int(label) if type(label) is float and label.is_integer() else label for label in value]
+        self._check(value)
+        fault = None if self._stored else class_fault(value)
+        if fault is not None:
+            place, detail = fault
+            raise ma.ValidationError(detail if place is None else {place: [detail]})
+        return tuple(value)
+
+    @staticmethod
+    def _check(value: list[Any]) -> None:
+        """Raise ValidationError unless all are different labels of one type."""
         kind = type(value[0])
         for index, label in enumerate(value):
             if type(label) not in (bool, int, str):
@@ -258,7 +283,6 @@ class Classes(DescribedField):
             if label in seen:
                 raise ma.ValidationError({index: [f"must not be repeated. Received: {describe(label)}"]})
             seen.add(label)
-        return tuple(value)
 
 
 class Metadata(DescribedField):
@@ -303,19 +327,23 @@ class Hidden(DescribedField):
             return [self._units.deserialize(value)]
         if not isinstance(value, list) or len(value) > self.maximum:
             raise self.refusal(value)
-        problems = {}
+        problems = ItemMessages()
         for index, units in enumerate(value):
             try:
                 self._units.deserialize(units)
             except ma.ValidationError as error:
-                problems[index] = error.messages
-        if problems:
-            raise ma.ValidationError(problems)
+                problems.add(index, error.messages)
+        problems.check()
         return value
 
 
 class DefinitionSchema(StrictSchema):
     """A model's definition; ``hidden`` and ``activation`` are a short form of ``layers``."""
+
+    rules: ClassVar[Mapping[str, Any]] = {
+        "not": {"required": ["layers", "hidden"]},
+        "dependentRequired": {"activation": ["hidden"]},
+    }
 
     name = Text(
         required=True, pattern=NAME_PATTERN, maximum=63, metadata={"description": "The model's name; must be unique."}
@@ -332,9 +360,10 @@ class DefinitionSchema(StrictSchema):
     )
     label = Text(metadata={"description": "The column of the classes; rows may hold it at prediction."})
     classes = Classes(required=True, metadata={"description": "The number of classes, or their labels in order."})
-    layers = ma.fields.List(
+    layers = Items(
         layer_field(),
-        validate=ma.validate.Length(1, MAXIMUM_LAYERS),
+        minimum=1,
+        maximum=MAXIMUM_LAYERS,
         metadata={
             "description": "The layers in order; if `hidden` is left out too, one hidden layer of 128 units. The last "
             "two are `dense`, one unit per class, and `softmax`. This dense layer's `initializer` is `glorot_uniform` "
@@ -430,6 +459,12 @@ class DefinitionSchema(StrictSchema):
                 place, member, text = problem
                 raise ma.ValidationError({"network": {"kinds": {index: {"layers": {place: {member: [text]}}}}}})
         return ModelDefinition(**{**values, "layers": (), "ensemble": ensemble})
+
+
+class StoredDefinitionSchema(DefinitionSchema):
+    """A definition that is stored already, whose classes may have longer names than those of a new one."""
+
+    classes = Classes(stored=True, required=True)
 
 
 class NewDefinitionSchema(DefinitionSchema):

@@ -16,7 +16,7 @@ from models.definition.rules import (
     optimizer_field,
 )
 from models.errors import describe
-from models.schemas import DescribedField, Flag, StrictSchema, Text, Whole, schema_for, shared
+from models.schemas import DescribedField, Flag, Items, StrictSchema, Text, Whole, schema_for, shared
 from nncore.hyperparameters import Bounds
 from nncore.layers import Layer
 from nncore.losses import CategoricalCrossentropy, Loss
@@ -129,7 +129,7 @@ class KindSchema(StrictSchema):
     name = Text(required=True, pattern="[a-z][a-z0-9_]*", maximum=40)
     bins = Flag(load_default=True)
     baseline = Flag(load_default=False)
-    layers = ma.fields.List(layer_field(), required=True, validate=ma.validate.Length(1, 256))
+    layers = Items(layer_field(), minimum=1, maximum=256, required=True)
     optimizer = optimizer_field(required=True)
     loss = loss_field(load_default=CategoricalCrossentropy)
     batch_size = BatchSize(Bounds(minimum=1, maximum=MAXIMUM_BATCH), required=True)
@@ -153,7 +153,7 @@ class EnsembleSchema(StrictSchema):
     folds = Whole(Bounds(minimum=2, maximum=MAXIMUM_FOLDS), required=True)
     used_folds = Whole(Bounds(minimum=1, maximum=MAXIMUM_FOLDS), load_default=None, allow_none=True)
     group = Text(load_default=None, allow_none=True)
-    kinds = ma.fields.List(ma.fields.Nested(KindSchema), required=True, validate=ma.validate.Length(1, MAXIMUM_KINDS))
+    kinds = Items(ma.fields.Nested(KindSchema), minimum=1, maximum=MAXIMUM_KINDS, required=True)
 
     @ma.validates_schema
     def _check(self, values: dict[str, Any], **_options: Any) -> None:

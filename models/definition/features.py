@@ -14,9 +14,9 @@ from typing import Any, Literal, cast, get_args
 import marshmallow as ma
 
 from models.data.columns import ColumnKind, ColumnSpec
-from models.errors import InvalidError, Problem, describe, escaped, near
+from models.errors import Faults, InvalidError, Problem, describe, escaped, near
 from models.features.features import FEATURES, Feature, Ignored, feature_of, raw
-from models.schemas import DescribedField, Tagged, load
+from models.schemas import DescribedField, ItemMessages, Tagged, load
 
 __all__ = ["Features", "FeaturesField", "OpenFeatures", "feature_document", "feature_field"]
 
@@ -45,33 +45,33 @@ class OpenFeatures:
         Raises InvalidError with all names that are not columns, all options that do not fit, and columns that are not
         numbers if the features are "raw".
         """
-        problems: list[Problem] = []
-        names = [column.name for column in columns if column.name not in others]
-        if self.changes != "raw":
-            problems += [
-                Problem(f"/features/{escaped(name)}", f"must name a column{near(name, names)}. Received: {name!r}")
-                for name in self.changes
-                if name not in names
-            ]
+        faults = Faults()
+        names = dict.fromkeys(column.name for column in columns if column.name not in others)
+        for name in self.changes if self.changes != "raw" else ():
+            if name not in names:
+                if faults.full:
+                    faults.count()
+                    continue
+                detail = f"must name a column{near(name, names)}. Received: {describe(name)}"
+                faults.add(f"/features/{escaped(name)}", detail)
         features = []
         for column in columns:
             if column.name not in others:
                 try:
                     features.append(self._of(column, default))
                 except InvalidError as error:
-                    problems += error.problems
-        if not problems and all(isinstance(feature, Ignored) for feature in features):
-            example = escaped(names[0]) if names else "column"
+                    faults.add_all(error)
+        faults.check()
+        if all(isinstance(feature, Ignored) for feature in features):
+            example = escaped(next(iter(names), "column"))
             detail = f'must use at least one column; {{"{example}": "number"}} uses one that the data sets aside'
-            problems = [Problem("/features", f"{detail}. Received: none")]
-        if problems:
-            raise InvalidError.of(problems[:20])
+            raise InvalidError.at("/features", f"{detail}. Received: none")
         return tuple(features)
 
     def _of(self, column: ColumnSpec, default: Callable[[ColumnSpec], Feature]) -> Feature:
         if self.changes == "raw":
             if column.kind != "number":
-                detail = f'column {column.name!r} must hold numbers for "raw". Received: a {column.kind} column'
+                detail = f'column {describe(column.name)} must hold numbers for "raw". Received: a {column.kind} column'
                 raise InvalidError.of([Problem("/features", detail, column=column.name)])
             return raw(column.name)
         change = self.changes.get(column.name)
@@ -140,37 +140,37 @@ class FeaturesField(DescribedField):
 
 def _changes(value: dict[str, Any]) -> dict[str, Any]:
     """The changes of a short form, checked as far as that is possible without the table."""
-    messages: dict[str, Any] = {}
+    if len(value) > MAXIMUM_FEATURES:
+        raise ma.ValidationError(f"must name at most {MAXIMUM_FEATURES} columns. Received: {len(value)}")
+    messages = ItemMessages()
     for name, change in value.items():
         if isinstance(change, str):
             if change not in FEATURES:
                 known = ", ".join(map(repr, FEATURES))
-                messages[name] = [f"must be one of {known} or an object. Received: {change!r}"]
+                messages.add(name, [f"must be one of {known} or an object. Received: {describe(change)}"])
         elif not isinstance(change, dict):
-            messages[name] = [f"must be a type of feature or an object. Received: {describe(change)}"]
+            messages.add(name, [f"must be a type of feature or an object. Received: {describe(change)}"])
         elif "column" in change:
-            messages[name] = {"column": ["is given by the name already"]}
-    if messages:
-        raise ma.ValidationError(messages)
+            messages.add(name, {"column": ["is given by the name already"]})
+    messages.check()
     return value
 
 
 def _full(value: list[Any]) -> tuple[Feature, ...]:
     """The features of a full list."""
-    field, features, messages = feature_field(), list[Feature](), dict[int, Any]()
+    field, features, messages = feature_field(), list[Feature](), ItemMessages()
     seen: set[str] = set()
     for index, each in enumerate(value):
         try:
             feature: Feature = field.deserialize(each)
         except ma.ValidationError as error:
-            messages[index] = error.messages
+            messages.add(index, error.messages)
             continue
         if feature.column in seen:
-            messages[index] = {"column": [f"must not be repeated. Received: {feature.column!r}"]}
+            messages.add(index, {"column": [f"must not be repeated. Received: {describe(feature.column)}"]})
         seen.add(feature.column)
         features.append(feature)
-    if not messages and all(isinstance(feature, Ignored) for feature in features):
+    messages.check()
+    if all(isinstance(feature, Ignored) for feature in features):
         raise ma.ValidationError("must use at least one column. Received: none that is not ignored")
-    if messages:
-        raise ma.ValidationError(messages)
     return tuple(features)

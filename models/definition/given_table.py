@@ -15,7 +15,7 @@ from models.data.matrix_table import table_of
 from models.data.profile import TableDetails
 from models.data.sketch import sketch_of
 from models.data.table import MemoryTable, Table
-from models.errors import InvalidError, Problem, describe, escaped, near
+from models.errors import InvalidError, Problem, describe, escaped, listed, near
 from models.features.feature import Feature
 from models.features.fitted import used
 from nncore.arrays import Array
@@ -43,7 +43,7 @@ class Place:
 
     def moved(self, error: InvalidError) -> InvalidError:
         """An error about values of columns, with pointers to what the client wrote."""
-        return InvalidError.of([replace(problem, pointer=self._of(problem)) for problem in error.problems])
+        return error.with_problems([replace(problem, pointer=self._of(problem)) for problem in error.problems])
 
     def _of(self, problem: Problem) -> str:
         if self.stored or problem.row is None or problem.column is None:
@@ -59,10 +59,10 @@ def label_of(label: str | None, own: str | None, columns: Sequence[ColumnSpec], 
     names = [column.name for column in columns]
     chosen = label or own
     if chosen is None:
-        known = ", ".join(names[:50]) + (", …" if len(names) > 50 else "")
+        known = listed(names, 50)
         raise InvalidError.at(f"{place.pointer}/label", f"is required: which column holds the classes? One of {known}")
     if chosen not in names:
-        detail = f"must name a column{near(chosen, names)}. Received: {chosen!r}"
+        detail = f"must name a column{near(chosen, names)}. Received: {describe(chosen)}"
         raise InvalidError.at(f"{place.pointer}/label", detail)
     return chosen
 
@@ -81,7 +81,7 @@ def codes_in(labels: Labels, classes: Sequence[Label], place: Place) -> Array:
 
 
 def _unknown(label: Label, classes: Sequence[Label], place: Place, row: int | None = None) -> InvalidError:
-    known = ", ".join(map(describe, classes[:NAMED])) + (", …" if len(classes) > NAMED else "")
+    known = listed(map(describe, classes), NAMED)
     return InvalidError.of([Problem(place.name, f"must be one of {known}. Received: {describe(label)}", row=row)])
 
 
@@ -181,10 +181,8 @@ def matrix_as_table(dataset: Dataset, features: Sequence[Feature], place: Place)
     words = [feature.column for feature in wanted if feature.reads != "number"]
     pointer = place.name if place.stored else f"{place.pointer}/inputs"
     if words:
-        detail = (
-            f"must be rows with the columns' names, because {words[0]!r} is not a number. Received: rows of numbers"
-        )
-        raise InvalidError.at(pointer, detail)
+        detail = f"must be rows with the columns' names, because {describe(words[0])} is not a number"
+        raise InvalidError.at(pointer, f"{detail}. Received: rows of numbers")
     if len(wanted) != dataset.inputs.shape[1]:
         detail = f"must have {len(wanted)} columns, one per feature. Received: {dataset.inputs.shape[1]}"
         raise InvalidError.at(pointer, detail)

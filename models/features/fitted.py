@@ -13,7 +13,7 @@ import numpy as np
 from models.data.columns import Column
 from models.data.conversion import ConversionError, coerce
 from models.data.table import CHUNK, Table
-from models.errors import InvalidError, Problem, describe
+from models.errors import LISTED, InvalidError, Problem, describe
 from models.features.feature import ArrayForm, Encoded, Feature, GapError, Learned
 from models.features.features import Ignored, feature_type
 from models.features.rows import FeatureRows, joined
@@ -58,7 +58,7 @@ class FittedFeatures:
             except (GapError, ConversionError) as error:
                 problems.append(problem_of(feature, error, rows))
         if problems:
-            raise InvalidError.of(problems[:20])
+            raise InvalidError.of(problems)
         return cls(tuple(features), tuple(learned))
 
     @cached_property
@@ -102,7 +102,7 @@ class FittedFeatures:
             except (GapError, ConversionError) as error:
                 problems.append(problem_of(feature, error, rows))
         if problems:
-            raise InvalidError.of(problems[:20])
+            raise InvalidError.of(problems)
         return FeatureRows(blocks, table.rows if rows is None else len(rows), dtype)
 
     def arrays(self) -> dict[str, Array]:
@@ -156,7 +156,10 @@ def require_columns(features: Sequence[Feature], table: Table) -> None:
     known = {column.name for column in table.columns}
     lacking = [feature.column for feature in used(features) if feature.column not in known]
     if lacking:
-        raise InvalidError.of([Problem("", f"must have the column {name!r}", column=name) for name in lacking[:20]])
+        raise InvalidError.of(
+            [Problem("", f"must have the column {describe(name)}", column=name) for name in lacking[:LISTED]],
+            len(lacking),
+        )
 
 
 def problem_of(feature: Feature, error: GapError | ConversionError, rows: Array | None = None) -> Problem:

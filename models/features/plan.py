@@ -7,6 +7,7 @@ the way of training rows: by columns, with every fault at its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from models.data.columns import MISSING_CODE, MISSING_TIME, Column, ColumnKind, 
 from models.data.conversion import coerce
 from models.data.records import from_lists, from_records
 from models.data.table import MemoryTable, Table
-from models.errors import InvalidError, Problem, escaped, near
+from models.errors import Faults, InvalidError, Problem, escaped, listed, near
 from models.features.fitted import FittedFeatures, used
 from models.features.number import Number
 from models.features.quick import QuickRows
@@ -23,9 +24,6 @@ from models.features.report import RowReport, out_of_ranges
 from nncore.arrays import Array
 
 __all__ = ["ServingPlan"]
-
-#: Faults that are reported at a time.
-REPORTED = 20
 
 _GAPS: dict[ColumnKind, tuple[Any, str]] = {
     "number": (np.nan, "float64"),
@@ -116,21 +114,22 @@ class ServingPlan:
     def table_of_records(self, rows: Any, pointer: str = "/rows") -> MemoryTable:
         """Objects as a table with a column for each feature; missing keys are missing values."""
         if not isinstance(rows, list) or not rows or any(type(row) is not dict for row in rows):
-            return from_records(rows, pointer)  # It has all messages about the form of rows.
+            return from_records(rows, pointer, limited=False)  # It has all messages about the form of rows.
         self._require_known(
-            ((f"{pointer}/{place}/{escaped(name)}", name) for place, row in enumerate(rows) for name in row)
+            (partial(_member, pointer, place, name), name) for place, row in enumerate(rows) for name in row
         )
         kept = [{name: row[name] for name in row if name in self.kinds} for row in rows]
         if not any(kept):
             return self._complete(MemoryTable(len(rows), (), {}))
-        return self._complete(from_records(kept, pointer, self.kinds))
+        return self._complete(from_records(kept, pointer, self.kinds, limited=False))
 
     def table_of_lists(self, columns: Any, rows: Any) -> MemoryTable:
         """Lists of values as a table with a column for each feature; other columns are left out."""
         if isinstance(columns, list):
-            names = [(f"/columns/{place}", name) for place, name in enumerate(columns) if type(name) is str]
-            self._require_known(names)
-        return self._complete(from_lists(columns, rows, "", self.kinds))
+            self._require_known(
+                (partial(_member, "/columns", place), name) for place, name in enumerate(columns) if type(name) is str
+            )
+        return self._complete(from_lists(columns, rows, "", self.kinds, limited=False))
 
     def table(self, table: Table) -> Array:
         """The numbers of a table's rows; raises InvalidError with row and column of the first faults."""
@@ -150,17 +149,17 @@ class ServingPlan:
                     reports[row].out_of_range.append(feature.column)
         return reports
 
-    def _require_known(self, names: Iterable[tuple[str, str]]) -> None:
+    def _require_known(self, names: Iterable[tuple[Callable[[], str], str]]) -> None:
         """Raise InvalidError with the names, each with its pointer, that are no columns of the model."""
-        problems = []
+        faults = Faults()
         for place, name in names:
             if name not in self._allowed and name.strip() not in self._allowed:
-                detail = f"is not a column of the model{near(name, self.columns)}; columns are"
-                problems.append(Problem(place, f"{detail} {', '.join(self.columns[:REPORTED])}"))
-                if len(problems) == REPORTED:
-                    break
-        if problems:
-            raise InvalidError.of(problems)
+                if faults.full:
+                    faults.count()
+                else:
+                    detail = f"is not a column of the model{near(name, self.columns)}; columns are"
+                    faults.add(place(), f"{detail} {listed(self.columns)}")
+        faults.check()
 
     def _complete(self, table: MemoryTable) -> MemoryTable:
         """The table with a column for each feature, those that it lacks without values."""
@@ -182,4 +181,9 @@ class ServingPlan:
                 )
                 for problem in error.problems
             ]
-            raise InvalidError.of(problems) from None
+            raise error.with_problems(problems) from None
+
+
+def _member(pointer: str, *names: int | str) -> str:
+    """The JSON pointer to a member."""
+    return "/".join([pointer, *map(escaped, names)])

@@ -19,7 +19,7 @@ import numpy as np
 from models.definition.definition import ModelDefinition
 from models.definition.ensemble import Ensemble, OpenEnsemble
 from models.definition.features import OpenFeatures
-from models.errors import InvalidError, Problem
+from models.errors import InvalidError, Problem, describe, shortened
 from models.features.feature import ArrayForm
 from models.features.fitted import FittedFeatures, group_name
 from models.formats.checkpoint_file import FORMAT, FORMAT_VERSION, MEMBERS_VERSION
@@ -193,7 +193,10 @@ def _check_format(file: ForeignFile, definition: ModelDefinition) -> None:
     for name, expected, why in (("format", FORMAT, ""), ("format_version", version, f", as the model has {networks}")):
         if found[name] != expected:
             received = "nothing" if found[name] is None else repr(found[name])
-            raise InvalidError.at("/", f"the attribute {name!r} must be {expected!r}{why}. Received: {received[:200]}")
+            raise InvalidError.at(
+                "/",
+                f"the attribute {describe(name)} must be {describe(expected)}{why}. Received: {shortened(received)}",
+            )
 
 
 def _check_definition(file: ForeignFile, definition: ModelDefinition) -> None:
@@ -202,7 +205,7 @@ def _check_definition(file: ForeignFile, definition: ModelDefinition) -> None:
     theirs = file.json("/", "definition")
     if theirs is not None and theirs != own:
         try:
-            theirs = _decisive(json.loads(ModelDefinition.load(theirs).canonical()))
+            theirs = _decisive(json.loads(ModelDefinition.stored(theirs).canonical()))
         except InvalidError as error:
             raise error.moved("", "/definition") from None
     classes = file.json("/", "classes")
@@ -219,7 +222,7 @@ def _check_definition(file: ForeignFile, definition: ModelDefinition) -> None:
     if classes is not None:
         problems += _differences(own["classes"], classes, "/classes")
     if problems:
-        raise InvalidError.of(problems[:20])
+        raise InvalidError.of(problems)
 
 
 def _decisive(document: dict[str, Any]) -> dict[str, Any]:

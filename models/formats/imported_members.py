@@ -12,7 +12,7 @@ import numpy as np
 from models.clock import utc_now
 from models.definition.definition import ModelDefinition
 from models.definition.ensemble import Ensemble
-from models.errors import InvalidError
+from models.errors import InvalidError, describe
 from models.features.fitted import FittedFeatures
 from models.formats.foreign_arrays import Place, Places, group_of, names_below
 from models.formats.imported_state import (
@@ -115,7 +115,7 @@ def _member(file: ForeignFile, ensemble: Ensemble, number: int) -> dict[str, Any
     wanted = {"kind": ensemble.kind_of(number).name, "fold": ensemble.fold_of(number)}
     for name, expected in wanted.items():
         if stated[name] != expected:
-            raise _wrong(top, name, f"{expected!r} for this member", stated[name])
+            raise _wrong(top, name, f"{describe(expected)} for this member", stated[name])
     ended = file.text(top, "ended")
     if ended not in (*ENDS, ""):
         raise _wrong(top, "ended", f"one of {', '.join(ENDS)}, or empty", ended)
@@ -143,7 +143,7 @@ def _best(file: ForeignFile, group: str, state: Mapping[str, Any]) -> dict[str, 
 
 def _wrong(place: str, name: str, wanted: str, received: object) -> InvalidError:
     found = "nothing" if received is None else repr(received)[:200]
-    return InvalidError.at(place, f"the attribute {name!r} must be {wanted}. Received: {found}")
+    return InvalidError.at(place, f"the attribute {describe(name)} must be {wanted}. Received: {found}")
 
 
 def _mixture(ensemble: Ensemble, members: list[dict[str, Any]], weights: Any, temperature: Any) -> Mixture:

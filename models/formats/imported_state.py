@@ -12,7 +12,7 @@ import numpy as np
 from models.clock import utc_now
 from models.definition.definition import ModelDefinition
 from models.definition.rules import optimizer_field
-from models.errors import InvalidError
+from models.errors import InvalidError, describe
 from models.features.fitted import FittedFeatures
 from models.formats.foreign_arrays import Place, Places, group_of, names_below
 from models.formats.run_state import ADDED_COLUMNS, OPTIONAL_COLUMNS
@@ -104,7 +104,7 @@ def _optimizer(file: ForeignFile, group: str) -> tuple[Optimizer | None, int]:
     iterations = file.count(group, "iterations")
     for name, value in (("type", kind), ("hyperparameters", hyperparameters), ("iterations", iterations)):
         if value is None:
-            raise InvalidError.at(group, f"must have the attribute {name!r}. Received: nothing")
+            raise InvalidError.at(group, f"must have the attribute {describe(name)}. Received: nothing")
     if not isinstance(hyperparameters, dict):
         raise InvalidError.at(group, "the attribute 'hyperparameters' must be a JSON object. Received: other JSON")
     try:

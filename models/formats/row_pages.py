@@ -52,7 +52,7 @@ def condition_of(text: str, columns: Sequence[ColumnSpec], pointer: str) -> Cond
     try:
         matching(Column(condition.column.kind, np.empty(0, np.int8), condition.column.levels), condition)
     except ConversionError as error:
-        detail = f"must have {error.wanted} behind {condition.column.name!r}:"
+        detail = f"must have {error.wanted} behind {describe(condition.column.name)}:"
         raise InvalidError.at(pointer, f"{detail} Received: {describe(condition.value)}") from None
     return condition
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from h5py import h5a, h5d, h5f, h5fd, h5g, h5l, h5o, h5p, h5s, h5t
 
-from models.errors import InvalidError, UnreadableError
+from models.errors import InvalidError, UnreadableError, describe
 from nncore.arrays import Array
 
 __all__ = ["MAXIMUM_COUNT", "ForeignFile", "read"]
@@ -105,7 +105,7 @@ class ForeignFile:
             return None
         kind = attribute.get_type()
         if kind.get_class() != h5t.STRING or kind.committed():
-            raise _refusal(place, f"the attribute {name!r} must be a string", _described(kind))
+            raise _refusal(place, f"the attribute {describe(name)} must be a string", _described(kind))
         if kind.get_size() > self._texts:
             raise self._too_long(place, name, kind.get_size())
         # The size of a variable-length string is known only after reading it. The process's memory is limited, and no
@@ -118,10 +118,10 @@ class ForeignFile:
         try:
             return content.decode()
         except UnicodeDecodeError as error:
-            raise _refusal(place, f"the attribute {name!r} must be UTF-8", str(error)) from None
+            raise _refusal(place, f"the attribute {describe(name)} must be UTF-8", str(error)) from None
 
     def _too_long(self, place: str, name: str, received: int) -> InvalidError:
-        return _refusal(place, f"the attribute {name!r} must have at most {self._texts} bytes", received)
+        return _refusal(place, f"the attribute {describe(name)} must have at most {self._texts} bytes", received)
 
     def whole_number(self, place: str, name: str) -> int | None:
         """The 64-bit integer attribute of an object; None if the object or the attribute is missing."""
@@ -130,7 +130,7 @@ class ForeignFile:
             return None
         kind = attribute.get_type()
         if kind.committed() or not kind.equal(_TYPES["int64"]):
-            raise _refusal(place, f"the attribute {name!r} must be a 64-bit integer", _described(kind))
+            raise _refusal(place, f"the attribute {describe(name)} must be a 64-bit integer", _described(kind))
         found = np.empty((), np.int64)
         attribute.read(found)
         return int(found)
@@ -139,7 +139,7 @@ class ForeignFile:
         """A whole number that counts something."""
         found = self.whole_number(place, name)
         if found is not None and not 0 <= found <= MAXIMUM_COUNT:
-            raise _refusal(place, f"the attribute {name!r} must be from 0 to {MAXIMUM_COUNT}", found)
+            raise _refusal(place, f"the attribute {describe(name)} must be from 0 to {MAXIMUM_COUNT}", found)
         return found
 
     def number(self, place: str, name: str) -> float | None:
@@ -149,7 +149,9 @@ class ForeignFile:
             return None
         kind = attribute.get_type()
         if kind.committed() or not kind.equal(_TYPES["float64"]):
-            raise _refusal(place, f"the attribute {name!r} must be a 64-bit floating-point number", _described(kind))
+            raise _refusal(
+                place, f"the attribute {describe(name)} must be a 64-bit floating-point number", _described(kind)
+            )
         found = np.empty((), np.float64)
         attribute.read(found)
         return float(found)
@@ -162,7 +164,9 @@ class ForeignFile:
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise _refusal(place, f"the attribute {name!r} must be JSON", f"{text[:50]!r}, {error}") from None
+            raise _refusal(
+                place, f"the attribute {describe(name)} must be JSON", f"{describe(text[:50])}, {error}"
+            ) from None
 
     def _attribute(self, place: str, name: str) -> Any:
         """An open attribute with one value; None if the object or the attribute is missing."""
@@ -171,7 +175,7 @@ class ForeignFile:
             return None
         attribute = h5a.open(owner, name.encode())
         if attribute.get_space().get_simple_extent_type() != h5s.SCALAR:
-            raise _refusal(place, f"the attribute {name!r} must be one value", _shape_of(attribute.get_space()))
+            raise _refusal(place, f"the attribute {describe(name)} must be one value", _shape_of(attribute.get_space()))
         return attribute
 
     def require_names(self, place: str, names: Iterable[str]) -> None:

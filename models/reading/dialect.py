@@ -6,12 +6,13 @@ import csv
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from models.data.words import BOOLEAN_PAIRS
-from models.errors import Problem, file_problem
+from models.errors import Problem, file_problem, file_problems
 from models.reading.cells import SPACES, NumberForm, date_forms
 from models.reading.options import ReadOptions
 
@@ -165,15 +166,10 @@ def _names(cells: Sequence[str], sample: Sequence[Sequence[str]]) -> tuple[str, 
     # R writes the rows' names without a name above them.
     if len(sample) > 1 and all(len(row) == len(cells) + 1 for row in sample[1:]):
         names = ["column_1", *names]
-    repeated = [name for place, name in enumerate(names) if name in names[:place]]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        from models.errors import file_problems
-
         raise file_problems(
-            [
-                Problem("", "every column must have a unique name. Received: it twice", 0, name, 1)
-                for name in dict.fromkeys(repeated[:20])
-            ]
+            [Problem("", "every column must have a unique name. Received: it twice", 0, name, 1) for name in repeated]
         )
     return tuple(names)
 

@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.data.columns import KINDS, ColumnKind
-from models.errors import InvalidError, Problem, describe, escaped
+from models.errors import Faults, InvalidError, Problem, describe, escaped, listed
 
 __all__ = ["OPTION_NAMES", "ReadOptions", "unknown_column"]
 
 #: Delimiters by the names that are easier to write in a URL.
 _DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+#: Columns that an option names at most: as many as a model may have features.
+MOST_NAMES = 100_000
+#: Characters of a name that are compared with those of others.
+MATCHED = 100
 _SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -50,7 +54,7 @@ class ReadOptions:
             try:
                 found[name] = _READERS[name](value)
             except KeyError:
-                near = difflib.get_close_matches(name, OPTION_NAMES, 1)
+                near = difflib.get_close_matches(name[:MATCHED], OPTION_NAMES, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else f"; the options are {', '.join(OPTION_NAMES)}"
                 problems.append(Problem(f"/{escaped(name)}", f"is not an option{hint}"))
             except ValueError as error:
@@ -65,12 +69,14 @@ class ReadOptions:
         """Options that contradict each other."""
         problems = []
         if self.label is not None and self.label == self.weight:
-            problems.append(Problem("/weight", f"must name another column than label. Received: {self.label!r}"))
+            problems.append(
+                Problem("/weight", f"must name another column than label. Received: {describe(self.label)}")
+            )
         for name, column in (("label", self.label), ("weight", self.weight)):
             if column is not None and column in self.ignore:
-                problems.append(Problem("/ignore", f"must not hold the {name}. Received: {column!r}"))
+                problems.append(Problem("/ignore", f"must not hold the {name}. Received: {describe(column)}"))
         if self.decimal is not None and self.decimal == self.thousands:
-            problems.append(Problem("/thousands", f"must differ from decimal. Received: {self.decimal!r}"))
+            problems.append(Problem("/thousands", f"must differ from decimal. Received: {describe(self.decimal)}"))
         if self.weight is not None and self.types.get(self.weight, "number") != "number":
             problems.append(Problem(f"/types/{escaped(self.weight)}", "must be number, because it is the weight"))
         return problems
@@ -92,22 +98,28 @@ class ReadOptions:
             "alone": self.alone,
         }
 
-    def problems_of_names(self, names: Sequence[str]) -> list[Problem]:
+    def faults_of_names(self, names: Sequence[str]) -> Faults:
         """What is wrong with the columns that are named here, if the file has columns ``names``."""
         wanted = [(f"/{what}", name) for what, name in (("label", self.label), ("weight", self.weight)) if name]
         wanted += [(f"/ignore/{place}", name) for place, name in enumerate(self.ignore)]
         wanted += [(f"/types/{escaped(name)}", name) for name in self.types]
-        return [Problem(pointer, unknown_column(name, names)) for pointer, name in wanted if name not in names]
+        faults, known = Faults(), set(names)
+        for pointer, name in wanted:
+            if name not in known:
+                if faults.full:
+                    faults.count()
+                else:
+                    faults.add(pointer, unknown_column(name, names))
+        return faults
 
 
 def unknown_column(name: str, names: Sequence[str]) -> str:
     """The sentence about a column that does not exist: the nearest name, or all of them."""
     lower = {each.lower(): each for each in reversed(names)}
-    near = difflib.get_close_matches(name.lower(), list(lower), 1, 0.6)
+    near = difflib.get_close_matches(name[:MATCHED].lower(), list(lower), 1, 0.6)
     if near:
-        return f"must name a column; did you mean {lower[near[0]]!r}? Received: {describe(name)}"
-    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    return f"must name a column: {listed}. Received: {describe(name)}"
+        return f"must name a column; did you mean {describe(lower[near[0]])}? Received: {describe(name)}"
+    return f"must name a column: {listed(names)}. Received: {describe(name)}"
 
 
 def _text(value: Any) -> str:
@@ -118,6 +130,8 @@ def _text(value: Any) -> str:
 
 def _list(value: Any) -> tuple[str, ...]:
     parts = value.split(",") if isinstance(value, str) else value
+    if isinstance(parts, list) and len(parts) > MOST_NAMES:
+        raise ValueError(f"must hold at most {MOST_NAMES} items")
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         raise ValueError("must be a list, as in a,b")
     return tuple(part.strip() for part in parts if part.strip())
@@ -130,6 +144,8 @@ def _types(value: Any) -> dict[str, ColumnKind]:
         pairs = list(value.items())
     else:
         raise ValueError("must be like zip:category,age:number")  # noqa: TRY004 - reported like other bad values
+    if len(pairs) > MOST_NAMES:
+        raise ValueError(f"must name at most {MOST_NAMES} columns")
     found: dict[str, ColumnKind] = {}
     for name, kind in pairs:
         known = next((each for each in KINDS if each == str(kind).strip().lower()), None)

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from models.data.dataset import WEIGHT_RULE
+from models.data.limits import NAME_BYTES
 from models.data.profile import sample_rows
+from models.errors import shortened
 from models.reading.arrow import numbers
 from models.reading.blocks import Blocks
 from models.reading.cells import NumberForm, is_missing_sql, level_sql, presence_sql, trimmed
@@ -141,13 +143,17 @@ class Passes:
         plan = self._columns[name].plan
         if sink.weight:
             return WEIGHT_RULE
+        if plan.kind == "category":
+            what = "class" if sink.label else f"level; types={shortened(name)}:text takes longer ones"
+            return f"must have at most {NAME_BYTES} bytes, because it is a {what}"
         kinds = {"number": "a finite number", "datetime": "a time", "boolean": "true or false"}
         wanted = f"must be {kinds.get(plan.kind, plan.kind)}"
         if plan.date is not None and plan.date.name != "iso":
             wanted += f" like {plan.date.name}"
         if plan.forced:
             return f"{wanted}, or a missing value (missing=… adds words for it)"
-        return f"{wanted} like the others, or a missing value (missing=… adds words for it), or types={name}:category"
+        other = f"types={shortened(name)}:category"
+        return f"{wanted} like the others, or a missing value (missing=… adds words for it), or {other}"
 
     def _pass(self, names: Sequence[str]) -> dict[str, Sink]:
         """One pass over the file for these columns."""
@@ -204,6 +210,7 @@ class Passes:
                     text = f"(CASE WHEN {is_missing_sql(cell, missing)} THEN '' ELSE {trimmed(cell)} END)"
                     sql = [text, f"length({text})::BIGINT", f"hash({text})"]
         sink = SINKS[key](name, plan, self._blocks, self._sample)
+        sink.limited = not self._options.alone
         sink.label, sink.weight = name == self._options.label, name == self._options.weight
         return sink, sql
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,8 +13,9 @@ from typing import Any
 import duckdb
 
 from models.data.columns import ColumnSpec
+from models.data.limits import MAXIMUM_COLUMNS, class_fault, too_long
 from models.data.profile import TableDetails, TableWarning, profile_documents
-from models.errors import InvalidError, Problem, file_problem, file_problems
+from models.errors import InvalidError, Problem, file_problem, file_problems, shortened
 from models.reading.blocks import Blocks
 from models.reading.content import Content, compression_of, gunzip, type_of
 from models.reading.dialect import Dialect, dialect_of, normalize, rows_of, sample_of
@@ -30,7 +32,6 @@ __all__ = ["Files", "read_table"]
 
 #: Different numbers of a label beyond which they are numbers to estimate.
 _LABEL_NUMBERS = 50
-_MOST_COLUMNS = 20_000
 
 
 @dataclass(frozen=True)
@@ -150,22 +151,32 @@ class _Reader:
 
     def _check_columns(self, source: Source) -> None:
         """Raise InvalidError for repeated names, nested values, and options that name no column."""
-        problems = self.options.problems_of_names(source.names)
-        repeated = {name for place, name in enumerate(source.names) if name in source.names[:place]}
+        self._check_names(source.names)
+        problems = []
+        repeated = {name for name, count in Counter(source.names).items() if count > 1}
         for name, kind in dict(zip(source.names, source.types, strict=True)).items():
             if name in repeated:
                 problems.append(Problem("", "every column must have a unique name. Received: it twice", 0, name))
             if _is_nested(kind):
                 detail = f"must hold numbers, words, times or booleans. Received: {kind[:80]}, which is nested"
                 problems.append(Problem("", detail, None, name))
-        problems += self._too_few(source.names)
         if problems:
-            raise file_problems(problems[:FAULTS], len(problems))
+            raise file_problems(problems)
+
+    def _check_names(self, names: tuple[str, ...]) -> None:
+        """Raise InvalidError for too many or too few columns, long names, and options that name no column."""
+        if len(names) > MAXIMUM_COLUMNS:
+            raise file_problem(f"must have at most {MAXIMUM_COLUMNS} columns. Received: {len(names)}", 0)
+        # Without being stored, a column may have the name of a model that is older than the limit.
+        long = {} if self.options.alone else {name: wrong for name in names if (wrong := too_long(name))}
+        problems = [Problem("", f"a column's name {wrong}", 0, name) for name, wrong in long.items()]
+        faults = self.options.faults_of_names(names)
+        problems += [*faults.problems, *self._too_few(names)]
+        if problems:
+            raise file_problems(problems, len(problems) - len(faults.problems) + faults.total)
 
     def _too_few(self, names: tuple[str, ...]) -> list[Problem]:
         left = [name for name in names if name not in (self.options.label, self.options.weight, *self.options.ignore)]
-        if len(names) > _MOST_COLUMNS:
-            return [Problem("", f"must have at most {_MOST_COLUMNS} columns. Received: {len(names)}", 0)]
         if left and (len(names) > 1 or self.options.alone):
             return []
         return [Problem("", "must have at least one column beside the label and the weight. Received: none", 0)]
@@ -175,9 +186,7 @@ class _Reader:
     def _csv(self) -> dict[str, Any]:
         self.dialect, sample = dialect_of(self.file, self.options)
         names = self.dialect.names
-        problems = self.options.problems_of_names(names) + self._too_few(names)
-        if problems:
-            raise file_problems(problems[:FAULTS], len(problems))
+        self._check_names(names)
         if not sample.rows:
             raise file_problem("must hold at least one row below the header. Received: none")
         described = {name: getattr(self.dialect, name) for name in ("delimiter", "quote", "header")}
@@ -277,10 +286,13 @@ class _Reader:
     def _check_label(self, name: str, label: Finished, passes: Passes) -> None:
         different = label.profile.distinct
         if label.spec.kind == "number" and different > _LABEL_NUMBERS:
-            detail = f"has numbers to estimate, not classes; types={name}:category makes each number a class"
+            detail = f"has numbers to estimate, not classes; types={shortened(name)}:category makes each number a class"
             raise file_problem(f"{detail}. Received: {different} different numbers", None, name)
         if label.spec.kind == "text":
             raise file_problem(f"must hold classes. Received: {different} different texts", None, name)
+        fault = class_fault(label.spec.levels)
+        if fault is not None:
+            raise file_problem(fault[1], None, name)
         if different < 2:
             raise file_problem("must hold at least two different classes. Received: one", None, name)
         if passes.left_out:

@@ -14,12 +14,13 @@ from models.data.dataset import LARGEST_WEIGHT, SMALLEST_WEIGHT
 from models.data.kinds import (
     COUNTED_ROWS,
     COUNTER,
-    LEVEL_LENGTH,
     PROSE,
     SINGLE,
+    is_long,
     numbers_rows,
     too_many_levels,
 )
+from models.data.limits import too_long
 from models.data.profile import ColumnProfile
 from models.data.summary import LevelSummary, TextSummary
 from models.data.words import BOOLEAN_PAIRS
@@ -81,6 +82,8 @@ class Sink:
         self.profile = ColumnProfile(self.kind, sample)
         self.array = StoredArray(self.dtype)
         self.bad = BadCells()
+        #: Whether the table is stored, so that its levels have to be short.
+        self.limited = True
         #: Rows that are label, weight or neither.
         self.label = self.weight = False
 
@@ -269,6 +272,8 @@ class CategorySink(Sink):
         self._levels = list(plan.levels)
         self._codes = {level: code for code, level in enumerate(self._levels)}
         self._over = False
+        #: The codes of levels that are too long for a category that is stored.
+        self._long = [code for code, level in enumerate(self._levels) if too_long(level)]
 
     def add(self, arrays: Sequence[Any], keep: Array | None, places: Array | None, base: int) -> None:
         if self._over:
@@ -288,6 +293,8 @@ class CategorySink(Sink):
             return
         if keep is not None:
             codes = codes[keep]
+        if self._long and self.limited and (self.label or self.plan.forced):
+            self.bad.add(np.isin(codes, self._long), places, base)
         self.profile.add(Column("category", codes, tuple(self._levels)))
         self.blocks.add(self.array, codes)
 
@@ -300,6 +307,8 @@ class CategorySink(Sink):
             if code is None:
                 code = known[word] = len(levels)
                 levels.append(word)
+                if too_long(word):
+                    self._long.append(code)
             found[place] = code
         return found
 
@@ -311,7 +320,7 @@ class CategorySink(Sink):
         counts = summary.counts
         fixed = self.label or self.plan.forced
         used = [level for level in self._levels if counts[level]]
-        if not fixed and (too_many_levels(len(used), rows) or any(len(level) > LEVEL_LENGTH for level in used)):
+        if not fixed and (too_many_levels(len(used), rows) or any(map(is_long, used))):
             return self._as_text(rows)
         boolean = None if self.plan.forced else _pair(used)
         if boolean is not None:

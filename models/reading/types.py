@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from models.data.columns import ColumnKind
-from models.data.kinds import LEVEL_LENGTH, LEVELS, too_many_levels
+from models.data.kinds import LEVELS, is_long, too_many_levels
 from models.data.words import BOOLEAN_PAIRS, MISSING_WORDS
 from models.reading.cells import (
     SPACES,
@@ -151,7 +151,7 @@ def _words(present: Sequence[str], *, whole: bool, rows: int, label: bool) -> Co
     if label:
         return "category"
     different = len(set(present))
-    if any(len(cell) > LEVEL_LENGTH for cell in present):
+    if any(map(is_long, present)):
         return "text"
     many = too_many_levels(different, rows) if whole else different > LEVELS
     return "text" if many else "category"

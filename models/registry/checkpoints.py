@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from models.errors import MissingError
+from models.errors import MissingError, describe
 from models.formats.durable import FileRecord
 from models.registry.rows import Metrics, fault_of, older_than
 from models.registry.tables import CHECKPOINTS, MODELS, VERSIONS
@@ -94,7 +94,7 @@ def find_checkpoint(connection: sa.Connection, checkpoint_id: str) -> Checkpoint
     """A checkpoint by id. Raises MissingError."""
     row = connection.execute(_SELECT.where(CHECKPOINTS.c.id == checkpoint_id)).first()
     if row is None:
-        raise MissingError("not_found", f"there is no checkpoint {checkpoint_id!r}")
+        raise MissingError("not_found", f"there is no checkpoint {describe(checkpoint_id)}")
     return CheckpointRow.of(row)
 
 

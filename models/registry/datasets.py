@@ -6,7 +6,7 @@ Functions take an open SQLAlchemy connection and leave the transaction to the ca
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from models.data.columns import ColumnSpec
 from models.data.labels import Label
 from models.data.matrix_table import matrix_specs
 from models.data.profile import TableDetails
-from models.errors import ConflictError, MissingError
+from models.errors import ConflictError, MissingError, describe
 from models.formats.durable import FileRecord
 from models.registry.rows import fault_of, insert_if_free, older_than
 from models.registry.tables import DATASETS
@@ -153,7 +153,7 @@ def require_free_dataset_name(connection: sa.Connection, name: str) -> None:
 
 
 def _name_taken(name: str) -> ConflictError:
-    detail = f"the name {name!r} belongs to another dataset; choose a new one or delete it"
+    detail = f"the name {describe(name)} belongs to another dataset; choose a new one or delete it"
     return ConflictError("name_taken", detail)
 
 
@@ -161,16 +161,16 @@ def find_dataset(connection: sa.Connection, key: str) -> DatasetRow:
     """A dataset by id or name. Raises MissingError."""
     row = connection.execute(sa.select(DATASETS).where(sa.or_(DATASETS.c.id == key, DATASETS.c.name == key))).first()
     if row is None:
-        raise MissingError("not_found", f"there is no dataset {key!r}")
+        raise MissingError("not_found", f"there is no dataset {describe(key)}")
     return DatasetRow.of(row)
 
 
-def list_datasets(connection: sa.Connection, limit: int, after: str | None) -> list[DatasetRow]:
-    """Named datasets, newest first."""
+def list_datasets(connection: sa.Connection, limit: int, after: str | None) -> Iterator[DatasetRow]:
+    """Named datasets, newest first. Each row is read when it is asked for, because it may be large."""
     query = sa.select(DATASETS).where(DATASETS.c.name.is_not(None)).order_by(DATASETS.c.number.desc()).limit(limit)
     if after is not None:
         query = query.where(older_than(connection, DATASETS, after))
-    return [DatasetRow.of(row) for row in connection.execute(query)]
+    return map(DatasetRow.of, connection.execute(query))
 
 
 def delete_dataset(connection: sa.Connection, dataset_id: str) -> None:

@@ -6,6 +6,7 @@ Functions take an open SQLAlchemy connection and leave the transaction to the ca
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 
 from models.clock import utc_now
 from models.definition.definition import ModelDefinition
-from models.errors import ConflictError, MissingError
+from models.errors import ConflictError, MissingError, describe
 from models.registry.rows import insert_if_free
 from models.registry.tables import CHECKPOINTS, DATASETS, MODELS, VERSIONS
 from models.registry.versions import DEFAULT_VERSION, require_model
@@ -72,8 +73,8 @@ def define_model(
     if exact:
         raise ConflictError(
             "name_taken",
-            f"the name {definition.name!r} belongs to another definition; choose a new name, delete that model, or "
-            "leave out exact, so that the next version has this definition",
+            f"the name {describe(definition.name)} belongs to another definition; choose a new name, delete that "
+            "model, or leave out exact, so that the next version has this definition",
         )
     changed = {"definition": definition.canonical(), "definitions": MODELS.c.definitions + 1}
     connection.execute(sa.update(MODELS).where(MODELS.c.number == number).values(**changed))
@@ -89,24 +90,27 @@ def find_model(connection: sa.Connection, name: str) -> ModelRow:
     """A model by name. Raises MissingError."""
     row = connection.execute(_SELECT.where(MODELS.c.name == name)).first()
     if row is None:
-        raise MissingError("not_found", f"there is no model {name!r}")
+        raise MissingError("not_found", f"there is no model {describe(name)}")
     return _model_row(row)
 
 
-def list_models(connection: sa.Connection, limit: int, after: str | None) -> list[ModelRow]:
-    """Models, newest first, beginning below the one named ``after``; raises MissingError if there is none."""
+def list_models(connection: sa.Connection, limit: int, after: str | None) -> Iterator[ModelRow]:
+    """Models, newest first, beginning below the one named ``after``; raises MissingError if there is none.
+
+    Each row is read when it is asked for, because it may be large.
+    """
     query = _SELECT.order_by(MODELS.c.number.desc()).limit(limit)
     if after is not None:
         number = require_model(connection, after)
         query = query.where(MODELS.c.number < number)
-    return [_model_row(row) for row in connection.execute(query)]
+    return map(_model_row, connection.execute(query))
 
 
 _SELECT = sa.select(MODELS, DEFAULT_VERSION.label("default"))
 
 
 def _model_row(row: sa.Row[Any]) -> ModelRow:
-    return ModelRow(row.number, ModelDefinition.load(json.loads(row.definition)), row.default, row.created_at)
+    return ModelRow(row.number, ModelDefinition.stored(json.loads(row.definition)), row.default, row.created_at)
 
 
 def delete_model(connection: sa.Connection, name: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from models.errors import MissingError
+from models.errors import MissingError, describe
 from models.formats.model_file import ModelFile
 from models.registry.tables import CHECKPOINTS, MODELS, VERSIONS
 from models.registry.versions import aliases
@@ -29,7 +29,7 @@ def model_file(connection: sa.Connection, name: str) -> ModelFile:
     """The present content for a model's file. Raises MissingError for an unknown model."""
     row = connection.execute(sa.select(MODELS).where(MODELS.c.name == name)).first()
     if row is None:
-        raise MissingError("not_found", f"there is no model {name!r}")
+        raise MissingError("not_found", f"there is no model {describe(name)}")
     versions = connection.execute(
         sa.select(*_shown(VERSIONS)).where(VERSIONS.c.model_number == row.number).order_by(VERSIONS.c.version)
     )

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from models.clock import utc_now
-from models.errors import ConflictError, InvalidError, MissingError, Problem, describe, escaped, unknown_field
+from models.errors import LISTED, ConflictError, InvalidError, MissingError, Problem, describe, escaped, unknown_field
 from models.identifiers import id_pattern
 from models.registry.rows import Metrics
 from models.registry.tables import ALIASES, CHECKPOINTS, MODELS, VERSIONS
@@ -159,7 +160,7 @@ def require_model(connection: sa.Connection, name: str, *, to_change: bool = Fal
     # SQLite has one writer at a time and no such clause; other databases lock the row.
     number = connection.scalar(query.with_for_update() if to_change else query)
     if number is None:
-        raise MissingError("not_found", f"there is no model {name!r}")
+        raise MissingError("not_found", f"there is no model {describe(name)}")
     return int(number)
 
 
@@ -210,9 +211,9 @@ def alias_target(connection: sa.Connection, model: str, alias: str) -> int | Non
     query = sa.select(_target(_ALIAS).label("version")).where(MODELS.c.name == model)
     row = connection.execute(query, {"alias": alias}).first()
     if row is None:
-        raise MissingError("not_found", f"there is no model {model!r}")
+        raise MissingError("not_found", f"there is no model {describe(model)}")
     if row.version is None and alias not in (DEFAULT, LATEST):
-        raise MissingError("not_found", f"model {model!r} has no alias {alias!r}")
+        raise MissingError("not_found", f"model {describe(model)} has no alias {describe(alias)}")
     version: int | None = row.version
     return version
 
@@ -228,10 +229,12 @@ def resolve(connection: sa.Connection, model: str, wanted: int | str | None) -> 
     else:
         number = alias_target(connection, model, DEFAULT if wanted is None else wanted)
     if number is None:
-        raise ConflictError("no_version", f"model {model!r} has no version yet; one is published when a job succeeds")
+        raise ConflictError(
+            "no_version", f"model {describe(model)} has no version yet; one is published when a job succeeds"
+        )
     row = connection.execute(_SELECT.where(MODELS.c.name == model, VERSIONS.c.version == number)).first()
     if row is None:
-        raise MissingError("not_found", f"model {model!r} has no version {wanted or number}")
+        raise MissingError("not_found", f"model {describe(model)} has no version {wanted or number}")
     return VersionRow.of(row)
 
 
@@ -269,11 +272,13 @@ def list_aliases(connection: sa.Connection, model: str, limit: int, after: str |
 def set_alias(connection: sa.Connection, model: str, alias: str, version: int) -> None:
     """Set an alias to a version. Raises MissingError for an unknown model or version."""
     if alias == LATEST:
-        raise ConflictError("reserved_alias", f"the alias {LATEST!r} always means the newest version and cannot be set")
+        raise ConflictError(
+            "reserved_alias", f"the alias {describe(LATEST)} always means the newest version and cannot be set"
+        )
     try:
         resolve(connection, model, version)
     except ConflictError:
-        raise MissingError("not_found", f"model {model!r} has no version {version}") from None
+        raise MissingError("not_found", f"model {describe(model)} has no version {version}") from None
     number = require_model(connection, model, to_change=True)
     connection.execute(sa.delete(ALIASES).where(ALIASES.c.model_number == number, ALIASES.c.alias == alias))
     connection.execute(sa.insert(ALIASES).values(model_number=number, alias=alias, version=version))
@@ -284,7 +289,7 @@ def remove_alias(connection: sa.Connection, model: str, alias: str) -> None:
     number = require_model(connection, model, to_change=True)
     gone = connection.execute(sa.delete(ALIASES).where(ALIASES.c.model_number == number, ALIASES.c.alias == alias))
     if not gone.rowcount:
-        raise MissingError("not_found", f"model {model!r} has no alias {alias!r}")
+        raise MissingError("not_found", f"model {describe(model)} has no alias {describe(alias)}")
 
 
 def is_checkpoint_id(text: str) -> bool:
@@ -303,9 +308,9 @@ def require_version_form(value: Any) -> Wanted:
 
 def _of_job(value: dict[str, Any]) -> OfJob:
     known = OfJob._fields
-    problems = [
-        Problem(f"/version/{escaped(name)}", unknown_field(name, known)) for name in sorted(value.keys() - {*known})
-    ]
+    unknown = len(value.keys() - {*known})
+    others = islice((name for name in value if name not in known), LISTED)
+    problems = [Problem(f"/version/{escaped(name)}", unknown_field(name, known)) for name in others]
     job, checkpoint = value.get("job"), value.get("checkpoint")
     if not isinstance(job, str) or not job:
         problems.append(Problem("/version/job", f"must be a job's id. Received: {describe(job)}"))
@@ -313,5 +318,5 @@ def _of_job(value: dict[str, Any]) -> OfJob:
         detail = f'must be "best", "last" or a checkpoint\'s id. Received: {describe(checkpoint)}'
         problems.append(Problem("/version/checkpoint", detail))
     if problems:
-        raise InvalidError.of(problems[:20])
+        raise InvalidError.of(problems, unknown + len(problems) - min(unknown, LISTED))
     return OfJob(str(job), str(checkpoint))

@@ -53,7 +53,7 @@ class TableInputs:
             return self._network.plan.fitted.encode(stretch, rows, self._network.dtype).expanded()
         except InvalidError as error:
             problems = [replace(each, row=None if each.row is None else each.row + start) for each in error.problems]
-            raise InvalidError.of(problems) from None
+            raise error.with_problems(problems) from None
 
     def pieces(self, rows: Array) -> Iterator[tuple[Array, Array]]:
         """Pieces of the rows with these numbers, ascending: the numbers of the rows, and what the network reads."""
@@ -80,7 +80,7 @@ class TableInputs:
                 number = row if rows is None else int(rows[row])
                 problems.append(Problem("", wanted, row=number + 1, column=name))
         if problems:
-            raise InvalidError.of(problems[:20])
+            raise InvalidError.of(problems)
         return matrix
 
 

@@ -85,4 +85,4 @@ def _for_sketch(feature: Feature, profile: Mapping[str, Any]) -> Feature:
 
 def _of_columns(error: InvalidError, data: Outline) -> InvalidError:
     """The error at the place of the table; rows of a sketch are not rows of the table."""
-    return InvalidError.of([Problem(data.place.name, each.detail, column=each.column) for each in error.problems])
+    return error.with_problems([Problem(data.place.name, each.detail, column=each.column) for each in error.problems])

@@ -13,7 +13,7 @@ from models.definition.class_weights import weights_of_classes
 from models.definition.definition import ModelDefinition
 from models.definition.ensemble import Ensemble
 from models.definition.given_table import GivenTable
-from models.errors import InvalidError, describe
+from models.errors import InvalidError, describe, listed
 from models.features.fitted import FittedFeatures
 from models.training.prepared import Part, monitor_of, require_folds, split
 from models.training.request import TrainingRequest
@@ -142,8 +142,8 @@ def groups_of(definition: ModelDefinition, data: GivenTable, rows: Array) -> Arr
     if name is None:
         return None
     if all(column.name != name for column in data.table.columns):
-        known = ", ".join(column.name for column in data.table.columns[:20])
-        raise InvalidError.at("/folds/group", f"must name a column, one of {known}. Received: {name!r}")
+        known = listed(column.name for column in data.table.columns)
+        raise InvalidError.at("/folds/group", f"must name a column, one of {known}. Received: {describe(name)}")
     values = data.table.read(name).values[rows]
     groups: Array = np.unique(values, return_inverse=True)[1]
     return groups

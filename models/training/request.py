@@ -14,9 +14,9 @@ from models.definition.ensemble import EFFORTS, MAXIMUM_FOLDS, Effort
 from models.definition.rules import MAXIMUM_BATCH, MAXIMUM_EPOCHS, BatchSize, loss_field, optimizer_field
 from models.errors import describe
 from models.identifiers import NAME_PATTERN
-from models.schemas import DescribedField, Flag, Number, StrictSchema, Text, Whole, schema_for, shared
+from models.schemas import DescribedField, Flag, Items, Number, StrictSchema, Text, Whole, schema_for, shared
 from models.training.defaults import schedule_for
-from nncore.hyperparameters import Bounds
+from nncore.hyperparameters import MAXIMUM_ITEMS, Bounds
 from nncore.losses import Loss
 from nncore.optimizers import Optimizer
 from nncore.stopping import EarlyStopping
@@ -265,8 +265,9 @@ class TrainSchema(StrictSchema):
     start_from = Text(
         load_default=None, allow_none=True, maximum=63, metadata=_described("Id of a checkpoint to start from.")
     )
-    reinitialize = ma.fields.List(
+    reinitialize = Items(
         Text(maximum=80),
+        maximum=MAXIMUM_ITEMS,
         load_default=list,
         metadata=_described("Layers (`index_type`) to initialize anew instead of from `start_from`."),
     )

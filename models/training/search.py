@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -13,7 +14,7 @@ import marshmallow as ma
 import numpy as np
 
 from models.definition.rules import MAXIMUM_EPOCHS
-from models.errors import InvalidError, Problem, describe, unknown_field
+from models.errors import InvalidError, Problem, describe, shortened, unknown_field
 from models.schemas import DescribedField, Flag, Number, StrictSchema, Tagged, Text, load, shared
 from models.training.request import MAXIMUM_SEED, TrainSchema
 from nncore.hyperparameters import check_hyperparameters, hyperparameter
@@ -175,10 +176,12 @@ class Parameters(DescribedField):
 def _require_pointer(pointer: str, others: Collection[str]) -> None:
     """Raise ValidationError unless it is a pointer to a place that no other pointer contains."""
     if not pointer.startswith("/"):
-        raise ma.ValidationError(f'must be a JSON pointer, as in "/optimizer/learning_rate". Received: {pointer!r}')
+        raise ma.ValidationError(
+            f'must be a JSON pointer, as in "/optimizer/learning_rate". Received: {describe(pointer)}'
+        )
     around = [other for other in others if other != pointer and pointer.startswith(f"{other}/")]
     if around:
-        raise ma.ValidationError(f"must not lie within another parameter. Received: within {around[0]!r}")
+        raise ma.ValidationError(f"must not lie within another parameter. Received: within {describe(around[0])}")
 
 
 def _choices(values: list[Any]) -> Choices:
@@ -328,7 +331,7 @@ class Trial:
         return changed
 
     def __str__(self) -> str:
-        values = ", ".join(f"{pointer} {describe(value)}" for pointer, value in self.values.items())
+        values = ", ".join(f"{shortened(pointer)} {describe(value)}" for pointer, value in self.values.items())
         return f"trial {self.number}: {values}"
 
     def moved(self, error: InvalidError, request: str = "/train") -> list[Problem]:
@@ -361,9 +364,9 @@ def _with(container: Any, names: Sequence[str], value: Any, path: tuple[str, ...
         return value
     name, *rest = names
     if isinstance(container, list):
-        if not (name.isdecimal() and int(name) < len(container)):
+        if not (re.fullmatch("[0-9]{1,18}", name) and int(name) < len(container)):
             place = f"/{'/'.join(path)}"
-            raise _NoPlaceError(f"must name one of the {len(container)} items of {place}. Received: {name!r}")
+            raise _NoPlaceError(f"must name one of the {len(container)} items of {place}. Received: {describe(name)}")
         index = int(name)
         return [*container[:index], _with(container[index], rest, value, (*path, name)), *container[index + 1 :]]
     if isinstance(container, str) and path != ("model",):
@@ -451,19 +454,20 @@ Found = TypeVar("Found")
 def of_each(trials: Sequence[Trial], find: Callable[[Trial], Found], request: str = "/train") -> list[Found]:
     """What a function finds for each trial.
 
-    Raises InvalidError with the problems of the trials that it refuses, the first ``LISTED`` ones, each once at its
-    place.
+    Raises InvalidError with the problems of the trials that it refuses, each once at its place; it looks at no further
+    trial if ``LISTED`` are found.
     """
-    found, problems = [], dict[tuple[str, str], Problem]()
+    found, problems, total = [], dict[tuple[str, str], Problem](), 0
     for trial in trials:
         if len(problems) >= LISTED:
             break
         try:
             found.append(find(trial))
         except InvalidError as error:
+            total = max(total, error.total)
             for before, after in zip(error.problems, trial.moved(error, request), strict=True):
                 # Trials that share a wrong value have the same problem.
                 problems.setdefault((after.pointer, before.detail), after)
     if problems:
-        raise InvalidError.of([*problems.values()][:LISTED])
+        raise InvalidError.of([*problems.values()], total)
     return found

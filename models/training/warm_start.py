@@ -8,7 +8,7 @@ from itertools import zip_longest
 
 from models.data.labels import same_labels
 from models.definition.definition import ModelDefinition
-from models.errors import InvalidError
+from models.errors import InvalidError, describe
 from models.training.checkpoint import Checkpoint
 from nncore.arrays import Array
 from nncore.layers import Dense, Layer
@@ -31,7 +31,9 @@ def check_start(start: ModelDefinition, definition: ModelDefinition, reinitializ
         mine, theirs = getattr(definition, name), getattr(start, name)
         same = same_labels(mine, theirs) if name == "classes" else mine == theirs
         if not same:
-            raise InvalidError.at("/start_from", f"must be of a model with the same {name} as {definition.name!r}")
+            raise InvalidError.at(
+                "/start_from", f"must be of a model with the same {name} as {describe(definition.name)}"
+            )
     same_layers = all(
         group in reinitialize or _drawn_alike(mine) == _drawn_alike(theirs)
         for group, mine, theirs in zip_longest(groups, definition.layers, start.layers)
@@ -43,7 +45,8 @@ def check_start(start: ModelDefinition, definition: ModelDefinition, reinitializ
     if not (same_layers and same_shapes):
         raise InvalidError.at(
             "/start_from",
-            f"must be of a model with the same layers as {definition.name!r}; reinitialize names those that may differ",
+            f"must be of a model with the same layers as {describe(definition.name)}; reinitialize names those that "
+            "may differ",
         )
 
 

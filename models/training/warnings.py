@@ -10,7 +10,7 @@ from models.data.labels import Label
 from models.data.profile import TableWarning
 from models.definition.definition import ModelDefinition
 from models.definition.given_table import Outline
-from models.errors import describe
+from models.errors import describe, listed
 from models.features.number import Number
 from models.training.prepared import PreparedData
 from nncore.arrays import Array
@@ -52,7 +52,7 @@ def table_warnings(definition: ModelDefinition, data: Outline) -> Iterator[Table
     """What is conspicuous in a table, from its outline."""
     assert isinstance(definition.features, tuple)
     if data.missing:
-        detail = f"{data.missing} rows have no label in {data.label!r} and are left out"
+        detail = f"{data.missing} rows have no label in {describe(data.label)} and are left out"
         yield TableWarning("rows_without_label", detail, data.label)
     for warning in data.details.warnings:
         if warning.code != "rows_without_label" or not data.missing:
@@ -96,5 +96,4 @@ def _rows_as_bytes(inputs: Array) -> list[bytes]:
 
 
 def _some(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+    return listed(names, NAMED)

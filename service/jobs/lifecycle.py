@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from models.clock import utc_now
-from models.errors import ConflictError, MissingError
+from models.errors import ConflictError, MissingError, describe
 from models.registry.checkpoints import find_checkpoint
 from models.registry.rows import older_than
 from models.registry.tables import DATASETS, MODELS
@@ -139,7 +139,7 @@ def find(connection: sa.Connection, job_id: str, *, to_change: bool = False) -> 
     # SQLite allows one writer at a time and ignores FOR UPDATE; other databases lock the row.
     row = connection.execute(query.with_for_update() if to_change else query).first()
     if row is None:
-        raise MissingError("not_found", f"there is no job {job_id!r}")
+        raise MissingError("not_found", f"there is no job {describe(job_id)}")
     return Job.of(row)
 
 
@@ -155,7 +155,7 @@ def state_of(connection: sa.Connection, job_id: str) -> State:
     """The state of a job; raises MissingError."""
     state: str | None = connection.scalar(sa.select(JOBS.c.state).where(JOBS.c.id == job_id))
     if state is None:
-        raise MissingError("not_found", f"there is no job {job_id!r}")
+        raise MissingError("not_found", f"there is no job {describe(job_id)}")
     return State(state)
 
 
@@ -384,7 +384,7 @@ def _following(job: Job, trigger: Trigger) -> Situation:
     following = TRANSITIONS[Situation(job.state, job.wish)].get(trigger)
     if following is None:
         now = "being cancelled" if job.wish is Wish.CANCEL and trigger is Trigger.PAUSE else job.state
-        why = _REFUSALS.get(trigger, f"{trigger!r} is no transition from there")
+        why = _REFUSALS.get(trigger, f"{describe(trigger)} is no transition from there")
         raise ConflictError("wrong_state", f"job {job.id} is {now}: {why}")
     return following
 

@@ -15,7 +15,7 @@ from models.definition.definition import NETWORK, RULES, ModelDefinition, comple
 from models.definition.ensemble import Ensemble
 from models.definition.features import OpenFeatures
 from models.definition.rules import loss_field, optimizer_field
-from models.errors import InvalidError, MissingError, Problem, near
+from models.errors import InvalidError, MissingError, Problem, describe, near
 from models.features.features import Ignored
 from models.formats.checkpoint_file import load_checkpoint
 from models.identifiers import new_id
@@ -226,7 +226,7 @@ def _folded(definition: ModelDefinition, request: TrainingRequest, data: Source)
         raise InvalidError.at("/folds/group", "is for tables, whose columns have names")
     names = [column.name for column in data.details.columns]
     if group not in names:
-        detail = f"must name a column{near(group, names)}. Received: {group!r}"
+        detail = f"must name a column{near(group, names)}. Received: {describe(group)}"
         raise InvalidError.at("/folds/group", detail)
     features = tuple(
         Ignored(each.column, "its values are the groups of the folds") if each.column == group else each
@@ -373,7 +373,7 @@ def _check_start(
             raise InvalidError.at("/reinitialize", "goes with start_from: without it, all layers are drawn anew")
         if group not in groups:
             known = ", ".join(map(repr, groups))
-            raise InvalidError.at(f"/reinitialize/{index}", f"must be one of {known}. Received: {group!r}")
+            raise InvalidError.at(f"/reinitialize/{index}", f"must be one of {known}. Received: {describe(group)}")
     if checkpoint_id is None:
         return
     try:
@@ -386,7 +386,11 @@ def _check_start(
         raise InvalidError.at("/start_from", "must be of one network; this one is of a sweep that had not ended")
     start = found.definition
     if start.ensemble is not None or definition.ensemble is not None:
-        whose = "the checkpoint's model" if start.ensemble is not None else f"{definition.name!r}, with these folds,"
+        whose = (
+            "the checkpoint's model"
+            if start.ensemble is not None
+            else f"{describe(definition.name)}, with these folds,"
+        )
         raise InvalidError.at("/start_from", f"must be of a model with one network, for one; {whose} has several")
     check_start(start, definition, reinitialize)
 

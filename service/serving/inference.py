@@ -10,7 +10,7 @@ import numpy as np
 
 from models.data.labels import Label, match
 from models.data.rows import Array
-from models.errors import InvalidError, Problem, describe
+from models.errors import InvalidError, Problem, describe, listed
 from models.serving.asked import NOTHING, Asked
 from models.serving.explanations import Baseline, Explanation
 from models.serving.served_model import ServedModel
@@ -155,7 +155,7 @@ def class_code(label: Label, classes: Sequence[Label], pointer: str) -> int:
     """The class number of a label, which is matched by value; raises InvalidError at ``pointer`` if it is no class."""
     place = int(match([label], classes)[0])
     if place < 0:
-        known = ", ".join(map(describe, classes[:20])) + (", …" if len(classes) > 20 else "")
+        known = listed(map(describe, classes))
         raise InvalidError.at(pointer, f"must be one of {known}. Received: {describe(label)}")
     return place
 

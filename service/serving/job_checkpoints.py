@@ -8,7 +8,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from models.definition.definition import ModelDefinition
-from models.errors import ConflictError, InvalidError, MissingError
+from models.errors import ConflictError, InvalidError, MissingError, describe
 from models.registry import checkpoints, versions
 from models.registry.checkpoints import CheckpointRow
 from models.registry.versions import OfJob
@@ -41,7 +41,9 @@ def choose(connection: sa.Connection, model: str, wanted: str | OfJob) -> Chosen
         return _of_job(connection, model, wanted)
     row = checkpoints.find_checkpoint(connection, wanted)
     if row.model != model:
-        raise InvalidError.at("/version", f"must be a checkpoint of model {model!r}. Received: one of {row.model!r}")
+        raise InvalidError.at(
+            "/version", f"must be a checkpoint of model {describe(model)}. Received: one of {describe(row.model)}"
+        )
     return Chosen(row)
 
 
@@ -49,13 +51,15 @@ def _of_job(connection: sa.Connection, model: str, wanted: OfJob) -> Chosen:
     columns = (JOBS.c.model, JOBS.c.request, JOBS.c.definition)
     job = connection.execute(sa.select(*columns).where(JOBS.c.id == wanted.job)).first()
     if job is None:
-        raise MissingError("not_found", f"there is no job {wanted.job!r}")
+        raise MissingError("not_found", f"there is no job {describe(wanted.job)}")
     if job.model != model:
-        raise InvalidError.at("/version/job", f"must be a job of model {model!r}. Received: one of {job.model!r}")
+        raise InvalidError.at(
+            "/version/job", f"must be a job of model {describe(model)}. Received: one of {describe(job.model)}"
+        )
     if wanted.checkpoint not in ("best", "last"):
         row = checkpoints.find_checkpoint(connection, wanted.checkpoint)
         if row.job != wanted.job:
-            raise MissingError("not_found", f"job {wanted.job} has no checkpoint {wanted.checkpoint!r}")
+            raise MissingError("not_found", f"job {wanted.job} has no checkpoint {describe(wanted.checkpoint)}")
         return Chosen(row)
     request = json.loads(job.request)
     if is_sweep(request):

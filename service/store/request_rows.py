@@ -12,6 +12,7 @@ from models.clock import utc_now
 from models.data.columns import ColumnKind
 from models.data.dataset import Dataset, from_rows
 from models.data.labelling import labelled, require_column
+from models.data.labels import require_short_classes
 from models.data.matrix_table import table_of
 from models.data.profile import Provenance, TableDetails, details_of
 from models.data.records import from_matrix, from_records
@@ -63,7 +64,9 @@ class Source:
         if self._name is not None:
             self._find(database, files)
         elif "rows" in part:
-            table = replace(from_records(part["rows"], f"{pointer}/rows", kinds), label=part["label"])
+            table = replace(
+                from_records(part["rows"], f"{pointer}/rows", kinds, limited=kinds is None), label=part["label"]
+            )
             require_column(table.columns, part["label"], f"{pointer}/label")
             if kinds is None:
                 self._memory, warnings = labelled(table, None, part.get("weight"), pointer=pointer)
@@ -73,8 +76,10 @@ class Source:
                 self.details = TableDetails(table.label, None, table.columns, {}, (), ())
         else:
             dataset = from_rows(part["inputs"], part["labels"], pointer, part.get("weights"))
+            if kinds is None:
+                require_short_classes(dataset.labels, f"{pointer}/labels", dataset.place_of)
             if "features" in part:
-                names = from_matrix(part["inputs"], part["features"], pointer).columns
+                names = from_matrix(part["inputs"], part["features"], pointer, limited=kinds is None).columns
                 dataset = replace(dataset, features=tuple(column.name for column in names))
             self.matrix = GivenRows(dataset, pointer)
         self._dataset = None if self.matrix is None else self.matrix.dataset

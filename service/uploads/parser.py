@@ -145,7 +145,7 @@ def _raise_refusal(document: dict[str, Any]) -> None:
         raise _refusal(**document["refused"])
 
 
-def _refusal(code: str, detail: str, places: list[dict[str, Any]]) -> InvalidError | UnreadableError:
+def _refusal(code: str, detail: str, places: list[dict[str, Any]], total: int) -> InvalidError | UnreadableError:
     if code == "invalid_hdf5":
         return UnreadableError(code, detail)
-    return InvalidError(code, detail, [Problem(**place) for place in places])
+    return InvalidError(code, detail, [Problem(**place) for place in places], total)

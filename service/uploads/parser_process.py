@@ -162,14 +162,15 @@ def answer(upload: int, exchange: int, definition: ModelDefinition) -> None:
         _write(exchange, document, arrays)
     except TrainyardError as error:
         places = [{"pointer": problem.pointer, "detail": problem.detail} for problem in error.problems]
-        _write(exchange, {"refused": {"code": error.code, "detail": error.detail, "places": places}})
+        refused = {"code": error.code, "detail": error.detail, "places": places, "total": error.total}
+        _write(exchange, {"refused": refused})
     except _WriteError as error:
         os.ftruncate(exchange, 0)
         _write(exchange, {"errno": error.args[0]})
     except Exception as error:  # noqa: BLE001 - h5py raises many exceptions for damaged files
         _log.info("a file could not be read: %s: %s", type(error).__name__, error)
         refusal = UnreadableError("invalid_hdf5", f"the file is damaged or not an HDF5 file: {error}"[:500])
-        _write(exchange, {"refused": {"code": refusal.code, "detail": refusal.detail, "places": []}})
+        _write(exchange, {"refused": {"code": refusal.code, "detail": refusal.detail, "places": [], "total": 0}})
 
 
 def _write(exchange: int, document: dict[str, Any], arrays: Iterable[Array] = ()) -> None:

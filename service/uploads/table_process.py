@@ -117,7 +117,8 @@ def _refuse(exchange: int, error: InvalidError) -> None:
         {"pointer": each.pointer, "detail": each.detail, "row": each.row, "column": each.column, "line": each.line}
         for each in error.problems
     ]
-    _write(exchange, {"refused": {"code": error.code, "detail": error.detail, "places": places}}, alone=True)
+    refused = {"code": error.code, "detail": error.detail, "places": places, "total": error.total}
+    _write(exchange, {"refused": refused}, alone=True)
 
 
 def _write(exchange: int, document: dict[str, Any], *, alone: bool = False) -> None:

@@ -10,7 +10,7 @@ from typing import IO, Any
 from flask import current_app, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from models.errors import UnsupportedError
+from models.errors import UnsupportedError, describe
 from service.web.gzip_body import GzipBody
 
 __all__ = ["body_file", "bound_body", "read_from", "takes_file", "uploaded"]
@@ -34,7 +34,7 @@ def bound_body() -> None:
     if coding in ("", "identity") or request.method in ("GET", "HEAD"):
         return
     if coding not in ("gzip", "x-gzip"):
-        detail = f"the Content-Encoding of the body must be gzip or identity. Received: {coding[:80]!r}"
+        detail = f"the Content-Encoding of the body must be gzip or identity. Received: {describe(coding)}"
         raise UnsupportedError("unsupported_encoding", detail)
     length = request.content_length or 0
     if not length:

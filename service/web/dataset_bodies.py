@@ -12,7 +12,7 @@ from models.data.columns import Column
 from models.data.conversion import ConversionError, coerce
 from models.data.dataset import Dataset, from_rows
 from models.data.labelling import labelled
-from models.data.labels import parse_labels
+from models.data.labels import parse_labels, require_short_classes
 from models.data.matrix_table import label_column, special_name
 from models.data.profile import Provenance, TableWarning
 from models.data.records import from_lists, from_matrix, from_records, with_column
@@ -30,6 +30,8 @@ JSON_OPTIONS = ("label", "weight", "ignore", "types", "missing")
 
 #: Columns of a matrix up to which its database row describes them.
 DESCRIBED = 2_000
+#: Columns of a matrix at most: as many as a model may have features.
+MATRIX_COLUMNS = 100_000
 _JSON = Provenance({"type": "json"})
 
 
@@ -83,15 +85,17 @@ def dataset_of(body: Mapping[str, Any]) -> ReceivedRows:
         given = load(_MatrixSchema(), body)
         dataset = from_rows(given["inputs"], given["labels"], weights=given["weights"])
         dataset.require_two_classes("/labels")
+        require_short_classes(dataset.labels, "/labels", dataset.place_of)
+        columns = dataset.inputs.shape[1]
+        if columns > MATRIX_COLUMNS:
+            raise InvalidError.at("/inputs", f"must have at most {MATRIX_COLUMNS:,} columns. Received: {columns:,}")
         source = replace(_JSON, warnings=_left_out(dataset)) if dataset.inputs.shape[1] <= DESCRIBED else None
         return ReceivedRows(given["name"], dataset, source)
     schema, read = (_RecordsSchema, _records) if "rows" in body else (_NamedMatrixSchema, _named_matrix)
     given = load(schema(), body)
     options = ReadOptions.of({name: given[name] for name in JSON_OPTIONS})
     table, options = read(given, options)
-    problems = options.problems_of_names([column.name for column in table.columns])
-    if problems:
-        raise InvalidError.of(problems)
+    options.faults_of_names([column.name for column in table.columns]).check()
     table, warnings = labelled(table, options.label, options.weight, options.ignore)
     return ReceivedRows(given["name"], table, replace(_JSON, warnings=warnings))
 
@@ -127,6 +131,7 @@ def _named_matrix(given: Mapping[str, Any], options: ReadOptions) -> tuple[Memor
     if given["labels"] is not None:
         labels = parse_labels(given["labels"], "/labels")
         _same_length(len(labels.codes), table.rows, "/labels")
+        require_short_classes(labels, "/labels")
         options = replace(options, label=options.label or special_name("label", names))
         table = _beside(table, options.label, label_column(labels.codes, labels.classes), "label")
     if given["weights"] is not None:
@@ -146,5 +151,7 @@ def _beside(table: MemoryTable, name: str | None, column: Column, member: str) -
     """The table with the column of labels or weights, whose name no feature may have."""
     assert name is not None
     if name in table.values:
-        raise InvalidError.at(f"/{member}", f"must not name a feature if {member}s are given. Received: {name!r}")
+        raise InvalidError.at(
+            f"/{member}", f"must not name a feature if {member}s are given. Received: {describe(name)}"
+        )
     return with_column(table, name, column)

@@ -122,6 +122,12 @@ RESPONSES = (
         "`GET /jobs/{id}` shows the state.",
     ),
     Refusal(
+        "form_too_large",
+        413,
+        "A form has more than 1,000 fields, or a text field of more than 500,000 bytes.",
+        "Send the file in the field `file`, and only the options beside it.",
+    ),
+    Refusal(
         "too_large",
         413,
         "The body is larger than `TRAINYARD_MAX_BODY_BYTES`, a checkpoint than `TRAINYARD_MAX_IMPORT_BYTES`, or a "
@@ -327,8 +333,11 @@ def page() -> str:
 # Errors
 
 Every response with a status from 400 on is a problem document (RFC 9457). Its `code` is a stable word for programs;
-`detail` is a sentence for people and may change. `errors` lists each fault with its place. `python -m
-service.web.error_codes` generates this page, and a test compares it with the code.
+`detail` is a sentence for people and may change. `errors` lists the faults, each with its place: the first 20 of them,
+and `errors_total` counts all if there are more. The document has at most 20,000 bytes. Of anything that was received,
+it repeats at most 100 characters, and "…" stands for the rest, in JSON pointers too. A list that is too long has one
+fault, and its members are not looked at. `python -m service.web.error_codes` generates this page, and a test compares
+it with the code.
 
 ## Responses
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,14 +13,17 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from models.errors import (
+    LISTED,
     BusyError,
     ConflictError,
     InvalidError,
     MalformedError,
     MissingError,
+    TooLargeError,
     TrainyardError,
     UnreadableError,
     UnsupportedError,
+    shortened,
 )
 from models.formats.checkpoint_file import CheckpointError
 from service.store.storage_errors import storage_error_code
@@ -32,11 +36,15 @@ __all__ = ["PROBLEM_SCHEMA", "install", "problem", "request_id"]
 _log = logging.getLogger("trainyard.web")
 
 
+#: Bytes of an error's document. Problems that do not fit are counted with those that are not listed.
+PROBLEM_BYTES = 20_000
+
 _STATUS: dict[type[TrainyardError], int] = {
     MalformedError: 400,
     UnreadableError: 400,
     MissingError: 404,
     ConflictError: 409,
+    TooLargeError: 413,
     UnsupportedError: 415,
     InvalidError: 422,
     BusyError: 503,
@@ -83,13 +91,22 @@ def problem(
     status: int,
     code: str,
     detail: str,
-    errors: list[dict[str, Any]] | None = None,
+    errors: Sequence[dict[str, Any]] = (),
     headers: Any = None,
+    *,
+    total: int = 0,
     **extensions: Any,
 ) -> Response:
-    """An error response; ``extensions`` are additional members of its document."""
-    document = problem_document(request.environ, status, code, detail, errors, **extensions)
-    return Response(document, status, headers, content_type="application/problem+json")
+    """An error response of at most ``PROBLEM_BYTES``; ``extensions`` are additional members of its document.
+
+    ``total`` is the number of problems, of which ``errors`` lists the first ones; the document has it if it is larger.
+    """
+    more = {"errors_total": total} if total > len(errors) else {}
+    content = problem_document(request.environ, status, code, detail, errors, **more, **extensions)
+    if len(content) > PROBLEM_BYTES and errors:
+        # Many control characters, each of which takes six bytes.
+        return problem(status, code, detail, errors[:-1], headers, total=max(total, len(errors)), **extensions)
+    return Response(content, status, headers, content_type="application/problem+json")
 
 
 def _refusal(error: TrainyardError) -> Response:
@@ -97,11 +114,12 @@ def _refusal(error: TrainyardError) -> Response:
     errors = []
     for each in error.problems:
         entry: dict[str, Any] = {"pointer": each.pointer, "detail": each.detail}
-        places = {"row": each.row, "line": each.line, "column": each.column}
+        column = None if each.column is None else shortened(each.column)
+        places = {"row": each.row, "line": each.line, "column": column}
         entry |= {name: place for name, place in places.items() if place is not None}
         errors.append(entry)
     headers = {"Retry-After": "1"} if status == 503 else None
-    return problem(status, error.code, error.detail, errors, headers)
+    return problem(status, error.code, error.detail, errors, headers, total=error.total)
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -111,7 +129,7 @@ def _http_error(error: HTTPException) -> Response:
     phrase = http.HTTPStatus(status).phrase
     detail = error.description or phrase
     if status == 404:
-        detail = f"there is nothing at {request.path}"
+        detail = f"there is nothing at {shortened(request.path)}"
     if status == 413:
         detail = f"the body must have at most {request.max_content_length} bytes. Received: more"
     headers = [(name, value) for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")]
@@ -160,7 +178,7 @@ def _internal_error(error: Exception) -> Response:
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
     "description": "An error (RFC 9457). `code` is a stable word. `errors` lists the problems of the body, each with "
-    "its place.",
+    "its place: the first 20 of them. What was received is shortened to 100 characters.",
     "required": ["type", "title", "status", "detail", "code", "instance", "request_id", "errors"],
     "properties": {
         "type": {"type": "string", "format": "uri-reference"},
@@ -170,8 +188,14 @@ PROBLEM_SCHEMA: dict[str, Any] = {
         "code": {"type": "string", "examples": ["validation_failed", "not_found", "name_taken", "no_version"]},
         "instance": {"type": "string"},
         "request_id": {"type": "string"},
+        "errors_total": {
+            "type": "integer",
+            "minimum": 2,
+            "description": "The number of all problems, if `errors` does not list them all.",
+        },
         "errors": {
             "type": "array",
+            "maxItems": LISTED,
             "items": {
                 "type": "object",
                 "required": ["pointer", "detail"],

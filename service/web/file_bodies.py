@@ -6,14 +6,14 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import IO, Any, NamedTuple
 
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 
-from models.errors import InvalidError, MalformedError, Problem, escaped
+from models.errors import InvalidError, MalformedError, Problem, TooLargeError, escaped
 from models.identifiers import NAME_PATTERN
 from models.reading.options import OPTION_NAMES, ReadOptions
 from service.uploads.received_table import ReceivedTable
@@ -41,9 +41,25 @@ class UploadedFile(NamedTuple):
 def received_file() -> Iterator[None]:
     """A block in which the body of the request is in a file, within ``TRAINYARD_MAX_DATASET_BYTES``."""
     parts = context()
-    with body_file(parts.settings.max_dataset_bytes, parts.files.temporary) as body:
-        read_from(body, parts.files.temporary)
+    # Werkzeug closes the files of a form that it has parsed, and forgets those of one that it refuses.
+    with body_file(parts.settings.max_dataset_bytes, parts.files.temporary) as body, ExitStack() as files:
+        read_from(body, lambda: files.enter_context(parts.files.temporary()))
+        _require_small_form()
         yield
+
+
+def _require_small_form() -> None:
+    """Raise TooLargeError if the body is a form of too many fields, or with a text that is too long."""
+    if request.mimetype != "multipart/form-data":
+        return
+    try:
+        request.form  # noqa: B018 - werkzeug parses the form as soon as it is asked for
+    except RequestEntityTooLarge:
+        detail = (
+            f"the form must have at most {request.max_form_parts:,} fields, and at most "
+            f"{request.max_form_memory_size:,} bytes in each but 'file'. Received: more"
+        )
+        raise TooLargeError("form_too_large", detail) from None
 
 
 def uploaded_file() -> UploadedFile | None:

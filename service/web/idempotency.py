@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from flask import Response, g, request
 
-from models.errors import ConflictError, InvalidError, MalformedError
+from models.errors import ConflictError, InvalidError, MalformedError, describe
 from service.store.locks import LockTakenError
 from service.store.tables import IDEMPOTENCY_KEYS as KEYS
 from service.web.bodies import uploaded
@@ -34,10 +34,12 @@ __all__ = ["idempotent", "idempotent_after", "remember"]
 View = Callable[..., Response]
 
 MAXIMUM_LENGTH = 255
-#: A string of structured fields (RFC 9651, section 3.3.3), which the draft requires.
-_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
-#: What most clients send. Servers join two headers by a comma, so a bare key must not contain one.
-_BARE = re.compile(r"[!#-+\--:<-\[\]-~]*")
+#: A sign of a string of structured fields (RFC 9651, section 3.3.3), which the draft requires.
+_QUOTED_SIGN = r'[ !#-\[\]-~]|\\["\\]'
+#: A sign of what most clients send. Servers join two headers by a comma, so a bare key must not contain one.
+_BARE_SIGN = r"[!#-+\--:<-\[\]-~]"
+_QUOTED, _BARE = re.compile(f'"((?:{_QUOTED_SIGN})*)"'), re.compile(f"{_BARE_SIGN}*")
+_TIMES = f"{{1,{MAXIMUM_LENGTH}}}"
 #: Headers to store with a response; the others depend on the request that is being answered.
 _KEPT_HEADERS = ("Content-Type", "Location")
 
@@ -49,7 +51,10 @@ _PARAMETER = {
     "`Idempotent-Replayed: true`. Keys are stored for `TRAINYARD_IDEMPOTENCY_SECONDS`. Errors are not stored: after "
     "an error, the key can be used again. Returns 409 `idempotency_key_in_use` while the first request is under way, "
     "and 422 `idempotency_key_reused` if the payload differs.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 2 * MAXIMUM_LENGTH + 2},
+    "schema": {
+        "type": "string",
+        "pattern": f'^("({_QUOTED_SIGN}){_TIMES}"|{_BARE_SIGN}{_TIMES})$',
+    },
 }
 
 
@@ -112,7 +117,7 @@ def _hold(parts: Context, scope: str, key: str) -> Iterator[None]:
         try:
             stack.enter_context(parts.files.locks.keyed(scope, key))
         except LockTakenError:
-            detail = f"a request with the Idempotency-Key {key!r} is under way; send this one again later"
+            detail = f"a request with the Idempotency-Key {describe(key)} is under way; send this one again later"
             raise ConflictError("idempotency_key_in_use", detail) from None
         yield
 
@@ -149,7 +154,8 @@ def _answer_to(parts: Context, claim: _Claim) -> Response | None:
     if row.payload != claim.payload:
         raise InvalidError(
             "idempotency_key_reused",
-            f"the Idempotency-Key {claim.key!r} was used with another payload; send a new request with a new key",
+            f"the Idempotency-Key {describe(claim.key)} was used with another payload; send a new request "
+            "with a new key",
         )
     return Response(row.body, row.status, {**json.loads(row.headers), "Idempotent-Replayed": "true"})
 
@@ -163,7 +169,7 @@ def _key(given: str) -> str:
     raise MalformedError(
         "invalid_idempotency_key",
         f"the Idempotency-Key must be one key of 1 to {MAXIMUM_LENGTH} printable ASCII characters, in double quotes "
-        f"if it has spaces, commas or semicolons. Received: {given[:80]!r}",
+        f"if it has spaces, commas or semicolons. Received: {describe(given)}",
     )
 
 

@@ -9,7 +9,7 @@ import orjson
 from flask import Request, Response
 from flask.json.provider import JSONProvider
 
-from models.errors import MalformedError, UnsupportedError
+from models.errors import MalformedError, UnsupportedError, describe, shortened
 
 __all__ = ["OrjsonProvider", "is_json", "json_bytes", "json_response", "parse_json", "read_json"]
 
@@ -22,7 +22,9 @@ def read_json(request: Request) -> Any:
     """Parse the body of a request. Raises MalformedError or UnsupportedError."""
     if not is_json(request.content_type or ""):
         kind = request.mimetype
-        raise UnsupportedError("unsupported_media_type", f"the body must be application/json. Received: {kind}")
+        raise UnsupportedError(
+            "unsupported_media_type", f"the body must be application/json. Received: {shortened(kind)}"
+        )
     return parse_json(request.get_data(parse_form_data=False))
 
 
@@ -67,7 +69,7 @@ def _refuse_duplicates(body: bytes) -> None:
         members: dict[str, Any] = {}
         for key, value in pairs:
             if key in members:
-                raise MalformedError("invalid_json", f"the key {key!r} occurs twice in one object")
+                raise MalformedError("invalid_json", f"the key {describe(key)} occurs twice in one object")
             members[key] = value
         return members
 

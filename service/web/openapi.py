@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 import marshmallow as ma
 from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from flask import Response
 from flask_smorest import Api, Blueprint
 from webargs.flaskparser import FlaskParser
@@ -16,7 +17,7 @@ from models.data.schemas import Rows
 from models.definition.features import FeaturesField
 from models.errors import InvalidError, Problem, escaped
 from models.features.features import FEATURES
-from models.schemas import DescribedField, Tagged, problems_of, schema_for, shared
+from models.schemas import DescribedField, StrictSchema, Tagged, refusal_of, schema_for, shared
 from service.web.json_bodies import read_json
 from service.web.response_shapes import SHAPES
 
@@ -53,7 +54,7 @@ class _Parser(FlaskParser):
     def handle_error(self, error: ma.ValidationError, *_rest: Any, **_options: Any) -> Any:
         assert isinstance(error.messages, dict)
         (messages,) = error.messages.values()  # Keyed by location; each call loads a single one.
-        raise InvalidError.of(problems_of(messages)) from None
+        raise refusal_of(messages) from None
 
 
 class Resource(Blueprint):  # type: ignore[misc]
@@ -77,6 +78,18 @@ class Resource(Blueprint):  # type: ignore[misc]
         return cast("Callable[[View], View]", Blueprint.doc(**options))
 
 
+class _Converter(OpenAPIConverter):
+    """The converter of schemas, which adds what holds between their fields."""
+
+    def schema2jsonschema(self, schema: ma.Schema) -> dict[str, Any]:
+        found: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
+        return {**found, **schema.rules} if isinstance(schema, StrictSchema) else found
+
+
+class _Plugin(MarshmallowPlugin):
+    Converter = _Converter
+
+
 class Documentation(Api):  # type: ignore[misc]
     """flask-smorest's API object, documenting errors as problem+json; ``errors.install`` handles them."""
 
@@ -93,7 +106,7 @@ class Documentation(Api):  # type: ignore[misc]
         )
 
     def init_app(self, app: Any, *, spec_kwargs: Any = None) -> None:
-        plugin = MarshmallowPlugin()
+        plugin = _Plugin()
         super().init_app(app, spec_kwargs={**(spec_kwargs or {}), "marshmallow_plugin": plugin})
         assert plugin.converter is not None
 

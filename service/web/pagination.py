@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-import marshmallow as ma
 from flask import Response
 
 from models.identifiers import NAME_PATTERN, id_pattern
-from models.schemas import StrictSchema, Text
-from service.web.json_bodies import json_response
+from models.schemas import StrictSchema, Text, left_out
+from service.web.json_bodies import json_bytes
+from service.web.query_numbers import QueryWhole
 
 __all__ = [
     "MAXIMUM_EPOCHS",
     "NUMBER_PATTERN",
+    "PAGE_BYTES",
     "AliasPage",
     "CheckpointPage",
     "DatasetPage",
@@ -29,32 +31,29 @@ __all__ = [
 NUMBER_PATTERN = "[0-9]{1,18}"
 #: A place in a job's history: an epoch, or a member and its epoch.
 HISTORY_PATTERN = f"([0-9]{{1,5}}:)?{NUMBER_PATTERN}"
+#: Bytes of rows after which a page ends, whatever its limit.
+PAGE_BYTES = 8 * 2**20
 #: Epochs of a job in one page: two megabytes of text.
 MAXIMUM_EPOCHS = 10_000
 
 
-def _limit(default: int | None, maximum: int, description: str) -> ma.fields.Integer:
-    return ma.fields.Integer(
-        load_default=default,
-        validate=ma.validate.Range(1, maximum, error="must be from {min} to {max}. Received: {input}"),
-        error_messages={"invalid": "must be a whole number"},
-        metadata={"description": description},
+def _limit(default: int | None, maximum: int, description: str) -> QueryWhole:
+    return QueryWhole(
+        1, maximum, load_default=left_out if default is None else default, metadata={"description": description}
     )
+
+
+def _after(pattern: str, description: str = "") -> Text:
+    """The field ``after``, whose values say in themselves which kind of entry they name."""
+    described = description or "Start after this entry, usually the last one of the page before."
+    return Text(pattern=pattern, load_default=left_out, metadata={"description": described})
 
 
 class PageSchema(StrictSchema):
     """Query parameters of a list: which page to return."""
 
     limit = _limit(20, 100, "Maximum number of entries on the page.")
-    after: ma.fields.Field[Any] = ma.fields.String(
-        load_default=None, metadata={"description": "Start after this entry, usually the last one of the page before."}
-    )
-
-
-def _after(pattern: str) -> Text:
-    """The field ``after`` for ids that show their place in the order, so that the entry may have been deleted."""
-    description = "Start after this entry, usually the last one of the page before."
-    return Text(pattern=pattern, load_default=None, metadata={"description": description})
+    after = _after(NAME_PATTERN)
 
 
 class JobPage(PageSchema):
@@ -86,20 +85,12 @@ class HistoryPage(StrictSchema):
     """A page of a job's epochs, oldest first."""
 
     limit = _limit(None, MAXIMUM_EPOCHS, f"Maximum number of epochs. Default: {MAXIMUM_EPOCHS}, or all for NDJSON.")
-    after = Text(
-        pattern=HISTORY_PATTERN,
-        load_default=None,
-        metadata={
-            "description": "Start after the epoch with this number, usually the last one of the page before. If the "
-            "job has several members and `member` is left out, it is `member:epoch`, as in `3:17`."
-        },
+    after = _after(
+        HISTORY_PATTERN,
+        "Start after the epoch with this number, usually the last one of the page before. If the job has several "
+        "members and `member` is left out, it is `member:epoch`, as in `3:17`.",
     )
-    member = ma.fields.Integer(
-        load_default=None,
-        validate=ma.validate.Range(1, 10_000, error="must be from {min} to {max}. Received: {input}"),
-        error_messages={"invalid": "must be a whole number"},
-        metadata={"description": "Only the epochs of this member."},
-    )
+    member = QueryWhole(1, 10_000, load_default=left_out, metadata={"description": "Only the epochs of this member."})
 
 
 class NumberPage(PageSchema):
@@ -108,6 +99,17 @@ class NumberPage(PageSchema):
     after = _after(NUMBER_PATTERN)
 
 
-def page(rows: list[Any], limit: int) -> Response:
-    """Respond with a page of a list. ``rows`` holds up to ``limit + 1`` rows; one too many means more pages."""
-    return json_response({"data": rows[:limit], "has_more": len(rows) > limit})
+def page(rows: Iterable[Any], limit: int) -> Response:
+    """Respond with a page of a list, of at most ``limit`` rows and no more than ``PAGE_BYTES`` before the last one.
+
+    ``rows`` holds up to ``limit + 1`` documents; those that are not shown mean more pages.
+    """
+    shown, size, more = list[bytes](), 0, False
+    for row in rows:
+        if len(shown) == limit or size > PAGE_BYTES:
+            more = True
+            break
+        shown.append(json_bytes(row))
+        size += len(shown[-1])
+    body = b'{"data":[%s],"has_more":%s}' % (b",".join(shown), b"true" if more else b"false")
+    return Response(body, content_type="application/json")

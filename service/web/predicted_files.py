@@ -10,11 +10,11 @@ from typing import Any
 from flask import Response, request
 
 from models.data.words import number_of
-from models.errors import InvalidError, Problem, escaped
+from models.errors import InvalidError, Problem, describe, escaped
 from models.identifiers import NAME_PATTERN
 from models.reading.options import ReadOptions
 from models.registry.versions import Wanted
-from models.schemas import StrictSchema, Text, load
+from models.schemas import StrictSchema, Text, left_out, load
 from models.serving.asked import Asked
 from service.serving.inference import require_asked
 from service.serving.predicted_table import PredictedTable
@@ -46,7 +46,7 @@ _TRUTHS = ("true", "false")
 
 
 def _option(description: str) -> Text:
-    return Text(load_default=None, metadata={"description": description})
+    return Text(load_default=left_out, metadata={"description": description})
 
 
 class Share(Text):
@@ -75,7 +75,8 @@ class FileQuerySchema(StrictSchema):
         load_default="false", choices=_TRUTHS, metadata={"description": "Also a column `probability_CLASS` a class."}
     )
     coverage = Share(
-        load_default=None, metadata={"description": "Also a column `set` of conformal sets, which cover this share."}
+        load_default=left_out,
+        metadata={"description": "Also a column `set` of conformal sets, which cover this share."},
     )
     by_class = Text(
         load_default="false", choices=_TRUTHS, metadata={"description": "Whether each class is covered by this share."}
@@ -88,7 +89,11 @@ class FileQuerySchema(StrictSchema):
     decimal = _option("The decimal sign: `.` or `,`.")
     thousands = _option("What separates thousands: `.`, `,`, `'`, `space` or `none`.")
     encoding = _option("The encoding of text, as in `cp1252`.")
-    header = Text(load_default=None, choices=_TRUTHS, metadata={"description": "Whether the first row has names."})
+    header = Text(
+        load_default=left_out,
+        choices=_TRUTHS,
+        metadata={"description": "Whether the first row has names."},
+    )
     dates = _option("How dates are written: a strptime format, as in `%d.%m.%Y`.")
 
 
@@ -181,8 +186,8 @@ def _of_columns(error: InvalidError, kinds: Any) -> InvalidError:
         if problem.pointer in places:
             name = places[problem.pointer]
             meant = re.search(r"did you mean '(.*?)'\?", problem.detail)
-            hint = "" if meant is None else f"; it has {meant.group(1)!r}"
-            problems.append(Problem("", f"must have the column {name!r}{hint}", column=name))
+            hint = "" if meant is None else f"; it has {describe(meant.group(1))}"
+            problems.append(Problem("", f"must have the column {describe(name)}{hint}", column=name))
         else:
             problems.append(problem)
-    return InvalidError.of(problems)
+    return error.with_problems(problems)

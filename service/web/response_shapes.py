@@ -28,7 +28,11 @@ _TIME = {"type": "string", "format": "date-time"}
 
 def _list_of(name: str) -> dict[str, Any]:
     items = {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
-    return described("One page of a list, newest first.", data=items, has_more={"type": "boolean"})
+    return described(
+        "One page of a list, newest first. Large entries make it shorter than its limit.",
+        data=items,
+        has_more={"type": "boolean"},
+    )
 
 
 _FAULT = {

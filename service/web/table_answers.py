@@ -11,6 +11,7 @@ from werkzeug.exceptions import NotAcceptable
 
 from models.data.columns import Column
 from models.data.table import Table
+from models.errors import shortened
 from models.formats.table_export import csv_pieces, parquet_pieces, piece_rows, plain_values
 
 __all__ = ["CSV", "NDJSON", "PARQUET", "TABLE_TYPES", "accepted_type", "table_answer"]
@@ -25,7 +26,9 @@ def accepted_type(what: str) -> str:
     accept = request.headers.get("Accept")
     kind = request.accept_mimetypes.best_match(TABLE_TYPES) if accept else CSV
     if kind is None:
-        raise NotAcceptable(f"the {what} can be sent as {', '.join(TABLE_TYPES)}. Received: Accept: {accept}")
+        raise NotAcceptable(
+            f"the {what} can be sent as {', '.join(TABLE_TYPES)}. Received: Accept: {shortened(accept or '')}"
+        )
     return kind
 
 

@@ -15,7 +15,7 @@ from flask import Response, request
 
 from models.data.labels import is_label
 from models.data.rows import Array, number_matrix
-from models.errors import InvalidError, Problem, TrainyardError, describe, escaped, unknown_field
+from models.errors import Faults, InvalidError, TrainyardError, describe, escaped, unknown_field
 from models.features.plan import ServingPlan
 from models.features.report import RowReport, out_of_ranges
 from models.registry import versions
@@ -317,8 +317,7 @@ def _arguments(body: Any) -> tuple[str, Wanted, int | None, Asked]:
     if not isinstance(body, dict):
         raise InvalidError.at("", f"must be an object. Received: {describe(body)}")
     if not body.keys() <= _FIELDS:
-        names = sorted(body.keys() - _FIELDS)[:20]
-        raise InvalidError.of([Problem(f"/{escaped(name)}", unknown_field(name, _FIELDS)) for name in names])
+        _unknown(Faults(), body, _FIELDS).check()
     model: Any = body.get("model")
     if not isinstance(model, str):
         raise InvalidError.at("/model", f"must be a model's name. Received: {describe(model)}")
@@ -339,32 +338,40 @@ def _asked(body: dict[str, Any]) -> Asked:
         body.get("uncertainty", False),
     )
     flags = {"report": report, "by_class": by_class, "uncertainty": uncertainty}
-    problems = [
-        Problem(f"/{name}", f"must be true or false. Received: {describe(value)}")
-        for name, value in flags.items()
-        if value is not True and value is not False
-    ]
+    faults = Faults()
+    for name, value in flags.items():
+        if value is not True and value is not False:
+            faults.add(f"/{name}", f"must be true or false. Received: {describe(value)}")
     coverage, explain = body.get("coverage"), body.get("explain", False)
     if coverage is not None and (type(coverage) not in (int, float) or not 0 < coverage < 1):
         detail = f"must be a number greater than 0 and less than 1. Received: {describe(coverage)}"
-        problems.append(Problem("/coverage", detail))
+        faults.add("/coverage", detail)
     if by_class and coverage is None:
-        problems.append(Problem("/by_class", "goes with coverage, which the request lacks"))
+        faults.add("/by_class", "goes with coverage, which the request lacks")
     explained = None
     if isinstance(explain, dict):
         explained = explain.get("class")
-        unknown = sorted(explain.keys() - {"class"})[:20]
-        problems += [Problem(f"/explain/{escaped(name)}", unknown_field(name, {"class"})) for name in unknown]
+        _unknown(faults, explain, {"class"}, "/explain")
         if explained is not None and not is_label(explained):
             detail = f"must be a label: a string, a whole number or a boolean. Received: {describe(explained)}"
-            problems.append(Problem("/explain/class", detail))
+            faults.add("/explain/class", detail)
     elif not isinstance(explain, bool):
         detail = f'must be true, false or an object, {{"class": …}}. Received: {describe(explain)}'
-        problems.append(Problem("/explain", detail))
-    if problems:
-        raise InvalidError.of(problems)
+        faults.add("/explain", detail)
+    faults.check()
     asked = Asked(coverage, by_class, uncertainty, report, explain is not False, explained)
     return NOTHING if asked == NOTHING else asked
+
+
+def _unknown(faults: Faults, given: dict[str, Any], known: set[str], pointer: str = "") -> Faults:
+    """The faults with the members of an object that nothing reads."""
+    for name in given:
+        if name not in known:
+            if faults.full:
+                faults.count()
+            else:
+                faults.add(f"{pointer}/{escaped(name)}", unknown_field(name, known))
+    return faults
 
 
 def _refuse_rows(body: dict[str, Any]) -> None:

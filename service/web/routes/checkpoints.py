@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response, request, send_file, url_for
 
-from models.errors import MissingError, UnsupportedError
+from models.errors import MissingError, UnsupportedError, shortened
 from models.registry import checkpoints, models
 from service.store.files import FileKind
 from service.upkeep.inspection import intact_checkpoint
@@ -58,7 +58,7 @@ def import_file(name: str) -> Response:
     parts = context()
     if request.mimetype not in _FILE_TYPES:
         wanted = f"the body must be an HDF5 file, {_FILE_TYPES[0]}"
-        raise UnsupportedError("unsupported_media_type", f"{wanted}. Received: {request.mimetype}")
+        raise UnsupportedError("unsupported_media_type", f"{wanted}. Received: {shortened(request.mimetype)}")
     with parts.database.read() as connection:
         definition = models.find_model(connection, name).definition
     temporary = parts.files.temporary

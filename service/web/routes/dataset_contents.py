@@ -12,7 +12,7 @@ from werkzeug.exceptions import NotAcceptable
 
 from models.data.profile import profile_of
 from models.data.table import Table
-from models.errors import MissingError
+from models.errors import MissingError, shortened
 from models.formats.row_pages import condition_of, page_of
 from models.formats.stored_table import open_table
 from models.formats.table_export import csv_pieces, parquet_pieces
@@ -105,7 +105,7 @@ def download(key: str) -> Response:
     accept = request.headers.get("Accept")
     kind = request.accept_mimetypes.best_match(_ENDS) if accept else CSV
     if kind is None:
-        raise NotAcceptable(f"the file can be sent as {', '.join(_ENDS)}. Received: Accept: {accept}")
+        raise NotAcceptable(f"the file can be sent as {', '.join(_ENDS)}. Received: Accept: {shortened(accept or '')}")
     path, name = _path(parts, row), f"{row.name or row.id}.{_ENDS[kind]}"
     if kind == HDF5:
         return send_file(path, HDF5, as_attachment=True, download_name=name, etag=row.file.sha256)

@@ -8,13 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Response, request, url_for
 
-from models.errors import ConflictError, InvalidError
+from models.errors import ConflictError, InvalidError, describe
 from models.formats.durable import FileRecord
 from models.identifiers import NAME_PATTERN, new_id
 from models.reading.options import OPTION_NAMES
 from models.registry import datasets
 from models.registry.datasets import add_dataset, delete_dataset, find_dataset, require_free_dataset_name
-from models.schemas import StrictSchema, Text, load
+from models.schemas import StrictSchema, Text, left_out, load
 from service.jobs.record import ACTIVE
 from service.store.files import FileKind
 from service.store.naming import naming
@@ -48,7 +48,7 @@ _FORM_BODY = {
 
 
 def _option(description: str) -> Text:
-    return Text(load_default=None, metadata={"description": description})
+    return Text(load_default=left_out, metadata={"description": description})
 
 
 class UploadSchema(StrictSchema):
@@ -57,7 +57,7 @@ class UploadSchema(StrictSchema):
     name = Text(
         pattern=NAME_PATTERN,
         maximum=63,
-        load_default=None,
+        load_default=left_out,
         metadata={"description": "The dataset's name, if it is not in the body; else the file's name, made to fit."},
     )
     label = _option("The column that holds the labels; it may be named at training instead.")
@@ -146,7 +146,9 @@ def _json_rows(query: dict[str, Any]) -> ReceivedRows:
 def _agreed(key: str, in_query: Any, within: Any) -> Any:
     """The value from query or body. Raises InvalidError if both have one and they differ."""
     if None not in (in_query, within) and in_query != within:
-        raise InvalidError.at(f"/{key}", f"must be the same in query and body. Received: {in_query!r} and {within!r}")
+        raise InvalidError.at(
+            f"/{key}", f"must be the same in query and body. Received: {describe(in_query)} and {describe(within)}"
+        )
     return in_query if within is None else within
 
 
@@ -166,7 +168,7 @@ def list_datasets(query: dict[str, Any]) -> Response:
     """
     with context().database.read() as connection:
         rows = datasets.list_datasets(connection, query["limit"] + 1, query["after"])
-    return page([row.document() for row in rows], query["limit"])
+        return page((row.document() for row in rows), query["limit"])
 
 
 @routes.route("/datasets/<key>", methods=["GET"])
@@ -189,7 +191,9 @@ def delete(key: str) -> Response:
         uses = sa.or_(JOBS.c.dataset == dataset_id, JOBS.c.validation_dataset == dataset_id)
         active = connection.scalar(sa.select(JOBS.c.id).where(uses, JOBS.c.state.in_(ACTIVE)).limit(1))
         if active:
-            raise ConflictError("dataset_in_use", f"dataset {key!r} is in use by {active}; cancel that job first")
+            raise ConflictError(
+                "dataset_in_use", f"dataset {describe(key)} is in use by {active}; cancel that job first"
+            )
         delete_dataset(connection, dataset_id)
     parts.files.delete(FileKind.DATASET, dataset_id)
     return Response(status=204)

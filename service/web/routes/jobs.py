@@ -15,7 +15,7 @@ from flask import Response, request
 
 from models.errors import MissingError
 from models.registry import checkpoints
-from models.schemas import StrictSchema, Text
+from models.schemas import StrictSchema, Text, left_out
 from service.jobs import lifecycle
 from service.jobs.document import job_document
 from service.jobs.events import HistoryPlace, events_after, list_epochs, newest_event_ids, newest_events
@@ -34,6 +34,7 @@ from service.web.pagination import (
     NumberPage,
     page,
 )
+from service.web.query_numbers import QueryNumber
 from service.web.worker.later import Later
 
 __all__ = ["routes"]
@@ -52,8 +53,8 @@ NDJSON = "application/x-ndjson"
 class JobsQuery(JobPage):
     """Query parameters of the list of jobs."""
 
-    model = ma.fields.String(load_default=None)
-    state = ma.fields.String(load_default=None, validate=ma.validate.OneOf([*State]))
+    model = ma.fields.String(load_default=left_out)
+    state = Text(choices=tuple(state.value for state in State), load_default=left_out)
 
 
 @routes.route("/jobs", methods=["GET"])
@@ -74,9 +75,8 @@ def list_jobs(query: dict[str, Any]) -> Response:
 class WaitQuery(StrictSchema):
     """Query parameter of a job: how long to wait for its end."""
 
-    wait = ma.fields.Float(
+    wait = QueryNumber(
         load_default=0.0,
-        validate=ma.validate.Range(min=0, error="must be at least {min}. Received: {input}"),
         metadata={"description": "Wait until the job has ended, for at most this many seconds (at most 60)."},
     )
 
@@ -237,7 +237,7 @@ class StreamHeaders(StrictSchema):
 
     after = Text(
         pattern=NUMBER_PATTERN,
-        load_default=None,
+        load_default=left_out,
         data_key="Last-Event-ID",
         metadata={"description": "The id of the last event received."},
     )

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask import Response, request, url_for
 
 from models.definition.definition import ModelDefinition, NewDefinitionSchema
-from models.errors import ConflictError, InvalidError, MissingError
+from models.errors import ConflictError, InvalidError, MissingError, describe
 from models.identifiers import NAME_PATTERN
 from models.registry import models, versions
 from models.registry.models import define_model, delete_model, find_model
@@ -67,7 +67,7 @@ def list_models(query: dict[str, Any]) -> Response:
             rows = models.list_models(connection, query["limit"] + 1, query["after"])
         except MissingError as error:
             raise InvalidError.at("/after", error.detail) from None
-    return page([row.document() for row in rows], query["limit"])
+        return page((row.document() for row in rows), query["limit"])
 
 
 @routes.route("/models/<name>", methods=["GET"])
@@ -107,7 +107,9 @@ def delete(query: dict[str, Any], name: str) -> Response:
             sa.select(sa.func.count()).where(JOBS.c.model_number == versions.number_of(name), JOBS.c.state.in_(ACTIVE))
         )
         if active and not query["force"]:
-            raise ConflictError("model_in_use", f"model {name!r} has {active} active jobs; ?force=true cancels them")
+            raise ConflictError(
+                "model_in_use", f"model {describe(name)} has {active} active jobs; ?force=true cancels them"
+            )
         lifecycle.abandon(connection, name)
         gone = delete_model(connection, name)
     parts.files.delete(FileKind.CHECKPOINT, *gone)
@@ -165,7 +167,18 @@ class AliasTargetSchema(StrictSchema):
 @routes.route("/models/<name>/aliases/<alias>", methods=["PUT"])
 @routes.arguments(AliasTargetSchema)
 @routes.response(200, "Alias")
-@routes.doc(responses=refusals(404, 409))
+@routes.doc(
+    parameters=[
+        {
+            "in": "path",
+            "name": "alias",
+            "required": True,
+            "description": "A name that is no number, because numbers name versions.",
+            "schema": {"type": "string", "pattern": f"^(?![0-9]+$){NAME_PATTERN}$"},
+        }
+    ],
+    responses=refusals(404, 409),
+)
 def put_alias(body: dict[str, Any], name: str, alias: str) -> Response:
     """Set an alias to a version.
 
@@ -176,7 +189,9 @@ def put_alias(body: dict[str, Any], name: str, alias: str) -> Response:
     except ma.ValidationError as error:
         raise InvalidError.at("", f"the alias {error.messages[0]}") from None
     if alias.isdecimal():
-        raise InvalidError.at("", f"the alias must not be a number, because numbers name versions. Received: {alias!r}")
+        raise InvalidError.at(
+            "", f"the alias must not be a number, because numbers name versions. Received: {describe(alias)}"
+        )
     with context().database.write() as connection:
         versions.set_alias(connection, name, alias, body["version"])
     return json_response({"model": name, "alias": alias, "version": body["version"]})

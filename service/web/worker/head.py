@@ -12,6 +12,8 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from models.errors import shortened
+
 __all__ = ["HEAD_BYTES", "Head", "RequestError", "Rules", "read_fields", "read_head"]
 
 #: Maximum size of a head: all fields and the request line together.
@@ -287,4 +289,4 @@ def _refused(detail: str) -> RequestError:
 
 def _shown(text: str) -> str:
     """What was received, in printable ASCII and not too long."""
-    return ascii(text if len(text) <= 100 else f"{text[:99]}…")
+    return ascii(shortened(text))

@@ -7,9 +7,12 @@ import itertools
 import os
 import re
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
+
+from models.errors import shortened
 
 __all__ = ["problem_document", "request_id_of"]
 
@@ -50,7 +53,7 @@ def problem_document(
     status: int,
     code: str,
     detail: str,
-    errors: list[dict[str, Any]] | None = None,
+    errors: Sequence[dict[str, Any]] = (),
     **extensions: Any,
 ) -> bytes:
     """A problem document as JSON; ``extensions`` are additional members. ``environ`` may lack what was not read."""
@@ -60,9 +63,9 @@ def problem_document(
         "status": status,
         "detail": detail,
         "code": code,
-        "instance": environ.get("PATH_INFO", ""),
+        "instance": shortened(environ.get("PATH_INFO", "").encode("latin-1").decode(errors="replace")),
         "request_id": request_id_of(environ),
-        "errors": errors or [],
+        "errors": list(errors),
         **extensions,
     }
     return orjson.dumps(document)
