@@ -11,8 +11,8 @@ import importlib
 import sys
 from time import monotonic
 
-#: The modules of the attacks: on the wire, by slow and by waiting clients, and by tables.
-ATTACKS: tuple[str, ...] = ("wire", "slow", "waiters", "tables")
+#: The modules of the attacks: on the wire, by slow and by waiting clients, by bodies, by too many requests, by tables.
+ATTACKS: tuple[str, ...] = ("wire", "slow", "waiters", "bodies", "overload", "tables")
 
 
 def main() -> None:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
-import urllib.error
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from benchmarks import wrk
 from benchmarks.wrk import Load
 from reliability.figure import Figure
+from security.at_once import at_once
 from security.watch import MODEL, Goal, Watch, watched
-from testing.harness import Client
 
 __all__ = ["run"]
 
@@ -22,6 +18,8 @@ GOALS = {"requests of the flood": 20_000, "dry runs": 48, "large predictions": 6
 SOON = 0.1
 #: Connections of wrk: four times those with the best throughput, and more than a worker may have requests waiting.
 TIMES, MANY = 4 * 16, 3_000
+#: Seconds for one request of a flood, whatever waits before it.
+PATIENCE = 240.0
 #: Seconds for which wrk sends.
 SECONDS = 8
 #: Inputs and units of a model whose steps are slow, and rows of a request, for dry runs.
@@ -72,35 +70,10 @@ def _large_predictions(watch: Watch, count: int) -> None:
 
 def _flood(watch: Watch, name: str, what: str, path: str, document: object, count: int) -> None:
     body = json.dumps(document).encode()
-    with (
-        watch.attack(name, _GOAL),
-        at_once(count, watch.client, lambda client, _: client.post(path, body).status) as got,
-    ):
-        pass
-    if got.keys() - {200, 503}:
+    with watch.attack(name, _GOAL):
+        results = at_once(count, lambda _: watch.client.post(path, body, timeout=PATIENCE).status)
+    got = Counter(map(repr, results))
+    if got.keys() - {"200", "503"}:
         watch.broke(f"{name}: must be answered with 200 or 503. Received: {dict(got)}")
     watch.figure.count(what, got.total())
     print(f"    {name}: {dict(got)}")
-
-
-@contextmanager
-def at_once(count: int, client: Client, ask: Callable[[Client, int], int | str]) -> Iterator[Counter[int | str]]:
-    """Ask so many times at once, each in a thread; the counter has the results after the block, errors among them."""
-    got: Counter[int | str] = Counter()
-    lock = threading.Lock()
-
-    def one(number: int) -> None:
-        result: int | str
-        try:
-            result = ask(client, number)
-        except (OSError, urllib.error.URLError) as error:
-            result = f"{type(error).__name__}: {error}"
-        with lock:
-            got[result] += 1
-
-    threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    yield got
-    for thread in threads:
-        thread.join()

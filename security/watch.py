@@ -24,6 +24,8 @@ __all__ = ["Goal", "Watch", "watched"]
 GROUP = 2 * 2**30
 #: Bytes that a web worker may have in memory at any time.
 RESIDENT = 600 * 2**20
+#: Seconds for which another client is measured without an attack.
+QUIET_SECONDS = 5.0
 #: The model that the other client asks.
 MODEL = "asked"
 
@@ -49,7 +51,6 @@ class Watch:
     server: Server
     figure: Figure
     timed: bool
-    limited: bool
     quiet: float = 0.0  # p99 of /predict in seconds without an attack
 
     @property
@@ -120,12 +121,12 @@ def peak_of(pid: int) -> int:
 
 
 @contextmanager
-def watched(figure: Figure, scale: float, seconds: float = 3.0, **settings: object) -> Iterator[Watch]:
-    """A service with a model, in a control group if possible, for the time of a with-block.
+def watched(figure: Figure, scale: float, memory: int = GROUP, **settings: object) -> Iterator[Watch]:
+    """A service with a model, in a control group of so many bytes if possible, for the time of a with-block.
 
-    In a full test, another client is measured without an attack for so many seconds at first.
+    In a full test, another client is measured without an attack at first.
     """
-    with tempfile.TemporaryDirectory(prefix="trainyard-security-") as folder, memory_group(GROUP) as group:
+    with tempfile.TemporaryDirectory(prefix="trainyard-security-") as folder, memory_group(memory) as group:
         if group is None:
             print("    no memory control group can be created here: peaks of memory are those of /proc alone")
         server = Server(Path(folder) / "data", **settings)
@@ -140,10 +141,10 @@ def watched(figure: Figure, scale: float, seconds: float = 3.0, **settings: obje
             if trainer is not None:  # The queue then stands still until another one is started.
                 trainer.terminate()
                 trainer.wait(30)
-            watch = Watch(server, figure, timed=scale >= 1, limited=group is not None)
+            watch = Watch(server, figure, timed=scale >= 1)
             if watch.timed:
                 with beside(watch.port, MODEL) as seen:
-                    sleep(seconds)
+                    sleep(QUIET_SECONDS)
                 watch.quiet = seen[PREDICT].p99
                 print(f"    without an attack: {'; '.join(f'{kind}: {each}' for kind, each in seen.items())}")
             yield watch
