@@ -13,7 +13,7 @@ from security.watch import MODEL, Goal, Watch, watched
 
 __all__ = ["run"]
 
-GOALS = {"requests of the flood": 20_000, "dry runs": 48, "large predictions": 64}
+GOALS = {"requests of the flood": 20_000, "dry runs": 48, "large predictions": 200}
 #: Answers to others, refusals included, come within so many seconds.
 SOON = 0.1
 #: Connections of wrk: four times those with the best throughput, and more than a worker may have requests waiting.
@@ -27,6 +27,8 @@ INPUTS, UNITS = 5_000, 5_900
 #: Rows of a large prediction, which takes about 0.2 s.
 ROWS = 20_000
 _GOAL = Goal(p99=SOON, times=1.0, health=1.0, refusals=True)
+#: A dry run takes some steps: parameters, gradients and moments of such a model are 480 MB.
+_STEPS = _GOAL._replace(resident=1000 * 2**20)
 
 
 def run(scale: float) -> Figure:
@@ -60,17 +62,19 @@ def _dry_runs(watch: Watch, count: int, scale: float) -> None:
     watch.client.define({"name": "slow", "inputs": INPUTS, "classes": 2, "hidden": [units]})
     rows = [[0.5] * INPUTS for _ in range(40)]
     document = {"model": "slow", "dry_run": True, "data": {"inputs": rows, "labels": [0, 1] * 20}}
-    _flood(watch, f"{count} dry runs at once", "dry runs", "/train", document, count)
+    _flood(watch, f"{count} dry runs at once", "dry runs", "/train", document, count, _STEPS)
 
 
 def _large_predictions(watch: Watch, count: int) -> None:
     document = {"model": MODEL, "inputs": [[0.5, 0.5]] * ROWS}
-    _flood(watch, f"{count} predictions of {ROWS:,} rows at once", "large predictions", "/predict", document, count)
+    _flood(
+        watch, f"{count} predictions of {ROWS:,} rows at once", "large predictions", "/predict", document, count, _GOAL
+    )
 
 
-def _flood(watch: Watch, name: str, what: str, path: str, document: object, count: int) -> None:
+def _flood(watch: Watch, name: str, what: str, path: str, document: object, count: int, goal: Goal) -> None:
     body = json.dumps(document).encode()
-    with watch.attack(name, _GOAL):
+    with watch.attack(name, goal):
         results = at_once(count, lambda _: watch.client.post(path, body, timeout=PATIENCE).status)
     got = Counter(map(repr, results))
     if got.keys() - {"200", "503"}:
