@@ -155,7 +155,7 @@ class ConflictError(TrainyardError):
 
 
 class TooLargeError(TrainyardError):
-    """A part of the request exceeds a limit of its own."""
+    """A part of the request exceeds a limit of its own, or the request needs more memory than any may use."""
 
 
 class UnreadableError(TrainyardError):

@@ -69,6 +69,13 @@ SETTINGS = (
     Setting("max_batch_bytes", 4 * 2**30, "Maximum memory for one training batch or one evaluation.", 2**20),
     Setting("idempotency_seconds", 24 * 3600, "Seconds for which a response is stored under its Idempotency-Key.", 1),
     Setting("served_bytes", 512 * 2**20, "Size of each web worker's cache of loaded models.", 0),
+    Setting(
+        "memory_bytes",
+        800 * 2**20,
+        "Memory that all web workers together use for bodies, rows, datasets and answers in hand; one request alone "
+        "may use twice its worker's share.",
+        2**20,
+    ),
 )  # fmt: skip
 
 
@@ -99,6 +106,7 @@ class Settings:
     max_batch_bytes: int
     idempotency_seconds: int
     served_bytes: int
+    memory_bytes: int
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -139,6 +147,11 @@ class Settings:
     def environment(self) -> dict[str, str]:
         """Environment variables that pass these settings to a child process."""
         return {setting.variable: str(getattr(self, setting.name)) for setting in SETTINGS}
+
+    @property
+    def worker_memory(self) -> int:
+        """One web worker's share of ``memory_bytes``."""
+        return self.memory_bytes // self.workers
 
     @property
     def job_threads(self) -> int:

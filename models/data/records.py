@@ -22,7 +22,7 @@ from models.data.times import time_of
 from models.data.words import boolean_levels, is_missing, number_text, truth_of
 from models.errors import Faults, InvalidError, describe, escaped
 
-__all__ = ["from_lists", "from_matrix", "from_records", "set_aside", "with_column"]
+__all__ = ["column_names", "from_lists", "from_matrix", "from_records", "set_aside", "with_column"]
 
 #: A whole number beyond this does not fit into 64 bits.
 _LARGEST_WHOLE = 2**63 - 1
@@ -113,11 +113,22 @@ def from_matrix(inputs: Any, features: Any, pointer: str = "", *, limited: bool 
     """A table of numbers from a list of rows of numbers and the names of their columns."""
     names = _given_names(features, f"{pointer}/features", limited=limited)
     matrix = number_matrix(inputs, f"{pointer}/inputs")
-    if matrix.shape[1] != len(names):
-        detail = f"must hold {matrix.shape[1]} names, one per column of inputs. Received: {len(names)}"
-        raise InvalidError.at(f"{pointer}/features", detail)
+    _require_names(names, matrix.shape[1], pointer)
     values = {name: Column("number", matrix[:, place].copy()) for place, name in enumerate(names)}
     return MemoryTable(len(matrix), tuple(ColumnSpec(name, "number") for name in names), values)
+
+
+def column_names(features: Any, width: int, pointer: str = "", *, limited: bool = True) -> list[str]:
+    """The trimmed names of the columns of a matrix, from its request's ``features``."""
+    names = _given_names(features, f"{pointer}/features", limited=limited)
+    _require_names(names, width, pointer)
+    return names
+
+
+def _require_names(names: list[str], width: int, pointer: str) -> None:
+    if width != len(names):
+        detail = f"must hold {width} names, one per column of inputs. Received: {len(names)}"
+        raise InvalidError.at(f"{pointer}/features", detail)
 
 
 def with_column(table: MemoryTable, name: str, column: Column) -> MemoryTable:

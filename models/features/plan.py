@@ -61,9 +61,9 @@ class ServingPlan:
         #: The places of the features' columns among all columns, those that are set aside included.
         self.places = [place for place, feature in enumerate(fitted.features) if feature.column in self.kinds]
 
-    def is_whole(self, row: Any) -> bool:
-        """Whether a row of numbers has a number for each column, those that are set aside included."""
-        return isinstance(row, list) and len(row) == len(self.fitted.features) > len(self.columns)
+    def is_whole(self, length: int | None) -> bool:
+        """Whether a row of so many numbers has one for each column, those that are set aside included."""
+        return length == len(self.fitted.features) > len(self.columns)
 
     def matrix(self, inputs: Array) -> Array:
         """The numbers of rows (n_rows, n_features) of float64, a column for each feature in their order."""

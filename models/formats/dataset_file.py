@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import json
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from models.data.dataset import Dataset
 from models.data.labels import Labels
 from models.data.profile import Provenance
 from models.formats.hdf5_image import Image, Put, hdf5_image
+from nncore.arrays import Array
 
 __all__ = ["DatasetLabel", "dataset_image", "is_inline", "load_dataset", "load_label", "put_label"]
 
@@ -71,10 +73,13 @@ def put_label(file: h5py.File, put: Put, label: DatasetLabel) -> None:
         put("source", np.frombuffer(json.dumps(label.source.document()).encode(), np.uint8))
 
 
-def load_dataset(path: Path) -> Dataset:
-    """Read a dataset's file. Raises OSError with the file's name if that fails."""
+def load_dataset(path: Path, *, mapped: bool = False) -> Dataset:
+    """Read a dataset's file; with ``mapped``, its inputs are read-only and come from the file as they are used.
+
+    Raises OSError with the file's name if that fails.
+    """
     try:
-        return _read(path)
+        return _read(path, mapped=mapped)
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "no such file", str(path)) from error
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
@@ -104,7 +109,7 @@ def is_inline(path: Path) -> bool:
     return label is not None and label.name is None
 
 
-def _read(path: Path) -> Dataset:
+def _read(path: Path, *, mapped: bool) -> Dataset:
     with h5py.File(path, "r") as file:
         format_and_version = file.attrs.get("format"), file.attrs.get("format_version")
         if format_and_version != (FORMAT, FORMAT_VERSION):
@@ -112,4 +117,17 @@ def _read(path: Path) -> Dataset:
         classes = tuple(json.loads(file["classes"][()].tobytes()))
         labels = Labels(file["labels"][()].astype(np.intp), classes, file.attrs["label_kind"])
         weights = file["weights"][()] if "weights" in file else None
-        return Dataset(file["inputs"][()], labels, tuple(json.loads(file.attrs["features"])), weights)
+        inputs = _mapped(path, file["inputs"]) if mapped else file["inputs"][()]
+        return Dataset(inputs, labels, tuple(json.loads(file.attrs["features"])), weights)
+
+
+def _mapped(path: Path, inputs: h5py.Dataset) -> Array:
+    """The numbers of a dataset, mapped from its file if they lie there in one piece."""
+    offset = inputs.id.get_offset()
+    if offset is None or path.stat().st_size < offset + inputs.nbytes:
+        read: Array = inputs[()]
+        return read
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped: Array = np.frombuffer(content, inputs.dtype, inputs.size, offset).reshape(inputs.shape)
+    return mapped

@@ -18,12 +18,14 @@ from models.registry.versions import require_version_form
 from models.schemas import DescribedField, Flag, Number, StrictSchema, Text, Whole
 from nncore.arrays import Array
 from nncore.hyperparameters import Bounds
-from nncore.metrics import ClassScores, evaluate
+from nncore.metrics import MAXIMUM_CONFUSION_CLASSES, ClassScores, evaluate
 
 __all__ = ["VERSION", "EvaluateSchema", "evaluation_bytes", "evaluation_document", "sets_document"]
 
 #: At their peak, prediction and measures take 16 bytes for each probability in float64; the rest is a reserve.
 BYTES_PER_PROBABILITY = 20
+#: What the measures of a class take as Python objects and as JSON, and what a cell of the confusion matrix takes.
+BYTES_PER_CLASS, BYTES_PER_CELL = 1500, 48
 
 
 #: What answers a request, as a JSON schema.
@@ -140,8 +142,9 @@ class EvaluateSchema(StrictSchema):
 
 
 def evaluation_bytes(rows: int, classes: int) -> int:
-    """Memory that an evaluation takes in addition to the rows themselves."""
-    return rows * classes * BYTES_PER_PROBABILITY
+    """Memory that an evaluation takes in addition to the rows themselves, its answer included."""
+    cells = classes**2 if classes <= MAXIMUM_CONFUSION_CLASSES else 0
+    return rows * classes * BYTES_PER_PROBABILITY + classes * BYTES_PER_CLASS + cells * BYTES_PER_CELL
 
 
 def evaluation_document(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from pathlib import Path
 
@@ -42,6 +43,8 @@ class ServedModel:
         self.ensemble: EnsemblePredictor | None = None
         self.trust: Trust | None = None
         self._predictor: Predictor | EnsemblePredictor
+        shapes = [array.shape for network in mapped.networks for array in network.parameters.values()]
+        self._widest = max(max(shape, default=1) for shape in shapes)
         if mapped.mixture is None:
             self._predictor = Predictor(definition.layers, definition.inputs, mapped.parameters)
         else:
@@ -92,6 +95,46 @@ class ServedModel:
         return Answer(probabilities, sets, differing, of_rows)
 
     @cached_property
+    def activation_bytes(self) -> int:
+        """Memory of one row's activations while it is predicted: those of two of the widest layers, of all members."""
+        return 2 * self._widest * self.dtype.itemsize * (1 if self.ensemble is None else self.ensemble.count)
+
+    def computing_bytes(self, rows: int) -> int:
+        """Memory of the activations of so many rows, which are predicted in pieces."""
+        return min(rows, PREDICTION_ROWS) * self.activation_bytes
+
+    @cached_property
+    def number_length(self) -> int:
+        """Characters of a probability in JSON at most, with what stands between two."""
+        return 15 if self.dtype.itemsize == 4 else 26
+
+    @cached_property
+    def label_length(self) -> int:
+        """Bytes of the longest class label in JSON, with what stands between two."""
+        return max(_json_length(label) for label in self.classes)
+
+    @cached_property
+    def label_bytes(self) -> int:
+        """Bytes of all class labels in JSON."""
+        return sum(_json_length(label) for label in self.classes)
+
+    @cached_property
+    def row_bytes(self) -> int:
+        """Bytes of a row's probabilities and prediction in JSON at most."""
+        return len(self.classes) * self.number_length + self.label_length
+
+    @cached_property
+    def row_memory(self) -> int:
+        """Memory that one row of a request for probabilities takes at most, with an answer in JSON for it alone."""
+        answer = self.row_bytes + self.label_bytes
+        return 2 * answer + self.activation_bytes + 8 * self.definition.inputs
+
+    @cached_property
+    def name_bytes(self) -> int:
+        """Bytes of the names of all columns in JSON; 0 if they have none."""
+        return 0 if self.plan is None else sum(_json_length(name) for name in self.plan.columns)
+
+    @cached_property
     def explainer(self) -> Explainer:
         """Explains predictions, made when it is first asked for."""
         ensemble, temperature = self.ensemble, 1.0
@@ -115,6 +158,10 @@ class ServedModel:
             return [1] * self.inputs
         fitted, known = self.plan.fitted, {feature.column for feature in used(self.plan.fitted.features)}
         return [width for feature, width in zip(fitted.features, fitted.widths, strict=True) if feature.column in known]
+
+
+def _json_length(text: Label) -> int:
+    return len(json.dumps(text, ensure_ascii=False).encode()) + 1
 
 
 def _trust_of(path: Path, mapped: MappedVersion, bins: Array | None) -> Trust | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,8 @@ __all__ = ["matrix_warnings", "shared_rows", "table_warnings"]
 LARGE = 1e4
 #: Columns outside of these limits slow training down: mean in standard deviations, and standard deviation.
 OFF_CENTER, NARROW, WIDE = 3.0, 0.1, 10.0
+#: Numbers that are looked at together.
+PIECE = 1_000_000
 #: Maximum number of columns, classes or values that a warning names.
 NAMED = 5
 
@@ -28,24 +31,59 @@ NAMED = 5
 def matrix_warnings(definition: ModelDefinition, prepared: PreparedData) -> Iterator[TableWarning]:
     """What is conspicuous in rows of numbers that are used as they are."""
     inputs, features = prepared.inputs, prepared.features
-    constant = [features[column] for column in np.flatnonzero((inputs == inputs[0]).all(axis=0))]
+    found = _look_through(inputs)
+    constant = [features[column] for column in np.flatnonzero(found.constant)]
     if constant:
         detail = f"the same in every row, so nothing can be learned from them: {_some(constant)}"
         yield TableWarning("constant_columns", detail)
     yield from _rare(definition.classes, np.bincount(prepared.codes, minlength=len(definition.classes)))
-    large = np.argwhere(np.abs(inputs) > LARGE)
-    if len(large):
-        row, column = large[0].tolist()
+    if found.large:
+        row, column = found.first_large
         place = f"row {row}, {features[column]}: {inputs[row, column]:g}"
-        detail = f"{len(large)} values lie beyond ±{LARGE:g}, the first in {place}; scale the inputs"
+        detail = f"{found.large} values lie beyond ±{LARGE:g}, the first in {place}; scale the inputs"
         yield TableWarning("large_values", detail)
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean, deviation = inputs.mean(axis=0, dtype=np.float64), inputs.std(axis=0, dtype=np.float64)
-    yield from _unscaled(list(features), mean, deviation, 'leave out "inputs" and name the columns ("features")')
+    remedy = 'leave out "inputs" and name the columns ("features")'
+    yield from _unscaled(list(features), found.mean, found.deviation, remedy)
     validation = prepared.validation_part()
-    shared = 0 if validation is None else shared_rows(inputs[prepared.rows], np.asarray(validation.inputs))
+    shared = 0 if validation is None else shared_rows(_chosen(inputs, prepared.rows), np.asarray(validation.inputs))
     if shared:
         yield TableWarning("duplicates_across_split", f"{shared} validation rows stand among the training rows too")
+
+
+class _Seen(NamedTuple):
+    """What rows of numbers show: columns that are constant, numbers beyond ``LARGE``, mean and standard deviation."""
+
+    constant: Array
+    large: int
+    first_large: tuple[int, int]
+    mean: Array
+    deviation: Array
+
+
+def _look_through(inputs: Array) -> _Seen:
+    """Look through the rows in pieces: they may be a mapped file that is larger than memory should hold."""
+    rows, columns = inputs.shape
+    step = max(1, PIECE // columns)
+    constant, large, first = np.ones(columns, bool), 0, (0, 0)
+    total, squares = np.zeros(columns), np.zeros(columns)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, rows, step):
+            piece = inputs[start : start + step]
+            constant &= (piece == inputs[0]).all(axis=0)
+            beyond = np.argwhere(np.abs(piece) > LARGE)
+            if len(beyond) and not large:
+                first = start + int(beyond[0, 0]), int(beyond[0, 1])
+            large += len(beyond)
+            total += piece.sum(axis=0, dtype=np.float64)
+        mean = total / rows
+        for start in range(0, rows, step):
+            squares += np.square(inputs[start : start + step] - mean).sum(axis=0)
+        return _Seen(constant, large, first, mean, np.where(constant, 0.0, np.sqrt(squares / rows)))
+
+
+def _chosen(inputs: Array, rows: Array) -> Iterator[Array]:
+    """Some of the rows, one after the other."""
+    return (inputs[row] for row in rows.tolist())
 
 
 def table_warnings(definition: ModelDefinition, data: Outline) -> Iterator[TableWarning]:
@@ -83,7 +121,7 @@ def _unscaled(names: Sequence[str], mean: Array, deviation: Array, remedy: str) 
         yield TableWarning("unscaled_columns", detail)
 
 
-def shared_rows(training: Array, validation: Array) -> int:
+def shared_rows(training: Iterable[Array], validation: Array) -> int:
     """How many validation rows equal a training row in every number."""
     held_out = _rows_as_bytes(validation)
     wanted = set(held_out)

@@ -25,6 +25,7 @@ __all__ = [
     "class_code",
     "infer",
     "require_asked",
+    "require_explained",
     "require_top_k",
 ]
 
@@ -140,15 +141,19 @@ def _answer(network: ServedModel, rows: Array, asked: Asked) -> Answer:
 
 
 def _explanations(network: ServedModel, rows: Array, probabilities: Array, label: Label | None) -> Explanations:
-    if len(rows) > EXPLAINED:
-        detail = f"is for at most {EXPLAINED} rows a request. Received: {len(rows)}"
-        raise InvalidError.at("/explain", detail)
+    require_explained(len(rows))
     codes = probabilities.argmax(axis=1).tolist()
     if label is not None:
         codes = [class_code(label, network.classes, "/explain/class")] * len(rows)
     explainer, inputs = network.explainer, np.asarray(rows, network.dtype)
     found = [explainer.explain(row, code) for row, code in zip(inputs, codes, strict=True)]
     return Explanations(explainer.baseline, explainer.columns, found)
+
+
+def require_explained(count: int) -> None:
+    """Raise InvalidError if so many rows are too many to explain."""
+    if count > EXPLAINED:
+        raise InvalidError.at("/explain", f"is for at most {EXPLAINED} rows a request. Received: {count}")
 
 
 def class_code(label: Label, classes: Sequence[Label], pointer: str) -> int:

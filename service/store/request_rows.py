@@ -15,7 +15,7 @@ from models.data.labelling import labelled, require_column
 from models.data.labels import require_short_classes
 from models.data.matrix_table import table_of
 from models.data.profile import Provenance, TableDetails, details_of
-from models.data.records import from_matrix, from_records
+from models.data.records import column_names, from_records
 from models.data.table import MemoryTable
 from models.definition.definition import ModelDefinition
 from models.definition.given_rows import GivenRows
@@ -79,8 +79,8 @@ class Source:
             if kinds is None:
                 require_short_classes(dataset.labels, f"{pointer}/labels", dataset.place_of)
             if "features" in part:
-                names = from_matrix(part["inputs"], part["features"], pointer, limited=kinds is None).columns
-                dataset = replace(dataset, features=tuple(column.name for column in names))
+                names = column_names(part["features"], dataset.inputs.shape[1], pointer, limited=kinds is None)
+                dataset = replace(dataset, features=tuple(names))
             self.matrix = GivenRows(dataset, pointer)
         self._dataset = None if self.matrix is None else self.matrix.dataset
 
@@ -96,7 +96,7 @@ class Source:
         if is_table(self._path):
             self.details = row.details
         else:
-            self.matrix = GivenRows(load_dataset(self._path), self.place.pointer, stored=True)
+            self.matrix = GivenRows(load_dataset(self._path, mapped=True), self.place.pointer, stored=True)
 
     @property
     def rows(self) -> int:

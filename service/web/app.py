@@ -15,6 +15,7 @@ from service.web import errors
 from service.web.context import Context
 from service.web.front import ServiceFront
 from service.web.json_bodies import OrjsonProvider
+from service.web.memory import MemoryServer
 from service.web.openapi import Documentation
 from service.web.protocols import native
 from service.web.protocols.native import PredictionServer
@@ -61,7 +62,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     serving = Serving(database, files, settings.served_bytes)
     parts = app.extensions["trainyard"] = Context(settings, database, files, serving)
     predictions = PredictionServer(app.wsgi_app, parts)
-    app.wsgi_app = predictions  # type: ignore[method-assign]
+    app.wsgi_app = MemoryServer(predictions, parts.memory)  # type: ignore[method-assign]
     app.front = ServiceFront(app, parts, predictions)  # type: ignore[attr-defined]
     errors.install(app)
     documentation = Documentation(app)

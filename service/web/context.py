@@ -16,6 +16,7 @@ from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileStore
 from service.uploads.parser import UploadParser
+from service.web.memory import Memory
 
 __all__ = ["Context", "context"]
 
@@ -34,9 +35,11 @@ class Context:
     dry_runs: threading.BoundedSemaphore = field(init=False)
     measuring: threading.Lock = field(init=False, default_factory=threading.Lock)
     parser: UploadParser = field(init=False)
+    memory: Memory = field(init=False)
 
     def __post_init__(self) -> None:
         self.parser = UploadParser(self.settings)
+        self.memory = Memory(self.settings.worker_memory, max(1, self.settings.threads // 2))
         # Dry runs take turns, so all but one of these threads wait.
         self.dry_runs = threading.BoundedSemaphore(max(1, self.settings.threads // 4))
 

@@ -131,8 +131,9 @@ RESPONSES = (
         "too_large",
         413,
         "The body is larger than `TRAINYARD_MAX_BODY_BYTES`, a checkpoint than `TRAINYARD_MAX_IMPORT_BYTES`, or a "
-        "table than `TRAINYARD_MAX_DATASET_BYTES`.",
-        "Send less, for example as a dataset, or raise the setting.",
+        "table than `TRAINYARD_MAX_DATASET_BYTES`; or the request takes more memory than `TRAINYARD_MEMORY_BYTES` "
+        "allows one request.",
+        "Send less, for example as a dataset or a file of rows, or raise the setting.",
     ),
     Refusal("uri_too_long", 414, "The request line is too long.", "Send parameters in the body."),
     Refusal(
@@ -205,8 +206,9 @@ RESPONSES = (
     Refusal(
         "busy",
         503,
-        "More requests wait than the service can answer soon.",
-        "Send the request again after `Retry-After`. `docs/operations.md` says what one core can carry.",
+        "More requests wait than the service can answer soon, or others hold the memory that this one needs.",
+        "Try again after `Retry-After`, or send fewer rows. [Operations](operations.md) says what one core carries; "
+        "`TRAINYARD_MEMORY_BYTES` bounds the memory.",
     ),
     Refusal(
         "database_unavailable", 503, "The database does not answer.", "Send the request again after `Retry-After`."

@@ -19,7 +19,8 @@ from models.reading.options import OPTION_NAMES, ReadOptions
 from service.uploads.received_table import ReceivedTable
 from service.web.bodies import body_file, read_from, uploaded
 from service.web.context import context
-from service.web.json_bodies import parse_json
+from service.web.json_bodies import parse_json, reserve_body
+from service.web.memory import held_by
 
 __all__ = ["FILE_TYPES", "UploadedFile", "fitting_name", "read_upload", "received_file", "uploaded_file"]
 
@@ -99,7 +100,9 @@ def _is_object(body: IO[bytes]) -> bool:
     if not head.lstrip().startswith(b"{") or (request.content_length or 0) > context().settings.max_body_bytes:
         return False
     try:
-        value = parse_json(body.read())
+        held = held_by(request.environ)
+        reserve_body(held, request.content_length or 0)
+        value = parse_json(body.read(), held)
     except MalformedError:
         return False
     finally:

@@ -27,6 +27,7 @@ from service.store.locks import LockTakenError
 from service.store.tables import IDEMPOTENCY_KEYS as KEYS
 from service.web.bodies import uploaded
 from service.web.context import Context, context
+from service.web.json_bodies import read_body
 from service.web.openapi import refusals
 
 __all__ = ["idempotent", "idempotent_after", "remember"]
@@ -190,7 +191,7 @@ def _payload() -> str:
         payload["body"] = hashlib.file_digest(upload, "sha256").hexdigest()  # type: ignore[arg-type]
         upload.seek(0)
     else:
-        payload["body"] = hashlib.sha256(request.get_data(parse_form_data=False)).hexdigest()
+        payload["body"] = hashlib.sha256(read_body(request)).hexdigest()
     return hashlib.sha256(json.dumps(payload).encode()).hexdigest()
 
 

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import orjson
 from flask import Request, Response
 from flask.json.provider import JSONProvider
 
-from models.errors import MalformedError, UnsupportedError, describe, shortened
+from models.errors import MalformedError, UnsupportedError, shortened
+from service.web.large_json import EMPTY, parse_large, require_unique_keys
+from service.web.memory import Held, held_by
 
-__all__ = ["OrjsonProvider", "is_json", "json_bytes", "json_response", "parse_json", "read_json"]
+__all__ = [
+    "LARGE",
+    "OrjsonProvider",
+    "is_json",
+    "json_bytes",
+    "json_response",
+    "parse_json",
+    "read_body",
+    "read_json",
+    "reserve_body",
+]
+
+#: Bytes of a body from which on it is parsed in parts, and the memory of its values is held.
+LARGE = 64 * 1024
+#: Times the body that its text and its numbers take: most numbers have four characters or more.
+PARSE_FACTOR = 4
 
 
 #: Content types accepted for JSON. ``curl -d`` sends a form's type, and some clients send none.
@@ -19,13 +35,30 @@ _JSON_TYPES = ("", "application/json", "application/x-www-form-urlencoded", "app
 
 
 def read_json(request: Request) -> Any:
-    """Parse the body of a request. Raises MalformedError or UnsupportedError."""
+    """Parse the body of a request, within the memory that it holds.
+
+    Raises MalformedError, UnsupportedError, BusyError or TooLargeError.
+    """
     if not is_json(request.content_type or ""):
         kind = request.mimetype
         raise UnsupportedError(
             "unsupported_media_type", f"the body must be application/json. Received: {shortened(kind)}"
         )
-    return parse_json(request.get_data(parse_form_data=False))
+    return parse_json(read_body(request), held_by(request.environ))
+
+
+def read_body(request: Request) -> bytes:
+    """The body of a request in memory, which is held before the body is read."""
+    reserve_body(held_by(request.environ), request.content_length or 0)
+    return request.get_data(parse_form_data=False)
+
+
+def reserve_body(held: Held, length: int) -> None:
+    """Hold what a body of ``length`` bytes and the numbers in it may take.
+
+    Much more is asked for when it has been read, and then by what it holds. Raises BusyError or TooLargeError.
+    """
+    held.reserve(max(length, min(PARSE_FACTOR * length, held.memory.size)))
 
 
 def is_json(content_type: str) -> bool:
@@ -34,46 +67,22 @@ def is_json(content_type: str) -> bool:
     return kind in _JSON_TYPES or kind.endswith("+json")
 
 
-def parse_json(body: bytes) -> Any:
-    """Parse strict JSON: no NaN or infinity, no number beyond float64, no duplicate keys, at most 1,000 levels deep.
+def parse_json(body: bytes, held: Held | None = None) -> Any:
+    """Parse strict JSON: no NaN or infinity, no number beyond float64, no duplicate keys, at most 1,024 levels deep.
 
-    Raises MalformedError.
+    Of a body longer than ``LARGE``, long rows of numbers under ``/inputs``, ``/data/inputs`` and ``/validation/inputs``
+    become NumberRows. What the values take is ``held``. Raises MalformedError, and BusyError or TooLargeError.
     """
+    if len(body) > LARGE:
+        return parse_large(body, held)
     if not body.strip():
-        raise MalformedError("invalid_json", "the body must be a JSON object. Received: an empty body")
+        raise MalformedError("invalid_json", EMPTY)
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise MalformedError("invalid_json", f"the body is not valid JSON: {error}") from None
-    # orjson keeps the last of equal keys. If there are as many colons as keys, it dropped none. A different count may
-    # also come from colons inside strings, so a slower parser decides.
-    try:
-        if body.count(b":") != _count_keys(document):
-            _refuse_duplicates(body)
-    except RecursionError:
-        raise MalformedError("invalid_json", "the body is nested too deeply") from None
+    require_unique_keys(body, document)
     return document
-
-
-def _count_keys(value: Any) -> int:
-    """Number of keys in nested objects. Skips lists of lists, which hold numbers, possibly millions of them."""
-    if isinstance(value, dict):
-        return len(value) + sum(map(_count_keys, value.values()))
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return sum(_count_keys(item) for item in value if isinstance(item, dict))
-    return 0
-
-
-def _refuse_duplicates(body: bytes) -> None:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        members: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in members:
-                raise MalformedError("invalid_json", f"the key {describe(key)} occurs twice in one object")
-            members[key] = value
-        return members
-
-    json.loads(body, object_pairs_hook=unique)
 
 
 def json_response(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -7,14 +7,15 @@ everything that it cannot answer, above all errors, to the route.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from flask import Response, request
 
 from models.data.labels import is_label
-from models.data.rows import Array, number_matrix
+from models.data.rows import Array, NumberRows, number_matrix, row_length
 from models.errors import Faults, InvalidError, TrainyardError, describe, escaped, unknown_field
 from models.features.plan import ServingPlan
 from models.features.report import RowReport, out_of_ranges
@@ -22,12 +23,14 @@ from models.registry import versions
 from models.registry.versions import Wanted
 from models.serving.asked import NOTHING, Asked
 from models.serving.served_model import ServedModel
-from service.serving.inference import Explanations, Prediction, RowOverflowError, infer, require_top_k
+from service.serving.inference import RowOverflowError, infer
 from service.serving.resolution import ServedVersion, Serving
 from service.web.context import Context, context
-from service.web.json_bodies import is_json, json_bytes, json_response, parse_json, read_json
+from service.web.json_bodies import LARGE, is_json, json_bytes, parse_json, read_json, reserve_body
+from service.web.memory import SMALL, held_by
 from service.web.openapi import Resource, json_body, refusals
 from service.web.predicted_files import FILE_ANSWERS, FILE_BODIES, FILE_PARAMETERS, names_file, predicted_file
+from service.web.predictions import PredictionAnswer, plain_document
 from service.web.worker.front import QuickAnswer
 from service.web.worker.refusals import request_id_of
 
@@ -47,6 +50,8 @@ _FIELDS = {
 }
 #: The members that a request for probabilities alone lacks.
 _ASKED = ("coverage", "by_class", "uncertainty", "explain", "report")
+#: Bytes of a number that the network reads, while rows become such numbers.
+ENCODED = 8
 #: Key in ``environ`` under which the middleware passes its error to the route.
 _REFUSAL = "trainyard.refusal"
 #: Rows times bytes of parameters up to which a prediction takes well under a millisecond.
@@ -75,10 +80,14 @@ def predict() -> Response:
     """
     refusal: TrainyardError | None = request.environ.get(_REFUSAL)
     if refusal is not None:
-        raise refusal
+        try:
+            raise refusal
+        finally:
+            del refusal  # Its traceback refers to this frame.
     if names_file():
         return predicted_file()
-    return json_response(_answer(context().serving, read_json(request)))
+    answer = _answer(context().serving, read_json(request), request.environ)
+    return Response(answer, content_type="application/json")
 
 
 class PredictionServer:
@@ -91,9 +100,13 @@ class PredictionServer:
         if environ.get("PATH_INFO") == "/predict" and environ["REQUEST_METHOD"] == "POST":
             answer = self._try(environ)
             if answer is not None:
-                status, headers, body = _ok(environ, answer)
-                start_response(status, [*headers, ("Content-Length", str(len(body)))])
-                return [body]
+                headers = [("Content-Type", "application/json"), ("X-Request-Id", request_id_of(environ))]
+                if not isinstance(answer, bytes):
+                    start_response("200 OK", headers)
+                    return answer
+                headers.append(("Content-Length", str(len(answer))))
+                start_response("200 OK", headers)
+                return [answer]
         return self._application(environ, start_response)
 
     def at_once(self, environ: WSGIEnvironment, body: bytes) -> QuickAnswer | None:
@@ -104,18 +117,23 @@ class PredictionServer:
             return None
         try:
             parsed = parse_json(body)
-            arguments = _arguments(parsed)
-            if arguments[3].explain:
+            model, wanted, top_k, asked = _arguments(parsed)
+            version = None if asked.explain else self._parts.serving.at_once(model, wanted)
+            if version is None or not _is_quick(version.network, _row_count(parsed[_place(parsed)])):
                 return None
-            version = self._parts.serving.at_once(*arguments[:2])
-            if version is None or _row_count(parsed) * version.network.nbytes > _AT_ONCE_BYTES:
-                return None
-            return _ok(environ, json_bytes(_answered(version, parsed, *arguments[2:])))
+            answer = _answered(version, parsed, top_k, asked, environ)
         except TrainyardError:
             return None
+        if not isinstance(answer, bytes):
+            return None
+        headers = [("Content-Type", "application/json"), ("X-Request-Id", request_id_of(environ))]
+        return QuickAnswer("200 OK", headers, answer)
 
-    def _try(self, environ: WSGIEnvironment) -> bytes | None:
-        """The response body, or None if the route must respond; it gets the error or the body through ``environ``."""
+    def _try(self, environ: WSGIEnvironment) -> bytes | Iterator[bytes] | None:
+        """The response body, whole or in blocks; None if the route must respond.
+
+        The route gets the error or the body through ``environ``.
+        """
         length = _length(environ)
         if environ.get("HTTP_CONTENT_ENCODING") or "model=" in environ.get("QUERY_STRING", ""):
             return None
@@ -123,8 +141,15 @@ class PredictionServer:
             return None
         if not is_json(environ.get("CONTENT_TYPE", "")):
             return None
+        held = None
         try:
+            if length > LARGE:
+                held = held_by(environ)
+                reserve_body(held, length)
             body = environ["wsgi.input"].read(length)
+        except TrainyardError as error:
+            environ[_REFUSAL] = error.with_traceback(None)
+            return None
         except OSError:
             return None
         # The route may have to read the body again; it refuses a body that ended early.
@@ -132,22 +157,23 @@ class PredictionServer:
         if len(body) != length:
             return None
         try:
-            return json_bytes(_answer(self._parts.serving, parse_json(body)))
+            return _answer(self._parts.serving, parse_json(body, held), environ)
         except TrainyardError as error:
-            environ[_REFUSAL] = error
+            # The body must not outlive the request, as it would until the next garbage collection, in a cycle.
+            environ[_REFUSAL] = error.with_traceback(None)
+            environ["wsgi.input"] = io.BytesIO()
         except Exception:  # noqa: BLE001, S110 - the route raises it again
             pass
         return None
 
 
-def _ok(environ: WSGIEnvironment, body: bytes) -> QuickAnswer:
-    headers = [("Content-Type", "application/json"), ("X-Request-Id", request_id_of(environ))]
-    return QuickAnswer("200 OK", headers, body)
+def _place(body: dict[str, Any]) -> str:
+    return "inputs" if "inputs" in body else "rows"
 
 
-def _row_count(body: dict[str, Any]) -> int:
-    rows = body.get("inputs", body.get("rows"))
-    return len(rows) if isinstance(rows, list) else 1
+def _is_quick(network: ServedModel, count: int) -> bool:
+    """Whether rows are predicted in well under a millisecond, and take little memory."""
+    return count * network.nbytes <= _AT_ONCE_BYTES and count * network.row_memory <= SMALL
 
 
 def _length(environ: WSGIEnvironment) -> int | None:
@@ -156,100 +182,40 @@ def _length(environ: WSGIEnvironment) -> int | None:
     return int(text) if text.isdecimal() and len(text) <= _LENGTH_DIGITS else None
 
 
-def _answer(serving: Serving, body: Any) -> dict[str, object]:
-    """The response document for a parsed body."""
+def _answer(serving: Serving, body: Any, environ: WSGIEnvironment) -> bytes | Iterator[bytes]:
+    """The JSON of the response for a parsed body, whole or in blocks."""
     model, wanted, top_k, asked = _arguments(body)
-    return _answered(serving.version(model, wanted), body, top_k, asked)
+    return _answered(serving.version(model, wanted), body, top_k, asked, environ)
 
 
-def _answered(version: ServedVersion, body: Any, top_k: int | None, asked: Asked) -> dict[str, object]:
+def _answered(
+    version: ServedVersion, body: Any, top_k: int | None, asked: Asked, environ: WSGIEnvironment
+) -> bytes | Iterator[bytes]:
     """What a version answers to a parsed body."""
-    place = "/inputs" if "inputs" in body else "/rows"
+    network = version.network
+    place = f"/{_place(body)}"
+    count = _row_count(body[_place(body)])
+    small = count * network.row_memory <= SMALL
+    if not small:
+        held_by(environ).add(count * network.definition.inputs * ENCODED)
     report: list[RowReport] | None = None
     try:
         if asked.distance:
-            rows, report = _reported_rows(body, version.network)
+            rows, report = _reported_rows(body, network)
         else:
-            rows = _rows(body, version.network)
-        prediction = infer(version, rows, asked)
+            rows = _rows(body, network)
+        if small and top_k is None and asked is NOTHING:
+            return json_bytes(plain_document(infer(version, rows)))
+        return PredictionAnswer(version, rows, top_k, asked, report).content(partial(held_by, environ), place)
     except RowOverflowError as error:
         raise error.moved("", place) from None
-    document = _document(prediction, top_k)
-    if asked is not NOTHING:
-        document |= _beside(prediction)
-    if report is not None:
-        document["report"] = _with_distance(report, prediction)
-    return document
 
 
-def _document(prediction: Prediction, top_k: int | None) -> dict[str, object]:
-    """A prediction as this protocol shows it."""
-    document: dict[str, object] = {
-        **prediction.source,
-        "classes": prediction.classes,
-        "predictions": prediction.labels(),
-        "probabilities": prediction.probabilities,
-    }
-    if top_k is not None:
-        document["top"] = _top(prediction, top_k)
-    return document
-
-
-def _beside(prediction: Prediction) -> dict[str, object]:
-    """What a prediction has beside probabilities."""
-    document: dict[str, object] = {}
-    if prediction.sets is not None:
-        document["sets"] = prediction.set_lists()
-    if prediction.uncertainty is not None:
-        document["uncertainty"] = prediction.uncertainty
-    if prediction.explanations is not None:
-        document |= _explained(prediction.explanations, prediction)
-    return document
-
-
-def _explained(explanations: Explanations, prediction: Prediction) -> dict[str, object]:
-    """The baseline, and what each column of each row has added."""
-    baseline, names = explanations.baseline, explanations.columns
-    return {
-        "baseline": {"kind": baseline.kind, "values": baseline.values},
-        "explanations": [
-            {
-                "class": prediction.classes[row.code],
-                "log_probability": row.log_probability,
-                "at_baseline": row.at_baseline,
-                "contributions": _by_name(row.contributions.tolist(), names),
-                "corrected": row.corrected,
-            }
-            for row in explanations.rows
-        ],
-    }
-
-
-def _by_name(numbers: list[float], names: Sequence[str] | None) -> dict[str, float] | list[float]:
-    return numbers if names is None else dict(zip(names, numbers, strict=True))
-
-
-def _with_distance(report: list[RowReport], prediction: Prediction) -> list[dict[str, object]]:
-    """What is unusual about each row, its distance included if the version knows it."""
-    if prediction.distance is None:
-        return [row._asdict() for row in report]
-    return [
-        {"unseen": row[0], "missing": row[1], "out_of_range": row[2], "distance": distance, "unusual": unusual}
-        for row, distance, unusual in zip(report, prediction.distance, prediction.unusual(), strict=True)
-    ]
-
-
-def _top(prediction: Prediction, top_k: int) -> list[list[dict[str, object]]]:
-    """The most probable classes of each row; raises InvalidError if there are fewer classes than ``top_k``."""
-    require_top_k(top_k, prediction.classes)
-    places, probabilities = prediction.top(top_k)
-    return [
-        [
-            {"class": prediction.classes[place], "probability": probability}
-            for place, probability in zip(row.tolist(), values, strict=True)
-        ]
-        for row, values in zip(places, probabilities, strict=True)
-    ]
+def _row_count(rows: Any) -> int:
+    """How many rows a request has that may become numbers."""
+    if isinstance(rows, NumberRows):
+        return len(rows.numbers)
+    return len(rows) if isinstance(rows, list) and rows and isinstance(rows[0], (list, dict)) else 1
 
 
 def _rows(body: dict[str, Any], served: ServedModel) -> Array:
@@ -280,13 +246,18 @@ def _reported_rows(body: dict[str, Any], served: ServedModel) -> tuple[Array, li
         rows = _matrix(body["inputs"], served)
         if served.plan is None:
             return rows, out_of_ranges(rows[:, :0], np.zeros((2, 0)), ())
-        given = np.array(body["inputs"], np.float64).reshape(len(rows), -1)
+        given = _given(body["inputs"]).reshape(len(rows), -1)
         whole = given.shape[1] > len(served.plan.columns)
         return rows, served.plan.report_matrix(given[:, served.plan.places] if whole else given)
     plan = _plan(served)
     if "columns" in body:
         return plan.reported_lists(body["columns"], body["rows"])
     return plan.reported_records(body["rows"])
+
+
+def _given(inputs: Any) -> Array:
+    """The numbers of valid inputs as they came."""
+    return inputs.numbers if isinstance(inputs, NumberRows) else np.array(inputs, np.float64)
 
 
 def _are_objects(inputs: Any) -> bool:
@@ -302,9 +273,10 @@ def _matrix(inputs: Any, served: ServedModel) -> Array:
     dtype = served.dtype if plan is None else np.float64
     flat = isinstance(inputs, list) and bool(inputs) and type(inputs[0]) is not list
     rows = [inputs] if flat else inputs
-    whole = plan is not None and isinstance(rows, list) and bool(rows) and plan.is_whole(rows[0])
+    length = row_length(rows)
+    whole = plan is not None and plan.is_whole(length)
     try:
-        numbers = number_matrix(rows, "/inputs", dtype, len(rows[0]) if whole else served.inputs)
+        numbers = number_matrix(rows, "/inputs", dtype, length if whole else served.inputs)
     except InvalidError as error:
         raise (error.moved("/inputs/0", "/inputs") if flat else error) from None
     if plan is None:

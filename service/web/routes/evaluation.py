@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
-from flask import Response
+from flask import Response, request
 
 from models.data.rows import Array
 from models.data.schemas import as_written
@@ -18,6 +18,7 @@ from models.serving.evaluated_rows import EvaluatedMatrix, EvaluatedRows, Evalua
 from models.serving.evaluation import EvaluateSchema, evaluation_bytes, evaluation_document, sets_document
 from models.serving.row_hashes import row_hashes
 from models.serving.served_model import ServedModel
+from service.jobs import lifecycle
 from service.jobs.parts import TrainedOn, part_of_job, trained_on
 from service.serving.inference import Prediction, RowOverflowError, class_code, infer, require_asked, require_top_k
 from service.serving.resolution import ServedVersion
@@ -25,7 +26,9 @@ from service.store.request_rows import Source
 from service.upkeep.inspection import intact_dataset
 from service.web.context import Context, context
 from service.web.json_bodies import json_response
+from service.web.memory import held_by
 from service.web.openapi import Resource, refusals
+from service.web.stored_rows import hold_dataset, hold_named
 
 __all__ = ["routes"]
 
@@ -70,8 +73,10 @@ def _evaluation(body: dict[str, Any]) -> dict[str, Any]:
     require_asked(asked, version.network)
     part: Part | None = None
     if "job" in data:
+        _hold_rows_of_job(data["job"])
         source, part = part_of_job(parts.database, parts.files, data["job"], data["part"], "/data")
     else:
+        hold_named(data)
         plan = version.network.plan
         source = Source(parts.database, parts.files, data, "/data", {} if plan is None else plan.kinds)
     with _rows(source, version.network, part) as rows:
@@ -142,10 +147,13 @@ def _predicted(
     """
     network, parts = version.network, context()
     count = len(rows.codes)
-    needed, limit = evaluation_bytes(count, len(network.classes)), parts.settings.max_batch_bytes
+    held = held_by(request.environ)
+    needed = evaluation_bytes(count, len(network.classes)) + network.computing_bytes(count)
+    limit = min(parts.settings.max_batch_bytes, held.memory.limit)
     if needed > limit:
         detail = f"must have fewer rows: evaluating these takes {needed} bytes; the limit is {limit}"
         raise InvalidError.at(rows.place, detail)
+    held.add(needed)
     known = trained_on(parts.database, parts.files, version.checkpoint)
     same = known is not None and source.dataset_id is not None and known.dataset == source.dataset_id
     others = None if known is None or same else _hashes_of(parts, known, network)
@@ -173,11 +181,24 @@ def _predicted(
     return prediction, None if others is None else shared
 
 
+def _hold_rows_of_job(job_id: str) -> None:
+    """Hold the datasets of a job's rows; a job that does not exist is refused later."""
+    try:
+        with context().database.read() as connection:
+            job = lifecycle.find(connection, job_id)
+    except MissingError:
+        return
+    for dataset in (job.dataset, job.validation_dataset):
+        if dataset is not None:
+            hold_dataset(dataset)
+
+
 def _hashes_of(parts: Context, known: TrainedOn, network: ServedModel) -> Array | None:
     """Hashes of the rows that a version was trained on; None if they were deleted or are too many to compare."""
     if known.dataset is None or len(known.numbers) > COMPARED:
         return None
     part = {"dataset": known.dataset} | ({} if known.label is None else {"label": known.label})
+    hold_dataset(known.dataset)
     try:
         source = Source(parts.database, parts.files, part, "/data")
         with _rows(source, network, Part(known.numbers, rest=False)) as rows:

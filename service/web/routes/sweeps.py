@@ -15,6 +15,7 @@ from service.web.idempotency import idempotent, remember
 from service.web.json_bodies import json_response
 from service.web.openapi import Resource, refusals
 from service.web.queued_jobs import queued
+from service.web.stored_rows import hold_named
 
 __all__ = ["routes"]
 
@@ -42,6 +43,7 @@ def sweep(body: dict[str, Any]) -> Response:
     before anything is stored. With `dry_run`, nothing is stored: the response has status 200 and estimates the time.
     """
     parts = context()
+    hold_named(body["train"].get("data"), body["train"].get("validation"))
     if body["dry_run"]:
         checked = check_sweep(parts.database, parts.files, parts.settings, body)
         with parts.dry_run_slot():

@@ -15,6 +15,7 @@ from service.web.idempotency import idempotent, remember
 from service.web.json_bodies import json_response
 from service.web.openapi import Resource, refusals
 from service.web.queued_jobs import queued
+from service.web.stored_rows import hold_named
 
 __all__ = ["routes"]
 
@@ -43,6 +44,7 @@ def train(body: dict[str, Any]) -> Response:
     data.
     """
     parts = context()
+    hold_named(body["data"], body["validation"])
     if body["dry_run"]:
         checked = check(parts.database, parts.files, parts.settings, body)
         with parts.dry_run_slot():

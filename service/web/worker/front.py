@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import io
 from collections.abc import Collection, Mapping
 from typing import IO, Any, NamedTuple
 
@@ -35,8 +35,8 @@ class Front:
         return 2**63
 
     def temporary(self) -> IO[bytes]:
-        """An empty file without a name, for a body."""
-        return tempfile.TemporaryFile()
+        """An empty file, for a body that is too large for memory."""
+        return io.BytesIO()
 
     def newest(self, subjects: Collection[str]) -> Mapping[str, int]:
         """The number of the newest change of each subject that answers wait for (``service.web.worker.later``)."""

@@ -40,6 +40,8 @@ HELD_BYTES = 32 * 2**20
 OTHER_FILES = 256
 #: Share of the idle connections that are closed if there are as many connections as there may be.
 EVICTED = 0.01
+#: Connections that are accepted in one round of the loop at most.
+ACCEPTED = 64
 #: Seconds for which a worker leaves new connections to one that has fewer.
 LEFT_SECONDS = 0.001
 #: Seconds for which a worker that ends keeps idle connections: a client may be sending a request.
@@ -66,7 +68,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
         self._waiting: dict[Later, Connection] = {}
         self._connections: dict[int, Connection] = {}
         self.held = 0
-        self._left = False  # whether new connections are left to other workers for a moment
+        self._left: float | None = None  # since when new connections are left to other workers
         self._round = monotonic()
         self.server = Server(self.cfg)
         self.rules = self.server.rules()
@@ -210,7 +212,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
 
     def _turn(self) -> None:
         """Wait for something to happen, and handle it."""
-        events = self.epoll.poll(LEFT_SECONDS if self._left else SWEEP_SECONDS)
+        events = self.epoll.poll(SWEEP_SECONDS if self._left is None else LEFT_SECONDS)
         self._round = monotonic()
         listeners = []
         for fd, mask in events:
@@ -224,23 +226,36 @@ class FrontDoor(Worker):  # type: ignore[misc]
                 os.eventfd_read(self._event)
             elif fd == self.PIPE[0]:
                 os.read(fd, 4096)
-        if listeners or self._left:
+        if listeners or self._left is not None:
             self._accept_from(listeners)
         self._take_results()
 
     def _accept_from(self, listeners: list[Any]) -> None:
-        """Accept a connection of each listener, or leave it to another worker for a moment."""
-        if self._left:
-            self._left, listeners = False, list(self._listeners.values())
+        """Accept what waits at the listeners, as long as no other worker has fewer connections.
+
+        What is left to the others for a moment, and is still there, this worker takes after all.
+        """
+        spared = 0
+        if self._left is not None:
+            # One for each moment: rounds under load last for many.
+            spared = 1 + int((self._round - self._left) / LEFT_SECONDS)
+            self._left, listeners = None, list(self._listeners.values())
             for fd in self._listeners:
                 self.epoll.modify(fd, select.EPOLLIN)
-        elif self._has_more_than_others():
-            self._left = True
-            for fd in self._listeners:
-                self.epoll.modify(fd, 0)
-            return
         for listener in listeners:
-            self._accept(listener)
+            for _ in range(ACCEPTED):
+                if spared:
+                    spared -= 1
+                elif self._has_more_than_others():
+                    self._leave_to_others()
+                    return
+                if not self._accept(listener):
+                    break
+
+    def _leave_to_others(self) -> None:
+        self._left = monotonic()
+        for fd in self._listeners:
+            self.epoll.modify(fd, 0)
 
     def _has_more_than_others(self) -> bool:
         least = self.shares.least_of_others(self.age)
@@ -264,15 +279,18 @@ class FrontDoor(Worker):  # type: ignore[misc]
         self._woken.append(later)
         os.eventfd_write(self._event, 1)
 
-    def _accept(self, listener: Any) -> None:
+    def _accept(self, listener: Any) -> bool:
+        """Accept a connection; False if none waits."""
         try:
             sock, client = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
+        except BlockingIOError:
+            return False
+        except ConnectionAbortedError:
+            return True
         except OSError as error:
             _log.error("a connection cannot be accepted: %s", error)
             self._evict()
-            return
+            return False
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -286,6 +304,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
             self._evict()
         elif self._tls is None:
             connection.ready(select.EPOLLIN)  # Most clients have sent their request by now.
+        return True
 
     def _evict(self) -> None:
         """Close idle connections and slow ones, those first that have been so for longest."""

@@ -47,6 +47,7 @@ class TestFile:
     def test_what_is_saved_is_loaded(self, tmp_path: Path, dataset: Dataset) -> None:
         record = save_dataset(tmp_path / "data.h5", dataset)
         assert same(load_dataset(tmp_path / "data.h5"), dataset)
+        assert same(load_dataset(tmp_path / "data.h5", mapped=True), dataset)
         assert record == record_of(tmp_path / "data.h5")
         assert [path.name for path in tmp_path.iterdir()] == ["data.h5"]
 
@@ -59,6 +60,22 @@ class TestFile:
         with h5py.File(tmp_path / "data.h5") as file:
             assert file["inputs"].dtype == dtype
         assert load_dataset(tmp_path / "data.h5").inputs.tolist() == [[cell], [0.0]]
+
+    def test_a_mapped_file_is_read_as_it_is_used(self, tmp_path: Path) -> None:
+        """Also after it was deleted, and never written."""
+        save_dataset(tmp_path / "data.h5", from_rows([[0.5, 1.5]] * 1000, [0, 1] * 500))
+        inputs = load_dataset(tmp_path / "data.h5", mapped=True).inputs
+        (tmp_path / "data.h5").unlink()
+        assert not inputs.flags.owndata
+        assert not inputs.flags.writeable
+        assert inputs.sum() == 2000.0
+
+    def test_numbers_in_several_pieces_are_read_instead(self, tmp_path: Path) -> None:
+        save_dataset(tmp_path / "data.h5", IRIS)
+        with h5py.File(tmp_path / "data.h5", "r+") as file:
+            del file["inputs"]
+            file.create_dataset("inputs", data=IRIS.inputs, chunks=(1, 1), compression="gzip")
+        assert same(load_dataset(tmp_path / "data.h5", mapped=True), IRIS)
 
     def test_any_tool_can_read_it(self, tmp_path: Path) -> None:
         save_dataset(tmp_path / "data.h5", IRIS)
