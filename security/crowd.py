@@ -124,13 +124,13 @@ class Crowd:
         while monotonic() < end and not until():
             self._turn(max(0.0, min(self._next - monotonic(), end - monotonic())))
 
-    def drain(self, seconds: float) -> None:
-        """Read on all connections for so long, or until all have ended."""
+    def drain(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        """Read on all connections for so long, or until all have ended or something holds."""
         for member in self.members:
             if not member.habit.reads:
                 member.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
                 self._epoll.modify(member.sock.fileno(), select.EPOLLIN)
-        self.live(seconds, lambda: all(member.ended is not None for member in self.members))
+        self.live(seconds, lambda: until() or all(member.ended is not None for member in self.members))
 
     def statuses(self) -> dict[str, Counter[int | None]]:
         """How many of each habit were answered with each status."""
