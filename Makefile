@@ -1,6 +1,6 @@
 # make demo: an example.  make serve: run the service.  make quick: checks in a minute.  make test: all checks.
 # make bench: measurements.  make bench-tabular: real tables beside gradient boosting.  make reliability: kills, power
-# cuts, full disks.  make security: hostile tables.
+# cuts, full disks.  make security: hostile requests and tables.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -48,7 +48,7 @@ reliability: $(VENV)/.test
 	$(BIN)/python -m reliability
 
 security: $(VENV)/.test
-	.ci/packages
+	.ci/packages strace wrk
 	$(BIN)/python -m security
 
 # requirements.lock: the newest versions that requirements.txt allows, for every Python and processor.

@@ -1,29 +1,39 @@
-"""``python -m security [--scale S]`` (``make security``): what hostile tables can do to the service.
+"""``python -m security [attack …] [--scale S]`` (``make security``): what hostile requests and files can do.
 
-Scale 1 is the full test, a smaller one is a short form.
+An attack is a module with a function ``run(scale: float) -> Figure``. Scale 1 is the full test, with goals of speed; a
+smaller one is a short form without them.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from time import monotonic
 
-from security import tables
+#: The modules of the attacks: on the wire, by slow and by waiting clients, by bodies, by too many requests, by tables.
+ATTACKS: tuple[str, ...] = ("wire", "slow", "waiters", "bodies", "overload", "tables")
 
 
 def main() -> None:
-    """Run the test and print its figure."""
+    """Run attacks and print their figures."""
     parser = argparse.ArgumentParser(prog="python -m security", description=__doc__)
+    parser.add_argument("attacks", nargs="*", metavar="attack", help=f"of {', '.join(ATTACKS)}; all by default")
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of the full test to run")
-    scale = parser.parse_args().scale
-    begin = monotonic()
-    figure = tables.run(scale)
-    good = figure.holds(scale)
-    print(f"{'tables':<18} {'ok' if good else 'BROKEN':<7} {monotonic() - begin:6.1f} s  {figure}", flush=True)
-    for case in figure.broken[:20]:
-        print(f"    {case}", flush=True)
-    sys.exit(not good)
+    arguments = parser.parse_args()
+    for name in arguments.attacks:
+        if name not in ATTACKS:
+            parser.error(f"{name}: no such attack; there are {', '.join(ATTACKS)}")
+    failed = False
+    for name in arguments.attacks or ATTACKS:
+        begin = monotonic()
+        figure = importlib.import_module(f"security.{name}").run(arguments.scale)
+        good = figure.holds(arguments.scale)
+        failed |= not good
+        print(f"{name:<18} {'ok' if good else 'BROKEN':<7} {monotonic() - begin:6.1f} s  {figure}", flush=True)
+        for case in figure.broken[:20]:
+            print(f"    {case}", flush=True)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -37,7 +38,7 @@ from service.web.pagination import (
 from service.web.query_numbers import QueryNumber
 from service.web.worker.later import Later
 
-__all__ = ["routes"]
+__all__ = ["LiveEvents", "routes"]
 
 
 routes = Resource("jobs", __name__, description="Training jobs.")
@@ -261,7 +262,7 @@ def events(query: dict[str, Any], headers: dict[str, Any], job_id: str) -> Respo
     """
     _find(job_id)
     if request.accept_mimetypes.best_match(["application/json", "text/event-stream"]) == "text/event-stream":
-        return _stream(_LiveEvents(context().database, job_id, int(headers["after"] or 0)), "text/event-stream")
+        return _stream(LiveEvents(context().database, job_id, int(headers["after"] or 0)), "text/event-stream")
     before = None if query["after"] is None else int(query["after"])
     with context().database.read() as connection:
         rows = newest_events(connection, job_id, before, query["limit"] + 1)
@@ -280,7 +281,7 @@ def _stream(pieces: Iterable[Any], content_type: str) -> Response:
     return response
 
 
-class _LiveEvents(Later):
+class LiveEvents(Later):
     """A job's events as server-sent events (WHATWG HTML, section 9.2)."""
 
     def __init__(self, database: Database, job_id: str, after: int) -> None:
@@ -296,6 +297,8 @@ class _LiveEvents(Later):
                 rows = events_after(connection, self.subject, self.seen, EVENTS_AT_ONCE)
         except MissingError:  # The job was deleted.
             over, rows = True, []
+        # A job may end between these two reads. Then its last event is here, and no further one leads to another look.
+        over = over or any(row.type == "state" and json.loads(row.data)["state"] in FINAL for row in rows)
         pieces = [] if self._begun else [f": stream of {self.subject}\n\n"]
         self._begun = True
         pieces += [f"id: {row.id}\nevent: {row.type}\ndata: {row.data}\n\n" for row in rows]

@@ -15,8 +15,13 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+import sqlalchemy as sa
+from flask import Flask
 
 from models.formats.checkpoint_file import load_checkpoint
+from service.jobs import lifecycle
+from service.jobs.record import State
+from service.web.routes.jobs import LiveEvents
 from testing.harness import FINAL, Client, Server, eventually
 from testing.jobs import arrays, timeless
 from testing.samples import CLASSES, CSV, DATA, LABELS, ROWS, a_model, a_training, fresh
@@ -330,6 +335,22 @@ class TestEvents:
                 assert list(rest) == everything[seen:]
         with Stream(client, job, everything[-1].id) as rest:
             assert list(rest) == []
+
+    def test_it_ends_although_the_job_ends_between_two_reads(self, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The state was read before the end, the events after it: there will be no further event to wake the stream."""
+        client, parts = app.test_client(), app.extensions["trainyard"]
+        job = client.post("/train", json={**a_training({**a_model(fresh("between"))}), "epochs": 1}).json["id"]
+        read = lifecycle.state_of
+
+        def read_and_end(connection: sa.Connection, job_id: str) -> State:
+            state = read(connection, job_id)
+            assert client.post(f"/jobs/{job_id}/cancel").status_code == 202
+            return state
+
+        monkeypatch.setattr(lifecycle, "state_of", read_and_end)
+        stream = LiveEvents(parts.database, job, 0)
+        assert b'"state": "cancelled"' in stream.look()
+        assert stream.ended
 
     def test_it_is_live_and_ends_after_the_final_state(self, client: Client, endless: str) -> None:
         with Stream(client, endless) as stream:
