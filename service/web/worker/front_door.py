@@ -65,7 +65,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
         self._connections: dict[int, Connection] = {}
         self._paused: set[int] = set()  # listeners that are not listened to until the next sweep
         self.held = 0
-        self._round = thread_time()
+        self._round, self._round_used = monotonic(), thread_time()
         self.server = Server(self.cfg)
         self.rules = self.server.rules()
         self.idle_seconds: float = self.cfg.keepalive
@@ -98,7 +98,8 @@ class FrontDoor(Worker):  # type: ignore[misc]
 
     def late(self) -> bool:
         """Whether this round of the loop takes so long that clients would wait for those behind them."""
-        return thread_time() - self._round > LATE_SECONDS
+        # The clock is asked first: it takes a tenth of the time that the thread's own takes.
+        return monotonic() - self._round > LATE_SECONDS and thread_time() - self._round_used > LATE_SECONDS
 
     def away(
         self,
@@ -211,7 +212,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
     def _turn(self) -> None:
         """Wait for something to happen, and handle it."""
         events = self.epoll.poll(SWEEP_SECONDS)
-        self._round = thread_time()
+        self._round, self._round_used = monotonic(), thread_time()
         listeners = []
         for fd, mask in events:
             connection = self._connections.get(fd)
