@@ -215,11 +215,11 @@ class Connection:
         self.state, self.deadline = State.CLOSED, math.inf
         self._buffer = b""
         self._hold(0)
+        self._wire.close()
+        self.door.closed(self)
         if not away:  # Else the thread still uses them.
             self._forget_body()
             self._close_answer()
-        self._wire.close()
-        self.door.closed(self)
 
     # What the client sends.
 

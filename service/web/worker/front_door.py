@@ -68,7 +68,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
         self._waiting: dict[Later, Connection] = {}
         self._connections: dict[int, Connection] = {}
         self.held = 0
-        self._work = thread_time()
+        self._round, self._round_used = monotonic(), thread_time()
         self.server = Server(self.cfg)
         self.rules = self.server.rules()
         self.idle_seconds: float = self.cfg.keepalive
@@ -101,7 +101,8 @@ class FrontDoor(Worker):  # type: ignore[misc]
 
     def late(self) -> bool:
         """Whether this round of the loop takes so long that clients would wait for those behind them."""
-        return thread_time() - self._work > LATE_SECONDS
+        # The clock is asked first: it takes a tenth of the time that the thread's own takes.
+        return monotonic() - self._round > LATE_SECONDS and thread_time() - self._round_used > LATE_SECONDS
 
     def away(
         self,
@@ -210,7 +211,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
         """Wait for something to happen, and handle it."""
         patience = self._entrance.patience
         events = self.epoll.poll(SWEEP_SECONDS if patience is None else patience)
-        began, self._work = monotonic(), thread_time()
+        self._round, self._round_used = monotonic(), thread_time()
         listeners = []
         for fd, mask in events:
             connection = self._connections.get(fd)
@@ -224,7 +225,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
             elif fd == self.PIPE[0]:
                 os.read(fd, 4096)
         if listeners or patience is not None:
-            self._accept(listeners, began)
+            self._accept(listeners, self._round)
         self._take_results()
 
     def _take_results(self) -> None:

@@ -121,6 +121,23 @@ def test_a_client_that_never_closes_its_end_is_cut(hasty: Gunicorn) -> None:
         eventually(cut, what="a reset")
 
 
+def test_clients_that_wait_cost_no_processor_time(hasty: Gunicorn) -> None:
+    """Also those that have closed their end, and those that have sent more than is read for now."""
+    worker = hasty.worker()
+    with ExitStack() as stack:
+        for number in range(20):
+            wire = stack.enter_context(hasty.connect())
+            wire.send(get("/later/nothing") * (1 + number % 3))
+            if number % 2:
+                wire.sock.shutdown(socket.SHUT_WR)
+            else:
+                wire.send(bytes(1_000))
+        before = seconds_of(worker)
+        threading.Event().wait(1.5)
+        # Twenty looks a second at what the answers wait for are all that happens.
+        assert seconds_of(worker) - before < 0.4
+
+
 def test_an_idle_worker_is_not_ended(hasty: Gunicorn) -> None:
     """Its heartbeat goes on, also if nothing happens, and also while clients wait."""
     (worker,) = hasty.workers()

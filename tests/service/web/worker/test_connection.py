@@ -1,0 +1,212 @@
+"""A connection without a loop around it: moments that no client can bring about on purpose."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import select
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import IO, Any
+
+import pytest
+from gunicorn.config import Config
+
+from service.web.worker.connection import Connection, State
+from service.web.worker.environ import Peer, Server
+from service.web.worker.front import Front
+from service.web.worker.later import Later
+
+
+class Files(Front):
+    """Bodies go to files that can be looked at."""
+
+    def __init__(self) -> None:
+        self.made: list[io.BytesIO] = []
+
+    def temporary(self) -> IO[bytes]:
+        self.made.append(io.BytesIO())
+        return self.made[-1]
+
+
+class Loop:
+    """What a connection needs of the loop. Tasks of threads wait until ``run``."""
+
+    alive, idle_seconds, has_room, logs = True, 5.0, True, False
+
+    def __init__(self) -> None:
+        config = Config()
+        self.server = Server(config)
+        self.rules, self.front, self.held = self.server.rules(), Files(), 0
+        self.epoll = select.epoll()
+        self.tasks: list[tuple[Connection | None, Callable[[], object], Callable[[object], None]]] = []
+        self.called = self.counted = self.closings = 0
+        ours, self.client = socket.socketpair()
+        ours.setblocking(False)
+        self.connection = Connection(self, ours, Peer(("192.0.2.1", 1), ("127.0.0.1", 80)))
+
+    def application(self, environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
+        self.called += 1
+        start_response("200 OK", [])
+        return [environ["PATH_INFO"].encode()]
+
+    def late(self) -> bool:
+        return False
+
+    def away(
+        self,
+        connection: Connection | None,
+        kind: str,
+        run: Callable[[], object],
+        done: Callable[[object], None],
+        *,
+        must: bool = False,
+    ) -> None:
+        self.tasks.append((connection, run, done))
+
+    def run(self) -> None:
+        """Do what waits for a thread."""
+        while self.tasks:
+            connection, run, done = self.tasks.pop(0)
+            result = run()
+            if connection is None:
+                done(result)
+            else:
+                connection.back(done, result)
+
+    def wait(self, connection: Connection, later: Later) -> None:
+        raise NotImplementedError
+
+    def wait_no_more(self, later: Later) -> None:
+        raise NotImplementedError
+
+    def closed(self, connection: Connection) -> None:
+        self.closings += 1
+
+    def count_request(self) -> None:
+        self.counted += 1
+
+    def log_access(self, *_: object) -> None:
+        raise NotImplementedError
+
+    def receive(self) -> None:
+        self.connection.ready(select.EPOLLIN)
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    made = Loop()
+    with made.client:
+        yield made
+        made.connection.drop()
+        made.run()
+    assert made.held == 0
+    assert made.closings == 1
+    assert all(file.closed for file in made.front.made)
+    made.epoll.close()
+
+
+GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+POST = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n"
+
+
+def test_a_request_that_came_at_the_last_moment_is_taken(loop: Loop) -> None:
+    loop.client.sendall(GET)
+    loop.connection.expired(loop.connection.deadline)
+    loop.run()
+    assert loop.called == 1
+    assert loop.client.recv(1_000).endswith(b"\r\n\r\n/x")
+    loop.client.sendall(GET[:10])
+    loop.connection.expired(loop.connection.deadline)
+    assert loop.connection.state is State.HEAD
+    assert loop.connection.deadline > monotonic() + 5.0, "the head has its time"
+
+
+def test_an_idle_connection_ends_without_an_answer(loop: Loop) -> None:
+    loop.client.sendall(b"\r\n")
+    loop.connection.expired(loop.connection.deadline)
+    assert loop.connection.state is State.LINGER
+    assert loop.client.recv(1_000) == b""
+
+
+def test_a_connection_that_ends_while_a_thread_writes_its_body(loop: Loop) -> None:
+    """The thread has the file: closing it might give its number to another file, which would get the bytes."""
+    loop.client.sendall(POST)
+    loop.receive()
+    loop.client.setblocking(False)
+    while loop.connection.state is not State.AWAY:
+        loop.client.send(bytes(100_000))
+        loop.receive()
+    loop.connection.drop()
+    assert loop.held == 0
+    assert loop.closings == 1
+    ((_, run, done),) = loop.tasks
+    loop.tasks.clear()
+    result = run()
+    (file,) = loop.front.made
+    assert not file.closed
+    loop.connection.back(done, result)
+    loop.run()
+    assert file.closed
+
+
+def test_a_connection_that_ends_while_a_thread_answers(loop: Loop) -> None:
+    loop.client.sendall(GET)
+    loop.receive()
+    assert loop.connection.state is State.AWAY
+    assert loop.connection.deadline == math.inf
+    loop.connection.ready(select.EPOLLHUP | select.EPOLLIN)
+    assert loop.closings == 1
+    loop.connection.drop()
+    loop.run()
+    assert loop.called == 1
+    assert loop.counted == 1
+
+
+def test_what_waits_behind_a_request_is_bounded(loop: Loop) -> None:
+    """The connection stops to read: the client has to wait, and no memory fills."""
+    loop.client.sendall(GET)
+    loop.receive()
+    loop.client.settimeout(0.2)
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(loop.client.sendall, GET * 100_000)
+        while not sending.done():
+            if loop.epoll.poll(0.01):
+                loop.receive()
+    assert isinstance(sending.exception(), TimeoutError)
+    assert not loop.epoll.poll(0)
+    assert len(loop.connection._buffer) < 200_000
+
+
+def test_an_error_ends_one_connection(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    loop.front.body_limit = lambda environ: {}["no limit"]  # type: ignore[method-assign]
+    loop.client.sendall(POST)
+    with caplog.at_level(logging.ERROR, "trainyard.web"):
+        loop.receive()
+    assert loop.connection.state is State.CLOSED
+    assert "no limit" in caplog.text
+
+
+def test_a_head_that_comes_byte_by_byte_is_searched_once(loop: Loop) -> None:
+    """Else 60,000 bytes would cost 60,000 searches through all of them."""
+    head = bytearray(GET[:-2] + b"X: y\r\n" * 90 + b"Y: " + b"a" * 8_000 + b"\r\nZ: " + b"a" * 8_000)
+    searched: list[int] = []
+
+    class Searched(bytes):
+        def find(self, sub: bytes, start: int = 0) -> int:  # type: ignore[override]
+            if sub == b"\r\n\r\n":
+                searched.append(len(self) - start)
+            return bytes(self).find(sub, start)
+
+        def count(self, sub: bytes, start: int = 0) -> int:  # type: ignore[override]
+            searched.append(len(self) - start)
+            return bytes(self).count(sub, start)
+
+    for size in (len(head) - 1, len(head)):
+        loop.connection._buffer = Searched(head[:size])
+        loop.connection._read_heads()
+    assert loop.connection.state is State.HEAD
+    assert searched == [size - 1] * 3 + [4, 1, 2]
