@@ -7,7 +7,6 @@ died, so no such process outlives its runner.
 from __future__ import annotations
 
 import logging
-import os
 import select
 import socket
 from time import monotonic
@@ -23,8 +22,6 @@ _log = logging.getLogger("trainyard.member")
 
 #: Seconds between two looks for commands, and between two reports.
 LOOK_SECONDS, REPORT_SECONDS = 0.05, 0.2
-#: How much a member steps back for other processes, as ``nice`` counts: predictions come first.
-NICENESS = 5
 #: The code of a member that failed because memory ran out, which is not its own fault.
 OUT_OF_MEMORY = "out_of_memory"
 
@@ -96,7 +93,6 @@ class Process:
 def main() -> None:
     """Serve the runner."""
     make_ready(1)
-    os.nice(NICENESS)
     with socket.socket(fileno=0) as connection:
         try:
             Process(connection).serve()
