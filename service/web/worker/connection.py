@@ -504,9 +504,6 @@ class Connection:
         assert self.answer is not None
         begun = self.answer.framed
         self._close_answer()
-        if isinstance(error, RequestError) and not begun:
-            self._refuse(error, whole=True)
-            return
         if isinstance(error, OSError) and error.errno in _FULL and not begun:
             self._refuse(_storage_error(error), whole=True)
             return
