@@ -20,8 +20,9 @@ GOALS = {"waiting for the end": 2_000, "streams of events": 2_000}
 SOON = 1.0
 #: Threads of a worker beside its pool: the loop, the watch for changes, and those of libraries.
 OTHER_THREADS = 8
-THREADS = 4
-#: Clients of each kind that come at a time, twice a second: more at once would be refused as too many.
+#: Threads of a worker's pool: by default, and in the short form, which has fewer clients.
+DEFAULT_THREADS, THREADS = 16, 4
+#: Clients of each kind that come at a time, once a second: more at once would be refused as too many.
 PACE = 50
 #: Seconds for everything, whatever the machine is busy with.
 PATIENCE = 55.0
@@ -32,13 +33,14 @@ def run(scale: float) -> Figure:
     """Let as many clients wait for jobs, and as many read their events, as there are thousands of them at scale 1."""
     figure = Figure(goals=dict(GOALS))
     each = int(GOALS["waiting for the end"] * scale) // len(_ENDS)
-    with watched(figure, scale, TRAINER="external", THREADS=THREADS) as watch:
+    pool = DEFAULT_THREADS if scale >= 1 else THREADS
+    with watched(figure, scale, TRAINER="external", THREADS=pool) as watch:
         for end in _ENDS:
-            _wait(watch, end, each)
+            _wait(watch, end, each, pool)
     return figure
 
 
-def _wait(watch: Watch, end: str, each: int) -> None:
+def _wait(watch: Watch, end: str, each: int, pool: int) -> None:
     client, figure, trainer = watch.client, watch.figure, None
     job = client.train(a_training("asked"))["id"]
     host = b"Host: trainyard\r\nConnection: close\r\n"
@@ -54,12 +56,12 @@ def _wait(watch: Watch, end: str, each: int) -> None:
     with watch.attack(name, Goal(p99=0.25, times=1.0, health=SOON, refusals=True)), Crowd(watch.port) as crowd:
         for place in range(0, each, PACE):
             crowd.join(habits, min(PACE, each - place))
-            crowd.live(0.5 if watch.timed else 0.0)
+            crowd.live(1.0 if watch.timed else 0.0)
         crowd.live(PATIENCE, lambda: all(one.received for one in crowd.members if one.habit is habits[1]))
         for pid in watch.workers():
             threads = len(list(Path(f"/proc/{pid}/task").iterdir()))
-            if threads > THREADS + OTHER_THREADS:
-                watch.broke(f"{name}: a worker has {threads} threads, its pool has {THREADS}")
+            if threads > pool + OTHER_THREADS:
+                watch.broke(f"{name}: a worker has {threads} threads, its pool has {pool}")
         if end == _ENDS[0]:
             trainer = watch.server.run_beside("trainer")
         else:
