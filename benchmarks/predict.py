@@ -11,7 +11,6 @@ from unittest.mock import patch
 from benchmarks import asked_model, processor, wrk
 from benchmarks.servers import gunicorn
 from benchmarks.wrk import Load
-from service.settings import Settings
 from testing.harness import Client
 
 ROUNDS, SECONDS = 5, 2
@@ -39,19 +38,17 @@ CONTESTANTS = {
 
 def main() -> dict[str, Any]:
     """Measure all contestants in turn, several rounds; return what wrk measured in each round, and the ratios."""
-    workers, body = Settings.read({}).workers, asked_model.body()
+    body = asked_model.body()
     with ExitStack() as stack:
         ports: dict[str, int] = {}
         for name, contestant in CONTESTANTS.items():
-            ports[name], _ = stack.enter_context(gunicorn(contestant.application, *contestant.options, workers=workers))
+            ports[name], _ = stack.enter_context(gunicorn(contestant.application, *contestant.options))
             if contestant.application == "wsgi:app":
                 asked_model.train(ports[name])
             if name == OURS:
                 length = len(Client(f"http://127.0.0.1:{ports[name]}").post("/predict", body).body)
                 stack.enter_context(patch.dict(os.environ, {"CONSTANT_LENGTH": str(length)}))
-        print(
-            f"{processor.name()}, {processor.cores()} cores; {workers} worker processes each; {ROUNDS} rounds, medians"
-        )
+        print(f"{processor.name()}, {processor.cores()} cores; a worker process each; {ROUNDS} rounds, medians")
         loads = _measure(ports, body)
     ratios = {connections: _report(connections, by_name) for connections, by_name in loads.items()}
     return {"loads": _plain(loads), "ratios": ratios}

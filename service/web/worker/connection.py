@@ -41,6 +41,8 @@ LINGER_SECONDS, LINGER_BYTES = 2.0, 65_536
 REFUSED_SECONDS, REFUSED_BYTES = 30.0, 64 * 2**20
 #: Bytes of a body up to which a request is of another kind than one of the same route with more.
 LITTLE_BYTES = 65_536
+#: Size of a head up to which it is remembered until the next one of the same client.
+REPEATED_BYTES = 1_024
 #: Bytes of a body that stay in memory, if there is room, and if there is none.
 HELD_BYTES, LEAST_HELD_BYTES = 262_144, 16_384
 
@@ -115,6 +117,9 @@ class Door(Protocol):
     def wait_no_more(self, later: Later) -> None:
         """An answer has ended."""
 
+    def deliver(self, connection: Connection) -> None:
+        """Have a connection send its answer soon, together with those of others."""
+
     def closed(self, connection: Connection) -> None:
         """A connection is closed."""
 
@@ -138,6 +143,9 @@ class Connection:
         #: When ``expired`` is called, on the monotonic clock.
         self.deadline = monotonic() + HEAD_SECONDS
         self.answer: Answer | None = None
+        self._fetched: bytes | None = None
+        self._last_data = b""
+        self._last_head: Head | None = None
         self._buffer = b""
         self._searched = 0  # bytes at the buffer's begin that hold no end of a head
         self._head: Head | None = None
@@ -163,6 +171,16 @@ class Connection:
         """The socket can be read or written, or has failed."""
         self._attempt(self._ready, mask)
 
+    def fetch(self, mask: int) -> None:
+        """Take from the socket what has arrived, which ``ready`` then handles."""
+        if mask == select.EPOLLIN and self.state is State.HEAD:
+            self._attempt(self._fetch, mask)
+
+    def deliver(self) -> None:
+        """Send the answer that was left with the loop."""
+        if self.state is not State.CLOSED:
+            self._attempt(self._deliver, None)
+
     def back(self, done: Callable[[object], None], result: object) -> None:
         """A thread has done its part."""
         if self.state is State.CLOSED:
@@ -185,6 +203,8 @@ class Connection:
             self.drop()
 
     def _ready(self, mask: int) -> None:
+        if self.state is State.CLOSED:  # It failed as its bytes were fetched.
+            return
         if mask & ~(select.EPOLLIN | select.EPOLLOUT):  # Both ends are closed, or the connection was reset.
             self.drop()
             return
@@ -223,11 +243,16 @@ class Connection:
 
     # What the client sends.
 
+    def _fetch(self, _mask: int) -> None:
+        self._fetched = self._wire.receive()
+
     def _receive(self) -> None:
         while True:
-            data = self._wire.receive()
+            data, self._fetched = self._fetched, None
             if data is None:
-                return
+                data = self._wire.receive()
+                if data is None:
+                    return
             if not data:
                 self._received_end()
                 return
@@ -303,8 +328,14 @@ class Connection:
             return None
         if end > HEAD_BYTES:
             raise _long_head()
-        head = read_head(self._buffer[:end], self.peer.address, self.door.rules)
+        data = self._buffer[:end]
         self._buffer, self._searched = self._buffer[end + 4 :], 0
+        if data == self._last_data:  # Most clients send the same head with each request.
+            assert self._last_head is not None
+            return self._last_head.again()
+        head = read_head(data, self.peer.address, self.door.rules)
+        if end <= REPEATED_BYTES:
+            self._last_data, self._last_head = data, head.again()
         return head
 
     def _require_head(self) -> None:
@@ -517,6 +548,11 @@ class Connection:
         detail = f"internal error; see the service's log for request {request}"
         self._refuse(RequestError(500, "internal_error", detail), whole=True)
 
+    def _deliver(self, _nothing: None) -> None:
+        self._wire.send_kept()
+        if self.state is State.ANSWER and not self._wire.has_unsent:
+            self._sent()
+
     def _flush(self) -> None:
         self._moved += self._wire.flush()
         if self.state is State.ANSWER and not self._wire.has_unsent:
@@ -573,12 +609,10 @@ class Connection:
         data = f"{frame(status, headers, keep_alive)}\r\n".encode("latin-1")
         if self._head is None or self._head.method != "HEAD":
             data += body
-        self._wire.send(data)
-        if self._wire.has_unsent:
-            self.state = State.ANSWER
-            self._moved, self.deadline = 0, monotonic() + ANSWER_SECONDS
-        else:
-            self._end_request()
+        self._wire.keep(data)
+        self.state = State.ANSWER
+        self._moved, self.deadline = 0, monotonic() + ANSWER_SECONDS
+        self.door.deliver(self)
 
     # Ends.
 

@@ -69,6 +69,10 @@ class Head(NamedTuple):
     expects_continue: bool
     old: bool
 
+    def again(self) -> Head:
+        """The same head, with an environment of its own."""
+        return self._replace(environ=self.environ.copy())
+
     @property
     def method(self) -> str:
         """The method."""

@@ -78,6 +78,11 @@ class Pool:
         self._threads: list[threading.Thread] = []
         self._most = threads
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a thread runs a task."""
+        return self._short.running + self._long.running > 0
+
     def submit(self, kind: str, run: Callable[[], object], *, must: bool = False) -> None:
         """Run a task in a thread. Raises BusyPoolError if too much waits, unless it ``must`` run.
 

@@ -71,13 +71,21 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         """Send now what the socket takes, and keep the rest."""
+        waits = bool(self._unsent)
+        self.keep(data)
+        if not waits:
+            self.send_kept()
+
+    def keep(self, data: bytes) -> None:
+        """Send these bytes behind those that are still to be sent, when ``send_kept`` is called."""
+        self._unsent, self._sent = (self._unsent[self._sent :] + data if self._unsent else data), 0
+
+    def send_kept(self) -> None:
+        """Send now what the socket takes, and the rest when ``flush`` is called."""
         if self._unsent:
-            self._unsent, self._sent = self._unsent[self._sent :] + data, 0
-            return
-        self._unsent = data
-        self._push()
-        if self._unsent:
-            self._watch_both()
+            self._push()
+            if self._unsent:
+                self._watch_both()
 
     def flush(self) -> int:
         """Send on. Returns the number of bytes that the socket took."""
