@@ -12,6 +12,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from models.errors import UnsupportedError, describe
 from service.web.gzip_body import GzipBody
+from service.web.memory import held_by
 
 __all__ = ["body_file", "bound_body", "read_from", "takes_file", "uploaded"]
 
@@ -20,18 +21,19 @@ _CHUNK = 1 << 20
 #: Key in ``environ``: that the body is compressed, and a ``GzipBody`` reads it.
 _COMPRESSED = "trainyard.compressed"
 #: Endpoints that take files, with a limit of their own; of some, only those with this query parameter.
-FILES = {"checkpoints.import_file": None, "datasets.create": None, "predictions.predict": "model"}
+_FILES = {"checkpoints.import_file": None, "datasets.create": None, "predictions.predict": "model"}
 
 
 def bound_body() -> None:
     """Have a compressed body decompressed as it is read, up to the limit of what it may hold.
 
     The server has received every body whole, within ``Content-Length`` or its chunks, and has refused longer ones.
-    Raises UnsupportedError for another coding than gzip, MalformedError for what is no gzip, and RequestEntityTooLarge.
+    Raises UnsupportedError for another coding than gzip, MalformedError for what is no gzip, RequestEntityTooLarge, and
+    what ``Held.reserve`` raises.
     """
     environ = request.environ
     coding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
-    if coding in ("", "identity") or request.method in ("GET", "HEAD"):
+    if coding in ("", "identity") or request.method in ("GET", "HEAD") or request.endpoint is None:
         return
     if coding not in ("gzip", "x-gzip"):
         detail = f"the Content-Encoding of the body must be gzip or identity. Received: {describe(coding)}"
@@ -45,17 +47,20 @@ def bound_body() -> None:
         environ[_COMPRESSED] = environ["wsgi.input"] = body
         environ.pop("CONTENT_LENGTH", None)
         return
-    content = body.read(limit + 1)
-    if len(content) > limit:
-        raise RequestEntityTooLarge
+    held, content = held_by(environ), bytearray()
+    while piece := body.read(_CHUNK):
+        held.reserve(2 * (len(content) + len(piece)))  # since a buffer that grows is copied
+        content += piece
+        if len(content) > limit:
+            raise RequestEntityTooLarge
     environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(content), str(len(content))
 
 
 def takes_file(endpoint: str | None, query: Container[str]) -> bool:
     """Whether a request's body is a file, which has a limit of its own."""
-    if endpoint not in FILES:
+    if endpoint not in _FILES:
         return False
-    parameter = FILES[endpoint]
+    parameter = _FILES[endpoint]
     return parameter is None or parameter in query
 
 
@@ -63,8 +68,8 @@ def takes_file(endpoint: str | None, query: Container[str]) -> bool:
 def body_file(limit: int, another: Callable[[], IO[bytes]]) -> Iterator[IO[bytes]]:
     """A block with the current request's body, decompressed, in a file with a descriptor, at its beginning.
 
-    ``another`` makes an empty file. Raises RequestEntityTooLarge if the body exceeds ``limit`` bytes,
-    ClientDisconnected if it ends early, and MalformedError if it is no gzip data.
+    ``another`` makes an empty file. Raises RequestEntityTooLarge if the body exceeds ``limit`` bytes, and
+    MalformedError if it is no gzip data.
     """
     request.max_content_length = limit
     compressed: GzipBody | None = request.environ.get(_COMPRESSED)

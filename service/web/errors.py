@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 from flask import Flask, Response, request
-from werkzeug.exceptions import ClientDisconnected, HTTPException
+from werkzeug.exceptions import HTTPException
 
 from models.errors import (
     LISTED,
@@ -71,7 +71,6 @@ def install(app: Flask) -> None:
     """Register a handler for every kind of error, and add ``X-Request-Id`` to every response."""
     app.register_error_handler(TrainyardError, _refusal)
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(ClientDisconnected, _cut_short)
     app.register_error_handler(sa.exc.OperationalError, _database_error)
     app.register_error_handler(CheckpointError, _checkpoint_error)
     app.register_error_handler(OSError, _storage_error)
@@ -134,11 +133,6 @@ def _http_error(error: HTTPException) -> Response:
         detail = f"the body must have at most {request.max_content_length} bytes. Received: more"
     headers = [(name, value) for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")]
     return problem(status, _CODES.get(status, "bad_request"), detail, headers=headers)
-
-
-def _cut_short(_error: ClientDisconnected) -> Response:
-    wanted = request.environ.get("CONTENT_LENGTH")
-    return problem(400, "invalid_body", f"the body must have {wanted} bytes, as Content-Length says. Received: fewer")
 
 
 def _checkpoint_error(error: CheckpointError) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from typing import IO, Any
 from urllib.parse import parse_qs
 
@@ -19,6 +20,8 @@ from service.web.worker.refusals import request_id_of
 
 __all__ = ["ServiceFront"]
 
+#: The methods of the paths that are answered at once.
+_QUICK = {"/predict": ("POST",), "/health/live": ("GET", "HEAD")}
 _LIVE = json_bytes({"status": "live"})
 
 
@@ -30,11 +33,26 @@ class ServiceFront(Front):
     def __init__(self, app: Flask, parts: Context, predictions: PredictionServer) -> None:
         self._app, self._parts, self._predictions = app, parts, predictions
 
+    def is_quick(self, environ: dict[str, Any]) -> bool:
+        return environ["REQUEST_METHOD"] in _QUICK.get(environ["PATH_INFO"], ())
+
+    @cached_property
+    def _kinds(self) -> dict[tuple[str, str], str]:
+        """The kind of each method and first part of a path that routes have."""
+        found: dict[tuple[str, str], str] = {}
+        for rule in self._app.url_map.iter_rules():
+            part = rule.rule.split("/")[1]
+            found |= {(method, part): f"{method} /{part}" for method in rule.methods or ()}
+        return found
+
+    def kind(self, environ: dict[str, Any]) -> str:
+        part = environ["PATH_INFO"].partition("/")[2].partition("/")[0]
+        return self._kinds.get((environ["REQUEST_METHOD"], part), "none")
+
     def at_once(self, environ: dict[str, Any], body: bytes) -> QuickAnswer | None:
-        path = environ["PATH_INFO"]
-        if path == "/predict" and environ["REQUEST_METHOD"] == "POST":
+        if environ["PATH_INFO"] == "/predict":
             return self._predictions.at_once(environ, body)
-        if path == "/health/live" and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        if environ["PATH_INFO"] == "/health/live":
             headers = [("Content-Type", "application/json"), ("X-Request-Id", request_id_of(environ))]
             return QuickAnswer("200 OK", headers, _LIVE)
         return None

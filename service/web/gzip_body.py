@@ -13,18 +13,18 @@ __all__ = ["GzipBody"]
 
 #: Compressed bytes that are read at a time.
 _CHUNK = 65_536
-#: Tells zlib to expect the header and the checksum of gzip.
+#: With it, zlib expects the header and the checksum of gzip.
 _GZIP = 31
 
 
 class GzipBody:
     """Decompresses as it is read, so that a small body which holds much takes no memory for it.
 
-    ``length`` is the number of compressed bytes, None if the server ends the stream. The reader limits what is
-    decompressed; of ``source`` at most ``limit`` bytes are read.
+    ``length`` is the number of compressed bytes. The reader limits what is decompressed; of ``source`` at most
+    ``limit`` bytes are read.
     """
 
-    def __init__(self, source: IO[bytes], length: int | None, limit: int) -> None:
+    def __init__(self, source: IO[bytes], length: int, limit: int) -> None:
         self._source, self._length, self.limit = source, length, limit
         self._received = 0
         self._waiting = b""
@@ -64,17 +64,8 @@ class GzipBody:
                     raise MalformedError("invalid_body", "the gzip data of the body end too early")
 
     def _receive(self) -> bytes:
-        wanted = _CHUNK if self._length is None else min(_CHUNK, self._length - self._received)
-        if not wanted:
-            return b""
-        try:
-            chunk = self._source.read(wanted)
-        except Exception as error:  # noqa: BLE001 - every server has its own errors for what is wrong with the chunks
-            raise MalformedError("invalid_body", f"the body cannot be read: {error}") from None
+        chunk = self._source.read(min(_CHUNK, self._length - self._received))
         self._received += len(chunk)
         if self._received > self.limit:
             raise RequestEntityTooLarge
-        if not chunk and self._length is not None:
-            wanted_bytes = f"the body must have {self._length} bytes, as Content-Length says"
-            raise MalformedError("invalid_body", f"{wanted_bytes}. Received: {self._received}")
         return chunk

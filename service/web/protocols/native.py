@@ -7,7 +7,7 @@ everything that it cannot answer, above all errors, to the route.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from service.serving.inference import RowOverflowError, infer
 from service.serving.resolution import ServedVersion, Serving
 from service.web.context import Context, context
 from service.web.json_bodies import LARGE, is_json, json_bytes, parse_json, read_json, reserve_body
-from service.web.memory import SMALL, held_by
+from service.web.memory import SMALL, Held, held_by
 from service.web.openapi import Resource, json_body, refusals
 from service.web.predicted_files import FILE_ANSWERS, FILE_BODIES, FILE_PARAMETERS, names_file, predicted_file
 from service.web.predictions import PredictionAnswer, plain_document
@@ -90,6 +90,10 @@ def predict() -> Response:
     return Response(answer, content_type="application/json")
 
 
+class NotQuickError(Exception):
+    """A request takes so much memory that it must not be answered at once."""
+
+
 class PredictionServer:
     """WSGI middleware that responds to valid ``POST /predict`` requests and passes on all others."""
 
@@ -113,7 +117,7 @@ class PredictionServer:
         """The response to a request for few rows of a version that is loaded; None if ``__call__`` must respond."""
         if environ.get("HTTP_CONTENT_ENCODING") or "model=" in environ["QUERY_STRING"]:
             return None
-        if not is_json(environ.get("CONTENT_TYPE", "")):
+        if not is_json(environ.get("CONTENT_TYPE", "")) or len(body) > self._parts.settings.max_body_bytes:
             return None
         try:
             parsed = parse_json(body)
@@ -121,11 +125,10 @@ class PredictionServer:
             version = None if asked.explain else self._parts.serving.at_once(model, wanted)
             if version is None or not _is_quick(version.network, _row_count(parsed[_place(parsed)])):
                 return None
-            answer = _answered(version, parsed, top_k, asked, environ)
-        except TrainyardError:
+            answer = _answered(version, parsed, top_k, asked, _hold_nothing)
+        except (TrainyardError, NotQuickError):
             return None
-        if not isinstance(answer, bytes):
-            return None
+        assert isinstance(answer, bytes)
         headers = [("Content-Type", "application/json"), ("X-Request-Id", request_id_of(environ))]
         return QuickAnswer("200 OK", headers, answer)
 
@@ -167,6 +170,10 @@ class PredictionServer:
         return None
 
 
+def _hold_nothing() -> Held:
+    raise NotQuickError
+
+
 def _place(body: dict[str, Any]) -> str:
     return "inputs" if "inputs" in body else "rows"
 
@@ -185,19 +192,19 @@ def _length(environ: WSGIEnvironment) -> int | None:
 def _answer(serving: Serving, body: Any, environ: WSGIEnvironment) -> bytes | Iterator[bytes]:
     """The JSON of the response for a parsed body, whole or in blocks."""
     model, wanted, top_k, asked = _arguments(body)
-    return _answered(serving.version(model, wanted), body, top_k, asked, environ)
+    return _answered(serving.version(model, wanted), body, top_k, asked, partial(held_by, environ))
 
 
 def _answered(
-    version: ServedVersion, body: Any, top_k: int | None, asked: Asked, environ: WSGIEnvironment
+    version: ServedVersion, body: Any, top_k: int | None, asked: Asked, held: Callable[[], Held]
 ) -> bytes | Iterator[bytes]:
-    """What a version answers to a parsed body."""
+    """What a version answers to a parsed body; ``held`` returns what the request holds."""
     network = version.network
     place = f"/{_place(body)}"
     count = _row_count(body[_place(body)])
     small = count * network.row_memory <= SMALL
     if not small:
-        held_by(environ).add(count * network.definition.inputs * ENCODED)
+        held().add(count * network.definition.inputs * ENCODED)
     report: list[RowReport] | None = None
     try:
         if asked.distance:
@@ -206,7 +213,7 @@ def _answered(
             rows = _rows(body, network)
         if small and top_k is None and asked is NOTHING:
             return json_bytes(plain_document(infer(version, rows)))
-        return PredictionAnswer(version, rows, top_k, asked, report).content(partial(held_by, environ), place)
+        return PredictionAnswer(version, rows, top_k, asked, report).content(held, place)
     except RowOverflowError as error:
         raise error.moved("", place) from None
 

@@ -308,7 +308,7 @@ class LiveEvents(Later):
             pieces = [": still here\n\n"]
         if pieces:
             self.wake_at = monotonic() + KEEP_ALIVE_SECONDS
-        if len(rows) == EVENTS_AT_ONCE:
+        if len(rows) == EVENTS_AT_ONCE and not self.stopping:
             self.wake_at = 0.0  # There may be more.
         else:
             self.ended = over or self.stopping

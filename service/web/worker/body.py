@@ -44,7 +44,8 @@ class ReceivedBody:
     def whole(self) -> IO[bytes]:
         """The body as a file at its beginning. Raises OSError."""
         if self._file is None:
-            return io.BytesIO(self._memory)
+            content, self._memory = io.BytesIO(self._memory), bytearray()
+            return content
         if self.held:
             self.write()
         self._file.seek(0)

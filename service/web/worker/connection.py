@@ -108,6 +108,7 @@ class Door(Protocol):
         done: Callable[[object], None],
         *,
         must: bool = False,
+        later: bool = False,
     ) -> None:
         """Have a thread run a task, and then, on the loop, call ``done`` with its result. Raises BusyPoolError."""
 
@@ -156,7 +157,6 @@ class Connection:
         self._moved = 0  # bytes of a body or an answer in the present window, or bytes left to discard
         self._began = 0.0
         self._half_closed = False  # whether the client has closed its end
-        self._reading_heads = False
         self._last = False  # whether the answer is the last one
         self._unread = False  # whether a body is not read to its end
 
@@ -224,12 +224,15 @@ class Connection:
         self.state, self.deadline = State.AWAY, math.inf
         if answer.later is not None and not self.door.alive:
             answer.later.stopping = True
-        self.door.away(self, "more", lambda: _attempt(answer.pull), self._answered, must=True)
+        later = answer.later is not None
+        self.door.away(self, "more", lambda: _attempt(answer.pull), self._answered, must=True, later=later)
 
     def drop(self) -> None:
         """Close the connection at once."""
         if self.state is State.CLOSED:
             return
+        if self.answer is not None and self.answer.framed and self._head is not None and self._head.old:
+            self._wire.abort()  # Else the end of the connection would be the end of the body.
         self._count()
         away = self.state is State.AWAY
         self.state, self.deadline = State.CLOSED, math.inf
@@ -293,9 +296,6 @@ class Connection:
 
     def _read_heads(self) -> None:
         """Go on with what has arrived: heads, and what follows them."""
-        if self._reading_heads:  # An answer that was sent at once leads here from within the loop below.
-            return
-        self._reading_heads = True
         try:
             while self.state is State.HEAD and self._buffer:
                 head = self._next_head()
@@ -304,8 +304,6 @@ class Connection:
                 self._begin(head)
         except RequestError as error:
             self._refuse(error)
-        finally:
-            self._reading_heads = False
         if self._half_closed and self.state is State.HEAD:  # The rest of a request will not come.
             self.drop()
 
@@ -458,7 +456,7 @@ class Connection:
         """A request has arrived whole, with a body in memory."""
         head, door = self._head, self.door
         assert head is not None
-        if len(body) <= door.front.quick_bytes:
+        if len(body) <= door.front.quick_bytes and door.front.is_quick(head.environ):
             if body and door.late():  # What has no body, such as a health check, is answered even then.
                 self._busy()
                 return
@@ -484,6 +482,11 @@ class Connection:
     def _call(self, head: Head, body: ReceivedBody) -> None:
         """Have a thread call the application."""
         door, peer, environ, size = self.door, self.peer, head.environ, body.size
+        if body.held > LEAST_HELD_BYTES and not door.has_room:
+            self._body = body
+            self._busy()
+            return
+        self._hold(body.held)
         request_id_of(environ)  # The application and what may have to answer for it use the same one.
         self.state, self.deadline = State.AWAY, math.inf
         answer = self.answer = Answer(head, body)
@@ -491,8 +494,7 @@ class Connection:
         def call() -> None:
             answer.run(door.application, door.server.complete(environ, peer, size, body.whole()))
 
-        path = environ["PATH_INFO"].split("/", 2)
-        kind = f"{head.method} /{path[1] if len(path) > 1 else ''}{' with much' if size > LITTLE_BYTES else ''}"
+        kind = f"{door.front.kind(environ)}{' with much' if size > LITTLE_BYTES else ''}"
         try:
             door.away(self, kind, lambda: _attempt(call), self._answered)
         except BusyPoolError:
@@ -500,8 +502,7 @@ class Connection:
             self._body = body
             self._busy()
             return
-        # The answer owns the body from here on.
-        self._hold(0)
+        # The answer owns the body from here on; it counts until that has ended.
         self._body = self._chunks = None
 
     def _busy(self) -> None:
@@ -533,17 +534,17 @@ class Connection:
         """The application has raised what its own handlers do not handle, or has not kept its word."""
         assert self._head is not None
         assert self.answer is not None
-        begun = self.answer.framed
-        self._close_answer()
-        if isinstance(error, OSError) and error.errno in _FULL and not begun:
-            self._refuse(_storage_error(error), whole=True)
-            return
+        full = isinstance(error, OSError) and error.errno in _FULL
         request = request_id_of(self._head.environ)
-        _log.error("request %s failed", request, exc_info=error)
-        if begun:  # Only a cut connection shows the client that the body is not complete.
-            if self._head.old:  # The end of the connection would be the end of the body.
-                self._wire.abort()
+        if not full or self.answer.framed:
+            _log.error("request %s failed", request, exc_info=error)
+        if self.answer.framed:  # Only a cut connection shows the client that the body is not complete.
+            self.state = State.ANSWER
             self.drop()
+            return
+        self._close_answer()
+        if full:
+            self._refuse(_storage_error(error), whole=True)
             return
         detail = f"internal error; see the service's log for request {request}"
         self._refuse(RequestError(500, "internal_error", detail), whole=True)
@@ -578,6 +579,7 @@ class Connection:
     def _close_answer(self) -> None:
         """Let the application end what it has opened for the answer, in a thread, since that may take time."""
         answer, self.answer = self.answer, None
+        self._hold(0)
         if answer is not None:
             if answer.later is not None:
                 self.door.wait_no_more(answer.later)

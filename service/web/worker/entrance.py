@@ -34,6 +34,7 @@ class Entrance:
         self._epoll, self._shares, self._worker, self._connections = epoll, shares, worker, connections
         self._left: float | None = None  # since when connections are left to others
         self._paused = False
+        self._first = 0
         for fd, listener in self._listeners.items():
             listener.setblocking(False)
             epoll.register(fd, select.EPOLLIN)
@@ -49,7 +50,8 @@ class Entrance:
 
     def count(self) -> None:
         """Let the other workers see how many connections there are; at least once a second."""
-        self._shares.put(self._worker, len(self._connections))
+        if self._listeners:  # Else this worker ends, and counts no more.
+            self._shares.put(self._worker, len(self._connections))
 
     def accept(self, ready: Collection[int], began: float) -> Iterator[tuple[socket.socket, Any]]:
         """New connections with their clients' addresses, in a round of the loop that ``began`` then.
@@ -63,7 +65,9 @@ class Entrance:
             spared = 1 + int((began - self._left) / _LEFT_SECONDS)
             self._left, ready = None, self._listeners.keys()
             self._listen(True)
-        for fd in ready:
+        self._first += 1  # No socket comes first for ever.
+        first = self._first % max(1, len(ready))
+        for fd in [*ready][first:] + [*ready][:first]:
             for _ in range(_ACCEPTED):
                 if spared:
                     spared -= 1

@@ -39,7 +39,6 @@ class Server:
             "wsgi.multiprocess": cfg.workers > 1,
             "wsgi.run_once": False,
             "wsgi.file_wrapper": _file_wrapper,
-            "wsgi.input_terminated": True,
             "SERVER_SOFTWARE": "trainyard",
             "SCRIPT_NAME": "",
         }

@@ -23,6 +23,14 @@ class Front:
     #: Bodies of at most so many bytes are offered to ``at_once``.
     quick_bytes = 0
 
+    def is_quick(self, environ: dict[str, Any]) -> bool:
+        """Whether a request may be one for ``at_once``. If the loop is late, those with a body are refused."""
+        return False
+
+    def kind(self, environ: dict[str, Any]) -> str:
+        """The kind of a request, among a few dozen: requests of a kind take similar time."""
+        return "all"
+
     def at_once(self, environ: dict[str, Any], body: bytes) -> QuickAnswer | None:
         """The response to a request that takes well under a millisecond; None if the application must respond.
 

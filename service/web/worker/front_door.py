@@ -120,6 +120,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
         done: Callable[[object], None],
         *,
         must: bool = False,
+        later: bool = False,
     ) -> None:
         """Have a thread run a task, and then, on the loop, call ``done`` with its result. Raises BusyPoolError."""
 
@@ -127,7 +128,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
             self._done.append((connection, done, run()))
             os.eventfd_write(self._event, 1)
 
-        self.pool.submit(kind, task, must=must)
+        self.pool.submit(kind, task, must=must, later=later)
 
     def wait(self, connection: Connection, later: Later) -> None:
         """Have a connection look again when what its answer waits for has changed."""
@@ -214,7 +215,11 @@ class FrontDoor(Worker):  # type: ignore[misc]
         for connection in list(self._connections.values()):
             connection.drop()
         # Applications end what they have opened for answers.
-        self.pool.close(max(LAST_SECONDS, until - now))
+        until = max(until, now + LAST_SECONDS)
+        self.pool.close()
+        while not self.pool.join(SWEEP_SECONDS) and monotonic() < until:
+            self._take_results()
+            self.notify()
 
     def _last_moment(self, connection: Connection, now: float) -> float:
         return now + LAST_SECONDS if connection.is_idle else float("inf")
@@ -326,3 +331,4 @@ class FrontDoor(Worker):  # type: ignore[misc]
         late = [connection for connection in self._connections.values() if connection.deadline <= now]
         for connection in late:
             connection.expired(now)
+        self._deliver()

@@ -29,9 +29,12 @@ class BusyPoolError(Exception):
 
 
 class _Task(NamedTuple):
+    """A task of a kind. ``seconds`` is how long it may take, if it counts for what is taken besides, else 0."""
+
     kind: str
     run: Callable[[], object]
     seconds: float
+    counts: bool
 
 
 class _Lane:
@@ -40,22 +43,25 @@ class _Lane:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self.tasks: deque[_Task] = deque()
-        self.seconds = 0.0
+        #: Tasks that count, and how long they may take.
+        self.counted, self.seconds = 0, 0.0
         self.running = 0
 
     def admits(self, seconds: float) -> bool:
         """Whether a task that is likely to take ``seconds`` would have its turn soon."""
         if self.running < self.threads and not self.tasks:
             return True
-        return len(self.tasks) < WAITING and self.seconds + seconds <= WAITING_SECONDS * self.threads
+        return self.counted < WAITING and self.seconds + seconds <= WAITING_SECONDS * self.threads
 
     def put(self, task: _Task) -> None:
         self.tasks.append(task)
+        self.counted += task.counts
         self.seconds += task.seconds
 
     def take(self) -> _Task:
         task = self.tasks.popleft()
-        self.seconds = self.seconds - task.seconds if self.tasks else 0.0
+        self.counted -= task.counts
+        self.seconds = self.seconds - task.seconds if self.counted else 0.0
         self.running += 1
         return task
 
@@ -70,46 +76,60 @@ class Pool:
     def __init__(self, threads: int) -> None:
         self._lock = threading.Condition()
         self._short, self._long = _Lane(threads), _Lane(max(1, threads // 2))
+        self._later = _Lane(max(1, threads // 4))
         self._means: dict[str, float] = {}
         self._closed = False
         #: Threads that wait, without those that were woken already.
         self._idle = 0
-        self._was_long = False  # whether the newest task to begin was a long one
+        self._was_short = True  # whether the newest task to begin was a short one
         self._threads: list[threading.Thread] = []
         self._most = threads
 
     @property
     def is_busy(self) -> bool:
-        """Whether a thread runs a task."""
-        return self._short.running + self._long.running > 0
+        """Whether a task runs or waits."""
+        return any(lane.running or lane.tasks for lane in (self._short, self._long, self._later))
 
-    def submit(self, kind: str, run: Callable[[], object], *, must: bool = False) -> None:
+    def submit(self, kind: str, run: Callable[[], object], *, must: bool = False, later: bool = False) -> None:
         """Run a task in a thread. Raises BusyPoolError if too much waits, unless it ``must`` run.
 
-        ``run`` raises nothing.
+        Tasks that come ``later``, for many clients at the same moment, get at most a quarter of the threads. ``run``
+        raises nothing.
         """
         with self._lock:
             seconds = self._means.get(self._known(kind), _ASSUMED_SECONDS)
-            lane = self._long if seconds >= LONG_SECONDS else self._short
+            lane = self._later if later else self._long if seconds >= LONG_SECONDS else self._short
             if not must and not lane.admits(seconds):
                 raise BusyPoolError
-            lane.put(_Task(kind, run, seconds))
+            lane.put(_Task(kind, run, 0.0 if must else seconds, not must))
             if self._idle:
                 self._idle -= 1
                 self._lock.notify()
             elif len(self._threads) < self._most:
-                thread = threading.Thread(target=self._work, name=f"pool-{len(self._threads)}", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                self._add_thread()
 
-    def close(self, seconds: float) -> None:
-        """End the threads once nothing waits, and wait for that, at most for so many seconds."""
+    def _add_thread(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"pool-{len(self._threads)}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # The system has no more threads.
+            if not self._threads:
+                raise
+        else:
+            self._threads.append(thread)
+
+    def close(self) -> None:
+        """End the threads once nothing waits."""
         with self._lock:
             self._closed = True
             self._lock.notify_all()
+
+    def join(self, seconds: float) -> bool:
+        """Wait at most for so many seconds until all threads have ended; whether they have."""
         until = monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, until - monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
         while True:
@@ -121,7 +141,7 @@ class Pool:
                     self._idle += 1
                     self._lock.wait()
                     lane = self._next()
-                self._was_long = lane is self._long
+                self._was_short = lane is self._short
                 task = lane.take()
             begin = perf_counter()
             task.run()
@@ -137,9 +157,10 @@ class Pool:
         return kind if kind in self._means or len(self._means) < _KINDS else "other"
 
     def _next(self) -> _Lane | None:
-        """The lane whose task is next: the short one, unless the long one has less than its share."""
-        # Short tasks pass long ones, but do not hold them up for ever; nor do long ones if there is but one thread.
-        waits = self._long.tasks and self._long.running < self._long.threads
-        if waits and (not self._short.tasks or (self._long.running == 0 and not self._was_long)):
-            return self._long
+        """The lane whose task is next: the short one, unless another one has less than its share."""
+        # Short tasks pass others, but do not hold them up for ever; nor do others if there is but one thread.
+        for lane in (self._later, self._long):
+            waits = lane.tasks and lane.running < lane.threads
+            if waits and (not self._short.tasks or (lane.running == 0 and self._was_short)):
+                return lane
         return self._short if self._short.tasks else None

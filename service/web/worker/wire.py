@@ -84,16 +84,12 @@ class Wire:
         """Send now what the socket takes, and the rest when ``flush`` is called."""
         if self._unsent:
             self._push()
-            if self._unsent:
-                self._watch_both()
+        self._watch_both()
 
     def flush(self) -> int:
         """Send on. Returns the number of bytes that the socket took."""
-        if not self._unsent:
-            return 0
-        sent = self._push()
-        if not self._unsent:
-            self._watch_both()
+        sent = self._push() if self._unsent else 0
+        self._watch_both()
         return sent
 
     def _push(self) -> int:

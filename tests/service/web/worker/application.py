@@ -158,6 +158,12 @@ class TestedFront(Front):
 
     quick_bytes = 1_000
 
+    def is_quick(self, environ: dict[str, Any]) -> bool:
+        return str(environ["PATH_INFO"]).startswith("/quick")
+
+    def kind(self, environ: dict[str, Any]) -> str:
+        return str(environ["PATH_INFO"]).split("/")[1]
+
     def at_once(self, environ: dict[str, Any], body: bytes) -> QuickAnswer | None:
         if environ["PATH_INFO"] == "/quick":
             return QuickAnswer("200 OK", [("Content-Type", "text/plain")], b"quick " + body)

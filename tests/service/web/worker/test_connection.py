@@ -64,6 +64,7 @@ class Loop:
         done: Callable[[object], None],
         *,
         must: bool = False,
+        later: bool = False,
     ) -> None:
         self.tasks.append((connection, run, done))
 
@@ -82,6 +83,9 @@ class Loop:
 
     def wait_no_more(self, later: Later) -> None:
         raise NotImplementedError
+
+    def deliver(self, connection: Connection) -> None:
+        connection.deliver()
 
     def closed(self, connection: Connection) -> None:
         self.closings += 1

@@ -36,8 +36,8 @@ def make_pool() -> Iterator[Callable[[int], Pool]]:
 
     yield make
     for pool in made:
-        pool.close(SECONDS)
-        assert not [thread for thread in pool._threads if thread.is_alive()]
+        pool.close()
+        assert pool.join(SECONDS)
 
 
 class Clock(threading.local):
@@ -198,16 +198,50 @@ def test_what_waits_is_done_before_the_end() -> None:
     for number in range(50):
         pool.submit("a", partial(done.append, number))
     first.free.set()
-    pool.close(SECONDS)
+    pool.close()
+    assert pool.join(SECONDS)
     assert sorted(done) == list(range(50))
-    assert not [thread for thread in pool._threads if thread.is_alive()]
 
 
 def test_the_end_does_not_wait_for_ever() -> None:
     pool, stuck = Pool(1), Task()
     pool.submit("a", stuck)
-    pool.close(0.01)
+    pool.close()
+    assert not pool.join(0.01)
     assert stuck.begun.is_set()
     stuck.free.set()
-    pool.close(SECONDS)
+    assert pool.join(SECONDS)
     assert stuck.ended.is_set()
+
+
+def test_tasks_for_many_clients_at_once_refuse_no_request(make_pool: Callable[[int], Pool]) -> None:
+    """As many as there may wait, and more, are there already, and a request is taken, and comes before most of them."""
+    pool, held = make_pool(4), Task()
+    order: list[str] = []
+    pool.submit("look", held, must=True, later=True)
+    held.begun.wait(SECONDS)
+    for _ in range(module.WAITING + 10):
+        pool.submit("look", partial(order.append, "look"), must=True, later=True)
+    done = threading.Event()
+    pool.submit("a", lambda: (order.append("a"), done.set()))
+    assert done.wait(SECONDS)
+    assert order.index("a") == 0  # The one thread that may look is held.
+    assert pool.is_busy
+    held.free.set()
+
+
+def test_a_system_without_threads_keeps_those_that_there_are(
+    make_pool: Callable[[int], Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, first, second = make_pool(4), Task(), Task()
+    pool.submit("a", first)
+    assert first.begun.wait(SECONDS)
+
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    pool.submit("a", second)
+    first.free.set()
+    assert second.begun.wait(SECONDS)
+    second.free.set()
