@@ -211,7 +211,7 @@ def _by_name(numbers: list[float], names: Sequence[str] | None) -> dict[str, flo
 
 
 def _with_distance(report: list[RowReport], prediction: Prediction) -> list[dict[str, object]]:
-    """What is unusual about each row, its distance included if the version knows it."""
+    """What is unusual about each row, its distance included if the version can say it."""
     if prediction.distance is None:
         return [row._asdict() for row in report]
     return [

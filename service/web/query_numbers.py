@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"(?=.{1,30}\Z)([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?
 
 
 class QueryWhole(DescribedField):
-    """A whole number from ``minimum`` to ``maximum``, as a query has it."""
+    """A whole number from ``minimum`` to ``maximum``, as queries have them."""
 
     def __init__(self, minimum: int, maximum: int, **options: Any) -> None:
         super().__init__(**options)
@@ -33,7 +33,7 @@ class QueryWhole(DescribedField):
 
 
 class QueryNumber(DescribedField):
-    """A finite number that is not negative, as a query has it."""
+    """A finite number that is not negative, as queries have them."""
 
     wanted = "a number, at least 0"
 
