@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
 
+from service.jobs.trainer import GRACE_SECONDS
 from testing.harness import ROOT, Client, Server, eventually, serving
 from testing.jobs import arrays, timeless
 from testing.samples import ROWS, a_model, a_training
@@ -274,10 +276,16 @@ class TestEverything:
         assert logs(client, job) == []
 
     def test_the_trainer_outlives_a_quick_restart(self, server: Server) -> None:
-        trainer = server.trainer().pid
-        assert server.terminate() == 0
-        client = server.start_ready()
-        assert server.trainer().pid == trainer
+        for _ in range(5):
+            trainer = server.trainer().pid
+            begin = monotonic()
+            assert server.terminate() == 0
+            client = server.start_ready()
+            if monotonic() - begin < GRACE_SECONDS:
+                assert server.trainer().pid == trainer
+                break
+        else:
+            pytest.skip(f"this machine starts the service in no less than {GRACE_SECONDS:g} s at present")
         client.define(a_model("quick"))
         assert client.run(a_training("quick"))["version"] == 1
 
