@@ -98,7 +98,8 @@ def problem(
 ) -> Response:
     """An error response of at most ``PROBLEM_BYTES``; ``extensions`` are additional members of its document.
 
-    ``total`` is the number of problems, of which ``errors`` lists the first ones; the document has it if it is larger.
+    ``total`` is the number of problems, of which ``errors`` lists the first ones; the document has that too if it is
+    larger.
     """
     more = {"errors_total": total} if total > len(errors) else {}
     content = problem_document(request.environ, status, code, detail, errors, **more, **extensions)

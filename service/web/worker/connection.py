@@ -482,7 +482,7 @@ class Connection:
     def _call(self, head: Head, body: ReceivedBody) -> None:
         """Have a thread call the application."""
         door, peer, environ, size = self.door, self.peer, head.environ, body.size
-        if body.held > LEAST_HELD_BYTES and not door.has_room:
+        if body.held > LEAST_HELD_BYTES and not body.in_file and not door.has_room:
             self._body = body
             self._busy()
             return

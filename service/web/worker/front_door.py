@@ -175,7 +175,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
     # The loop.
 
     def run(self) -> None:
-        """Serve until told to end, then answer what is under way, for at most ``graceful_timeout``."""
+        """Serve until asked to end, then answer what is under way, for at most ``graceful_timeout``."""
         self.front: Front = getattr(self.wsgi, "front", None) or Front()
         self._watch = Watch(self.front.newest, self._wake)
         self._entrance = Entrance(self.sockets, self.epoll, self.shares, self.age, self._connections)

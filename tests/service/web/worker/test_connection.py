@@ -214,3 +214,44 @@ def test_a_head_that_comes_byte_by_byte_is_searched_once(loop: Loop) -> None:
         loop.connection._read_heads()
     assert loop.connection.state is State.HEAD
     assert searched == [size - 1] * 3 + [4, 1, 2]
+
+
+def post(size: int) -> bytes:
+    return b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
+
+
+def test_a_body_counts_until_its_answer_has_ended(loop: Loop) -> None:
+    loop.client.sendall(post(30_000))
+    loop.receive()
+    assert loop.connection.state is State.AWAY
+    assert loop.held == 30_000
+    loop.run()
+    assert loop.client.recv(1_000).endswith(b"\r\n\r\n/x")
+    assert loop.held == 0
+
+
+def test_without_room_large_bodies_are_refused_and_small_ones_are_not(loop: Loop) -> None:
+    loop.has_room = False
+    for size, status in ((16_384, b"200"), (16_385, b"503"), (0, b"200"), (30_000, b"503")):
+        loop.client.sendall(post(size))
+        loop.receive()
+        loop.run()
+        answer = loop.client.recv(2_000)
+        assert answer.startswith(b"HTTP/1.1 " + status), size
+        assert (b'"code":"busy"' in answer) == (status == b"503")
+        assert loop.held == 0
+    assert loop.called == 2
+
+
+def test_without_room_a_body_that_is_in_a_file_is_not_refused(loop: Loop) -> None:
+    """It has been received, and takes no memory."""
+    loop.has_room = False
+    body = post(500_000)
+    loop.client.setblocking(False)
+    while body or loop.tasks:
+        if body:
+            body = body[loop.client.send(body[:40_000]) :]
+            loop.receive()
+        loop.run()
+    assert loop.called == 1
+    assert loop.client.recv(1_000).startswith(b"HTTP/1.1 200")
