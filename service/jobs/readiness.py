@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,16 +10,12 @@ from threadpoolctl import threadpool_limits
 
 __all__ = ["make_ready"]
 
-#: How much a process that trains steps back for others, as ``nice`` counts: predictions come first.
-NICENESS = 5
-
 
 def make_ready(threads: int) -> None:
-    """Make this process step back for others and the first victim if memory runs out, and let BLAS allocate memory now.
+    """Make this process the first victim if memory runs out, and let BLAS allocate memory now.
 
     If OpenBLAS cannot allocate memory later, it ends the process without an exception.
     """
-    os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     with suppress(OSError):  # Some containers do not allow this.
         Path("/proc/self/oom_score_adj").write_text("500")
     with threadpool_limits(threads):

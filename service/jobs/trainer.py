@@ -25,6 +25,7 @@ from service.jobs.engines.local import LocalEngine
 from service.jobs.old_jobs import drop_old_jobs
 from service.jobs.outcome import Died, Failed, Finished, Outcome, Stale, Stopped
 from service.jobs.record import Job
+from service.niceness import TRAINING, give_way
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
@@ -255,6 +256,7 @@ def main(settings: Settings, *, while_web_lives: bool) -> int:
             if not while_web_lives:
                 _log.error("another trainer runs in %s", settings.data)
             return 1
+        give_way(TRAINING)
         trainer = Trainer(settings, LocalEngine(settings), while_web_lives=while_web_lives)
         trainer.database.migrate()
         trainer.run()

@@ -17,7 +17,7 @@ from service.settings import Settings
 from service.store.changes import CachedQuery, Changes
 from service.store.fast_query import FastQuery
 from service.store.locks import Lock, Locks
-from service.store.sqlite import ChangeCounter, begin_sqlite, configure_sqlite
+from service.store.sqlite import UserVersion, begin_sqlite, configure_sqlite
 
 __all__ = ["HEAD", "METADATA", "Database"]
 
@@ -47,8 +47,15 @@ class Database:
             sqlalchemy.event.listen(self.engine, "connect", configure_sqlite)
             sqlalchemy.event.listen(self.engine, "begin", begin_sqlite)
         self._reader = self.engine.execution_options(reading=True)  # shares the engine's pool
-        self.serving_version = FastQuery(self.engine, SERVING_QUERY, ChangeCounter(self.engine))
+        self.serving_version = FastQuery(self.engine, SERVING_QUERY, UserVersion(self.engine))
+        if self.engine.dialect.name == "sqlite":
+            sqlalchemy.event.listen(self.engine, "before_execute", self._count_change)
         self.changes = Changes(self.engine)
+
+    def _count_change(self, connection: sa.Connection, statement: object, *_others: object) -> None:
+        """Before a statement that may change which version answers a request."""
+        if isinstance(statement, sa.UpdateBase) and statement.table in self.serving_version.tables:
+            UserVersion.advance(connection)
 
     def cached(self, ask: Callable[[sa.Connection], Answer]) -> CachedQuery[Answer]:
         """Selects that are repeated only after a change; for the one thread that uses ``changes``."""

@@ -1,4 +1,4 @@
-"""SQLite: its configuration and its file change counter."""
+"""SQLite: its configuration, and the number in its file that counts changes of what is served."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from service.settings import SettingsError
 
-__all__ = ["JOURNAL_MODE", "SYNCHRONOUS", "ChangeCounter", "begin_sqlite", "configure_sqlite", "wal_is_safe"]
+__all__ = ["JOURNAL_MODE", "SYNCHRONOUS", "UserVersion", "begin_sqlite", "configure_sqlite", "wal_is_safe"]
 
 
 #: SQLite releases with the fix for a bug that could reset the write-ahead log while a reader uses it.
@@ -32,12 +32,14 @@ JOURNAL_MODE = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "DELETE"
 SYNCHRONOUS = "FULL" if JOURNAL_MODE == "WAL" else "EXTRA"
 
 
-class ChangeCounter:
-    """SQLite's file change counter (file format, section 1.3.8): four bytes that every commit changes.
+class UserVersion:
+    """SQLite's user version, a number in the file's header, as a counter of the changes of some tables.
 
-    With a rollback journal, a commit writes it under the exclusive lock before the commit takes effect. So a reader
-    that finds it changed and then selects waits for that commit, and a reader that finds it unchanged can reuse what
-    it read before. A commit to the write-ahead log does not change it; with that log, or without a file, it is None.
+    ``advance`` is part of each transaction that makes such a change; all other commits leave the number alone. With a
+    rollback journal, a commit writes it (bytes 60 to 63 of the file, section 1.3 of the file format) under the
+    exclusive lock before the commit takes effect. So a reader that finds it changed and then selects waits for that
+    commit, and a reader that finds it unchanged can reuse what it read before. A commit to the write-ahead log does not
+    write there; with that log, or without a file, it is None.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
@@ -48,7 +50,15 @@ class ChangeCounter:
     def __call__(self) -> bytes | None:
         if self._page is None:
             return self._map()
-        return self._page[24:28]
+        return self._page[60:64]
+
+    @staticmethod
+    def advance(connection: sa.Connection) -> None:
+        """Count a change that the present transaction makes."""
+        driver: Any = connection.connection.driver_connection
+        assert driver.in_transaction
+        (count,) = driver.execute("PRAGMA user_version").fetchone()
+        driver.execute(f"PRAGMA user_version = {(count + 1) % 2**31}")
 
     def _map(self) -> bytes | None:
         if self._path is None:
@@ -63,7 +73,7 @@ class ChangeCounter:
             except OSError:
                 return None  # The next select reports the error.
         self._page = page
-        return page[24:28]
+        return page[60:64]
 
 
 #: The first bytes of each database file. Neither map nor descriptor is ever closed: closing any descriptor of a file

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from contextlib import suppress
 
@@ -13,12 +12,12 @@ import sqlalchemy as sa
 from models.errors import MissingError
 from models.formats.model_file import ModelFileError, load_model_file, model_file_image
 from models.registry.snapshots import model_file
+from service.niceness import UPKEEP, give_way
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.locks import Lock
 from service.upkeep.directory import is_own
-from service.upkeep.startup_check import NICENESS
 
 __all__ = ["write_model_files"]
 
@@ -31,7 +30,7 @@ def write_model_files(settings: Settings) -> None:
     Each line of input is a JSON list of models' names. The line of output for it lists those whose files are now up to
     date.
     """
-    os.nice(NICENESS)
+    give_way(UPKEEP)
     database, files = Database(settings), FileStore(settings.data)
     with files.locks.exclusive(Lock.MODEL_FILES, wait=True):  # The process of a killed trainer ends soon.
         for line in sys.stdin:

@@ -7,7 +7,6 @@ process that the trainer starts, and ends early if standard input ends.
 from __future__ import annotations
 
 import logging
-import os
 import select
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ import sqlalchemy as sa
 from models.formats.checkpoint_file import CheckpointError, load_checkpoint
 from models.formats.dataset_file import is_inline
 from models.registry.tables import CHECKPOINTS
+from service.niceness import UPKEEP, give_way
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
@@ -25,19 +25,17 @@ from service.store.naming import unnamed
 from service.upkeep.directory import is_own
 from service.upkeep.inspection import inspect
 
-__all__ = ["NICENESS", "check"]
+__all__ = ["check"]
 
 _log = logging.getLogger("trainyard.upkeep")
 
-#: The priority of processes for upkeep, below that of training and serving (nice(2)).
-NICENESS = 10
 #: Seconds between two tries to clear away while files are being written.
 LOOK_SECONDS = 0.1
 
 
 def check(settings: Settings) -> int:
     """Inspect all files once and clear away what no row names; the exit status, 1 if this was cut short."""
-    os.nice(NICENESS)
+    give_way(UPKEEP)
     database, files = Database(settings), FileStore(settings.data)
     try:
         done = _check(database, files)

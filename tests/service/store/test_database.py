@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from time import time
 
@@ -22,12 +20,10 @@ from models.formats.durable import FileRecord
 from models.registry.datasets import add_dataset
 from models.registry.models import define_model
 from models.registry.tables import METADATA
-from models.registry.versions import SERVING_QUERY, publish
 from service.settings import Settings
 from service.store.database import HEAD, Database
-from service.store.fast_query import FastQuery
 from service.store.migrations import configuration
-from service.store.sqlite import JOURNAL_MODE, ChangeCounter, wal_is_safe
+from service.store.sqlite import wal_is_safe
 from service.store.storage_errors import storage_error_code
 from service.store.tables import EVENTS
 from testing.harness import ROOT
@@ -171,41 +167,6 @@ def test_writers_wait_for_each_other(tmp_path: Path) -> None:
         list(pool.map(add, range(24)))
     with migrated.read() as connection:
         assert connection.scalars(sa.select(EVENTS.c.epoch).order_by(EVENTS.c.id)).all() == list(range(24))
-    migrated.dispose()
-
-
-@pytest.mark.skipif(JOURNAL_MODE != "DELETE", reason="the write-ahead log leaves the change counter alone")
-def test_no_answer_outlives_a_count_that_comes_twice(tmp_path: Path) -> None:
-    """A writer that is killed in its commit leaves a count that the next writer reuses; answers between are old."""
-    migrated = database(tmp_path)
-    migrated.migrate()
-    with migrated.write() as connection:
-        define_model(connection, a_definition(name="m"))
-        publish(connection, "m", "j", "first", "{}")
-    real = ChangeCounter(migrated.engine)
-    left_behind = (int.from_bytes(real() or b"", "big") + 1).to_bytes(4, "big")
-    other = sqlite3.connect(tmp_path / "trainyard.db", timeout=0, isolation_level=None)
-    calls: list[bytes | None] = []
-
-    def commit() -> None:
-        other.execute("UPDATE versions SET checkpoint = 'second'")
-
-    def counter() -> bytes | None:
-        """First what the killed writer left; then a commit is tried at each read of the counter."""
-        calls.append(left_behind if not calls else None)
-        if calls[-1] is None:
-            with suppress(sqlite3.OperationalError):  # The reader's lock excludes the writer.
-                commit()
-        return calls[-1] or real()
-
-    query = FastQuery(migrated.engine, SERVING_QUERY, counter)
-    query._known["m", "default"] = (b"older", (0, "older"))  # so that the counter is asked
-    assert query.first(model="m", alias="default") == (1, "first", None, None)
-    commit()
-    assert real() == left_behind
-    assert query.first(model="m", alias="default") == (1, "second", None, None)
-    assert len(calls) >= 2
-    other.close()
     migrated.dispose()
 
 
