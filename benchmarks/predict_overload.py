@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from typing import Any, NamedTuple
 
 from benchmarks import asked_model, long_job, processor, wrk
@@ -30,7 +31,10 @@ class Kind(NamedTuple):
     offered: int | None = None
 
 
-KINDS = {"one row": Kind(1), "2,000 rows": Kind(2000, 256)}
+KINDS = {"one row": Kind(1), "2,000 rows": Kind(2000), "2,000 rows, more of them": Kind(2000, 256)}
+#: Seconds before each load. The service ends the requests of the one before, as it cannot see that their clients have
+#: left, and new connections would go to the worker that has fewer of them left.
+SETTLE_SECONDS = 4.0
 
 
 class Best(NamedTuple):
@@ -53,6 +57,11 @@ class Overload(NamedTuple):
     def per_second(self) -> float:
         """The median of accepted requests per second."""
         return statistics.median(load.per_second for load in self.loads)
+
+    @property
+    def offered_per_second(self) -> float:
+        """The median of answered requests per second, 503 included."""
+        return statistics.median(load.answers / load.seconds for load in self.loads)
 
     @property
     def refused_share(self) -> float:
@@ -100,6 +109,7 @@ def _best(port: int, body: bytes) -> Best:
     rates: dict[int, list[float]] = {connections: [] for connections in CONNECTIONS}
     for _ in range(ROUNDS):
         for connections, each in rates.items():
+            time.sleep(SETTLE_SECONDS)
             each.append(wrk.load(port, body, connections, SECONDS).per_second)
     best = max(Best(statistics.median(each), connections) for connections, each in rates.items())
     if not best.per_second:
@@ -109,16 +119,24 @@ def _best(port: int, body: bytes) -> Best:
 
 def _overload(port: int, body: bytes, connections: int) -> Overload:
     """Offer more than can be served, with a probe that sends the same requests."""
-    with probing(port, body) as probe:
-        loads = [wrk.load(port, body, connections, SECONDS) for _ in range(ROUNDS)]
-    return Overload(connections, loads, probe.seconds.get(200, []), probe.seconds.get(503, []), probe.failures)
+    loads: list[Load] = []
+    served, refused, failures = list[float](), list[float](), 0
+    for _ in range(ROUNDS):
+        time.sleep(SETTLE_SECONDS)
+        with probing(port, body) as probe:
+            loads.append(wrk.load(port, body, connections, SECONDS))
+        served += probe.seconds.get(200, [])
+        refused += probe.seconds.get(503, [])
+        failures += probe.failures
+    return Overload(connections, loads, served, refused, failures)
 
 
 def _report(name: str, overload: Overload, best: Best) -> None:
     """Print an overload beside the best throughput."""
     print(f"  {name}, {overload.connections} connections: {overload.per_second:,.0f} requests/s, ", end="")
     print(f"{overload.per_second / best.per_second:.2f} of the best (goal {GOAL:g}); ", end="")
-    print(f"{overload.refused_share:.1%} of answers are 503")
+    times = overload.offered_per_second / best.per_second
+    print(f"{overload.refused_share:.1%} of answers are 503, and {times:.1f} times the best was offered")
     print(f"    a probe waits for 200: {_times(overload.served)}")
     print(f"    a probe waits for 503: {_times(overload.refused)}", end="")
     in_time = sum(seconds <= GOAL_REFUSED for seconds in overload.refused) / max(len(overload.refused), 1)

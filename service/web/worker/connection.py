@@ -39,8 +39,9 @@ ANSWER_RATE, ANSWER_SECONDS = 1_000, 30.0
 #: many bytes; more of them if it is still sending a body that was refused.
 LINGER_SECONDS, LINGER_BYTES = 2.0, 65_536
 REFUSED_SECONDS, REFUSED_BYTES = 30.0, 64 * 2**20
-#: Bytes of a body up to which a request is of another kind than one of the same route with more.
-LITTLE_BYTES = 65_536
+#: Bytes of a body from which on a request of the same route may be of another kind, and from which on it is refused
+#: before its body is read, if there is no time for it.
+LITTLE_BYTES, LARGE_BYTES = 8_192, 65_536
 #: Size of a head up to which it is remembered until the next one of the same client.
 REPEATED_BYTES = 1_024
 #: Bytes of a body that stay in memory, if there is room, and if there is none.
@@ -100,6 +101,9 @@ class Door(Protocol):
     def late(self) -> bool:
         """Whether this round of the loop takes too long to answer further requests in it."""
 
+    def expect(self, kind: str) -> bool:
+        """Whether a thread will have time for a request of this kind that is arriving."""
+
     def away(
         self,
         connection: Connection | None,
@@ -111,6 +115,9 @@ class Door(Protocol):
         later: bool = False,
     ) -> None:
         """Have a thread run a task, and then, on the loop, call ``done`` with its result. Raises BusyPoolError."""
+
+    def put_off(self, connection: Connection, done: Callable[[object], None]) -> None:
+        """Call ``done`` on the loop a moment later: a client that is refused may come back at once."""
 
     def wait(self, connection: Connection, later: Later) -> None:
         """Have a connection look again when what its answer waits for has changed."""
@@ -225,7 +232,8 @@ class Connection:
         if answer.later is not None and not self.door.alive:
             answer.later.stopping = True
         later = answer.later is not None
-        self.door.away(self, "more", lambda: _attempt(answer.pull), self._answered, must=True, later=later)
+        kind = f"more of {self._kind(answer.head, 0)}"
+        self.door.away(self, kind, lambda: _attempt(answer.pull), self._answered, must=True, later=later)
 
     def drop(self) -> None:
         """Close the connection at once."""
@@ -250,6 +258,9 @@ class Connection:
         self._fetched = self._wire.receive()
 
     def _receive(self) -> None:
+        if self.state is State.LINGER:
+            self._discard()
+            return
         while True:
             data, self._fetched = self._fetched, None
             if data is None:
@@ -263,6 +274,15 @@ class Connection:
             if self.state is State.CLOSED or not self._wire.has_more:
                 return
 
+    def _discard(self) -> None:
+        while (count := self._wire.discard()) is not None:
+            self._moved -= count
+            if count == 0 or self._moved < 0:
+                self.drop()
+                return
+            if not self._wire.has_more:
+                return
+
     def _received(self, data: bytes) -> None:
         state = self.state
         if state is State.HEAD:
@@ -271,10 +291,6 @@ class Connection:
         elif state is State.BODY:
             self._moved += len(data)
             self._take_body(data)
-        elif state is State.LINGER:
-            self._moved -= len(data)
-            if self._moved < 0:
-                self.drop()
         else:
             # What comes behind the request under way waits in the socket, except what has been read already.
             self._buffer += data
@@ -289,7 +305,7 @@ class Connection:
             wanted = "a last chunk" if length is None else f"{length} bytes, as Content-Length says"
             detail = f"the body must have {wanted}. Received: {self._body.size} bytes"
             self._refuse(RequestError(400, "invalid_body", detail))
-        elif self.state in (State.HEAD, State.LINGER):
+        elif self.state is State.HEAD:
             self.drop()
         else:  # The client may have closed only its own end, and still read.
             self._wire.listen(False)
@@ -364,6 +380,12 @@ class Connection:
         self._limit = self.door.front.body_limit(head.environ)
         if length is not None and length > self._limit:
             raise self._too_large()
+        if length is not None and length > LARGE_BYTES and not self.door.expect(self._kind(head, length)):
+            # To read what is refused would take the time of those that are not.
+            self.state, self.deadline = State.AWAY, math.inf
+            self._wire.listen(False)
+            self.door.put_off(self, lambda _: self._refuse(_busy()))
+            return
         self.state = State.BODY
         self._body = ReceivedBody(self.door.front.temporary)
         self._chunks = ChunkReader(self.door.rules) if length is None else None
@@ -458,7 +480,7 @@ class Connection:
         assert head is not None
         if len(body) <= door.front.quick_bytes and door.front.is_quick(head.environ):
             if body and door.late():  # What has no body, such as a health check, is answered even then.
-                self._busy()
+                self._refuse(_busy(), whole=True)
                 return
             quick = self._at_once(head, body)
             if quick is not None:
@@ -484,7 +506,7 @@ class Connection:
         door, peer, environ, size = self.door, self.peer, head.environ, body.size
         if body.held > LEAST_HELD_BYTES and not body.in_file and not door.has_room:
             self._body = body
-            self._busy()
+            self._refuse(_busy(), whole=True)
             return
         self._hold(body.held)
         request_id_of(environ)  # The application and what may have to answer for it use the same one.
@@ -494,20 +516,19 @@ class Connection:
         def call() -> None:
             answer.run(door.application, door.server.complete(environ, peer, size, body.whole()))
 
-        kind = f"{door.front.kind(environ)}{' with much' if size > LITTLE_BYTES else ''}"
         try:
-            door.away(self, kind, lambda: _attempt(call), self._answered)
+            door.away(self, self._kind(head, size), lambda: _attempt(call), self._answered)
         except BusyPoolError:
             self.answer = None
             self._body = body
-            self._busy()
+            self._refuse(_busy(), whole=True)
             return
         # The answer owns the body from here on; it counts until that has ended.
         self._body = self._chunks = None
 
-    def _busy(self) -> None:
-        detail = "more requests wait than can be answered soon; try again in a second"
-        self._refuse(RequestError(503, "busy", detail), whole=True)
+    def _kind(self, head: Head, size: int) -> str:
+        """The kind of a request, which take similar time: by the size of its body too, in steps of eight times."""
+        return f"{self.door.front.kind(head.environ)} {(size // LITTLE_BYTES).bit_length() // 3}"
 
     # Answers.
 
@@ -695,6 +716,10 @@ def _storage_error(error: BaseException) -> RequestError:
         return RequestError(503, "storage_full", "no disk space is left for files; free some space and try again")
     _log.error("a body cannot be stored", exc_info=error)
     return RequestError(500, "storage_error", "a body cannot be written to a file")
+
+
+def _busy() -> RequestError:
+    return RequestError(503, "busy", "more requests wait than can be answered soon; try again in a second")
 
 
 def _long_head() -> RequestError:

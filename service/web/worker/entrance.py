@@ -14,10 +14,8 @@ __all__ = ["Entrance"]
 
 #: Connections that are accepted in one round of the loop at most, at each socket.
 _ACCEPTED = 256
-#: Seconds of a round of the loop after which new connections are accepted however many other workers have: their rounds
-#: may take as long, and new clients must not wait until all are even.
-_PROMPT_SECONDS = 0.005
-#: Seconds for which connections are left to a worker that has fewer.
+#: Seconds for which a connection is left to a worker that has fewer. For each such time that new clients may have
+#: waited, one is accepted all the same: the rounds of other workers may take long, and nobody waits until all are even.
 _LEFT_SECONDS = 0.001
 
 
@@ -59,10 +57,10 @@ class Entrance:
         What was left to others for a moment, and is still there, is accepted after all. Raises OSError if the process
         has no room for another connection.
         """
-        spared = 0
+        since = began if self._left is None else self._left
+        spared = int((monotonic() - since) / _LEFT_SECONDS)
         if self._left is not None:
-            # One for each moment: rounds under load last for many.
-            spared = 1 + int((began - self._left) / _LEFT_SECONDS)
+            spared = max(1, spared)
             self._left, ready = None, self._listeners.keys()
             self._listen(True)
         self._first += 1  # No socket comes first for ever.
@@ -71,7 +69,7 @@ class Entrance:
             for _ in range(_ACCEPTED):
                 if spared:
                     spared -= 1
-                elif monotonic() - began < _PROMPT_SECONDS and self._others_have_fewer():
+                elif self._others_have_fewer():
                     self._left = monotonic()
                     self._listen(False)
                     return

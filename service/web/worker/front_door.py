@@ -36,6 +36,9 @@ SWEEP_SECONDS = 0.5
 #: Seconds of one round of the loop, after which it answers no further prediction, but refuses it. They are the thread's
 #: own processor time: clients are not refused because another process was running.
 LATE_SECONDS = 0.05
+#: Seconds after which a client is answered whose body is refused before it is read. Many clients try again at once,
+#: and those that do would take the processor from the requests that were accepted.
+REFUSED_SECONDS = 0.05
 #: Bytes of bodies that all connections together may hold in memory before large ones go to files sooner.
 HELD_BYTES = 32 * 2**20
 #: Files that a worker may open beside its connections.
@@ -70,6 +73,8 @@ class FrontDoor(Worker):  # type: ignore[misc]
         self.epoll = select.epoll()
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._done: deque[tuple[Connection | None, Callable[[object], None], object]] = deque()
+        #: What is to be done for connections, and when, on the monotonic clock; in the order of these times.
+        self._put_off: deque[tuple[float, Connection, Callable[[object], None]]] = deque()
         self._woken: deque[Later] = deque()
         self._waiting: dict[Later, Connection] = {}
         self._connections: dict[int, Connection] = {}
@@ -112,6 +117,10 @@ class FrontDoor(Worker):  # type: ignore[misc]
         # The clock is asked first: it takes a tenth of the time that the thread's own takes.
         return monotonic() - self._round > LATE_SECONDS and thread_time() - self._round_used > LATE_SECONDS
 
+    def expect(self, kind: str) -> bool:
+        """Whether a thread will have time for a request of this kind that is arriving."""
+        return self.pool.expect(kind)
+
     def away(
         self,
         connection: Connection | None,
@@ -129,6 +138,10 @@ class FrontDoor(Worker):  # type: ignore[misc]
             os.eventfd_write(self._event, 1)
 
         self.pool.submit(kind, task, must=must, later=later)
+
+    def put_off(self, connection: Connection, done: Callable[[object], None]) -> None:
+        """Call ``done`` on the loop a moment later: a client that is refused may come back at once."""
+        self._put_off.append((monotonic() + REFUSED_SECONDS, connection, done))
 
     def wait(self, connection: Connection, later: Later) -> None:
         """Have a connection look again when what its answer waits for has changed."""
@@ -227,7 +240,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
     def _turn(self) -> None:
         """Wait for something to happen, and handle it."""
         patience = self._entrance.patience
-        events = self._next_events() or self.epoll.poll(SWEEP_SECONDS if patience is None else patience)
+        events = self._next_events() or self.epoll.poll(self._sleep_seconds(patience))
         self._round, self._round_used = monotonic(), thread_time()
         listeners = []
         for start in range(0, len(events), GROUP):
@@ -252,6 +265,11 @@ class FrontDoor(Worker):  # type: ignore[misc]
             self._accept(listeners, self._round)
         self._take_results()
         self._deliver()
+
+    def _sleep_seconds(self, patience: float | None) -> float:
+        """For how long at most nothing needs to be done if nothing happens."""
+        seconds = SWEEP_SECONDS if patience is None else patience
+        return min(seconds, max(0.0, self._put_off[0][0] - monotonic())) if self._put_off else seconds
 
     def _next_events(self) -> list[tuple[int, int]]:
         """What happens right after an answer."""
@@ -279,10 +297,13 @@ class FrontDoor(Worker):  # type: ignore[misc]
                 done(result)
             else:
                 owner.back(done, result)
+        while self._put_off and self._put_off[0][0] <= self._round:
+            _, connection, done = self._put_off.popleft()
+            connection.back(done, None)
         for _ in range(len(self._woken)):
-            connection = self._waiting.pop(self._woken.popleft(), None)
-            if connection is not None and connection.state is State.LATER:
-                connection.look()
+            waiting = self._waiting.pop(self._woken.popleft(), None)
+            if waiting is not None and waiting.state is State.LATER:
+                waiting.look()
 
     def _wake(self, later: Later) -> None:
         """Runs in the watch's thread."""
@@ -290,16 +311,23 @@ class FrontDoor(Worker):  # type: ignore[misc]
         os.eventfd_write(self._event, 1)
 
     def _accept(self, ready: list[int], began: float) -> None:
+        accepted: list[Connection] = []
         try:
             for sock, client in self._entrance.accept(ready, began):
-                self._begin(sock, client)
+                connection = self._begin(sock, client)
+                if connection is not None:
+                    accepted.append(connection)
         except OSError as error:
             _log.error("a connection cannot be accepted: %s", error)
             if not self._evict():  # Else epoll would report the listener again and again.
                 self._entrance.pause()
+        # Not before all are accepted: the time that requests take is none that clients have waited for others.
+        if self._tls is None:
+            for connection in accepted:
+                connection.ready(select.EPOLLIN)  # Most clients have sent their request by now.
 
-    def _begin(self, sock: socket.socket, client: Any) -> None:
-        """Take in a new connection."""
+    def _begin(self, sock: socket.socket, client: Any) -> Connection | None:
+        """Take in a new connection; None if it has failed already, or if there is no room."""
         try:
             sock.setblocking(False)
             if sock.family != socket.AF_UNIX:
@@ -309,15 +337,14 @@ class FrontDoor(Worker):  # type: ignore[misc]
                 sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         except OSError:  # The client has disconnected already.
             sock.close()
-            return
+            return None
         if len(self._connections) >= self._most and not self._evict():
             sock.close()
-            return
+            return None
         connection = Connection(self, sock, peer)
         self._connections[connection.fd] = connection
         self._entrance.count()
-        if self._tls is None:
-            connection.ready(select.EPOLLIN)  # Most clients have sent their request by now.
+        return connection
 
     def _evict(self) -> bool:
         """Close idle connections and slow ones, those first that have been so for longest. False if there is none."""

@@ -5,23 +5,26 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, thread_time
 from typing import NamedTuple
 
 __all__ = ["BusyPoolError", "Pool"]
 
-#: Mean time, in seconds, from which on a kind of request is a long one.
+#: Mean time, in seconds, from which on a kind of task is a long one.
 LONG_SECONDS = 0.1
+#: Mean processor time, in seconds, from which on a kind computes, and from which on it computes for long.
+COMPUTING_SECONDS, HEAVY_SECONDS = 0.01, 0.25
 #: Work, in seconds for each thread that may do it, beyond which no further request is taken.
 WAITING_SECONDS = 2.0
+#: Seconds within which a task that was expected should come. One that comes later, since its client is slow, holds no
+#: place meanwhile, and finds one or not.
+EXPECTED_SECONDS = 1.0
 #: Requests that may wait, however short they are.
 WAITING = 1_000
 #: Kinds whose means are kept; all others share one.
 _KINDS = 500
 #: Share of the newest time in a mean.
 _SHARE = 0.2
-#: Mean time that a kind is assumed to take before one was measured.
-_ASSUMED_SECONDS = 0.01
 
 
 class BusyPoolError(Exception):
@@ -45,13 +48,26 @@ class _Lane:
         self.tasks: deque[_Task] = deque()
         #: Tasks that count, and how long they may take.
         self.counted, self.seconds = 0, 0.0
+        #: When the tasks that are likely to come soon were expected.
+        self.expected: deque[float] = deque()
         self.running = 0
 
-    def admits(self, seconds: float) -> bool:
-        """Whether a task that is likely to take ``seconds`` would have its turn soon."""
-        if self.running < self.threads and not self.tasks:
+    def admits(self, seconds: float, others: int = 0) -> bool:
+        """Whether a task that is likely to take ``seconds``, and ``others`` like it before, would have a turn soon."""
+        if self.running < self.threads and not self.tasks and not others:
             return True
-        return self.counted < WAITING and self.seconds + seconds <= WAITING_SECONDS * self.threads
+        work = self.seconds + (others + 1) * seconds
+        return self.counted + others < WAITING and work <= WAITING_SECONDS * self.threads
+
+    def expect(self, seconds: float) -> bool:
+        """Whether a task would have a turn soon behind those that are expected; it is expected from now on if so."""
+        now = monotonic()
+        while self.expected and self.expected[0] < now - EXPECTED_SECONDS:
+            self.expected.popleft()
+        admitted = self.admits(seconds, len(self.expected))
+        if admitted:
+            self.expected.append(now)
+        return admitted
 
     def put(self, task: _Task) -> None:
         self.tasks.append(task)
@@ -66,18 +82,39 @@ class _Lane:
         return task
 
 
-class Pool:
-    """A number of threads, of which kinds of tasks that take long get at most half.
+class _Means(NamedTuple):
+    """How long tasks of a kind take, and how much processor time of it, in seconds."""
 
-    Each kind has a mean time, measured as its tasks run; so a client that asks for what takes long delays others that
+    seconds: float
+    processor: float
+
+    def with_another(self, seconds: float, processor: float) -> _Means:
+        """The means after one more task."""
+        return _Means(*(mean + _SHARE * (new - mean) for mean, new in zip(self, (seconds, processor), strict=True)))
+
+
+#: What a kind is assumed to take before one was measured.
+_ASSUMED = _Means(0.01, 0.0)
+
+
+class Pool:
+    """A number of threads, of which kinds of tasks that take long get at most half, and kinds that compute only one.
+
+    Threads that compute at the same time take the interpreter's lock from each other and from the loop: together they
+    do less than one alone, and delay every answer. Those that compute for long have a thread beside those that do not.
+
+    Each kind has mean times, measured as its tasks run; so a client that asks for what takes long delays others that
     do the same, and nobody else.
     """
 
     def __init__(self, threads: int) -> None:
         self._lock = threading.Condition()
         self._short, self._long = _Lane(threads), _Lane(max(1, threads // 2))
+        self._computing, self._heavy = _Lane(1), _Lane(1)
         self._later = _Lane(max(1, threads // 4))
-        self._means: dict[str, float] = {}
+        #: All but the short one; the one whose task began last comes last.
+        self._others = [self._later, self._computing, self._long, self._heavy]
+        self._means: dict[str, _Means] = {}
         self._closed = False
         #: Threads that wait, without those that were woken already.
         self._idle = 0
@@ -88,7 +125,7 @@ class Pool:
     @property
     def is_busy(self) -> bool:
         """Whether a task runs or waits."""
-        return any(lane.running or lane.tasks for lane in (self._short, self._long, self._later))
+        return any(lane.running or lane.tasks for lane in (self._short, *self._others))
 
     def submit(self, kind: str, run: Callable[[], object], *, must: bool = False, later: bool = False) -> None:
         """Run a task in a thread. Raises BusyPoolError if too much waits, unless it ``must`` run.
@@ -97,16 +134,33 @@ class Pool:
         raises nothing.
         """
         with self._lock:
-            seconds = self._means.get(self._known(kind), _ASSUMED_SECONDS)
-            lane = self._later if later else self._long if seconds >= LONG_SECONDS else self._short
-            if not must and not lane.admits(seconds):
+            means = self._means_of(kind)
+            lane = self._later if later else self._lane(means)
+            if lane.expected and not must:
+                lane.expected.popleft()
+            if not must and not lane.admits(means.seconds):
                 raise BusyPoolError
-            lane.put(_Task(kind, run, 0.0 if must else seconds, not must))
+            lane.put(_Task(kind, run, 0.0 if must else means.seconds, not must))
             if self._idle:
                 self._idle -= 1
                 self._lock.notify()
             elif len(self._threads) < self._most:
                 self._add_thread()
+
+    def expect(self, kind: str) -> bool:
+        """Whether a task of this kind that comes soon will be taken, unless more come than were expected."""
+        with self._lock:
+            means = self._means_of(kind)
+            return self._lane(means).expect(means.seconds)
+
+    def _means_of(self, kind: str) -> _Means:
+        """How long a task is likely to take."""
+        return self._means.get(self._known(kind), _ASSUMED)
+
+    def _lane(self, means: _Means) -> _Lane:
+        if means.processor >= COMPUTING_SECONDS:
+            return self._heavy if means.processor >= HEAVY_SECONDS else self._computing
+        return self._long if means.seconds >= LONG_SECONDS else self._short
 
     def _add_thread(self) -> None:
         thread = threading.Thread(target=self._work, name=f"pool-{len(self._threads)}", daemon=True)
@@ -142,15 +196,18 @@ class Pool:
                     self._lock.wait()
                     lane = self._next()
                 self._was_short = lane is self._short
+                if not self._was_short:
+                    self._others.remove(lane)
+                    self._others.append(lane)
                 task = lane.take()
-            begin = perf_counter()
+            begin, used = perf_counter(), thread_time()
             task.run()
-            took = perf_counter() - begin
+            took = _Means(perf_counter() - begin, thread_time() - used)
             with self._lock:
                 lane.running -= 1
                 kind = self._known(task.kind)
-                mean = self._means.get(kind)
-                self._means[kind] = took if mean is None else mean + _SHARE * (took - mean)
+                means = self._means.get(kind)
+                self._means[kind] = took if means is None else means.with_another(*took)
 
     def _known(self, kind: str) -> str:
         """The kind under which a kind's mean is kept."""
@@ -159,7 +216,7 @@ class Pool:
     def _next(self) -> _Lane | None:
         """The lane whose task is next: the short one, unless another one has less than its share."""
         # Short tasks pass others, but do not hold them up for ever; nor do others if there is but one thread.
-        for lane in (self._later, self._long):
+        for lane in self._others:
             waits = lane.tasks and lane.running < lane.threads
             if waits and (not self._short.tasks or (lane.running == 0 and self._was_short)):
                 return lane

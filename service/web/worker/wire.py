@@ -11,6 +11,8 @@ from contextlib import suppress
 __all__ = ["Wire"]
 
 _RECEIVED_BYTES = 65_536
+#: Place of bytes that nobody reads.
+_DISCARDED = bytearray(1_048_576)
 #: Bytes that one client is sent before others have their turn.
 _SENT_BYTES = 1_048_576
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -56,6 +58,13 @@ class Wire:
         """The next bytes; empty if the client has closed its end, None if none have arrived."""
         try:
             return self._sock.recv(_RECEIVED_BYTES)
+        except _NOT_NOW:
+            return None
+
+    def discard(self) -> int | None:
+        """Take the next bytes for nothing. Returns how many; 0 if the client has closed its end, None if none came."""
+        try:
+            return self._sock.recv_into(_DISCARDED)
         except _NOT_NOW:
             return None
 

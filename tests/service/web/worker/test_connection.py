@@ -15,6 +15,7 @@ from typing import IO, Any
 import pytest
 from gunicorn.config import Config
 
+from service.web.worker import connection as module
 from service.web.worker.connection import Connection, State
 from service.web.worker.environ import Peer, Server
 from service.web.worker.front import Front
@@ -36,6 +37,7 @@ class Loop:
     """What a connection needs of the loop. Tasks of threads wait until ``run``."""
 
     alive, idle_seconds, has_room, logs = True, 5.0, True, False
+    admitted = {"all 0", "all 1", "all 2"}
 
     def __init__(self) -> None:
         config = Config()
@@ -55,6 +57,9 @@ class Loop:
 
     def late(self) -> bool:
         return False
+
+    def expect(self, kind: str) -> bool:
+        return kind in self.admitted
 
     def away(
         self,
@@ -77,6 +82,9 @@ class Loop:
                 done(result)
             else:
                 connection.back(done, result)
+
+    def put_off(self, connection: Connection, done: Callable[[object], None]) -> None:
+        self.tasks.append((connection, lambda: None, done))
 
     def wait(self, connection: Connection, later: Later) -> None:
         raise NotImplementedError
@@ -255,3 +263,46 @@ def test_without_room_a_body_that_is_in_a_file_is_not_refused(loop: Loop) -> Non
         loop.run()
     assert loop.called == 1
     assert loop.client.recv(1_000).startswith(b"HTTP/1.1 200")
+
+
+def test_a_large_body_that_would_have_to_wait_is_refused_before_it_is_read(loop: Loop) -> None:
+    """The client gets its answer, and what it still sends is not kept."""
+    loop.admitted = {"all 0"}
+    loop.client.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n" + bytes(30_000))
+    loop.receive()
+    loop.client.sendall(bytes(10_000))
+    loop.run()
+    answer = loop.client.recv(2_000)
+    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"\r\nConnection: close\r\n" in answer
+    assert b"\r\nRetry-After: 1\r\n" in answer
+    assert loop.connection.state is State.LINGER
+    loop.client.sendall(bytes(25_537))
+    loop.receive()
+    assert loop.connection.state is State.LINGER
+    loop.client.close()
+    loop.receive()
+    assert loop.connection.state is State.CLOSED
+    assert (loop.called, loop.tasks, loop.held) == (0, [], 0)
+
+
+def test_a_client_that_leaves_before_it_is_refused(loop: Loop) -> None:
+    loop.admitted = set()
+    loop.client.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n")
+    loop.receive()
+    assert loop.tasks
+    loop.connection.drop()
+    loop.run()
+    assert loop.connection.state is State.CLOSED
+
+
+def test_what_is_sent_behind_a_refusal_is_bounded(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REFUSED_BYTES", 100_000)
+    loop.admitted = set()
+    loop.client.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+    loop.receive()
+    loop.run()
+    for state in (State.LINGER, State.LINGER, State.CLOSED):
+        loop.client.sendall(bytes(40_000))
+        loop.receive()
+        assert loop.connection.state is state

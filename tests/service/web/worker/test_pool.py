@@ -43,16 +43,18 @@ def make_pool() -> Iterator[Callable[[int], Pool]]:
 class Clock(threading.local):
     """Time as the pool measures it, for each thread; a task takes as long as it says."""
 
-    now = 0.0
+    now = processor = 0.0
 
-    def take(self, seconds: float) -> None:
+    def take(self, seconds: float, processor: float = 0.0) -> None:
         self.now += seconds
+        self.processor += processor
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(module, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(module, "thread_time", lambda: clock.processor)
     return clock
 
 
@@ -118,11 +120,33 @@ def test_too_much_work_is_refused(make_pool: Callable[[int], Pool], clock: Clock
     run(pool, "long", partial(clock.take, 0.9))
     pool.submit("short", first)
     assert first.begun.wait(SECONDS)
-    pool.submit("long", lambda: None)
-    pool.submit("long", lambda: None)
+    for _ in range(2):
+        pool.submit("long", lambda: None)
     with pytest.raises(BusyPoolError):
         pool.submit("long", lambda: None)
     pool.submit("short", lambda: None)
+    first.free.set()
+
+
+def test_what_is_expected_has_a_place(
+    make_pool: Callable[[int], Pool], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many that ask at the same moment, as many are admitted as may wait; for a second, in which they come."""
+    pool, first = make_pool(1), Task()
+    run(pool, "long", partial(clock.take, 0.9))
+    run(pool, "short")
+    now = 100.0
+    monkeypatch.setattr(module, "monotonic", lambda: now)
+    pool.submit("long", first)
+    assert first.begun.wait(SECONDS)
+    assert [pool.expect("long") for _ in range(4)] == [True, True, False, False]
+    assert pool.expect("short")
+    pool.submit("long", lambda: None)  # One of them comes.
+    assert not pool.expect("long")
+    now += module.EXPECTED_SECONDS / 2
+    assert not pool.expect("long")
+    now += module.EXPECTED_SECONDS
+    assert [pool.expect("long") for _ in range(2)] == [True, False]
     first.free.set()
 
 
@@ -151,36 +175,64 @@ def test_long_tasks_get_half_of_the_threads(make_pool: Callable[[int], Pool], cl
     assert tasks[-1].ended.wait(SECONDS)
 
 
+def test_one_task_computes_at_a_time(make_pool: Callable[[int], Pool], clock: Clock) -> None:
+    """Beside one that computes for long, and beside those that only wait."""
+    pool = make_pool(8)
+    for kind, times in {"computing": (0.02, 0.02), "heavy": (0.3, 0.3), "long": (0.2, 0.0)}.items():
+        run(pool, kind, partial(clock.take, *times))
+    tasks = {kind: [Task() for _ in range(3)] for kind in ("computing", "heavy", "long")}
+    for kind, several in tasks.items():
+        for task in several:
+            pool.submit(kind, task)
+    for kind in tasks:
+        assert tasks[kind][0].begun.wait(SECONDS)
+    assert tasks["long"][2].begun.wait(SECONDS)
+    run_of_short = threading.Event()
+    pool.submit("short", run_of_short.set)
+    assert run_of_short.wait(SECONDS)
+    for kind in ("computing", "heavy"):
+        assert [task.begun.is_set() for task in tasks[kind]] == [True, False, False]
+    for several in tasks.values():
+        for task in several:
+            task.free.set()
+    assert all(task.ended.wait(SECONDS) for several in tasks.values() for task in several)
+
+
+#: Seconds that tasks of each lane take, and seconds of the processor's time among them.
+LANES = {"short": (0.0, 0.0), "long": (0.2, 0.0), "computing": (0.05, 0.05), "heavy": (0.5, 0.5)}
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_no_lane_starves(make_pool: Callable[[int], Pool], clock: Clock, threads: int) -> None:
-    """Each lane has its turn while the other one never runs empty."""
-    pool = make_pool(threads)
-    run(pool, "long", partial(clock.take, 0.2))
-    for endless, other in (("long", "short"), ("short", "long")):
-        over, ended = threading.Event(), threading.Event()
+@pytest.mark.parametrize("waiting", LANES)
+def test_no_lane_starves(make_pool: Callable[[int], Pool], clock: Clock, threads: int, waiting: str) -> None:
+    """Each lane has its turn while the others never run empty."""
+    pool, over = make_pool(threads), threading.Event()
+    for kind, times in LANES.items():
+        run(pool, kind, partial(clock.take, *times))
 
-        def again(kind: str, over: threading.Event) -> None:
-            if not over.is_set():
-                clock.take(0.2 if kind == "long" else 0.0)
-                pool.submit(kind, partial(again, kind, over), must=True)
+    def again(kind: str) -> None:
+        if not over.is_set():
+            clock.take(*LANES[kind])
+            pool.submit(kind, partial(again, kind), must=True)
 
+    for kind in LANES.keys() - {waiting}:
         for _ in range(2 * threads):
-            pool.submit(endless, partial(again, endless, over), must=True)
-        pool.submit(other, ended.set)
-        assert ended.wait(SECONDS), other
-        over.set()
-        run(pool, "short")
+            pool.submit(kind, partial(again, kind), must=True)
+    ended = threading.Event()
+    pool.submit(waiting, ended.set)
+    assert ended.wait(SECONDS)
+    over.set()
 
 
 def test_a_mean_follows_what_is_measured(make_pool: Callable[[int], Pool], clock: Clock) -> None:
     pool = make_pool(1)
     run(pool, "a", partial(clock.take, 1.0))
-    assert pool._means["a"] == 1.0
-    run(pool, "a", partial(clock.take, 0.0))
-    assert pool._means["a"] == pytest.approx(0.8)
+    assert pool._means["a"] == (1.0, 0.0)
+    run(pool, "a", partial(clock.take, 0.0, 0.1))
+    assert pool._means["a"] == pytest.approx((0.8, 0.02))
     for _ in range(20):
         run(pool, "a")
-    assert pool._means["a"] < module.LONG_SECONDS
+    assert pool._means["a"].seconds < module.LONG_SECONDS
 
 
 def test_kinds_are_bounded(make_pool: Callable[[int], Pool], monkeypatch: pytest.MonkeyPatch) -> None:
