@@ -19,7 +19,7 @@ __all__ = ["Held", "Memory", "MemoryServer", "held_by"]
 #: Bytes that every request may hold without asking: many threads hold little of them, and small requests never wait.
 SMALL = 256 * 1024
 #: Seconds that a request waits for room. A client that is refused then asks again, and its thread is free meanwhile.
-PATIENCE = 1.0
+PATIENCE = 0.1
 #: A request alone may hold this many times the budget. So the longest body that is accepted by default, 256 MiB, can be
 #: read by a worker whose share is 400 MiB; and however many large requests come, they hold no more than this.
 ALONE = 2
@@ -105,8 +105,7 @@ class Held:
     def reserve(self, total: int) -> None:
         """Hold ``total`` bytes, if it is more than before.
 
-        Raises TooLargeError for more than the budget's limit, and BusyError if others leave no room within about a
-        second.
+        Raises TooLargeError for more than the budget's limit, and BusyError if others leave no room for a moment.
         """
         if total <= SMALL or total <= self.counted:
             return
