@@ -17,6 +17,8 @@ from models.registry import checkpoints, versions
 from models.registry.models import define_model, delete_model
 from models.registry.tables import CHECKPOINTS
 from models.registry.versions import SERVING_QUERY, publish
+from service.settings import Settings
+from service.store import fast_query, sqlite
 from service.store.database import Database
 from service.store.fast_query import FastQuery
 from service.store.sqlite import JOURNAL_MODE, UserVersion
@@ -166,3 +168,23 @@ def test_no_statement_that_changes_rows_is_text() -> None:
     found = [str(path) for path in modules if "migrations" not in path.parts and changes.search(path.read_text())]
     assert modules
     assert not found
+
+
+def test_with_the_write_ahead_log_each_answer_is_selected_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers wait for no writer then, so nothing need be kept."""
+    for module in (sqlite, fast_query):
+        monkeypatch.setattr(module, "JOURNAL_MODE", "WAL")
+    logged = Database(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))
+    logged.migrate()
+    asked = {"model": MODEL, "alias": "latest"}
+    with logged.write() as connection:
+        define_model(connection, a_definition())
+        publish(connection, MODEL, "j", "ckpt_1", "{}")
+    with logged.write() as connection:
+        publish(connection, MODEL, "j", "ckpt_2", "{}")
+        assert logged.serving_version.at_once(**asked) == (1, "ckpt_1", None, None)
+    assert logged.serving_version.at_once(**asked) == (2, "ckpt_2", None, None)
+    assert logged.serving_version.at_once(model="other", alias="latest") is None
+    logged.dispose()
