@@ -20,5 +20,6 @@ def give_way(niceness: int) -> None:
     """
     os.setpriority(os.PRIO_PROCESS, 0, max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))
     if os.getsid(0) == os.getpid():
+        group = Path("/proc/self/autogroup")
         with suppress(OSError):  # Not every kernel has such groups.
-            Path("/proc/self/autogroup").write_text(str(niceness))
+            group.write_text(str(max(niceness, int(group.read_text().split()[-1]))))

@@ -14,7 +14,7 @@ ALLOWED = ("service/store/", "models/formats/")
 #: Modules that ask the filesystem for something that is no file of a data directory, and how often.
 EXCEPTIONS = {
     "service/mounts.py": 1,  # the kernel's table of mounts
-    "service/niceness.py": 1,  # the kernel's priority of a session
+    "service/niceness.py": 2,  # the kernel's priority of a session
     "service/settings.py": 1,  # creates the data directory itself, before anything is stored there
     "service/jobs/exit_causes.py": 5,  # the kernel's counters of cgroups
     "service/jobs/members/frames.py": 1,  # memory that processes share, which is a file without a name

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from time import monotonic
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.sql import visitors
@@ -16,6 +17,17 @@ __all__ = ["MAXIMUM_KNOWN", "FastQuery"]
 
 #: Maximum number of cached answers of a query.
 MAXIMUM_KNOWN = 10_000
+#: Seconds after which the select runs again although nothing has changed: a trainer of an earlier release, which goes
+#: on if the web service is replaced quickly, does not count its changes.
+MAXIMUM_AGE = 5.0
+
+
+class _Known(NamedTuple):
+    """A row, the count at which it was selected, and when."""
+
+    changes: bytes
+    row: tuple[Any, ...]
+    at: float
 
 
 class FastQuery:
@@ -31,7 +43,7 @@ class FastQuery:
         self._engine, self._sql, self._names = engine, compiled.string, compiled.positiontup
         self._constants = compiled.params  # with None for the parameters that a request gives
         self._counter = counter
-        self._known: dict[tuple[Any, ...], tuple[bytes, tuple[Any, ...]]] = {}
+        self._known: dict[tuple[Any, ...], _Known] = {}
         self.tables = {part for part in visitors.iterate(statement) if isinstance(part, sa.Table)}
         # Readers of the write-ahead log wait for no writer.
         self._never_waits = engine.dialect.name == "sqlite" and JOURNAL_MODE == "WAL"
@@ -44,20 +56,23 @@ class FastQuery:
         if self._never_waits:
             return self.first(**parameters)
         known = self._known.get(tuple(parameters.values()))
-        return known[1] if known is not None and known[0] == self._counter() else None
+        return known.row if known is not None and self._is_right(known) else None
 
     def first(self, **parameters: Any) -> tuple[Any, ...] | None:
         """The first row, if any. Raises SQLAlchemy's OperationalError if the database does not answer."""
         key = tuple(parameters.values())
         known = self._known.get(key)
-        if known is not None and known[0] == self._counter():
-            return known[1]
+        if known is not None and self._is_right(known):
+            return known.row
         row, count = self._ask(parameters)
         if row is not None and count is not None:
             if len(self._known) >= MAXIMUM_KNOWN:
                 self._known.clear()
-            self._known[key] = (count, row)
+            self._known[key] = _Known(count, row, monotonic())
         return row
+
+    def _is_right(self, known: _Known) -> bool:
+        return known.changes == self._counter() and monotonic() - known.at < MAXIMUM_AGE
 
     def _ask(self, parameters: dict[str, Any]) -> tuple[tuple[Any, ...] | None, bytes | None]:
         """The first row, and the count at which it was read."""

@@ -54,11 +54,11 @@ class UserVersion:
 
     @staticmethod
     def advance(connection: sa.Connection) -> None:
-        """Count a change that the present transaction makes."""
-        driver: Any = connection.connection.driver_connection
-        assert driver.in_transaction
-        (count,) = driver.execute("PRAGMA user_version").fetchone()
-        driver.execute(f"PRAGMA user_version = {(count + 1) % 2**31}")
+        """Count a change that the present transaction makes. Raises SQLAlchemy's OperationalError."""
+        assert connection.in_transaction()
+        # By SQLAlchemy, whose errors are those that callers handle.
+        count: int = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA user_version = {(count + 1) % 2**31}")
 
     def _map(self) -> bytes | None:
         if self._path is None:

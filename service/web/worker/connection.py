@@ -20,7 +20,7 @@ from service.web.worker.environ import Peer, Server
 from service.web.worker.front import Front, QuickAnswer
 from service.web.worker.head import HEAD_BYTES, Head, RequestError, Rules, read_head
 from service.web.worker.later import Later
-from service.web.worker.pool import BusyPoolError
+from service.web.worker.pool import BusyPoolError, Place
 from service.web.worker.refusals import problem_document, request_id_of
 from service.web.worker.wire import Wire
 
@@ -39,9 +39,11 @@ ANSWER_RATE, ANSWER_SECONDS = 1_000, 30.0
 #: many bytes; more of them if it is still sending a body that was refused.
 LINGER_SECONDS, LINGER_BYTES = 2.0, 65_536
 REFUSED_SECONDS, REFUSED_BYTES = 30.0, 64 * 2**20
-#: Bytes of a body from which on a request of the same route may be of another kind, and from which on it is refused
-#: before its body is read, if there is no time for it.
-LITTLE_BYTES, LARGE_BYTES = 8_192, 65_536
+#: Bytes of a body from which on a request is of another kind than one of the same route with less.
+LITTLE_BYTES = 8_192
+#: Bytes of a body that is refused before it is read if there is no time for its request. Smaller ones are there at
+#: once; of larger ones a client might not read the answer before ``REFUSED_SECONDS`` are over.
+LEAST_REFUSED_BYTES, MOST_REFUSED_BYTES = 65_536, 8 * 2**20
 #: Size of a head up to which it is remembered until the next one of the same client.
 REPEATED_BYTES = 1_024
 #: Bytes of a body that stay in memory, if there is room, and if there is none.
@@ -101,8 +103,11 @@ class Door(Protocol):
     def late(self) -> bool:
         """Whether this round of the loop takes too long to answer further requests in it."""
 
-    def expect(self, kind: str) -> bool:
-        """Whether a thread will have time for a request of this kind that is arriving."""
+    def expect(self, kind: str) -> Place | None:
+        """A place for a request of this kind that is arriving; None if no thread will have time for it."""
+
+    def give_up(self, place: Place) -> None:
+        """The request has arrived, or has ended."""
 
     def away(
         self,
@@ -163,6 +168,7 @@ class Connection:
         self._held = 0  # bytes of the body that count for ``door.held``
         self._moved = 0  # bytes of a body or an answer in the present window, or bytes left to discard
         self._began = 0.0
+        self._place: Place | None = None  # of the request while it arrives
         self._half_closed = False  # whether the client has closed its end
         self._last = False  # whether the answer is the last one
         self._unread = False  # whether a body is not read to its end
@@ -380,12 +386,14 @@ class Connection:
         self._limit = self.door.front.body_limit(head.environ)
         if length is not None and length > self._limit:
             raise self._too_large()
-        if length is not None and length > LARGE_BYTES and not self.door.expect(self._kind(head, length)):
-            # To read what is refused would take the time of those that are not.
-            self.state, self.deadline = State.AWAY, math.inf
-            self._wire.listen(False)
-            self.door.put_off(self, lambda _: self._refuse(_busy()))
-            return
+        if length is not None and LEAST_REFUSED_BYTES < length <= MOST_REFUSED_BYTES:
+            self._place = self.door.expect(self._kind(head, length))
+            if self._place is None:
+                # To read what is refused would take the time of those that are not.
+                self.state, self.deadline = State.AWAY, math.inf
+                self._wire.listen(False)
+                self.door.put_off(self, lambda _: self._refuse(_busy()))
+                return
         self.state = State.BODY
         self._body = ReceivedBody(self.door.front.temporary)
         self._chunks = ChunkReader(self.door.rules) if length is None else None
@@ -455,12 +463,18 @@ class Connection:
             else:
                 self._wire.listen(True)
 
+    def _give_up_place(self) -> None:
+        if self._place is not None:
+            self.door.give_up(self._place)
+            self._place = None
+
     def _hold(self, size: int) -> None:
         """Count the bytes of the body that are in memory."""
         self.door.held += size - self._held
         self._held = size
 
     def _forget_body(self) -> None:
+        self._give_up_place()
         self._hold(0)
         body, self._body, self._chunks = self._body, None, None
         if body is not None:
@@ -504,6 +518,7 @@ class Connection:
     def _call(self, head: Head, body: ReceivedBody) -> None:
         """Have a thread call the application."""
         door, peer, environ, size = self.door, self.peer, head.environ, body.size
+        self._give_up_place()
         if body.held > LEAST_HELD_BYTES and not body.in_file and not door.has_room:
             self._body = body
             self._refuse(_busy(), whole=True)
@@ -528,7 +543,7 @@ class Connection:
 
     def _kind(self, head: Head, size: int) -> str:
         """The kind of a request, which take similar time: by the size of its body too, in steps of eight times."""
-        return f"{self.door.front.kind(head.environ)} {(size // LITTLE_BYTES).bit_length() // 3}"
+        return f"{self.door.front.kind(head.environ)} {((size // LITTLE_BYTES).bit_length() + 2) // 3}"
 
     # Answers.
 

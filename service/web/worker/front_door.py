@@ -23,7 +23,7 @@ from service.web.worker.entrance import Entrance
 from service.web.worker.environ import Peer, Server
 from service.web.worker.front import Front
 from service.web.worker.later import Later
-from service.web.worker.pool import Pool
+from service.web.worker.pool import Place, Pool
 from service.web.worker.shares import Shares
 from service.web.worker.watch import Watch
 
@@ -117,9 +117,13 @@ class FrontDoor(Worker):  # type: ignore[misc]
         # The clock is asked first: it takes a tenth of the time that the thread's own takes.
         return monotonic() - self._round > LATE_SECONDS and thread_time() - self._round_used > LATE_SECONDS
 
-    def expect(self, kind: str) -> bool:
-        """Whether a thread will have time for a request of this kind that is arriving."""
+    def expect(self, kind: str) -> Place | None:
+        """A place for a request of this kind that is arriving; None if no thread will have time for it."""
         return self.pool.expect(kind)
+
+    def give_up(self, place: Place) -> None:
+        """The request has arrived, or has ended."""
+        self.pool.give_up(place)
 
     def away(
         self,

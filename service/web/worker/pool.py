@@ -8,13 +8,13 @@ from collections.abc import Callable
 from time import monotonic, perf_counter, thread_time
 from typing import NamedTuple
 
-__all__ = ["BusyPoolError", "Pool"]
+__all__ = ["BusyPoolError", "Place", "Pool"]
 
 #: Mean time, in seconds, from which on a kind of task is a long one.
 LONG_SECONDS = 0.1
 #: Mean processor time, in seconds, from which on a kind computes, and from which on it computes for long.
 COMPUTING_SECONDS, HEAVY_SECONDS = 0.01, 0.25
-#: Work, in seconds for each thread that may do it, beyond which no further request is taken.
+#: Work that waits, in seconds for each thread that may do it, behind which no further request is taken.
 WAITING_SECONDS = 2.0
 #: Seconds within which a task that was expected should come. One that comes later, since its client is slow, holds no
 #: place meanwhile, and finds one or not.
@@ -40,6 +40,15 @@ class _Task(NamedTuple):
     counts: bool
 
 
+class Place:
+    """The place of a task that is about to come."""
+
+    __slots__ = ("lane",)
+
+    def __init__(self, lane: _Lane) -> None:
+        self.lane = lane
+
+
 class _Lane:
     """Tasks that wait, in their order."""
 
@@ -48,26 +57,28 @@ class _Lane:
         self.tasks: deque[_Task] = deque()
         #: Tasks that count, and how long they may take.
         self.counted, self.seconds = 0, 0.0
-        #: When the tasks that are likely to come soon were expected.
-        self.expected: deque[float] = deque()
+        #: Places of tasks that are about to come, and when they were given.
+        self.expected: dict[Place, float] = {}
         self.running = 0
 
     def admits(self, seconds: float, others: int = 0) -> bool:
-        """Whether a task that is likely to take ``seconds``, and ``others`` like it before, would have a turn soon."""
-        if self.running < self.threads and not self.tasks and not others:
+        """Whether a task that is likely to take ``seconds`` would have its turn soon, behind ``others`` like it."""
+        free = max(0, self.threads - self.running - len(self.tasks))
+        ahead = others - free  # of it, among those that would have to wait
+        if ahead < 0:
             return True
-        work = self.seconds + (others + 1) * seconds
-        return self.counted + others < WAITING and work <= WAITING_SECONDS * self.threads
+        return self.counted + ahead < WAITING and self.seconds + ahead * seconds <= WAITING_SECONDS * self.threads
 
-    def expect(self, seconds: float) -> bool:
-        """Whether a task would have a turn soon behind those that are expected; it is expected from now on if so."""
+    def expect(self, seconds: float) -> Place | None:
+        """A place for a task that is about to come; None if it would have to wait for long."""
         now = monotonic()
-        while self.expected and self.expected[0] < now - EXPECTED_SECONDS:
-            self.expected.popleft()
-        admitted = self.admits(seconds, len(self.expected))
-        if admitted:
-            self.expected.append(now)
-        return admitted
+        while self.expected and next(iter(self.expected.values())) < now - EXPECTED_SECONDS:
+            del self.expected[next(iter(self.expected))]
+        if not self.admits(seconds, len(self.expected)):
+            return None
+        place = Place(self)
+        self.expected[place] = now
+        return place
 
     def put(self, task: _Task) -> None:
         self.tasks.append(task)
@@ -120,7 +131,8 @@ class Pool:
         self._idle = 0
         self._was_short = True  # whether the newest task to begin was a short one
         self._threads: list[threading.Thread] = []
-        self._most = threads
+        #: Threads, and how many of them may do other than short tasks.
+        self._most, self._most_others = threads, max(1, threads - 1)
 
     @property
     def is_busy(self) -> bool:
@@ -136,8 +148,6 @@ class Pool:
         with self._lock:
             means = self._means_of(kind)
             lane = self._later if later else self._lane(means)
-            if lane.expected and not must:
-                lane.expected.popleft()
             if not must and not lane.admits(means.seconds):
                 raise BusyPoolError
             lane.put(_Task(kind, run, 0.0 if must else means.seconds, not must))
@@ -147,11 +157,16 @@ class Pool:
             elif len(self._threads) < self._most:
                 self._add_thread()
 
-    def expect(self, kind: str) -> bool:
-        """Whether a task of this kind that comes soon will be taken, unless more come than were expected."""
+    def expect(self, kind: str) -> Place | None:
+        """A place for a task of this kind that comes soon; None if so much waits that it would be refused."""
         with self._lock:
             means = self._means_of(kind)
             return self._lane(means).expect(means.seconds)
+
+    def give_up(self, place: Place) -> None:
+        """The task comes now, or not at all."""
+        with self._lock:
+            place.lane.expected.pop(place, None)
 
     def _means_of(self, kind: str) -> _Means:
         """How long a task is likely to take."""
@@ -216,7 +231,8 @@ class Pool:
     def _next(self) -> _Lane | None:
         """The lane whose task is next: the short one, unless another one has less than its share."""
         # Short tasks pass others, but do not hold them up for ever; nor do others if there is but one thread.
-        for lane in self._others:
+        room = sum(lane.running for lane in self._others) < self._most_others
+        for lane in self._others if room else ():
             waits = lane.tasks and lane.running < lane.threads
             if waits and (not self._short.tasks or (lane.running == 0 and self._was_short)):
                 return lane

@@ -20,6 +20,7 @@ from service.web.worker.connection import Connection, State
 from service.web.worker.environ import Peer, Server
 from service.web.worker.front import Front
 from service.web.worker.later import Later
+from service.web.worker.pool import Place, _Lane
 
 
 class Files(Front):
@@ -37,7 +38,7 @@ class Loop:
     """What a connection needs of the loop. Tasks of threads wait until ``run``."""
 
     alive, idle_seconds, has_room, logs = True, 5.0, True, False
-    admitted = {"all 0", "all 1", "all 2"}
+    admitted = {f"all {size}" for size in range(4)}
 
     def __init__(self) -> None:
         config = Config()
@@ -45,6 +46,7 @@ class Loop:
         self.rules, self.front, self.held = self.server.rules(), Files(), 0
         self.epoll = select.epoll()
         self.tasks: list[tuple[Connection | None, Callable[[], object], Callable[[object], None]]] = []
+        self.places: list[Place] = []
         self.called = self.counted = self.closings = 0
         ours, self.client = socket.socketpair()
         ours.setblocking(False)
@@ -58,8 +60,14 @@ class Loop:
     def late(self) -> bool:
         return False
 
-    def expect(self, kind: str) -> bool:
-        return kind in self.admitted
+    def expect(self, kind: str) -> Place | None:
+        if kind not in self.admitted:
+            return None
+        self.places.append(Place(_Lane(1)))
+        return self.places[-1]
+
+    def give_up(self, place: Place) -> None:
+        self.places.remove(place)
 
     def away(
         self,
@@ -116,6 +124,7 @@ def loop() -> Iterator[Loop]:
         made.connection.drop()
         made.run()
     assert made.held == 0
+    assert made.places == []
     assert made.closings == 1
     assert all(file.closed for file in made.front.made)
     made.epoll.close()
@@ -267,7 +276,7 @@ def test_without_room_a_body_that_is_in_a_file_is_not_refused(loop: Loop) -> Non
 
 def test_a_large_body_that_would_have_to_wait_is_refused_before_it_is_read(loop: Loop) -> None:
     """The client gets its answer, and what it still sends is not kept."""
-    loop.admitted = {"all 0"}
+    loop.admitted = {"all 0", "all 1"}
     loop.client.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n" + bytes(30_000))
     loop.receive()
     loop.client.sendall(bytes(10_000))
@@ -284,6 +293,26 @@ def test_a_large_body_that_would_have_to_wait_is_refused_before_it_is_read(loop:
     loop.receive()
     assert loop.connection.state is State.CLOSED
     assert (loop.called, loop.tasks, loop.held) == (0, [], 0)
+
+
+@pytest.mark.parametrize("sent", [0, 1_000, 65_537])
+def test_a_large_body_has_a_place_until_it_has_arrived(loop: Loop, sent: int) -> None:
+    """Or until its client leaves, which the fixture does."""
+    loop.client.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n")
+    loop.receive()
+    assert len(loop.places) == 1
+    loop.client.sendall(bytes(sent))
+    for _ in range(2 if sent > 65_536 else 1):
+        loop.receive()
+    assert len(loop.places) == (sent < 65_537)
+
+
+def test_a_very_large_body_is_read(loop: Loop) -> None:
+    """Of its refusal, a client that sends all before it reads would see the end of the connection only."""
+    loop.admitted = set()
+    loop.client.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
+    loop.receive()
+    assert loop.connection.state is State.BODY
 
 
 def test_a_client_that_leaves_before_it_is_refused(loop: Loop) -> None:

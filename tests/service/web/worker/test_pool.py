@@ -115,12 +115,12 @@ def test_too_many_are_refused(make_pool: Callable[[int], Pool], monkeypatch: pyt
 
 
 def test_too_much_work_is_refused(make_pool: Callable[[int], Pool], clock: Clock) -> None:
-    """Two seconds of work may wait for each thread: two tasks of 0.9 s, but no third one."""
+    """Two seconds of work may wait for each thread before another task: two tasks of 0.9 s, but not three."""
     pool, first = make_pool(1), Task()
     run(pool, "long", partial(clock.take, 0.9))
     pool.submit("short", first)
     assert first.begun.wait(SECONDS)
-    for _ in range(2):
+    for _ in range(3):
         pool.submit("long", lambda: None)
     with pytest.raises(BusyPoolError):
         pool.submit("long", lambda: None)
@@ -139,15 +139,42 @@ def test_what_is_expected_has_a_place(
     monkeypatch.setattr(module, "monotonic", lambda: now)
     pool.submit("long", first)
     assert first.begun.wait(SECONDS)
-    assert [pool.expect("long") for _ in range(4)] == [True, True, False, False]
+    places = [pool.expect("long") for _ in range(5)]
+    assert [place is not None for place in places] == [True, True, True, False, False]
     assert pool.expect("short")
+    assert places[0] is not None
+    pool.give_up(places[0])
     pool.submit("long", lambda: None)  # One of them comes.
     assert not pool.expect("long")
-    now += module.EXPECTED_SECONDS / 2
+    assert places[1] is not None
+    pool.give_up(places[1])  # Another one does not.
+    assert pool.expect("long")
     assert not pool.expect("long")
-    now += module.EXPECTED_SECONDS
-    assert [pool.expect("long") for _ in range(2)] == [True, False]
+    now += 2 * module.EXPECTED_SECONDS
+    assert [pool.expect("long") is not None for _ in range(3)] == [True, True, False]
+    pool.give_up(places[1])
     first.free.set()
+
+
+def test_whoever_finds_a_free_thread_waits_for_nobody(make_pool: Callable[[int], Pool], clock: Clock) -> None:
+    pool = make_pool(8)
+    run(pool, "long", partial(clock.take, 100.0))
+    assert [pool.expect("long") is not None for _ in range(6)] == [True, True, True, True, True, False]
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4, 8])
+def test_a_thread_is_left_for_short_tasks(make_pool: Callable[[int], Pool], clock: Clock, threads: int) -> None:
+    pool = make_pool(threads)
+    for kind, times in LANES.items():
+        run(pool, kind, partial(clock.take, *times))
+    tasks = [Task() for _ in range(20)]
+    for number, task in enumerate(tasks):
+        pool.submit([*LANES][1:][number % 3], task, must=True, later=number % 4 == 0)
+    ended = threading.Event()
+    pool.submit("short", ended.set)
+    assert ended.wait(SECONDS)
+    for task in tasks:
+        task.free.set()
 
 
 def test_one_task_is_taken_however_long_it_takes(make_pool: Callable[[int], Pool], clock: Clock) -> None:
