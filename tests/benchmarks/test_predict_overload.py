@@ -11,6 +11,11 @@ from benchmarks.wrk import Load
 NONE = {"connect": 0, "read": 0, "write": 0, "timeout": 0}
 
 
+@pytest.fixture(autouse=True)
+def _nothing_settles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict_overload, "SETTLE_SECONDS", 0.0)
+
+
 def _load(served: int, refused: int) -> Load:
     return Load(2.0, 1.0, 1.0, 1.0, 1.0, {200: served, 503: refused}, NONE)
 

@@ -11,7 +11,7 @@ from testing.bad_files import BAD, GOOD
 from testing.bad_members import BAD_MEMBERS
 from tests.reliability import programs
 
-SCALE = 0.02
+SCALE = 0.014
 
 
 @pytest.mark.processes

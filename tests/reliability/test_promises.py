@@ -18,13 +18,13 @@ ROOT = Path(__file__).parents[2]
 #: By promise: the share of the full figure, and the counts that must be reported.
 SHORT = {
     "kills": (
-        0.01,
+        0.007,
         ("kills at random moments", "of them with a table", "kills at a call", "kills of runners with members"),
     ),
     "power": (0.02, ("cuts of ext4", "cuts of xfs")),
-    "disks": (0.02, ("calls that failed", "disks that were full or limited")),
+    "disks": (0.012, ("calls that failed", "disks that were full or limited")),
     "resume": (
-        0.03,
+        0.02,
         (
             "pairs",
             "pairs of members",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from models.serving.asked import NOTHING, Asked
 from models.serving.served_model import ServedModel
 from service.serving.inference import RowOverflowError, infer
 from service.serving.resolution import ServedVersion, Serving
+from service.web.computing import Computing
 from service.web.context import Context, context
 from service.web.json_bodies import LARGE, is_json, json_bytes, parse_json, read_json, reserve_body
 from service.web.memory import SMALL, Held, held_by
@@ -98,7 +100,7 @@ class PredictionServer:
     """WSGI middleware that responds to valid ``POST /predict`` requests and passes on all others."""
 
     def __init__(self, application: WSGIApplication, parts: Context) -> None:
-        self._application, self._parts = application, parts
+        self._application, self._parts, self._computing = application, parts, Computing()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO") == "/predict" and environ["REQUEST_METHOD"] == "POST":
@@ -160,7 +162,8 @@ class PredictionServer:
         if len(body) != length:
             return None
         try:
-            return _answer(self._parts.serving, parse_json(body, held), environ)
+            with self._computing.turn() if length > LARGE else nullcontext():
+                return _answer(self._parts.serving, parse_json(body, held), environ)
         except TrainyardError as error:
             # The body must not outlive the request, as it would until the next garbage collection, in a cycle.
             environ[_REFUSAL] = error.with_traceback(None)

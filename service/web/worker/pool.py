@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 __all__ = ["BusyPoolError", "Place", "Pool"]
 
-#: Mean time, in seconds, from which on a kind of task is a long one.
-LONG_SECONDS = 0.1
-#: Mean processor time, in seconds, from which on a kind computes, and from which on it computes for long.
-COMPUTING_SECONDS, HEAVY_SECONDS = 0.01, 0.25
-#: Work that waits, in seconds for each thread that may do it, behind which no further request is taken.
+#: Mean time, and mean processor time, in seconds, from which on a kind of task is a long one.
+LONG_SECONDS, LONG_PROCESSOR_SECONDS = 0.1, 0.005
+#: Work that waits, in seconds for each thread that may do it, and in seconds of processor time in all, behind which no
+#: further request is taken: threads that compute share the interpreter's lock.
 WAITING_SECONDS = 2.0
 #: Seconds within which a task that was expected should come. One that comes later, since its client is slow, holds no
 #: place meanwhile, and finds one or not.
@@ -31,12 +30,27 @@ class BusyPoolError(Exception):
     """So much waits already that a further request would wait for long."""
 
 
+class _Means(NamedTuple):
+    """How long tasks of a kind take, and how much processor time of it, in seconds."""
+
+    seconds: float
+    processor: float
+
+    def with_another(self, seconds: float, processor: float) -> _Means:
+        """The means after one more task."""
+        return _Means(*(mean + _SHARE * (new - mean) for mean, new in zip(self, (seconds, processor), strict=True)))
+
+
+#: What a kind is assumed to take before one was measured, and what a task takes that counts for nothing.
+_ASSUMED, _NOTHING = _Means(0.01, 0.0), _Means(0.0, 0.0)
+
+
 class _Task(NamedTuple):
-    """A task of a kind. ``seconds`` is how long it may take, if it counts for what is taken besides, else 0."""
+    """A task of a kind. ``means`` are what it may take, if it counts for what is taken besides, else nothing."""
 
     kind: str
     run: Callable[[], object]
-    seconds: float
+    means: _Means
     counts: bool
 
 
@@ -55,26 +69,28 @@ class _Lane:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self.tasks: deque[_Task] = deque()
-        #: Tasks that count, and how long they may take.
-        self.counted, self.seconds = 0, 0.0
+        #: Tasks that count, and how much time they may take.
+        self.counted, self.seconds, self.processor = 0, 0.0, 0.0
         #: Places of tasks that are about to come, and when they were given.
         self.expected: dict[Place, float] = {}
         self.running = 0
 
-    def admits(self, seconds: float, others: int = 0) -> bool:
-        """Whether a task that is likely to take ``seconds`` would have its turn soon, behind ``others`` like it."""
+    def admits(self, means: _Means, others: int = 0) -> bool:
+        """Whether a task that is likely to take ``means`` would have its turn soon, behind ``others`` like it."""
         free = max(0, self.threads - self.running - len(self.tasks))
         ahead = others - free  # of it, among those that would have to wait
         if ahead < 0:
             return True
-        return self.counted + ahead < WAITING and self.seconds + ahead * seconds <= WAITING_SECONDS * self.threads
+        seconds, processor = self.seconds + ahead * means.seconds, self.processor + ahead * means.processor
+        in_time = seconds <= WAITING_SECONDS * self.threads and processor <= WAITING_SECONDS
+        return in_time and self.counted + ahead < WAITING
 
-    def expect(self, seconds: float) -> Place | None:
+    def expect(self, means: _Means) -> Place | None:
         """A place for a task that is about to come; None if it would have to wait for long."""
         now = monotonic()
         while self.expected and next(iter(self.expected.values())) < now - EXPECTED_SECONDS:
             del self.expected[next(iter(self.expected))]
-        if not self.admits(seconds, len(self.expected)):
+        if not self.admits(means, len(self.expected)):
             return None
         place = Place(self)
         self.expected[place] = now
@@ -83,36 +99,21 @@ class _Lane:
     def put(self, task: _Task) -> None:
         self.tasks.append(task)
         self.counted += task.counts
-        self.seconds += task.seconds
+        self.seconds += task.means.seconds
+        self.processor += task.means.processor
 
     def take(self) -> _Task:
         task = self.tasks.popleft()
         self.counted -= task.counts
-        self.seconds = self.seconds - task.seconds if self.counted else 0.0
+        # Sums of many floats end a little beside zero.
+        self.seconds = self.seconds - task.means.seconds if self.counted else 0.0
+        self.processor = self.processor - task.means.processor if self.counted else 0.0
         self.running += 1
         return task
 
 
-class _Means(NamedTuple):
-    """How long tasks of a kind take, and how much processor time of it, in seconds."""
-
-    seconds: float
-    processor: float
-
-    def with_another(self, seconds: float, processor: float) -> _Means:
-        """The means after one more task."""
-        return _Means(*(mean + _SHARE * (new - mean) for mean, new in zip(self, (seconds, processor), strict=True)))
-
-
-#: What a kind is assumed to take before one was measured.
-_ASSUMED = _Means(0.01, 0.0)
-
-
 class Pool:
-    """A number of threads, of which kinds of tasks that take long get at most half, and kinds that compute only one.
-
-    Threads that compute at the same time take the interpreter's lock from each other and from the loop: together they
-    do less than one alone, and delay every answer. Those that compute for long have a thread beside those that do not.
+    """A number of threads, of which kinds of tasks that take long get at most half.
 
     Each kind has mean times, measured as its tasks run; so a client that asks for what takes long delays others that
     do the same, and nobody else.
@@ -121,23 +122,19 @@ class Pool:
     def __init__(self, threads: int) -> None:
         self._lock = threading.Condition()
         self._short, self._long = _Lane(threads), _Lane(max(1, threads // 2))
-        self._computing, self._heavy = _Lane(1), _Lane(1)
         self._later = _Lane(max(1, threads // 4))
-        #: All but the short one; the one whose task began last comes last.
-        self._others = [self._later, self._computing, self._long, self._heavy]
         self._means: dict[str, _Means] = {}
         self._closed = False
         #: Threads that wait, without those that were woken already.
         self._idle = 0
         self._was_short = True  # whether the newest task to begin was a short one
         self._threads: list[threading.Thread] = []
-        #: Threads, and how many of them may do other than short tasks.
-        self._most, self._most_others = threads, max(1, threads - 1)
+        self._most = threads
 
     @property
     def is_busy(self) -> bool:
         """Whether a task runs or waits."""
-        return any(lane.running or lane.tasks for lane in (self._short, *self._others))
+        return any(lane.running or lane.tasks for lane in (self._short, self._long, self._later))
 
     def submit(self, kind: str, run: Callable[[], object], *, must: bool = False, later: bool = False) -> None:
         """Run a task in a thread. Raises BusyPoolError if too much waits, unless it ``must`` run.
@@ -148,9 +145,9 @@ class Pool:
         with self._lock:
             means = self._means_of(kind)
             lane = self._later if later else self._lane(means)
-            if not must and not lane.admits(means.seconds):
+            if not must and not lane.admits(means):
                 raise BusyPoolError
-            lane.put(_Task(kind, run, 0.0 if must else means.seconds, not must))
+            lane.put(_Task(kind, run, _NOTHING if must else means, not must))
             if self._idle:
                 self._idle -= 1
                 self._lock.notify()
@@ -161,7 +158,7 @@ class Pool:
         """A place for a task of this kind that comes soon; None if so much waits that it would be refused."""
         with self._lock:
             means = self._means_of(kind)
-            return self._lane(means).expect(means.seconds)
+            return self._lane(means).expect(means)
 
     def give_up(self, place: Place) -> None:
         """The task comes now, or not at all."""
@@ -173,9 +170,8 @@ class Pool:
         return self._means.get(self._known(kind), _ASSUMED)
 
     def _lane(self, means: _Means) -> _Lane:
-        if means.processor >= COMPUTING_SECONDS:
-            return self._heavy if means.processor >= HEAVY_SECONDS else self._computing
-        return self._long if means.seconds >= LONG_SECONDS else self._short
+        is_long = means.seconds >= LONG_SECONDS or means.processor >= LONG_PROCESSOR_SECONDS
+        return self._long if is_long else self._short
 
     def _add_thread(self) -> None:
         thread = threading.Thread(target=self._work, name=f"pool-{len(self._threads)}", daemon=True)
@@ -211,9 +207,6 @@ class Pool:
                     self._lock.wait()
                     lane = self._next()
                 self._was_short = lane is self._short
-                if not self._was_short:
-                    self._others.remove(lane)
-                    self._others.append(lane)
                 task = lane.take()
             begin, used = perf_counter(), thread_time()
             task.run()
@@ -231,8 +224,7 @@ class Pool:
     def _next(self) -> _Lane | None:
         """The lane whose task is next: the short one, unless another one has less than its share."""
         # Short tasks pass others, but do not hold them up for ever; nor do others if there is but one thread.
-        room = sum(lane.running for lane in self._others) < self._most_others
-        for lane in self._others if room else ():
+        for lane in (self._later, self._long):
             waits = lane.tasks and lane.running < lane.threads
             if waits and (not self._short.tasks or (lane.running == 0 and self._was_short)):
                 return lane

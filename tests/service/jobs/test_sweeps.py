@@ -229,7 +229,7 @@ class TestRefused:
 
 def slow(data: str, **members: Any) -> dict[str, Any]:
     """A sweep that takes long enough to be disturbed."""
-    train = {"epochs": 250, "checkpoint": {"every_seconds": 1}, **members}
+    train = {"epochs": 1000, "checkpoint": {"every_seconds": 1}, **members}
     return a_sweep(data, "calm", train=train, over={HIDDEN: [[4], [8, 8], [6]]})
 
 

@@ -162,18 +162,18 @@ def test_whoever_finds_a_free_thread_waits_for_nobody(make_pool: Callable[[int],
     assert [pool.expect("long") is not None for _ in range(6)] == [True, True, True, True, True, False]
 
 
-@pytest.mark.parametrize("threads", [2, 3, 4, 8])
-def test_a_thread_is_left_for_short_tasks(make_pool: Callable[[int], Pool], clock: Clock, threads: int) -> None:
-    pool = make_pool(threads)
-    for kind, times in LANES.items():
-        run(pool, kind, partial(clock.take, *times))
-    tasks = [Task() for _ in range(20)]
-    for number, task in enumerate(tasks):
-        pool.submit([*LANES][1:][number % 3], task, must=True, later=number % 4 == 0)
-    ended = threading.Event()
-    pool.submit("short", ended.set)
-    assert ended.wait(SECONDS)
-    for task in tasks:
+def test_processor_time_that_waits_is_bounded_in_all(make_pool: Callable[[int], Pool], clock: Clock) -> None:
+    """However many threads there are: two seconds before another task, each 0.5 s."""
+    pool, running = make_pool(8), [Task() for _ in range(4)]
+    run(pool, "computes", partial(clock.take, 0.5, 0.5))
+    for task in running:
+        pool.submit("computes", task)
+    assert running[3].begun.wait(SECONDS)
+    for _ in range(5):
+        pool.submit("computes", lambda: None)
+    with pytest.raises(BusyPoolError):
+        pool.submit("computes", lambda: None)
+    for task in running:
         task.free.set()
 
 
@@ -202,31 +202,8 @@ def test_long_tasks_get_half_of_the_threads(make_pool: Callable[[int], Pool], cl
     assert tasks[-1].ended.wait(SECONDS)
 
 
-def test_one_task_computes_at_a_time(make_pool: Callable[[int], Pool], clock: Clock) -> None:
-    """Beside one that computes for long, and beside those that only wait."""
-    pool = make_pool(8)
-    for kind, times in {"computing": (0.02, 0.02), "heavy": (0.3, 0.3), "long": (0.2, 0.0)}.items():
-        run(pool, kind, partial(clock.take, *times))
-    tasks = {kind: [Task() for _ in range(3)] for kind in ("computing", "heavy", "long")}
-    for kind, several in tasks.items():
-        for task in several:
-            pool.submit(kind, task)
-    for kind in tasks:
-        assert tasks[kind][0].begun.wait(SECONDS)
-    assert tasks["long"][2].begun.wait(SECONDS)
-    run_of_short = threading.Event()
-    pool.submit("short", run_of_short.set)
-    assert run_of_short.wait(SECONDS)
-    for kind in ("computing", "heavy"):
-        assert [task.begun.is_set() for task in tasks[kind]] == [True, False, False]
-    for several in tasks.values():
-        for task in several:
-            task.free.set()
-    assert all(task.ended.wait(SECONDS) for several in tasks.values() for task in several)
-
-
 #: Seconds that tasks of each lane take, and seconds of the processor's time among them.
-LANES = {"short": (0.0, 0.0), "long": (0.2, 0.0), "computing": (0.05, 0.05), "heavy": (0.5, 0.5)}
+LANES = {"short": (0.0, 0.0), "long": (0.2, 0.0)}
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
