@@ -542,7 +542,7 @@ class Connection:
         self._body = self._chunks = None
 
     def _kind(self, head: Head, size: int) -> str:
-        """The kind of a request, which take similar time: by the size of its body too, in steps of eight times."""
+        """The kind of a request: its route, and the size of its body in steps of eight times."""
         return f"{self.door.front.kind(head.environ)} {((size // LITTLE_BYTES).bit_length() + 2) // 3}"
 
     # Answers.

@@ -14,22 +14,20 @@ SECONDS = 10.0
 
 def test_one_thread_computes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TURN_SECONDS", SECONDS)
-    computing, inside, most = Computing(), list[int](), list[int]()
+    computing, asks, entered = Computing(), threading.Event(), threading.Event()
 
-    def compute(number: int) -> None:
-        for _ in range(200):
-            with computing.turn():
-                inside.append(number)
-                most.append(len(inside))
-                inside.remove(number)
+    def compute() -> None:
+        asks.set()
+        with computing.turn():
+            entered.set()
 
-    threads = [threading.Thread(target=compute, args=(number,)) for number in range(4)]
-    for thread in threads:
+    thread = threading.Thread(target=compute)
+    with computing.turn():
         thread.start()
-    for thread in threads:
-        thread.join(SECONDS)
-    assert len(most) == 800
-    assert max(most) == 1
+        assert asks.wait(SECONDS)
+        assert not entered.wait(0.1)
+    assert entered.wait(SECONDS)
+    thread.join(SECONDS)
 
 
 def test_who_waits_for_long_computes_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
