@@ -8,11 +8,13 @@ _house = str(Path(__file__).resolve().parent)
 if sys.path[0] != _house:
     sys.path.insert(0, _house)
 
+from service.access.exposure import require_keys  # noqa: E402
 from service.settings import Settings, SettingsError  # noqa: E402
 
 try:
     _settings = Settings.read()
     _settings.prepare()
+    require_keys(_settings)
 except SettingsError as error:
     raise SystemExit(f"trainyard: {error}") from None
 

@@ -3,6 +3,7 @@
 import gc
 import sys
 
+from service.access.exposure import require_keys
 from service.jobs.watchdog import start_watchdog
 from service.settings import Settings, SettingsError
 from service.web.app import create_app
@@ -10,6 +11,7 @@ from service.web.app import create_app
 try:
     settings = Settings.read()
     settings.prepare()
+    require_keys(settings)
     app = create_app(settings)
 except SettingsError as error:
     print(f"trainyard: {error}", file=sys.stderr)

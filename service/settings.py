@@ -36,6 +36,15 @@ SETTINGS = (
     Setting("data", "./var", "Data directory, which holds the database, checkpoints and datasets."),
     Setting("database_url", "", "SQLAlchemy URL of the database; if empty, SQLite in the data directory."),
     Setting("bind", "127.0.0.1:8000", "Address that the service listens on: HOST:PORT or unix:PATH."),
+    Setting(
+        "keys",
+        "auto",
+        "auto: as soon as there is a key, every client needs one, and without any the service answers this machine "
+        "alone; off: everybody who reaches the service may use it.",
+        choices=("auto", "off"),
+    ),
+    Setting("hosts", "", "Names by which clients reach the service, as in trainyard.example.org, with commas."),
+    Setting("origins", "", "Origins whose pages may use the service, as in https://app.example.org, with commas."),
     Setting("workers", 2, "Number of web worker processes.", 1, 64),
     Setting(
         "threads",
@@ -62,6 +71,7 @@ SETTINGS = (
     Setting("job_retention_days", 30.0,
             "Days for which an ended job and its events are kept; 0: forever. Its versions and checkpoints stay.",
             0, 36_500),
+    Setting("audit_retention_days", 365.0, "Days for which the audit trail is kept; 0: forever.", 0, 36_500),
     Setting("max_body_bytes", 256 * 2**20, "Maximum size of a request body.", 1024),
     Setting("max_import_bytes", 2 * 2**30, "Maximum size of an imported checkpoint file.", 1024),
     Setting("max_dataset_bytes", 4 * 2**30, "Maximum size of an uploaded table, also when it is unpacked.", 1024),
@@ -90,6 +100,9 @@ class Settings:
     data: Path
     database_url: str
     bind: str
+    keys: str
+    hosts: str
+    origins: str
     workers: int
     threads: int
     trainer: str
@@ -99,6 +112,7 @@ class Settings:
     retry_seconds: float
     report_seconds: float
     job_retention_days: float
+    audit_retention_days: float
     max_body_bytes: int
     max_import_bytes: int
     max_dataset_bytes: int
@@ -182,11 +196,23 @@ def _bind_problem(text: str) -> str | None:
     return None if good else "HOST:PORT with a port from 0 (any free port) to 65535, or unix:PATH"
 
 
+def _hosts_problem(text: str) -> str | None:
+    good = all(re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]", word.strip()) for word in text.split(",") if text)
+    return None if good else "names or addresses without ports, separated by commas"
+
+
+def _origins_problem(text: str) -> str | None:
+    good = all(re.fullmatch(r"https?://[^/\s,*]+", word.strip()) for word in text.split(",") if text)
+    return None if good else "origins without a path, as in https://app.example.org, separated by commas"
+
+
 #: For each setting with text to check: a function that describes a valid text if the given one is not valid.
 _CHECKS: dict[str, Callable[[str], str | None]] = {
     "data": _data_problem,
     "database_url": _database_problem,
     "bind": _bind_problem,
+    "hosts": _hosts_problem,
+    "origins": _origins_problem,
 }
 
 

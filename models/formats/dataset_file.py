@@ -24,6 +24,7 @@ from models.data.dataset import Dataset
 from models.data.labels import Labels
 from models.data.profile import Provenance
 from models.formats.hdf5_image import Image, Put, hdf5_image
+from models.identifiers import LOCAL
 from nncore.arrays import Array
 
 __all__ = ["DatasetLabel", "dataset_image", "is_inline", "load_dataset", "load_label", "put_label"]
@@ -36,12 +37,14 @@ FORMAT, FORMAT_VERSION = "trainyard-dataset", 1
 class DatasetLabel:
     """Metadata in a dataset's file: its name (None for the rows of a training request) and its time of creation.
 
-    ``source`` says how the file was read; None if the database row does not describe the columns.
+    ``source`` says how the file was read; None if the database row does not describe the columns. ``owner`` is whose it
+    is.
     """
 
     name: str | None
     created_at: str
     source: Provenance | None = None
+    owner: str = LOCAL
 
 
 def dataset_image(dataset: Dataset, label: DatasetLabel | None = None) -> Image:
@@ -69,6 +72,8 @@ def dataset_image(dataset: Dataset, label: DatasetLabel | None = None) -> Image:
 def put_label(file: h5py.File, put: Put, label: DatasetLabel) -> None:
     """Write the metadata."""
     file.attrs["name"], file.attrs["created_at"] = label.name or "", label.created_at
+    if label.owner != LOCAL:
+        file.attrs["owner"] = label.owner
     if label.source is not None:
         put("source", np.frombuffer(json.dumps(label.source.document()).encode(), np.uint8))
 
@@ -95,7 +100,8 @@ def load_label(path: Path) -> DatasetLabel | None:
             if "name" not in file.attrs:
                 return None
             source = Provenance.of(json.loads(file["source"][()].tobytes())) if "source" in file else None
-            return DatasetLabel(file.attrs["name"] or None, file.attrs["created_at"], source)
+            owner = str(file.attrs.get("owner", LOCAL))
+            return DatasetLabel(file.attrs["name"] or None, file.attrs["created_at"], source, owner)
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         raise OSError(errno.EIO, f"is not a {FORMAT}: {error}", str(path)) from error
 

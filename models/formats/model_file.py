@@ -1,7 +1,8 @@
 """The file of a model: a copy of its rows in the database, in addition to the files of its checkpoints.
 
-/          attrs: format "trainyard-model", format_version 1, name, number, created_at, definition (JSON), newest,
-           sha256 of the bytes of versions, aliases, the definition and definitions, one after the other
+/          attrs: format "trainyard-model", format_version 1, owner (absent: local), name, number, created_at,
+           definition (JSON), newest, sha256 of the bytes of versions, aliases, the definition and definitions, one
+           after the other
 /versions  UTF-8 JSON list, as bytes: each version with the row of its checkpoint; definition is an index into
            definitions, and absent if the version has the model's definition
 /aliases   UTF-8 JSON object, as bytes: the version by alias
@@ -23,6 +24,7 @@ import h5py
 import numpy as np
 
 from models.formats.hdf5_image import Image, Put, hdf5_image
+from models.identifiers import LOCAL
 
 __all__ = ["ModelFile", "ModelFileError", "load_model_file", "model_file_image"]
 
@@ -41,6 +43,7 @@ class ModelFile:
     Each version has its own ``definition``; that of the model is its newest one.
     """
 
+    owner: str
     name: str
     number: int
     created_at: str
@@ -64,6 +67,8 @@ def model_file_image(content: ModelFile) -> Image:
 
     def build(file: h5py.File, put: Put) -> None:
         file.attrs["format"], file.attrs["format_version"] = FORMAT, FORMAT_VERSION
+        if content.owner != LOCAL:
+            file.attrs["owner"] = content.owner
         file.attrs["name"], file.attrs["number"] = content.name, content.number
         file.attrs["created_at"], file.attrs["newest"] = content.created_at, content.newest
         file.attrs["definition"] = content.definition
@@ -86,6 +91,7 @@ def load_model_file(path: Path) -> ModelFile:
             versions, names = (file[name][()].tobytes() for name in ("versions", "aliases"))
             definitions = file["definitions"][()].tobytes() if "definitions" in file else b""
             attributes = {name: file.attrs[name] for name in ("name", "created_at", "definition", "sha256")}
+            owner = str(file.attrs.get("owner", LOCAL))
             number, newest = int(file.attrs["number"]), int(file.attrs["newest"])
         if _digest(versions, names, attributes["definition"], definitions) != attributes.pop("sha256"):
             raise ValueError("its content does not match its digest")  # noqa: TRY301
@@ -93,7 +99,9 @@ def load_model_file(path: Path) -> ModelFile:
         rows = json.loads(versions)
         for row in rows:
             row["definition"] = others[row["definition"]] if "definition" in row else attributes["definition"]
-        return ModelFile(number=number, newest=newest, versions=rows, aliases=json.loads(names), **attributes)
+        return ModelFile(
+            owner=owner, number=number, newest=newest, versions=rows, aliases=json.loads(names), **attributes
+        )
     except (OSError, LookupError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path.name}: {str(error).replace(str(path), path.name)}") from error
 

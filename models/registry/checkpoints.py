@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from models.errors import MissingError, describe
 from models.formats.durable import FileRecord
+from models.registry.callers import visible
 from models.registry.rows import Metrics, fault_of, older_than
 from models.registry.tables import CHECKPOINTS, MODELS, VERSIONS
 from models.registry.versions import number_of, require_model
@@ -84,15 +85,15 @@ _SELECT: sa.Select[Any] = sa.select(CHECKPOINTS, MODELS.c.name.label("model")).j
 
 
 def add_checkpoint(connection: sa.Connection, values: dict[str, Any], record: FileRecord) -> None:
-    """Add the row of a checkpoint whose file is durable; ``model`` in ``values`` is the model's name."""
-    columns = {**values, **record._asdict(), "model_number": number_of(values["model"])}
+    """Add the row of a checkpoint whose file is durable; ``model`` in ``values`` names the caller's model."""
+    columns = {**values, **record._asdict(), "model_number": number_of(connection, values["model"])}
     del columns["model"]
     connection.execute(sa.insert(CHECKPOINTS).values(**columns))
 
 
 def find_checkpoint(connection: sa.Connection, checkpoint_id: str) -> CheckpointRow:
     """A checkpoint by id. Raises MissingError."""
-    row = connection.execute(_SELECT.where(CHECKPOINTS.c.id == checkpoint_id)).first()
+    row = connection.execute(visible(connection, _SELECT, MODELS).where(CHECKPOINTS.c.id == checkpoint_id)).first()
     if row is None:
         raise MissingError("not_found", f"there is no checkpoint {describe(checkpoint_id)}")
     return CheckpointRow.of(row)
@@ -102,10 +103,9 @@ def list_checkpoints(
     connection: sa.Connection, limit: int, after: str | None, *, model: str | None = None, job: str | None = None
 ) -> list[CheckpointRow]:
     """Checkpoints of a model or a job, newest first."""
-    query = _SELECT.order_by(CHECKPOINTS.c.number.desc()).limit(limit)
+    query = visible(connection, _SELECT, MODELS).order_by(CHECKPOINTS.c.number.desc()).limit(limit)
     if model is not None:
-        require_model(connection, model)
-        query = query.where(MODELS.c.name == model)
+        query = query.where(MODELS.c.number == require_model(connection, model))
     if job is not None:
         query = query.where(CHECKPOINTS.c.job == job)
     if after is not None:
@@ -115,7 +115,8 @@ def list_checkpoints(
 
 def newest_of_job(connection: sa.Connection, job: str, kinds: Collection[str]) -> CheckpointRow | None:
     """The newest checkpoint of a job of one of these kinds without a known fault of its file; None if there is none."""
-    query = _SELECT.where(CHECKPOINTS.c.job == job, CHECKPOINTS.c.fault.is_(None), CHECKPOINTS.c.kind.in_(kinds))
+    query = visible(connection, _SELECT, MODELS).where(CHECKPOINTS.c.job == job, CHECKPOINTS.c.kind.in_(kinds))
+    query = query.where(CHECKPOINTS.c.fault.is_(None))
     row = connection.execute(query.order_by(CHECKPOINTS.c.number.desc()).limit(1)).first()
     return None if row is None else CheckpointRow.of(row)
 

@@ -18,6 +18,7 @@ from models.data.matrix_table import matrix_specs
 from models.data.profile import TableDetails
 from models.errors import ConflictError, MissingError, describe
 from models.formats.durable import FileRecord
+from models.registry.callers import own, visible
 from models.registry.rows import fault_of, insert_if_free, older_than
 from models.registry.tables import DATASETS
 
@@ -47,6 +48,7 @@ class DatasetRow:
     """
 
     id: str
+    owner: str
     name: str | None
     rows: int
     features: list[str]
@@ -61,6 +63,7 @@ class DatasetRow:
         """The dataset of a row with all columns of the table."""
         return cls(
             id=row.id,
+            owner=row.owner,
             name=row.name,
             rows=row.rows,
             features=json.loads(row.features),
@@ -148,7 +151,8 @@ def add_dataset(connection: sa.Connection, values: dict[str, Any], record: FileR
 def require_free_dataset_name(connection: sa.Connection, name: str) -> None:
     """Raise ConflictError if a dataset has this name or this id, so that a key in a path means one dataset."""
     taken = sa.or_(DATASETS.c.name == name, DATASETS.c.id == name)
-    if connection.scalar(sa.select(DATASETS.c.id).where(taken).limit(1)) is not None:
+    query = own(connection, sa.select(DATASETS.c.id), DATASETS).where(taken).limit(1)
+    if connection.scalar(query) is not None:
         raise _name_taken(name)
 
 
@@ -159,7 +163,10 @@ def _name_taken(name: str) -> ConflictError:
 
 def find_dataset(connection: sa.Connection, key: str) -> DatasetRow:
     """A dataset by id or name. Raises MissingError."""
-    row = connection.execute(sa.select(DATASETS).where(sa.or_(DATASETS.c.id == key, DATASETS.c.name == key))).first()
+    row = connection.execute(visible(connection, sa.select(DATASETS), DATASETS).where(DATASETS.c.id == key)).first()
+    if row is None:
+        named = own(connection, sa.select(DATASETS), DATASETS).where(DATASETS.c.name == key)
+        row = connection.execute(named).first()
     if row is None:
         raise MissingError("not_found", f"there is no dataset {describe(key)}")
     return DatasetRow.of(row)
@@ -167,7 +174,8 @@ def find_dataset(connection: sa.Connection, key: str) -> DatasetRow:
 
 def list_datasets(connection: sa.Connection, limit: int, after: str | None) -> Iterator[DatasetRow]:
     """Named datasets, newest first. Each row is read when it is asked for, because it may be large."""
-    query = sa.select(DATASETS).where(DATASETS.c.name.is_not(None)).order_by(DATASETS.c.number.desc()).limit(limit)
+    query = visible(connection, sa.select(DATASETS), DATASETS).where(DATASETS.c.name.is_not(None))
+    query = query.order_by(DATASETS.c.number.desc()).limit(limit)
     if after is not None:
         query = query.where(older_than(connection, DATASETS, after))
     return map(DatasetRow.of, connection.execute(query))

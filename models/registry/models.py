@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from models.clock import utc_now
 from models.definition.definition import ModelDefinition
 from models.errors import ConflictError, MissingError, describe
+from models.identifiers import unqualified
+from models.registry.callers import own, visible
 from models.registry.rows import insert_if_free
 from models.registry.tables import CHECKPOINTS, DATASETS, MODELS, VERSIONS
 from models.registry.versions import DEFAULT_VERSION, require_model
@@ -40,6 +42,7 @@ class ModelRow:
     """
 
     number: int
+    owner: str
     definition: ModelDefinition
     default: int | None
     created_at: str
@@ -83,12 +86,13 @@ def define_model(
 
 def exists(connection: sa.Connection, name: str) -> bool:
     """Whether there is a model of this name."""
-    return connection.scalar(sa.select(MODELS.c.number).where(MODELS.c.name == name)) is not None
+    found = own(connection, sa.select(MODELS.c.number), MODELS).where(MODELS.c.name == name)
+    return connection.scalar(found) is not None
 
 
 def find_model(connection: sa.Connection, name: str) -> ModelRow:
     """A model by name. Raises MissingError."""
-    row = connection.execute(_SELECT.where(MODELS.c.name == name)).first()
+    row = connection.execute(own(connection, _SELECT, MODELS).where(MODELS.c.name == name)).first()
     if row is None:
         raise MissingError("not_found", f"there is no model {describe(name)}")
     return _model_row(row)
@@ -97,20 +101,33 @@ def find_model(connection: sa.Connection, name: str) -> ModelRow:
 def list_models(connection: sa.Connection, limit: int, after: str | None) -> Iterator[ModelRow]:
     """Models, newest first, beginning below the one named ``after``; raises MissingError if there is none.
 
-    Each row is read when it is asked for, because it may be large.
+    ``after`` is a qualified name if the model is another owner's. Each row is read when it is asked for, because it may
+    be large.
     """
-    query = _SELECT.order_by(MODELS.c.number.desc()).limit(limit)
+    query = visible(connection, _SELECT, MODELS).order_by(MODELS.c.number.desc()).limit(limit)
     if after is not None:
-        number = require_model(connection, after)
-        query = query.where(MODELS.c.number < number)
+        query = query.where(MODELS.c.number < _place_of(connection, after))
     return map(_model_row, connection.execute(query))
+
+
+def _place_of(connection: sa.Connection, name: str) -> int:
+    """The number of the caller's model of this name, or of the one with this qualified name."""
+    if "~" not in name:
+        return require_model(connection, name)
+    owner, model = unqualified(name)
+    query = visible(connection, sa.select(MODELS.c.number), MODELS)
+    number: int | None = connection.scalar(query.where(MODELS.c.owner == owner, MODELS.c.name == model))
+    if number is None:
+        raise MissingError("not_found", f"there is no model {describe(name)}")
+    return number
 
 
 _SELECT = sa.select(MODELS, DEFAULT_VERSION.label("default"))
 
 
 def _model_row(row: sa.Row[Any]) -> ModelRow:
-    return ModelRow(row.number, ModelDefinition.stored(json.loads(row.definition)), row.default, row.created_at)
+    definition = ModelDefinition.stored(json.loads(row.definition))
+    return ModelRow(row.number, row.owner, definition, row.default, row.created_at)
 
 
 def delete_model(connection: sa.Connection, name: str) -> list[str]:
@@ -122,7 +139,7 @@ def delete_model(connection: sa.Connection, name: str) -> list[str]:
 
 
 def totals(connection: sa.Connection) -> dict[str, tuple[int, str]]:
-    """Metrics for monitoring: value and description by name."""
+    """Metrics for monitoring, of all owners: value and description by name."""
 
     def count(table: sa.Table) -> int:
         return connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0

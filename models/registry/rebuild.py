@@ -24,6 +24,7 @@ from models.formats.dataset_file import load_label
 from models.formats.durable import record_of
 from models.formats.model_file import ModelFile, ModelFileError, load_model_file
 from models.formats.stored_table import classes_in, is_table, open_table
+from models.identifiers import LOCAL, qualified, unqualified
 from models.registry.datasets import details_text, feature_names
 from models.registry.tables import ALIASES, CHECKPOINTS, DATASETS, MODELS, VERSIONS
 from models.training.checkpoint import CheckpointKind, Origin
@@ -38,7 +39,10 @@ _UNKNOWN = Origin(None, CheckpointKind.UNKNOWN, "{}")
 
 @dataclass
 class RebuiltRows:
-    """The rows to write; ``warnings`` has a sentence for each file that is left out or differs from its row."""
+    """The rows to write; ``warnings`` has a sentence for each file that is left out or differs from its row.
+
+    Models, also those of checkpoints, are named by their qualified names.
+    """
 
     models: dict[str, ModelFile] = field(default_factory=dict)
     checkpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -52,7 +56,7 @@ def find(models: Iterable[Path], checkpoints: Iterable[Path], datasets: Iterable
     for path in sorted(models):
         try:
             model = load_model_file(path)
-            rebuilt.models[model.name] = model
+            rebuilt.models[qualified(model.owner, model.name)] = model
         except ModelFileError as error:
             rebuilt.warnings.append(f"{error}: the model is rebuilt from its checkpoints")
     for path in sorted(checkpoints):
@@ -75,7 +79,7 @@ def _add_checkpoint(rebuilt: RebuiltRows, path: Path) -> None:
     origin = checkpoint.origin or _UNKNOWN
     rebuilt.checkpoints[path.stem] = {
         "id": path.stem,
-        "model": checkpoint.definition.name,
+        "model": qualified(origin.owner, checkpoint.definition.name),
         "job": origin.job,
         "kind": origin.kind,
         "epoch": checkpoint.epoch,
@@ -94,10 +98,11 @@ def _record(path: Path) -> dict[str, Any]:
 
 def _add_published(rebuilt: RebuiltRows, model: ModelFile) -> None:
     """Compare the checkpoints of a model's versions with its file, which holds their sizes and digests."""
+    name = qualified(model.owner, model.name)
     for version in model.versions:
         written = version["checkpoint"]
         there = rebuilt.checkpoints.get(written["id"])
-        row = {**written, "definition": version["definition"], "mtime_ns": None, "fault": None}
+        row = {**written, "model": name, "definition": version["definition"], "mtime_ns": None, "fault": None}
         if there is None:
             row["fault"] = "missing"
         elif there["bytes"] != written["bytes"]:
@@ -108,7 +113,7 @@ def _add_published(rebuilt: RebuiltRows, model: ModelFile) -> None:
             row["mtime_ns"] = there["mtime_ns"]
         if row["fault"] is not None:
             rebuilt.warnings.append(
-                f"version {version['version']} of {model.name}: {written['id']}.h5 is not what was written"
+                f"version {version['version']} of {name}: {written['id']}.h5 is not what was written"
             )
         rebuilt.checkpoints[written["id"]] = row
 
@@ -145,7 +150,9 @@ def _from_checkpoints(rebuilt: RebuiltRows, name: str, number: int) -> ModelFile
         f"the file of model {name} is missing or damaged: the model has {len(versions)} versions again, with new "
         "numbers in the order in which its jobs ended, and no alias"
     )
-    return ModelFile(name, number, rows[0]["created_at"], rows[-1]["definition"], len(versions), versions, {})
+    owner, own_name = unqualified(name)
+    newest = rows[-1]["definition"]
+    return ModelFile(owner, own_name, number, rows[0]["created_at"], newest, len(versions), versions, {})
 
 
 def _drop_strangers(rebuilt: RebuiltRows) -> None:
@@ -156,7 +163,7 @@ def _drop_strangers(rebuilt: RebuiltRows) -> None:
     }
     for row in list(rebuilt.checkpoints.values()):
         model = rebuilt.models[row["model"]]
-        if row["created_at"] < model.created_at and not _among(row["definition"], known[model.name]):
+        if row["created_at"] < model.created_at and not _among(row["definition"], known[row["model"]]):
             rebuilt.warnings.append(f"{row['id']}.h5 is of another definition than model {row['model']}: left out")
             del rebuilt.checkpoints[row["id"]]
 
@@ -182,12 +189,14 @@ def _add_dataset(rebuilt: RebuiltRows, path: Path) -> None:
     if label is None:
         rebuilt.warnings.append(f"{path.name} does not state the dataset's name: its id is the name now")
     name = path.stem if label is None or label.name is None else label.name
-    for other in [row for row in rebuilt.datasets if row["name"] == name]:
+    owner = LOCAL if label is None else label.owner
+    for other in [row for row in rebuilt.datasets if (row["owner"], row["name"]) == (owner, name)]:
         rebuilt.warnings.append(f"{other['id']}.h5 has the same name as a newer dataset, {name}: left out")
         rebuilt.datasets.remove(other)
     rebuilt.datasets.append(
         {
             "id": path.stem,
+            "owner": owner,
             "name": name,
             **content,
             "created_at": _EARLY if label is None else label.created_at,
@@ -219,12 +228,13 @@ def store(connection: sa.Connection, rebuilt: RebuiltRows) -> None:
     versions: list[dict[str, Any]] = []
     numbers: dict[str, int] = {}
     for model in sorted(rebuilt.models.values(), key=lambda model: model.number):
-        values = {"name": model.name, "definition": model.definition, "newest": model.newest}
+        name = qualified(model.owner, model.name)
+        values = {"owner": model.owner, "name": model.name, "definition": model.definition, "newest": model.newest}
         connection.execute(sa.insert(MODELS).values(number=model.number, created_at=model.created_at, **values))
-        numbers[model.name] = model.number
-        versions += [{**version, "checkpoint": version["checkpoint"]["id"]} for version in model.versions]
-        for alias, version in model.aliases.items():
-            connection.execute(sa.insert(ALIASES).values(model_number=model.number, alias=alias, version=version))
+        numbers[name] = model.number
+        versions += [{**each, "model": name, "checkpoint": each["checkpoint"]["id"]} for each in model.versions]
+        for alias, number in model.aliases.items():
+            connection.execute(sa.insert(ALIASES).values(model_number=model.number, alias=alias, version=number))
     if connection.dialect.name == "postgresql":
         # Its sequence does not see numbers that come with the rows, as SQLite's does.
         newest = "SELECT setval(pg_get_serial_sequence('models', 'number'), max(number)) FROM models"

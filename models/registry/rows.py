@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from models.registry.callers import caller_of, visible
 from models.registry.tables import CHECKPOINTS, DATASETS
 
 __all__ = ["Metrics", "fault_of", "files_at_fault", "insert_if_free", "named_ids", "older_than"]
@@ -21,14 +22,15 @@ _INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 def insert_if_free(connection: sa.Connection, table: sa.Table, values: dict[str, Any]) -> bool:
-    """Insert a row unless another row has its name. Returns whether it was inserted.
+    """Insert a row for the caller unless another row of its has the same name. Returns whether it was inserted.
 
     PostgreSQL lets two transactions write at a time; the later one waits here for the end of the earlier one. A
     savepoint around a plain insert would do the same, but if the disk is full, SQLite rolls the savepoint back with the
     rest of the transaction, and the error that it is missing hides that of the disk.
     """
-    insert: Any = _INSERTS[connection.dialect.name](table).values(**values)
-    insert = insert.on_conflict_do_nothing(index_elements=[table.c.name]).returning(table.c.number)
+    owned = {**values, "owner": caller_of(connection).owner}
+    insert: Any = _INSERTS[connection.dialect.name](table).values(**owned)
+    insert = insert.on_conflict_do_nothing(index_elements=[table.c.owner, table.c.name]).returning(table.c.number)
     return connection.scalar(insert) is not None
 
 
@@ -43,7 +45,8 @@ def older_than(connection: sa.Connection, table: sa.Table, row_id: str) -> sa.Co
 
     If that row was deleted since a client saw it, its id says when it came, as far as the clock was right.
     """
-    number: int | None = connection.scalar(sa.select(table.c.number).where(table.c.id == row_id))
+    found = visible(connection, sa.select(table.c.number), table).where(table.c.id == row_id)
+    number: int | None = connection.scalar(found)
     return table.c.id < row_id if number is None else table.c.number < number
 
 

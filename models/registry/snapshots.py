@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from models.errors import MissingError, describe
 from models.formats.model_file import ModelFile
-from models.registry.tables import CHECKPOINTS, MODELS, VERSIONS
-from models.registry.versions import aliases
+from models.identifiers import unqualified
+from models.registry.tables import ALIASES, CHECKPOINTS, MODELS, VERSIONS
 
 __all__ = ["model_file"]
 
@@ -26,8 +26,9 @@ def _plain(row: sa.Row[Any]) -> dict[str, Any]:
 
 
 def model_file(connection: sa.Connection, name: str) -> ModelFile:
-    """The present content for a model's file. Raises MissingError for an unknown model."""
-    row = connection.execute(sa.select(MODELS).where(MODELS.c.name == name)).first()
+    """The present content for the file of a model by its qualified name. Raises MissingError for an unknown model."""
+    owner, own_name = unqualified(name)
+    row = connection.execute(sa.select(MODELS).where(MODELS.c.owner == owner, MODELS.c.name == own_name)).first()
     if row is None:
         raise MissingError("not_found", f"there is no model {describe(name)}")
     versions = connection.execute(
@@ -35,8 +36,14 @@ def model_file(connection: sa.Connection, name: str) -> ModelFile:
     )
     published = sa.select(VERSIONS.c.checkpoint).where(VERSIONS.c.model_number == row.number)
     named = connection.execute(sa.select(*_shown(CHECKPOINTS)).where(CHECKPOINTS.c.id.in_(published)))
-    checkpoints = {found.id: {"model": name, **_plain(found)} for found in named}
+    checkpoints = {found.id: {"model": row.name, **_plain(found)} for found in named}
+    aliases = connection.execute(
+        sa.select(ALIASES.c.alias, ALIASES.c.version)
+        .where(ALIASES.c.model_number == row.number)
+        .order_by(ALIASES.c.alias)
+    )
     return ModelFile(
+        row.owner,
         row.name,
         row.number,
         row.created_at,
@@ -44,9 +51,9 @@ def model_file(connection: sa.Connection, name: str) -> ModelFile:
         row.newest,
         # A model that is being deleted loses its checkpoints between two selects.
         [
-            {"model": name, **_plain(version), "checkpoint": checkpoints[version.checkpoint]}
+            {"model": row.name, **_plain(version), "checkpoint": checkpoints[version.checkpoint]}
             for version in versions
             if version.checkpoint in checkpoints
         ],
-        aliases(connection, name),
+        {row.alias: row.version for row in aliases},
     )

@@ -1,8 +1,8 @@
 """The tables of the registry: models, versions, aliases, checkpoints and datasets.
 
 The database numbers models, checkpoints and datasets in the order in which their rows are added, and never reuses a
-number. Foreign keys and the order "newer than" use these numbers, because names can be reused and ids contain the time
-of a clock that may be set back. Clients see only names and ids.
+number. Foreign keys and the order "newer than" use these numbers, because names can be reused, two owners may use the
+same name, and ids contain the time of a clock that may be set back. Clients see only names and ids.
 
 For each file, a row has size and digest; ``mtime_ns``, the modification time when the content last matched them; and
 ``fault``, which was found since (``models.registry.integrity``).
@@ -12,9 +12,16 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-__all__ = ["ALIASES", "CHECKPOINTS", "DATASETS", "IDENTITY", "METADATA", "MODELS", "VERSIONS"]
+from models.identifiers import LOCAL
+
+__all__ = ["ALIASES", "CHECKPOINTS", "DATASETS", "IDENTITY", "METADATA", "MODELS", "VERSIONS", "owner"]
 
 METADATA = sa.MetaData()
+
+
+def owner() -> sa.Column[str]:
+    """Whose a row is (``models.registry.callers``)."""
+    return sa.Column("owner", sa.String(63), nullable=False, server_default=LOCAL)
 
 
 def _model() -> sa.ForeignKey:
@@ -26,12 +33,14 @@ MODELS = sa.Table(
     "models",
     METADATA,
     sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("name", sa.String(63), nullable=False, unique=True),
+    owner(),
+    sa.Column("name", sa.String(63), nullable=False),
     sa.Column("definition", sa.Text, nullable=False),  # the newest one, which the next job trains
     # How many definitions it has had.
     sa.Column("definitions", sa.Integer, nullable=False, server_default="1"),
     sa.Column("newest", sa.Integer, nullable=False),  # the highest version so far; numbers are never used again
     sa.Column("created_at", sa.String(30), nullable=False),
+    sa.UniqueConstraint("owner", "name", name="one_model_a_name"),
     sqlite_autoincrement=True,
 )
 VERSIONS = sa.Table(
@@ -76,7 +85,8 @@ DATASETS = sa.Table(
     METADATA,
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("id", sa.String(40), nullable=False, unique=True),
-    sa.Column("name", sa.String(63), nullable=True, unique=True),  # null: rows that came within a training request
+    owner(),
+    sa.Column("name", sa.String(63), nullable=True),  # null: rows that came within a training request
     sa.Column("rows", sa.Integer, nullable=False),
     sa.Column("features", sa.Text, nullable=False),
     sa.Column("classes", sa.Text, nullable=False),
@@ -86,6 +96,7 @@ DATASETS = sa.Table(
     sa.Column("mtime_ns", sa.BigInteger, nullable=True),
     sa.Column("fault", sa.String(16), nullable=True),
     sa.Column("created_at", sa.String(30), nullable=False),
+    sa.UniqueConstraint("owner", "name", name="one_dataset_a_name"),
     sqlite_autoincrement=True,
 )
 #: One row: the id by which a data directory recognizes the database that its files belong to.

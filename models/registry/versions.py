@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from models.clock import utc_now
 from models.errors import LISTED, ConflictError, InvalidError, MissingError, Problem, describe, escaped, unknown_field
-from models.identifiers import id_pattern
+from models.identifiers import id_pattern, qualified
+from models.registry.callers import own
 from models.registry.rows import Metrics
 from models.registry.tables import ALIASES, CHECKPOINTS, MODELS, VERSIONS
 
@@ -136,19 +137,23 @@ def _target(alias: sa.ColumnElement[str]) -> sa.ColumnElement[int | None]:
 
 
 _ALIAS: sa.BindParameter[str] = sa.bindparam("alias", type_=sa.String)
-#: One row (version, checkpoint, fault and time of its file) for the parameters ``model`` and ``alias``, or none.
+#: One row (version, checkpoint, fault and time of its file) for the parameters ``owner``, ``model`` and ``alias``, or
+#: none. Who asks it must compare the caller's models.
 SERVING_QUERY = (
     sa.select(VERSIONS.c.version, VERSIONS.c.checkpoint, CHECKPOINTS.c.fault, CHECKPOINTS.c.mtime_ns)
     .select_from(MODELS)
     .join(VERSIONS, sa.and_(_of_model(VERSIONS), VERSIONS.c.version == _target(_ALIAS)))
     .outerjoin(CHECKPOINTS, CHECKPOINTS.c.id == VERSIONS.c.checkpoint)
-    .where(MODELS.c.name == sa.bindparam("model", type_=sa.String))
+    .where(
+        MODELS.c.owner == sa.bindparam("owner", type_=sa.String),
+        MODELS.c.name == sa.bindparam("model", type_=sa.String),
+    )
 )
 
 
-def number_of(model: str) -> sa.ScalarSelect[int]:
-    """The number of the model of this name, within a statement; null if there is none."""
-    return sa.select(MODELS.c.number).where(MODELS.c.name == model).scalar_subquery()
+def number_of(connection: sa.Connection, model: str) -> sa.ScalarSelect[int]:
+    """The number of the caller's model of this name, within a statement; null if there is none."""
+    return own(connection, sa.select(MODELS.c.number), MODELS).where(MODELS.c.name == model).scalar_subquery()
 
 
 def require_model(connection: sa.Connection, name: str, *, to_change: bool = False) -> int:
@@ -156,7 +161,7 @@ def require_model(connection: sa.Connection, name: str, *, to_change: bool = Fal
 
     With ``to_change``, nobody else changes its aliases or publishes a version before this transaction ends.
     """
-    query = sa.select(MODELS.c.number).where(MODELS.c.name == name)
+    query = own(connection, sa.select(MODELS.c.number), MODELS).where(MODELS.c.name == name)
     # SQLite has one writer at a time and no such clause; other databases lock the row.
     number = connection.scalar(query.with_for_update() if to_change else query)
     if number is None:
@@ -208,7 +213,7 @@ def alias_target(connection: sa.Connection, model: str, alias: str) -> int | Non
 
     Raises MissingError for an unknown model or alias.
     """
-    query = sa.select(_target(_ALIAS).label("version")).where(MODELS.c.name == model)
+    query = own(connection, sa.select(_target(_ALIAS).label("version")), MODELS).where(MODELS.c.name == model)
     row = connection.execute(query, {"alias": alias}).first()
     if row is None:
         raise MissingError("not_found", f"there is no model {describe(model)}")
@@ -232,20 +237,27 @@ def resolve(connection: sa.Connection, model: str, wanted: int | str | None) -> 
         raise ConflictError(
             "no_version", f"model {describe(model)} has no version yet; one is published when a job succeeds"
         )
-    row = connection.execute(_SELECT.where(MODELS.c.name == model, VERSIONS.c.version == number)).first()
+    query = own(connection, _SELECT, MODELS).where(MODELS.c.name == model, VERSIONS.c.version == number)
+    row = connection.execute(query).first()
     if row is None:
         raise MissingError("not_found", f"model {describe(model)} has no version {wanted or number}")
     return VersionRow.of(row)
 
 
 def states(connection: sa.Connection) -> dict[str, State]:
-    """The state of each model by name. If it is unchanged, so is the model's file (``models.formats.model_file``)."""
-    columns = (MODELS.c.name, MODELS.c.number, MODELS.c.created_at, MODELS.c.definitions, MODELS.c.newest)
-    found: dict[str, State] = {name: tuple(rest) for name, *rest in connection.execute(sa.select(*columns))}
-    named = sa.select(MODELS.c.name, ALIASES.c.alias, ALIASES.c.version).join(ALIASES, _of_model(ALIASES))
-    for model, alias, version in connection.execute(named.order_by(MODELS.c.name, ALIASES.c.alias)):
-        if model in found:
-            found[model] += ((alias, version),)
+    """The state of each model of all owners, by its qualified name.
+
+    If it is unchanged, so is the model's file (``models.formats.model_file``).
+    """
+    name = (MODELS.c.owner, MODELS.c.name)
+    columns = (MODELS.c.number, MODELS.c.created_at, MODELS.c.definitions, MODELS.c.newest)
+    found: dict[str, State] = {}
+    for owner, model, *rest in connection.execute(sa.select(*name, *columns)):
+        found[qualified(owner, model)] = tuple(rest)
+    named = sa.select(*name, ALIASES.c.alias, ALIASES.c.version).join(ALIASES, _of_model(ALIASES))
+    for owner, model, alias, version in connection.execute(named.order_by(*name, ALIASES.c.alias)):
+        if (place := qualified(owner, model)) in found:
+            found[place] += ((alias, version),)
     return found
 
 

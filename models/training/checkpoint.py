@@ -9,6 +9,7 @@ from typing import Any
 
 from models.definition.definition import ModelDefinition
 from models.features.fitted import FittedFeatures
+from models.identifiers import LOCAL
 from nncore.arrays import Array
 from nncore.best import Best
 from nncore.optimizers import Optimizer
@@ -38,23 +39,26 @@ class CheckpointKind(StrEnum):
 
 @dataclass(frozen=True)
 class Origin:
-    """The origin of a checkpoint: its job (None if it was uploaded), its kind, and its metrics as JSON."""
+    """The origin of a checkpoint: its job (None if it was uploaded), its kind, its metrics as JSON, and its owner."""
 
     job: str | None
     kind: CheckpointKind
     metrics: str
+    owner: str = LOCAL
 
     def attributes(self) -> dict[str, str]:
         """The attributes of the checkpoint's file."""
-        common = {"kind": self.kind.value, "metrics": self.metrics}
-        return common if self.job is None else {**common, "job": self.job}
+        job = {} if self.job is None else {"job": self.job}
+        owner = {} if self.owner == LOCAL else {"owner": self.owner}
+        return {"kind": self.kind.value, "metrics": self.metrics, **job, **owner}
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Origin | None:
         """The origin in a file's attributes; None if the file is older than these attributes."""
         if "kind" not in attributes:
             return None
-        return cls(attributes.get("job"), CheckpointKind(attributes["kind"]), attributes["metrics"])
+        owner = str(attributes.get("owner", LOCAL))
+        return cls(attributes.get("job"), CheckpointKind(attributes["kind"]), attributes["metrics"], owner)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from service.cli import processes, serve, settings, upkeep
+from service.cli import keys, processes, serve, settings, upkeep
 
 __all__ = ["cli"]
 
@@ -36,6 +36,7 @@ def cli() -> None:
 for command in (
     serve.serve,
     settings.settings,
+    keys.keys,
     processes.trainer,
     processes.runner,
     processes.member,

@@ -136,7 +136,7 @@ class JobJournal:
         self.settle()
         on_the_way, pause = kind in (CheckpointKind.FIRST, CheckpointKind.BETWEEN), 1.0
         metrics = json.dumps(self._run.metrics_of(kind))
-        checkpoint = replace(checkpoint, origin=Origin(self._job.id, kind, metrics))
+        checkpoint = replace(checkpoint, origin=Origin(self._job.id, kind, metrics, self._job.owner))
         while not (self.lost or self.unsaved):
             self._checkpointing.begin(checkpoint, copy=on_the_way)
             if on_the_way or self.settle() or kind is CheckpointKind.INTERRUPTED:

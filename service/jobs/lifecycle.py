@@ -16,10 +16,12 @@ import sqlalchemy as sa
 
 from models.clock import utc_now
 from models.errors import ConflictError, MissingError, describe
+from models.registry.callers import Caller, asking_as, caller_of, visible
 from models.registry.checkpoints import find_checkpoint
 from models.registry.rows import older_than
 from models.registry.tables import DATASETS, MODELS
 from models.registry.versions import number_of, publish
+from service.access.audit import Action, Subject, record
 from service.jobs.events import LostEvent, StateEvent, add_events
 from service.jobs.record import ACTIVE, FINAL, Job, JobError, Metrics, State, Wish
 from service.jobs.transitions import TRANSITIONS, Situation, Trigger
@@ -94,17 +96,21 @@ def create(
     epochs: int | None = None,
     warnings: Sequence[dict[str, str]] = (),
 ) -> Job:
-    """Queue a job; ``request`` is the document to store with it.
+    """Queue a job of the caller; ``request`` is the document to store with it.
 
     ``definition`` is the canonical text of what it trains; the model's newest definition if left out. ``epochs`` is the
     most that it trains; that of the request if left out. ``warnings`` are documents about its data.
     """
-    newest = sa.select(MODELS.c.definition).where(MODELS.c.name == model).scalar_subquery()
+    caller = caller_of(connection)
+    number = number_of(connection, model)
+    newest = sa.select(MODELS.c.definition).where(MODELS.c.number == number).scalar_subquery()
     connection.execute(
         sa.insert(JOBS).values(
             id=job_id,
+            owner=caller.owner,
+            key=caller.key,
             model=model,
-            model_number=number_of(model),
+            model_number=number,
             request=json.dumps(request, ensure_ascii=False),
             dataset=dataset,
             validation_dataset=validation_dataset,
@@ -135,7 +141,7 @@ def find(connection: sa.Connection, job_id: str, *, to_change: bool = False) -> 
 
     Raises MissingError.
     """
-    query = sa.select(JOBS).where(JOBS.c.id == job_id)
+    query = visible(connection, sa.select(JOBS), JOBS).where(JOBS.c.id == job_id)
     # SQLite allows one writer at a time and ignores FOR UPDATE; other databases lock the row.
     row = connection.execute(query.with_for_update() if to_change else query).first()
     if row is None:
@@ -153,7 +159,8 @@ def find_owned(connection: sa.Connection, job_id: str, fence: int) -> Job:
 
 def state_of(connection: sa.Connection, job_id: str) -> State:
     """The state of a job; raises MissingError."""
-    state: str | None = connection.scalar(sa.select(JOBS.c.state).where(JOBS.c.id == job_id))
+    query = visible(connection, sa.select(JOBS.c.state), JOBS).where(JOBS.c.id == job_id)
+    state: str | None = connection.scalar(query)
     if state is None:
         raise MissingError("not_found", f"there is no job {describe(job_id)}")
     return State(state)
@@ -163,7 +170,7 @@ def list_jobs(
     connection: sa.Connection, limit: int, after: str | None, *, model: str | None = None, state: State | None = None
 ) -> list[Job]:
     """Jobs, newest first, that are older than ``after``; those of one model or in one state if these are given."""
-    query = sa.select(JOBS).order_by(JOBS.c.number.desc()).limit(limit)
+    query = visible(connection, sa.select(JOBS), JOBS).order_by(JOBS.c.number.desc()).limit(limit)
     if after is not None:
         query = query.where(older_than(connection, JOBS, after))
     if model is not None:
@@ -193,7 +200,7 @@ def resume(connection: sa.Connection, job_id: str) -> Job:
 
 def abandon(connection: sa.Connection, model: str) -> None:
     """Cancel all active jobs of a model at once; later writes of their runners are refused."""
-    query = sa.select(JOBS).where(JOBS.c.model_number == number_of(model), JOBS.c.state.in_(ACTIVE))
+    query = sa.select(JOBS).where(JOBS.c.model_number == number_of(connection, model), JOBS.c.state.in_(ACTIVE))
     for row in list(connection.execute(query.with_for_update())):
         _move(connection, Job.of(row), Trigger.ABANDON, fence=JOBS.c.fence + 1)
 
@@ -208,13 +215,21 @@ def next_due(connection: sa.Connection) -> float | None:
 
 
 def _queued(now: float) -> sa.Select[Any]:
-    """The oldest job that may be claimed now."""
+    """The job that is to be claimed now: the oldest one of the owner whose turn it is.
+
+    That is the owner with the fewest running jobs; of several, the one none of whose jobs was started for longest.
+    """
     due = sa.or_(JOBS.c.not_before.is_(None), JOBS.c.not_before <= now)
-    return sa.select(JOBS.c.id).where(JOBS.c.state == State.QUEUED, due).order_by(JOBS.c.number).limit(1)
+    others = JOBS.alias("others")
+    same = others.c.owner == JOBS.c.owner
+    running = sa.select(sa.func.count()).where(same, others.c.state == State.RUNNING).scalar_subquery()
+    started = sa.select(sa.func.coalesce(sa.func.max(others.c.started_at), "")).where(same).scalar_subquery()
+    query = sa.select(JOBS.c.id).where(JOBS.c.state == State.QUEUED, due)
+    return query.order_by(running, started, JOBS.c.number).limit(1)
 
 
 def claim(connection: sa.Connection, now: float, lease: float) -> Job | None:
-    """Claim the oldest queued job. Returns None if there is none."""
+    """Claim a queued job, the owners in turn. Returns None if there is none."""
     job_id: str | None = connection.scalar(_queued(now).with_for_update(skip_locked=True))
     if job_id is None:
         return None
@@ -259,7 +274,9 @@ def finish(connection: sa.Connection, job_id: str, fence: int, publish_version: 
     if publish_version:
         assert job.checkpoint is not None
         metrics = find_checkpoint(connection, job.checkpoint).metrics
-        version = publish(connection, job.model, job_id, job.checkpoint, json.dumps(metrics), job.definition)
+        with asking_as(connection, Caller(job.owner, key=job.key)):
+            version = publish(connection, job.model, job_id, job.checkpoint, json.dumps(metrics), job.definition)
+            record(connection, Action.PUBLISHED, Subject.VERSION, f"{job.model}/{version}")
     _move(connection, job, Trigger.FINISH, version=version)
 
 

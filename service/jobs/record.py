@@ -49,6 +49,8 @@ class JobError(NamedTuple):
 class Job:
     """One row of the table of jobs.
 
+    ``key`` is the key of ``owner`` with which it was submitted, if any.
+
     ``request`` is the document of ``POST /train`` or ``POST /sweeps`` with its defaults filled in, and ``definition``
     the canonical text of what the job trains; it is None only if the model was deleted under an earlier release.
     ``details`` are what the run shows beside its progress, and ``warnings`` are about its data. ``fence`` rises with
@@ -59,6 +61,8 @@ class Job:
     """
 
     id: str
+    owner: str
+    key: str | None
     model: str
     state: State
     wish: Wish | None
@@ -103,6 +107,8 @@ class Job:
         error = json.loads(row.error) if row.error else None
         return cls(
             id=row.id,
+            owner=row.owner,
+            key=row.key,
             model=row.model,
             state=State(row.state),
             wish=Wish(row.wish) if row.wish else None,

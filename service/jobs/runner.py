@@ -25,6 +25,7 @@ from models.errors import TrainyardError
 from models.features.fitted import FittedFeatures
 from models.formats.checkpoint_file import AnyCheckpoint, CheckpointError, load_checkpoint
 from models.registry import checkpoints
+from models.registry.callers import Caller
 from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.ensemble_checkpoint import EnsembleCheckpoint
 from models.training.ensemble_run import EnsembleRun
@@ -110,6 +111,7 @@ def _train(database: Database, files: FileStore, order: Order) -> Outcome:
         except lifecycle.StaleError:
             return Stale()
         plan = find_plan(connection, job.id) if job.is_sweep else None
+    database = database.of(Caller(job.owner, key=job.key))
     assert job.definition is not None, "only jobs that have ended lack it"
     sweep = None if plan is None else Sweep.of(job.request, plan)
     # That of a sweep changes with its end, which may have been recorded without the job's.

@@ -30,6 +30,7 @@ from models.training.run import activation_bytes
 from models.training.sweep_checkpoint import SweepCheckpoint
 from models.training.warm_start import check_start
 from models.training.warnings import matrix_warnings, table_warnings
+from service.access.audit import Action, Subject, record
 from service.jobs import lifecycle
 from service.jobs.record import Job
 from service.settings import Settings
@@ -396,15 +397,15 @@ def _check_start(
 
 
 def submit(
-    database: Database, files: FileStore, settings: Settings, body: dict[str, Any], record: Record | None = None
+    database: Database, files: FileStore, settings: Settings, body: dict[str, Any], also: Record | None = None
 ) -> Job:
     """Check what ``TrainSchema`` has loaded, and store it as a queued job.
 
-    Inline rows are written first, then everything else in one transaction, in which ``record`` is called last. Raises
+    Inline rows are written first, then everything else in one transaction, in which ``also`` is called last. Raises
     what ``check`` raises, and MissingError if something was deleted in the meantime.
     """
     checked = check(database, files, settings, body)
-    return store(database, files, checked, document_of(checked), checked.epochs, record)
+    return store(database, files, checked, document_of(checked), checked.epochs, also)
 
 
 def store(
@@ -413,7 +414,7 @@ def store(
     checked: Checked,
     document: dict[str, Any],
     epochs: int,
-    record: Record | None = None,
+    also: Record | None = None,
 ) -> Job:
     """Store a job with the rows and the model of a request; ``document`` and ``epochs`` are those that it shows."""
     sources = [source for source in (checked.data, checked.validation) if source is not None]
@@ -425,8 +426,8 @@ def store(
             for values, written in kept:
                 datasets.add_dataset(connection, values, written)
             job = _store(connection, checked, document, epochs, ids)
-            if record is not None:
-                record(connection, job)
+            if also is not None:
+                also(connection, job)
     return job
 
 
@@ -437,14 +438,17 @@ def _store(
     name = checked.definition.name
     if checked.newest is not None:
         models.define_model(connection, checked.newest)
+        record(connection, Action.MADE, Subject.MODEL, name)
     versions.require_model(connection, name)
     for dataset_id in dataset_ids:
         datasets.find_dataset(connection, dataset_id)
     if document.get("start_from") is not None:
         checkpoints.find_checkpoint(connection, document["start_from"])
+    job_id = new_id("job")
+    record(connection, Action.MADE, Subject.JOB, job_id)
     return lifecycle.create(
         connection,
-        new_id("job"),
+        job_id,
         model=name,
         request=document,
         dataset=dataset_ids[0],

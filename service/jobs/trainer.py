@@ -19,6 +19,7 @@ from types import FrameType
 import sqlalchemy as sa
 
 from models.clock import utc_now
+from service.access.audit import drop_old_records
 from service.jobs import lifecycle
 from service.jobs.engines.engine import Engine, Order, Placement
 from service.jobs.engines.local import LocalEngine
@@ -166,13 +167,14 @@ class Trainer:
         self._next_beat = monotonic() + min(lease / 4, math.inf if end is None else max(1.0, end - now))
 
     def _tidy(self) -> None:
-        """Delete unused data: rows of training requests whose jobs have ended, and old jobs."""
+        """Delete unused data: rows of training requests whose jobs have ended, old jobs, old records."""
         if self._finished_data():
             with self.database.write() as connection:
                 unused = lifecycle.drop_finished_data(connection)
             self.files.delete(FileKind.DATASET, *unused)
         if monotonic() >= self._next_old_jobs:
             more = drop_old_jobs(self.database, self.settings.job_retention_days)
+            more = drop_old_records(self.database, self.settings.audit_retention_days) or more
             self._next_old_jobs = monotonic() + (0.0 if more else OLD_JOBS_SECONDS)
 
     def _look_for_web(self) -> None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from models.definition.definition import ModelDefinition
 from models.errors import ConflictError, InvalidError, MissingError, describe
 from models.registry import checkpoints, versions
+from models.registry.callers import visible
 from models.registry.checkpoints import CheckpointRow
 from models.registry.versions import OfJob
 from models.training.checkpoint import CheckpointKind
@@ -49,7 +50,7 @@ def choose(connection: sa.Connection, model: str, wanted: str | OfJob) -> Chosen
 
 def _of_job(connection: sa.Connection, model: str, wanted: OfJob) -> Chosen:
     columns = (JOBS.c.model, JOBS.c.request, JOBS.c.definition)
-    job = connection.execute(sa.select(*columns).where(JOBS.c.id == wanted.job)).first()
+    job = connection.execute(visible(connection, sa.select(*columns), JOBS).where(JOBS.c.id == wanted.job)).first()
     if job is None:
         raise MissingError("not_found", f"there is no job {describe(wanted.job)}")
     if job.model != model:

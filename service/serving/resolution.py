@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from models.errors import MissingError
 from models.formats.checkpoint_file import CheckpointError
 from models.formats.mapped_parameters import NoBestError
 from models.registry import checkpoints, versions
+from models.registry.callers import Caller
 from models.registry.integrity import DamagedError
 from models.registry.versions import OfJob, Wanted, is_checkpoint_id
 from models.serving.cache import CheckpointFile, ServedModels
@@ -49,13 +51,19 @@ UNPUBLISHED = 8
 class Serving:
     """The published versions that one process serves; up to ``limit`` bytes of them stay loaded.
 
-    Besides, the latest few checkpoints that requests named stay loaded.
+    Besides, the latest few checkpoints that requests named stay loaded. ``of`` is what a caller sees of it.
     """
 
     def __init__(self, database: Database, files: FileStore, limit: int) -> None:
         self._database, self._files = database, files
         self._loaded = ServedModels(limit, self._checked_file)
         self._unpublished = ServedModels(limit, self._checked_file, UNPUBLISHED)
+
+    def of(self, caller: Caller) -> Serving:
+        """The same versions as a caller sees them."""
+        bound = copy(self)
+        bound._database = self._database.of(caller)
+        return bound
 
     def version(self, model: str, wanted: Wanted) -> ServedVersion:
         """What a request wants of a model: a version by its number or alias, or a checkpoint; None is the default one.
@@ -92,7 +100,11 @@ class Serving:
         """A version by an alias, as ``version`` returns it; None if a database or a file would have to be read."""
         if not (wanted is None or isinstance(wanted, str)):
             return None
-        row = self._database.serving_version.at_once(model=model, alias=wanted or versions.DEFAULT)
+        caller = self._database.caller
+        if caller.models is not None and model not in caller.models:
+            return None
+        asked = {"owner": caller.owner, "model": model, "alias": wanted or versions.DEFAULT}
+        row = self._database.serving_version.at_once(**asked)
         if row is None:
             return None
         found = PublishedVersion(*row)
@@ -122,8 +134,10 @@ class Serving:
                 return ServedVersion(model, None, network, row.id)
 
     def _published(self, model: str, wanted: int | str | None) -> PublishedVersion:
-        if not isinstance(wanted, int):
-            row = self._database.serving_version.first(model=model, alias=wanted or versions.DEFAULT)
+        caller = self._database.caller
+        if not isinstance(wanted, int) and (caller.models is None or model in caller.models):
+            asked = {"owner": caller.owner, "model": model, "alias": wanted or versions.DEFAULT}
+            row = self._database.serving_version.first(**asked)
             if row is not None:
                 return PublishedVersion(*row)
         with self._database.read() as connection:

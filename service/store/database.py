@@ -5,26 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import sqlalchemy.event
 
-from models.registry.tables import METADATA
+from models.registry.callers import SERVICE, Caller
+from models.registry.tables import ALIASES, CHECKPOINTS, METADATA, MODELS, VERSIONS
 from models.registry.versions import SERVING_QUERY
 from service.settings import Settings
 from service.store.changes import CachedQuery, Changes
 from service.store.fast_query import FastQuery
 from service.store.locks import Lock, Locks
 from service.store.sqlite import UserVersion, begin_sqlite, configure_sqlite
+from service.store.tables import API_KEYS
 
 __all__ = ["HEAD", "METADATA", "Database"]
 
 Answer = TypeVar("Answer")
 
 #: The newest migration in service/store/migrations/versions.
-HEAD = "0011"
+HEAD = "0013"
 
 
 #: The present time in seconds since 1970, by dialect. A Julian day begins at noon, 1970 in the middle of one.
@@ -34,11 +37,19 @@ _NOW = {
 }
 
 
+#: The tables whose changes are counted (``service.store.sqlite.UserVersion``).
+_COUNTED = {MODELS, VERSIONS, ALIASES, CHECKPOINTS, API_KEYS}
+
+
 class Database:
-    """Connections to the database of one process; made after a fork, never carried across one."""
+    """Connections to the database of one process; made after a fork, never carried across one.
+
+    They are those of the service, which sees everything, or of one caller (``of``).
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.caller = SERVICE
         settings.data.mkdir(parents=True, exist_ok=True)
         self.engine = sa.create_engine(settings.database_url, pool_size=2 * settings.threads + 2, pool_pre_ping=False)
         sqlalchemy.event.listen(self.engine, "connect", _remember_process)
@@ -46,16 +57,35 @@ class Database:
         if self.engine.dialect.name == "sqlite":
             sqlalchemy.event.listen(self.engine, "connect", configure_sqlite)
             sqlalchemy.event.listen(self.engine, "begin", begin_sqlite)
-        self._reader = self.engine.execution_options(reading=True)  # shares the engine's pool
-        self.serving_version = FastQuery(self.engine, SERVING_QUERY, UserVersion(self.engine))
+        self._bind(SERVICE)
+        self._counter = UserVersion(self.engine)
+        self.serving_version = self.fast_query(SERVING_QUERY)
         if self.engine.dialect.name == "sqlite":
             sqlalchemy.event.listen(self.engine, "before_execute", self._count_change)
-        self.changes = Changes(self.engine)
+        self.changes = Changes(self._writer)
+
+    def of(self, caller: Caller) -> Database:
+        """The same database as a caller sees it, without ``changes``."""
+        bound = copy(self)
+        bound._bind(caller)
+        return bound
+
+    def _bind(self, caller: Caller) -> None:
+        # Both share the engine's pool.
+        self.caller = caller
+        self._reader = self.engine.execution_options(reading=True, caller=caller)
+        self._writer = self.engine.execution_options(caller=caller)
 
     def _count_change(self, connection: sa.Connection, statement: object, *_others: object) -> None:
-        """Before a statement that may change which version answers a request."""
-        if isinstance(statement, sa.UpdateBase) and statement.table in self.serving_version.tables:
+        """Before a statement that may change what a ``FastQuery`` returns."""
+        if isinstance(statement, sa.UpdateBase) and statement.table in _COUNTED:
             UserVersion.advance(connection)
+
+    def fast_query(self, statement: sa.Select[Any]) -> FastQuery:
+        """A select that runs on every request; its tables are among those whose changes are counted."""
+        query = FastQuery(self.engine, statement, self._counter)
+        assert query.tables <= _COUNTED
+        return query
 
     def cached(self, ask: Callable[[sa.Connection], Answer]) -> CachedQuery[Answer]:
         """Selects that are repeated only after a change; for the one thread that uses ``changes``."""
@@ -70,7 +100,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that holds the right to write from its first statement on."""
-        with self.engine.begin() as connection:
+        with self._writer.begin() as connection:
             yield connection
 
     def now(self, connection: sa.Connection | None = None) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from models.formats.durable import TEMPORARY_SUFFIX, FileRecord, FileStat, Piece, stat_of, sweep, write_durably
-from models.identifiers import NAME_PATTERN, id_pattern
+from models.identifiers import QUALIFIED_PATTERN, id_pattern
 from service.store.locks import Lock, Locks
 from service.store.pins import pins, sweep_pins
 
@@ -23,7 +23,7 @@ class FileKind(StrEnum):
 
     CHECKPOINT = "checkpoints"
     DATASET = "datasets"
-    #: A copy of a model's rows in the database (``models.formats.model_file``); its id is the model's name.
+    #: A copy of a model's rows in the database (``models.formats.model_file``); its id is the model's qualified name.
     MODEL = "models"
 
 
@@ -31,7 +31,7 @@ class FileKind(StrEnum):
 _PATTERNS = {
     FileKind.CHECKPOINT: id_pattern("ckpt"),
     FileKind.DATASET: id_pattern("ds"),
-    FileKind.MODEL: NAME_PATTERN,
+    FileKind.MODEL: QUALIFIED_PATTERN,
 }
 
 

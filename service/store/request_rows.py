@@ -52,6 +52,7 @@ class Source:
         pointer: str,
         kinds: Mapping[str, ColumnKind] | None = None,
     ) -> None:
+        self._owner = database.caller.owner
         self._name: str | None = part.get("dataset")
         self._label: str | None = part.get("label")
         self.place = Place(pointer, stored=self._name is not None)
@@ -150,9 +151,10 @@ class Source:
         """Write inline rows to a file, as ``keep`` does."""
         if self.details is not None and self.details.format:
             assert self._memory is not None
-            return keep(files, dataset_id, None, self._memory, Provenance(self.details.format, self.details.warnings))
+            source = Provenance(self.details.format, self.details.warnings)
+            return keep(files, dataset_id, self._owner, None, self._memory, source)
         assert self._dataset is not None
-        return keep(files, dataset_id, None, self._dataset)
+        return keep(files, dataset_id, self._owner, None, self._dataset)
 
 
 def given_rows(path: Path, label: str | None, definition: ModelDefinition, place: Place) -> GivenRows | GivenTable:
@@ -173,14 +175,19 @@ def given_rows(path: Path, label: str | None, definition: ModelDefinition, place
 
 
 def keep(
-    files: FileStore, dataset_id: str, name: str | None, rows: Dataset | MemoryTable, source: Provenance | None = None
+    files: FileStore,
+    dataset_id: str,
+    owner: str,
+    name: str | None,
+    rows: Dataset | MemoryTable,
+    source: Provenance | None = None,
 ) -> tuple[dict[str, Any], FileRecord]:
-    """Write the file of a dataset; returns the values of its row, which the caller adds, and the file's record.
+    """Write the file of an owner's dataset; returns the values of its row, which is added later, and the file's record.
 
     With a ``source``, the row describes the columns.
     """
     created_at = utc_now()
-    label = DatasetLabel(name, created_at, source)
+    label = DatasetLabel(name, created_at, source, owner)
     if isinstance(rows, Dataset):
         image, table, classes = dataset_image(rows, label), table_of(rows), rows.labels.classes
     else:

@@ -1,12 +1,13 @@
-"""The tables of jobs, events, sweeps, trainers and idempotency keys."""
+"""The tables of jobs, events, sweeps, trainers, idempotency keys, API keys and the audit trail."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-from models.registry.tables import METADATA
+from models.identifiers import LOCAL
+from models.registry.tables import METADATA, owner
 
-__all__ = ["EVENTS", "IDEMPOTENCY_KEYS", "JOBS", "SWEEPS", "TRAINERS"]
+__all__ = ["API_KEYS", "AUDIT", "EVENTS", "IDEMPOTENCY_KEYS", "JOBS", "SWEEPS", "TRAINERS"]
 
 
 def _dataset(name: str) -> sa.Column[str]:
@@ -19,6 +20,8 @@ JOBS = sa.Table(
     METADATA,
     sa.Column("number", sa.Integer, primary_key=True),  # by the database, in the order of submission
     sa.Column("id", sa.String(40), nullable=False, unique=True),
+    owner(),
+    sa.Column("key", sa.String(40), nullable=True),  # the key with which it was submitted; null without keys
     sa.Column("model", sa.String(63), nullable=False, index=True),  # the name, which stays when the model is deleted
     sa.Column(
         "model_number", sa.Integer, sa.ForeignKey("models.number", ondelete="SET NULL"), nullable=True, index=True
@@ -88,6 +91,7 @@ TRAINERS = sa.Table(
 IDEMPOTENCY_KEYS = sa.Table(
     "idempotency_keys",
     METADATA,
+    sa.Column("owner", sa.String(63), primary_key=True, server_default=LOCAL),
     sa.Column("scope", sa.String(80), primary_key=True),  # method and path
     sa.Column("key", sa.String(255), primary_key=True),
     sa.Column("payload", sa.String(64), nullable=False),  # SHA-256
@@ -95,4 +99,33 @@ IDEMPOTENCY_KEYS = sa.Table(
     sa.Column("headers", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("stored_at", sa.Float, nullable=False, index=True),  # seconds since 1970
+)
+#: Keys of clients; a revoked one stays, so that the audit trail can name it.
+API_KEYS = sa.Table(
+    "api_keys",
+    METADATA,
+    sa.Column("id", sa.String(40), primary_key=True),
+    owner(),
+    sa.Column("digest", sa.String(64), nullable=False, unique=True),  # SHA-256 of the secret
+    sa.Column("hint", sa.String(16), nullable=False),  # the secret's last signs
+    sa.Column("scopes", sa.Text, nullable=False),  # JSON
+    sa.Column("models", sa.Text, nullable=True),  # JSON; null: all of its owner
+    sa.Column("limits", sa.Text, nullable=False, server_default="{}"),  # JSON: what differs from the settings
+    sa.Column("created_at", sa.String(30), nullable=False),
+    sa.Column("expires_at", sa.String(30), nullable=True),
+    sa.Column("revoked_at", sa.String(30), nullable=True),
+)
+#: Who made, published, deleted and downloaded what.
+AUDIT = sa.Table(
+    "audit",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.String(30), nullable=False, index=True),
+    sa.Column("key", sa.String(40), nullable=True),  # null: without a key, or by the service itself
+    owner(),
+    sa.Column("action", sa.String(16), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("subject", sa.String(160), nullable=False),  # a name or an id
+    sa.Column("request", sa.String(128), nullable=True),
+    sqlite_autoincrement=True,
 )

@@ -22,6 +22,7 @@ from models.registry.checkpoints import add_checkpoint
 from models.registry.datasets import feature_names
 from models.training.checkpoint import Checkpoint, CheckpointKind, Origin
 from models.training.ensemble_checkpoint import EnsembleCheckpoint
+from service.access.audit import Action, Subject, record
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.naming import naming
@@ -39,7 +40,8 @@ def publish_upload(
     """
     checkpoint_id, definition = new_id("ckpt"), checkpoint.definition
     metrics = json.dumps(checkpoint.metrics)
-    image = checkpoint_image(replace(checkpoint, origin=Origin(None, CheckpointKind.IMPORT, metrics)))
+    origin = Origin(None, CheckpointKind.IMPORT, metrics, database.caller.owner)
+    image = checkpoint_image(replace(checkpoint, origin=origin))
     values = {
         "id": checkpoint_id,
         "model": definition.name,
@@ -51,23 +53,25 @@ def publish_upload(
         "created_at": checkpoint.created_at,
     }
     with naming(database, files, FileKind.CHECKPOINT, [checkpoint_id]):
-        record = files.put(FileKind.CHECKPOINT, checkpoint_id, image)
+        written = files.put(FileKind.CHECKPOINT, checkpoint_id, image)
         with database.write() as connection:
             versions.require_model(connection, definition.name)
-            add_checkpoint(connection, values, record)
+            add_checkpoint(connection, values, written)
             version = versions.publish(
                 connection, definition.name, None, checkpoint_id, metrics, definition.canonical()
             )
+            record(connection, Action.PUBLISHED, Subject.VERSION, f"{definition.name}/{version}")
             return versions.resolve(connection, definition.name, version)
 
 
 def keep_table(
-    files: FileStore, dataset_id: str, name: str, received: ReceivedTable
+    files: FileStore, dataset_id: str, owner: str, name: str, received: ReceivedTable
 ) -> tuple[dict[str, Any], FileRecord]:
-    """Write the file of a table; returns the values of its row, which the caller adds, and the file's record."""
+    """Write the file of an owner's table; returns the values of its row, which is added later, and its record."""
     created_at, details = utc_now(), received.details
     source = Provenance(details.format, details.warnings)
-    record = files.put(FileKind.DATASET, dataset_id, received.image(DatasetLabel(name, created_at, source)))
+    label = DatasetLabel(name, created_at, source, owner)
+    record = files.put(FileKind.DATASET, dataset_id, received.image(label))
     values = {
         "id": dataset_id,
         "name": name,

@@ -7,6 +7,7 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from threadpoolctl import threadpool_limits
 
 from models.version import VERSION
+from service.access.key_ring import KeyRing
 from service.serving.resolution import Serving
 from service.settings import Settings
 from service.store.database import Database
@@ -14,18 +15,21 @@ from service.store.files import FileStore
 from service.web import errors
 from service.web.context import Context
 from service.web.front import ServiceFront
+from service.web.gate import Gate, GateServer
 from service.web.json_bodies import OrjsonProvider
 from service.web.memory import MemoryServer
 from service.web.openapi import Documentation
 from service.web.protocols import native
 from service.web.protocols.native import PredictionServer
 from service.web.routes import (
+    audit,
     checkpoints,
     dataset_contents,
     datasets,
     evaluation,
     held_out,
     jobs,
+    key,
     models,
     operations,
     sweeps,
@@ -60,13 +64,16 @@ def create_app(settings: Settings | None = None) -> Flask:
         },
     )
     serving = Serving(database, files, settings.served_bytes)
-    parts = app.extensions["trainyard"] = Context(settings, database, files, serving)
+    parts = app.extensions["trainyard"] = Context.make(settings, database, files, serving)
+    gate = Gate(app, settings, KeyRing(database))
     predictions = PredictionServer(app.wsgi_app, parts)
-    app.wsgi_app = MemoryServer(predictions, parts.memory)  # type: ignore[method-assign]
-    app.front = ServiceFront(app, parts, predictions)  # type: ignore[attr-defined]
+    app.wsgi_app = GateServer(MemoryServer(predictions, parts.memory), gate)  # type: ignore[method-assign]
+    app.front = ServiceFront(app, parts, predictions, gate)  # type: ignore[attr-defined]
     errors.install(app)
     documentation = Documentation(app)
     routed = (
+        key,
+        audit,
         models,
         datasets,
         dataset_contents,

@@ -5,43 +5,75 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
-from flask import current_app
+from flask import current_app, g, request
 
 from models.errors import BusyError
+from models.registry.callers import Caller
 from service.serving.resolution import Serving
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileStore
 from service.uploads.parser import UploadParser
+from service.web.gate import CALLER
 from service.web.memory import Memory
+from service.web.worker.refusals import request_id_of
 
-__all__ = ["Context", "context"]
+__all__ = ["Context", "context", "shown"]
 
 
 _KEY = "trainyard"
+#: Callers whose view of the versions is kept.
+_MOST_CALLERS = 1_000
 
 
-@dataclass
+@dataclass(frozen=True)
 class Context:
-    """The application's parts; one instance per process."""
+    """The application's parts: those of the process, or what the caller of a request sees of them."""
 
     settings: Settings
     database: Database
     files: FileStore
     serving: Serving
-    dry_runs: threading.BoundedSemaphore = field(init=False)
-    measuring: threading.Lock = field(init=False, default_factory=threading.Lock)
-    parser: UploadParser = field(init=False)
-    memory: Memory = field(init=False)
+    dry_runs: threading.BoundedSemaphore
+    measuring: threading.Lock
+    parser: UploadParser
+    memory: Memory
+    _served: dict[Caller, Serving]
 
-    def __post_init__(self) -> None:
-        self.parser = UploadParser(self.settings)
-        self.memory = Memory(self.settings.worker_memory, max(1, self.settings.threads // 2))
-        # Dry runs take turns, so all but one of these threads wait.
-        self.dry_runs = threading.BoundedSemaphore(max(1, self.settings.threads // 4))
+    @classmethod
+    def make(cls, settings: Settings, database: Database, files: FileStore, serving: Serving) -> Context:
+        """The parts of a process."""
+        return cls(
+            settings,
+            database,
+            files,
+            serving,
+            # Dry runs take turns, so all but one of these threads wait.
+            dry_runs=threading.BoundedSemaphore(max(1, settings.threads // 4)),
+            measuring=threading.Lock(),
+            parser=UploadParser(settings),
+            memory=Memory(settings.worker_memory, max(1, settings.threads // 2)),
+            _served={},
+        )
+
+    def serving_of(self, environ: dict[str, Any]) -> Serving:
+        """The versions that the caller of a request sees."""
+        caller: Caller = environ[CALLER]
+        found = self._served.get(caller)
+        if found is None:
+            if len(self._served) >= _MOST_CALLERS:
+                self._served.clear()
+            found = self._served[caller] = self.serving.of(caller)
+        return found
+
+    def of(self, environ: dict[str, Any]) -> Context:
+        """What the caller of a request sees."""
+        caller: Caller = environ[CALLER]
+        database = self.database.of(replace(caller, request=request_id_of(environ)))
+        return replace(self, database=database, serving=self.serving_of(environ))
 
     @contextmanager
     def dry_run_slot(self) -> Iterator[None]:
@@ -59,5 +91,13 @@ class Context:
 
 
 def context() -> Context:
-    """The parts of the application that handles the current request."""
-    return cast("Context", current_app.extensions[_KEY])
+    """The parts of the application as the caller of the current request sees them."""
+    if _KEY not in g:
+        parts = cast("Context", current_app.extensions[_KEY])
+        g.trainyard = parts.of(request.environ)
+    return cast("Context", g.trainyard)
+
+
+def shown(document: dict[str, Any], owner: str) -> dict[str, Any]:
+    """The document of something with its owner, if that is not the caller's."""
+    return document if owner == context().database.caller.owner else {**document, "owner": owner}

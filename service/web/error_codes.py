@@ -56,6 +56,42 @@ RESPONSES = (
     ),
     Refusal("missing_file", 400, "A form has no field `file`.", "Send the file in the field `file`."),
     Refusal(
+        "invalid_key",
+        401,
+        "The key is not complete, unknown, revoked or expired.",
+        "Send the whole key, or ask for a new one: `trainyard keys create NAME`.",
+    ),
+    Refusal(
+        "key_required",
+        401,
+        "The service has keys, and the request has none.",
+        "Send `Authorization: Bearer ty_…`. `trainyard keys create NAME` makes a key.",
+    ),
+    Refusal(
+        "foreign_page",
+        403,
+        "A browser sent the request for a page of another site.",
+        "List the origin of that page in `TRAINYARD_ORIGINS` if it may use the service.",
+    ),
+    Refusal(
+        "not_loopback",
+        403,
+        "The service has no keys, and the request comes from another machine.",
+        "Make a key: `trainyard keys create NAME`.",
+    ),
+    Refusal(
+        "scope_missing",
+        403,
+        "The key is good, but may not do this.",
+        "Use a key with the scope that `detail` names. `GET /key` shows what a key may do.",
+    ),
+    Refusal(
+        "unknown_host",
+        403,
+        "The header `Host` names neither this machine nor what `TRAINYARD_HOSTS` lists.",
+        "Add the name to `TRAINYARD_HOSTS`, or make a key.",
+    ),
+    Refusal(
         "file_missing",
         404,
         "The file of a checkpoint is not in the data directory.",

@@ -28,7 +28,7 @@ from models.errors import (
 from models.formats.checkpoint_file import CheckpointError
 from service.store.storage_errors import storage_error_code
 from service.web.bodies import bound_body
-from service.web.worker.refusals import problem_document, request_id_of
+from service.web.worker.refusals import PAGE_HEADERS, common_headers, problem_document, request_id_of
 
 __all__ = ["PROBLEM_SCHEMA", "install", "problem", "request_id"]
 
@@ -50,6 +50,8 @@ _STATUS: dict[type[TrainyardError], int] = {
     BusyError: 503,
 }
 
+#: The headers of the documentation's pages, which have scripts.
+_PAGE = (*PAGE_HEADERS, ("Content-Security-Policy", "frame-ancestors 'none'"))
 #: Codes of the errors that Flask raises.
 _CODES = {
     400: "bad_request",
@@ -81,6 +83,9 @@ def install(app: Flask) -> None:
 
 def _complete(response: Response) -> Response:
     response.headers["X-Request-Id"] = request_id()
+    page = request.endpoint is not None and request.endpoint.startswith("swagger_ui.")
+    for name, value in _PAGE if page else common_headers(request.environ):
+        response.headers[name] = value
     if response.status_code == 415:
         response.headers["Accept-Encoding"] = "gzip"
     return response

@@ -13,10 +13,11 @@ from werkzeug.exceptions import HTTPException
 from service.jobs.events import newest_event_ids
 from service.web.bodies import takes_file
 from service.web.context import Context
+from service.web.gate import CALLER, Gate
 from service.web.json_bodies import json_bytes
 from service.web.protocols.native import PredictionServer
 from service.web.worker.front import Front, QuickAnswer
-from service.web.worker.refusals import request_id_of
+from service.web.worker.refusals import json_headers
 
 __all__ = ["ServiceFront"]
 
@@ -30,8 +31,11 @@ class ServiceFront(Front):
 
     quick_bytes = 65_536
 
-    def __init__(self, app: Flask, parts: Context, predictions: PredictionServer) -> None:
-        self._app, self._parts, self._predictions = app, parts, predictions
+    def __init__(self, app: Flask, parts: Context, predictions: PredictionServer, gate: Gate) -> None:
+        self._app, self._parts, self._predictions, self._gate = app, parts, predictions, gate
+
+    def admit(self, environ: dict[str, Any], peer: str | None, *, wait: bool = False) -> bool:
+        return self._gate.admit(environ, peer, wait=wait)
 
     def is_quick(self, environ: dict[str, Any]) -> bool:
         return environ["REQUEST_METHOD"] in _QUICK.get(environ["PATH_INFO"], ())
@@ -50,11 +54,12 @@ class ServiceFront(Front):
         return self._kinds.get((environ["REQUEST_METHOD"], part), "none")
 
     def at_once(self, environ: dict[str, Any], body: bytes) -> QuickAnswer | None:
+        if CALLER not in environ:
+            return None
         if environ["PATH_INFO"] == "/predict":
             return self._predictions.at_once(environ, body)
         if environ["PATH_INFO"] == "/health/live":
-            headers = [("Content-Type", "application/json"), ("X-Request-Id", request_id_of(environ))]
-            return QuickAnswer("200 OK", headers, _LIVE)
+            return QuickAnswer("200 OK", json_headers(environ), _LIVE)
         return None
 
     def body_limit(self, environ: dict[str, Any]) -> int:

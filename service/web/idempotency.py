@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from flask import Response, g, request
 
 from models.errors import ConflictError, InvalidError, MalformedError, describe
+from models.registry.callers import own
 from service.store.locks import LockTakenError
 from service.store.tables import IDEMPOTENCY_KEYS as KEYS
 from service.web.bodies import uploaded
@@ -60,8 +61,9 @@ _PARAMETER = {
 
 
 class _Claim(NamedTuple):
-    """A request's method and path (``scope``), its key, and the SHA-256 of its payload."""
+    """A request's owner, its method and path (``scope``), its key, and the SHA-256 of its payload."""
 
+    owner: str
     scope: str
     key: str
     payload: str
@@ -86,8 +88,9 @@ def idempotent_after(receiving: Callable[[], AbstractContextManager[object]]) ->
                 with receiving():
                     return view(*arguments, **options)
             parts, scope, key = context(), f"{request.method} {request.path}", _key(given)
-            with _hold(parts, scope, key), receiving():
-                return _answer(parts, _Claim(scope, key, _payload()), lambda: view(*arguments, **options))
+            owner = parts.database.caller.owner
+            with _hold(parts, f"{owner} {scope}", key), receiving():
+                return _answer(parts, _Claim(owner, scope, key, _payload()), lambda: view(*arguments, **options))
 
         _describe(answer)
         return answer
@@ -149,6 +152,7 @@ def _answer_to(parts: Context, claim: _Claim) -> Response | None:
     oldest = parts.database.now() - parts.settings.idempotency_seconds
     query = sa.select(KEYS).where(KEYS.c.scope == claim.scope, KEYS.c.key == claim.key, KEYS.c.stored_at >= oldest)
     with parts.database.read() as connection:
+        query = own(connection, query, KEYS)
         row = connection.execute(query).first()
     if row is None:
         return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response
 
-from models.identifiers import NAME_PATTERN, id_pattern
+from models.identifiers import NAME_PATTERN, QUALIFIED_PATTERN, id_pattern
 from models.schemas import StrictSchema, Text, left_out
 from service.web.json_bodies import json_bytes
 from service.web.query_numbers import QueryWhole
@@ -21,6 +21,7 @@ __all__ = [
     "DatasetPage",
     "HistoryPage",
     "JobPage",
+    "ModelPage",
     "NumberPage",
     "PageSchema",
     "page",
@@ -54,6 +55,12 @@ class PageSchema(StrictSchema):
 
     limit = _limit(20, 100, "Maximum number of entries on the page.")
     after = _after(NAME_PATTERN)
+
+
+class ModelPage(PageSchema):
+    """A page of models."""
+
+    after = _after(QUALIFIED_PATTERN)
 
 
 class JobPage(PageSchema):

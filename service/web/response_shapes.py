@@ -13,6 +13,8 @@ from models.registry.datasets import LISTED
 from models.registry.integrity import Fault
 from models.serving.evaluation import VERSION
 from models.training.checkpoint import METRICS
+from service.access.audit import Action, Subject
+from service.access.keys import Scope
 from service.jobs.events import EVENT_TYPES
 from service.jobs.record import State
 from service.web.errors import PROBLEM_SCHEMA
@@ -97,12 +99,13 @@ _FITTED: dict[str, Any] = {
 }
 _ANSWERING = {"type": ["integer", "null"], "description": "Null if a checkpoint was asked for that is no version."}
 _CHECKPOINT_ID = {"type": "string", "description": "The checkpoint that answers, if it was not asked for as a version."}
+_OWNER = {"type": "string", "description": "Whose it is, if not the caller's."}
 _PARTS: dict[str, Any] = {part: {"type": "string"} for part in ("database", "storage", "trainer")}
 SHAPES: dict[str, dict[str, Any]] = {
     "Problem": PROBLEM_SCHEMA,
     "Model": described(
         "A model: its newest definition with every default filled in, and its present state.",
-        ("features", "label", "layers", "optimizer", "loss", "network"),
+        ("features", "label", "layers", "optimizer", "loss", "network", "owner"),
         name={"type": "string", "pattern": f"^{NAME_PATTERN}$"},
         inputs={
             "type": ["integer", "null"],
@@ -120,6 +123,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         metadata={"type": "object"},
         parameters={"type": ["integer", "null"], "description": "Number of trainable parameters; null as `inputs`."},
         default={"type": ["integer", "null"], "description": "The version for requests that name no version."},
+        owner=_OWNER,
         created_at=_TIME,
     ),
     "Version": described(
@@ -144,8 +148,9 @@ SHAPES: dict[str, dict[str, Any]] = {
     ),
     "Dataset": described(
         "Rows of named columns, stored under a name.",
-        ("fault",),
+        ("fault", "owner"),
         id={"type": "string"},
+        owner=_OWNER,
         name={"type": ["string", "null"]},
         rows={"type": "integer"},
         label={"type": ["string", "null"], "description": "The column of labels; null if none is named yet."},
@@ -223,7 +228,9 @@ SHAPES: dict[str, dict[str, Any]] = {
     ),
     "Job": described(
         "A training job.",
+        ("owner",),
         id={"type": "string"},
+        owner=_OWNER,
         model={"type": "string"},
         state={"type": "string", "enum": [*State]},
         created_at=_TIME,
@@ -553,6 +560,32 @@ SHAPES: dict[str, dict[str, Any]] = {
     "NotReady": {
         "allOf": [{"$ref": "#/components/schemas/Problem"}, described("The state of each part.", **_PARTS)],
     },
+    "Key": described(
+        "What the caller may do.",
+        id={"type": ["string", "null"], "description": "Null if the service has no keys."},
+        owner={"type": "string"},
+        hint={"type": ["string", "null"], "description": "The end of the key."},
+        scopes={"type": "array", "items": {"type": "string", "enum": [*Scope]}},
+        models={
+            "type": ["array", "null"],
+            "items": {"type": "string"},
+            "description": "The only models that it may use; null: all of its owner.",
+        },
+        created_at={"type": ["string", "null"], "format": "date-time"},
+        expires_at={"type": ["string", "null"], "format": "date-time"},
+    ),
+    "Record": described(
+        "A record of the audit trail.",
+        id={"type": "integer"},
+        at=_TIME,
+        key={"type": ["string", "null"], "description": "Null if it was done without a key."},
+        owner={"type": "string"},
+        action={"type": "string", "enum": [*Action]},
+        kind={"type": "string", "enum": [*Subject]},
+        subject={"type": "string", "description": "A name or an id."},
+        request={"type": ["string", "null"], "description": "The id of the request."},
+    ),
+    "RecordList": _list_of("Record"),
     **{f"{name}List": _list_of(name) for name in ("Model", "Version", "Dataset", "Job", "Event", "Checkpoint")},
     "AliasList": _list_of("Alias"),
 }

@@ -34,7 +34,7 @@ from service.web.openapi import Resource, json_body, refusals
 from service.web.predicted_files import FILE_ANSWERS, FILE_BODIES, FILE_PARAMETERS, names_file, predicted_file
 from service.web.predictions import PredictionAnswer, plain_document
 from service.web.worker.front import QuickAnswer
-from service.web.worker.refusals import request_id_of
+from service.web.worker.refusals import json_headers
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -106,7 +106,7 @@ class PredictionServer:
         if environ.get("PATH_INFO") == "/predict" and environ["REQUEST_METHOD"] == "POST":
             answer = self._try(environ)
             if answer is not None:
-                headers = [("Content-Type", "application/json"), ("X-Request-Id", request_id_of(environ))]
+                headers = json_headers(environ)
                 if not isinstance(answer, bytes):
                     start_response("200 OK", headers)
                     return answer
@@ -124,15 +124,14 @@ class PredictionServer:
         try:
             parsed = parse_json(body)
             model, wanted, top_k, asked = _arguments(parsed)
-            version = None if asked.explain else self._parts.serving.at_once(model, wanted)
+            version = None if asked.explain else self._parts.serving_of(environ).at_once(model, wanted)
             if version is None or not _is_quick(version.network, _row_count(parsed[_place(parsed)])):
                 return None
             answer = _answered(version, parsed, top_k, asked, _hold_nothing)
         except (TrainyardError, NotQuickError):
             return None
         assert isinstance(answer, bytes)
-        headers = [("Content-Type", "application/json"), ("X-Request-Id", request_id_of(environ))]
-        return QuickAnswer("200 OK", headers, answer)
+        return QuickAnswer("200 OK", json_headers(environ), answer)
 
     def _try(self, environ: WSGIEnvironment) -> bytes | Iterator[bytes] | None:
         """The response body, whole or in blocks; None if the route must respond.
@@ -163,7 +162,7 @@ class PredictionServer:
             return None
         try:
             with self._computing.turn() if length > LARGE else nullcontext():
-                return _answer(self._parts.serving, parse_json(body, held), environ)
+                return _answer(self._parts.serving_of(environ), parse_json(body, held), environ)
         except TrainyardError as error:
             # The body must not outlive the request, as it would until the next garbage collection, in a cycle.
             environ[_REFUSAL] = error.with_traceback(None)

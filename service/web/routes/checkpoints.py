@@ -8,6 +8,7 @@ from flask import Response, request, send_file, url_for
 
 from models.errors import MissingError, UnsupportedError, shortened
 from models.registry import checkpoints, models
+from service.access.audit import Action, Subject, record
 from service.store.files import FileKind
 from service.upkeep.inspection import intact_checkpoint
 from service.uploads.publication import publish_upload
@@ -88,6 +89,8 @@ def download(checkpoint_id: str) -> Response:
         found = checkpoints.find_checkpoint(connection, checkpoint_id)
     if parts.files.stat(FileKind.CHECKPOINT, checkpoint_id) is None:
         raise MissingError("file_missing", f"the file of checkpoint {checkpoint_id} is not in the data directory")
+    with parts.database.write() as connection:
+        record(connection, Action.DOWNLOADED, Subject.CHECKPOINT, checkpoint_id)
     return send_file(
         intact_checkpoint(parts.database, parts.files, checkpoint_id),
         "application/x-hdf5",

@@ -18,6 +18,7 @@ from models.formats.stored_table import open_table
 from models.formats.table_export import csv_pieces, parquet_pieces
 from models.registry.datasets import DatasetRow, find_dataset
 from models.schemas import Text
+from service.access.audit import Action, Subject, record
 from service.store.files import FileKind
 from service.upkeep.inspection import intact_dataset
 from service.web.context import Context, context
@@ -107,6 +108,8 @@ def download(key: str) -> Response:
     if kind is None:
         raise NotAcceptable(f"the file can be sent as {', '.join(_ENDS)}. Received: Accept: {shortened(accept or '')}")
     path, name = _path(parts, row), f"{row.name or row.id}.{_ENDS[kind]}"
+    with parts.database.write() as connection:
+        record(connection, Action.DOWNLOADED, Subject.DATASET, row.name or row.id)
     if kind == HDF5:
         return send_file(path, HDF5, as_attachment=True, download_name=name, etag=row.file.sha256)
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Vary": "Accept"}

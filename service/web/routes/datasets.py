@@ -15,13 +15,14 @@ from models.reading.options import OPTION_NAMES
 from models.registry import datasets
 from models.registry.datasets import add_dataset, delete_dataset, find_dataset, require_free_dataset_name
 from models.schemas import StrictSchema, Text, left_out, load
+from service.access.audit import Action, Subject, record
 from service.jobs.record import ACTIVE
 from service.store.files import FileKind
 from service.store.naming import naming
 from service.store.request_rows import keep
 from service.store.tables import JOBS
 from service.uploads.publication import keep_table
-from service.web.context import context
+from service.web.context import context, shown
 from service.web.dataset_bodies import JSON_OPTIONS, ReceivedRows, dataset_of
 from service.web.file_bodies import fitting_name, read_upload, received_file, uploaded_file
 from service.web.idempotency import idempotent_after, remember
@@ -95,19 +96,19 @@ def create(query: dict[str, Any]) -> Response:
     A file is CSV, Parquet, NDJSON or a JSON array of objects, plain or compressed by gzip or zstd; its content decides,
     not its name or type. It is the body, as `curl --data-binary @file.csv` sends it, or the field `file` of a form.
     """
-    dataset_id = new_id("ds")
+    dataset_id, owner = new_id("ds"), context().database.caller.owner
     upload = uploaded_file()
     if upload is None:
         received = _json_rows(query)
         _require_free(received.name)
-        return _stored(dataset_id, lambda: keep(context().files, dataset_id, *received))
+        return _stored(dataset_id, lambda: keep(context().files, dataset_id, owner, *received))
     given = {key: _agreed(key, query[key], value) for key, value in load(UploadSchema(), upload.fields).items()}
     name = given["name"] or fitting_name(upload.file_name)
     if name is None:
         raise InvalidError.at("/name", "is required, as in POST /datasets?name=iris&label=species")
     _require_free(name)
     with read_upload(upload, given) as table:
-        return _stored(dataset_id, lambda: keep_table(context().files, dataset_id, name, table))
+        return _stored(dataset_id, lambda: keep_table(context().files, dataset_id, owner, name, table))
 
 
 def _require_free(name: str) -> None:
@@ -119,9 +120,10 @@ def _stored(dataset_id: str, write: Callable[[], tuple[dict[str, Any], FileRecor
     """The answer for a dataset whose file ``write`` writes."""
     parts = context()
     with naming(parts.database, parts.files, FileKind.DATASET, [dataset_id]):
-        values, record = write()
+        values, written = write()
         with parts.database.write() as connection:
-            add_dataset(connection, values, record)
+            add_dataset(connection, values, written)
+            record(connection, Action.MADE, Subject.DATASET, values["name"])
             document = find_dataset(connection, dataset_id).document()
             location = url_for("datasets.show", key=dataset_id)
             return remember(connection, json_response(document, 201, {"Location": location}))
@@ -168,7 +170,7 @@ def list_datasets(query: dict[str, Any]) -> Response:
     """
     with context().database.read() as connection:
         rows = datasets.list_datasets(connection, query["limit"] + 1, query["after"])
-        return page((row.document() for row in rows), query["limit"])
+        return page((shown(row.document(), row.owner) for row in rows), query["limit"])
 
 
 @routes.route("/datasets/<key>", methods=["GET"])
@@ -177,7 +179,8 @@ def list_datasets(query: dict[str, Any]) -> Response:
 def show(key: str) -> Response:
     """Show a dataset, by id or name."""
     with context().database.read() as connection:
-        return json_response(find_dataset(connection, key).document())
+        row = find_dataset(connection, key)
+    return json_response(shown(row.document(), row.owner))
 
 
 @routes.route("/datasets/<key>", methods=["DELETE"])
@@ -187,7 +190,8 @@ def delete(key: str) -> Response:
     """Delete a dataset that no active job uses."""
     parts = context()
     with parts.database.write() as connection:
-        dataset_id = find_dataset(connection, key).id
+        row = find_dataset(connection, key)
+        dataset_id = row.id
         uses = sa.or_(JOBS.c.dataset == dataset_id, JOBS.c.validation_dataset == dataset_id)
         active = connection.scalar(sa.select(JOBS.c.id).where(uses, JOBS.c.state.in_(ACTIVE)).limit(1))
         if active:
@@ -195,5 +199,6 @@ def delete(key: str) -> Response:
                 "dataset_in_use", f"dataset {describe(key)} is in use by {active}; cancel that job first"
             )
         delete_dataset(connection, dataset_id)
+        record(connection, Action.DELETED, Subject.DATASET, row.name or row.id)
     parts.files.delete(FileKind.DATASET, dataset_id)
     return Response(status=204)

@@ -15,6 +15,7 @@ from models.formats.checkpoint_file import load_held_out
 from models.registry import checkpoints
 from models.training.checkpoint import CheckpointKind
 from models.training.ensemble_checkpoint import HeldOut
+from service.access.audit import Action, Subject, record
 from service.jobs import lifecycle
 from service.upkeep.inspection import intact_checkpoint
 from service.web.context import context
@@ -53,6 +54,8 @@ def held_out(job_id: str) -> Response:
     if definition is None or found is None:
         detail = f"job {job_id} has no predictions of held-out rows; a job with members has them when it has ended"
         raise ConflictError("no_held_out_rows", detail)
+    with parts.database.write() as connection:
+        record(connection, Action.DOWNLOADED, Subject.HELD_OUT, job_id)
     return table_answer(_table(definition, found), kind, f"{definition.name}-held-out")
 
 

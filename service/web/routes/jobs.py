@@ -23,7 +23,7 @@ from service.jobs.events import HistoryPlace, events_after, list_epochs, newest_
 from service.jobs.record import FINAL, Job, State
 from service.jobs.transitions import Trigger, accepting
 from service.store.database import Database
-from service.web.context import Context, context
+from service.web.context import Context, context, shown
 from service.web.json_bodies import json_bytes, json_response
 from service.web.openapi import Resource, refusals
 from service.web.pagination import (
@@ -70,7 +70,7 @@ def list_jobs(query: dict[str, Any]) -> Response:
         jobs = lifecycle.list_jobs(
             connection, query["limit"] + 1, query["after"], model=query["model"], state=query["state"]
         )
-    return page([job_document(job) for job in jobs], query["limit"])
+    return page([shown(job_document(job), job.owner) for job in jobs], query["limit"])
 
 
 class WaitQuery(StrictSchema):
@@ -93,7 +93,7 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     """
     job = _find(job_id)
     if not query["wait"] or job.state in FINAL:
-        return json_response(job_document(job))
+        return json_response(shown(job_document(job), job.owner))
     answer = _Ended(context().database, job, monotonic() + min(query["wait"], MAXIMUM_WAIT))
     return Response(answer, content_type="application/json", direct_passthrough=True)
 

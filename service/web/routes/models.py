@@ -15,17 +15,18 @@ from models.identifiers import NAME_PATTERN
 from models.registry import models, versions
 from models.registry.models import define_model, delete_model, find_model
 from models.schemas import Bounds, StrictSchema, Text, Whole
+from service.access.audit import Action, Subject, record
 from service.jobs import lifecycle
 from service.jobs.record import ACTIVE
 from service.jobs.submission import check_size
 from service.store.files import FileKind
 from service.store.tables import JOBS
-from service.web.context import context
+from service.web.context import context, shown
 from service.web.fitted_features import fitted_members
 from service.web.idempotency import idempotent, remember
 from service.web.json_bodies import json_response, read_json
 from service.web.openapi import Resource, refusals
-from service.web.pagination import NUMBER_PATTERN, AliasPage, NumberPage, PageSchema, page
+from service.web.pagination import NUMBER_PATTERN, AliasPage, ModelPage, NumberPage, page
 
 __all__ = ["routes"]
 
@@ -50,24 +51,26 @@ def define(given: tuple[ModelDefinition, bool]) -> Response:
     check_size(definition, context().settings.max_parameters, read_json(request), "")
     with context().database.write() as connection:
         row, new = define_model(connection, definition, exact=exact)
+        record(connection, Action.MADE, Subject.MODEL, definition.name)
         location = url_for("models.show", name=definition.name)
         return remember(connection, json_response(row.document(), 201 if new else 200, {"Location": location}))
 
 
 @routes.route("/models", methods=["GET"])
-@routes.arguments(PageSchema, location="query")
+@routes.arguments(ModelPage, location="query")
 @routes.response(200, "ModelList")
 def list_models(query: dict[str, Any]) -> Response:
     """List all models, newest first.
 
-    `after` takes a model's name.
+    `after` takes a model's name. A key with the scope `admin` lists the models of all owners, and `after` then takes
+    `owner~name` for those of others.
     """
     with context().database.read() as connection:
         try:
             rows = models.list_models(connection, query["limit"] + 1, query["after"])
         except MissingError as error:
             raise InvalidError.at("/after", error.detail) from None
-        return page((row.document() for row in rows), query["limit"])
+        return page((shown(row.document(), row.owner) for row in rows), query["limit"])
 
 
 @routes.route("/models/<name>", methods=["GET"])
@@ -103,8 +106,9 @@ def delete(query: dict[str, Any], name: str) -> Response:
     """
     parts = context()
     with parts.database.write() as connection:
+        number = versions.require_model(connection, name, to_change=True)
         active = connection.scalar(
-            sa.select(sa.func.count()).where(JOBS.c.model_number == versions.number_of(name), JOBS.c.state.in_(ACTIVE))
+            sa.select(sa.func.count()).where(JOBS.c.model_number == number, JOBS.c.state.in_(ACTIVE))
         )
         if active and not query["force"]:
             raise ConflictError(
@@ -112,6 +116,7 @@ def delete(query: dict[str, Any], name: str) -> Response:
             )
         lifecycle.abandon(connection, name)
         gone = delete_model(connection, name)
+        record(connection, Action.DELETED, Subject.MODEL, name)
     parts.files.delete(FileKind.CHECKPOINT, *gone)
     return Response(status=204)
 
@@ -194,6 +199,7 @@ def put_alias(body: dict[str, Any], name: str, alias: str) -> Response:
         )
     with context().database.write() as connection:
         versions.set_alias(connection, name, alias, body["version"])
+        record(connection, Action.PUBLISHED, Subject.ALIAS, f"{name}/{alias}")
     return json_response({"model": name, "alias": alias, "version": body["version"]})
 
 
@@ -220,4 +226,5 @@ def delete_alias(name: str, alias: str) -> Response:
     """
     with context().database.write() as connection:
         versions.remove_alias(connection, name, alias)
+        record(connection, Action.DELETED, Subject.ALIAS, f"{name}/{alias}")
     return Response(status=204)

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 from datetime import timedelta
 from enum import Enum, auto
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -21,7 +22,7 @@ from service.web.worker.front import Front, QuickAnswer
 from service.web.worker.head import HEAD_BYTES, Head, RequestError, Rules, read_head
 from service.web.worker.later import Later
 from service.web.worker.pool import BusyPoolError, Place
-from service.web.worker.refusals import problem_document, request_id_of
+from service.web.worker.refusals import common_headers, problem_document, request_id_of
 from service.web.worker.wire import Wire
 
 __all__ = ["Connection", "Door", "State"]
@@ -375,6 +376,46 @@ class Connection:
     def _begin(self, head: Head) -> None:
         """A head has arrived. Raises RequestError if its body is too large."""
         self._head, self._began = head, monotonic()
+        length, address = head.length, self.peer.address
+        here = length is not None and length <= len(self._buffer)
+        try:
+            admitted = self.door.front.admit(head.environ, address)
+        except RequestError as error:
+            if here:
+                self._buffer = self._buffer[length:]
+            self._refuse(error, whole=here)
+            return
+        if admitted or here:  # If need be, the application admits a request that is here.
+            self._arrive(head)
+            return
+        self.state, self.deadline = State.AWAY, math.inf
+        self._wire.listen(False)
+        environ, front = head.environ, self.door.front
+        admit = partial(front.admit, environ, address, wait=True)
+        self.door.away(self, "admit", lambda: _attempt(admit), self._admitted, must=True)
+
+    def _admitted(self, result: object) -> None:
+        """A thread has found out whether the request may be answered."""
+        assert self._head is not None
+        if isinstance(result, _Failure):
+            if not isinstance(result.error, RequestError):
+                raise result.error
+            self._refuse(result.error)
+            return
+        self.state = State.HEAD
+        try:
+            self._arrive(self._head)
+        except RequestError as error:
+            self._refuse(error)
+            return
+        if self.state is State.BODY:
+            if self._half_closed:
+                self._received_end()
+            else:
+                self._wire.listen(True)
+
+    def _arrive(self, head: Head) -> None:
+        """Take in the body of a request that may be answered. Raises RequestError if it is too large."""
         length = head.length
         if length == 0:
             self._handle(b"")
@@ -634,6 +675,7 @@ class Connection:
         ]
         if error.status == 503:
             headers.append(("Retry-After", "60" if error.code == "storage_full" else "1"))
+        headers += [*error.headers, *common_headers(environ)]
         status = f"{error.status} {error.phrase}"
         if self.door.logs:
             self._log(status, headers, len(body))

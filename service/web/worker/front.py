@@ -27,6 +27,14 @@ class Front:
         """Whether a request may be one for ``at_once``. If the loop is late, those with a body are refused."""
         return False
 
+    def admit(self, environ: dict[str, Any], peer: str | None, *, wait: bool = False) -> bool:
+        """Whether a request with this head, from a client at this address, may be answered.
+
+        Raises RequestError if not. Returns False if only ``wait`` can say it, which is not for the loop. ``peer`` is
+        None for a Unix socket.
+        """
+        return True
+
     def kind(self, environ: dict[str, Any]) -> str:
         """The kind of a request, among a few dozen: requests of a kind take similar time."""
         return "all"

@@ -45,11 +45,14 @@ _NOT_IN_TRAILERS = {
 
 
 class RequestError(Exception):
-    """A request that is refused below the application: status, code and detail of the problem document."""
+    """A request that is refused below the application: status, code and detail of the problem document.
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    ``headers`` are those of the answer beside the usual ones.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(detail)
-        self.status, self.code, self.detail = status, code, detail
+        self.status, self.code, self.detail, self.headers = status, code, detail, headers
 
     @property
     def phrase(self) -> str:

@@ -14,7 +14,30 @@ import orjson
 
 from models.errors import shortened
 
-__all__ = ["problem_document", "request_id_of"]
+__all__ = [
+    "CORS",
+    "PAGE_HEADERS",
+    "common_headers",
+    "cors_headers",
+    "json_headers",
+    "problem_document",
+    "request_id_of",
+]
+
+#: Key in ``environ`` for the origin of a page of another site that may read the answer.
+CORS = "trainyard.cors"
+#: For every answer: browsers take it for what it says it is, and show it in no page of another site.
+PAGE_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Referrer-Policy", "no-referrer"),
+)
+#: For answers that are data and no page: nobody keeps a copy, and nothing in them is run.
+_DATA_HEADERS = (
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    *PAGE_HEADERS,
+)
 
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,128}\Z")
 
@@ -46,6 +69,33 @@ def request_id_of(environ: dict[str, Any]) -> str:
         known = given if _PRINTABLE.match(given) else _ids.next()
         environ["trainyard.request_id"] = known
     return known
+
+
+def common_headers(environ: dict[str, Any]) -> list[tuple[str, str]]:
+    """The headers of every answer that is data."""
+    origin: str | None = environ.get(CORS)
+    if origin is None:
+        return list(_DATA_HEADERS)
+    return [*_DATA_HEADERS, *cors_headers(origin)]
+
+
+def json_headers(environ: dict[str, Any]) -> list[tuple[str, str]]:
+    """The headers of an answer that is JSON."""
+    return [
+        ("Content-Type", "application/json"),
+        ("X-Request-Id", request_id_of(environ)),
+        *common_headers(environ),
+    ]
+
+
+def cors_headers(origin: str) -> list[tuple[str, str]]:
+    """Let a page of another site read the answer (Fetch standard, section 3.3)."""
+    exposed = "Location, Retry-After, X-Request-Id, X-Model-Version, Idempotent-Replayed"
+    return [
+        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Expose-Headers", exposed),
+        ("Vary", "Origin"),
+    ]
 
 
 def problem_document(

@@ -86,7 +86,7 @@ def test_a_rebuilt_job_goes_on_from_its_last_step(connection: sa.Connection) -> 
     rows += [a_checkpoint(9, 4, "last"), a_checkpoint(8, 4, "best"), {**a_checkpoint(5, 0), "job": "job_2"}]
     for row in sorted(rows, key=lambda row: str(row["id"])):
         found.checkpoints[str(row["id"])] = {**row, **definition}
-    found.models["small"] = ModelFile("small", 7, "", a_definition().canonical(), 0, [], {})
+    found.models["small"] = ModelFile("local", "small", 7, "", a_definition().canonical(), 0, [], {})
     store(connection, found)
     listed = [row.id for row in checkpoints.list_checkpoints(connection, 10, None, job="job_1")]
     assert listed == ["ckpt_8", "ckpt_9", *(f"ckpt_{number}" for number in CAME[::-1])]

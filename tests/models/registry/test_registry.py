@@ -15,6 +15,7 @@ import sqlalchemy.event
 from models.errors import ConflictError, InvalidError, MissingError
 from models.formats.durable import FileRecord
 from models.registry import checkpoints, datasets, models, versions
+from models.registry.callers import SERVICE
 from models.registry.tables import CHECKPOINTS, METADATA
 from nncore.stopping import Monitor
 from testing.runs import a_definition
@@ -25,7 +26,7 @@ def database(tmp_path: Path) -> Iterator[sa.Engine]:
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'registry.db'}")
     sqlalchemy.event.listen(engine, "connect", lambda opened, _: opened.execute("PRAGMA foreign_keys = ON"))
     METADATA.create_all(engine)
-    yield engine
+    yield engine.execution_options(caller=SERVICE)
     engine.dispose()
 
 

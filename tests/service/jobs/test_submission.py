@@ -105,7 +105,7 @@ def test_a_job_keeps_its_definition(place: Place) -> None:
 
 def test_a_request_without_a_model_trains_that_of_its_dataset(place: Place) -> None:
     rows = from_rows([[0, 1], [1, 0], [1, 1]], ["x", "y", "x"])
-    values, written = keep(place.files, "ds_1", "iris", rows)
+    values, written = keep(place.files, "ds_1", "local", "iris", rows)
     with place.database.write() as connection:
         datasets.add_dataset(connection, values, written)
     first = place.submit(data="iris", model=...)

@@ -60,13 +60,13 @@ def test_no_answer_outlives_a_count_that_comes_twice(database: Database, tmp_pat
         return calls[-1] or real()
 
     query = FastQuery(database.engine, SERVING_QUERY, counter)
-    query._known["m", "default"] = fast_query._Known(
+    query._known["local", "m", "default"] = fast_query._Known(
         b"older", (0, "older"), monotonic()
     )  # so that the counter is asked
-    assert query.first(model="m", alias="default") == (1, "first", None, None)
+    assert query.first(owner="local", model="m", alias="default") == (1, "first", None, None)
     commit()
     assert real() == left_behind
-    assert query.first(model="m", alias="default") == (1, "second", None, None)
+    assert query.first(owner="local", model="m", alias="default") == (1, "second", None, None)
     assert len(calls) >= 2
     other.close()
 
@@ -106,13 +106,16 @@ ALIASES = ("default", "latest")
 
 
 def _answers(database: Database) -> list[object]:
-    return [database.serving_version.first(model=MODEL, alias=alias) for alias in ALIASES]
+    return [database.serving_version.first(owner="local", model=MODEL, alias=alias) for alias in ALIASES]
 
 
 def _selected(database: Database) -> list[object]:
     """What SQLAlchemy selects, without anything that is kept."""
     with database.read() as connection:
-        rows = [connection.execute(SERVING_QUERY, {"model": MODEL, "alias": alias}).first() for alias in ALIASES]
+        rows = [
+            connection.execute(SERVING_QUERY, {"owner": "local", "model": MODEL, "alias": alias}).first()
+            for alias in ALIASES
+        ]
     return [None if row is None else tuple(row) for row in rows]
 
 
@@ -145,7 +148,7 @@ def test_other_commits_leave_the_answer_known(database: Database, tmp_path: Path
         connection.execute(sa.insert(EVENTS).values(job="j", type="log", at="", data="{}"))
     with closing(sqlite3.connect(tmp_path / "trainyard.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        assert [database.serving_version.at_once(model=MODEL, alias=alias) for alias in ALIASES] == known
+        assert [database.serving_version.at_once(owner="local", model=MODEL, alias=alias) for alias in ALIASES] == known
 
 
 def test_a_change_that_is_rolled_back_changes_no_answer(database: Database) -> None:
@@ -171,7 +174,7 @@ def test_a_change_that_did_not_count_is_noticed_in_the_end(
     with closing(sqlite3.connect(tmp_path / "trainyard.db")) as other, other:
         other.execute("UPDATE versions SET checkpoint = 'ckpt_9'")
     now += fast_query.MAXIMUM_AGE
-    assert database.serving_version.at_once(model=MODEL, alias="latest") is None
+    assert database.serving_version.at_once(owner="local", model=MODEL, alias="latest") is None
     assert _answers(database) == _selected(database)
     assert _answers(database)[1] == (1, "ckpt_9", None, None)
 
@@ -220,7 +223,7 @@ def test_with_the_write_ahead_log_each_answer_is_selected_at_once(
         monkeypatch.setattr(module, "JOURNAL_MODE", "WAL")
     logged = Database(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))
     logged.migrate()
-    asked = {"model": MODEL, "alias": "latest"}
+    asked = {"owner": "local", "model": MODEL, "alias": "latest"}
     with logged.write() as connection:
         define_model(connection, a_definition())
         publish(connection, MODEL, "j", "ckpt_1", "{}")
@@ -228,5 +231,5 @@ def test_with_the_write_ahead_log_each_answer_is_selected_at_once(
         publish(connection, MODEL, "j", "ckpt_2", "{}")
         assert logged.serving_version.at_once(**asked) == (1, "ckpt_1", None, None)
     assert logged.serving_version.at_once(**asked) == (2, "ckpt_2", None, None)
-    assert logged.serving_version.at_once(model="other", alias="latest") is None
+    assert logged.serving_version.at_once(owner="local", model="other", alias="latest") is None
     logged.dispose()

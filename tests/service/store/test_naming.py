@@ -35,7 +35,7 @@ def files(tmp_path: Path) -> FileStore:
 def write(database: Database, files: FileStore, *, named: bool) -> str:
     """Write a dataset's file, and its row if ``named``; the id."""
     dataset_id = new_id("ds")
-    values, record = keep(files, dataset_id, None, DATASET)
+    values, record = keep(files, dataset_id, "local", None, DATASET)
     if named:
         with database.write() as connection:
             datasets.add_dataset(connection, values, record)
@@ -55,7 +55,7 @@ def test_a_block_that_fails_leaves_no_file_without_a_row(database: Database, fil
         with naming(database, files, FileKind.DATASET, [dataset_id]):
             if when == "before the file":
                 raise StopError
-            values, record = keep(files, dataset_id, None, DATASET)
+            values, record = keep(files, dataset_id, "local", None, DATASET)
             if when == "before the row":
                 raise StopError
             with database.write() as connection:

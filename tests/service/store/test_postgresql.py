@@ -91,7 +91,7 @@ def test_rows_of_release_0_1_0_become_the_same_as_in_sqlite(database: Database, 
 
 def test_a_model_after_those_that_were_rebuilt_has_the_next_number(database: Database) -> None:
     database.migrate()
-    found = RebuiltRows({"small": ModelFile("small", 7, "", a_definition().canonical(), 0, [], {})})
+    found = RebuiltRows({"small": ModelFile("local", "small", 7, "", a_definition().canonical(), 0, [], {})})
     with database.write() as connection:
         store(connection, found)
         models.define_model(connection, a_definition(name="next"))

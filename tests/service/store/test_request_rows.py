@@ -29,7 +29,7 @@ class Store(NamedTuple):
     def keep(self, name: str | None) -> str:
         """Store rows as a dataset; its id."""
         dataset_id = new_id("ds")
-        values, record = keep(self.files, dataset_id, name, from_rows(ROWS, LABELS))
+        values, record = keep(self.files, dataset_id, "local", name, from_rows(ROWS, LABELS))
         with self.database.write() as connection:
             datasets.add_dataset(connection, values, record)
         return dataset_id
@@ -89,7 +89,7 @@ def test_a_bad_row_is_named_where_the_client_wrote_it(
 
 def test_a_kept_file_carries_its_name_and_its_row_the_time_of_the_file(store: Store) -> None:
     dataset_id = new_id("ds")
-    values, record = keep(store.files, dataset_id, "points", from_rows(ROWS, LABELS))
+    values, record = keep(store.files, dataset_id, "local", "points", from_rows(ROWS, LABELS))
     path = store.files.path(FileKind.DATASET, dataset_id)
     label = load_label(path)
     assert label is not None

@@ -1,0 +1,47 @@
+"""Which scope of a key each route needs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from service.access.keys import Scope
+
+__all__ = ["OPEN", "scopes_of"]
+
+#: Endpoints that need no key: whether the service lives, and its documentation.
+OPEN = {"operations.live", "operations.ready", "api-docs.openapi_json", "swagger_ui.show", "swagger_ui.static"}
+_PREDICT, _TRAIN, _ADMIN = (Scope.PREDICT,), (Scope.TRAIN,), (Scope.ADMIN,)
+#: Any key will do.
+_ANY = tuple(Scope)
+#: The scopes of which a key needs one: by blueprint, or by endpoint if that differs.
+_SCOPES: dict[str, tuple[Scope, ...]] = {
+    "models": _TRAIN,
+    **dict.fromkeys(
+        ("models.list_models", "models.show", "models.list_versions", "models.show_version"), (*_PREDICT, *_TRAIN)
+    ),
+    **dict.fromkeys(("models.list_aliases", "models.show_alias"), (*_PREDICT, *_TRAIN)),
+    "predictions": _PREDICT,
+    "datasets": _TRAIN,
+    "dataset contents": _TRAIN,
+    "training": _TRAIN,
+    "sweeps": _TRAIN,
+    "jobs": _TRAIN,
+    "held-out rows": _TRAIN,
+    "checkpoints": _TRAIN,
+    "evaluation": _TRAIN,
+    "key": _ANY,
+    "audit": _ADMIN,
+    "operations.version": _ANY,
+    "operations.metrics": _ADMIN,
+}
+
+
+def scopes_of(endpoint: str | None) -> Collection[Scope]:
+    """The scopes of which a key needs one for an endpoint; any key will do for what does not exist.
+
+    Raises KeyError for an endpoint that the table lacks.
+    """
+    if endpoint is None:
+        return _ANY
+    found = _SCOPES.get(endpoint)
+    return _SCOPES[endpoint.partition(".")[0]] if found is None else found
