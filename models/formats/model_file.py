@@ -1,8 +1,8 @@
 """The file of a model: a copy of its rows in the database, in addition to the files of its checkpoints.
 
 /          attrs: format "trainyard-model", format_version 1, owner (absent: local), name, number, created_at,
-           definition (JSON), newest, sha256 of the bytes of versions, aliases, the definition and definitions, one
-           after the other
+           definition (JSON), newest, sha256 of the bytes of versions, aliases, the definition, definitions and
+           the owner if it has one, one after the other
 /versions  UTF-8 JSON list, as bytes: each version with the row of its checkpoint; definition is an index into
            definitions, and absent if the version has the model's definition
 /aliases   UTF-8 JSON object, as bytes: the version by alias
@@ -72,7 +72,7 @@ def model_file_image(content: ModelFile) -> Image:
         file.attrs["name"], file.attrs["number"] = content.name, content.number
         file.attrs["created_at"], file.attrs["newest"] = content.created_at, content.newest
         file.attrs["definition"] = content.definition
-        file.attrs["sha256"] = _digest(versions, names, content.definition, definitions)
+        file.attrs["sha256"] = _digest(versions, names, content.definition, definitions, content.owner)
         put("versions", np.frombuffer(versions, np.uint8))
         put("aliases", np.frombuffer(names, np.uint8))
         if others:
@@ -93,7 +93,7 @@ def load_model_file(path: Path) -> ModelFile:
             attributes = {name: file.attrs[name] for name in ("name", "created_at", "definition", "sha256")}
             owner = str(file.attrs.get("owner", LOCAL))
             number, newest = int(file.attrs["number"]), int(file.attrs["newest"])
-        if _digest(versions, names, attributes["definition"], definitions) != attributes.pop("sha256"):
+        if _digest(versions, names, attributes["definition"], definitions, owner) != attributes.pop("sha256"):
             raise ValueError("its content does not match its digest")  # noqa: TRY301
         others = json.loads(definitions or b"[]")
         rows = json.loads(versions)
@@ -106,5 +106,6 @@ def load_model_file(path: Path) -> ModelFile:
         raise ModelFileError(f"{path.name}: {str(error).replace(str(path), path.name)}") from error
 
 
-def _digest(versions: bytes, names: bytes, definition: str, definitions: bytes) -> str:
-    return hashlib.sha256(versions + names + definition.encode() + definitions).hexdigest()
+def _digest(versions: bytes, names: bytes, definition: str, definitions: bytes, owner: str) -> str:
+    end = b"" if owner == LOCAL else owner.encode()
+    return hashlib.sha256(versions + names + definition.encode() + definitions + end).hexdigest()

@@ -150,9 +150,9 @@ def remember(connection: sa.Connection, response: Response) -> Response:
 def _answer_to(parts: Context, claim: _Claim) -> Response | None:
     """The response stored under a key, or None. Raises InvalidError if it belongs to another payload."""
     oldest = parts.database.now() - parts.settings.idempotency_seconds
-    query = sa.select(KEYS).where(KEYS.c.scope == claim.scope, KEYS.c.key == claim.key, KEYS.c.stored_at >= oldest)
     with parts.database.read() as connection:
-        query = own(connection, query, KEYS)
+        query = own(connection, sa.select(KEYS), KEYS).where(KEYS.c.scope == claim.scope, KEYS.c.key == claim.key)
+        query = query.where(KEYS.c.stored_at >= oldest)
         row = connection.execute(query).first()
     if row is None:
         return None

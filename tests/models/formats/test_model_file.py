@@ -12,6 +12,7 @@ from models.formats.durable import write_durably
 from models.formats.model_file import ModelFile, ModelFileError, load_model_file, model_file_image
 
 CONTENT = ModelFile(
+    "local",
     "small",
     7,
     "2026-01-01T00:00:00.000Z",
@@ -28,6 +29,24 @@ CONTENT = ModelFile(
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     write_durably(tmp_path / "small.h5", model_file_image(CONTENT))
     assert load_model_file(tmp_path / "small.h5") == CONTENT
+
+
+def test_the_owner_is_saved(tmp_path: Path) -> None:
+    """That of what is made without keys is left out, as in files of earlier releases."""
+    for owner, place in (("alice", "alice"), ("local", None)):
+        theirs = replace(CONTENT, owner=owner)
+        write_durably(tmp_path / "small.h5", model_file_image(theirs))
+        assert load_model_file(tmp_path / "small.h5") == theirs
+        with h5py.File(tmp_path / "small.h5") as file:
+            assert file.attrs.get("owner") == place
+
+
+def test_another_owner_is_reported(tmp_path: Path) -> None:
+    write_durably(tmp_path / "small.h5", model_file_image(replace(CONTENT, owner="alice")))
+    with h5py.File(tmp_path / "small.h5", "a") as file:
+        file.attrs["owner"] = "bob"
+    with pytest.raises(ModelFileError, match=r"^small.h5: its content does not match its digest$"):
+        load_model_file(tmp_path / "small.h5")
 
 
 def test_versions_of_the_newest_definition_take_no_place_for_it(tmp_path: Path) -> None:

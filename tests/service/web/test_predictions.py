@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from flask import Flask
 
+from models.registry.callers import SERVICE
+from service.web.gate import CALLER
 from service.web.protocols import native
 from service.web.protocols.native import PredictionServer
 from testing.harness import Client, Server
@@ -183,6 +185,7 @@ class Beneath:
     def ask(self, **members: Any) -> bytes:
         """The response to a request to ``/predict``, or b"beneath" if the middleware passed it on."""
         environ = {"PATH_INFO": "/predict", "REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/json", **members}
+        environ[CALLER] = SERVICE
         given = {name: value for name, value in environ.items() if value is not None}
         return b"".join(self.server(given, lambda *_: None))  # type: ignore[arg-type, return-value]
 
