@@ -197,7 +197,7 @@ def _secret_of(authorization: str | None) -> str | None:
     try:
         user, _, password = base64.b64decode(given, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
-        return given
+        return ""
     return password or user
 
 
