@@ -17,6 +17,7 @@ from alembic.command import downgrade
 from models.formats.model_file import load_model_file
 from models.registry.snapshots import model_file
 from models.registry.tables import MODELS, VERSIONS
+from service.access.keys import Scope, create_key
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileStore
@@ -28,7 +29,9 @@ from testing.harness import ROOT, Server
 from testing.jobs import arrays, timeless
 
 #: The folder of each state, and its migration.
-REVISIONS = {"release-0.1.0": "0006", "migration-0007": "0007", "migration-0009": "0009"}
+REVISIONS = {"release-0.1.0": "0006", "migration-0007": "0007", "migration-0009": "0009", "migration-0011": "0011"}
+#: The first and the last of them, for tests that take long.
+ENDS = pytest.mark.parametrize("state", ["release-0.1.0", "migration-0011"], indirect=True)
 #: Answers under an Idempotency-Key and ended jobs are kept, however old the directory is.
 SETTINGS = {"IDEMPOTENCY_SECONDS": 10**10, "JOB_RETENTION_DAYS": 0, "WORKERS": 1}
 
@@ -100,6 +103,7 @@ def test_every_answer_is_as_it_was(data: Path, known: dict[str, Any], make_serve
         assert (answer.status, found) == (one["status"], nearly(expected) if computed else expected), what
 
 
+@ENDS
 def test_the_queue_goes_on_in_order(data: Path, known: dict[str, Any], make_server: Callable[..., Server]) -> None:
     client = make_server("data", **SETTINGS).start_ready()
     ended = [client.wait(job) for job in known["queued"]]
@@ -122,6 +126,7 @@ def test_a_request_is_answered_again_under_its_key(
         assert again.headers["idempotent-replayed"] == "true"
 
 
+@ENDS
 def test_the_paused_job_goes_on(data: Path, known: dict[str, Any], make_server: Callable[..., Server]) -> None:
     """To the same bits, whether it is paused once more or not, and by the way of a run that was never paused."""
     paused = known["paused"]
@@ -193,6 +198,7 @@ def test_jobs_and_versions_have_the_one_definition_of_their_model(database: Data
     assert {job.id for job in jobs if job.definition is None} == {job.id for job in jobs if job.model_number is None}
 
 
+@ENDS
 def test_another_definition_makes_the_next_version(
     data: Path, known: dict[str, Any], make_server: Callable[..., Server]
 ) -> None:
@@ -261,9 +267,28 @@ def test_back_and_forth(state: State, database: Database) -> None:
     assert {"model", "dataset"} <= columns
     assert ("definition" in columns) is (revision >= "0008")
     assert ("details" in of_datasets) is (revision >= "0009")
-    assert "member" not in of_events
+    assert ("member" in of_events) is (revision >= "0010")
+    assert "owner" not in columns | of_datasets
     database.migrate()
     assert rows() == now
+
+
+@pytest.mark.parametrize("state", ["migration-0011"], indirect=True)
+def test_everything_belongs_to_the_owner_of_what_is_made_without_keys(
+    data: Path, database: Database, make_server: Callable[..., Server]
+) -> None:
+    """A key of that owner finds all of it, and another one nothing."""
+    with database.write() as connection:
+        secrets = {owner: create_key(connection, owner, list(Scope))[1] for owner in ("local",)}
+        secrets["alice"] = create_key(connection, "alice", [Scope.PREDICT, Scope.TRAIN])[1]
+    client = make_server("data", TRAINER="external", **SETTINGS).start()
+    assert client.get("/models").status == 401
+    for owner, secret in secrets.items():
+        given = {"Authorization": f"Bearer {secret}"}
+        for path in ("/models", "/datasets", "/jobs"):
+            found = client.get(path, headers=given).json["data"]
+            assert bool(found) is (owner == "local"), (owner, path)
+            assert all("owner" not in one for one in found)
 
 
 @pytest.mark.parametrize("state", ["migration-0007"], indirect=True)

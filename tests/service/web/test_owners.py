@@ -143,7 +143,7 @@ def bodies(things: Things) -> dict[str, list[Any]]:
             {
                 "train": {"model": mine, "data": each, "epochs": 1},
                 "search": {"type": "grid"},
-                "over": {"/optimizer/learning_rate": [0.1, 0.2]},
+                "over": {"/epochs": [1, 2]},
                 "dry_run": True,
             }
             for each in data
