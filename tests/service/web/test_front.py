@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from models.registry.callers import SERVICE
 from service.settings import Settings
 from service.web.app import create_app
 from service.web.front import ServiceFront
+from service.web.gate import CALLER
 from testing.harness import Client, Server
 from tests.service.conftest import Trained
 
@@ -30,7 +32,8 @@ def front(app: Flask) -> ServiceFront:
 
 
 def environ(method: str, path: str, query: str = "") -> dict[str, Any]:
-    return {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, "CONTENT_TYPE": "application/json"}
+    asked = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, "CONTENT_TYPE": "application/json"}
+    return {**asked, CALLER: SERVICE}
 
 
 def asked(client: Client, app: Flask, front: ServiceFront, body: dict[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from service.web.worker import connection as module
 from service.web.worker.connection import Connection, State
 from service.web.worker.environ import Peer, Server
 from service.web.worker.front import Front
+from service.web.worker.head import RequestError
 from service.web.worker.later import Later
 from service.web.worker.pool import Place, _Lane
 
@@ -335,3 +336,97 @@ def test_what_is_sent_behind_a_refusal_is_bounded(loop: Loop, monkeypatch: pytes
         loop.client.sendall(bytes(40_000))
         loop.receive()
         assert loop.connection.state is state
+
+
+class Guarded(Files):
+    """It says only with ``wait`` whether a request may be answered."""
+
+    refusal: RequestError | None = None
+    undecided = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[bool] = []
+
+    def admit(self, environ: dict[str, Any], peer: str | None, *, wait: bool = False) -> bool:
+        assert peer == "192.0.2.1"
+        self.asked.append(wait)
+        if self.undecided and not wait:
+            return False
+        if self.refusal is not None:
+            raise self.refusal
+        return True
+
+
+@pytest.fixture
+def guarded(loop: Loop) -> Guarded:
+    front = Guarded()
+    loop.front = front
+    return front
+
+
+def _refusal() -> RequestError:
+    return RequestError(401, "key_required", "a key is required", (("WWW-Authenticate", "Bearer"),))
+
+
+def test_a_body_is_read_when_its_request_is_admitted(loop: Loop, guarded: Guarded) -> None:
+    loop.client.send(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+    loop.connection.ready(select.EPOLLIN)
+    assert loop.connection.state is State.AWAY
+    loop.client.send(b"a" * 5)
+    loop.run()
+    assert loop.connection.state is State.BODY
+    assert guarded.asked == [False, True]
+    left = 100_000
+    while left > 0:
+        left -= loop.client.send(b"a" * min(left, 10_000)) if left < 100_000 else 5
+        loop.connection.ready(select.EPOLLIN)
+        loop.run()
+    assert loop.client.recv(10_000).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("undecided", [False, True])
+def test_a_body_of_a_refused_request_is_not_read(loop: Loop, guarded: Guarded, undecided: bool) -> None:
+    guarded.undecided, guarded.refusal = undecided, _refusal()
+    loop.client.send(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n")
+    loop.connection.ready(select.EPOLLIN)
+    loop.run()
+    answer = loop.client.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 401 Unauthorized\r\n")
+    assert b"WWW-Authenticate: Bearer\r\n" in answer
+    assert b"Connection: close\r\n" in answer
+    assert loop.connection.state is State.LINGER
+    assert loop.called == 0
+
+
+def test_a_refused_request_that_is_here_leaves_the_connection_open(loop: Loop, guarded: Guarded) -> None:
+    """What comes behind it is read as the next request, and not as its body."""
+    guarded.undecided, guarded.refusal = False, _refusal()
+    loop.client.send(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde")
+    loop.connection.ready(select.EPOLLIN)
+    assert loop.client.recv(10_000).startswith(b"HTTP/1.1 401")
+    assert loop.connection.state is State.HEAD
+    guarded.refusal = None
+    loop.client.send(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+    loop.connection.ready(select.EPOLLIN)
+    loop.run()
+    assert loop.client.recv(10_000).endswith(b"/next")
+
+
+def test_the_application_admits_a_request_that_is_here(loop: Loop, guarded: Guarded) -> None:
+    """So that it costs no further turn of a thread."""
+    loop.client.send(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde")
+    loop.connection.ready(select.EPOLLIN)
+    loop.run()
+    assert guarded.asked == [False]
+    assert loop.client.recv(10_000).endswith(b"/x")
+
+
+def test_a_client_may_leave_while_its_request_is_admitted(loop: Loop, guarded: Guarded) -> None:
+    loop.client.send(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+    loop.connection.ready(select.EPOLLIN)
+    loop.client.close()
+    loop.connection.ready(select.EPOLLHUP)
+    loop.run()
+    assert loop.connection.state is State.CLOSED
+    assert loop.held == 0
