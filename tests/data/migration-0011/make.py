@@ -46,11 +46,11 @@ def work(client: Any, samples: Any) -> None:
 
 
 def queue(client: Any, samples: Any) -> list[str]:
-    """Jobs of members, and of a sweep."""
+    """A sweep, and a job of members."""
     train = {"model": {"name": "swept", "hidden": [3]}, "data": "plants", "epochs": 3, "seed": 44}
     sweep = client.post("/sweeps", {"train": train, "search": {"type": "grid"}, "over": {"/batch_size": [8, 16]}})
     assert sweep.status == 202, sweep
-    return [client.train(folded(45))["id"], sweep.json["id"]]
+    return [sweep.json["id"], client.train(folded(45))["id"]]
 
 
 def questions(client: Any, samples: Any) -> list[tuple[str, str, Any]]:
