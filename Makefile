@@ -48,7 +48,7 @@ reliability: $(VENV)/.test
 	$(BIN)/python -m reliability
 
 security: $(VENV)/.test
-	.ci/packages strace wrk
+	.ci/packages strace wrk chromium
 	$(BIN)/python -m security
 
 # requirements.lock: the newest versions that requirements.txt allows, for every Python and processor.

@@ -26,7 +26,7 @@ class Answer(NamedTuple):
 
 def post(path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
     """Return the bytes of a POST request."""
-    head = [f"POST {path} HTTP/1.1", "Host: trainyard", f"Content-Length: {len(body)}"]
+    head = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
     head += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*head, "", ""]).encode() + body
 

@@ -11,8 +11,9 @@ import importlib
 import sys
 from time import monotonic
 
-#: The modules of the attacks: on the wire, by slow and by waiting clients, by bodies, by too many requests, by tables.
-ATTACKS: tuple[str, ...] = ("wire", "slow", "waiters", "bodies", "overload", "tables")
+#: The modules of the attacks: on the wire, by slow and by waiting clients, by bodies, by too many requests, by tables,
+#: by pages of other sites.
+ATTACKS: tuple[str, ...] = ("wire", "slow", "waiters", "bodies", "overload", "tables", "origins")
 
 
 def main() -> None:

@@ -89,7 +89,7 @@ def beside(port: int, model: str) -> Iterator[dict[str, Seen]]:
 def _request(kind: str, model: str) -> bytes:
     if kind == PREDICT:
         return post(kind, json.dumps({"model": model, "inputs": [[0.5, 0.5]]}).encode(), {})
-    return f"GET {kind} HTTP/1.1\r\nHost: trainyard\r\nConnection: close\r\n\r\n".encode()
+    return f"GET {kind} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
 
 
 def _ask(port: int, kind: str, request: bytes, seen: Seen, over: threading.Event) -> None:

@@ -20,7 +20,7 @@ SLACK = 5.0
 LARGE = 4400
 #: Rows of the dataset whose CSV is larger than 200 MB.
 ROWS, COLUMNS = 280_000, 40
-_HOST = b"Host: trainyard\r\n"
+_HOST = b"Host: localhost\r\n"
 
 
 def _sending(method: str, path: str, kind: str = "application/json") -> bytes:

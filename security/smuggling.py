@@ -21,9 +21,9 @@ class Shape(NamedTuple):
 
 #: The id that an answer to what is smuggled would have.
 HIDDEN_ID = b"smuggled"
-_HIDDEN = b"GET /health/live HTTP/1.1\r\nHost: a\r\nX-Request-Id: " + HIDDEN_ID + b"\r\n\r\n"
-_POST = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-_GET = b"GET /health/live HTTP/1.1\r\nHost: a\r\n"
+_HIDDEN = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: " + HIDDEN_ID + b"\r\n\r\n"
+_POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+_GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
 _LENGTH = str(len(_HIDDEN)).encode()
 
 
@@ -44,7 +44,7 @@ def _field(name: str, field: bytes, status: int = 400, code: str = "bad_request"
 
 
 def _line(name: str, line: bytes, status: int = 400, code: str = "bad_request") -> Shape:
-    return Shape(name, line + b"\r\nHost: a\r\n\r\n" + _HIDDEN, status, code)
+    return Shape(name, line + b"\r\nHost: localhost\r\n\r\n" + _HIDDEN, status, code)
 
 
 _LARGE = 431, "headers_too_large"
@@ -106,8 +106,8 @@ SHAPES: tuple[Shape, ...] = (
     _field("a field of 9,000 bytes", b"X: " + b"a" * 9_000, *_LARGE),
     _field("fields of 70,000 bytes", b"\r\n".join(b"X%d: " % number + b"a" * 7_800 for number in range(9)), *_LARGE),
     Shape("no host", b"GET /health/live HTTP/1.1\r\n\r\n" + _HIDDEN),
-    Shape("lines that end with line feeds", b"GET /health/live HTTP/1.1\nHost: a\n\n" + _HIDDEN),
-    Shape("a folded first field", b"GET /health/live HTTP/1.1\r\n Host: a\r\n\r\n" + _HIDDEN),
+    Shape("lines that end with line feeds", b"GET /health/live HTTP/1.1\nHost: localhost\n\n" + _HIDDEN),
+    Shape("a folded first field", b"GET /health/live HTTP/1.1\r\n Host: localhost\r\n\r\n" + _HIDDEN),
     Shape("two empty lines first", b"\r\n\r\n" + _HIDDEN),
     _line("a long target", b"GET /jobs?after=" + b"a" * 5_000 + b" HTTP/1.1", 414, "uri_too_long"),
     _line("HTTP/2", b"PRI * HTTP/2.0"),

@@ -43,7 +43,7 @@ def run(scale: float) -> Figure:
 def _wait(watch: Watch, end: str, each: int, pool: int) -> None:
     client, figure, trainer = watch.client, watch.figure, None
     job = client.train(a_training("asked"))["id"]
-    host = b"Host: trainyard\r\nConnection: close\r\n"
+    host = b"Host: localhost\r\nConnection: close\r\n"
     habits = (
         Habit("waiting for the end", f"GET /jobs/{job}?wait=60 HTTP/1.1\r\n".encode() + host + b"\r\n"),
         Habit(

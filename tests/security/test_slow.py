@@ -33,7 +33,7 @@ def test_downloads_that_are_not_read_hold_no_thread(make_server: Callable[..., S
     client.define({"name": "large", "inputs": 1_000, "classes": 2, "hidden": [1_000]})
     data = {"inputs": [[0] * 1_000, [1] * 1_000], "labels": [0, 1]}
     path = f"/checkpoints/{client.run(a_training('large', data=data, epochs=0))['checkpoint']}/file"
-    habit = Habit("unread", f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode(), reads=False)
+    habit = Habit("unread", f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(), reads=False)
     size = int(client.request("HEAD", path).headers["content-length"])
     assert size > 10 * 2**20
     with Crowd(port_of(server)) as crowd:

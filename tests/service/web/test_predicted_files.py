@@ -228,7 +228,7 @@ def test_a_client_that_goes_away_gives_its_slot_back(server: Server, client: Cli
     host, port = client.base.removeprefix("http://").split(":")
     lines = [
         f"POST /predict?model={model} HTTP/1.1",
-        "Host: x",
+        "Host: localhost",
         "Content-Type: text/csv",
         f"Content-Length: {len(body)}",
     ]
