@@ -24,7 +24,7 @@ __all__ = ["HEAD", "METADATA", "Database"]
 Answer = TypeVar("Answer")
 
 #: The newest migration in service/store/migrations/versions.
-HEAD = "0011"
+HEAD = "0012"
 
 
 #: The present time in seconds since 1970, by dialect. A Julian day begins at noon, 1970 in the middle of one.
@@ -40,7 +40,12 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         settings.data.mkdir(parents=True, exist_ok=True)
-        self.engine = sa.create_engine(settings.database_url, pool_size=2 * settings.threads + 2, pool_pre_ping=False)
+        self.engine = sa.create_engine(
+            settings.database_url,
+            pool_size=2 * settings.threads + 2,
+            pool_pre_ping=False,
+            hide_parameters=True,  # Errors, which are logged, do not quote what is stored.
+        )
         sqlalchemy.event.listen(self.engine, "connect", _remember_process)
         sqlalchemy.event.listen(self.engine, "checkout", _require_process)
         if self.engine.dialect.name == "sqlite":

@@ -19,6 +19,8 @@ from service.web.memory import MemoryServer
 from service.web.openapi import Documentation
 from service.web.protocols import native
 from service.web.protocols.native import PredictionServer
+from service.web.request_metrics import RequestMetrics
+from service.web.request_records import RequestRecords
 from service.web.routes import (
     checkpoints,
     dataset_contents,
@@ -61,6 +63,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     serving = Serving(database, files, settings.served_bytes)
     parts = app.extensions["trainyard"] = Context(settings, database, files, serving)
+    parts.requests = RequestRecords(app, RequestMetrics(serving.cache_uses), logs=settings.access_log == "on")
     predictions = PredictionServer(app.wsgi_app, parts)
     app.wsgi_app = MemoryServer(predictions, parts.memory)  # type: ignore[method-assign]
     app.front = ServiceFront(app, parts, predictions)  # type: ignore[attr-defined]

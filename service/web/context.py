@@ -17,6 +17,7 @@ from service.store.database import Database
 from service.store.files import FileStore
 from service.uploads.parser import UploadParser
 from service.web.memory import Memory
+from service.web.request_records import RequestRecords
 
 __all__ = ["Context", "context"]
 
@@ -36,6 +37,8 @@ class Context:
     measuring: threading.Lock = field(init=False, default_factory=threading.Lock)
     parser: UploadParser = field(init=False)
     memory: Memory = field(init=False)
+    #: Of the application with these parts.
+    requests: RequestRecords = field(init=False)
 
     def __post_init__(self) -> None:
         self.parser = UploadParser(self.settings)

@@ -32,6 +32,7 @@ class ServiceFront(Front):
 
     def __init__(self, app: Flask, parts: Context, predictions: PredictionServer) -> None:
         self._app, self._parts, self._predictions = app, parts, predictions
+        self.records, self.drain = parts.requests.waiting, parts.requests.drain  # type: ignore[method-assign]
 
     def is_quick(self, environ: dict[str, Any]) -> bool:
         return environ["REQUEST_METHOD"] in _QUICK.get(environ["PATH_INFO"], ())

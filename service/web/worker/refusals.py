@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from models.errors import shortened
+from service.web.worker.records import CODE
 
 __all__ = ["problem_document", "request_id_of"]
 
@@ -56,7 +57,11 @@ def problem_document(
     errors: Sequence[dict[str, Any]] = (),
     **extensions: Any,
 ) -> bytes:
-    """A problem document as JSON; ``extensions`` are additional members. ``environ`` may lack what was not read."""
+    """A problem document as JSON; ``extensions`` are additional members.
+
+    ``environ`` may lack what was not read. The code is noted there, for the record of the request.
+    """
+    environ[CODE] = code
     document = {
         "type": "about:blank",
         "title": http.HTTPStatus(status).phrase,
