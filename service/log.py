@@ -55,6 +55,7 @@ def configure(process: str, form: str) -> None:
     root.addHandler(_Handler())
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     sys.excepthook = _report
     threading.excepthook = lambda failed: _report(failed.exc_type, failed.exc_value, failed.exc_traceback)
 
@@ -145,7 +146,7 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            output.write(f"{self.format(record)}\n".encode())
+            output.write([f"{self.format(record)}\n".encode()])
         except Exception:  # noqa: BLE001 - as every handler of logging
             self.handleError(record)
 

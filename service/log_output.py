@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
-from collections import deque
-from collections.abc import Callable
-from time import monotonic
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
-__all__ = ["LINES_BYTES", "Output"]
+__all__ = ["Output"]
 
-#: Lines that are written together have at most so many bytes: then a pipe keeps them whole (pipe(7), PIPE_BUF).
-LINES_BYTES = 4_096
+#: Bytes that are written at a time, which are whole lines. A pipe keeps no more of them together (pipe(7), PIPE_BUF).
+PIECE_BYTES, PIPE_BYTES = 65_536, 4_096
 #: Bytes that may wait for a reader of standard error that does not read.
 WAITING_BYTES = 4 * 2**20
 
@@ -27,12 +27,17 @@ class Output:
     def __init__(self, descriptor: int, dropped_line: Callable[[int], bytes]) -> None:
         self._descriptor, self._dropped_line = descriptor, dropped_line
         self._changed = threading.Condition()
-        self._waiting: deque[bytes] = deque()
+        self._waiting: list[bytes] = []
         self._bytes = 0  # of what waits and of what is being written
         self._unsaid = 0  # dropped lines that no line has reported
         self._thread: threading.Thread | None = None
         #: Lines that were dropped so far.
         self.dropped = 0
+
+    @cached_property
+    def piece_bytes(self) -> int:
+        """Bytes of lines to put together, so that those of several processes do not mix."""
+        return PIPE_BYTES if stat.S_ISFIFO(os.fstat(self._descriptor).st_mode) else PIECE_BYTES
 
     @property
     def full(self) -> bool:
@@ -45,51 +50,42 @@ class Output:
             self._thread = threading.Thread(target=self._run, name="log", daemon=True)
             self._thread.start()
 
-    def write(self, text: bytes, lines: int = 1) -> None:
-        """Write whole lines. Raises nothing: there is no better place to report a failure."""
+    def write(self, pieces: Sequence[bytes], lines: int = 1) -> None:
+        """Write pieces of whole lines. Raises nothing: there is no better place to report a failure."""
         if self._thread is None:
-            self._write(text)
+            self._write(pieces)
             return
         with self._changed:
             if self.full:
-                self._drop(lines)
+                self.dropped += lines
+                self._unsaid += lines
                 return
             if self._unsaid:
-                text, self._unsaid = self._dropped_line(self._unsaid) + text, 0
-            self._waiting.append(text)
-            self._bytes += len(text)
+                pieces, self._unsaid = [self._dropped_line(self._unsaid), *pieces], 0
+            self._waiting += pieces
+            self._bytes += sum(map(len, pieces))
             self._changed.notify_all()
-
-    def drop(self, lines: int) -> None:
-        """Count lines that were not made, since they would find no room."""
-        with self._changed:
-            self._drop(lines)
 
     def flush(self, seconds: float) -> None:
         """Wait until everything is written, for at most so many seconds."""
-        until = monotonic() + seconds
         with self._changed:
-            self._changed.wait_for(lambda: not self._bytes, max(0.0, until - monotonic()))
-
-    def _drop(self, lines: int) -> None:
-        self.dropped += lines
-        self._unsaid += lines
+            self._changed.wait_for(lambda: not self._bytes, seconds)
 
     def _run(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
-                text = self._waiting.popleft()
-            self._write(text)
+                pieces, self._waiting = self._waiting, []
+            self._write(pieces)
             with self._changed:
-                self._bytes -= len(text)
-                if not self._bytes:
-                    self._changed.notify_all()
+                self._bytes -= sum(map(len, pieces))
+                self._changed.notify_all()
 
-    def _write(self, text: bytes) -> None:
-        left = memoryview(text)
+    def _write(self, pieces: Sequence[bytes]) -> None:
         try:
-            while left:
-                left = left[os.write(self._descriptor, left) :]
+            for piece in pieces:
+                left = memoryview(piece)
+                while left:
+                    left = left[os.write(self._descriptor, left) :]
         except OSError:  # Nobody reads any more, or the disk is full.
             pass

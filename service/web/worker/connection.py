@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from datetime import timedelta
 from enum import Enum, auto
-from time import monotonic, time
+from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from service.web.worker.answer import Answer, frame
@@ -73,13 +73,8 @@ class State(Enum):
     CLOSED = auto()
 
 
-class _Given(NamedTuple):
-    """An answer that did not come from the application: the environment, status and fields, and bytes of the body."""
-
-    environ: dict[str, Any]
-    status: str
-    headers: list[tuple[str, str]]
-    size: int
+#: An answer that did not come from the application: the environment, status and fields, and bytes of the body.
+_Given = tuple[dict[str, Any], str, list[tuple[str, str]], int]
 
 
 class _Failure(NamedTuple):
@@ -658,7 +653,7 @@ class Connection:
         data = f"{frame(status, headers, keep_alive)}\r\n".encode("latin-1")
         if self._head is not None and self._head.method == "HEAD":
             body = b""
-        self._given = _Given(environ, status, headers, len(body))
+        self._given = environ, status, headers, len(body)
         data += body
         self._wire.keep(data)
         self.state = State.ANSWER
@@ -677,12 +672,12 @@ class Connection:
             if head is None:
                 return
             if answer is not None and answer.framed:
-                given = _Given(head.environ, answer.status, answer.headers, answer.sent)
+                given = head.environ, answer.status, answer.headers, answer.sent
             else:
-                given = _Given(head.environ, _LEFT, [], 0)
+                given = head.environ, _LEFT, [], 0
         environ, status, headers, size = given
         took = monotonic() - self._began if self._began else 0.0
-        self.door.front.records.append(Record.of(environ, time(), int(status[:3]), took, size, cut))
+        self.door.front.records.append(Record.of(environ, int(status[:3]), took, size, cut))
         if self.door.logs and status is not _LEFT:
             self._log(environ, status, headers, size, took)
         self._given = None

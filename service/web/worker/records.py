@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from time import time
 from typing import Any, NamedTuple
 
 __all__ = ["CODE", "KEY", "NOTED", "PREDICTED", "Drain", "Predicted", "Record"]
@@ -48,23 +49,30 @@ class Record(NamedTuple):
     cut: bool
 
     @classmethod
-    def of(cls, environ: dict[str, Any], at: float, status: int, seconds: float, sent: int, cut: bool) -> Record:
-        """The record of a request with this environment, which is empty if its head could not be read."""
+    def of(cls, environ: dict[str, Any], status: int, seconds: float, sent: int, cut: bool) -> Record:
+        """The record of a request that has ended, by its environment, which is empty if its head could not be read."""
         get = environ.get
-        return cls(
-            at,
-            get("trainyard.request_id"),
-            get(KEY),
-            get("REQUEST_METHOD"),
-            get("PATH_INFO"),
-            status,
-            seconds,
-            sent,
-            get(CODE),
-            get(PREDICTED),
-            get("HTTP_TRACEPARENT"),
-            cut,
+        # Without the function that a named tuple is made by, which would take twice as long.
+        return _new(
+            cls,
+            (
+                time(),
+                get("trainyard.request_id"),
+                get(KEY),
+                get("REQUEST_METHOD"),
+                get("PATH_INFO"),
+                status,
+                seconds,
+                sent,
+                get(CODE),
+                get(PREDICTED),
+                get("HTTP_TRACEPARENT"),
+                cut,
+            ),
         )
+
+
+_new = tuple.__new__
 
 
 class Drain:
