@@ -8,7 +8,7 @@ _house = str(Path(__file__).resolve().parent)
 if sys.path[0] != _house:
     sys.path.insert(0, _house)
 
-from service import log  # noqa: E402
+from service import log, tracing  # noqa: E402
 from service.settings import Settings, SettingsError  # noqa: E402
 from service.web import shared_metrics  # noqa: E402
 
@@ -40,7 +40,8 @@ def post_fork(_server, _worker):
 
 
 def worker_exit(_server, _worker):
-    """Write the last lines."""
+    """Send the last spans, and write the last lines."""
+    tracing.flush(2.0)
     log.output.flush(1.0)
 
 

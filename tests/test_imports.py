@@ -104,7 +104,7 @@ PACKAGES = {
     ),
     "service": Rule(
         {"numpy", "h5py", "sqlalchemy", "alembic", "marshmallow", "orjson", "threadpoolctl", "click", *HTTP}
-        | {"structlog", "prometheus_client"},
+        | {"structlog", "prometheus_client", "opentelemetry"},
         set(),
     ),
 }

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from service.web.shared_metrics import DIRECTORY
-from service.web.worker.records import Record
+from service.web.worker.records import METHODS, Record
 
 __all__ = ["RequestMetrics"]
 
@@ -25,8 +25,6 @@ BUCKETS = (
 )
 #: Pairs of model and version whose rows are counted apart. A client may define any number of models.
 PAIRS = 1_000
-#: Methods with a label of their own; a request may name any word as one.
-_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class _Times(Histogram):
@@ -89,7 +87,7 @@ class RequestMetrics:
                 model, version, count = record.predicted
                 rows[model, version] += count
         for (route, method, status), seconds in times.items():
-            known = method if method in _METHODS else "other"
+            known = method if method in METHODS else "other"
             self._times.labels(route or "none", known, str(status)).observe_all(seconds)
         for code, number in codes.items():
             self._refusals.labels(code).inc(number)

@@ -7,9 +7,10 @@ from collections import deque
 
 from flask import Flask
 
-from service import log
+from service import log, tracing
 from service.web.request_log import write_requests
 from service.web.request_metrics import RequestMetrics
+from service.web.request_spans import send_spans
 from service.web.routes_of_paths import PathRoutes
 from service.web.worker.records import Record
 
@@ -32,4 +33,6 @@ class RequestRecords:
             self.metrics.count(records, routes)
             if self._logs and records:
                 write_requests(records, routes, log.output)
+            if records and tracing.is_on():
+                send_spans(records, routes)
             self.metrics.count_dropped(log.output.dropped)

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from time import time
 from typing import Any, NamedTuple
 
-__all__ = ["CODE", "KEY", "NOTED", "PREDICTED", "Drain", "Predicted", "Record"]
+__all__ = ["CODE", "KEY", "METHODS", "NOTED", "PREDICTED", "Drain", "Predicted", "Record"]
 
 _log = logging.getLogger("trainyard.web")
 
 #: Keys of the environment under which an application notes what is recorded: the id of the caller's key, the code of
 #: a problem document, and what was predicted.
 KEY, CODE, PREDICTED = NOTED = ("trainyard.key", "trainyard.code", "trainyard.predicted")
+#: Methods that count as such; a request may name any word as one.
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 #: Seconds between two drains.
 DRAIN_SECONDS = 0.1
 
