@@ -8,19 +8,24 @@ _house = str(Path(__file__).resolve().parent)
 if sys.path[0] != _house:
     sys.path.insert(0, _house)
 
+from service import log, tracing  # noqa: E402
 from service.access.exposure import require_keys  # noqa: E402
 from service.settings import Settings, SettingsError  # noqa: E402
+from service.web import shared_metrics  # noqa: E402
 
 try:
     _settings = Settings.read()
     _settings.prepare()
     require_keys(_settings)
+    log.configure("web", _settings.log_format)
 except SettingsError as error:
     raise SystemExit(f"trainyard: {error}") from None
+shared_metrics.prepare()
 
 bind = _settings.bind
 workers = _settings.workers
 worker_class = "service.web.worker.front_door.FrontDoor"
+logger_class = "service.web.gunicorn_log.GunicornLog"
 threads = _settings.threads
 # Connections of one worker; idle and slow ones cost little.
 worker_connections = 20_000
@@ -29,3 +34,24 @@ timeout = 60
 graceful_timeout = 10
 keepalive = 5
 control_socket_disable = True
+
+
+def post_fork(_server, _worker):
+    """A worker waits for no reader of the log."""
+    log.output.write_in_background()
+
+
+def worker_exit(_server, _worker):
+    """Send the last spans, and write the last lines."""
+    tracing.flush(2.0)
+    log.output.flush(1.0)
+
+
+def child_exit(_server, worker):
+    """Keep what a worker has counted."""
+    shared_metrics.worker_ended(worker.pid)
+
+
+def on_exit(_server):
+    """Leave no files of metrics behind."""
+    shared_metrics.end()

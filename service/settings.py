@@ -86,6 +86,13 @@ SETTINGS = (
         "may use twice its worker's share.",
         2**20,
     ),
+    Setting("access_log", "on", "on: each answered request is a line of the log; off: none is.", choices=("on", "off")),
+    Setting(
+        "log_format",
+        "auto",
+        "Lines of the log: json, text, or auto, which is text if standard error is a terminal.",
+        choices=("auto", "json", "text"),
+    ),
 )  # fmt: skip
 
 
@@ -121,6 +128,8 @@ class Settings:
     idempotency_seconds: int
     served_bytes: int
     memory_bytes: int
+    access_log: str
+    log_format: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:

@@ -106,7 +106,9 @@ PACKAGES = {
         PROCESSES | {"socket", "http", "urllib"},
     ),
     "service": Rule(
-        {"numpy", "h5py", "sqlalchemy", "alembic", "marshmallow", "orjson", "threadpoolctl", "click", *HTTP}, set()
+        {"numpy", "h5py", "sqlalchemy", "alembic", "marshmallow", "orjson", "threadpoolctl", "click", *HTTP}
+        | {"structlog", "prometheus_client", "opentelemetry"},
+        set(),
     ),
 }
 

@@ -31,7 +31,10 @@ def test_pyproject_lists_what_the_requirements_files_list() -> None:
     """Dependencies, extras, and what builds a wheel."""
     extras = PROJECT["project"]["optional-dependencies"]
     assert spelled(PROJECT["project"]["dependencies"]) == required("requirements.txt")
-    assert spelled(extras["test"]) == required("requirements-test.txt", "requirements-oracle.txt")
+    assert spelled(extras["test"]) == required(
+        "requirements-test.txt", "requirements-otel.txt", "requirements-oracle.txt"
+    )
+    assert spelled(extras["otel"]) == required("requirements-otel.txt")
     assert spelled(extras["bench"]) == required("requirements-bench.txt")
     assert spelled(PROJECT["build-system"]["requires"]) <= spelled(extras["test"])
 

@@ -38,6 +38,8 @@ class ServedModels:
         self._loaded: OrderedDict[CheckpointFile, ServedModel] = OrderedDict()
         self._loading: dict[CheckpointFile, threading.Lock] = {}
         self._lock = threading.Lock()
+        #: How often a version was asked for that was loaded, and how often one was not.
+        self.hits = self.misses = 0
 
     def get(self, key: CheckpointFile) -> ServedModel:
         """The version in a file; raises CheckpointError if the file cannot be read.
@@ -49,6 +51,7 @@ class ServedModels:
             served = self._known(key)
             if served is not None:
                 return served
+            self.misses += 1
             loading = self._loading.setdefault(key, threading.Lock())
         with loading:
             with self._lock:
@@ -73,6 +76,7 @@ class ServedModels:
     def _known(self, key: CheckpointFile) -> ServedModel | None:
         served = self._loaded.get(key)
         if served is not None:
+            self.hits += 1
             self._loaded.move_to_end(key)
         return served
 

@@ -117,6 +117,10 @@ class EnsembleRun(MembersRun):
             self._shared.add(name)
         return name
 
+    def rows_of(self, member: int) -> int:
+        """How many rows an epoch of a member trains on: all that are not in its fold."""
+        return int(np.count_nonzero(self._folds != self.ensemble.fold_of(member)))
+
     def _look(self, number: int, records: Sequence[Epoch]) -> None:
         """Members count from their end on."""
 

@@ -145,6 +145,10 @@ class TrainingRun:
             known = {"epoch": best.epoch, "monitor": best.monitor, "value": best.value}
         return {"best": known, "stopped_by": self.stopped_by}
 
+    def rows_of(self, _member: int = 0) -> int:
+        """How many rows an epoch trains on."""
+        return len(self.rows)
+
     def run(self, journal: Journal, clock: Callable[[], float] = monotonic) -> bool:
         """Train to the last epoch; False if the journal asked the run to stop, and its state is saved.
 

@@ -102,6 +102,10 @@ class SweepRun(MembersRun):
         self._pool.share(DATA, MemberData(inputs, codes, weights, prepared.validation_part()))
         return np.arange(len(codes))
 
+    def rows_of(self, _member: int) -> int:
+        """How many rows an epoch of a trial trains on."""
+        return len(self._training_rows)
+
     def _next(self) -> MemberTask | None:
         stretch = self._under_way.pop(0) if self._under_way else self._rungs.next()
         return None if stretch is None else self._task(stretch)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 
 import click
 
+from service import log
 from service.cli.settings import read_settings
+from service.settings import Settings, SettingsError
 
 __all__ = ["healthcheck", "member", "parser", "runner", "table_reader", "trainer", "upkeep"]
 
 
-def start_log(process: str) -> None:
-    logging.basicConfig(
-        level=logging.INFO, format=f"%(asctime)s {process} %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
-    )
+def start_log(process: str, *, ready: bool = False) -> None:
+    """Log as this process; ``ready``: so that the first line takes no time and opens no file. Raises ClickException."""
+    try:
+        log.configure(process, Settings.read().log_format)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    if ready:
+        log.make_ready()
 
 
 @click.command()
@@ -38,7 +43,7 @@ def runner() -> None:
     """Wait for one job on standard input and run it; used by the trainer."""
     from service.jobs.runner import main
 
-    start_log("runner")
+    start_log("runner", ready=True)
     main()
 
 
@@ -69,7 +74,7 @@ def parser() -> None:
     """Parse uploaded files for the socket on standard input; used by the web service."""
     from service.uploads.parser_process import main
 
-    start_log("parser")
+    start_log("parser", ready=True)
     main()
 
 
@@ -78,7 +83,7 @@ def table_reader() -> None:
     """Read uploaded tables for the socket on standard input; used by the web service."""
     from service.uploads.table_process import main
 
-    start_log("table-reader")
+    start_log("table-reader", ready=True)
     main()
 
 

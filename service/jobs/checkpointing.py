@@ -13,13 +13,13 @@ from contextlib import ExitStack
 import sqlalchemy as sa
 
 from models.formats.checkpoint_file import AnyCheckpoint
-from models.formats.durable import FileRecord
 from models.registry import checkpoints
 from models.training.run import Monitor
 from service.jobs.events import CheckpointEvent, add_events
 from service.jobs.record import Job
 from service.jobs.retention import drop_superfluous
-from service.jobs.saver import Save, Saver
+from service.jobs.saver import Save, Saver, Written
+from service.store.counters import Total, count
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.naming import delete_unnamed
@@ -65,8 +65,8 @@ class Checkpointing:
             return True
         save, self._saving = self._saving, None
         with self._writing:
-            record = save.written.result()
-            commit(save.id, self._naming(save, record))
+            written = save.written.result()
+            commit(save.id, self._naming(save, written))
             return self._keep_if_named(save)
 
     def drop_old_ones(self, fence: int) -> None:
@@ -76,7 +76,7 @@ class Checkpointing:
         except sa.exc.OperationalError as error:
             _log.warning("the database did not answer; old checkpoints go after the next one: %s", error.orig)
 
-    def _naming(self, save: Save, record: FileRecord) -> Callable[[sa.Connection], None]:
+    def _naming(self, save: Save, written: Written) -> Callable[[sa.Connection], None]:
         values = {
             "id": save.id,
             "model": self._job.model,
@@ -89,7 +89,9 @@ class Checkpointing:
         }
 
         def name_it(connection: sa.Connection) -> None:
-            checkpoints.add_checkpoint(connection, values, record)
+            checkpoints.add_checkpoint(connection, values, written.record)
+            counted = {Total.CHECKPOINT_BYTES: written.record.bytes, Total.CHECKPOINT_SECONDS: written.seconds}
+            count(connection, {Total.CHECKPOINTS: 1, **counted})
             add_events(connection, self._job.id, [CheckpointEvent(save.id, save.epoch, save.step)])
 
         return name_it

@@ -23,6 +23,7 @@ from service.jobs.checkpointing import Checkpointing
 from service.jobs.events import EpochEvent, Event, TroubleEvent, add_events, newest_epochs
 from service.jobs.record import Job, JobError, Metrics
 from service.settings import Settings
+from service.store.counters import Total, count
 from service.store.database import Database
 from service.store.files import FileStore
 from service.store.storage_errors import storage_error_code
@@ -55,6 +56,9 @@ class JobRun(Protocol):
 
     def details(self) -> dict[str, Any]:
         """What the job shows beside its progress."""
+
+    def rows_of(self, member: int) -> int:
+        """How many rows an epoch of a member trains on; 0 is the member of a run with one network."""
 
 
 class StopSignal(Protocol):
@@ -204,6 +208,9 @@ class JobJournal:
             with self._database.write() as connection:
                 wish = lifecycle.report(connection, self._job.id, self._job.fence, progress, **columns)
                 add_events(connection, self._job.id, events)
+                # An epoch counts with its event, of which there is one however often a killed runner has trained it.
+                rows = sum(self._run.rows_of(member) for member, _ in new)
+                count(connection, {Total.EPOCHS: len(new), Total.ROWS_TRAINED: rows})
                 if also is not None:
                     also(connection)
         except lifecycle.StaleError as error:

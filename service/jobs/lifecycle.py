@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import time
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +26,7 @@ from service.access.audit import Action, Subject, record
 from service.jobs.events import LostEvent, StateEvent, add_events
 from service.jobs.record import ACTIVE, FINAL, Job, JobError, Metrics, State, Wish
 from service.jobs.transitions import TRANSITIONS, Situation, Trigger
+from service.store.counters import Total, count
 from service.store.tables import JOBS
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "lose",
     "next_due",
     "next_lease_end",
+    "oldest_wait",
     "pause",
     "renew",
     "report",
@@ -61,6 +64,12 @@ __all__ = [
 MAXIMUM_DEATHS = 3
 #: The error for an expired lease.
 NO_SIGN = JobError("worker_lost", "its trainer sent no heartbeat before the lease expired")
+#: What counts jobs that come to their end.
+_ENDED = {
+    State.SUCCEEDED: Total.JOBS_SUCCEEDED,
+    State.FAILED: Total.JOBS_FAILED,
+    State.CANCELLED: Total.JOBS_CANCELLED,
+}
 #: Why a client's request is refused.
 _REFUSALS = {
     Trigger.CANCEL: "it cannot be cancelled",
@@ -119,6 +128,7 @@ def create(
             start_from=request.get("start_from"),
             epochs=request["epochs"] if epochs is None else epochs,
             state=State.QUEUED,
+            queued_at=time(),
             created_at=utc_now(),
             attempt=1,
             deaths=0,
@@ -224,18 +234,21 @@ def _queued(now: float) -> sa.Select[Any]:
     same = others.c.owner == JOBS.c.owner
     running = sa.select(sa.func.count()).where(same, others.c.state == State.RUNNING).scalar_subquery()
     started = sa.select(sa.func.coalesce(sa.func.max(others.c.started_at), "")).where(same).scalar_subquery()
-    query = sa.select(JOBS.c.id).where(JOBS.c.state == State.QUEUED, due)
+    query = sa.select(JOBS.c.id, JOBS.c.queued_at, JOBS.c.not_before).where(JOBS.c.state == State.QUEUED, due)
     return query.order_by(running, started, JOBS.c.number).limit(1)
 
 
 def claim(connection: sa.Connection, now: float, lease: float) -> Job | None:
     """Claim a queued job, the owners in turn. Returns None if there is none."""
-    job_id: str | None = connection.scalar(_queued(now).with_for_update(skip_locked=True))
-    if job_id is None:
+    found = connection.execute(_queued(now).with_for_update(skip_locked=True)).first()
+    if found is None:
         return None
+    # A job that is tried again waits from the time on at which it may be claimed.
+    waited = max(0.0, now - max(found.queued_at or now, found.not_before or 0.0))
+    count(connection, {Total.QUEUE_WAITS: 1, Total.QUEUE_WAIT_SECONDS: waited})
     return _move(
         connection,
-        find(connection, job_id),
+        find(connection, found.id),
         Trigger.CLAIM,
         fence=JOBS.c.fence + 1,
         lease_until=now + lease,
@@ -340,6 +353,14 @@ def drop_finished_data(connection: sa.Connection) -> list[str]:
     return gone
 
 
+def oldest_wait(connection: sa.Connection, now: float) -> float:
+    """Seconds for which the job that has waited longest has been in the queue; 0 if no job is queued."""
+    since: float | None = connection.scalar(
+        sa.select(sa.func.min(JOBS.c.queued_at)).where(JOBS.c.state == State.QUEUED)
+    )
+    return 0.0 if since is None else max(0.0, now - since)
+
+
 def next_lease_end(connection: sa.Connection) -> float | None:
     """When the first lease of a running job ends, in seconds since 1970; None if no job runs."""
     query = sa.select(sa.func.min(JOBS.c.lease_until)).where(JOBS.c.state == State.RUNNING)
@@ -419,6 +440,9 @@ def _move(connection: sa.Connection, job: Job, trigger: Trigger, error: JobError
         columns |= {"lease_until": None, "eta_seconds": 0.0 if following.state is State.SUCCEEDED else None}
     if following.state in FINAL:
         columns["finished_at"] = utc_now()
+        count(connection, {_ENDED[following.state]: 1})
+    if following.state is not job.state:
+        columns["queued_at"] = time() if following.state is State.QUEUED else None
     if following.state is not State.FAILED:
         error = None
     elif error is not None:

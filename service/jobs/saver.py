@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from time import monotonic
+from typing import NamedTuple
 
 from models.formats.checkpoint_file import AnyCheckpoint, checkpoint_image
 from models.formats.durable import FileRecord
@@ -12,7 +14,14 @@ from models.identifiers import new_id
 from models.training.checkpoint import CheckpointKind
 from service.store.files import FileKind, FileStore
 
-__all__ = ["Save", "Saver"]
+__all__ = ["Save", "Saver", "Written"]
+
+
+class Written(NamedTuple):
+    """A file that was written, and how many seconds it took from the begin of its save on."""
+
+    record: FileRecord
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,7 @@ class Save:
     step: int
     metrics: str
     created_at: str
-    written: Future[FileRecord]
+    written: Future[Written]
 
 
 class Saver:
@@ -42,8 +51,14 @@ class Saver:
         The previous save must have ended, because its memory is reused.
         """
         assert checkpoint.origin is not None
+        begin = monotonic()
         checkpoint_id = new_id("ckpt")
         image = checkpoint_image(checkpoint, self._memory if copy else None)
+
+        def write() -> Written:
+            record = self._files.put(FileKind.CHECKPOINT, checkpoint_id, image)
+            return Written(record, monotonic() - begin)
+
         return Save(
             id=checkpoint_id,
             kind=checkpoint.origin.kind,
@@ -51,5 +66,5 @@ class Saver:
             step=checkpoint.step,
             metrics=checkpoint.origin.metrics,
             created_at=checkpoint.created_at,
-            written=self._pool.submit(self._files.put, FileKind.CHECKPOINT, checkpoint_id, image),
+            written=self._pool.submit(write),
         )

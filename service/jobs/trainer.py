@@ -12,26 +12,28 @@ import secrets
 import signal
 import socket
 from contextlib import ExitStack
-from dataclasses import dataclass
-from time import monotonic, sleep
+from dataclasses import dataclass, field
+from time import monotonic, sleep, time
 from types import FrameType
 
 import sqlalchemy as sa
 
 from models.clock import utc_now
+from service import tracing
 from service.access.audit import drop_old_records
 from service.jobs import lifecycle
 from service.jobs.engines.engine import Engine, Order, Placement
 from service.jobs.engines.local import LocalEngine
 from service.jobs.old_jobs import drop_old_jobs
 from service.jobs.outcome import Died, Failed, Finished, Outcome, Stale, Stopped
-from service.jobs.record import Job
+from service.jobs.record import Job, JobError
 from service.niceness import TRAINING, give_way
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.locks import Lock, Locks, LockTakenError
 from service.store.tables import TRAINERS
+from service.tracing import Span
 from service.upkeep.supervisor import UpkeepSupervisor
 
 __all__ = ["Trainer", "main"]
@@ -53,10 +55,11 @@ STOP_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Assignment:
-    """A job that a runner carries out."""
+    """A job that a runner carries out; ``begin`` is in seconds since 1970."""
 
     job: Job
     placement: Placement
+    begin: float = field(default_factory=time)
 
 
 class Trainer:
@@ -105,6 +108,7 @@ class Trainer:
             except sa.exc.OperationalError as error:
                 _log.warning("the database did not answer; the next trainer waits for the leases: %s", error.orig)
             _log.info("trainer %s has stopped", self.name)
+            tracing.flush(2.0)
 
     def _turn_upkeep(self, upkeep: UpkeepSupervisor) -> None:
         if monotonic() >= self._next_upkeep:
@@ -199,6 +203,8 @@ class Trainer:
             except lifecycle.StaleError as error:
                 _log.warning("%s; how it ended here is not recorded", error)
             self._assignments.remove(assignment)
+            if tracing.is_on():
+                _trace(assignment, outcome)
 
     def _record(self, job: Job, outcome: Outcome) -> None:
         with self.database.write() as connection:
@@ -247,6 +253,20 @@ class Trainer:
         silence = DEAD_LEASES * self.settings.lease_seconds
         dead = sa.not_(TRAINERS.c.seen_at.between(now - silence, now + silence))
         connection.execute(sa.delete(TRAINERS).where(dead))
+
+
+def _trace(assignment: Assignment, outcome: Outcome) -> None:
+    job = assignment.job
+    attributes: dict[str, str | int | float] = {
+        "trainyard.job": job.id,
+        "trainyard.model": job.model,
+        "trainyard.attempt": job.attempt,
+        "trainyard.outcome": type(outcome).__name__.lower(),
+    }
+    match outcome:
+        case Failed(code, _) | Died(JobError(code, _)):
+            attributes["error.type"] = code
+    tracing.send(Span("job", assignment.begin, time(), attributes, "error.type" in attributes))
 
 
 def main(settings: Settings, *, while_web_lives: bool) -> int:

@@ -65,6 +65,11 @@ class Serving:
         bound._database = self._database.of(caller)
         return bound
 
+    def cache_uses(self) -> tuple[int, int]:
+        """How often what answers was loaded already, and how often it was not."""
+        both = (self._loaded, self._unpublished)
+        return sum(cache.hits for cache in both), sum(cache.misses for cache in both)
+
     def version(self, model: str, wanted: Wanted) -> ServedVersion:
         """What a request wants of a model: a version by its number or alias, or a checkpoint; None is the default one.
 

@@ -51,7 +51,12 @@ class Database:
         self.settings = settings
         self.caller = SERVICE
         settings.data.mkdir(parents=True, exist_ok=True)
-        self.engine = sa.create_engine(settings.database_url, pool_size=2 * settings.threads + 2, pool_pre_ping=False)
+        self.engine = sa.create_engine(
+            settings.database_url,
+            pool_size=2 * settings.threads + 2,
+            pool_pre_ping=False,
+            hide_parameters=True,  # Errors, which are logged, do not quote what is stored.
+        )
         sqlalchemy.event.listen(self.engine, "connect", _remember_process)
         sqlalchemy.event.listen(self.engine, "checkout", _require_process)
         if self.engine.dialect.name == "sqlite":

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from models.formats.durable import TEMPORARY_SUFFIX, FileRecord, FileStat, Piece, stat_of, sweep, write_durably
 from models.identifiers import QUALIFIED_PATTERN, id_pattern
 from service.store.locks import Lock, Locks
 from service.store.pins import pins, sweep_pins
 
-__all__ = ["FileKind", "FileStore"]
+__all__ = ["FileKind", "FileStore", "Space"]
 
 
 class FileKind(StrEnum):
@@ -33,6 +34,13 @@ _PATTERNS = {
     FileKind.DATASET: id_pattern("ds"),
     FileKind.MODEL: QUALIFIED_PATTERN,
 }
+
+
+class Space(NamedTuple):
+    """Bytes of the filesystem of the data directory: in all, and free for this process."""
+
+    total: int
+    free: int
 
 
 class FileStore:
@@ -136,6 +144,11 @@ class FileStore:
     def exists(self) -> bool:
         """Whether the data directory still exists."""
         return self.data.exists()
+
+    def space(self) -> Space:
+        """How large the filesystem is, and how much of it is free."""
+        found = shutil.disk_usage(self.data)
+        return Space(found.total, found.free)
 
     def writable(self) -> bool:
         """Whether a file can be created now."""

@@ -1,4 +1,4 @@
-"""The tables of jobs, events, sweeps, trainers, idempotency keys, API keys and the audit trail."""
+"""The tables of jobs, events, sweeps, trainers, counters, idempotency keys, API keys and the audit trail."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from models.identifiers import LOCAL
 from models.registry.tables import METADATA, owner
 
-__all__ = ["API_KEYS", "AUDIT", "EVENTS", "IDEMPOTENCY_KEYS", "JOBS", "SWEEPS", "TRAINERS"]
+__all__ = ["API_KEYS", "AUDIT", "COUNTERS", "EVENTS", "IDEMPOTENCY_KEYS", "JOBS", "SWEEPS", "TRAINERS"]
 
 
 def _dataset(name: str) -> sa.Column[str]:
@@ -47,6 +47,7 @@ JOBS = sa.Table(
     ),  # rises with every owner; a write under an older one changes nothing
     sa.Column("lease_until", sa.Float, nullable=True),  # seconds since 1970
     sa.Column("not_before", sa.Float, nullable=True),  # seconds since 1970; when a lost job may be tried again
+    sa.Column("queued_at", sa.Float, nullable=True),  # seconds since 1970; null unless it is queued
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("epochs", sa.Integer, nullable=False),
     sa.Column("step", sa.BigInteger, nullable=False),
@@ -87,6 +88,12 @@ TRAINERS = sa.Table(
     sa.Column("id", sa.String(80), primary_key=True),
     sa.Column("started_at", sa.String(30), nullable=False),
     sa.Column("seen_at", sa.Float, nullable=False),  # seconds since 1970
+)
+COUNTERS = sa.Table(
+    "counters",
+    METADATA,
+    sa.Column("name", sa.String(40), primary_key=True),  # of service.store.counters.Total
+    sa.Column("value", sa.Float, nullable=False),
 )
 IDEMPOTENCY_KEYS = sa.Table(
     "idempotency_keys",

@@ -77,7 +77,7 @@ class UploadParser:
             content = memoryview(mmap.mmap(exchange.fileno(), 0, access=mmap.ACCESS_READ))
             return checkpoint_of(definition, document, content[:end])
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, struct.error) as error:
-            _log.error("a child answered what cannot be: %s: %s", type(error).__name__, error)
+            _log.error("a child answered what cannot be: %s", type(error).__name__)
             raise UnreadableError("invalid_hdf5", "the file cannot be read: its parser gave no good answer") from error
 
     def table(
@@ -104,7 +104,7 @@ class UploadParser:
             received = ReceivedTable(ReadTable.of(document["table"], end), exchange)
             require_values(received)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, EOFError, struct.error) as error:
-            _log.error("a child answered what cannot be: %s: %s", type(error).__name__, error)
+            _log.error("a child answered what cannot be: %s", type(error).__name__)
             raise InvalidError("invalid_file", "the file cannot be read: its reader gave no good answer") from error
         return received
 

@@ -128,7 +128,7 @@ def _serve(upload: int, exchange: int, own: int) -> NoReturn:
         answer(0, 1, definition)
         status = 0
     except BaseException as error:  # noqa: BLE001 - the status reports it, and a child must not return into the loop
-        _log.error("a child failed: %s: %s", type(error).__name__, error)
+        _log.error("a child failed: %s", type(error).__name__)
     os._exit(status)
 
 
@@ -168,7 +168,7 @@ def answer(upload: int, exchange: int, definition: ModelDefinition) -> None:
         os.ftruncate(exchange, 0)
         _write(exchange, {"errno": error.args[0]})
     except Exception as error:  # noqa: BLE001 - h5py raises many exceptions for damaged files
-        _log.info("a file could not be read: %s: %s", type(error).__name__, error)
+        _log.info("a file could not be read: %s", type(error).__name__)
         refusal = UnreadableError("invalid_hdf5", f"the file is damaged or not an HDF5 file: {error}"[:500])
         _write(exchange, {"refused": {"code": refusal.code, "detail": refusal.detail, "places": [], "total": 0}})
 

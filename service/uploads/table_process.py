@@ -87,7 +87,7 @@ def _serve(descriptors: list[int], own: int) -> NoReturn:
         answer_table(engine, _FILES, ReadOptions.of(order["options"]), order["limit"])
         status = 0
     except BaseException as error:  # noqa: BLE001 - the status reports it, and a child must not return into the loop
-        _log.error("a child failed: %s: %s", type(error).__name__, error)
+        _log.error("a child failed: %s", type(error).__name__)
     os._exit(status)
 
 
@@ -107,7 +107,7 @@ def answer_table(engine: Engine, files: Files, options: ReadOptions, limit: int)
     except (MemoryError, RecursionError):
         _refuse(files.exchange, InvalidError("invalid_file", "the file cannot be read: it takes too much memory"))
     except Exception as error:  # noqa: BLE001 - DuckDB and codecs raise many exceptions for damaged files
-        _log.info("a file could not be read: %s: %s", type(error).__name__, error)
+        _log.info("a file could not be read: %s", type(error).__name__)
         detail = f"the file cannot be read: {str(error).partition(chr(10))[0]}"[:500]
         _refuse(files.exchange, InvalidError("invalid_file", detail))
 

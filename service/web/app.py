@@ -21,6 +21,8 @@ from service.web.memory import MemoryServer
 from service.web.openapi import Documentation
 from service.web.protocols import native
 from service.web.protocols.native import PredictionServer
+from service.web.request_metrics import RequestMetrics
+from service.web.request_records import RequestRecords
 from service.web.routes import (
     audit,
     checkpoints,
@@ -64,7 +66,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         },
     )
     serving = Serving(database, files, settings.served_bytes)
-    parts = app.extensions["trainyard"] = Context.make(settings, database, files, serving)
+    requests = RequestRecords(app, RequestMetrics(serving.cache_uses), logs=settings.access_log == "on")
+    parts = app.extensions["trainyard"] = Context.make(settings, database, files, serving, requests)
     gate = Gate(app, settings, KeyRing(database))
     predictions = PredictionServer(app.wsgi_app, parts)
     app.wsgi_app = GateServer(MemoryServer(predictions, parts.memory), gate)  # type: ignore[method-assign]

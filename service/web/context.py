@@ -19,6 +19,7 @@ from service.store.files import FileStore
 from service.uploads.parser import UploadParser
 from service.web.gate import CALLER
 from service.web.memory import Memory
+from service.web.request_records import RequestRecords
 from service.web.worker.refusals import request_id_of
 
 __all__ = ["Context", "context", "shown"]
@@ -37,6 +38,8 @@ class Context:
     database: Database
     files: FileStore
     serving: Serving
+    #: Of the application with these parts.
+    requests: RequestRecords
     dry_runs: threading.BoundedSemaphore
     measuring: threading.Lock
     parser: UploadParser
@@ -44,13 +47,16 @@ class Context:
     _served: dict[Caller, Serving]
 
     @classmethod
-    def make(cls, settings: Settings, database: Database, files: FileStore, serving: Serving) -> Context:
+    def make(
+        cls, settings: Settings, database: Database, files: FileStore, serving: Serving, requests: RequestRecords
+    ) -> Context:
         """The parts of a process."""
         return cls(
             settings,
             database,
             files,
             serving,
+            requests,
             # Dry runs take turns, so all but one of these threads wait.
             dry_runs=threading.BoundedSemaphore(max(1, settings.threads // 4)),
             measuring=threading.Lock(),

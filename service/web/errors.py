@@ -69,6 +69,11 @@ def request_id() -> str:
     return request_id_of(request.environ)
 
 
+def _request() -> dict[str, str]:
+    """What a message of the log says of the request that it is about."""
+    return {"request_id": request_id()}
+
+
 def install(app: Flask) -> None:
     """Register a handler for every kind of error, and add ``X-Request-Id`` to every response."""
     app.register_error_handler(TrainyardError, _refusal)
@@ -142,15 +147,16 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _checkpoint_error(error: CheckpointError) -> Response:
-    _log.error("request %s failed: unreadable checkpoint: %s", request_id(), error)
+    _log.error("request failed: unreadable checkpoint: %s", error, extra=_request())
     return problem(500, "checkpoint_unreadable", str(error))
 
 
 def _storage_error(error: OSError) -> Response:
     """A file cannot be read or written. The response names the file without its directory, which is private."""
-    _log.error("request %s failed: storage error", request_id(), exc_info=error)
     if storage_error_code(error) == "storage_full":
+        _log.error("request failed: no disk space is left for files", extra=_request())
         return _storage_full("files")
+    _log.error("request failed: storage error", exc_info=error, extra=_request())
     name = Path(error.filename).name if error.filename else "a file"
     return problem(500, "storage_error", f"{name}: {error.strerror or 'it cannot be read or written'}")
 
@@ -161,7 +167,7 @@ def _storage_full(what: str) -> Response:
 
 
 def _database_error(error: sa.exc.OperationalError) -> Response:
-    _log.error("the database did not answer: %s", error.orig)
+    _log.error("the database did not answer: %s", error.orig, extra=_request())
     code = storage_error_code(error)
     if code == "storage_full":
         return _storage_full("the database")
@@ -171,7 +177,7 @@ def _database_error(error: sa.exc.OperationalError) -> Response:
 
 
 def _internal_error(error: Exception) -> Response:
-    _log.error("request %s failed", request_id(), exc_info=error)
+    _log.error("request failed", exc_info=error, extra=_request())
     return problem(500, "internal_error", f"internal error; see the service's log for request {request_id()}")
 
 

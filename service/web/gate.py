@@ -26,15 +26,16 @@ from service.access.secret import is_secret
 from service.settings import Settings
 from service.web.scopes import OPEN, scopes_of
 from service.web.worker.head import RequestError
+from service.web.worker.records import KEY
 from service.web.worker.refusals import CORS, common_headers, cors_headers, problem_document, request_id_of
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["CALLER", "KEY", "Gate", "GateServer"]
+__all__ = ["CALLER", "Gate", "GateServer"]
 
-#: Keys in ``environ``: who asks, and its key, if it has one.
-CALLER, KEY = "trainyard.caller", "trainyard.key"
+#: Key in ``environ`` for who asks.
+CALLER = "trainyard.caller"
 #: Methods that change nothing.
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 #: What a browser says of requests of the user's own, and of those of a page of this service.

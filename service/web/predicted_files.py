@@ -24,6 +24,7 @@ from service.web.context import context
 from service.web.file_bodies import FILE_TYPES, UploadedFile, received_file, uploaded_file
 from service.web.pagination import NUMBER_PATTERN
 from service.web.table_answers import CSV, TABLE_TYPES, accepted_type, table_answer
+from service.web.worker.records import PREDICTED, Predicted
 
 __all__ = ["FILE_ANSWERS", "FILE_BODIES", "FILE_PARAMETERS", "names_file", "predicted_file"]
 
@@ -154,6 +155,7 @@ def _answer(version: ServedVersion, options: dict[str, Any], kind: str, asked: A
         exchange, store = (held.enter_context(parts.files.temporary()) for _ in range(2))
         table = _read(version, upload, options, exchange)
         predicted = PredictedTable(version, table, store, each=each, asked=asked)
+        request.environ[PREDICTED] = Predicted(version.model, version.number, table.rows)
         response = table_answer(predicted, kind, "predictions")
         response.headers["X-Model-Version"] = str(version.checkpoint if version.number is None else version.number)
         # Runs however the stream ends, even if the client disconnects before it begins.

@@ -34,6 +34,7 @@ from service.web.openapi import Resource, json_body, refusals
 from service.web.predicted_files import FILE_ANSWERS, FILE_BODIES, FILE_PARAMETERS, names_file, predicted_file
 from service.web.predictions import PredictionAnswer, plain_document
 from service.web.worker.front import QuickAnswer
+from service.web.worker.records import PREDICTED, Predicted
 from service.web.worker.refusals import json_headers
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class PredictionServer:
             version = None if asked.explain else self._parts.serving_of(environ).at_once(model, wanted)
             if version is None or not _is_quick(version.network, _row_count(parsed[_place(parsed)])):
                 return None
-            answer = _answered(version, parsed, top_k, asked, _hold_nothing)
+            answer = _answered(version, parsed, top_k, asked, _hold_nothing, environ)
         except (TrainyardError, NotQuickError):
             return None
         assert isinstance(answer, bytes)
@@ -194,13 +195,18 @@ def _length(environ: WSGIEnvironment) -> int | None:
 def _answer(serving: Serving, body: Any, environ: WSGIEnvironment) -> bytes | Iterator[bytes]:
     """The JSON of the response for a parsed body, whole or in blocks."""
     model, wanted, top_k, asked = _arguments(body)
-    return _answered(serving.version(model, wanted), body, top_k, asked, partial(held_by, environ))
+    return _answered(serving.version(model, wanted), body, top_k, asked, partial(held_by, environ), environ)
 
 
 def _answered(
-    version: ServedVersion, body: Any, top_k: int | None, asked: Asked, held: Callable[[], Held]
+    version: ServedVersion,
+    body: Any,
+    top_k: int | None,
+    asked: Asked,
+    held: Callable[[], Held],
+    environ: WSGIEnvironment,
 ) -> bytes | Iterator[bytes]:
-    """What a version answers to a parsed body; ``held`` returns what the request holds."""
+    """What a version answers to a parsed body, which is noted in ``environ``; ``held`` is what the request holds."""
     network = version.network
     place = f"/{_place(body)}"
     count = _row_count(body[_place(body)])
@@ -214,10 +220,13 @@ def _answered(
         else:
             rows = _rows(body, network)
         if small and top_k is None and asked is NOTHING:
-            return json_bytes(plain_document(infer(version, rows)))
-        return PredictionAnswer(version, rows, top_k, asked, report).content(held, place)
+            answer: bytes | Iterator[bytes] = json_bytes(plain_document(infer(version, rows)))
+        else:
+            answer = PredictionAnswer(version, rows, top_k, asked, report).content(held, place)
     except RowOverflowError as error:
         raise error.moved("", place) from None
+    environ[PREDICTED] = Predicted(version.model, version.number, len(rows))
+    return answer
 
 
 def _row_count(rows: Any) -> int:

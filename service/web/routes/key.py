@@ -7,9 +7,9 @@ from flask import Response, request
 from models.errors import MissingError
 from service.access.keys import Scope, find_key
 from service.web.context import context
-from service.web.gate import KEY
 from service.web.json_bodies import json_response
 from service.web.openapi import Resource, refusals
+from service.web.worker.records import KEY
 
 __all__ = ["routes"]
 

@@ -10,14 +10,13 @@ import numpy as np
 import sqlalchemy as sa
 from flask import Response
 
-from models.registry import models, rows
 from models.version import VERSION
-from service.jobs.record import State
-from service.store.tables import JOBS, TRAINERS
+from service.store.tables import TRAINERS
 from service.web.context import context
 from service.web.errors import problem
 from service.web.json_bodies import json_response
 from service.web.openapi import Resource
+from service.web.service_metrics import exposition
 
 __all__ = ["routes"]
 
@@ -92,24 +91,5 @@ def version() -> Response:
 @routes.response(200, {"type": "string"}, content_type="text/plain")
 def metrics() -> Response:
     """Report metrics in the text format of Prometheus."""
-    with context().database.read() as connection:
-        by_state = sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state)
-        states: dict[str, int] = {row[0]: row[1] for row in connection.execute(by_state)}
-        counts = models.totals(connection)
-        at_fault = rows.files_at_fault(connection)
-        up = _trainer_is_up(connection)
-    lines = [
-        "# HELP trainyard_info Version of the service.",
-        "# TYPE trainyard_info gauge",
-        f'trainyard_info{{version="{VERSION}"}} 1',
-        "# HELP trainyard_trainer_up Whether a trainer is running.",
-        "# TYPE trainyard_trainer_up gauge",
-        f"trainyard_trainer_up {int(up)}",
-        "# HELP trainyard_jobs Jobs by state.",
-        "# TYPE trainyard_jobs gauge",
-    ]
-    lines += [f'trainyard_jobs{{state="{state}"}} {states.get(state, 0)}' for state in State]
-    counts["files_at_fault"] = at_fault, "Files that are missing or damaged."
-    for name, (value, text) in counts.items():
-        lines += [f"# HELP trainyard_{name} {text}", f"# TYPE trainyard_{name} gauge", f"trainyard_{name} {value}"]
-    return Response("\n".join(lines) + "\n", content_type="text/plain; version=0.0.4; charset=utf-8")
+    content = exposition(context(), _trainer_is_up)
+    return Response(content, content_type="text/plain; version=0.0.4; charset=utf-8")

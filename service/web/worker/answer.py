@@ -12,6 +12,7 @@ from typing import Any
 from service.web.worker.body import ReceivedBody
 from service.web.worker.head import Head
 from service.web.worker.later import Later
+from service.web.worker.records import NOTED
 
 __all__ = ["Answer", "date_line", "frame"]
 
@@ -73,7 +74,11 @@ class Answer:
 
     def run(self, application: Callable[..., Any], environ: dict[str, Any]) -> None:
         """Call the application. Raises what it raises."""
-        result = application(environ, self.start_response)
+        try:
+            result = application(environ, self.start_response)
+        finally:
+            # The application's environment holds the body, which must not outlive the call.
+            self.head.environ.update({key: environ[key] for key in NOTED if key in environ})
         self._close = getattr(result, "close", None)
         if isinstance(result, Later):
             self.later = result

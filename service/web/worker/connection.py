@@ -22,6 +22,7 @@ from service.web.worker.front import Front, QuickAnswer
 from service.web.worker.head import HEAD_BYTES, Head, RequestError, Rules, read_head
 from service.web.worker.later import Later
 from service.web.worker.pool import BusyPoolError, Place
+from service.web.worker.records import Record
 from service.web.worker.refusals import common_headers, problem_document, request_id_of
 from service.web.worker.wire import Wire
 
@@ -54,6 +55,8 @@ Argument = TypeVar("Argument")
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+#: The status of a request whose client has left before there was an answer, as nginx calls it.
+_LEFT = "499 Client Closed Request"
 
 
 class State(Enum):
@@ -69,6 +72,10 @@ class State(Enum):
     ANSWER = auto()
     LINGER = auto()
     CLOSED = auto()
+
+
+#: An answer that did not come from the application: the environment, status and fields, and bytes of the body.
+_Given = tuple[dict[str, Any], str, list[tuple[str, str]], int]
 
 
 class _Failure(NamedTuple):
@@ -99,7 +106,7 @@ class Door(Protocol):
 
     @property
     def logs(self) -> bool:
-        """Whether requests are logged."""
+        """Whether gunicorn's access log is on."""
 
     def late(self) -> bool:
         """Whether this round of the loop takes too long to answer further requests in it."""
@@ -143,7 +150,7 @@ class Door(Protocol):
     def log_access(
         self, environ: dict[str, Any], status: str, headers: list[tuple[str, str]], sent: int, took: timedelta
     ) -> None:
-        """Log a request."""
+        """Write a request to gunicorn's access log."""
 
 
 class Connection:
@@ -157,6 +164,7 @@ class Connection:
         #: When ``expired`` is called, on the monotonic clock.
         self.deadline = monotonic() + HEAD_SECONDS
         self.answer: Answer | None = None
+        self._given: _Given | None = None
         self._fetched: bytes | None = None
         self._last_data = b""
         self._last_head: Head | None = None
@@ -248,7 +256,7 @@ class Connection:
             return
         if self.answer is not None and self.answer.framed and self._head is not None and self._head.old:
             self._wire.abort()  # Else the end of the connection would be the end of the body.
-        self._count()
+        self._count(cut=True)
         away = self.state is State.AWAY
         self.state, self.deadline = State.CLOSED, math.inf
         self._buffer = b""
@@ -541,9 +549,7 @@ class Connection:
             if quick is not None:
                 keep_alive = head.keep_alive and door.alive
                 headers = [*quick.headers, ("Content-Length", str(len(quick.body)))]
-                if door.logs:
-                    self._log(quick.status, headers, len(quick.body))
-                self._send_whole(quick.status, headers, quick.body, keep_alive)
+                self._send_whole(head.environ, quick.status, headers, quick.body, keep_alive)
                 return
         received = ReceivedBody(door.front.temporary)
         received.add(body)
@@ -614,7 +620,7 @@ class Connection:
         full = isinstance(error, OSError) and error.errno in _FULL
         request = request_id_of(self._head.environ)
         if not full or self.answer.framed:
-            _log.error("request %s failed", request, exc_info=error)
+            _log.error("request failed", exc_info=error, extra={"request_id": request})
         if self.answer.framed:  # Only a cut connection shows the client that the body is not complete.
             self.state = State.ANSWER
             self.drop()
@@ -643,8 +649,7 @@ class Connection:
             self._end_request()
         elif answer.ended:
             self._last = not answer.keep_alive
-            if self.door.logs:
-                self._log(answer.status, answer.headers, answer.sent)
+            self._count()
             self._close_answer()
             self._end_request()
         elif answer.later is not None:
@@ -677,18 +682,21 @@ class Connection:
             headers.append(("Retry-After", "60" if error.code == "storage_full" else "1"))
         headers += [*error.headers, *common_headers(environ)]
         status = f"{error.status} {error.phrase}"
-        if self.door.logs:
-            self._log(status, headers, len(body))
         self._forget_body()
         self._unread = head is not None and not whole
-        self._send_whole(status, headers, body, whole and head is not None and head.keep_alive and self.door.alive)
+        keep_alive = whole and head is not None and head.keep_alive and self.door.alive
+        self._send_whole(environ, status, headers, body, keep_alive)
 
-    def _send_whole(self, status: str, headers: list[tuple[str, str]], body: bytes, keep_alive: bool) -> None:
+    def _send_whole(
+        self, environ: dict[str, Any], status: str, headers: list[tuple[str, str]], body: bytes, keep_alive: bool
+    ) -> None:
         """Send an answer that does not come from the application."""
         self.answer, self._last = None, not keep_alive
         data = f"{frame(status, headers, keep_alive)}\r\n".encode("latin-1")
-        if self._head is None or self._head.method != "HEAD":
-            data += body
+        if self._head is not None and self._head.method == "HEAD":
+            body = b""
+        self._given = environ, status, headers, len(body)
+        data += body
         self._wire.keep(data)
         self.state = State.ANSWER
         self._moved, self.deadline = 0, monotonic() + ANSWER_SECONDS
@@ -696,9 +704,26 @@ class Connection:
 
     # Ends.
 
-    def _count(self) -> None:
-        """Count the request, if there is one."""
-        if self._head is not None:
+    def _count(self, *, cut: bool = False) -> None:
+        """Count the request, if there is one, and record how it was answered; ``cut`` if that has not come to its end.
+
+        What could not be read as a request was answered too.
+        """
+        head, given, answer = self._head, self._given, self.answer
+        if given is None:
+            if head is None:
+                return
+            if answer is not None and answer.framed:
+                given = head.environ, answer.status, answer.headers, answer.sent
+            else:
+                given = head.environ, _LEFT, [], 0
+        environ, status, headers, size = given
+        took = monotonic() - self._began if self._began else 0.0
+        self.door.front.records.append(Record.of(environ, int(status[:3]), took, size, cut))
+        if self.door.logs and status is not _LEFT:
+            self._log(environ, status, headers, size, took)
+        self._given = None
+        if head is not None:
             self._head = None
             self.door.count_request()
 
@@ -747,12 +772,12 @@ class Connection:
         else:
             self.drop()
 
-    def _log(self, status: str, headers: list[tuple[str, str]], sent: int) -> None:
-        environ: dict[str, Any] = {"REQUEST_METHOD": "-", "RAW_URI": "-", "SERVER_PROTOCOL": "-"}
-        if self._head is not None:
-            environ |= self._head.environ
-        took = timedelta(seconds=monotonic() - (self._began or monotonic()))
-        self.door.log_access(environ | self.peer.environment, status, headers, sent, took)
+    def _log(
+        self, environ: dict[str, Any], status: str, headers: list[tuple[str, str]], sent: int, took: float
+    ) -> None:
+        unknown = {"REQUEST_METHOD": "-", "RAW_URI": "-", "SERVER_PROTOCOL": "-"}
+        environ = unknown | environ | self.peer.environment
+        self.door.log_access(environ, status, headers, sent, timedelta(seconds=took))
 
 
 def _attempt(call: Callable[[], object]) -> object:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections import deque
 from collections.abc import Collection, Mapping
 from typing import IO, Any, NamedTuple
+
+from service.web.worker.records import Record
 
 __all__ = ["Front", "QuickAnswer"]
 
@@ -22,6 +25,14 @@ class Front:
 
     #: Bodies of at most so many bytes are offered to ``at_once``.
     quick_bytes = 0
+
+    def __init__(self) -> None:
+        #: How requests were answered, which the loop appends. ``drain`` takes them.
+        self.records: deque[Record] = deque()
+
+    def drain(self) -> None:
+        """Take what was recorded. It is called every tenth of a second, in a thread, and at the worker's end."""
+        self.records.clear()
 
     def is_quick(self, environ: dict[str, Any]) -> bool:
         """Whether a request may be one for ``at_once``. If the loop is late, those with a body are refused."""

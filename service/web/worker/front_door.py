@@ -24,6 +24,7 @@ from service.web.worker.environ import Peer, Server
 from service.web.worker.front import Front
 from service.web.worker.later import Later
 from service.web.worker.pool import Place, Pool
+from service.web.worker.records import Drain
 from service.web.worker.shares import Shares
 from service.web.worker.watch import Watch
 
@@ -88,6 +89,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
         self._most = self._most_connections()
         self._tls: ssl.SSLContext | None = ssl_context(self.cfg) if self.cfg.is_ssl else None
         self.pool = Pool(self.cfg.threads)
+        self._logs = bool(self.log.access_log_enabled)
         super().init_process()
 
     def _most_connections(self) -> int:
@@ -178,8 +180,8 @@ class FrontDoor(Worker):  # type: ignore[misc]
 
     @property
     def logs(self) -> bool:
-        """Whether requests are logged."""
-        return bool(self.log.access_log_enabled)
+        """Whether gunicorn's access log is on."""
+        return self._logs
 
     def log_access(
         self, environ: dict[str, Any], status: str, headers: list[tuple[str, str]], sent: int, took: timedelta
@@ -195,6 +197,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
         """Serve until asked to end, then answer what is under way, for at most ``graceful_timeout``."""
         self.front: Front = getattr(self.wsgi, "front", None) or Front()
         self._watch = Watch(self.front.newest, self._wake)
+        drain = Drain(self.front.drain)
         self._entrance = Entrance(self.sockets, self.epoll, self.shares, self.age, self._connections)
         self.epoll.register(self._event, select.EPOLLIN)
         self.epoll.register(self.PIPE[0], select.EPOLLIN)
@@ -212,6 +215,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
                     self.log.info("Parent changed, shutting down: %s", self)
                     break
         self._end()
+        drain.stop()
 
     def _end(self) -> None:
         self.alive = False

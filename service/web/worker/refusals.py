@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from models.errors import shortened
+from service.web.worker.records import CODE
 
 __all__ = [
     "CORS",
@@ -106,7 +107,11 @@ def problem_document(
     errors: Sequence[dict[str, Any]] = (),
     **extensions: Any,
 ) -> bytes:
-    """A problem document as JSON; ``extensions`` are additional members. ``environ`` may lack what was not read."""
+    """A problem document as JSON; ``extensions`` are additional members.
+
+    ``environ`` may lack what was not read. The code is noted there, for the record of the request.
+    """
+    environ[CODE] = code
     document = {
         "type": "about:blank",
         "title": http.HTTPStatus(status).phrase,

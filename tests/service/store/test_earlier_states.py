@@ -177,7 +177,9 @@ def test_jobs_are_of_the_model_that_they_trained(database: Database) -> None:
     assert all(name == number for name, number in of_model if name not in ("again", "gone"))
     assert [job.id for job in jobs] == sorted(job.id for job in jobs)
     assert [job.number for job in jobs] == list(range(1, len(jobs) + 1))
-    assert {job.id: job.start_from for job in jobs} == {job.id: json.loads(job.request).get("start_from") for job in jobs}
+    assert {job.id: job.start_from for job in jobs} == {
+        job.id: json.loads(job.request).get("start_from") for job in jobs
+    }
     assert any(job.start_from for job in jobs)
     # The rows of jobs that have ended are kept if they have a name, or if no trainer has seen the end yet.
     datasets = {job.id for job in jobs if job.dataset is not None}

@@ -175,7 +175,8 @@ def test_an_empty_body_is_empty(client: Client) -> None:
 def test_a_body_shorter_than_its_length(client: Client) -> None:
     body, place = packed({"model": "m", "inputs": ROWS}), urlsplit(client.base)
     with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
-        head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: {len(body) + 5}\r\n\r\n"
+        head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\n"
+        head += f"Content-Length: {len(body) + 5}\r\n\r\n"
         connection.sendall(head.encode() + body)
         connection.shutdown(socket.SHUT_WR)
         response = http.client.HTTPResponse(connection)

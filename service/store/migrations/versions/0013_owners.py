@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 
 _LOCAL = "local"
 #: The constraints that the names of models and datasets had: PostgreSQL named them so, SQLite's have no name.

@@ -1,0 +1,101 @@
+"""What is recorded of each answered request, and the thread that has it taken."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from time import time
+from typing import Any, NamedTuple
+
+__all__ = ["CODE", "KEY", "METHODS", "NOTED", "PREDICTED", "Drain", "Predicted", "Record"]
+
+_log = logging.getLogger("trainyard.web")
+
+#: Keys of the environment under which an application notes what is recorded: the id of the caller's key, the code of
+#: a problem document, and what was predicted.
+KEY, CODE, PREDICTED = NOTED = ("trainyard.key", "trainyard.code", "trainyard.predicted")
+#: Methods that count as such; a request may name any word as one.
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+#: Seconds between two drains.
+DRAIN_SECONDS = 0.1
+
+
+class Predicted(NamedTuple):
+    """Rows that a request predicts. ``version`` is None for a checkpoint that is no version."""
+
+    model: str
+    version: int | None
+    rows: int
+
+
+class Record(NamedTuple):
+    """How a request was answered.
+
+    ``at`` is the end of the answer in seconds since 1970, ``seconds`` is the time since the head was read, and
+    ``sent`` are bytes of the body. ``method`` and ``path`` are None if the head could not be read. A status of 499
+    means that the client has left before there was an answer, and ``cut`` that it has not taken all of it.
+    """
+
+    at: float
+    request_id: str | None
+    key: str | None
+    method: str | None
+    path: str | None
+    status: int
+    seconds: float
+    sent: int
+    code: str | None
+    predicted: Predicted | None
+    traceparent: str | None
+    cut: bool
+
+    @classmethod
+    def of(cls, environ: dict[str, Any], status: int, seconds: float, sent: int, cut: bool) -> Record:
+        """The record of a request that has ended, by its environment, which is empty if its head could not be read."""
+        get = environ.get
+        # Without the function that a named tuple is made by, which would take twice as long.
+        return _new(
+            cls,
+            (
+                time(),
+                get("trainyard.request_id"),
+                get(KEY),
+                get("REQUEST_METHOD"),
+                get("PATH_INFO"),
+                status,
+                seconds,
+                sent,
+                get(CODE),
+                get(PREDICTED),
+                get("HTTP_TRACEPARENT"),
+                cut,
+            ),
+        )
+
+
+_new = tuple.__new__
+
+
+class Drain:
+    """A thread that calls ``drain`` every tenth of a second until ``stop``, which calls it a last time."""
+
+    def __init__(self, drain: Callable[[], None]) -> None:
+        self._drain = drain
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="records", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Drain what is left."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        stopped = False
+        while not stopped:
+            stopped = self._stopped.wait(DRAIN_SECONDS)
+            try:
+                self._drain()
+            except Exception:  # noqa: BLE001 - whatever it is, the next records may be taken
+                _log.exception("records of requests could not be taken")
