@@ -28,6 +28,7 @@ class Files(Front):
     """Bodies go to files that can be looked at."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.made: list[io.BytesIO] = []
 
     def temporary(self) -> IO[bytes]:
