@@ -47,7 +47,7 @@ class RowPageSchema(PageSchema):
         metadata={"description": "Start after the row of this number, usually `after` of the page before."},
     )
     where = ma.fields.List(
-        ma.fields.String(),
+        ma.fields.String(metadata={"pattern": ":"}),
         load_default=list,
         validate=ma.validate.Length(max=MAXIMUM_CONDITIONS),
         metadata={

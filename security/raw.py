@@ -1,0 +1,2 @@
+"""stub"""
+def attack(server, figure, count): pass
