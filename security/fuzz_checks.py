@@ -15,53 +15,19 @@ import schemathesis
 from hypothesis import strategies as st
 
 from reliability.mutations import mutated
+from security.answers import fault_of, is_documented
 from security.tables import bases
-from service.web.error_codes import RESPONSES
-from testing.samples import PROBLEM
 
-__all__ = ["KNOWN", "fault_of", "is_documented"]
+__all__ = ["CHECKPOINT", "KNOWN"]
 
 #: Environment variable with the ids of what exists, by the parameter that names it, as JSON.
 KNOWN = "FUZZ_KNOWN"
 #: Environment variable with the path of a checkpoint file.
 CHECKPOINT = "FUZZ_CHECKPOINT"
-#: Codes that any request may be answered with, whatever its route: no HTTP, another method, sizes, time, load.
-GENERAL = {
-    *("bad_request", "invalid_body", "method_not_allowed", "request_timeout", "too_large", "uri_too_long"),
-    *("expectation_failed", "headers_too_large", "not_implemented", "busy", "storage_full", "database_unavailable"),
-}
-#: Of statuses of the server, the only ones that may occur, with their codes: what is busy or full says so.
-OF_SERVER = {(each.status, each.code) for each in RESPONSES if each.status in (503, 507)}
-_CODES = {(each.status, each.code) for each in RESPONSES}
-#: Members that problem documents may have beside those that all of them have.
-_FURTHER = {"errors_total", "database", "storage", "trainer"}
 #: Epochs that a job may train: its result does not depend on how long it takes.
 _EPOCHS = 3
 
 _known: dict[str, list[str]] = json.loads(os.environ.get(KNOWN, "{}"))
-
-
-def fault_of(status: int, headers: dict[str, str], body: bytes) -> str | None:
-    """What is wrong with an error's answer, whose headers have lower-case names; None if nothing is."""
-    if status < 400:
-        return None
-    if headers.get("content-type") != "application/problem+json":
-        return f"{status} must be application/problem+json. Received: {headers.get('content-type')}, {body[:200]!r}"
-    document = json.loads(body)
-    if not PROBLEM <= document.keys() <= PROBLEM | _FURTHER:
-        return f"a problem document must have {sorted(PROBLEM)}. Received: {sorted(document)}"
-    if document["status"] != status or (status, document["code"]) not in _CODES:
-        return f"{status} must have a code that docs/errors.md has for it. Received: {document}"
-    if status >= 500 and (status, document["code"]) not in OF_SERVER | {(501, "not_implemented")}:
-        return f"the service failed: {document}"
-    if document["request_id"] != headers.get("x-request-id"):
-        return f"document and header must have one request id. Received: {document}, {headers}"
-    return None
-
-
-def is_documented(status: int, body: bytes, listed: set[str]) -> bool:
-    """Whether a route lists a status, or any request may be answered with the error that the body is."""
-    return str(status) in listed or (status >= 400 and json.loads(body)["code"] in GENERAL)
 
 
 def _fields(response: Any) -> dict[str, str]:
@@ -95,7 +61,9 @@ schemathesis.serializer.alias("application/x-hdf5", "application/octet-stream")
 def _files(*kinds: str) -> st.SearchStrategy[bytes]:
     """Good files of some kinds, and mutated ones."""
     files = [content for kind in kinds for content in bases()[kind]]
-    mutations = st.builds(lambda content, number: mutated([content], number), st.sampled_from(files), st.integers(0, 999))
+    mutations = st.builds(
+        lambda content, number: mutated([content], number), st.sampled_from(files), st.integers(0, 999)
+    )
     return st.sampled_from(files) | mutations | st.binary(max_size=200)
 
 

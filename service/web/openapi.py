@@ -22,7 +22,7 @@ from service.web.json_bodies import read_json
 from service.web.links import operation_id
 from service.web.response_shapes import SHAPES
 
-__all__ = ["Documentation", "Resource", "json_body", "refusals"]
+__all__ = ["Documentation", "Resource", "json_body", "partial_file", "refusals"]
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -30,6 +30,16 @@ View = TypeVar("View", bound=Callable[..., Any])
 def refusals(*statuses: int) -> dict[str, str]:
     """The ``responses`` of a route's documentation for errors with these statuses."""
     return {str(status): http.HTTPStatus(status).name for status in statuses}
+
+
+def partial_file(*kinds: str) -> dict[str, Any]:
+    """The ``responses`` of a download whose request may have ``Range`` or ``If-None-Match``, by its content types."""
+    binary = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}
+    return {
+        "206": {"description": "The part of the file that `Range` names.", "content": binary},
+        "304": {"description": "The file is the one that `If-None-Match` names."},
+        **refusals(416),
+    }
 
 
 def json_body(name: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from service.web import links
 from service.web.bodies import body_file
 from service.web.context import context
 from service.web.json_bodies import json_response
-from service.web.openapi import Resource, refusals
+from service.web.openapi import Resource, partial_file, refusals
 from service.web.pagination import CheckpointPage, page
 
 __all__ = ["routes"]
@@ -83,7 +83,7 @@ def show(checkpoint_id: str) -> Response:
 
 @routes.route("/checkpoints/<checkpoint_id>/file", methods=["GET"])
 @routes.response(200, {"type": "string", "format": "binary"}, content_type="application/x-hdf5")
-@routes.doc(responses=refusals(404))
+@routes.doc(responses={**partial_file("application/x-hdf5"), **refusals(404)})
 def download(checkpoint_id: str) -> Response:
     """Download a checkpoint's HDF5 file."""
     parts = context()

@@ -22,7 +22,7 @@ from service.store.files import FileKind
 from service.upkeep.inspection import intact_dataset
 from service.web.context import Context, context
 from service.web.json_bodies import json_response
-from service.web.openapi import Resource, refusals
+from service.web.openapi import Resource, partial_file, refusals
 from service.web.pagination import NUMBER_PATTERN, PageSchema
 from service.web.table_answers import CSV, PARQUET
 
@@ -96,6 +96,7 @@ def rows(query: dict[str, Any], key: str) -> Response:
             "description": "The dataset as the format that `Accept` names; CSV if any will do.",
             "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _ENDS},
         },
+        **partial_file(HDF5),
         **refusals(404, 406, 503),
     }
 )
