@@ -1,7 +1,7 @@
 """Each parser of ours takes anything: it accepts or refuses it, and takes no more memory than the input accounts for.
 
-By atheris, which looks for inputs that reach new code, in a process for each parser: ``python -m security.parsers NAME
-SECONDS``. A short form mutates good inputs instead.
+By atheris, which looks for inputs that reach new code, in a process for each parser (``security.explore``). A short
+form mutates good inputs instead.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import sys
 import tempfile
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 from reliability.figure import Figure
 from reliability.mutations import mutated
@@ -26,9 +24,9 @@ from testing.harness import ROOT
 __all__ = ["PARSERS", "crash", "mutation", "run"]
 
 #: Inputs of all parsers together.
-GOALS = {"parsers": len(PARSERS), "inputs": 100_000}
+GOALS = {"parsers": len(PARSERS), "inputs": 1_000_000}
 #: Seconds for each parser at scale 1, and processes beside each other.
-SECONDS, _PROCESSES = 10, 2
+SECONDS, _PROCESSES = 5, 2
 #: Bytes that any input may take, beside those of its own size: rows behind a mark, an application, patterns.
 _MEMORY = 12 * 2**20
 #: Bytes of an input at most, and megabytes of a process of atheris.
@@ -104,7 +102,7 @@ def _mutate(figure: Figure, parser: Parser, count: int) -> None:
 
 def _explored(parser: Parser, folder: str) -> tuple[int, str | None]:
     """How many inputs atheris tried, and what it found."""
-    command = [sys.executable, "-m", "security.parsers", parser.name, str(SECONDS)]
+    command = [sys.executable, "-m", "security.explore", parser.name, str(SECONDS), str(_LONGEST), str(_RESIDENT)]
     done = subprocess.run(
         command,
         cwd=folder,
@@ -122,29 +120,3 @@ def _explored(parser: Parser, folder: str) -> tuple[int, str | None]:
         )
         fault = f"status {done.returncode}: {found[0] if found else done.stderr[-1_000:]}"
     return int(tried[1]) if tried else 0, fault
-
-
-def _explore(parser: Parser, seconds: int) -> None:
-    """Have atheris try inputs in this process, which ends."""
-    import atheris  # type: ignore[import-not-found,unused-ignore]
-
-    with tempfile.TemporaryDirectory() as corpus:
-        for number, seed in enumerate(parser.seeds):
-            (Path(corpus) / str(number)).write_bytes(seed)
-
-        def one(data: bytes) -> None:
-            fault = crash(parser, data, measured=False)
-            if fault is not None:
-                raise AssertionError(fault)
-
-        parser.parse(parser.seeds[0])
-        atheris.instrument_all()
-        options: list[Any] = [f"-max_total_time={seconds}", f"-max_len={_LONGEST}", f"-rss_limit_mb={_RESIDENT}"]
-        options += ["-seed=13", "-timeout=10", "-print_final_stats=1", corpus]
-        atheris.Setup([sys.argv[0], *options], one)
-        atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    _, name, seconds = sys.argv
-    _explore(next(each for each in PARSERS if each.name == name), int(seconds))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,3 +44,13 @@ def test_crashes_and_memory_are_found() -> None:
         raise InvalidError.at("/a", "is refused")
 
     assert crash(Parser("strict", refuse, (b"",)), b"a") is None
+
+
+@pytest.mark.parametrize("dtype", [",f8", "<f8,", "O", "<f2", "(2,)<f8", "", 8, None, ["<f8"]])
+def test_a_child_may_not_name_other_types(dtype: object) -> None:
+    """NumPy raises SyntaxError for some of these names, which nothing expects."""
+    stated = next(parser for parser in PARSERS if parser.name == "stated table")
+    document = json.loads(stated.seeds[0])
+    document["arrays"][0][0]["dtype"] = dtype
+    with pytest.raises((ValueError, TypeError)):
+        stated.parse(json.dumps(document).encode())
