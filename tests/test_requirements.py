@@ -33,6 +33,7 @@ def test_pyproject_lists_what_the_requirements_files_list() -> None:
     assert spelled(PROJECT["project"]["dependencies"]) == required("requirements.txt")
     assert spelled(extras["test"]) == required("requirements-test.txt", "requirements-oracle.txt")
     assert spelled(extras["bench"]) == required("requirements-bench.txt")
+    assert spelled(extras["security"]) == required("requirements-security.txt")
     assert spelled(PROJECT["build-system"]["requires"]) <= spelled(extras["test"])
 
 
