@@ -1,5 +1,7 @@
 # The service in a container: gunicorn, which starts a trainer; or one of the two (see docker-compose.yml).
-FROM python:3.13-slim
+# The digest is that of 3.13.15-slim-trixie for all processors. Renew it with the tag, after
+#   docker buildx imagetools inspect python:3.13-slim
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -8,7 +10,8 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
 WORKDIR /app
 COPY requirements.lock ./
 RUN pip install --disable-pip-version-check --require-hashes -r requirements.lock \
-    && useradd --uid 10001 --create-home trainyard \
+    && groupadd --gid 10001 trainyard \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin trainyard \
     && install -d -o trainyard -g trainyard /data
 
 COPY wsgi.py gunicorn.conf.py ./
@@ -18,7 +21,8 @@ COPY service ./service
 
 ENV TRAINYARD_DATA=/data \
     TRAINYARD_BIND=0.0.0.0:8000
-USER trainyard
+# By number, so that Kubernetes can see that it is not root. It writes to /data, /tmp and /dev/shm alone.
+USER 10001:10001
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s \

@@ -1,6 +1,6 @@
 # make demo: an example.  make serve: run the service.  make quick: checks in a minute.  make test: all checks.
 # make bench: measurements.  make bench-tabular: real tables beside gradient boosting.  make reliability: kills, power
-# cuts, full disks.  make security: hostile requests and tables.
+# cuts, full disks.  make security: hostile requests and tables, fuzzing, known vulnerabilities, build/sbom.json.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -47,7 +47,8 @@ reliability: $(VENV)/.test
 	.ci/packages
 	$(BIN)/python -m reliability
 
-security: $(VENV)/.test
+# With TRAINYARD_OFFLINE=1 it goes on if the database of vulnerabilities cannot be reached.
+security: $(VENV)/.security
 	.ci/packages strace wrk chromium
 	$(BIN)/python -m security
 
@@ -58,7 +59,7 @@ lock: $(VENV)/bin/python
 		--custom-compile-command 'make lock' --output-file requirements.lock requirements.txt
 
 clean:
-	rm -rf $(VENV) demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Trainyard needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12")'
@@ -70,6 +71,10 @@ $(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
 
 $(VENV)/.test: requirements-test.txt requirements-otel.txt requirements-oracle.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt -r requirements-oracle.txt
+	@touch $@
+
+$(VENV)/.security: requirements-security.txt $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-security.txt
 	@touch $@
 
 $(VENV)/.bench: requirements-bench.txt $(VENV)/.runtime

@@ -36,6 +36,7 @@ def test_pyproject_lists_what_the_requirements_files_list() -> None:
     )
     assert spelled(extras["otel"]) == required("requirements-otel.txt")
     assert spelled(extras["bench"]) == required("requirements-bench.txt")
+    assert spelled(extras["security"]) == required("requirements-security.txt")
     assert spelled(PROJECT["build-system"]["requires"]) <= spelled(extras["test"])
 
 

@@ -306,14 +306,50 @@ def test_the_compose_file_fits_its_schema() -> None:
         subprocess.run(["docker", "compose", "config", "--quiet"], cwd=ROOT, check=True)
 
 
+#: An image's name with its digest.
+BY_DIGEST = re.compile(r"[a-z/]+:[a-z0-9.-]+@sha256:[0-9a-f]{64}")
+
+
+def test_the_image_is_made_of_what_is_named() -> None:
+    """The base by digest, packages by hash, and a user by number, who is not root."""
+    assert BY_DIGEST.fullmatch(instruction("FROM"))
+    assert "--require-hashes -r requirements.lock" in instruction("RUN")
+    assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", instruction("USER"))
+
+
+def test_the_services_of_the_compose_file_may_do_little() -> None:
+    """Nothing but volumes is written, no right of root is left, and what each may take is bounded."""
+    services = compose()["services"]
+    assert services.keys() == {"api", "trainer", "caddy"}
+    for service in services.values():
+        assert service["restart"] == "unless-stopped"
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert [place.partition(":")[0] for place in service["tmpfs"]] == ["/tmp"]
+        assert {"mem_limit", "pids_limit", "cpus"} <= service.keys()
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+        assert "privileged" not in service
+    # Other machines reach the service through Caddy alone, and the trainer reaches none.
+    assert all(port.startswith("127.0.0.1:") for port in services["api"]["ports"])
+    assert services["trainer"]["network_mode"] == "none"
+    caddy = services["caddy"]
+    assert caddy["profiles"] == ["https"]
+    assert BY_DIGEST.fullmatch(caddy["image"])
+    assert caddy["cap_add"] == ["NET_BIND_SERVICE"]
+    (mounted,) = [place for place in caddy["volumes"] if place.startswith("./")]
+    assert (ROOT / mounted.partition(":")[0]).is_file()
+
+
 def test_the_services_of_the_compose_file_work_over_one_volume(image: Image, volume: Path) -> None:
     """The API alone queues jobs and says so; with the trainer's command beside it, they are run."""
     services = compose()["services"]
-    assert all(service["restart"] == "unless-stopped" for service in services.values())
-    assert all(service["volumes"] == ["data:/data"] for service in services.values())
+    assert all(services[name]["volumes"] == ["data:/data"] for name in ("api", "trainer"))
     port = free_port()
     environment = image.environment(volume, port)
-    with image.run(services["api"]["command"], {**environment, **services["api"]["environment"]}):
+    # What has no value in the file comes from the shell, if it is set there.
+    given = {name: value for name, value in services["api"]["environment"].items() if value is not None}
+    with image.run(services["api"]["command"], {**environment, **given}):
         client = Client(f"http://127.0.0.1:{port}")
         wait_until_ready(client, "absent")
         with image.run(services["trainer"]["command"], environment):

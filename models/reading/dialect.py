@@ -253,7 +253,8 @@ def normalize(descriptor: int, dialect: Dialect, into: int) -> Dialect:
     """Write a file again with commas, double quotes and one kind of line break. Raises csv.Error."""
     plain = Dialect(",", '"', '"', False, dialect.header, dialect.names)
     with io.FileIO(into, "w", closefd=False) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as out:
-        csv.writer(out, lineterminator="\n").writerows(row.cells for row in rows_of(descriptor, dialect))
+        # Python before 3.13 puts quotes around those signs of line breaks alone that end its own lines.
+        csv.writer(out, lineterminator="\r\n").writerows(row.cells for row in rows_of(descriptor, dialect))
     return plain
 
 

@@ -24,6 +24,7 @@ _TYPES = {
     "datetime": (("<i8",),),
     "text": (("<i8", "|u1"),),
 }
+_DTYPES = {name: np.dtype(name) for kinds in _TYPES.values() for names in kinds for name in names}
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,11 @@ class ReadTable:
 
 
 def _stored(document: Mapping[str, Any]) -> Stored:
-    return Stored(
-        np.dtype(str(document["dtype"])), tuple((int(start), int(length)) for start, length in document["spans"])
-    )
+    # NumPy's own parser of names of types is not for text from a child: it raises errors of other kinds.
+    dtype = _DTYPES.get(document["dtype"])
+    if dtype is None:
+        raise ValueError(f"no array has the type {document['dtype']!r}")
+    return Stored(dtype, tuple((int(start), int(length)) for start, length in document["spans"]))
 
 
 def _check_spans(arrays: Sequence[Stored], size: int) -> None:

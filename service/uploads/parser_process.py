@@ -65,21 +65,21 @@ def main() -> None:
 
 def serve(read: Callable[[list[int]], NoReturn]) -> None:
     """Fork a child for each message on standard input; it calls ``read`` with the message's descriptors."""
-    control = socket.socket(fileno=0)
-    control.settimeout(IDLE_SECONDS)
-    while True:
-        try:
-            message, descriptors, _, _ = socket.recv_fds(control, 1, 4)
-            if not message:
-                return
-            child = os.fork()
-            if not child:
-                read(descriptors)
-            for descriptor in descriptors:
-                os.close(descriptor)
-            control.sendall(STATUS.pack(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
-        except (TimeoutError, ConnectionError):
-            return  # No requests, or the web worker has ended.
+    with socket.socket(fileno=0) as control:
+        control.settimeout(IDLE_SECONDS)
+        while True:
+            try:
+                message, descriptors, _, _ = socket.recv_fds(control, 1, 4)
+                if not message:
+                    return
+                child = os.fork()
+                if not child:
+                    read(descriptors)
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                control.sendall(STATUS.pack(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+            except (TimeoutError, ConnectionError):
+                return  # No requests, or the web worker has ended.
 
 
 def own_bytes() -> int:

@@ -51,6 +51,8 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     app = Flask("trainyard", static_folder=None)
     app.json = OrjsonProvider(app)
+    # Else a path with two slashes is answered with a page that leads to another one, at the host that the client names.
+    app.url_map.merge_slashes = False
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         API_TITLE="Trainyard",

@@ -31,7 +31,7 @@ from service.web.context import Context, context
 from service.web.json_bodies import read_body
 from service.web.openapi import refusals
 
-__all__ = ["idempotent", "idempotent_after", "remember"]
+__all__ = ["idempotent", "idempotent_after", "key_of", "remember"]
 
 View = Callable[..., Response]
 
@@ -87,7 +87,7 @@ def idempotent_after(receiving: Callable[[], AbstractContextManager[object]]) ->
             if given is None:
                 with receiving():
                     return view(*arguments, **options)
-            parts, scope, key = context(), f"{request.method} {request.path}", _key(given)
+            parts, scope, key = context(), f"{request.method} {request.path}", key_of(given)
             owner = parts.database.caller.owner
             with _hold(parts, f"{owner} {scope}", key), receiving():
                 return _answer(parts, _Claim(owner, scope, key, _payload()), lambda: view(*arguments, **options))
@@ -165,7 +165,7 @@ def _answer_to(parts: Context, claim: _Claim) -> Response | None:
     return Response(row.body, row.status, {**json.loads(row.headers), "Idempotent-Replayed": "true"})
 
 
-def _key(given: str) -> str:
+def key_of(given: str) -> str:
     """The key in a header, without its quotes. Raises MalformedError."""
     quoted = _QUOTED.fullmatch(given)
     key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else given

@@ -19,9 +19,10 @@ from models.errors import InvalidError, Problem, escaped
 from models.features.features import FEATURES
 from models.schemas import DescribedField, StrictSchema, Tagged, refusal_of, schema_for, shared
 from service.web.json_bodies import read_json
+from service.web.links import operation_id
 from service.web.response_shapes import SHAPES
 
-__all__ = ["Documentation", "Resource", "json_body", "refusals"]
+__all__ = ["Documentation", "Resource", "json_body", "partial_file", "refusals"]
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -31,9 +32,23 @@ def refusals(*statuses: int) -> dict[str, str]:
     return {str(status): http.HTTPStatus(status).name for status in statuses}
 
 
+def partial_file(*kinds: str) -> dict[str, Any]:
+    """The ``responses`` of a download whose request may have ``Range`` or ``If-None-Match``, by its content types."""
+    binary = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}
+    return {
+        "206": {"description": "The part of the file that `Range` names.", "content": binary},
+        "304": {"description": "The file is the one that `If-None-Match` names."},
+        **refusals(416),
+    }
+
+
 def json_body(name: str) -> dict[str, Any]:
     """The documentation of a JSON request body of a named shape, for a route that parses its body itself."""
     return {"required": True, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
+
+
+#: Statuses with which every route that takes a JSON body may refuse it.
+_OF_JSON = (400, 413, 415, 422, 503)
 
 
 class _Parser(FlaskParser):
@@ -65,13 +80,21 @@ class Resource(Blueprint):  # type: ignore[misc]
     # flask-smorest has no type hints. These methods declare that its decorators keep the type of the function.
 
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
-        return cast("Callable[[View], View]", super().route(rule, **options))
+        register = cast("Callable[[View], View]", super().route(rule, **options))
+        return lambda view: register(self.doc(operationId=operation_id(self.name, view.__name__))(view))
 
     def arguments(self, schema: type[ma.Schema], **options: Any) -> Callable[[Any], Callable[..., Response]]:
-        return cast("Callable[[Any], Callable[..., Response]]", super().arguments(schema, **options))
+        decorate = cast("Callable[[Any], Callable[..., Response]]", super().arguments(schema, **options))
+        if options.get("location", "json") != "json":
+            return decorate
+        return lambda view: self.doc(responses=refusals(*_OF_JSON))(decorate(view))
 
     def response(self, status: int, schema: Any = None, **options: Any) -> Callable[[View], View]:
         return cast("Callable[[View], View]", super().response(status, schema, **options))
+
+    def leads_to(self, status: int, links: Mapping[str, Any]) -> Callable[[View], View]:
+        """Document the links of the answer with a status (``service.web.links``)."""
+        return self.doc(responses={status: {"links": links}})
 
     @staticmethod
     def doc(**options: Any) -> Callable[[View], View]:

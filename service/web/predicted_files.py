@@ -26,7 +26,14 @@ from service.web.pagination import NUMBER_PATTERN
 from service.web.table_answers import CSV, TABLE_TYPES, accepted_type, table_answer
 from service.web.worker.records import PREDICTED, Predicted
 
-__all__ = ["FILE_ANSWERS", "FILE_BODIES", "FILE_PARAMETERS", "names_file", "predicted_file"]
+__all__ = [
+    "FILE_ANSWERS",
+    "FILE_BODIES",
+    "FILE_PARAMETERS",
+    "names_file",
+    "predicted_file",
+    "require_no_file_options",
+]
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 FILE_BODIES: dict[str, Any] = dict.fromkeys((CSV, "application/octet-stream"), _BINARY)
@@ -114,6 +121,14 @@ FILE_PARAMETERS: list[dict[str, Any]] = [
 def names_file() -> bool:
     """Whether the current request is about a file: it names the model in its query, or the body's type is a file's."""
     return "model" in request.args or FILE_TYPES.fullmatch(request.mimetype) is not None
+
+
+def require_no_file_options() -> None:
+    """Raise InvalidError if the query of a JSON body has what it takes for files alone, and would be ignored."""
+    given = FileQuerySchema().fields.keys() & request.args.keys()
+    if given:
+        detail = "is for files, with ?model=NAME; a JSON body has its own members"
+        raise InvalidError.of([Problem(f"/{escaped(name)}", detail) for name in sorted(given)])
 
 
 def predicted_file() -> Response:

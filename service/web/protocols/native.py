@@ -31,7 +31,14 @@ from service.web.context import Context, context
 from service.web.json_bodies import LARGE, is_json, json_bytes, parse_json, read_json, reserve_body
 from service.web.memory import SMALL, Held, held_by
 from service.web.openapi import Resource, json_body, refusals
-from service.web.predicted_files import FILE_ANSWERS, FILE_BODIES, FILE_PARAMETERS, names_file, predicted_file
+from service.web.predicted_files import (
+    FILE_ANSWERS,
+    FILE_BODIES,
+    FILE_PARAMETERS,
+    names_file,
+    predicted_file,
+    require_no_file_options,
+)
 from service.web.predictions import PredictionAnswer, plain_document
 from service.web.worker.front import QuickAnswer
 from service.web.worker.records import PREDICTED, Predicted
@@ -89,6 +96,7 @@ def predict() -> Response:
             del refusal  # Its traceback refers to this frame.
     if names_file():
         return predicted_file()
+    require_no_file_options()
     answer = _answer(context().serving, read_json(request), request.environ)
     return Response(answer, content_type="application/json")
 
@@ -118,7 +126,7 @@ class PredictionServer:
 
     def at_once(self, environ: WSGIEnvironment, body: bytes) -> QuickAnswer | None:
         """The response to a request for few rows of a version that is loaded; None if ``__call__`` must respond."""
-        if environ.get("HTTP_CONTENT_ENCODING") or "model=" in environ["QUERY_STRING"]:
+        if environ.get("HTTP_CONTENT_ENCODING") or environ["QUERY_STRING"]:
             return None
         if not is_json(environ.get("CONTENT_TYPE", "")) or len(body) > self._parts.settings.max_body_bytes:
             return None
@@ -140,7 +148,7 @@ class PredictionServer:
         The route gets the error or the body through ``environ``.
         """
         length = _length(environ)
-        if environ.get("HTTP_CONTENT_ENCODING") or "model=" in environ.get("QUERY_STRING", ""):
+        if environ.get("HTTP_CONTENT_ENCODING") or environ.get("QUERY_STRING"):
             return None
         if length is None or length > self._parts.settings.max_body_bytes:
             return None

@@ -12,10 +12,11 @@ from service.access.audit import Action, Subject, record
 from service.store.files import FileKind
 from service.upkeep.inspection import intact_checkpoint
 from service.uploads.publication import publish_upload
+from service.web import links
 from service.web.bodies import body_file
 from service.web.context import context
 from service.web.json_bodies import json_response
-from service.web.openapi import Resource, refusals
+from service.web.openapi import Resource, partial_file, refusals
 from service.web.pagination import CheckpointPage, page
 
 __all__ = ["routes"]
@@ -30,6 +31,7 @@ _FILE_TYPES = ("application/x-hdf5", "application/octet-stream", "application/x-
 @routes.route("/models/<name>/checkpoints", methods=["GET"])
 @routes.arguments(CheckpointPage, location="query")
 @routes.response(200, "CheckpointList")
+@routes.leads_to(200, links.CHECKPOINTS)
 @routes.doc(responses=refusals(404))
 def list_checkpoints(query: dict[str, Any], name: str) -> Response:
     """List a model's checkpoints, newest first.
@@ -43,12 +45,13 @@ def list_checkpoints(query: dict[str, Any], name: str) -> Response:
 
 @routes.route("/models/<name>/checkpoints", methods=["POST"])
 @routes.response(201, "Version")
+@routes.leads_to(201, links.VERSION)
 @routes.doc(
     requestBody={
         "required": True,
         "content": {"application/x-hdf5": {"schema": {"type": "string", "format": "binary"}}},
     },
-    responses=refusals(400, 404, 409, 413, 415, 503),
+    responses=refusals(400, 404, 409, 413, 415, 422, 503),
 )
 def import_file(name: str) -> Response:
     """Import a checkpoint file as the model's next version.
@@ -81,7 +84,7 @@ def show(checkpoint_id: str) -> Response:
 
 @routes.route("/checkpoints/<checkpoint_id>/file", methods=["GET"])
 @routes.response(200, {"type": "string", "format": "binary"}, content_type="application/x-hdf5")
-@routes.doc(responses=refusals(404))
+@routes.doc(responses={**partial_file("application/x-hdf5"), **refusals(404)})
 def download(checkpoint_id: str) -> Response:
     """Download a checkpoint's HDF5 file."""
     parts = context()

@@ -23,7 +23,7 @@ from service.store.files import FileKind
 from service.upkeep.inspection import intact_dataset
 from service.web.context import Context, context
 from service.web.json_bodies import json_response
-from service.web.openapi import Resource, refusals
+from service.web.openapi import Resource, partial_file, refusals
 from service.web.pagination import NUMBER_PATTERN, PageSchema
 from service.web.table_answers import CSV, PARQUET
 
@@ -48,7 +48,7 @@ class RowPageSchema(PageSchema):
         metadata={"description": "Start after the row of this number, usually `after` of the page before."},
     )
     where = ma.fields.List(
-        ma.fields.String(),
+        ma.fields.String(metadata={"pattern": ":"}),
         load_default=list,
         validate=ma.validate.Length(max=MAXIMUM_CONDITIONS),
         metadata={
@@ -97,6 +97,7 @@ def rows(query: dict[str, Any], key: str) -> Response:
             "description": "The dataset as the format that `Accept` names; CSV if any will do.",
             "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _ENDS},
         },
+        **partial_file(HDF5),
         **refusals(404, 406, 503),
     }
 )

@@ -22,6 +22,7 @@ from service.store.naming import naming
 from service.store.request_rows import keep
 from service.store.tables import JOBS
 from service.uploads.publication import keep_table
+from service.web import links
 from service.web.context import context, shown
 from service.web.dataset_bodies import JSON_OPTIONS, ReceivedRows, dataset_of
 from service.web.file_bodies import fitting_name, read_upload, received_file, uploaded_file
@@ -78,6 +79,7 @@ class UploadSchema(StrictSchema):
 @idempotent_after(received_file)
 @routes.arguments(UploadSchema, location="query")
 @routes.response(201, "Dataset")
+@routes.leads_to(201, links.DATASET)
 @routes.doc(
     requestBody={
         "required": True,
@@ -163,6 +165,7 @@ def _as_object(body: Any) -> dict[str, Any]:
 @routes.route("/datasets", methods=["GET"])
 @routes.arguments(DatasetPage, location="query")
 @routes.response(200, "DatasetList")
+@routes.leads_to(200, links.DATASETS)
 def list_datasets(query: dict[str, Any]) -> Response:
     """List all datasets, newest first.
 
@@ -175,6 +178,7 @@ def list_datasets(query: dict[str, Any]) -> Response:
 
 @routes.route("/datasets/<key>", methods=["GET"])
 @routes.response(200, "Dataset")
+@routes.leads_to(200, links.DATASET)
 @routes.doc(responses=refusals(404))
 def show(key: str) -> Response:
     """Show a dataset, by id or name."""

@@ -42,7 +42,7 @@ COMPARED = 1_000_000
 @routes.route("/evaluate", methods=["POST"])
 @routes.arguments(EvaluateSchema)
 @routes.response(200, "Evaluation")
-@routes.doc(responses=refusals(400, 404, 409, 413))
+@routes.doc(responses=refusals(404, 409))
 def evaluate(body: dict[str, Any]) -> Response:
     """Evaluate a version of a model, or a checkpoint, on labelled rows.
 

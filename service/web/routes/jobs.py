@@ -23,6 +23,7 @@ from service.jobs.events import HistoryPlace, events_after, list_epochs, newest_
 from service.jobs.record import FINAL, Job, State
 from service.jobs.transitions import Trigger, accepting
 from service.store.database import Database
+from service.web import links
 from service.web.context import Context, context, shown
 from service.web.json_bodies import json_bytes, json_response
 from service.web.openapi import Resource, refusals
@@ -61,6 +62,7 @@ class JobsQuery(JobPage):
 @routes.route("/jobs", methods=["GET"])
 @routes.arguments(JobsQuery, location="query")
 @routes.response(200, "JobList")
+@routes.leads_to(200, links.JOBS)
 def list_jobs(query: dict[str, Any]) -> Response:
     """List jobs, newest first.
 
@@ -85,6 +87,7 @@ class WaitQuery(StrictSchema):
 @routes.route("/jobs/<job_id>", methods=["GET"])
 @routes.arguments(WaitQuery, location="query")
 @routes.response(200, "Job")
+@routes.leads_to(200, links.JOB)
 @routes.doc(responses=refusals(404, 503))
 def show(query: dict[str, Any], job_id: str) -> Response:
     """Show a job.
@@ -142,6 +145,7 @@ def _change(change: Callable[[sa.Connection, str], Job], job_id: str) -> Respons
 
 @routes.route("/jobs/<job_id>/cancel", methods=["POST"])
 @routes.response(202, "Job")
+@routes.leads_to(202, links.JOB)
 @routes.doc(responses=refusals(404, 409))
 @_accepted_in_states(Trigger.CANCEL)
 def cancel(job_id: str) -> Response:
@@ -154,6 +158,7 @@ def cancel(job_id: str) -> Response:
 
 @routes.route("/jobs/<job_id>/pause", methods=["POST"])
 @routes.response(202, "Job")
+@routes.leads_to(202, links.JOB)
 @routes.doc(responses=refusals(404, 409))
 @_accepted_in_states(Trigger.PAUSE)
 def pause(job_id: str) -> Response:
@@ -224,6 +229,7 @@ def _epoch_lines(
 @routes.route("/jobs/<job_id>/checkpoints", methods=["GET"])
 @routes.arguments(CheckpointPage, location="query")
 @routes.response(200, "CheckpointList")
+@routes.leads_to(200, links.CHECKPOINTS)
 @routes.doc(responses=refusals(404))
 def list_checkpoints(query: dict[str, Any], job_id: str) -> Response:
     """List a job's checkpoints, newest first."""

@@ -21,6 +21,7 @@ from service.jobs.record import ACTIVE
 from service.jobs.submission import check_size
 from service.store.files import FileKind
 from service.store.tables import JOBS
+from service.web import links
 from service.web.context import context, shown
 from service.web.fitted_features import fitted_members
 from service.web.idempotency import idempotent, remember
@@ -38,8 +39,15 @@ routes = Resource("models", __name__, description="Definitions, versions and ali
 @idempotent
 @routes.arguments(NewDefinitionSchema)
 @routes.response(201, "Model")
+@routes.leads_to(201, links.MODEL)
 @routes.doc(
-    responses={"200": {"description": "The model exists, and this is its newest definition now."}, **refusals(409)}
+    responses={
+        "200": {
+            "description": "The model exists, and this is its newest definition now.",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Model"}}},
+        },
+        **refusals(409),
+    }
 )
 def define(given: tuple[ModelDefinition, bool]) -> Response:
     """Define a model, or give it another definition.
@@ -59,6 +67,7 @@ def define(given: tuple[ModelDefinition, bool]) -> Response:
 @routes.route("/models", methods=["GET"])
 @routes.arguments(ModelPage, location="query")
 @routes.response(200, "ModelList")
+@routes.leads_to(200, links.MODELS)
 def list_models(query: dict[str, Any]) -> Response:
     """List all models, newest first.
 
@@ -75,6 +84,7 @@ def list_models(query: dict[str, Any]) -> Response:
 
 @routes.route("/models/<name>", methods=["GET"])
 @routes.response(200, "Model")
+@routes.leads_to(200, links.MODEL)
 @routes.doc(responses=refusals(404))
 def show(name: str) -> Response:
     """Show a model.
@@ -138,6 +148,7 @@ def list_versions(query: dict[str, Any], name: str) -> Response:
 
 @routes.route("/models/<name>/versions/<version>", methods=["GET"])
 @routes.response(200, "Version")
+@routes.leads_to(200, links.VERSION)
 @routes.doc(responses=refusals(404, 409))
 def show_version(name: str, version: str) -> Response:
     """Show a version with its definition, by number or alias.

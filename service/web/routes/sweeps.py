@@ -10,6 +10,7 @@ from flask import Response
 from models.training.search import SearchSchema
 from service.jobs.record import Job
 from service.jobs.sweeps import check_sweep, submit_sweep
+from service.web import links
 from service.web.context import context
 from service.web.idempotency import idempotent, remember
 from service.web.json_bodies import json_response
@@ -27,13 +28,14 @@ routes = Resource("sweeps", __name__, description="Trains a request with many va
 @idempotent
 @routes.arguments(SearchSchema)
 @routes.response(202, "Job")
+@routes.leads_to(202, links.JOB)
 @routes.doc(
     responses={
         "200": {
             "description": "The result of a dry run: `members` trials, and the seconds of all of them together.",
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DryRun"}}},
         },
-        **refusals(400, 404, 409, 413, 503),
+        **refusals(404, 409),
     }
 )
 def sweep(body: dict[str, Any]) -> Response:

@@ -10,6 +10,7 @@ from flask import Response
 from models.training.request import TrainSchema
 from service.jobs.record import Job
 from service.jobs.submission import check, submit
+from service.web import links
 from service.web.context import context
 from service.web.idempotency import idempotent, remember
 from service.web.json_bodies import json_response
@@ -27,13 +28,14 @@ routes = Resource("training", __name__, description="Training and dry runs.")
 @idempotent
 @routes.arguments(TrainSchema)
 @routes.response(202, "Job")
+@routes.leads_to(202, links.JOB)
 @routes.doc(
     responses={
         "200": {
             "description": "The result of a dry run.",
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DryRun"}}},
         },
-        **refusals(400, 404, 409, 413, 503),
+        **refusals(404, 409),
     }
 )
 def train(body: dict[str, Any]) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from models.data.labels import classes_of
 from models.data.table import MemoryTable
 from models.data.words import MISSING_WORDS
 from models.reading.cells import NumberForm
+from models.reading.dialect import dialect_of, normalize, rows_of
+from models.reading.options import ReadOptions
 from tests.models.reading.support import cells, read
 
 IRIS = b"width,length,species\n0.5,1.5,setosa\n2,3e1,virginica\n"
@@ -51,6 +54,18 @@ def test_quotes_may_hold_commas_quotes_and_line_ends() -> None:
     content = b'"a, b","say ""x""",label\r\n1,2,"two\r\nlines"\r\n3,4,"with, comma"\r\n'
     table = read(content, label="label")
     assert values(table) == {"a, b": [1.0, 3.0], 'say "x"': [2.0, 4.0], "label": ["two\r\nlines", "with, comma"]}
+
+
+def test_a_file_that_is_written_again_has_the_same_rows() -> None:
+    """With every sign in its cells that means something to a reader."""
+    rows = [["a", "b"], ["x\ry", "p\nq"], ['"', ","], ["'", "\r\n"], ["", " "], ["\r", ";"]]
+    content = "\r\n".join(";".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in rows)
+    with tempfile.TemporaryFile() as file, tempfile.TemporaryFile() as plain:
+        file.write(content.encode())
+        file.flush()
+        dialect, _ = dialect_of(file.fileno(), ReadOptions())
+        again = normalize(file.fileno(), dialect, plain.fileno())
+        assert [row.cells for row in rows_of(plain.fileno(), again)] == rows
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,7 @@ def test_numbers_that_overflow_have_a_row(client: Client, trained: Trained) -> N
         ("/predict?model={model}&probabilities=1", CSV, b"x\n1\n", 422),
         ("/predict?model={model}&model={model}", CSV, b"x\n1\n", 422),
         ("/predict?model={model}", "application/json", b'{"rows": []}', 422),
+        ("/predict?version=1", "application/json", b'{"model": "{model}", "inputs": [[1]]}', 422),
         ("/predict", "application/xml", b"<x/>", 415),
     ],
 )
