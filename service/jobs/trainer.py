@@ -20,9 +20,9 @@ import sqlalchemy as sa
 
 from models.clock import utc_now
 from service.jobs import lifecycle
+from service.jobs.deletion import drop_old_jobs
 from service.jobs.engines.engine import Engine, Order, Placement
 from service.jobs.engines.local import LocalEngine
-from service.jobs.old_jobs import drop_old_jobs
 from service.jobs.outcome import Died, Failed, Finished, Outcome, Stale, Stopped
 from service.jobs.record import Job
 from service.niceness import TRAINING, give_way

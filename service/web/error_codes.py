@@ -92,6 +92,12 @@ RESPONSES = (
         "A request with the same `Idempotency-Key` is still being processed.",
         "Send the request again later. It will be answered as the first one was.",
     ),
+    Refusal(
+        "job_active",
+        409,
+        "The job is queued, running or paused, and so cannot be deleted.",
+        "Cancel it with `POST /jobs/{id}/cancel`, wait until it has ended, and delete it then.",
+    ),
     Refusal("model_in_use", 409, "The model has active jobs.", "Wait, or cancel them with `?force=true`."),
     Refusal(
         "name_taken",
