@@ -6,6 +6,7 @@ import json
 import logging
 import select
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
 from typing import IO, Any, Protocol
@@ -193,6 +194,13 @@ class JobJournal:
             _log.warning("the database did not answer; the report comes with the next: %s", error.orig)
             if storage_error_code(error) is not None:
                 self._trouble = storage_error(error, self._database.settings)
+                self._stop = self._stop or self._has_wish()
+
+    def _has_wish(self) -> bool:
+        """Whether a client wishes that the job stops: on a full disk, that can be read although nothing is written."""
+        with suppress(sa.exc.OperationalError, lifecycle.StaleError), self._database.read() as connection:
+            return lifecycle.find_owned(connection, self._job.id, self._job.fence).wish is not None
+        return False
 
     def end(self) -> None:
         """Wait for the current save, and see to it that the last epoch is in the history, however the run ended.

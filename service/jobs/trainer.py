@@ -11,7 +11,7 @@ import os
 import secrets
 import signal
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from time import monotonic, sleep
 from types import FrameType
@@ -30,6 +30,7 @@ from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.locks import Lock, Locks, LockTakenError
+from service.store.storage_errors import start_problem
 from service.store.tables import TRAINERS
 from service.upkeep.supervisor import UpkeepSupervisor
 
@@ -81,10 +82,11 @@ class Trainer:
         """Work until a signal arrives or, if asked to, until the last web process has ended."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        self.set_presence(True)
+        self._hold_reserve()
         for name in self.files.sweep():
             _log.info("removed %s, whose writer was killed", name)
         upkeep = UpkeepSupervisor(self.settings, self.database, self.files)
+        # Its first heartbeat notes that it is there, as soon as the database takes it.
         _log.info("trainer %s has started", self.name)
         try:
             while not self._stopping:
@@ -171,9 +173,15 @@ class Trainer:
             with self.database.write() as connection:
                 unused = lifecycle.drop_finished_data(connection)
             self.files.delete(FileKind.DATASET, *unused)
+        self._hold_reserve()
         if monotonic() >= self._next_old_jobs:
             more = drop_old_jobs(self.database, self.settings.job_retention_days)
             self._next_old_jobs = monotonic() + (0.0 if more else OLD_JOBS_SECONDS)
+
+    def _hold_reserve(self) -> None:
+        """Have space on the disk that deletions can be given; if there is none now, there may be later."""
+        with suppress(OSError):
+            self.files.disk.hold_reserve()
 
     def _look_for_web(self) -> None:
         """Stop ``GRACE_SECONDS`` after the last web process has ended, or at once if the data directory is missing."""
@@ -248,16 +256,22 @@ class Trainer:
 
 
 def main(settings: Settings, *, while_web_lives: bool) -> int:
-    """Run the trainer of a data directory. Returns 1 if another one is running there, else 0."""
+    """Run the trainer of a data directory; the exit status.
+
+    It is 1 if another trainer is running there, and 4 if the directory or the database cannot be used.
+    """
     with ExitStack() as held:
         try:
             held.enter_context(Locks(settings.data).exclusive(Lock.TRAINER))
+            give_way(TRAINING)
+            trainer = Trainer(settings, LocalEngine(settings), while_web_lives=while_web_lives)
+            trainer.database.migrate()
         except LockTakenError:
             if not while_web_lives:
                 _log.error("another trainer runs in %s", settings.data)
             return 1
-        give_way(TRAINING)
-        trainer = Trainer(settings, LocalEngine(settings), while_web_lives=while_web_lives)
-        trainer.database.migrate()
+        except (OSError, sa.exc.OperationalError) as error:
+            _log.error("%s", start_problem(error, settings.data))
+            return 4
         trainer.run()
     return 0

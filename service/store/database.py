@@ -17,6 +17,7 @@ from service.settings import Settings
 from service.store.changes import CachedQuery, Changes
 from service.store.fast_query import FastQuery
 from service.store.locks import Lock, Locks
+from service.store.probe import Probe
 from service.store.sqlite import UserVersion, begin_sqlite, configure_sqlite
 
 __all__ = ["HEAD", "METADATA", "Database"]
@@ -51,6 +52,7 @@ class Database:
         if self.engine.dialect.name == "sqlite":
             sqlalchemy.event.listen(self.engine, "before_execute", self._count_change)
         self.changes = Changes(self.engine)
+        self.probe = Probe(self.engine.url)
 
     def _count_change(self, connection: sa.Connection, statement: object, *_others: object) -> None:
         """Before a statement that may change which version answers a request."""

@@ -26,6 +26,7 @@ from service.jobs.transitions import Trigger, accepting
 from service.store.database import Database
 from service.web.context import Context, context
 from service.web.json_bodies import json_bytes, json_response
+from service.web.making_room import makes_room
 from service.web.openapi import Resource, refusals
 from service.web.pagination import (
     MAXIMUM_EPOCHS,
@@ -145,6 +146,7 @@ def _change(change: Callable[[sa.Connection, str], Job], job_id: str) -> Respons
 @routes.response(202, "Job")
 @routes.doc(responses=refusals(404, 409))
 @_accepted_in_states(Trigger.CANCEL)
+@makes_room
 def cancel(job_id: str) -> Response:
     """Cancel a job.
 
@@ -157,6 +159,7 @@ def cancel(job_id: str) -> Response:
 @routes.response(202, "Job")
 @routes.doc(responses=refusals(404, 409))
 @_accepted_in_states(Trigger.PAUSE)
+@makes_room
 def pause(job_id: str) -> Response:
     """Pause a job.
 
@@ -180,6 +183,7 @@ def resume(job_id: str) -> Response:
 @routes.route("/jobs/<job_id>", methods=["DELETE"])
 @routes.response(204)
 @routes.doc(responses=refusals(404, 409))
+@makes_room
 def delete(job_id: str) -> Response:
     """Delete a job that has ended, with its events.
 

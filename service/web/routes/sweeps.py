@@ -33,7 +33,7 @@ routes = Resource("sweeps", __name__, description="Trains a request with many va
             "description": "The result of a dry run: `members` trials, and the seconds of all of them together.",
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DryRun"}}},
         },
-        **refusals(400, 404, 409, 413, 503),
+        **refusals(400, 404, 409, 413, 503, 507),
     }
 )
 def sweep(body: dict[str, Any]) -> Response:

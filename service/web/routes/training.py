@@ -33,7 +33,7 @@ routes = Resource("training", __name__, description="Training and dry runs.")
             "description": "The result of a dry run.",
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DryRun"}}},
         },
-        **refusals(400, 404, 409, 413, 503),
+        **refusals(400, 404, 409, 413, 503, 507),
     }
 )
 def train(body: dict[str, Any]) -> Response:
