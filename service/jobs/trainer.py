@@ -71,6 +71,8 @@ class Trainer:
         self._watch_web = while_web_lives
         self._web_seen = monotonic()
         self._assignments: list[Assignment] = []
+        #: Jobs whose runners have died, until upkeep has their names.
+        self._died: set[str] = set()
         self._stopping = False
         self._started_at = utc_now()
         self._next_beat = self._next_look = self._next_upkeep = self._next_tidying = self._next_old_jobs = 0.0
@@ -83,8 +85,8 @@ class Trainer:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self._hold_reserve()
-        for name in self.files.sweep():
-            _log.info("removed %s, whose writer was killed", name)
+        with suppress(OSError):
+            self.files.sweep()
         upkeep = UpkeepSupervisor(self.settings, self.database, self.files)
         # Its first heartbeat notes that it is there, as soon as the database takes it.
         _log.info("trainer %s has started", self.name)
@@ -109,6 +111,8 @@ class Trainer:
 
     def _turn_upkeep(self, upkeep: UpkeepSupervisor) -> None:
         if monotonic() >= self._next_upkeep:
+            upkeep.clear_after(self._died)
+            self._died.clear()
             upkeep.turn()
             self._next_upkeep = monotonic() + 0.5
 
@@ -178,6 +182,12 @@ class Trainer:
             more = drop_old_jobs(self.database, self.settings.job_retention_days)
             self._next_old_jobs = monotonic() + (0.0 if more else OLD_JOBS_SECONDS)
 
+    def _sweep(self) -> None:
+        """Delete incomplete files of runners that have died."""
+        with suppress(OSError):
+            for name in self.files.sweep_incomplete():
+                _log.info("removed %s, whose writer was killed", name)
+
     def _hold_reserve(self) -> None:
         """Have space on the disk that deletions can be given; if there is none now, there may be later."""
         with suppress(OSError):
@@ -205,6 +215,9 @@ class Trainer:
             except lifecycle.StaleError as error:
                 _log.warning("%s; how it ended here is not recorded", error)
             self._assignments.remove(assignment)
+            if not isinstance(outcome, (Finished, Stopped)):
+                self._died.add(assignment.job.id)
+                self._sweep()
 
     def _record(self, job: Job, outcome: Outcome) -> None:
         with self.database.write() as connection:

@@ -105,8 +105,12 @@ class FileStore:
         return tempfile.TemporaryFile(dir=folder, prefix=".import.", suffix=TEMPORARY_SUFFIX)
 
     def sweep(self) -> list[str]:
-        """Delete incomplete files of killed processes. Returns their names."""
+        """Delete what killed processes have left: incomplete files, and pins. Returns the names of the files."""
         sweep_pins(self.locks, self._pinned_folders)
+        return self.sweep_incomplete()
+
+    def sweep_incomplete(self) -> list[str]:
+        """Delete incomplete files of killed processes; those of living ones are locked. Returns their names."""
         return [name for kind in FileKind for name in sweep(self.data / kind)]
 
     def writing(self) -> AbstractContextManager[None]:
