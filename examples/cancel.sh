@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pause, resume and cancel a long job. It stops between two batches and keeps its checkpoints.
+# Pause, resume, cancel and delete a long job. It stops between two batches; its checkpoints outlive it.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 
@@ -15,3 +15,5 @@ call -X POST "$URL/jobs/$job/resume" > /dev/null && until_state running
 call -X POST "$URL/jobs/$job/cancel" > /dev/null
 call "$URL/jobs/$job?wait=30" | field state
 echo "its newest checkpoint: $(call "$URL/jobs/$job" | field checkpoint)"
+call -X DELETE "$URL/jobs/$job"
+echo "deleted, with its events"

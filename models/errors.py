@@ -14,9 +14,12 @@ __all__ = [
     "ConflictError",
     "Faults",
     "InvalidError",
+    "LowStorageError",
     "MalformedError",
     "MissingError",
+    "NoRoomError",
     "Problem",
+    "QuotaError",
     "TooLargeError",
     "TrainyardError",
     "UnreadableError",
@@ -65,8 +68,11 @@ class Problem:
 class TrainyardError(Exception):
     """Base class of all errors that a client can cause: a stable ``code`` and a sentence in ``detail``.
 
-    Of its problems, ``problems`` holds the first ``LISTED``, and ``total`` counts all.
+    Of its problems, ``problems`` holds the first ``LISTED``, and ``total`` counts all. ``retry_after`` is the number of
+    seconds after which the same request may succeed, if that is a matter of time.
     """
+
+    retry_after: int | None = None
 
     def __init__(self, code: str, detail: str, problems: Sequence[Problem] = (), total: int = 0) -> None:
         super().__init__(detail)
@@ -238,6 +244,27 @@ def unknown_field(name: object, known: Iterable[str]) -> str:
 
 class BusyError(TrainyardError):
     """The service is overloaded; the client should retry later."""
+
+    retry_after = 1
+
+
+class LowStorageError(BusyError):
+    """The disk space that is left is kept for jobs that run already."""
+
+    retry_after = 60
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("storage_low", detail)
+
+
+class NoRoomError(TrainyardError):
+    """What the request wants to store does not fit on the disk, beside what is kept for running jobs."""
+
+
+class QuotaError(TrainyardError):
+    """The client has as much as it may have; it should delete something, or wait until something ends."""
+
+    retry_after = 60
 
 
 class MalformedError(TrainyardError):

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import resource
-import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +14,7 @@ from reliability.injections import Meddled, calls_of_a_run, meddled
 from reliability.runners import Runner, Store
 from reliability.samples import SAMPLES, Sample
 from reliability.tracing import strace_missing
+from testing.filesystems import fill, mounts_are_permitted, remount, tmpfs
 from testing.harness import Client, eventually, serving
 from testing.samples import DATA, ROWS, a_model, a_training
 
@@ -41,7 +38,7 @@ def run(scale: float) -> Figure:
             for sample in SAMPLES:
                 _fail_each_call(folder / sample.dataset, figure, scale, sample)
         _limit_file_size(folder, figure)
-        if os.geteuid() == 0:
+        if mounts_are_permitted():
             _fill_tmpfs(folder, figure)
             _fill_under_a_service(folder, figure)
     return figure
@@ -93,40 +90,30 @@ def _limit_file_size(folder: Path, figure: Figure) -> None:
     _expect_success(store, store.start(), "RLIMIT_FSIZE lifted", figure)
 
 
-@contextmanager
-def _tmpfs(place: Path, size: str) -> Iterator[None]:
-    place.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", place], check=True)
-
-
 def _fill_tmpfs(folder: Path, figure: Figure) -> None:
     """Provide 64 KB for checkpoints, so that the fourth one does not fit; then enlarge the filesystem."""
     store = Store.make(folder / "small", epochs=8, checkpoint={"every_epochs": 1, "keep": 100})
-    with _tmpfs(store.data / "checkpoints", "64k"):
+    with tmpfs(store.data / "checkpoints", "64k"):
         one = store.start()
         _expect_trouble(store, "storage_full", "64 KB", figure)
         if not store.named():
             figure.broken.append("64 KB: nothing was saved before the filesystem was full")
         figure.broken += [f"64 KB: {what}" for what in store.damage(sweep=False)]
-        subprocess.run(["mount", "-o", "remount,size=10m", store.data / "checkpoints"], check=True)
+        remount(store.data / "checkpoints", "size=10m")
         _expect_success(store, one, "64 KB enlarged", figure)
 
 
 def _fill_under_a_service(folder: Path, figure: Figure) -> None:
     """Fill the whole filesystem: the service must still predict and refuse data, and the job must end later."""
     place = folder / "whole"
-    with _tmpfs(place, "8m"), serving(place / "data", WORKERS=1) as server:
+    with tmpfs(place, "8m"), serving(place / "data", WORKERS=1, MIN_FREE_BYTES=0) as server:
         client: Client = server.client
         client.define(a_model("filled"))
         client.run(a_training("filled"))
         job = client.train(a_training("filled", epochs=300, checkpoint={"every_epochs": 1, "keep": 1}))
         client.until_epoch(job["id"], 2)
         ballast = place / "ballast"
-        _fill(ballast)
+        fill(ballast)
         wrong = []
         for number in range(5):
             if client.post("/predict", {"model": "filled", "inputs": ROWS}).status != 200:
@@ -134,7 +121,7 @@ def _fill_under_a_service(folder: Path, figure: Figure) -> None:
             refused = client.post("/datasets", {"name": f"d{number}", **DATA})
             if (refused.status, refused.json["code"]) != (503, "storage_full"):
                 wrong.append(f"POST /datasets answered {refused.status} {refused.json['code']}")
-            _fill(ballast)
+            fill(ballast)
         if client.job(job["id"])["state"] != "running":
             wrong.append(f"the job is {client.job(job['id'])['state']}")
         ballast.unlink()
@@ -142,17 +129,6 @@ def _fill_under_a_service(folder: Path, figure: Figure) -> None:
             wrong.append(f"the job ended as {client.job(job['id'])}")
         figure.count("services on a full filesystem")
         figure.broken += [f"a service without space: {what}" for what in wrong]
-
-
-def _fill(ballast: Path) -> None:
-    """Use every free byte."""
-    with ballast.open("ab", buffering=0) as file:
-        for size in (65_536, 4096, 1):
-            try:
-                while file.write(bytes(size)) == size:
-                    pass
-            except OSError:
-                continue
 
 
 def _expect_trouble(store: Store, code: str, what: str, figure: Figure) -> None:

@@ -77,6 +77,8 @@ SETTINGS = (
     Setting("max_dataset_bytes", 4 * 2**30, "Maximum size of an uploaded table, also when it is unpacked.", 1024),
     Setting("max_parameters", 100_000_000, "Maximum number of parameters of a model.", 1),
     Setting("max_batch_bytes", 4 * 2**30, "Maximum memory for one training batch or one evaluation.", 2**20),
+    Setting("min_free_bytes", 256 * 2**20,
+            "Disk space kept for what running jobs save: uploads and new jobs that would take it are refused.", 0),
     Setting("idempotency_seconds", 24 * 3600, "Seconds for which a response is stored under its Idempotency-Key.", 1),
     Setting("served_bytes", 512 * 2**20, "Size of each web worker's cache of loaded models.", 0),
     Setting(
@@ -125,6 +127,7 @@ class Settings:
     max_dataset_bytes: int
     max_parameters: int
     max_batch_bytes: int
+    min_free_bytes: int
     idempotency_seconds: int
     served_bytes: int
     memory_bytes: int

@@ -142,7 +142,7 @@ def test_examples_run_as_they_stand_and_run_again(script: Path, own_client: Clie
 
 #: What each script must show.
 EXPECTED = {
-    "cancel.sh": r"(?s)running\npaused\nrunning\ncancelled\nits newest checkpoint: ckpt_",
+    "cancel.sh": r"(?s)running\npaused\nrunning\ncancelled\nits newest checkpoint: ckpt_.*deleted",
     "define.sh": r'"parameters": 99',
     "download_checkpoint.sh": r"(?s)/square_sum/0_dense/weights float32 \(2, 16\).*a row of 0.1: .*'blue': 0\.9",
     "evaluate.sh": r'(?s)"top_k_accuracy": .*"class": "blue".*"confusion_matrix": .*"version": 1,.*"accuracy": 1.0',

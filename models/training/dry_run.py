@@ -20,7 +20,7 @@ from models.training.request import TrainingRequest
 from models.training.run import TrainingRun, activation_bytes
 from nncore.training import DivergedError
 
-__all__ = ["DryRun", "dry_run"]
+__all__ = ["DryRun", "Memory", "dry_run"]
 
 #: Maximum number of measured steps, and of the seconds that they take.
 STEPS, SECONDS = 20, 0.5
@@ -37,6 +37,20 @@ class Memory:
     moments: int
     activations: int
     data: int
+
+    @classmethod
+    def of(cls, definition: ModelDefinition, request: TrainingRequest, rows: int, validation_rows: int) -> Memory:
+        """That of a run of a single network."""
+        itemsize = np.dtype(definition.dtype).itemsize
+        size = definition.parameter_count * itemsize
+        row_bytes = (definition.inputs + 1) * itemsize + np.dtype(np.intp).itemsize
+        return cls(
+            parameters=size,
+            gradients=size,
+            moments=size * len((request.optimizer or definition.optimizer).vectors),
+            activations=activation_bytes(definition, request.batch_rows(rows)),
+            data=(rows + validation_rows) * row_bytes,
+        )
 
 
 @dataclass(frozen=True)
@@ -135,30 +149,21 @@ def single_dry_run(
     warning says so.
     """
     batch = request.batch_rows(rows)
-    vectors = (request.optimizer or definition.optimizer).vectors
-    itemsize = np.dtype(definition.dtype).itemsize
-    size = definition.parameter_count * itemsize
+    memory = Memory.of(definition, request, rows, validation_rows)
     warnings = list(data_warnings)
     seconds = None
-    if size * (2 + len(vectors)) > BYTES:
+    if memory.parameters + memory.gradients + memory.moments > BYTES:
         warnings.append(TableWarning("not_measured", "the network is too large to measure steps of it here"))
     else:
         try:
             seconds = _seconds_per_step(definition, request, first, batch)
         except DivergedError as error:
             warnings.append(TableWarning("diverges", str(error)))
-    row_bytes = (definition.inputs + 1) * itemsize + np.dtype(np.intp).itemsize
     return DryRun(
         model=definition.name,
         members=1,
         parameters=definition.parameter_count,
-        memory=Memory(
-            parameters=size,
-            gradients=size,
-            moments=size * len(vectors),
-            activations=activation_bytes(definition, batch),
-            data=(rows + validation_rows) * row_bytes,
-        ),
+        memory=memory,
         training_rows=rows,
         validation_rows=validation_rows,
         batches_per_epoch=-(-rows // batch),

@@ -12,6 +12,7 @@ import numpy as np
 from models.clock import utc_now
 from models.definition.ensemble import Ensemble, NetworkKind
 from models.features.rows import FeatureRows
+from models.training.best_epoch import BestEpoch
 from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.ensemble_checkpoint import EnsembleCheckpoint, MemberState, members_metrics
 from models.training.held_out import HeldOutRows, measures
@@ -26,7 +27,7 @@ from models.trust.temperature import sharpened
 from nncore.arrays import Array
 from nncore.folds import stratified_folds
 from nncore.metrics import Score, evaluate, score
-from nncore.stopping import Monitor
+from nncore.stopping import EarlyStopping, Monitor
 from nncore.training import Epoch
 
 __all__ = ["EnsembleRun", "member_request"]
@@ -73,6 +74,9 @@ class EnsembleRun(MembersRun):
         self._waiting = self._order()
         self._epochs = {number: state.checkpoint.epoch for number, state in self._members.items()}
         self._steps = {number: state.checkpoint.step for number, state in self._members.items()}
+        self._best: dict[int, BestEpoch] = {}
+        for number, state in self._members.items():
+            self._look(number, state.checkpoint.history)
         self._report: dict[str, Any] | None = None
         self._trust: dict[str, Array] = {}
 
@@ -122,7 +126,10 @@ class EnsembleRun(MembersRun):
         return int(np.count_nonzero(self._folds != self.ensemble.fold_of(member)))
 
     def _look(self, number: int, records: Sequence[Epoch]) -> None:
-        """Members count from their end on."""
+        stopping = self.ensemble.kind_of(number).early_stopping or EarlyStopping()
+        best = self._best.setdefault(number, BestEpoch(stopping.monitor or self.monitor, stopping.min_delta))
+        for record in records:
+            best.observe(record)
 
     def _note(self, report: Saved | Stopped | Ended | MemberFailure) -> None:
         match report:
@@ -193,6 +200,15 @@ class EnsembleRun(MembersRun):
         return {name: states for name, states in found.items() if states}
 
     # What is saved and shown.
+
+    @property
+    def planned(self) -> dict[int, int]:
+        """The most epochs of each member."""
+        return {number: self.ensemble.kind_of(number).epochs for number in range(1, self.ensemble.members + 1)}
+
+    def best_epochs(self) -> dict[int, Epoch]:
+        """The best epoch so far of each member that has one."""
+        return {number: best.record for number, best in self._best.items() if best.record is not None}
 
     def _state(self) -> EnsembleCheckpoint:
         over = not self._running and self._report is not None

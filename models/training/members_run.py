@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Protocol
 
@@ -134,6 +134,15 @@ class MembersRun(ABC):
     def _seconds(self) -> float:
         """Seconds of training so far, in all processes that ran it."""
         return self._earlier + self._clock() - self._begin
+
+    @property
+    @abstractmethod
+    def planned(self) -> Mapping[int, int]:
+        """The most epochs of each member; they count from 1."""
+
+    @abstractmethod
+    def best_epochs(self) -> Mapping[int, Epoch]:
+        """The best epoch so far of each member that has one."""
 
     @abstractmethod
     def _next(self) -> MemberTask | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from models.clock import utc_now
 from models.definition.definition import ModelDefinition
+from models.training.best_epoch import BestEpoch
 from models.training.checkpoint import METRICS, Checkpoint, CheckpointKind
 from models.training.prepared import Prepared
 from models.training.request import TrainingRequest
@@ -99,6 +100,8 @@ class TrainingRun:
         )
         self.history: list[Epoch] = []
         self.best = Best(prepared.monitor, prepared.min_delta) if request.tracks_best else None
+        #: The best epoch of a run that need not keep it.
+        self._lowest = BestEpoch(prepared.monitor)
         #: What ended the run before its last epoch; None if it was not ended early.
         self.stopped_by: Literal["early_stopping", "max_seconds"] | None = None
         self._resumed = resume is not None
@@ -107,6 +110,8 @@ class TrainingRun:
             self.training.network.statistics.fill_from(resume.statistics)
             self.training.restore(resume.state)
             self.history, self.best = list(resume.history), resume.best
+            for record in self.history if self.best is None else ():
+                self._lowest.observe(record)
         elif start is not None:
             begin_at(self.training, start, request.reinitialize)
 
@@ -131,6 +136,17 @@ class TrainingRun:
         done = training.epoch + training.position / training.samples
         metrics = _metrics(self.history[-1]) if self.history else None
         return RunProgress(training.epoch, training.step, min(1.0, done / epochs) if epochs else 1.0, metrics)
+
+    @property
+    def planned(self) -> dict[int, int]:
+        """The most epochs of each member, which is the only one and has the number 0."""
+        return {0: self.request.epochs}
+
+    def best_epochs(self) -> dict[int, Epoch]:
+        """The best epoch so far of each member that has one."""
+        number = 0 if self.best is None else self.best.epoch
+        best = self._lowest.record if self.best is None else self.history[number - 1] if number else None
+        return {} if best is None else {0: best}
 
     def metrics_of(self, kind: CheckpointKind) -> dict[str, float | None]:
         """The metrics of the epoch whose parameters a checkpoint of this kind holds; empty before the first epoch."""
@@ -199,6 +215,8 @@ class TrainingRun:
         self.history.append(record)
         if self.best is not None:
             self.best.observe(record, self.training)
+        else:
+            self._lowest.observe(record)
         journal.epoch(record)
 
     def _finish(self, journal: Journal) -> None:

@@ -216,6 +216,15 @@ class SweepRun(MembersRun):
 
     # What is saved and shown.
 
+    @property
+    def planned(self) -> dict[int, int]:
+        """The most epochs of each trial."""
+        return dict(enumerate(self.sweep.epochs, 1))
+
+    def best_epochs(self) -> dict[int, Epoch]:
+        """The best epoch so far of each trial that has one."""
+        return {number: trial.best for number, trial in self._trials.items() if trial.best is not None}
+
     def _state(self) -> SweepCheckpoint:
         return SweepCheckpoint(
             definition=self.definition,

@@ -57,15 +57,22 @@ def member() -> None:
 
 
 @click.command(hidden=True)
-@click.argument("work", type=click.Choice(["check", "model-files"]))
-def upkeep(work: str) -> None:
-    """Keep the data directory and the database consistent; used by the trainer."""
+@click.argument("work", type=click.Choice(["check", "clear", "model-files"]))
+@click.argument("jobs", nargs=-1)
+def upkeep(work: str, jobs: tuple[str, ...]) -> None:
+    """Keep the data directory and the database consistent; used by the trainer.
+
+    "clear" is for jobs whose runners have died.
+    """
+    from service.upkeep.clearing import clear_after
     from service.upkeep.model_files import write_model_files
     from service.upkeep.startup_check import check
 
     start_log("upkeep")
     if work == "check":
         sys.exit(check(read_settings()))
+    if work == "clear":
+        sys.exit(clear_after(read_settings(), jobs))
     write_model_files(read_settings())
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "StateEvent",
     "TroubleEvent",
     "add_events",
+    "drop_epochs",
     "events_after",
     "list_epochs",
     "newest_epochs",
@@ -127,6 +128,14 @@ def add_events(connection: sa.Connection, job_id: str, events: Sequence[Event]) 
     ]
     if rows:
         connection.execute(sa.insert(EVENTS), rows)
+
+
+def drop_epochs(connection: sa.Connection, job_id: str, places: Sequence[HistoryPlace]) -> None:
+    """Delete epochs from a job's history."""
+    if places:
+        one = sa.and_(EVENTS.c.member == sa.bindparam("of_member"), EVENTS.c.epoch == sa.bindparam("at_epoch"))
+        rows = [{"of_member": place.member, "at_epoch": place.epoch} for place in places]
+        connection.execute(sa.delete(EVENTS).where(EVENTS.c.job == job_id, one), rows)
 
 
 def events_after(connection: sa.Connection, job_id: str, after: int, limit: int) -> list[EventRecord]:

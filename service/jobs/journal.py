@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import select
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
 from typing import IO, Any, Protocol
@@ -20,7 +20,8 @@ from models.training.request import TrainingRequest
 from models.training.run import Epoch, Monitor, RunProgress
 from service.jobs import lifecycle
 from service.jobs.checkpointing import Checkpointing
-from service.jobs.events import EpochEvent, Event, TroubleEvent, add_events, newest_epochs
+from service.jobs.events import Event, TroubleEvent, add_events, drop_epochs
+from service.jobs.history import History
 from service.jobs.record import Job, JobError, Metrics
 from service.settings import Settings
 from service.store.counters import Total, count
@@ -47,6 +48,13 @@ class JobRun(Protocol):
 
     @property
     def monitor(self) -> Monitor: ...
+
+    @property
+    def planned(self) -> Mapping[int, int]:
+        """The most epochs of each member; 0 is the member of a run with one network."""
+
+    def best_epochs(self) -> Mapping[int, Epoch]:
+        """The best epoch so far of each member that has one."""
 
     def progress(self) -> RunProgress:
         """How far the run is."""
@@ -96,8 +104,9 @@ class JobJournal:
     def __init__(self, database: Database, files: FileStore, job: Job, run: JobRun, signal: StopSignal) -> None:
         self._database, self._job, self._signal = database, job, signal
         self._run = run
-        #: Each member's newest epoch in the database, and whether a commit with unknown result may have added more.
-        self._known, self._unsure = Counter[int](), True
+        self._history = History(run.planned)
+        #: Whether a commit with unknown result may have changed the history in the database.
+        self._unsure = True
         #: Whether another owner has the job.
         self.lost = False
         #: Whether the run had to stop before its state could be saved on a failing disk.
@@ -107,8 +116,6 @@ class JobJournal:
         self._trouble: JobError | None = None
         self._reported_trouble: JobError | None = None
         self._stop = False
-        #: The epochs that are not in the database, each with its member.
-        self._records: list[tuple[int, Epoch]] = []
         self._begin, self._begin_done = monotonic(), run.progress().fraction
         self._due = 0.0
 
@@ -128,7 +135,7 @@ class JobJournal:
 
     def epoch(self, record: Epoch, member: int = 0) -> None:
         """Record an epoch, of a member if the run has several."""
-        self._records.append((member, record))
+        self._history.add(record, member)
 
     def checkpoint(self, checkpoint: AnyCheckpoint, kind: CheckpointKind) -> None:
         """Save the state, then delete old checkpoints.
@@ -159,7 +166,8 @@ class JobJournal:
     def _commit_checkpoint(self, checkpoint_id: str, name_it: Callable[[sa.Connection], None]) -> None:
         self._trouble = None
         try:
-            self.flush(name_it, checkpoint=checkpoint_id, deaths=0, **self._definition())
+            # With the newest epoch: a run that ends here, or continues from here, finds it in the history.
+            self.flush(name_it, with_newest=True, checkpoint=checkpoint_id, deaths=0, **self._definition())
             if not self.lost:
                 self._checkpointing.drop_old_ones(self._job.fence)
         except sa.exc.OperationalError as error:
@@ -190,14 +198,42 @@ class JobJournal:
             _log.warning("the database did not answer; the report comes with the next: %s", error.orig)
             if storage_error_code(error) is not None:
                 self._trouble = storage_error(error, self._database.settings)
+                self._stop = self._stop or self._has_wish()
 
-    def flush(self, also: Callable[[sa.Connection], None] | None = None, **columns: Any) -> None:
-        """Write the collected reports in one transaction with ``also``. Sets ``lost`` if the write is refused."""
+    def _has_wish(self) -> bool:
+        """Whether a client wishes that the job stops: on a full disk, that can be read although nothing is written."""
+        with suppress(sa.exc.OperationalError, lifecycle.StaleError), self._database.read() as connection:
+            return lifecycle.find_owned(connection, self._job.id, self._job.fence).wish is not None
+        return False
+
+    def end(self) -> None:
+        """Wait for the current save, and see to it that the last epoch is in the history, however the run ended.
+
+        It is there already if its state was saved.
+        """
+        self.settle()
+        try:
+            if not self.lost:
+                self.flush(with_newest=True)
+        except sa.exc.OperationalError as error:
+            _log.warning("the database did not answer; the last epochs are not in the history: %s", error.orig)
+
+    def flush(
+        self,
+        also: Callable[[sa.Connection], None] | None = None,
+        *,
+        with_newest: bool = False,
+        **columns: Any,
+    ) -> None:
+        """Write the collected reports in one transaction with ``also``. Sets ``lost`` if the write is refused.
+
+        ``with_newest`` says that the newest epoch is written too, whatever its number.
+        """
         if self._unsure:
             with self._database.read() as connection:
-                self._known = Counter(newest_epochs(connection, self._job.id))
-        new = [(member, record) for member, record in self._records if record.number > self._known[member]]
-        events: list[Event] = [EpochEvent(record, member) for member, record in new]
+                self._history.read(connection, self._job.id)
+        changes = self._history.changes(self._run.best_epochs(), with_newest=with_newest)
+        events: list[Event] = [*changes.new]
         if self._trouble is not None and self._trouble != self._reported_trouble:
             events.append(TroubleEvent(self._trouble))
         progress = self._progress()
@@ -207,6 +243,7 @@ class JobJournal:
         try:
             with self._database.write() as connection:
                 wish = lifecycle.report(connection, self._job.id, self._job.fence, progress, **columns)
+                drop_epochs(connection, self._job.id, changes.gone)
                 add_events(connection, self._job.id, events)
                 # An epoch counts with its event, of which there is one however often a killed runner has trained it.
                 rows = sum(self._run.rows_of(member) for member, _ in new)
@@ -216,9 +253,8 @@ class JobJournal:
         except lifecycle.StaleError as error:
             self._lose(error)
             return
-        self._records, self._reported_trouble, self._unsure = [], self._trouble, False
-        for member, record in new:
-            self._known[member] = max(self._known[member], record.number)
+        self._history.have_been_made(changes)
+        self._reported_trouble, self._unsure = self._trouble, False
         self._stop = self._stop or wish is not None
 
     def _lose(self, error: lifecycle.StaleError) -> None:

@@ -143,15 +143,12 @@ def _carried_out(run: TrainingRun | EnsembleRun | SweepRun, journal: JobJournal)
     try:
         finished = run.run(journal)
     except DivergedError as error:
-        journal.settle()
-        journal.flush()  # The epochs before the divergence help to explain it.
+        journal.end()
         return Failed("diverged", f"{error} The last good checkpoint is {journal.newest}.")
     except MemberFailedError as error:
-        journal.settle()
-        journal.flush()
         return Failed(error.code, str(error))
     finally:
-        journal.settle()
+        journal.end()
     if journal.lost:
         return Stale()
     return Finished() if finished and not journal.unsaved else Stopped()

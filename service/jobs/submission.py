@@ -32,6 +32,7 @@ from models.training.warm_start import check_start
 from models.training.warnings import matrix_warnings, table_warnings
 from service.access.audit import Action, Subject, record
 from service.jobs import lifecycle
+from service.jobs.needs import Needs, Part, needs_of, parts_of
 from service.jobs.record import Job
 from service.settings import Settings
 from service.store.database import Database
@@ -127,6 +128,13 @@ class Checked:
     def network(self) -> ModelDefinition:
         """The definition with the number of inputs that the network has, or nearly so if features are not fitted."""
         return self.outlined.definition if self.outlined else self.definition
+
+    @property
+    def parts(self) -> list[Part]:
+        """The networks that the run trains."""
+        features = self.definition.features
+        columns = len(features) if self.outlined is not None and isinstance(features, tuple) else None
+        return parts_of(self.network, self.request, self.training_rows, self.validation_rows, columns)
 
     def measure(self) -> DryRun:
         """What the run would take."""
@@ -405,21 +413,27 @@ def submit(
     what ``check`` raises, and MissingError if something was deleted in the meantime.
     """
     checked = check(database, files, settings, body)
-    return store(database, files, checked, document_of(checked), checked.epochs, also)
+    needs = needs_of(checked.request, checked.parts, settings.job_processes)
+    return store(database, files, checked, needs, document_of(checked), checked.epochs, also)
 
 
 def store(
     database: Database,
     files: FileStore,
     checked: Checked,
+    needs: Needs,
     document: dict[str, Any],
     epochs: int,
     also: Record | None = None,
 ) -> Job:
-    """Store a job with the rows and the model of a request; ``document`` and ``epochs`` are those that it shows."""
+    """Store a job with the rows and the model of a request; ``document`` and ``epochs`` are those that it shows.
+
+    Raises LowStorageError if what it ``needs`` on the disk would take what is kept for running jobs.
+    """
     sources = [source for source in (checked.data, checked.validation) if source is not None]
     ids = [source.dataset_id or new_id("ds") for source in sources]
     inline = {each: source for each, source in zip(ids, sources, strict=True) if source.dataset_id is None}
+    files.disk.require_room_for_job(needs.stored + sum(source.predicted_bytes for source in inline.values()))
     with naming(database, files, FileKind.DATASET, [*inline]):
         kept = [source.keep(files, dataset_id) for dataset_id, source in inline.items()]
         with database.write() as connection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from models.training.run import Monitor
 from models.training.rungs import expected_epochs
 from models.training.search import Choices, Halving, Range, Search, Trial, checked, of_each, trials_of, written
 from models.training.sweep import search_field
+from service.jobs.needs import Needs, needs_of
 from service.jobs.record import Job
 from service.jobs.submission import Checked, Record, check_rows, document_of, sources_of, store
 from service.jobs.sweep_plans import add_plan
@@ -89,6 +90,13 @@ class CheckedSweep:
             different = None if own == definition else own
             trials.append({"values": dict(trial.values), "request": request, "definition": different})
         return {"definition": definition, "trials": trials}
+
+    def needs(self, settings: Settings) -> Needs:
+        """What the sweep takes at most. A halving search keeps the states of all trials, others those that run."""
+        parts = [part for each in self.checks for part in each.parts]
+        places = settings.job_processes
+        held = None if isinstance(self.search, Halving) else places + 1
+        return needs_of(replace(self.first.request, publish="best"), parts, places, held)
 
     def measure(self, places: int) -> dict[str, Any]:
         """What the sweep would take, with members on so many places: steps of a few trials are measured."""
@@ -217,4 +225,4 @@ def submit_sweep(
             record(connection, job)
 
     epochs = sum(each.epochs for each in sweep.checks)
-    return store(database, files, sweep.first, sweep.document(), epochs, record_plan)
+    return store(database, files, sweep.first, sweep.needs(settings), sweep.document(), epochs, record_plan)

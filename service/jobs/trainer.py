@@ -11,7 +11,7 @@ import os
 import secrets
 import signal
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from time import monotonic, sleep, time
 from types import FrameType
@@ -22,9 +22,9 @@ from models.clock import utc_now
 from service import tracing
 from service.access.audit import drop_old_records
 from service.jobs import lifecycle
+from service.jobs.deletion import drop_old_jobs
 from service.jobs.engines.engine import Engine, Order, Placement
 from service.jobs.engines.local import LocalEngine
-from service.jobs.old_jobs import drop_old_jobs
 from service.jobs.outcome import Died, Failed, Finished, Outcome, Stale, Stopped
 from service.jobs.record import Job, JobError
 from service.niceness import TRAINING, give_way
@@ -32,6 +32,7 @@ from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.locks import Lock, Locks, LockTakenError
+from service.store.storage_errors import start_problem
 from service.store.tables import TRAINERS
 from service.tracing import Span
 from service.upkeep.supervisor import UpkeepSupervisor
@@ -74,6 +75,8 @@ class Trainer:
         self._watch_web = while_web_lives
         self._web_seen = monotonic()
         self._assignments: list[Assignment] = []
+        #: Jobs whose runners have died, until upkeep has their names.
+        self._died: set[str] = set()
         self._stopping = False
         self._started_at = utc_now()
         self._next_beat = self._next_look = self._next_upkeep = self._next_tidying = self._next_old_jobs = 0.0
@@ -85,10 +88,11 @@ class Trainer:
         """Work until a signal arrives or, if asked to, until the last web process has ended."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        self.set_presence(True)
-        for name in self.files.sweep():
-            _log.info("removed %s, whose writer was killed", name)
+        self._hold_reserve()
+        with suppress(OSError):
+            self.files.sweep()
         upkeep = UpkeepSupervisor(self.settings, self.database, self.files)
+        # Its first heartbeat notes that it is there, as soon as the database takes it.
         _log.info("trainer %s has started", self.name)
         try:
             while not self._stopping:
@@ -112,6 +116,8 @@ class Trainer:
 
     def _turn_upkeep(self, upkeep: UpkeepSupervisor) -> None:
         if monotonic() >= self._next_upkeep:
+            upkeep.clear_after(self._died)
+            self._died.clear()
             upkeep.turn()
             self._next_upkeep = monotonic() + 0.5
 
@@ -176,10 +182,22 @@ class Trainer:
             with self.database.write() as connection:
                 unused = lifecycle.drop_finished_data(connection)
             self.files.delete(FileKind.DATASET, *unused)
+        self._hold_reserve()
         if monotonic() >= self._next_old_jobs:
             more = drop_old_jobs(self.database, self.settings.job_retention_days)
             more = drop_old_records(self.database, self.settings.audit_retention_days) or more
             self._next_old_jobs = monotonic() + (0.0 if more else OLD_JOBS_SECONDS)
+
+    def _sweep(self) -> None:
+        """Delete incomplete files of runners that have died."""
+        with suppress(OSError):
+            for name in self.files.sweep_incomplete():
+                _log.info("removed %s, whose writer was killed", name)
+
+    def _hold_reserve(self) -> None:
+        """Have space on the disk that deletions can be given; if there is none now, there may be later."""
+        with suppress(OSError):
+            self.files.disk.hold_reserve()
 
     def _look_for_web(self) -> None:
         """Stop ``GRACE_SECONDS`` after the last web process has ended, or at once if the data directory is missing."""
@@ -205,6 +223,9 @@ class Trainer:
             self._assignments.remove(assignment)
             if tracing.is_on():
                 _trace(assignment, outcome)
+            if not isinstance(outcome, (Finished, Stopped)):
+                self._died.add(assignment.job.id)
+                self._sweep()
 
     def _record(self, job: Job, outcome: Outcome) -> None:
         with self.database.write() as connection:
@@ -270,16 +291,22 @@ def _trace(assignment: Assignment, outcome: Outcome) -> None:
 
 
 def main(settings: Settings, *, while_web_lives: bool) -> int:
-    """Run the trainer of a data directory. Returns 1 if another one is running there, else 0."""
+    """Run the trainer of a data directory; the exit status.
+
+    It is 1 if another trainer is running there, and 4 if the directory or the database cannot be used.
+    """
     with ExitStack() as held:
         try:
             held.enter_context(Locks(settings.data).exclusive(Lock.TRAINER))
+            give_way(TRAINING)
+            trainer = Trainer(settings, LocalEngine(settings), while_web_lives=while_web_lives)
+            trainer.database.migrate()
         except LockTakenError:
             if not while_web_lives:
                 _log.error("another trainer runs in %s", settings.data)
             return 1
-        give_way(TRAINING)
-        trainer = Trainer(settings, LocalEngine(settings), while_web_lives=while_web_lives)
-        trainer.database.migrate()
+        except (OSError, sa.exc.OperationalError) as error:
+            _log.error("%s", start_problem(error, settings.data))
+            return 4
         trainer.run()
     return 0

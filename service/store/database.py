@@ -19,6 +19,7 @@ from service.settings import Settings
 from service.store.changes import CachedQuery, Changes
 from service.store.fast_query import FastQuery
 from service.store.locks import Lock, Locks
+from service.store.probe import Probe
 from service.store.sqlite import UserVersion, begin_sqlite, configure_sqlite
 from service.store.tables import API_KEYS
 
@@ -68,6 +69,7 @@ class Database:
         if self.engine.dialect.name == "sqlite":
             sqlalchemy.event.listen(self.engine, "before_execute", self._count_change)
         self.changes = Changes(self._writer)
+        self.probe = Probe(self.engine.url)
 
     def of(self, caller: Caller) -> Database:
         """The same database as a caller sees it, without ``changes``."""

@@ -13,6 +13,7 @@ from typing import IO, NamedTuple
 
 from models.formats.durable import TEMPORARY_SUFFIX, FileRecord, FileStat, Piece, stat_of, sweep, write_durably
 from models.identifiers import QUALIFIED_PATTERN, id_pattern
+from service.store.disk import Disk
 from service.store.locks import Lock, Locks
 from service.store.pins import pins, sweep_pins
 
@@ -48,10 +49,12 @@ class FileStore:
 
     A file is complete or absent. Files of checkpoints and datasets never change; the file of a model is replaced as a
     whole. All methods raise OSError if the filesystem fails.
+
+    A process that stores what clients send gives ``kept``: the bytes of the disk that its files leave free.
     """
 
-    def __init__(self, data: Path) -> None:
-        self.data = data
+    def __init__(self, data: Path, *, kept: int = 0) -> None:
+        self.data, self.disk = data, Disk(data, kept)
         self.locks = Locks(data)
         for kind in FileKind:
             (data / kind).mkdir(parents=True, exist_ok=True)
@@ -62,7 +65,11 @@ class FileStore:
         return self.data / kind / f"{file_id}.h5"
 
     def put(self, kind: FileKind, file_id: str, image: Sequence[Piece]) -> FileRecord:
-        """Write a file durably; ``image`` is its content in pieces. After an OSError there is no file."""
+        """Write a file durably; ``image`` is its content in pieces. After an OSError there is no file.
+
+        Raises NoRoomError if the file would take what is kept of the disk.
+        """
+        self.disk.require_room(sum(piece.nbytes for piece in image))
         return write_durably(self.path(kind, file_id), image)
 
     def stat(self, kind: FileKind, file_id: str) -> FileStat | None:
@@ -106,8 +113,12 @@ class FileStore:
         return tempfile.TemporaryFile(dir=folder, prefix=".import.", suffix=TEMPORARY_SUFFIX)
 
     def sweep(self) -> list[str]:
-        """Delete incomplete files of killed processes. Returns their names."""
+        """Delete what killed processes have left: incomplete files, and pins. Returns the names of the files."""
         sweep_pins(self.locks, self._pinned_folders)
+        return self.sweep_incomplete()
+
+    def sweep_incomplete(self) -> list[str]:
+        """Delete incomplete files of killed processes; those of living ones are locked. Returns their names."""
         return [name for kind in FileKind for name in sweep(self.data / kind)]
 
     def writing(self) -> AbstractContextManager[None]:
@@ -149,13 +160,3 @@ class FileStore:
         """How large the filesystem is, and how much of it is free."""
         found = shutil.disk_usage(self.data)
         return Space(found.total, found.free)
-
-    def writable(self) -> bool:
-        """Whether a file can be created now."""
-        probe = self.data / ".probe"
-        try:
-            probe.write_bytes(b"")
-            probe.unlink(missing_ok=True)
-        except OSError:
-            return False
-        return True

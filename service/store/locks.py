@@ -56,8 +56,8 @@ class Locks:
         self._keys: int | None = None
 
     def prepare(self) -> None:
-        """Create the files of the locks that requests take, so that taking one needs no space on the disk later."""
-        for name in (Lock.WRITING, _KEYS):
+        """Create the files of all locks, so that taking one needs no space on the disk later."""
+        for name in (*Lock, _KEYS):
             (self._data / name).touch()  # This opens, and closes, no file that exists.
 
     @contextmanager

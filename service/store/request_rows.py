@@ -107,6 +107,12 @@ class Source:
         return self._stored_rows if self._memory is None else self._memory.rows
 
     @property
+    def predicted_bytes(self) -> int:
+        """Bytes that inline rows will take as a file, about: eight for each cell and label."""
+        columns = self.matrix.dataset.inputs.shape[1] + 1 if self.matrix is not None else 0
+        return 8 * self.rows * (columns if self._memory is None else len(self._memory.columns))
+
+    @property
     def named(self) -> bool:
         """Whether the columns have names."""
         return self.matrix is None or self.matrix.dataset.named

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from pathlib import Path
 from typing import Literal
 
 import sqlalchemy as sa
 
-__all__ = ["storage_error_code"]
+__all__ = ["start_problem", "storage_error_code"]
+
+#: What SQLite reports of a directory in which it cannot write.
+_NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
 def storage_error_code(error: OSError | sa.exc.OperationalError) -> Literal["storage_full", "storage_error"] | None:
@@ -18,3 +22,17 @@ def storage_error_code(error: OSError | sa.exc.OperationalError) -> Literal["sto
     # The low byte is the primary result code; the other bytes refine it.
     kind = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
     return {sqlite3.SQLITE_FULL: "storage_full", sqlite3.SQLITE_IOERR: "storage_error"}.get(kind)  # type: ignore[return-value]
+
+
+def start_problem(error: OSError | sa.exc.OperationalError, data: Path) -> str:
+    """One sentence for an operator: why a process cannot start on this data directory, and what to do."""
+    code = storage_error_code(error)
+    if code == "storage_full":
+        return f"no disk space is left for {data}: free some space, then start again"
+    if isinstance(error, OSError):
+        reason: object = error.strerror or error
+    elif code is None and getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in _NOT_WRITABLE:
+        return f"the database did not answer: {str(error.orig).strip()}"
+    else:
+        reason = error.orig
+    return f"the data directory {data} cannot be used: {reason}; make it writable, or set TRAINYARD_DATA to another one"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import select
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from time import monotonic
 
@@ -19,7 +19,7 @@ from service.processes import close, pipe, start
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
-from service.store.naming import TABLES
+from service.store.naming import TABLES, unnamed
 
 __all__ = ["UpkeepSupervisor"]
 
@@ -43,6 +43,11 @@ class UpkeepSupervisor:
         self._settings = settings
         self._check: subprocess.Popen[bytes] | None = None
         self._checked = not _has_files(database, files)
+        self._database, self._files = database, files
+        #: Jobs whose runners have died, the process that clears away after some of them, and these.
+        self._lost: set[str] = set()
+        self._clearing: subprocess.Popen[bytes] | None = None
+        self._cleared: set[str] = set()
         self._writer: subprocess.Popen[bytes] | None = None
         #: The state of each model that its file has; and the states that the writer was asked for last.
         self._written: dict[str, State] = dict.fromkeys(files.ids(FileKind.MODEL), _UNKNOWN)
@@ -53,24 +58,47 @@ class UpkeepSupervisor:
         self._ending: list[subprocess.Popen[bytes]] = []
         #: The time of the first change since the last writer ended.
         self._changed: float | None = None
-        self._used = self._next_check = self._next_request = 0.0
+        self._used = self._next_check = self._next_request = self._next_clearing = 0.0
 
     def turn(self) -> None:
         """Start, ask and end processes as needed, without waiting. Raises SQLAlchemy's OperationalError."""
         self._ending = [process for process in self._ending if process.poll() is None]
         self._run_check()
+        self._run_clearing()
         self._listen()
         if self._asked or monotonic() < self._next_request:
             return
         if not self._ask(DELAY_SECONDS) and self._writer is not None and monotonic() - self._used > LINGER_SECONDS:
             self._dismiss_writer()
 
+    def clear_after(self, jobs: Collection[str]) -> None:
+        """Have files without a row cleared away that runners of these jobs have left, which have died."""
+        self._lost.update(jobs)
+
+    def _run_clearing(self) -> None:
+        """Start the process that clears away, if there is something; again after a pause if it was cut short."""
+        if self._clearing is not None:
+            if self._clearing.poll() is None:
+                return
+            if self._clearing.returncode == 0:
+                self._lost -= self._cleared
+            close(self._clearing)
+            self._clearing, self._next_clearing = None, monotonic() + PAUSE_SECONDS
+        # Not before the check of all files, which moves aside what was there before.
+        if not self._lost or not self._checked or monotonic() < self._next_clearing:
+            return
+        if not unnamed(self._database, self._files)[FileKind.CHECKPOINT]:
+            self._lost.clear()
+            return
+        self._cleared, self._clearing = set(self._lost), self._start("clear", *sorted(self._lost))
+
     def stop(self) -> None:
         """Have the last changes written and end all processes. Raises SQLAlchemy's OperationalError."""
         until = monotonic() + STOP_SECONDS
-        if self._check is not None:
-            close(self._check)
-            self._ending.append(self._check)
+        for process in (self._check, self._clearing):
+            if process is not None:
+                close(process)
+                self._ending.append(process)
         try:
             while monotonic() < until and (self._asked or self._ask()):
                 select.select([pipe(self._writer.stdout)] if self._writer else [], [], [], until - monotonic())
@@ -137,12 +165,12 @@ class UpkeepSupervisor:
         self._ending.append(self._writer)
         self._writer, self._asked = None, {}
 
-    def _start(self, work: str) -> subprocess.Popen[bytes]:
+    def _start(self, *work: str) -> subprocess.Popen[bytes]:
         # A new session: an interrupt at the terminal is for the trainer, and this process ends when the trainer does.
         return start(
             self._settings,
             "upkeep",
-            work,
+            *work,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,

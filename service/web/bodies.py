@@ -65,11 +65,11 @@ def takes_file(endpoint: str | None, query: Container[str]) -> bool:
 
 
 @contextmanager
-def body_file(limit: int, another: Callable[[], IO[bytes]]) -> Iterator[IO[bytes]]:
+def body_file(limit: int, another: Callable[[], IO[bytes]], require_room: Callable[[int], None]) -> Iterator[IO[bytes]]:
     """A block with the current request's body, decompressed, in a file with a descriptor, at its beginning.
 
-    ``another`` makes an empty file. Raises RequestEntityTooLarge if the body exceeds ``limit`` bytes, and
-    MalformedError if it is no gzip data.
+    ``another`` makes an empty file, and ``require_room`` is called before so many bytes are written to it. Raises
+    RequestEntityTooLarge if the body exceeds ``limit`` bytes, and MalformedError if it is no gzip data.
     """
     request.max_content_length = limit
     compressed: GzipBody | None = request.environ.get(_COMPRESSED)
@@ -89,6 +89,7 @@ def body_file(limit: int, another: Callable[[], IO[bytes]]) -> Iterator[IO[bytes
             size += len(chunk)
             if size > limit:
                 raise RequestEntityTooLarge
+            require_room(len(chunk))
             file.write(chunk)
         file.seek(0)
         yield file

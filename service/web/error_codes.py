@@ -128,6 +128,12 @@ RESPONSES = (
         "A request with the same `Idempotency-Key` is still being processed.",
         "Send the request again later. It will be answered as the first one was.",
     ),
+    Refusal(
+        "job_active",
+        409,
+        "The job is queued, running or paused, and so cannot be deleted.",
+        "Cancel it with `POST /jobs/{id}/cancel`, wait until it has ended, and delete it then.",
+    ),
     Refusal("model_in_use", 409, "The model has active jobs.", "Wait, or cancel them with `?force=true`."),
     Refusal(
         "name_taken",
@@ -268,10 +274,22 @@ RESPONSES = (
         "Free space, for example by deleting models or datasets. Send the request again after `Retry-After`.",
     ),
     Refusal(
+        "storage_low",
+        503,
+        "The disk space that is left is kept for what running jobs save (`TRAINYARD_MIN_FREE_BYTES`).",
+        "Delete models, datasets or jobs, or keep fewer checkpoints. Send the request again after `Retry-After`.",
+    ),
+    Refusal(
         "too_many_dry_runs",
         503,
         "Too many dry runs are waiting for their turn.",
         "Send the request again after `Retry-After`.",
+    ),
+    Refusal(
+        "storage_reserve",
+        507,
+        "What is to be stored would take disk space that is kept for running jobs (`TRAINYARD_MIN_FREE_BYTES`).",
+        "Delete models, datasets or jobs, then send it again.",
     ),
 )
 

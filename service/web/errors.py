@@ -19,6 +19,8 @@ from models.errors import (
     InvalidError,
     MalformedError,
     MissingError,
+    NoRoomError,
+    QuotaError,
     TooLargeError,
     TrainyardError,
     UnreadableError,
@@ -47,7 +49,9 @@ _STATUS: dict[type[TrainyardError], int] = {
     TooLargeError: 413,
     UnsupportedError: 415,
     InvalidError: 422,
+    QuotaError: 429,
     BusyError: 503,
+    NoRoomError: 507,
 }
 
 #: The headers of the documentation's pages, which have scripts.
@@ -128,7 +132,7 @@ def _refusal(error: TrainyardError) -> Response:
         places = {"row": each.row, "line": each.line, "column": column}
         entry |= {name: place for name, place in places.items() if place is not None}
         errors.append(entry)
-    headers = {"Retry-After": "1"} if status == 503 else None
+    headers = None if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     return problem(status, error.code, error.detail, errors, headers, total=error.total)
 
 

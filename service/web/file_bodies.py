@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import IO, Any, NamedTuple
 
 from flask import request
@@ -22,7 +22,15 @@ from service.web.context import context
 from service.web.json_bodies import parse_json, reserve_body
 from service.web.memory import held_by
 
-__all__ = ["FILE_TYPES", "UploadedFile", "fitting_name", "read_upload", "received_file", "uploaded_file"]
+__all__ = [
+    "FILE_TYPES",
+    "UploadedFile",
+    "fitting_name",
+    "read_upload",
+    "received_file",
+    "received_upload",
+    "uploaded_file",
+]
 
 #: Content types of files, whatever they begin with. Other types hold what their content shows.
 FILE_TYPES = re.compile(r"text/csv|text/tab-separated-values|.*(ndjson|jsonl|jsonlines|json-seq|parquet|csv)")
@@ -39,14 +47,22 @@ class UploadedFile(NamedTuple):
 
 
 @contextmanager
-def received_file() -> Iterator[None]:
-    """A block in which the body of the request is in a file, within ``TRAINYARD_MAX_DATASET_BYTES``."""
-    parts = context()
+def received_file(require_room: Callable[[int], None] = lambda _size: None) -> Iterator[None]:
+    """A block in which the body of the request is in a file, within ``TRAINYARD_MAX_DATASET_BYTES``.
+
+    ``require_room`` is called before so many bytes are written.
+    """
+    parts, room = context(), require_room
     # Werkzeug closes the files of a form that it has parsed, and forgets those of one that it refuses.
-    with body_file(parts.settings.max_dataset_bytes, parts.files.temporary) as body, ExitStack() as files:
+    with body_file(parts.settings.max_dataset_bytes, parts.files.temporary, room) as body, ExitStack() as files:
         read_from(body, lambda: files.enter_context(parts.files.temporary()))
         _require_small_form()
         yield
+
+
+def received_upload() -> AbstractContextManager[None]:
+    """``received_file`` for one that is to be stored."""
+    return received_file(context().files.disk.require_room)
 
 
 def _require_small_form() -> None:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
+from models.errors import LowStorageError, NoRoomError
 from service.jobs.events import newest_event_ids
 from service.web.bodies import takes_file
 from service.web.context import Context
@@ -17,12 +18,15 @@ from service.web.gate import CALLER, Gate
 from service.web.json_bodies import json_bytes
 from service.web.protocols.native import PredictionServer
 from service.web.worker.front import Front, QuickAnswer
+from service.web.worker.head import RequestError
 from service.web.worker.refusals import json_headers
 
 __all__ = ["ServiceFront"]
 
 #: The methods of the paths that are answered at once.
 _QUICK = {"/predict": ("POST",), "/health/live": ("GET", "HEAD")}
+#: The endpoints of which the bodies are stored, and those of which the rows in the bodies are.
+_UPLOADS, _JOBS = {"datasets.create", "checkpoints.import_file"}, {"training.train", "sweeps.sweep"}
 _LIVE = json_bytes({"status": "live"})
 
 
@@ -65,13 +69,30 @@ class ServiceFront(Front):
 
     def body_limit(self, environ: dict[str, Any]) -> int:
         settings = self._parts.settings
-        try:
-            endpoint, _ = self._app.url_map.bind("").match(environ["PATH_INFO"], environ["REQUEST_METHOD"])
-        except HTTPException:  # There is no such route, which the application reports.
-            return settings.max_body_bytes
+        endpoint = self._endpoint(environ)
         if not takes_file(endpoint, parse_qs(environ["QUERY_STRING"], keep_blank_values=True)):
             return settings.max_body_bytes
         return settings.max_import_bytes if endpoint == "checkpoints.import_file" else settings.max_dataset_bytes
+
+    def require_room(self, environ: dict[str, Any], size: int) -> None:
+        endpoint, disk = self._endpoint(environ), self._parts.files.disk
+        try:
+            if endpoint in _UPLOADS:
+                disk.require_room(size)
+            elif endpoint in _JOBS:
+                disk.require_room_for_job(size)
+        except NoRoomError as error:
+            raise RequestError(507, "storage_reserve", error.detail) from None
+        except LowStorageError as error:
+            raise RequestError(503, "storage_low", error.detail) from None
+
+    def _endpoint(self, environ: dict[str, Any]) -> str | None:
+        """The endpoint of a request; None if there is no such route, which the application reports."""
+        try:
+            endpoint, _ = self._app.url_map.bind("").match(environ["PATH_INFO"], environ["REQUEST_METHOD"])
+        except HTTPException:
+            return None
+        return str(endpoint)
 
     def temporary(self) -> IO[bytes]:
         return self._parts.files.temporary()

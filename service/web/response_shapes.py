@@ -311,7 +311,9 @@ SHAPES: dict[str, dict[str, Any]] = {
         seconds={"type": "number"},
     ),
     "History": described(
-        "One page of a job's epochs, oldest first.",
+        "One page of a job's epochs, oldest first. If the job trains at most 10,000 epochs, all are there. Of more, "
+        "there are the first 1,000, then one of so many that there are at most 10,000, and always the best one and the "
+        "last one. Several members share these points, but each has 200 or more, and its first 100 epochs.",
         data={"type": "array", "items": {"$ref": "#/components/schemas/Epoch"}},
         has_more={"type": "boolean"},
     ),

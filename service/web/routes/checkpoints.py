@@ -51,7 +51,7 @@ def list_checkpoints(query: dict[str, Any], name: str) -> Response:
         "required": True,
         "content": {"application/x-hdf5": {"schema": {"type": "string", "format": "binary"}}},
     },
-    responses=refusals(400, 404, 409, 413, 415, 422, 503),
+    responses=refusals(400, 404, 409, 413, 415, 422, 503, 507),
 )
 def import_file(name: str) -> Response:
     """Import a checkpoint file as the model's next version.
@@ -65,8 +65,8 @@ def import_file(name: str) -> Response:
         raise UnsupportedError("unsupported_media_type", f"{wanted}. Received: {shortened(request.mimetype)}")
     with parts.database.read() as connection:
         definition = models.find_model(connection, name).definition
-    temporary = parts.files.temporary
-    with body_file(parts.settings.max_import_bytes, temporary) as upload, temporary() as exchange:
+    temporary, room = parts.files.temporary, parts.files.disk.require_room
+    with body_file(parts.settings.max_import_bytes, temporary, room) as upload, temporary() as exchange:
         checkpoint = parts.parser.checkpoint(upload, exchange, definition)
         version = publish_upload(parts.database, parts.files, checkpoint)
     location = url_for("models.show_version", name=name, version=version.version)

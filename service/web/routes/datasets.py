@@ -25,9 +25,10 @@ from service.uploads.publication import keep_table
 from service.web import links
 from service.web.context import context, shown
 from service.web.dataset_bodies import JSON_OPTIONS, ReceivedRows, dataset_of
-from service.web.file_bodies import fitting_name, read_upload, received_file, uploaded_file
+from service.web.file_bodies import fitting_name, read_upload, received_upload, uploaded_file
 from service.web.idempotency import idempotent_after, remember
 from service.web.json_bodies import json_response, read_json
+from service.web.making_room import makes_room
 from service.web.openapi import Resource, refusals
 from service.web.pagination import DatasetPage, page
 
@@ -76,7 +77,7 @@ class UploadSchema(StrictSchema):
 
 
 @routes.route("/datasets", methods=["POST"])
-@idempotent_after(received_file)
+@idempotent_after(received_upload)
 @routes.arguments(UploadSchema, location="query")
 @routes.response(201, "Dataset")
 @routes.leads_to(201, links.DATASET)
@@ -90,7 +91,7 @@ class UploadSchema(StrictSchema):
             "application/json": {"schema": {"$ref": "#/components/schemas/RowsRequest"}},
         },
     },
-    responses=refusals(400, 409, 413, 415, 503),
+    responses=refusals(400, 409, 413, 415, 503, 507),
 )
 def create(query: dict[str, Any]) -> Response:
     """Upload a dataset as a file or as JSON rows.
@@ -190,6 +191,7 @@ def show(key: str) -> Response:
 @routes.route("/datasets/<key>", methods=["DELETE"])
 @routes.response(204)
 @routes.doc(responses=refusals(404, 409))
+@makes_room
 def delete(key: str) -> Response:
     """Delete a dataset that no active job uses."""
     parts = context()

@@ -1,4 +1,4 @@
-"""Job routes: list, show, wait, follow, cancel, pause, resume."""
+"""Job routes: list, show, wait, follow, cancel, pause, resume, delete."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from models.errors import MissingError
 from models.registry import checkpoints
 from models.schemas import StrictSchema, Text, left_out
 from service.jobs import lifecycle
+from service.jobs.deletion import delete_job
 from service.jobs.document import job_document
 from service.jobs.events import HistoryPlace, events_after, list_epochs, newest_event_ids, newest_events
 from service.jobs.record import FINAL, Job, State
@@ -26,6 +27,7 @@ from service.store.database import Database
 from service.web import links
 from service.web.context import Context, context, shown
 from service.web.json_bodies import json_bytes, json_response
+from service.web.making_room import makes_room
 from service.web.openapi import Resource, refusals
 from service.web.pagination import (
     MAXIMUM_EPOCHS,
@@ -148,6 +150,7 @@ def _change(change: Callable[[sa.Connection, str], Job], job_id: str) -> Respons
 @routes.leads_to(202, links.JOB)
 @routes.doc(responses=refusals(404, 409))
 @_accepted_in_states(Trigger.CANCEL)
+@makes_room
 def cancel(job_id: str) -> Response:
     """Cancel a job.
 
@@ -161,6 +164,7 @@ def cancel(job_id: str) -> Response:
 @routes.leads_to(202, links.JOB)
 @routes.doc(responses=refusals(404, 409))
 @_accepted_in_states(Trigger.PAUSE)
+@makes_room
 def pause(job_id: str) -> Response:
     """Pause a job.
 
@@ -181,6 +185,19 @@ def resume(job_id: str) -> Response:
     return _change(lifecycle.resume, job_id)
 
 
+@routes.route("/jobs/<job_id>", methods=["DELETE"])
+@routes.response(204)
+@routes.doc(responses=refusals(404, 409))
+@makes_room
+def delete(job_id: str) -> Response:
+    """Delete a job that has ended, with its events.
+
+    Its versions and checkpoints stay. A job that has not ended is refused with 409: cancel it first.
+    """
+    delete_job(context().database, job_id)
+    return Response(status=204)
+
+
 @routes.route("/jobs/<job_id>/history", methods=["GET"])
 @routes.arguments(HistoryPage, location="query")
 @routes.response(200, "History")
@@ -191,7 +208,8 @@ def history(query: dict[str, Any], job_id: str) -> Response:
     """List the epochs so far, oldest first.
 
     If the job trains several members, each epoch has its `member`, and `member` selects those of one. If `Accept` asks
-    for `application/x-ndjson`, the response is a stream with one epoch per line.
+    for `application/x-ndjson`, the response is a stream with one epoch per line. Of more than 10,000 epochs, the
+    history has some: see `History`.
     """
     limit, member = query["limit"], query["member"]
     after = _place(query["after"] or "0", member)
@@ -264,7 +282,8 @@ def events(query: dict[str, Any], headers: dict[str, Any], job_id: str) -> Respo
     """List or stream a job's events.
 
     The list has the newest event first. With `Accept: text/event-stream`, the response is a live stream in order; it
-    starts with the first event, or the one after `Last-Event-ID`, and ends after the job's final state.
+    starts with the first event, or the one after `Last-Event-ID`, and ends after the job's final state. The events of
+    epochs are the points of the job's history. That of the best epoch so far, or of the newest, may be deleted later.
     """
     _find(job_id)
     if request.accept_mimetypes.best_match(["application/json", "text/event-stream"]) == "text/event-stream":

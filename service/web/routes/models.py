@@ -26,6 +26,7 @@ from service.web.context import context, shown
 from service.web.fitted_features import fitted_members
 from service.web.idempotency import idempotent, remember
 from service.web.json_bodies import json_response, read_json
+from service.web.making_room import makes_room
 from service.web.openapi import Resource, refusals
 from service.web.pagination import NUMBER_PATTERN, AliasPage, ModelPage, NumberPage, page
 
@@ -109,6 +110,7 @@ class ForceSchema(StrictSchema):
 @routes.arguments(ForceSchema, location="query")
 @routes.response(204)
 @routes.doc(responses=refusals(404, 409))
+@makes_room
 def delete(query: dict[str, Any], name: str) -> Response:
     """Delete a model with its versions, aliases and checkpoints.
 
@@ -230,6 +232,7 @@ def show_alias(name: str, alias: str) -> Response:
 @routes.route("/models/<name>/aliases/<alias>", methods=["DELETE"])
 @routes.response(204)
 @routes.doc(responses=refusals(404))
+@makes_room
 def delete_alias(name: str, alias: str) -> Response:
     """Delete an alias.
 

@@ -47,20 +47,18 @@ def live() -> Response:
 def ready() -> Response:
     """Check that the service can predict and accept jobs.
 
-    An absent trainer is reported, but the service is still ready: jobs wait until a trainer starts.
+    An absent trainer is reported, but the service is still ready: jobs wait until a trainer starts. So is a disk with
+    less space than is kept for running jobs (`low`), on which uploads and new jobs are refused.
     """
     parts = context()
-    storage = "ok" if parts.files.writable() else "not writable"
-    database = trainer = "ok"
-    try:
-        with parts.database.read() as connection:
-            trainer = "ok" if _trainer_is_up(connection) else "absent: jobs are queued until one starts"
-    except sa.exc.SQLAlchemyError as error:
-        database, trainer = f"unavailable: {type(error).__name__}", "unknown"
+    storage = parts.files.disk.condition(parts.files.temporary)
+    database, up = parts.database.probe.ask(_trainer_is_up)
+    trainer = "unknown" if up is None else "ok" if up else "absent: jobs are queued until one starts"
     state: dict[str, Any] = {"database": database, "storage": storage, "trainer": trainer}
-    if storage == database == "ok":
+    wrong = [part for part in ("database", "storage") if not state[part].startswith(("ok", "low"))]
+    if not wrong:
         return json_response({"status": "ready", **state})
-    detail = ", ".join(f"{part} is {state[part]}" for part in ("database", "storage") if state[part] != "ok")
+    detail = "; ".join(f"{part} is {state[part]}" for part in wrong)
     return problem(503, "not_ready", detail, headers={"Retry-After": "1"}, **state)
 
 

@@ -35,7 +35,7 @@ routes = Resource("sweeps", __name__, description="Trains a request with many va
             "description": "The result of a dry run: `members` trials, and the seconds of all of them together.",
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DryRun"}}},
         },
-        **refusals(404, 409),
+        **refusals(404, 409, 507),
     }
 )
 def sweep(body: dict[str, Any]) -> Response:

@@ -35,7 +35,7 @@ routes = Resource("training", __name__, description="Training and dry runs.")
             "description": "The result of a dry run.",
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DryRun"}}},
         },
-        **refusals(404, 409),
+        **refusals(404, 409, 507),
     }
 )
 def train(body: dict[str, Any]) -> Response:

@@ -57,6 +57,8 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 #: The status of a request whose client has left before there was an answer, as nginx calls it.
 _LEFT = "499 Client Closed Request"
+#: Codes of what somebody has to change before another try.
+_SLOW = {"storage_full", "storage_low"}
 
 
 class State(Enum):
@@ -435,6 +437,9 @@ class Connection:
         self._limit = self.door.front.body_limit(head.environ)
         if length is not None and length > self._limit:
             raise self._too_large()
+        if length is None or length > HELD_BYTES:
+            # Of a body in chunks, each part is counted as it comes.
+            self.door.front.require_room(head.environ, length or 0)
         if length is not None and LEAST_REFUSED_BYTES < length <= MOST_REFUSED_BYTES:
             self._place = self.door.expect(self._kind(head, length))
             if self._place is None:
@@ -463,14 +468,19 @@ class Connection:
         body = self._body
         try:
             ended = self._add(data, body)
+            writes = not ended and body.held > (HELD_BYTES if self.door.has_room else LEAST_HELD_BYTES)
+            if writes:
+                left = 0 if self._head.length is None else self._head.length - body.size
+                self.door.front.require_room(self._head.environ, body.held + left)
         except RequestError as error:
             self._refuse(error)
             return
         self._hold(body.held)
-        if not ended:
-            if body.held > (HELD_BYTES if self.door.has_room else LEAST_HELD_BYTES):
-                self.state, self.deadline = State.AWAY, math.inf
-                self.door.away(self, "write", lambda: _attempt(body.write), self._written, must=True)
+        if writes:
+            self.state, self.deadline = State.AWAY, math.inf
+            self.door.away(self, "write", lambda: _attempt(body.write), self._written, must=True)
+        elif not ended:
+            return
         elif body.in_file or body.held > HELD_BYTES:
             self._call(self._head, body)
         else:
@@ -679,7 +689,7 @@ class Connection:
             ("Content-Length", str(len(body))),
         ]
         if error.status == 503:
-            headers.append(("Retry-After", "60" if error.code == "storage_full" else "1"))
+            headers.append(("Retry-After", "60" if error.code in _SLOW else "1"))
         headers += [*error.headers, *common_headers(environ)]
         status = f"{error.status} {error.phrase}"
         self._forget_body()

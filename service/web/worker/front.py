@@ -61,6 +61,9 @@ class Front:
         """The maximum size of a request's body in bytes."""
         return 2**63
 
+    def require_room(self, environ: dict[str, Any], size: int) -> None:
+        """Raise RequestError if a request's body cannot have so many further bytes on the disk. Waits for nothing."""
+
     def temporary(self) -> IO[bytes]:
         """An empty file, for a body that is too large for memory."""
         return io.BytesIO()

@@ -7,15 +7,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
 import pytest
 
+from models.formats.durable import _open_temporary
+from models.identifiers import new_id
+from models.training.checkpoint import CheckpointKind, Origin
 from service.jobs.trainer import GRACE_SECONDS
 from testing.harness import ROOT, Client, Server, eventually, serving
 from testing.jobs import arrays, timeless
-from testing.samples import ROWS, a_model, a_training
+from testing.runs import a_run
+from testing.samples import CLASSES, ROWS, a_model, a_training
+from testing.saving import save_checkpoint
 
 pytestmark = pytest.mark.processes
 
@@ -130,6 +137,50 @@ class TestRunner:
         assert (ended["state"], ended["attempt"], ended["version"]) == ("failed", 3, None)
         assert ended["error"]["code"] == "worker_lost"
         assert "SIGKILL" in ended["error"]["detail"]
+
+    def test_what_it_was_writing_goes_as_soon_as_it_is_dead(self, killable: tuple[Server, Whole]) -> None:
+        server, _ = killable
+        client, folder = server.client, server.data / "checkpoints"
+        client.define({"name": "cut-saves", "inputs": 2, "classes": CLASSES, "hidden": [1500, 1500]})
+        job = client.train(a_training("cut-saves", epochs=10**5, checkpoint={"every_epochs": 1, "keep": 1}))["id"]
+        runner, trainer = server.busy_runner(), server.trainer().pid
+        # This process is a living writer of another file.
+        living, file = _open_temporary(folder / f"{new_id('ckpt')}.h5")
+        with file:
+
+            def stopped_within_a_save() -> set[str]:
+                os.kill(runner.pid, signal.SIGSTOP)
+                found = {path.name for path in folder.glob(".*.partial")} - {living.name}
+                if not found:
+                    os.kill(runner.pid, signal.SIGCONT)
+                return found
+
+            partial = eventually(stopped_within_a_save, what="a save under way")
+            os.kill(runner.pid, signal.SIGKILL)
+            eventually(lambda: client.job(job)["attempt"] == 2, what="the loss is noticed")
+            eventually(lambda: not partial & {path.name for path in folder.glob(".*")}, what="the cut file is gone")
+            assert living.exists()
+            assert server.trainer().pid == trainer
+        client.delete("/models/cut-saves?force=true")
+        eventually(lambda: len(server.processes("service runner")) == 1, what="its runner has ended")
+        living.unlink()
+
+    def test_what_it_has_not_named_goes_too(self, killable: tuple[Server, Whole]) -> None:
+        """Nobody has seen such a checkpoint, so that a model that is deleted by force leaves nothing."""
+        server, _ = killable
+        job = begin(server, "unnamed")
+        checkpoint, ids = a_run().checkpoint(), [new_id("ckpt"), new_id("ckpt")]
+        for checkpoint_id, origin in zip(ids, (job, "job_of_another_trainer"), strict=True):
+            own = replace(checkpoint, origin=Origin(origin, CheckpointKind.BETWEEN, "{}"))
+            save_checkpoint(server.data / "checkpoints" / f"{checkpoint_id}.h5", own)
+        runner = server.busy_runner().pid
+        assert server.client.delete("/models/unnamed?force=true").status == 204
+        with suppress(ProcessLookupError):
+            os.kill(runner, signal.SIGKILL)
+        paths = [server.data / "checkpoints" / f"{checkpoint_id}.h5" for checkpoint_id in ids]
+        eventually(lambda: not paths[0].exists(), what="the file without a row is gone")
+        assert paths[1].exists()
+        paths[1].unlink()
 
     def test_one_that_is_stopped_past_its_lease_is_replaced(self, killable: tuple[Server, Whole]) -> None:
         server, whole = killable

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from models.errors import LowStorageError, NoRoomError
 from models.identifiers import new_id
+from service.store.disk import RESERVE_BYTES, Disk
 from service.store.files import FileKind, FileStore
 from service.store.locks import LockTakenError
 from testing.harness import ROOT
@@ -100,14 +104,40 @@ def test_owner(files: FileStore) -> None:
     assert FileStore(files.data).owner() == "second"
 
 
-def test_a_store_that_cannot_be_written_says_so(files: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert files.writable()
+def test_what_is_kept_of_the_disk_is_not_given_to_uploads(tmp_path: Path) -> None:
+    free = Disk(tmp_path).free
+    for kept, refused in ((0, False), (free // 2, False), (2 * free, True)):
+        files = FileStore(tmp_path / str(kept), kept=kept)
+        if refused:
+            with pytest.raises(NoRoomError, match="TRAINYARD_MIN_FREE_BYTES"):
+                files.put(FileKind.DATASET, new_id("ds"), [memoryview(b"rows")])
+            with pytest.raises(LowStorageError):
+                files.disk.require_room_for_job(1)
+            assert files.ids(FileKind.DATASET) == set()
+        else:
+            files.put(FileKind.DATASET, new_id("ds"), [memoryview(b"rows")])
+            with pytest.raises(NoRoomError, match=f"this takes {free:,} bytes") if kept else nullcontext():
+                files.disk.require_room(free)
 
-    def refuse(*_arguments: object) -> int:
-        raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)
-    assert not files.writable()
+def test_the_reserve_takes_space_until_it_is_given_up(tmp_path: Path) -> None:
+    disk, path = Disk(tmp_path), tmp_path / ".reserve"
+    disk.give_up_reserve()
+    for _ in range(2):
+        disk.hold_reserve()
+        assert path.stat().st_blocks * 512 >= RESERVE_BYTES
+    disk.give_up_reserve()
+    assert not path.exists()
+
+
+def test_no_reserve_is_left_if_it_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        Disk(tmp_path).hold_reserve()
+    assert not (tmp_path / ".reserve").exists()
 
 
 def test_whether_the_directory_exists(files: FileStore) -> None:

@@ -363,8 +363,10 @@ class TestEvents:
         assert (seen[-1].type, seen[-1].data) == ("state", {"state": "cancelled"})
         assert [event.id for event in seen] == sorted({event.id for event in seen})
         epochs = [event.data["epoch"] for event in seen if event.type == "epoch"]
-        assert epochs == list(range(1, len(epochs) + 1))
+        assert epochs == sorted(set(epochs))
+        assert epochs[:1000] == list(range(1, len(epochs[:1000]) + 1))
         assert seen[-2].type == "checkpoint"
+        assert seen[-2].data["epoch"] == epochs[-1]
 
     def test_a_client_that_leaves_frees_its_thread(self, client: Client, endless: str) -> None:
         # More than may wait at once, one after the other; each leaves in the middle.
@@ -525,7 +527,7 @@ class TestWishes:
         assert job["checkpoint"] == kept[0]["id"]
         assert kept[0]["epoch"] >= 1
         assert client.get(f"/checkpoints/{kept[0]['id']}/file").status == 200
-        assert len(client.history(endless)) == kept[0]["epoch"]
+        assert client.history(endless)[-1]["epoch"] == kept[0]["epoch"]
 
     def test_cancel_of_a_waiting_job(self, client: Client, name: str, endless: str) -> None:
         waiting = client.train(a_training(name))["id"]
@@ -581,10 +583,45 @@ class TestWishes:
             assert client.post(f"/jobs/{job}/resume").status == 202
         ended = client.wait(job)
         assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
-        assert [epoch["epoch"] for epoch in client.history(job)] == list(range(1, 24_001))
+        history = client.history(job)
+        best = min(history, key=lambda epoch: epoch["validation_loss"])["epoch"]
+        # Of more than 10,000 epochs: the first 1,000, every third one, the best and the last.
+        points = {*range(1, 1001), *range(1003, 24_001, 3), best, 24_000}
+        assert [epoch["epoch"] for epoch in history] == sorted(points)
         assert timeless(client.history(job)) == timeless(client.history(whole["id"]))
         files = [server.data / "checkpoints" / f"{one['checkpoint']}.h5" for one in (whole, ended)]
         assert arrays(files[0], "parameters", "optimizer") == arrays(files[1], "parameters", "optimizer")
+
+
+class TestLongHistories:
+    """A history has at most 10,000 points, whatever was trained."""
+
+    def test_the_first_epochs_the_best_and_the_last_are_there(self, client: Client, name: str) -> None:
+        request = a_training(name, epochs=100_000, batch_size="full", publish="best")
+        request["optimizer"] = {"type": "sgd", "learning_rate": 0.9}
+        job = client.run(request)
+        with Stream(client, job["id"]) as stream:
+            events = [event.data["epoch"] for event in stream if event.type == "epoch"]
+        epochs = [epoch["epoch"] for epoch in client.history(job["id"])]
+        assert epochs == events
+        assert len(epochs) <= 10_000
+        assert epochs[:1000] == list(range(1, 1001))
+        assert epochs[-1] == 100_000
+        assert job["best"]["epoch"] in epochs
+        # Beside the best and the last one, the distance is the same everywhere: 99,000 epochs by 8,998 points.
+        rest = [epoch for epoch in epochs[1000:] if epoch not in (job["best"]["epoch"], 100_000)]
+        assert {following - epoch for epoch, following in pairwise(rest)} <= {12, 24}
+        assert len(rest) >= 8_248
+
+    def test_one_that_is_cancelled_ends_with_its_last_epoch(self, client: Client, name: str) -> None:
+        job = client.train(a_training(name, epochs=10**7, batch_size="full"))["id"]
+        client.until_epoch(job, 1500)
+        client.post(f"/jobs/{job}/cancel")
+        ended = client.wait(job)
+        epochs = [epoch["epoch"] for epoch in client.history(job)]
+        assert epochs[:1000] == list(range(1, 1001))
+        assert epochs[-1] == ended["progress"]["epoch"]
+        assert len(epochs) <= 1002 + ended["progress"]["epoch"] // 1111
 
 
 class TestDivergence:

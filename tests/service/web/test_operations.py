@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 
 import h5py
 import numpy as np
 import pytest
 import sqlalchemy as sa
+import sqlalchemy.event
+from flask.testing import FlaskClient
 
 import nncore
 from service.settings import Settings
 from service.store.database import Database
 from service.store.tables import TRAINERS
 from service.web.app import create_app
+from testing.filesystems import mounts_are_permitted, remount, tmpfs
 from testing.harness import Client, Server, eventually
 from testing.samples import DATA, PROBLEM, a_model, a_training, fresh
 from tests.service.conftest import Trained
@@ -130,22 +136,68 @@ def test_a_trainer_counts_as_absent_after_a_lease(
     database.dispose()
 
 
-def test_storage_that_cannot_be_written_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"})
-    client = create_app(settings).test_client()
-    assert client.get("/health/ready").status_code == 200
-
-    def refuse(*_: object) -> None:
-        raise OSError(30, "Read-only file system")
-
-    monkeypatch.setattr(Path, "write_bytes", refuse)
-    answer = client.get("/health/ready")
+@pytest.mark.processes
+@pytest.mark.skipif(not mounts_are_permitted(), reason="mounting a filesystem is not permitted here")
+def test_storage_that_cannot_be_written_is_not_ready(tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "place", "16m") as place:
+        data = {"TRAINYARD_DATA": str(place / "data"), "TRAINYARD_MIN_FREE_BYTES": "0"}
+        app = create_app(Settings.read({**data, "TRAINYARD_TRAINER": "external"}))
+        client = app.test_client()
+        assert client.get("/health/ready").get_json()["storage"] == "ok"
+        app.extensions["trainyard"].database.dispose()  # A file that is open for writing forbids it.
+        remount(place, "ro")
+        answer = client.get("/health/ready")
+        app.extensions["trainyard"].database.dispose()
     assert answer.status_code == 503
     assert answer.content_type == "application/problem+json"
     document = answer.get_json()
     assert document.keys() == PROBLEM | {"database", "storage", "trainer"}
     assert (document["status"], document["code"], document["storage"]) == (503, "not_ready", "not writable")
-    assert "storage" in document["detail"]
+    assert "storage is not writable" in document["detail"]
+
+
+class TestLockedDatabase:
+    """Another program holds the lock of SQLite's file."""
+
+    @pytest.fixture
+    def held(self, tmp_path: Path) -> Iterator[tuple[FlaskClient, sqlite3.Connection]]:
+        app = create_app(Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"}))
+        with contextlib.closing(sqlite3.connect(tmp_path / "trainyard.db", isolation_level=None)) as other:
+            yield app.test_client(), other
+        app.extensions["trainyard"].database.dispose()
+
+    @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
+    def test_it_is_not_ready(self, held: tuple[FlaskClient, sqlite3.Connection], lock: str) -> None:
+        client, other = held
+        other.execute(f"BEGIN {lock}")
+        began = monotonic()
+        answer = client.get("/health/ready")
+        assert monotonic() - began < 3.0  # Both waits together take two seconds at most.
+        assert answer.status_code == 503
+        assert answer.get_json()["database"].startswith("locked: another program")
+        assert answer.get_json()["storage"] == "ok"
+        other.execute("ROLLBACK")
+        assert client.get("/health/ready").get_json()["database"] == "ok"
+
+    def test_many_short_transactions_are_no_lock(self, held: tuple[FlaskClient, sqlite3.Connection]) -> None:
+        """The probe finds the lock taken by another transaction each time, as under a load of writes."""
+        client, other = held
+        refused = []
+
+        def busy(connection: sa.Connection, _cursor: object, statement: str, *_rest: object) -> None:
+            if statement == "BEGIN IMMEDIATE":
+                other.execute("BEGIN IMMEDIATE")
+                other.execute("PRAGMA user_version = 7")
+                other.execute("COMMIT")
+                other.execute("BEGIN IMMEDIATE")
+                refused.append(connection)
+
+        engine = client.application.extensions["trainyard"].database.probe._engine
+        sqlalchemy.event.listen(engine, "before_cursor_execute", busy)
+        answer = client.get("/health/ready")
+        other.execute("ROLLBACK")
+        assert len(refused) == 1
+        assert answer.get_json()["database"] == "ok"
 
 
 def test_a_database_that_does_not_answer_is_reported_with_503(tmp_path: Path) -> None:

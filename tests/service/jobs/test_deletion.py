@@ -1,4 +1,4 @@
-"""Jobs that ended long ago are deleted with their events, in small transactions; what they made stays."""
+"""Ended jobs are deleted with their events, in small transactions; what they made stays."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import sqlalchemy as sa
 import sqlalchemy.event
 
 from models.clock import rfc3339
+from models.errors import ConflictError, MissingError
 from reliability.lives import make_job
-from service.jobs import lifecycle, old_jobs
-from service.jobs.old_jobs import drop_old_jobs
+from service.jobs import deletion, lifecycle
+from service.jobs.deletion import delete_job, drop_old_jobs
 from service.jobs.record import ACTIVE, FINAL
 from service.store.database import Database
-from service.store.tables import EVENTS, JOBS
+from service.store.tables import EVENTS, JOBS, SWEEPS
+from service.web.routes.jobs import EVENTS_AT_ONCE, LiveEvents
 from testing.harness import Server, eventually
 from testing.samples import DATA, ROWS, a_model, a_training
 
@@ -106,7 +108,7 @@ def test_nothing_is_written_if_there_is_nothing_to_delete(database: Database, ma
 def test_transactions_are_small(
     database: Database, make: Callable[..., str], monkeypatch: pytest.MonkeyPatch, events: int
 ) -> None:
-    monkeypatch.setattr(old_jobs, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(deletion, "ROWS_AT_ONCE", 10)
     for number in (1, events, 2):
         make("failed", DAYS + 1.0, number)
     rows = [3 + 3 + events]
@@ -123,6 +125,46 @@ def test_transactions_are_small(
     assert rows[-1] == 0
 
 
+@pytest.mark.parametrize("events", [0, 8, 9, 10, 11, 95])
+def test_one_job_is_deleted_in_small_transactions(
+    database: Database, make: Callable[..., str], monkeypatch: pytest.MonkeyPatch, events: int
+) -> None:
+    monkeypatch.setattr(deletion, "ROWS_AT_ONCE", 10)
+    job, other = make("failed", 0.0, events), make("failed", 0.0, 3)
+    with database.write() as connection:
+        connection.execute(sa.insert(SWEEPS), [{"job": each, "plan": "{}"} for each in (job, other)])
+    with transactions(database) as begun:
+        delete_job(database, job)
+    assert len(begun) <= events // 10 + 2
+    assert (jobs_of(database), events_of(database)) == ({other}, {other: 3})
+    with database.read() as connection:
+        assert list(connection.scalars(sa.select(SWEEPS.c.job))) == [other]
+
+
+@pytest.mark.parametrize("state", ACTIVE)
+def test_a_job_that_has_not_ended_is_not_deleted(database: Database, make: Callable[..., str], state: str) -> None:
+    job = make(state, 0.0)
+    with pytest.raises(ConflictError, match=f"is {state}; cancel it first") as refusal:
+        delete_job(database, job)
+    assert refusal.value.code == "job_active"
+    assert (jobs_of(database), events_of(database)) == ({job}, {job: 3})
+
+
+def test_a_job_that_is_not_there_is_not_deleted(database: Database) -> None:
+    with pytest.raises(MissingError):
+        delete_job(database, "job_none")
+
+
+def test_a_stream_of_events_ends_if_its_job_is_deleted(database: Database, make: Callable[..., str]) -> None:
+    job = make("succeeded", 0.0, 2 * EVENTS_AT_ONCE + 1)
+    stream = LiveEvents(database, job, 0)
+    assert stream.look().count(b"\nevent: log\n") == EVENTS_AT_ONCE
+    assert not stream.ended
+    delete_job(database, job)
+    assert b"event:" not in stream.look()
+    assert stream.ended
+
+
 def test_what_a_deleted_job_made_goes_on_working(make_server: Callable[..., Server]) -> None:
     server = make_server(WORKERS=1)
     client = server.start_ready()
@@ -132,10 +174,21 @@ def test_what_a_deleted_job_made_goes_on_working(make_server: Callable[..., Serv
     body = a_training("kept", data={"dataset": "rows"}, checkpoint={"every_epochs": 2})
     sent = client.post("/train", body, headers=headers)
     old = client.wait(sent.json["id"])
+    by_request = client.run(a_training("kept", checkpoint={"every_epochs": 2}))
     recent = client.run(a_training("kept"))
     paths = ("/models/kept/versions", "/models/kept/checkpoints", f"/checkpoints/{old['checkpoint']}", "/models/kept")
+    running = client.train(a_training("kept", epochs=10**6))["id"]
+    answer = client.delete(f"/jobs/{running}")
+    assert (answer.status, answer.json["code"]) == (409, "job_active")
+    client.post(f"/jobs/{running}/cancel")
+    client.wait(running)
     before = [client.get(path).json for path in paths]
-    assert before[0]["data"][1]["job"] == old["id"]
+    assert before[0]["data"][2]["job"] == old["id"]
+    assert client.delete(f"/jobs/{running}").status == 204
+    answer = client.delete(f"/jobs/{by_request['id']}")
+    assert (answer.status, answer.body) == (204, b"")
+    assert client.delete(f"/jobs/{by_request['id']}").json["code"] == "not_found"
+    assert [job["id"] for job in client.pages("/jobs", 10)] == [recent["id"], old["id"]]
     server.terminate()
     server.wait_until_gone()
     with contextlib.closing(sqlite3.connect(server.data / "trainyard.db")) as database, database:
@@ -143,10 +196,11 @@ def test_what_a_deleted_job_made_goes_on_working(make_server: Callable[..., Serv
 
     client = server.start_ready()
     eventually(lambda: client.get(f"/jobs/{old['id']}").status == 404, what="the old job is deleted")
-    for path in ("", "/history", "/events", "/checkpoints"):
-        assert client.get(f"/jobs/{old['id']}{path}").json["code"] == "not_found", path
-    for wish in ("cancel", "pause", "resume"):
-        assert client.post(f"/jobs/{old['id']}/{wish}").status == 404, wish
+    for gone in (old["id"], by_request["id"]):
+        for path in ("", "/history", "/events", "/checkpoints"):
+            assert client.get(f"/jobs/{gone}{path}").json["code"] == "not_found", path
+        for wish in ("cancel", "pause", "resume"):
+            assert client.post(f"/jobs/{gone}/{wish}").status == 404, wish
     assert [job["id"] for job in client.pages("/jobs", 10)] == [recent["id"]]
     assert client.job(recent["id"]) == recent
     assert [client.get(path).json for path in paths] == before
@@ -155,6 +209,6 @@ def test_what_a_deleted_job_made_goes_on_working(make_server: Callable[..., Serv
     again = client.post("/train", body, headers=headers)
     assert (again.status, again.json, again.headers["idempotent-replayed"]) == (202, sent.json, "true")
     following = client.run(a_training("kept", start_from=old["checkpoint"]))
-    assert following["version"] == 3
+    assert following["version"] == 4
     assert server.run_beside("verify").wait(60) == 0
     assert client.delete("/datasets/rows").status == 204
