@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import select
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -105,6 +106,8 @@ class JobJournal:
         self._database, self._job, self._signal = database, job, signal
         self._run = run
         self._history = History(run.planned)
+        #: Epochs of each member since the last report, also those that a killed runner had trained before.
+        self._trained = Counter[int]()
         #: Whether a commit with unknown result may have changed the history in the database.
         self._unsure = True
         #: Whether another owner has the job.
@@ -136,6 +139,7 @@ class JobJournal:
     def epoch(self, record: Epoch, member: int = 0) -> None:
         """Record an epoch, of a member if the run has several."""
         self._history.add(record, member)
+        self._trained[member] += 1
 
     def checkpoint(self, checkpoint: AnyCheckpoint, kind: CheckpointKind) -> None:
         """Save the state, then delete old checkpoints.
@@ -245,15 +249,15 @@ class JobJournal:
                 wish = lifecycle.report(connection, self._job.id, self._job.fence, progress, **columns)
                 drop_epochs(connection, self._job.id, changes.gone)
                 add_events(connection, self._job.id, events)
-                # An epoch counts with its event, of which there is one however often a killed runner has trained it.
-                rows = sum(self._run.rows_of(member) for member, _ in new)
-                count(connection, {Total.EPOCHS: len(new), Total.ROWS_TRAINED: rows})
+                rows = sum(self._run.rows_of(member) * epochs for member, epochs in self._trained.items())
+                count(connection, {Total.EPOCHS: self._trained.total(), Total.ROWS_TRAINED: rows})
                 if also is not None:
                     also(connection)
         except lifecycle.StaleError as error:
             self._lose(error)
             return
         self._history.have_been_made(changes)
+        self._trained.clear()
         self._reported_trouble, self._unsure = self._trouble, False
         self._stop = self._stop or wish is not None
 
