@@ -57,6 +57,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "find_owned": _OWNER,
         "abandon": _BY_NUMBER,
         "next_due": _SERVICE,
+        "oldest_wait": "a measure of all owners, for admins",
         "_queued": _SERVICE,
         "report": _OWNER,
         "finished_data": _SERVICE,
@@ -69,7 +70,8 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "_move": "of a job that was found before",
     },
     "service/jobs/events.py": {"*": _OF_JOB},
-    "service/jobs/old_jobs.py": {"*": _SERVICE},
+    "service/jobs/deletion.py": {"drop_old_jobs": _SERVICE, "_delete_rows": _OF_JOB},
+    "service/jobs/history.py": {"_read_passing": _OWNER},
     "service/jobs/retention.py": {"*": _SERVICE},
     "service/jobs/sweep_plans.py": {"*": _OWNER},
     "service/store/naming.py": {"*": _SERVICE},
@@ -77,7 +79,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     "service/web/idempotency.py": {"remember": "of the claim's owner, and old ones of all"},
     "service/web/routes/datasets.py": {"delete": "the active jobs of a dataset that the caller has found"},
     "service/web/routes/models.py": {"delete": _BY_NUMBER},
-    "service/web/routes/operations.py": {"metrics": "totals of all owners, for admins"},
+    "service/web/service_metrics.py": {"_jobs": "totals of all owners, for admins"},
 }
 
 
