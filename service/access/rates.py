@@ -1,0 +1,59 @@
+"""Rates: how many requests a caller may make in a second."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+
+from limits import RateLimitItemPerSecond
+from limits.errors import ConfigurationError, StorageError
+from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.strategies import MovingWindowRateLimiter
+
+from service.settings import SettingsError
+
+__all__ = ["MEMORY", "Rates"]
+
+_log = logging.getLogger("trainyard.access")
+
+#: The store of a process for itself.
+MEMORY = "memory://"
+#: Seconds between two lines that the store does not answer.
+REPEAT_SECONDS = 60.0
+
+
+class Rates:
+    """Counts the requests of each caller over the last second.
+
+    ``store`` is the address of a Redis that several processes share, or ``MEMORY``: then each process counts for itself.
+    If the Redis does not answer, so it does too. Raises SettingsError if the address cannot be used.
+    """
+
+    def __init__(self, store: str) -> None:
+        self.shared = store != MEMORY
+        self._own = MovingWindowRateLimiter(MemoryStorage())
+        self._limiter = MovingWindowRateLimiter(_storage(store)) if self.shared else self._own
+        self._reported = -REPEAT_SECONDS
+
+    def allow(self, who: str, most: int) -> bool:
+        """Count a request of a caller; whether it has made at most so many in the last second, with this one."""
+        rate = RateLimitItemPerSecond(most)
+        try:
+            return self._limiter.hit(rate, who)
+        except StorageError as error:
+            if monotonic() - self._reported >= REPEAT_SECONDS:
+                self._reported = monotonic()
+                _log.error("the store of rates does not answer, so each process counts for itself: %s", error)
+            return self._own.hit(rate, who)
+
+
+def _storage(store: str) -> Storage:
+    try:
+        found = storage_from_string(store, wrap_exceptions=True)
+    except (ConfigurationError, ValueError) as error:
+        raise SettingsError(
+            "TRAINYARD_RATE_STORE must be memory:// or a redis:// address, for which the package redis is installed. "
+            f"Received: {store!r} ({error})"
+        ) from None
+    assert isinstance(found, Storage)
+    return found
