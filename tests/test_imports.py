@@ -51,24 +51,27 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "service/store": (*MODELS, "service", "service/store/migrations"),
     "service/store/migrations": ("models/registry",),
     "service/store/migrations/versions": (),
+    "service/access": (*MODELS, "service", "service/store"),
     "service/upkeep": (*MODELS, "service", "service/store"),
-    "service/uploads": (*MODELS, "service", "service/store"),
+    "service/uploads": (*MODELS, "service", "service/store", "service/access"),
     "service/serving": (*MODELS, "service", "service/store", "service/upkeep"),
     "service/jobs": (
-        *(*MODELS, "service", "service/store", "service/upkeep"),
+        *(*MODELS, "service", "service/store", "service/access", "service/upkeep"),
         *("service/jobs/engines", "service/jobs/members"),
     ),
     "service/jobs/engines": ("models", "service", "service/jobs"),
     "service/jobs/members": ("models/training", "service", "service/jobs"),
     "service/web": (
         *MODELS,
-        *("service", "service/store", "service/upkeep", "service/uploads", "service/serving", "service/jobs"),
+        *("service", "service/store", "service/access", "service/upkeep"),
+        *("service/uploads", "service/serving", "service/jobs"),
         *("service/web/routes", "service/web/protocols", "service/web/worker"),
     ),
     "service/web/worker": ("models",),
     "service/web/routes": (
         *MODELS,
-        *("service", "service/store", "service/upkeep", "service/uploads", "service/serving", "service/jobs"),
+        *("service", "service/store", "service/access", "service/upkeep"),
+        *("service/uploads", "service/serving", "service/jobs"),
         *("service/web", "service/web/worker"),
     ),
     "service/web/protocols": (
@@ -77,7 +80,8 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     ),
     "service/cli": (
         *("models", "service"),
-        *("service/store", "service/upkeep", "service/uploads", "service/serving", "service/jobs"),
+        *("service/store", "service/access", "service/upkeep"),
+        *("service/uploads", "service/serving", "service/jobs"),
         "service/jobs/members",
     ),
 }

@@ -57,6 +57,8 @@ __all__ = [
 
 #: Number of crashes without a new checkpoint after which a job fails.
 MAXIMUM_DEATHS = 3
+#: More jobs than ever run at the same time.
+MOST_RUNNING = 2**31 - 1
 #: The error for an expired lease.
 NO_SIGN = JobError("worker_lost", "its trainer sent no heartbeat before the lease expired")
 #: Why a client's request is refused.
@@ -201,21 +203,28 @@ def abandon(connection: sa.Connection, model: str) -> None:
 # Owners' actions.
 
 
-def next_due(connection: sa.Connection) -> float | None:
-    """When the first of the queued jobs may be claimed, in seconds since 1970; None if no job is queued."""
+def next_due(connection: sa.Connection, most: int = MOST_RUNNING) -> float | None:
+    """When the first of the queued jobs may be claimed, in seconds since 1970; None if there is none."""
     due = sa.func.min(sa.func.coalesce(JOBS.c.not_before, 0.0))
-    return connection.scalar(sa.select(due).where(JOBS.c.state == State.QUEUED))
+    return connection.scalar(sa.select(due).where(_may_run(most)))
 
 
-def _queued(now: float) -> sa.Select[Any]:
+def _may_run(most: int) -> sa.ColumnElement[bool]:
+    """The condition of a queued job that fewer than ``most`` jobs run."""
+    others = JOBS.alias("others")
+    running = sa.select(sa.func.count()).select_from(others).where(others.c.state == State.RUNNING).scalar_subquery()
+    return sa.and_(JOBS.c.state == State.QUEUED, running < most)
+
+
+def _queued(now: float, most: int) -> sa.Select[Any]:
     """The oldest job that may be claimed now."""
     due = sa.or_(JOBS.c.not_before.is_(None), JOBS.c.not_before <= now)
-    return sa.select(JOBS.c.id).where(JOBS.c.state == State.QUEUED, due).order_by(JOBS.c.number).limit(1)
+    return sa.select(JOBS.c.id).where(_may_run(most), due).order_by(JOBS.c.number).limit(1)
 
 
-def claim(connection: sa.Connection, now: float, lease: float) -> Job | None:
-    """Claim the oldest queued job. Returns None if there is none."""
-    job_id: str | None = connection.scalar(_queued(now).with_for_update(skip_locked=True))
+def claim(connection: sa.Connection, now: float, lease: float, most: int = MOST_RUNNING) -> Job | None:
+    """Claim the oldest queued job. Returns None if there is none, or if ``most`` jobs run already."""
+    job_id: str | None = connection.scalar(_queued(now, most).with_for_update(skip_locked=True))
     if job_id is None:
         return None
     return _move(

@@ -11,6 +11,7 @@ from typing import cast
 from flask import current_app
 
 from models.errors import BusyError
+from service.access.limits import Limits
 from service.serving.resolution import Serving
 from service.settings import Settings
 from service.store.database import Database
@@ -36,8 +37,10 @@ class Context:
     measuring: threading.Lock = field(init=False, default_factory=threading.Lock)
     parser: UploadParser = field(init=False)
     memory: Memory = field(init=False)
+    limits: Limits = field(init=False)
 
     def __post_init__(self) -> None:
+        self.limits = Limits.of(self.settings)
         self.parser = UploadParser(self.settings)
         self.memory = Memory(self.settings.worker_memory, max(1, self.settings.threads // 2))
         # Dry runs take turns, so all but one of these threads wait.

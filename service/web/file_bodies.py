@@ -152,7 +152,7 @@ def read_upload(upload: UploadedFile, given: dict[str, Any]) -> Iterator[Receive
     reading = ReadOptions.of(options)
     temporary = parts.files.temporary
     with temporary() as exchange, temporary() as first, temporary() as second:
-        yield parts.parser.table(upload.file, exchange, (first, second), reading)
+        yield parts.parser.table(upload.file, exchange, (first, second), reading, parts.limits.dataset_size)
 
 
 def fitting_name(file_name: str | None) -> str | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import IO, Any
 from urllib.parse import parse_qs
 
+import sqlalchemy as sa
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
-from models.errors import LowStorageError, NoRoomError
+from models.errors import LowStorageError, MissingError, NoRoomError
 from service.jobs.events import newest_event_ids
+from service.settings import Settings
+from service.uploads.import_bound import import_bound
 from service.web.bodies import takes_file
 from service.web.context import Context
 from service.web.json_bodies import json_bytes
@@ -63,13 +66,20 @@ class ServiceFront(Front):
 
     def body_limit(self, environ: dict[str, Any]) -> int:
         settings = self._parts.settings
-        endpoint = self._endpoint(environ)
+        endpoint, arguments = self._route(environ)
         if not takes_file(endpoint, parse_qs(environ["QUERY_STRING"], keep_blank_values=True)):
             return settings.max_body_bytes
-        return settings.max_import_bytes if endpoint == "checkpoints.import_file" else settings.max_dataset_bytes
+        if endpoint != "checkpoints.import_file":
+            return settings.max_dataset_bytes
+        length = environ.get("CONTENT_LENGTH", "")
+        if length.isdecimal() and int(length) <= settings.max_body_bytes:
+            return settings.max_import_bytes
+        # Few requests have so much that what the model needs matters, for which the loop can wait.
+        _, bound = self._parts.database.probe.ask(partial(_bound, arguments["name"], settings), writes=False)
+        return settings.max_import_bytes if bound is None else bound
 
     def require_room(self, environ: dict[str, Any], size: int) -> None:
-        endpoint, disk = self._endpoint(environ), self._parts.files.disk
+        (endpoint, _), disk = self._route(environ), self._parts.files.disk
         try:
             if endpoint in _UPLOADS:
                 disk.require_room(size)
@@ -80,13 +90,13 @@ class ServiceFront(Front):
         except LowStorageError as error:
             raise RequestError(503, "storage_low", error.detail) from None
 
-    def _endpoint(self, environ: dict[str, Any]) -> str | None:
-        """The endpoint of a request; None if there is no such route, which the application reports."""
+    def _route(self, environ: dict[str, Any]) -> tuple[str | None, Mapping[str, Any]]:
+        """A request's endpoint and arguments; None if there is no such route, which the application reports."""
         try:
-            endpoint, _ = self._app.url_map.bind("").match(environ["PATH_INFO"], environ["REQUEST_METHOD"])
+            endpoint, arguments = self._app.url_map.bind("").match(environ["PATH_INFO"], environ["REQUEST_METHOD"])
         except HTTPException:
-            return None
-        return str(endpoint)
+            return None, {}
+        return str(endpoint), arguments
 
     def temporary(self) -> IO[bytes]:
         return self._parts.files.temporary()
@@ -94,3 +104,11 @@ class ServiceFront(Front):
     def newest(self, subjects: Collection[str]) -> Mapping[str, int]:
         with self._parts.database.read() as connection:
             return newest_event_ids(connection, subjects)
+
+
+def _bound(name: str, settings: Settings, connection: sa.Connection) -> int | None:
+    """``import_bound``; None if there is no such model, which the application reports."""
+    try:
+        return import_bound(connection, name, settings)
+    except MissingError:
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from models.reading.options import OPTION_NAMES
 from models.registry import datasets
 from models.registry.datasets import add_dataset, delete_dataset, find_dataset, require_free_dataset_name
 from models.schemas import StrictSchema, Text, left_out, load
+from service.access.usage import usage
 from service.jobs.record import ACTIVE
 from service.store.files import FileKind
 from service.store.naming import naming
@@ -88,7 +90,7 @@ class UploadSchema(StrictSchema):
             "application/json": {"schema": {"$ref": "#/components/schemas/RowsRequest"}},
         },
     },
-    responses=refusals(400, 409, 413, 415, 503, 507),
+    responses=refusals(400, 409, 413, 415, 429, 503, 507),
 )
 def create(query: dict[str, Any]) -> Response:
     """Upload a dataset as a file or as JSON rows.
@@ -100,20 +102,23 @@ def create(query: dict[str, Any]) -> Response:
     upload = uploaded_file()
     if upload is None:
         received = _json_rows(query)
-        _require_free(received.name)
+        _require_free(received.name, 0)
         return _stored(dataset_id, lambda: keep(context().files, dataset_id, *received))
     given = {key: _agreed(key, query[key], value) for key, value in load(UploadSchema(), upload.fields).items()}
     name = given["name"] or fitting_name(upload.file_name)
     if name is None:
         raise InvalidError.at("/name", "is required, as in POST /datasets?name=iris&label=species")
-    _require_free(name)
+    _require_free(name, upload.file.seek(0, io.SEEK_END))
+    upload.file.seek(0)
     with read_upload(upload, given) as table:
         return _stored(dataset_id, lambda: keep_table(context().files, dataset_id, name, table))
 
 
-def _require_free(name: str) -> None:
+def _require_free(name: str, size: int) -> None:
+    """Raise ConflictError if the name is taken, and QuotaError if no dataset of a file of this size may be added."""
     with context().database.read() as connection:
         require_free_dataset_name(connection, name)
+        context().limits.require_dataset(usage(connection), size)
 
 
 def _stored(dataset_id: str, write: Callable[[], tuple[dict[str, Any], FileRecord]]) -> Response:
@@ -122,6 +127,7 @@ def _stored(dataset_id: str, write: Callable[[], tuple[dict[str, Any], FileRecor
     with naming(parts.database, parts.files, FileKind.DATASET, [dataset_id]):
         values, record = write()
         with parts.database.write() as connection:
+            parts.limits.require_dataset(usage(connection), record.bytes)
             add_dataset(connection, values, record)
             document = find_dataset(connection, dataset_id).document()
             location = url_for("datasets.show", key=dataset_id)
@@ -141,7 +147,7 @@ def _json_rows(query: dict[str, Any]) -> ReceivedRows:
             also = f"; with inputs and labels, send {key}s" if key in ("label", "weight") else ""
             raise InvalidError.at(f"/{key}", f"is for files and rows with names{also}")
         body = {**body, key: _agreed(key, value, body.get(key))}
-    return dataset_of(body)
+    return dataset_of(body, context().limits.dataset_size)
 
 
 def _agreed(key: str, in_query: Any, within: Any) -> Any:

@@ -15,6 +15,7 @@ from models.identifiers import NAME_PATTERN
 from models.registry import models, versions
 from models.registry.models import define_model, delete_model, find_model
 from models.schemas import Bounds, StrictSchema, Text, Whole
+from service.access.usage import usage
 from service.jobs import lifecycle
 from service.jobs.record import ACTIVE
 from service.jobs.submission import check_size
@@ -39,7 +40,7 @@ routes = Resource("models", __name__, description="Definitions, versions and ali
 @routes.arguments(NewDefinitionSchema)
 @routes.response(201, "Model")
 @routes.doc(
-    responses={"200": {"description": "The model exists, and this is its newest definition now."}, **refusals(409)}
+    responses={"200": {"description": "The model exists, and this is its newest definition now."}, **refusals(409, 429)}
 )
 def define(given: tuple[ModelDefinition, bool]) -> Response:
     """Define a model, or give it another definition.
@@ -48,8 +49,11 @@ def define(given: tuple[ModelDefinition, bool]) -> Response:
     `GET /models/{name}/versions/{version}`. With `exact`, another definition is refused with 409.
     """
     definition, exact = given
-    check_size(definition, context().settings.max_parameters, read_json(request), "")
+    limits = context().limits
+    check_size(definition, limits, read_json(request), "")
     with context().database.write() as connection:
+        if not models.exists(connection, definition.name):
+            limits.require_model(usage(connection))
         row, new = define_model(connection, definition, exact=exact)
         location = url_for("models.show", name=definition.name)
         return remember(connection, json_response(row.document(), 201 if new else 200, {"Location": location}))

@@ -33,7 +33,7 @@ routes = Resource("training", __name__, description="Training and dry runs.")
             "description": "The result of a dry run.",
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DryRun"}}},
         },
-        **refusals(400, 404, 409, 413, 503, 507),
+        **refusals(400, 404, 409, 413, 429, 503, 507),
     }
 )
 def train(body: dict[str, Any]) -> Response:
@@ -46,11 +46,11 @@ def train(body: dict[str, Any]) -> Response:
     parts = context()
     hold_named(body["data"], body["validation"])
     if body["dry_run"]:
-        checked = check(parts.database, parts.files, parts.settings, body)
+        checked = check(parts.database, parts.files, parts.settings, body, parts.limits)
         with parts.dry_run_slot():
             return json_response(checked.measure().document())
 
     def record(connection: sa.Connection, job: Job) -> None:
         remember(connection, queued(job))
 
-    return queued(submit(parts.database, parts.files, parts.settings, body, record))
+    return queued(submit(parts.database, parts.files, parts.settings, body, record, parts.limits))
