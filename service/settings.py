@@ -75,7 +75,7 @@ SETTINGS = (
             "Maximum memory of a job as predicted: parameters, gradients, moments, a batch, rows and history.", 2**20),
     Setting("max_epoch_rows", 10**12, "Maximum number of rows that a job trains on in all epochs together.", 1),
     Setting("max_queued_jobs", 1_000, "Maximum number of jobs that are queued or paused.", 1),
-    Setting("max_running_jobs", 64, "Maximum number of jobs that run at the same time; others wait.", 1),
+    Setting("max_running_jobs", 1_000, "Maximum number of jobs that run at the same time; others wait.", 1),
     Setting("max_datasets", 10_000, "Maximum number of datasets with a name.", 1),
     Setting("max_models", 10_000, "Maximum number of models.", 1),
     Setting("max_stored_bytes", 2**40, "Maximum size of all checkpoints and datasets together.", 2**20),

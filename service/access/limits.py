@@ -136,7 +136,7 @@ class Limits:
     def require_job(self, usage: Usage, stored: int) -> None:
         """Raise QuotaError if there may be no further job, or none that keeps ``stored`` bytes of checkpoints."""
         self._require_more("queued_jobs", usage.queued_jobs, 1)
-        self._require_more("stored_bytes", usage.stored_bytes, stored)
+        self.require_stored(usage, stored)
 
     def require_dataset(self, usage: Usage, size: int) -> None:
         """Raise QuotaError if there may be no further dataset, or none of ``size`` bytes."""

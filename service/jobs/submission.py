@@ -32,7 +32,7 @@ from models.training.sweep_checkpoint import SweepCheckpoint
 from models.training.warm_start import check_start
 from models.training.warnings import matrix_warnings, table_warnings
 from service.access.limits import Limits
-from service.access.usage import usage
+from service.access.usage import Usage
 from service.jobs import lifecycle
 from service.jobs.needs import Needs, Part, needs_of, parts_of
 from service.jobs.record import Job
@@ -479,7 +479,7 @@ def store(
 
 
 def _require_quota(connection: sa.Connection, checked: Checked, needs: Needs, limits: Limits) -> None:
-    used = usage(connection)
+    used = Usage(connection)
     limits.require_job(used, needs.stored)
     if checked.newest is not None and not models.exists(connection, checked.definition.name):
         limits.require_model(used)

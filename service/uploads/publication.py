@@ -23,7 +23,7 @@ from models.registry.datasets import feature_names
 from models.training.checkpoint import Checkpoint, CheckpointKind, Origin
 from models.training.ensemble_checkpoint import EnsembleCheckpoint
 from service.access.limits import Limits
-from service.access.usage import usage
+from service.access.usage import Usage
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.naming import naming
@@ -56,7 +56,7 @@ def publish_upload(
         record = files.put(FileKind.CHECKPOINT, checkpoint_id, image)
         with database.write() as connection:
             versions.require_model(connection, definition.name)
-            limits.require_stored(usage(connection), record.bytes)
+            limits.require_stored(Usage(connection), record.bytes)
             add_checkpoint(connection, values, record)
             version = versions.publish(
                 connection, definition.name, None, checkpoint_id, metrics, definition.canonical()

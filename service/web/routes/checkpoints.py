@@ -8,7 +8,7 @@ from flask import Response, request, send_file, url_for
 
 from models.errors import MissingError, UnsupportedError, shortened
 from models.registry import checkpoints, models
-from service.access.usage import usage
+from service.access.usage import Usage
 from service.store.files import FileKind
 from service.upkeep.inspection import intact_checkpoint
 from service.uploads.import_bound import import_bound
@@ -62,9 +62,9 @@ def import_file(name: str) -> Response:
         wanted = f"the body must be an HDF5 file, {_FILE_TYPES[0]}"
         raise UnsupportedError("unsupported_media_type", f"{wanted}. Received: {shortened(request.mimetype)}")
     with parts.database.read() as connection:
-        definition, used = models.find_model(connection, name).definition, usage(connection)
+        definition = models.find_model(connection, name).definition
         bound = import_bound(connection, name, parts.settings)
-    parts.limits.require_stored(used, request.content_length or 0)
+        parts.limits.require_stored(Usage(connection), request.content_length or 0)
     temporary, room = parts.files.temporary, parts.files.disk.require_room
     with body_file(bound, temporary, room) as upload, temporary() as exchange:
         checkpoint = parts.parser.checkpoint(upload, exchange, definition)

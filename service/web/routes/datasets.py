@@ -16,7 +16,7 @@ from models.reading.options import OPTION_NAMES
 from models.registry import datasets
 from models.registry.datasets import add_dataset, delete_dataset, find_dataset, require_free_dataset_name
 from models.schemas import StrictSchema, Text, left_out, load
-from service.access.usage import usage
+from service.access.usage import Usage
 from service.jobs.record import ACTIVE
 from service.store.files import FileKind
 from service.store.naming import naming
@@ -118,7 +118,7 @@ def _require_free(name: str, size: int) -> None:
     """Raise ConflictError if the name is taken, and QuotaError if no dataset of a file of this size may be added."""
     with context().database.read() as connection:
         require_free_dataset_name(connection, name)
-        context().limits.require_dataset(usage(connection), size)
+        context().limits.require_dataset(Usage(connection), size)
 
 
 def _stored(dataset_id: str, write: Callable[[], tuple[dict[str, Any], FileRecord]]) -> Response:
@@ -127,7 +127,7 @@ def _stored(dataset_id: str, write: Callable[[], tuple[dict[str, Any], FileRecor
     with naming(parts.database, parts.files, FileKind.DATASET, [dataset_id]):
         values, record = write()
         with parts.database.write() as connection:
-            parts.limits.require_dataset(usage(connection), record.bytes)
+            parts.limits.require_dataset(Usage(connection), record.bytes)
             add_dataset(connection, values, record)
             document = find_dataset(connection, dataset_id).document()
             location = url_for("datasets.show", key=dataset_id)

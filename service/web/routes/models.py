@@ -15,7 +15,7 @@ from models.identifiers import NAME_PATTERN
 from models.registry import models, versions
 from models.registry.models import define_model, delete_model, find_model
 from models.schemas import Bounds, StrictSchema, Text, Whole
-from service.access.usage import usage
+from service.access.usage import Usage
 from service.jobs import lifecycle
 from service.jobs.record import ACTIVE
 from service.jobs.submission import check_size
@@ -53,7 +53,7 @@ def define(given: tuple[ModelDefinition, bool]) -> Response:
     check_size(definition, limits, read_json(request), "")
     with context().database.write() as connection:
         if not models.exists(connection, definition.name):
-            limits.require_model(usage(connection))
+            limits.require_model(Usage(connection))
         row, new = define_model(connection, definition, exact=exact)
         location = url_for("models.show", name=definition.name)
         return remember(connection, json_response(row.document(), 201 if new else 200, {"Location": location}))

@@ -8,16 +8,14 @@ import pytest
 import sqlalchemy as sa
 
 from models.errors import InvalidError, QuotaError
-from models.registry import models
 from reliability.lives import make_job
 from service.access.limits import LIMITS, Limits
-from service.access.usage import RUNNING, WAITING, Usage, usage
+from service.access.usage import RUNNING, USED, WAITING, Usage
 from service.jobs import lifecycle
 from service.jobs.record import State
 from service.settings import Settings
 from service.store.database import Database
 from service.store.tables import JOBS
-from testing.runs import a_definition
 
 LIMITS_OF_ALL = Limits.of(Settings.read({}))
 
@@ -52,9 +50,16 @@ def test_wrong_values_are_refused(name: str, value: object, said: str) -> None:
     assert [problem.pointer for problem in refusal.value.problems] == [f"/{name}"]
 
 
+class Stored(Usage):
+    """So many bytes are stored."""
+
+    def __init__(self, size: int) -> None:
+        self.stored_bytes = size
+
+
 @pytest.mark.parametrize(("present", "more", "refused"), [(0, 1, False), (9, 1, False), (10, 1, True), (8, 3, True)])
 def test_a_quota_counts_what_is_there_and_what_comes(present: int, more: int, refused: bool) -> None:
-    limits, used = LIMITS_OF_ALL.with_overrides({"stored_bytes": 2**20}), Usage(0, 0, 0, 0, present * 2**20 // 10)
+    limits, used = LIMITS_OF_ALL.with_overrides({"stored_bytes": 2**20}), Stored(present * 2**20 // 10)
     if not refused:
         limits.require_stored(used, more * 2**20 // 10)
         return
@@ -64,21 +69,22 @@ def test_a_quota_counts_what_is_there_and_what_comes(present: int, more: int, re
 
 
 def test_usage_counts_rows(database: Database) -> None:
+    nothing = dict.fromkeys(USED, 0)
     with database.write() as connection:
-        assert usage(connection) == Usage(0, 0, 0, 1, 0)
+        assert Usage(connection).document() == {**nothing, "models": 1}
         jobs = [make_job(connection, number) for number in range(4)]
         for job, state in zip(jobs, (State.QUEUED, State.PAUSED, State.RUNNING, State.FAILED), strict=True):
             connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(state=state))
-        found = usage(connection)
+        found = Usage(connection)
         assert (found.queued_jobs, found.running_jobs, found.models) == (2, 1, 1)
-        mine = usage(connection, lambda table: table.c.id == jobs[0] if table is JOBS else sa.false())
-        assert mine == Usage(1, 0, 0, 0, 0)
+        mine = Usage(connection, lambda table: table.c.id == jobs[0] if table is JOBS else sa.false())
+        assert mine.document() == {**nothing, "queued_jobs": 1}
     assert {*WAITING, *RUNNING} <= {*State}
+    assert {*USED} <= {limit.name for limit in LIMITS}
 
 
 def test_no_more_jobs_are_claimed_than_may_run(database: Database) -> None:
     with database.write() as connection:
-        models.define_model(connection, a_definition())
         for number in range(3):
             make_job(connection, number)
         claimed = [lifecycle.claim(connection, 0.0, 10.0, 2) for _ in range(3)]
