@@ -89,18 +89,18 @@ class InvalidError(TrainyardError):
         return cls.of([Problem(pointer, detail)])
 
     @classmethod
-    def of(cls, problems: Sequence[Problem], total: int = 0) -> InvalidError:
+    def of(cls, problems: Sequence[Problem], total: int = 0, code: str = "validation_failed") -> InvalidError:
         """An error with one or more problems; ``detail`` describes the first.
 
         ``total`` is their number if it is larger than that of ``problems``.
         """
         first = problems[0]
         detail = f"{first.pointer or 'the request'}: {first.detail}{_more(max(total, len(problems)))}"
-        return cls("validation_failed", detail, problems, total)
+        return cls(code, detail, problems, total)
 
     def with_problems(self, problems: Sequence[Problem]) -> InvalidError:
         """An error with other words or places for the listed problems, of which there are as many as here."""
-        return InvalidError.of(problems, self.total)
+        return InvalidError.of(problems, self.total, self.code)
 
     def moved(self, old: str, new: str) -> InvalidError:
         """The same problems, with the prefix ``old`` of their pointers replaced by ``new``."""

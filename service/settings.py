@@ -44,6 +44,11 @@ SETTINGS = (
         choices=("auto", "off"),
     ),
     Setting("hosts", "", "Names by which clients reach the service, as in trainyard.example.org, with commas."),
+    Setting(
+        "rate_store",
+        "memory://",
+        "Where requests a second are counted: memory://, for which each web worker counts for itself, or redis://HOST.",
+    ),
     Setting("origins", "", "Origins whose pages may use the service, as in https://app.example.org, with commas."),
     Setting("workers", 2, "Number of web worker processes.", 1, 64),
     Setting(
@@ -75,7 +80,21 @@ SETTINGS = (
     Setting("max_body_bytes", 256 * 2**20, "Maximum size of a request body.", 1024),
     Setting("max_import_bytes", 2 * 2**30, "Maximum size of an imported checkpoint file.", 1024),
     Setting("max_dataset_bytes", 4 * 2**30, "Maximum size of an uploaded table, also when it is unpacked.", 1024),
+    Setting("max_dataset_rows", 100_000_000, "Maximum number of rows of a dataset, and of rows in a request.", 1),
+    Setting("max_dataset_columns", 100_000,
+            "Maximum number of columns of a dataset; never more than 20,000 with names.", 1),
+    Setting("max_layers", 256, "Maximum number of layers of a network.", 1, 256),
+    Setting("max_units", 65_536, "Maximum number of units of a layer.", 1, 65_536),
     Setting("max_parameters", 100_000_000, "Maximum number of parameters of a model.", 1),
+    Setting("max_training_bytes", 16 * 2**30,
+            "Maximum memory of a job as predicted: parameters, gradients, moments, a batch, rows and history.", 2**20),
+    Setting("max_epoch_rows", 10**12, "Maximum number of rows that a job trains on in all epochs together.", 1),
+    Setting("max_queued_jobs", 1_000, "Maximum number of jobs that are queued or paused.", 1),
+    Setting("max_running_jobs", 1_000, "Maximum number of jobs that run at the same time; others wait.", 1),
+    Setting("max_datasets", 10_000, "Maximum number of datasets with a name.", 1),
+    Setting("max_models", 10_000, "Maximum number of models.", 1),
+    Setting("max_stored_bytes", 2**40, "Maximum size of all checkpoints and datasets together.", 2**20),
+    Setting("max_requests_per_second", 0, "Maximum number of requests a second; 0: any number.", 0, 10**6),
     Setting("max_batch_bytes", 4 * 2**30, "Maximum memory for one training batch or one evaluation.", 2**20),
     Setting("min_free_bytes", 256 * 2**20,
             "Disk space kept for what running jobs save: uploads and new jobs that would take it are refused.", 0),
@@ -111,6 +130,7 @@ class Settings:
     bind: str
     keys: str
     hosts: str
+    rate_store: str
     origins: str
     workers: int
     threads: int
@@ -125,7 +145,19 @@ class Settings:
     max_body_bytes: int
     max_import_bytes: int
     max_dataset_bytes: int
+    max_dataset_rows: int
+    max_dataset_columns: int
+    max_layers: int
+    max_units: int
     max_parameters: int
+    max_training_bytes: int
+    max_epoch_rows: int
+    max_queued_jobs: int
+    max_running_jobs: int
+    max_datasets: int
+    max_models: int
+    max_stored_bytes: int
+    max_requests_per_second: int
     max_batch_bytes: int
     min_free_bytes: int
     idempotency_seconds: int

@@ -23,6 +23,7 @@ from nncore.initializers import INITIALIZERS
 from nncore.layers import Layer
 from nncore.losses import CategoricalCrossentropy
 from nncore.plan import BatchPlan
+from service.access import limits
 from service.settings import SETTINGS, table
 from testing.harness import Client, serving
 
@@ -49,6 +50,13 @@ def test_the_table_of_settings_in_the_readme_is_the_generated_one() -> None:
     )
     assert printed.stdout.strip() == table()
     assert all(setting.variable in table() for setting in SETTINGS)
+
+
+def test_the_table_of_limits_is_the_generated_one() -> None:
+    """`python -m service.access.limits` prints what docs/limits.md shows."""
+    shown = re.search(r"<!-- limits -->\n(.*)\n<!-- /limits -->", (ROOT / "docs/limits.md").read_text(), re.DOTALL)
+    assert shown is not None
+    assert shown[1] == limits.table()
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "service/store": (*MODELS, "service", "service/store/migrations"),
     "service/store/migrations": ("models/registry",),
     "service/store/migrations/versions": (),
-    "service/access": ("models", "models/registry", "service", "service/store"),
+    "service/access": (*MODELS, "service", "service/store"),
     "service/upkeep": (*MODELS, "service", "service/store"),
     "service/uploads": (*MODELS, "service", "service/access", "service/store"),
     "service/serving": (*MODELS, "service", "service/store", "service/upkeep"),

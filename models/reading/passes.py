@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from models.data.dataset import WEIGHT_RULE
-from models.data.limits import NAME_BYTES
+from models.data.limits import NAME_BYTES, TableSize
 from models.data.profile import sample_rows
 from models.errors import shortened
 from models.reading.arrow import numbers
@@ -99,7 +99,9 @@ class Passes:
         plans: Mapping[str, tuple[Plan, str | None]],
         reading: Reading,
         blocks: Blocks,
+        size: TableSize,
     ) -> None:
+        self._size = size
         self._engine, self._source, self._reading, self._blocks = engine, source, reading, blocks
         self._options: ReadOptions = reading.options
         self._columns = {name: _Column(place, *plans[name]) for place, name in enumerate(source.names)}
@@ -173,6 +175,7 @@ class Passes:
             expressions += sql
         base = kept = 0
         for batch in self._engine.batches(select(self._source, expressions)):
+            self._size.require(base + batch.length, 0)
             keep, places = self._kept(batch) if label is not None else (None, None)
             children = list(batch.children)
             for sink, where in sinks.values():

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 
 from models.data.columns import ColumnSpec
-from models.data.limits import MAXIMUM_COLUMNS, class_fault, too_long
+from models.data.limits import ANY_SIZE, MAXIMUM_COLUMNS, TableSize, class_fault, too_long
 from models.data.profile import TableDetails, TableWarning, profile_documents
 from models.errors import InvalidError, Problem, file_problem, file_problems, shortened
 from models.reading.blocks import Blocks
@@ -43,13 +43,15 @@ class Files:
     exchange: int
 
 
-def read_table(engine: Engine, files: Files, options: ReadOptions, limit: int) -> dict[str, Any]:
+def read_table(
+    engine: Engine, files: Files, options: ReadOptions, limit: int, size: TableSize = ANY_SIZE
+) -> dict[str, Any]:
     """Read a file; the document of ``ReadTable``. ``limit`` is the most bytes that it may have when it is unpacked.
 
-    Raises InvalidError with all faults together, and ExchangeError.
+    ``size`` is the most rows and columns. Raises InvalidError with all faults together, and ExchangeError.
     """
     engine.allow([path_of(each) for each in (files.upload, *files.scratches)])
-    return _Reader(engine, files, options, limit).read()
+    return _Reader(engine, files, options, limit, size).read()
 
 
 def path_of(descriptor: int) -> str:
@@ -60,8 +62,8 @@ def path_of(descriptor: int) -> str:
 class _Reader:
     """One file being read; ``file`` is the descriptor of its present form."""
 
-    def __init__(self, engine: Engine, files: Files, options: ReadOptions, limit: int) -> None:
-        self.engine, self.options, self.limit = engine, options, limit
+    def __init__(self, engine: Engine, files: Files, options: ReadOptions, limit: int, size: TableSize) -> None:
+        self.engine, self.options, self.limit, self.size = engine, options, limit, size
         self.blocks = Blocks(files.exchange)
         self.file = files.upload
         self._free = list(files.scratches)
@@ -143,7 +145,7 @@ class _Reader:
             self._check_columns(source)
             reading = Reading.of(self.options, {}, ",")
             plans = native_plans(self.engine, source, reading)
-            return self._table(Passes(self.engine, source, plans, reading, self.blocks))
+            return self._table(Passes(self.engine, source, plans, reading, self.blocks, self.size))
         except duckdb.Error as error:
             raise self._refusal(error) from error
         except BadCellsError as error:
@@ -165,6 +167,7 @@ class _Reader:
 
     def _check_names(self, names: tuple[str, ...]) -> None:
         """Raise InvalidError for too many or too few columns, long names, and options that name no column."""
+        self.size.require(0, len(names))
         if len(names) > MAXIMUM_COLUMNS:
             raise file_problem(f"must have at most {MAXIMUM_COLUMNS} columns. Received: {len(names)}", 0)
         # Without being stored, a column may have the name of a model that is older than the limit.
@@ -206,7 +209,7 @@ class _Reader:
             source = csv_source(path_of(self.file), self.dialect, short_header=short)
             try:
                 native: dict[str, tuple[Plan, str | None]] = {name: (plan, None) for name, plan in plans.items()}
-                passes = Passes(self.engine, source, native, reading, self.blocks)
+                passes = Passes(self.engine, source, native, reading, self.blocks, self.size)
                 return self._table(passes)
             except duckdb.Error as error:
                 if self._repaired(error):

@@ -457,7 +457,7 @@ def of_each(trials: Sequence[Trial], find: Callable[[Trial], Found], request: st
     Raises InvalidError with the problems of the trials that it refuses, each once at its place; it looks at no further
     trial if ``LISTED`` are found.
     """
-    found, problems, total = [], dict[tuple[str, str], Problem](), 0
+    found, problems, total, codes = [], dict[tuple[str, str], Problem](), 0, set[str]()
     for trial in trials:
         if len(problems) >= LISTED:
             break
@@ -465,9 +465,10 @@ def of_each(trials: Sequence[Trial], find: Callable[[Trial], Found], request: st
             found.append(find(trial))
         except InvalidError as error:
             total = max(total, error.total)
+            codes.add(error.code)
             for before, after in zip(error.problems, trial.moved(error, request), strict=True):
                 # Trials that share a wrong value have the same problem.
                 problems.setdefault((after.pointer, before.detail), after)
     if problems:
-        raise InvalidError.of([*problems.values()], total)
+        raise InvalidError.of([*problems.values()], total, codes.pop() if len(codes) == 1 else "validation_failed")
     return found

@@ -47,7 +47,7 @@ class Key:
     hint: str
     scopes: frozenset[Scope]
     models: frozenset[str] | None
-    limits: Mapping[str, float]
+    limits: Mapping[str, int]
     created_at: str
     expires_at: str | None
     revoked_at: str | None
@@ -102,7 +102,7 @@ def create_key(
     scopes: Collection[Scope],
     *,
     models: Collection[str] | None = None,
-    limits: Mapping[str, float] | None = None,
+    limits: Mapping[str, int] | None = None,
     expires_at: str | None = None,
 ) -> tuple[Key, str]:
     """Store a new key. Returns it with its secret, which is not stored and cannot be shown again."""

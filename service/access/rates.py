@@ -25,8 +25,8 @@ REPEAT_SECONDS = 60.0
 class Rates:
     """Counts the requests of each caller over the last second.
 
-    ``store`` is the address of a Redis that several processes share, or ``MEMORY``: then each process counts for itself.
-    If the Redis does not answer, so it does too. Raises SettingsError if the address cannot be used.
+    ``store`` is the address of a Redis that processes share, or ``MEMORY``: then each process counts for itself. If the
+    Redis does not answer, so it does too. Raises SettingsError if the address cannot be used.
     """
 
     def __init__(self, store: str) -> None:

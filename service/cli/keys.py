@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from models.clock import rfc3339
-from models.errors import TrainyardError
+from models.errors import InvalidError, TrainyardError
 from models.identifiers import NAME_PATTERN
 from service.access.keys import Key, Scope, create_key, list_keys, revoke_key
+from service.access.limits import Limits
 from service.cli.settings import read_settings
 from service.store.database import Database
 
@@ -44,6 +45,20 @@ class _Scopes(click.ParamType[frozenset[Scope]]):
         except ValueError:
             known = ", ".join(Scope)
             self.fail(f"must be some of {known}, separated by commas. Received: {value!r}", parameter, context)
+
+
+class _Limit(click.ParamType[tuple[str, int]]):
+    """A limit's name and its value."""
+
+    name = "limit"
+
+    def convert(self, value: str, parameter: click.Parameter | None, context: click.Context | None) -> tuple[str, int]:
+        name, mark, number = value.partition("=")
+        if not mark or not number.isdecimal():
+            self.fail(
+                f"must be a name and a whole number, as in queued_jobs=5. Received: {value!r}", parameter, context
+            )
+        return name, int(number)
 
 
 class _Expiry(click.ParamType[str]):
@@ -84,9 +99,20 @@ def keys() -> None:
     help="What the key may do: predict, train, admin, separated by commas.",
 )
 @click.option("--models", type=_Names(), help="The only models that it may use, separated by commas.")
+@click.option(
+    "--limit",
+    "limits",
+    type=_Limit(),
+    multiple=True,
+    help="A limit of its own, as in queued_jobs=5 (docs/limits.md); may be repeated.",
+)
 @click.option("--expires", type=_Expiry(), help="When it ends: 12h, 90d, 4w or a day, as in 2027-01-31.")
 def create(
-    owner: tuple[str, ...], scopes: frozenset[Scope], models: tuple[str, ...] | None, expires: str | None
+    owner: tuple[str, ...],
+    scopes: frozenset[Scope],
+    models: tuple[str, ...] | None,
+    limits: tuple[tuple[str, int], ...],
+    expires: str | None,
 ) -> None:
     """Make a key for OWNER and print it.
 
@@ -95,9 +121,14 @@ def create(
     """
     if len(owner) != 1:
         raise click.BadParameter("must be one name", param_hint="OWNER")
+    settings, own = read_settings(), dict(limits)
+    try:
+        Limits.of(settings).with_overrides(own)
+    except InvalidError as error:
+        raise click.BadParameter(error.detail, param_hint="--limit") from None
     database = _database()
     with database.write() as connection:
-        key, secret = create_key(connection, owner[0], scopes, models=models, expires_at=expires)
+        key, secret = create_key(connection, owner[0], scopes, models=models, limits=own, expires_at=expires)
     database.dispose()
     click.echo(f"Key {key.id} of {key.owner}: {_may(key)}. Keep it now: it cannot be shown again.", err=True)
     click.echo(secret)

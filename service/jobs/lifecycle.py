@@ -62,6 +62,8 @@ __all__ = [
 
 #: Number of crashes without a new checkpoint after which a job fails.
 MAXIMUM_DEATHS = 3
+#: More jobs than ever run at the same time.
+MOST_RUNNING = 2**31 - 1
 #: The error for an expired lease.
 NO_SIGN = JobError("worker_lost", "its trainer sent no heartbeat before the lease expired")
 #: What counts jobs that come to their end.
@@ -104,11 +106,13 @@ def create(
     definition: str | None = None,
     epochs: int | None = None,
     warnings: Sequence[dict[str, str]] = (),
+    running_limit: int | None = None,
 ) -> Job:
     """Queue a job of the caller; ``request`` is the document to store with it.
 
     ``definition`` is the canonical text of what it trains; the model's newest definition if left out. ``epochs`` is the
-    most that it trains; that of the request if left out. ``warnings`` are documents about its data.
+    most that it trains; that of the request if left out. ``warnings`` are documents about its data. ``running_limit``
+    is how many jobs of its owner may run, if it is not that of the settings.
     """
     caller = caller_of(connection)
     number = number_of(connection, model)
@@ -118,6 +122,7 @@ def create(
             id=job_id,
             owner=caller.owner,
             key=caller.key,
+            running_limit=running_limit,
             model=model,
             model_number=number,
             request=json.dumps(request, ensure_ascii=False),
@@ -218,29 +223,44 @@ def abandon(connection: sa.Connection, model: str) -> None:
 # Owners' actions.
 
 
-def next_due(connection: sa.Connection) -> float | None:
-    """When the first of the queued jobs may be claimed, in seconds since 1970; None if no job is queued."""
+def next_due(connection: sa.Connection, most: int = MOST_RUNNING) -> float | None:
+    """When the first of the queued jobs may be claimed, in seconds since 1970; None if there is none."""
     due = sa.func.min(sa.func.coalesce(JOBS.c.not_before, 0.0))
-    return connection.scalar(sa.select(due).where(JOBS.c.state == State.QUEUED))
+    return connection.scalar(sa.select(due).where(_may_run(most)))
 
 
-def _queued(now: float) -> sa.Select[Any]:
+def _may_run(most: int) -> sa.ColumnElement[bool]:
+    """The condition of a queued job of whose owner fewer jobs run than may: ``most``, or as the job says."""
+    return sa.and_(JOBS.c.state == State.QUEUED, _running() < sa.func.coalesce(JOBS.c.running_limit, most))
+
+
+def _running() -> sa.ScalarSelect[int]:
+    """How many jobs run of the owner of a job of the enclosing select."""
+    others = JOBS.alias("others")
+    same = sa.and_(others.c.owner == JOBS.c.owner, others.c.state == State.RUNNING)
+    return sa.select(sa.func.count()).select_from(others).where(same).correlate(JOBS).scalar_subquery()
+
+
+def _last_start() -> sa.ScalarSelect[str]:
+    """When a job of the owner of a job of the enclosing select was started last; empty if none was."""
+    others = JOBS.alias("others")
+    query = sa.select(sa.func.coalesce(sa.func.max(others.c.started_at), "")).select_from(others)
+    return query.where(others.c.owner == JOBS.c.owner).correlate(JOBS).scalar_subquery()
+
+
+def _queued(now: float, most: int) -> sa.Select[Any]:
     """The job that is to be claimed now: the oldest one of the owner whose turn it is.
 
     That is the owner with the fewest running jobs; of several, the one none of whose jobs was started for longest.
     """
     due = sa.or_(JOBS.c.not_before.is_(None), JOBS.c.not_before <= now)
-    others = JOBS.alias("others")
-    same = others.c.owner == JOBS.c.owner
-    running = sa.select(sa.func.count()).where(same, others.c.state == State.RUNNING).scalar_subquery()
-    started = sa.select(sa.func.coalesce(sa.func.max(others.c.started_at), "")).where(same).scalar_subquery()
-    query = sa.select(JOBS.c.id, JOBS.c.queued_at, JOBS.c.not_before).where(JOBS.c.state == State.QUEUED, due)
-    return query.order_by(running, started, JOBS.c.number).limit(1)
+    query = sa.select(JOBS.c.id, JOBS.c.queued_at, JOBS.c.not_before).where(_may_run(most), due)
+    return query.order_by(_running(), _last_start(), JOBS.c.number).limit(1)
 
 
-def claim(connection: sa.Connection, now: float, lease: float) -> Job | None:
-    """Claim a queued job, the owners in turn. Returns None if there is none."""
-    found = connection.execute(_queued(now).with_for_update(skip_locked=True)).first()
+def claim(connection: sa.Connection, now: float, lease: float, most: int = MOST_RUNNING) -> Job | None:
+    """Claim a queued job, the owners in turn. Returns None if there is none of an owner of whose jobs fewer run."""
+    found = connection.execute(_queued(now, most).with_for_update(skip_locked=True)).first()
     if found is None:
         return None
     # A job that is tried again waits from the time on at which it may be claimed.

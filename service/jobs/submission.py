@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from models.data.given_size import require_size
 from models.data.profile import TableWarning
 from models.data.schemas import as_written
 from models.definition.class_weights import weights_of_classes
@@ -31,6 +32,8 @@ from models.training.sweep_checkpoint import SweepCheckpoint
 from models.training.warm_start import check_start
 from models.training.warnings import matrix_warnings, table_warnings
 from service.access.audit import Action, Subject, record
+from service.access.limits import Limits
+from service.access.usage import Usage
 from service.jobs import lifecycle
 from service.jobs.needs import Needs, Part, needs_of, parts_of
 from service.jobs.record import Job
@@ -136,6 +139,10 @@ class Checked:
         columns = len(features) if self.outlined is not None and isinstance(features, tuple) else None
         return parts_of(self.network, self.request, self.training_rows, self.validation_rows, columns)
 
+    def needs(self, settings: Settings) -> Needs:
+        """What the run takes at most."""
+        return needs_of(self.request, self.parts, settings.job_processes)
+
     def measure(self) -> DryRun:
         """What the run would take."""
         rows = self.training_rows, self.validation_rows
@@ -150,25 +157,32 @@ class Checked:
             return dry_run(definition, self.request, *rows, first, self.warnings)
 
 
-def check(database: Database, files: FileStore, settings: Settings, body: dict[str, Any]) -> Checked:
+def check(
+    database: Database, files: FileStore, settings: Settings, body: dict[str, Any], limits: Limits | None = None
+) -> Checked:
     """Check what ``TrainSchema`` has loaded against what is stored; nothing is written.
 
-    Raises InvalidError if no run can carry it out, and MissingError for an unknown model.
+    Raises InvalidError if no run can carry it out, or if it is beyond the limits, those of the settings if left out;
+    and MissingError for an unknown model.
     """
+    limits = limits or Limits.of(settings)
     try:
-        return _checked(database, files, settings, body)
+        data, validation = sources_of(database, files, body, limits)
+        checked = check_rows(database, files, settings, body, data, validation, limits=limits)
+        needs = checked.needs(settings)
+        limits.require_training(needs.memory, needs.work, "/model", "/epochs")
     except InvalidError as error:
         raise as_written(error, body, "data", "validation") from None
+    return checked
 
 
-def _checked(database: Database, files: FileStore, settings: Settings, body: dict[str, Any]) -> Checked:
-    data, validation = sources_of(database, files, body)
-    return check_rows(database, files, settings, body, data, validation)
-
-
-def sources_of(database: Database, files: FileStore, body: dict[str, Any]) -> tuple[Source, Source | None]:
+def sources_of(
+    database: Database, files: FileStore, body: dict[str, Any], limits: Limits
+) -> tuple[Source, Source | None]:
     """The training rows of a body that ``TrainSchema`` has loaded, and the validation rows if it gives them apart."""
     validation = None
+    for name in ("data", "validation"):
+        require_size(body[name] or {}, limits.dataset_size, f"/{name}")
     data = Source(database, files, body["data"], "/data")
     if body["validation"] and "fraction" not in body["validation"]:
         validation = Source(database, files, body["validation"], "/validation")
@@ -183,6 +197,8 @@ def check_rows(
     data: Source,
     validation: Source | None,
     like: Checked | None = None,
+    *,
+    limits: Limits,
 ) -> Checked:
     """Check a request as ``check`` does, whose rows are known; ``like`` is the check of one with the same rows."""
     model = body["model"] or _model_of_dataset(database, data)
@@ -202,7 +218,7 @@ def check_rows(
             "/batch_size", f"must be smaller: one batch of this model takes {needed} bytes, and {limit} are allowed"
         )
     if isinstance(model, dict) or checked.outlined is not None:
-        check_size(network, settings.max_parameters, model if isinstance(model, dict) else {}, "/model")
+        check_size(network, limits, model if isinstance(model, dict) else {}, "/model")
     _check_start(database, files, body["start_from"], definition, request.reinitialize)
     return checked
 
@@ -283,12 +299,18 @@ def _check_data(
     return Checked(body, request, definition, resolved.newest, data, validation, None, outlined, found)
 
 
-def check_size(definition: ModelDefinition, limit: int, given: dict[str, Any], pointer: str) -> None:
-    """Raise InvalidError if a model has more than ``limit`` parameters; ``given`` is what the definition came from."""
-    count = definition.parameter_count
-    if count > limit:
-        place = next((name for name in ("hidden", "network") if name in given), "layers")
-        raise InvalidError.at(f"{pointer}/{place}", f"must have at most {limit} parameters in all. Received: {count}")
+def check_size(definition: ModelDefinition, limits: Limits, given: dict[str, Any], pointer: str) -> None:
+    """Raise InvalidError if a model is larger than its limits; ``given`` is what the definition came from."""
+    place = next((name for name in ("hidden", "network") if name in given), "layers")
+    stacks = [definition.layers]
+    if isinstance(definition.ensemble, Ensemble):
+        stacks = [kind.layers for kind in definition.ensemble.kinds]
+    found = {
+        "layers": max(map(len, stacks)),
+        "units": max((getattr(layer, "units", 0) for stack in stacks for layer in stack), default=0),
+        "parameters": definition.parameter_count,
+    }
+    limits.require_network(found, f"{pointer}/{place}")
 
 
 def _model_of_dataset(database: Database, data: Source) -> str | dict[str, Any]:
@@ -405,16 +427,21 @@ def _check_start(
 
 
 def submit(
-    database: Database, files: FileStore, settings: Settings, body: dict[str, Any], also: Record | None = None
+    database: Database,
+    files: FileStore,
+    settings: Settings,
+    body: dict[str, Any],
+    also: Record | None = None,
+    limits: Limits | None = None,
 ) -> Job:
     """Check what ``TrainSchema`` has loaded, and store it as a queued job.
 
     Inline rows are written first, then everything else in one transaction, in which ``also`` is called last. Raises
     what ``check`` raises, and MissingError if something was deleted in the meantime.
     """
-    checked = check(database, files, settings, body)
-    needs = needs_of(checked.request, checked.parts, settings.job_processes)
-    return store(database, files, checked, needs, document_of(checked), checked.epochs, also)
+    limits = limits or Limits.of(settings)
+    checked = check(database, files, settings, body, limits)
+    return store(database, files, checked, checked.needs(settings), limits, document_of(checked), checked.epochs, also)
 
 
 def store(
@@ -422,14 +449,19 @@ def store(
     files: FileStore,
     checked: Checked,
     needs: Needs,
+    limits: Limits,
     document: dict[str, Any],
     epochs: int,
     also: Record | None = None,
 ) -> Job:
     """Store a job with the rows and the model of a request; ``document`` and ``epochs`` are those that it shows.
 
-    Raises LowStorageError if what it ``needs`` on the disk would take what is kept for running jobs.
+    Raises LowStorageError if what it ``needs`` on the disk would take what is kept for running jobs, and QuotaError if
+    it is one job, model or byte more than there may be.
     """
+    running = None if limits.running_jobs == database.settings.max_running_jobs else limits.running_jobs
+    with database.read() as connection:
+        _require_quota(connection, checked, needs, limits)
     sources = [source for source in (checked.data, checked.validation) if source is not None]
     ids = [source.dataset_id or new_id("ds") for source in sources]
     inline = {each: source for each, source in zip(ids, sources, strict=True) if source.dataset_id is None}
@@ -437,16 +469,29 @@ def store(
     with naming(database, files, FileKind.DATASET, [*inline]):
         kept = [source.keep(files, dataset_id) for dataset_id, source in inline.items()]
         with database.write() as connection:
+            _require_quota(connection, checked, needs, limits)
             for values, written in kept:
                 datasets.add_dataset(connection, values, written)
-            job = _store(connection, checked, document, epochs, ids)
+            job = _store(connection, checked, document, epochs, ids, running)
             if also is not None:
                 also(connection, job)
     return job
 
 
+def _require_quota(connection: sa.Connection, checked: Checked, needs: Needs, limits: Limits) -> None:
+    used = Usage(connection)
+    limits.require_job(used, needs.stored)
+    if checked.newest is not None and not models.exists(connection, checked.definition.name):
+        limits.require_model(used)
+
+
 def _store(
-    connection: sa.Connection, checked: Checked, document: dict[str, Any], epochs: int, dataset_ids: list[str]
+    connection: sa.Connection,
+    checked: Checked,
+    document: dict[str, Any],
+    epochs: int,
+    dataset_ids: list[str],
+    running_limit: int | None,
 ) -> Job:
     """Add the rows of the model and the job; raises MissingError if something was deleted since it was looked up."""
     name = checked.definition.name
@@ -470,6 +515,7 @@ def _store(
         definition=checked.definition.canonical(),
         epochs=epochs,
         warnings=[warning.document() for warning in checked.warnings],
+        running_limit=running_limit,
     )
 
 

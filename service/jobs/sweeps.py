@@ -16,6 +16,7 @@ from models.training.run import Monitor
 from models.training.rungs import expected_epochs
 from models.training.search import Choices, Halving, Range, Search, Trial, checked, of_each, trials_of, written
 from models.training.sweep import search_field
+from service.access.limits import Limits
 from service.jobs.needs import Needs, needs_of
 from service.jobs.record import Job
 from service.jobs.submission import Checked, Record, check_rows, document_of, sources_of, store
@@ -123,11 +124,15 @@ def _seconds(run: DryRun) -> float | None:
     return None if step is None else step * run.batches_per_epoch * run.epochs
 
 
-def check_sweep(database: Database, files: FileStore, settings: Settings, body: dict[str, Any]) -> CheckedSweep:
+def check_sweep(
+    database: Database, files: FileStore, settings: Settings, body: dict[str, Any], limits: Limits | None = None
+) -> CheckedSweep:
     """Check what ``SearchSchema`` has loaded against what is stored; nothing is written.
 
-    Raises InvalidError with the problems of all trials, and MissingError for an unknown model.
+    Raises InvalidError with the problems of all trials, or if the sweep is beyond the limits, those of the settings if
+    left out; and MissingError for an unknown model.
     """
+    limits = limits or Limits.of(settings)
     search, over, train = body["search"], body["over"], dict(body["train"])
     if train.get("validation") is None:
         train["validation"] = VALIDATION
@@ -135,7 +140,7 @@ def check_sweep(database: Database, files: FileStore, settings: Settings, body: 
     trials = trials_of(search, over)
     bodies = checked(trials, train)
     monitor = _monitor(body["monitor"], bodies[0])
-    data, validation = _sources(database, files, bodies[0])
+    data, validation = _sources(database, files, bodies[0], limits)
     found: list[Checked] = []
     by_trial = dict(zip([trial.number for trial in trials], bodies, strict=True))
 
@@ -144,7 +149,7 @@ def check_sweep(database: Database, files: FileStore, settings: Settings, body: 
         _require_comparable(own, monitor)
         try:
             like = found[0] if found else None
-            result = check_rows(database, files, settings, own, data, validation, like)
+            result = check_rows(database, files, settings, own, data, validation, like, limits=limits)
             _require_single(result)
         except InvalidError as error:
             raise as_written(error, own, "data", "validation") from None
@@ -152,14 +157,19 @@ def check_sweep(database: Database, files: FileStore, settings: Settings, body: 
 
     of_each(trials, check)
     if isinstance(search, Halving):
-        _require_room(found, settings.max_parameters)
-    return CheckedSweep(search, over, monitor, trials, found)
+        _require_room(found, limits.parameters)
+    sweep = CheckedSweep(search, over, monitor, trials, found)
+    needs = sweep.needs(settings)
+    limits.require_training(needs.memory, needs.work, "/train/model", "/search")
+    return sweep
 
 
-def _sources(database: Database, files: FileStore, body: dict[str, Any]) -> tuple[Source, Source | None]:
+def _sources(
+    database: Database, files: FileStore, body: dict[str, Any], limits: Limits
+) -> tuple[Source, Source | None]:
     """The rows of all trials; problems lie within ``train``."""
     try:
-        return sources_of(database, files, body)
+        return sources_of(database, files, body, limits)
     except InvalidError as error:
         raise as_written(error, body, "data", "validation").moved("", "/train") from None
 
@@ -213,10 +223,16 @@ def _require_room(checks: Sequence[Checked], limit: int) -> None:
 
 
 def submit_sweep(
-    database: Database, files: FileStore, settings: Settings, body: dict[str, Any], record: Record | None = None
+    database: Database,
+    files: FileStore,
+    settings: Settings,
+    body: dict[str, Any],
+    record: Record | None = None,
+    limits: Limits | None = None,
 ) -> Job:
     """Check what ``SearchSchema`` has loaded, and store it as one queued job, in one transaction with ``record``."""
-    sweep = check_sweep(database, files, settings, body)
+    limits = limits or Limits.of(settings)
+    sweep = check_sweep(database, files, settings, body, limits)
     plan = sweep.plan()
 
     def record_plan(connection: sa.Connection, job: Job) -> None:
@@ -225,4 +241,5 @@ def submit_sweep(
             record(connection, job)
 
     epochs = sum(each.epochs for each in sweep.checks)
-    return store(database, files, sweep.first, sweep.needs(settings), sweep.document(), epochs, record_plan)
+    needs = sweep.needs(settings)
+    return store(database, files, sweep.first, needs, limits, sweep.document(), epochs, record_plan)

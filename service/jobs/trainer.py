@@ -81,7 +81,8 @@ class Trainer:
         self._started_at = utc_now()
         self._next_beat = self._next_look = self._next_upkeep = self._next_tidying = self._next_old_jobs = 0.0
         #: When the next job may be claimed, and the rows of ended jobs to delete; both change only with the database.
-        self._due = self.database.cached(lifecycle.next_due)
+        most = settings.max_running_jobs
+        self._due = self.database.cached(lambda connection: lifecycle.next_due(connection, most))
         self._finished_data = self.database.cached(lifecycle.finished_data)
 
     def run(self) -> None:
@@ -145,7 +146,8 @@ class Trainer:
         if due is None or due > self.database.now():
             return
         with self.database.write() as connection:
-            job = lifecycle.claim(connection, self.database.now(connection), self.settings.lease_seconds)
+            now, most = self.database.now(connection), self.settings.max_running_jobs
+            job = lifecycle.claim(connection, now, self.settings.lease_seconds, most)
         if job is not None:
             self._assignments.append(Assignment(job, self._engine.place(Order(job.id, job.fence))))
 

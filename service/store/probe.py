@@ -27,11 +27,14 @@ class Probe:
         if self._sqlite:
             sqlalchemy.event.listen(self._engine, "connect", _configure)
 
-    def ask(self, question: Callable[[sa.Connection], Answer]) -> tuple[str, Answer | None]:
-        """``ok`` and the answer of a select, or what is wrong: ``locked`` or ``unavailable``, with a sentence."""
+    def ask(self, question: Callable[[sa.Connection], Answer], *, writes: bool = True) -> tuple[str, Answer | None]:
+        """``ok`` and the answer of a select, or what is wrong: ``locked`` or ``unavailable``, with a sentence.
+
+        ``writes`` says that it counts too whether something could be written.
+        """
         try:
             with self._engine.connect() as connection:
-                if self._sqlite and self._is_locked(connection):
+                if writes and self._sqlite and self._is_locked(connection):
                     detail = (
                         f"another program has held its lock for {PATIENCE_SECONDS:g} s or more; nothing can be written"
                     )

@@ -22,6 +22,7 @@ JOBS = sa.Table(
     sa.Column("id", sa.String(40), nullable=False, unique=True),
     owner(),
     sa.Column("key", sa.String(40), nullable=True),  # the key with which it was submitted; null without keys
+    sa.Column("running_limit", sa.Integer, nullable=True),  # how many jobs may run of its owner; null: as the settings
     sa.Column("model", sa.String(63), nullable=False, index=True),  # the name, which stays when the model is deleted
     sa.Column(
         "model_number", sa.Integer, sa.ForeignKey("models.number", ondelete="SET NULL"), nullable=True, index=True

@@ -11,6 +11,7 @@ import signal
 import struct
 from typing import IO, Any, NoReturn
 
+from models.data.limits import ANY_SIZE, TableSize
 from models.definition.definition import ModelDefinition
 from models.errors import InvalidError, Problem, UnreadableError
 from models.formats.checkpoint_import import checkpoint_of
@@ -81,15 +82,21 @@ class UploadParser:
             raise UnreadableError("invalid_hdf5", "the file cannot be read: its parser gave no good answer") from error
 
     def table(
-        self, upload: IO[bytes], exchange: IO[bytes], scratches: tuple[IO[bytes], IO[bytes]], options: ReadOptions
+        self,
+        upload: IO[bytes],
+        exchange: IO[bytes],
+        scratches: tuple[IO[bytes], IO[bytes]],
+        options: ReadOptions,
+        size: TableSize = ANY_SIZE,
     ) -> ReceivedTable:
         """The table in ``upload``; its values lie in ``exchange``. That and the ``scratches`` are empty files.
 
+        ``size`` is the most rows and columns that it may have.
         Raises InvalidError if the file is refused, OSError if a file cannot be written, and BusyError if the process
         that reads tables ended.
         """
         upload.flush()
-        order = {"options": options.document(), "limit": self._settings.max_dataset_bytes}
+        order = {"options": options.document(), "limit": self._settings.max_dataset_bytes, "size": size}
         exchange.write(json.dumps(order).encode())
         exchange.flush()
         status = self._tables.ask(upload.fileno(), exchange.fileno(), *(each.fileno() for each in scratches))

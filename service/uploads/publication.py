@@ -23,6 +23,8 @@ from models.registry.datasets import feature_names
 from models.training.checkpoint import Checkpoint, CheckpointKind, Origin
 from models.training.ensemble_checkpoint import EnsembleCheckpoint
 from service.access.audit import Action, Subject, record
+from service.access.limits import Limits
+from service.access.usage import Usage
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.naming import naming
@@ -32,11 +34,11 @@ __all__ = ["keep_table", "publish_upload"]
 
 
 def publish_upload(
-    database: Database, files: FileStore, checkpoint: Checkpoint | EnsembleCheckpoint
+    database: Database, files: FileStore, checkpoint: Checkpoint | EnsembleCheckpoint, limits: Limits
 ) -> versions.VersionRow:
     """Write the checkpoint to a file, then name that as the next version; that version.
 
-    Raises MissingError if the model was deleted meanwhile.
+    Raises MissingError if the model was deleted meanwhile, and QuotaError if more is stored than may be.
     """
     checkpoint_id, definition = new_id("ckpt"), checkpoint.definition
     metrics = json.dumps(checkpoint.metrics)
@@ -56,6 +58,7 @@ def publish_upload(
         written = files.put(FileKind.CHECKPOINT, checkpoint_id, image)
         with database.write() as connection:
             versions.require_model(connection, definition.name)
+            limits.require_stored(Usage(connection), written.bytes)
             add_checkpoint(connection, values, written)
             version = versions.publish(
                 connection, definition.name, None, checkpoint_id, metrics, definition.canonical()

@@ -1,7 +1,8 @@
 """The reader of tables: a process that forks a child for each uploaded file, as ``parser_process`` does.
 
-The exchange first holds the order, ``{"options": …, "limit": …}``. The child replaces it by the values, block by block,
-a JSON document and the document's length in eight bytes. The child may open the files that it was given and no other.
+The exchange first holds the order, ``{"options": …, "limit": …, "size": …}``. The child replaces it by the values,
+block by block, a JSON document and the document's length in eight bytes. The child may open the files that it was given
+and no other.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import warnings
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from models.data.limits import ANY_SIZE, TableSize
 from models.errors import InvalidError, file_problem
 from models.reading.blocks import ExchangeError
 from models.reading.options import ReadOptions
@@ -84,17 +86,17 @@ def _serve(descriptors: list[int], own: int) -> NoReturn:
         size = os.fstat(0).st_size
         signal.setitimer(signal.ITIMER_REAL, 2 * table_seconds(size))
         limit_table(size, order["limit"], own)
-        answer_table(engine, _FILES, ReadOptions.of(order["options"]), order["limit"])
+        answer_table(engine, _FILES, ReadOptions.of(order["options"]), order["limit"], TableSize(*order["size"]))
         status = 0
     except BaseException as error:  # noqa: BLE001 - the status reports it, and a child must not return into the loop
         _log.error("a child failed: %s", type(error).__name__)
     os._exit(status)
 
 
-def answer_table(engine: Engine, files: Files, options: ReadOptions, limit: int) -> None:
+def answer_table(engine: Engine, files: Files, options: ReadOptions, limit: int, size: TableSize = ANY_SIZE) -> None:
     """Read the upload, and write into the exchange what it holds or why it is refused."""
     try:
-        _write(files.exchange, {"table": read_table(engine, files, options, limit)})
+        _write(files.exchange, {"table": read_table(engine, files, options, limit, size)})
     except InvalidError as error:
         _refuse(files.exchange, error)
     except ExchangeError as error:

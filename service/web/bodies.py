@@ -7,10 +7,11 @@ from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from flask import current_app, g, request
+from flask import g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from models.errors import UnsupportedError, describe
+from service.web.gate import LIMITS
 from service.web.gzip_body import GzipBody
 from service.web.memory import held_by
 
@@ -25,13 +26,15 @@ _FILES = {"checkpoints.import_file": None, "datasets.create": None, "predictions
 
 
 def bound_body() -> None:
-    """Have a compressed body decompressed as it is read, up to the limit of what it may hold.
+    """Apply the caller's limit, and have a compressed body decompressed as it is read, up to that.
 
     The server has received every body whole, within ``Content-Length`` or its chunks, and has refused longer ones.
     Raises UnsupportedError for another coding than gzip, MalformedError for what is no gzip, RequestEntityTooLarge, and
     what ``Held.reserve`` raises.
     """
     environ = request.environ
+    if LIMITS in environ:
+        request.max_content_length = environ[LIMITS].body_bytes
     coding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if coding in ("", "identity") or request.method in ("GET", "HEAD") or request.endpoint is None:
         return
@@ -41,7 +44,7 @@ def bound_body() -> None:
     length = request.content_length or 0
     if not length:
         return
-    limit = current_app.config["MAX_CONTENT_LENGTH"]
+    limit = request.max_content_length or 0
     body = GzipBody(environ["wsgi.input"], length, limit)
     if takes_file(request.endpoint, request.args):
         environ[_COMPRESSED] = environ["wsgi.input"] = body

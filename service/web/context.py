@@ -12,12 +12,13 @@ from flask import current_app, g, request
 
 from models.errors import BusyError
 from models.registry.callers import Caller
+from service.access.limits import Limits
 from service.serving.resolution import Serving
 from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileStore
 from service.uploads.parser import UploadParser
-from service.web.gate import CALLER
+from service.web.gate import CALLER, LIMITS
 from service.web.memory import Memory
 from service.web.request_records import RequestRecords
 from service.web.worker.refusals import request_id_of
@@ -44,6 +45,7 @@ class Context:
     measuring: threading.Lock
     parser: UploadParser
     memory: Memory
+    limits: Limits
     _served: dict[Caller, Serving]
 
     @classmethod
@@ -62,6 +64,7 @@ class Context:
             measuring=threading.Lock(),
             parser=UploadParser(settings),
             memory=Memory(settings.worker_memory, max(1, settings.threads // 2)),
+            limits=Limits.of(settings),
             _served={},
         )
 
@@ -75,11 +78,18 @@ class Context:
             found = self._served[caller] = self.serving.of(caller)
         return found
 
+    def body_bytes(self, environ: dict[str, Any]) -> int:
+        """The most bytes of a body that is no file."""
+        limits: Limits = environ.get(LIMITS, self.limits)
+        return limits.body_bytes
+
     def of(self, environ: dict[str, Any]) -> Context:
-        """What the caller of a request sees."""
+        """What the caller of a request sees, and its limits."""
         caller: Caller = environ[CALLER]
         database = self.database.of(replace(caller, request=request_id_of(environ)))
-        return replace(self, database=database, serving=self.serving_of(environ))
+        return replace(
+            self, database=database, serving=self.serving_of(environ), limits=environ.get(LIMITS, self.limits)
+        )
 
     @contextmanager
     def dry_run_slot(self) -> Iterator[None]:

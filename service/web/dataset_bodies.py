@@ -11,8 +11,10 @@ import marshmallow as ma
 from models.data.columns import Column
 from models.data.conversion import ConversionError, coerce
 from models.data.dataset import Dataset, from_rows
+from models.data.given_size import require_size
 from models.data.labelling import labelled
 from models.data.labels import parse_labels, require_short_classes
+from models.data.limits import TableSize
 from models.data.matrix_table import label_column, special_name
 from models.data.profile import Provenance, TableWarning
 from models.data.records import from_lists, from_matrix, from_records, with_column
@@ -79,8 +81,9 @@ class _NamedMatrixSchema(_TableSchema):
     weights = ma.fields.Raw(load_default=None)
 
 
-def dataset_of(body: Mapping[str, Any]) -> ReceivedRows:
-    """The rows in a body; raises InvalidError with the pointers to its faults."""
+def dataset_of(body: Mapping[str, Any], size: TableSize) -> ReceivedRows:
+    """The rows in a body, at most of ``size``; raises InvalidError with the pointers to its faults."""
+    require_size(body, size)
     if "rows" not in body and "features" not in body:
         given = load(_MatrixSchema(), body)
         dataset = from_rows(given["inputs"], given["labels"], weights=given["weights"])

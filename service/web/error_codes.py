@@ -210,10 +210,79 @@ RESPONSES = (
         "Save the table again, or as another type of file; split a large one.",
     ),
     Refusal(
+        "too_many_columns",
+        422,
+        "A dataset has more columns than may be (`TRAINYARD_MAX_DATASET_COLUMNS`).",
+        "Leave out columns that no model needs.",
+    ),
+    Refusal(
+        "too_many_layers",
+        422,
+        "A network has more layers than may be (`TRAINYARD_MAX_LAYERS`).",
+        "Use fewer layers.",
+    ),
+    Refusal(
+        "too_many_parameters",
+        422,
+        "A model has more parameters than may be (`TRAINYARD_MAX_PARAMETERS`).",
+        "Use fewer or smaller layers.",
+    ),
+    Refusal(
+        "too_many_rows",
+        422,
+        "A dataset, or the rows of a request, are more than may be (`TRAINYARD_MAX_DATASET_ROWS`).",
+        "Send fewer rows.",
+    ),
+    Refusal(
+        "too_many_units",
+        422,
+        "A layer has more units than may be (`TRAINYARD_MAX_UNITS`).",
+        "Use a smaller layer.",
+    ),
+    Refusal(
+        "too_much_work",
+        422,
+        "A job would train on more rows in all its epochs than may be (`TRAINYARD_MAX_EPOCH_ROWS`).",
+        "Train fewer epochs, fewer trials, or on fewer rows.",
+    ),
+    Refusal(
+        "training_too_large",
+        422,
+        "A job would take more memory than may be, as it is predicted (`TRAINYARD_MAX_TRAINING_BYTES`).",
+        "Use a smaller model or batch, fewer rows or fewer epochs.",
+    ),
+    Refusal(
         "validation_failed",
         422,
         "The request is well-formed, but values in it are not valid.",
         "Correct each value in `errors`. `pointer`, or `row`, `line` and `column`, give its place.",
+    ),
+    Refusal(
+        "storage_quota",
+        429,
+        "All checkpoints and datasets together would be larger than they may be (`TRAINYARD_MAX_STORED_BYTES`).",
+        "Delete models or datasets, or keep fewer checkpoints.",
+    ),
+    Refusal(
+        "too_many_datasets",
+        429,
+        "There are as many datasets as there may be (`TRAINYARD_MAX_DATASETS`).",
+        "Delete datasets.",
+    ),
+    Refusal(
+        "too_many_jobs",
+        429,
+        "As many jobs are queued or paused as may be (`TRAINYARD_MAX_QUEUED_JOBS`).",
+        "Wait until some have run, or cancel some.",
+    ),
+    Refusal(
+        "too_many_models", 429, "There are as many models as there may be (`TRAINYARD_MAX_MODELS`).", "Delete models."
+    ),
+    Refusal(
+        "too_many_requests",
+        429,
+        "More requests came in a second than may (`TRAINYARD_MAX_REQUESTS_PER_SECOND`).",
+        "Send the request again after `Retry-After`.",
     ),
     Refusal(
         "headers_too_large",

@@ -94,8 +94,8 @@ def uploaded_file() -> UploadedFile | None:
         found.stream.seek(0)
         return UploadedFile(found.stream, _fields_once(), found.filename or None)
     if _is_object(body):
-        if (request.content_length or 0) > context().settings.max_body_bytes:
-            request.max_content_length = context().settings.max_body_bytes
+        if (request.content_length or 0) > context().limits.body_bytes:
+            request.max_content_length = context().limits.body_bytes
             raise RequestEntityTooLarge
         return None
     _, disposition = parse_options_header(request.headers.get("Content-Disposition"))
@@ -113,7 +113,7 @@ def _is_object(body: IO[bytes]) -> bool:
         return False
     if not head.strip():
         return True
-    if not head.lstrip().startswith(b"{") or (request.content_length or 0) > context().settings.max_body_bytes:
+    if not head.lstrip().startswith(b"{") or (request.content_length or 0) > context().limits.body_bytes:
         return False
     try:
         held = held_by(request.environ)
@@ -152,7 +152,7 @@ def read_upload(upload: UploadedFile, given: dict[str, Any]) -> Iterator[Receive
     reading = ReadOptions.of(options)
     temporary = parts.files.temporary
     with temporary() as exchange, temporary() as first, temporary() as second:
-        yield parts.parser.table(upload.file, exchange, (first, second), reading)
+        yield parts.parser.table(upload.file, exchange, (first, second), reading, parts.limits.dataset_size)
 
 
 def fitting_name(file_name: str | None) -> str | None:

@@ -7,11 +7,13 @@ from functools import cached_property
 from typing import IO, Any
 from urllib.parse import parse_qs
 
+import sqlalchemy as sa
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
-from models.errors import LowStorageError, NoRoomError
+from models.errors import LowStorageError, MissingError, NoRoomError
 from service.jobs.events import newest_event_ids
+from service.uploads.import_bound import import_bound
 from service.web.bodies import takes_file
 from service.web.context import Context
 from service.web.gate import CALLER, Gate
@@ -27,6 +29,8 @@ __all__ = ["ServiceFront"]
 _QUICK = {"/predict": ("POST",), "/health/live": ("GET", "HEAD")}
 #: The endpoints of which the bodies are stored, and those of which the rows in the bodies are.
 _UPLOADS, _JOBS = {"datasets.create", "checkpoints.import_file"}, {"training.train", "sweeps.sweep"}
+#: Key in ``environ`` for the most bytes that an imported checkpoint may have.
+_BOUND = "trainyard.import_bound"
 _LIVE = json_bytes({"status": "live"})
 
 
@@ -40,7 +44,27 @@ class ServiceFront(Front):
         self.records, self.drain = parts.requests.waiting, parts.requests.drain  # type: ignore[method-assign]
 
     def admit(self, environ: dict[str, Any], peer: str | None, *, wait: bool = False) -> bool:
-        return self._gate.admit(environ, peer, wait=wait)
+        return self._gate.admit(environ, peer, wait=wait) and self._finds_bound(environ, wait=wait)
+
+    def _finds_bound(self, environ: dict[str, Any], *, wait: bool) -> bool:
+        """Look for what the model of a large import can need. Returns False if that has to wait."""
+        if not environ["PATH_INFO"].endswith("/checkpoints"):  # Most requests are not even looked up.
+            return True
+        endpoint, arguments = self._route(environ)
+        length = environ.get("CONTENT_LENGTH", "")
+        settings = self._parts.settings
+        if endpoint != "checkpoints.import_file" or (length.isdecimal() and int(length) <= settings.max_body_bytes):
+            return True
+        if not wait:
+            return False
+        try:
+            with self._parts.database.of(environ[CALLER]).read() as connection:
+                environ[_BOUND] = import_bound(connection, arguments["name"], settings)
+        except MissingError:
+            pass  # The application reports it.
+        except sa.exc.OperationalError:
+            raise RequestError(503, "database_unavailable", "the database did not answer; try again") from None
+        return True
 
     def is_quick(self, environ: dict[str, Any]) -> bool:
         return environ["REQUEST_METHOD"] in _QUICK.get(environ["PATH_INFO"], ())
@@ -69,13 +93,16 @@ class ServiceFront(Front):
 
     def body_limit(self, environ: dict[str, Any]) -> int:
         settings = self._parts.settings
-        endpoint = self._endpoint(environ)
+        endpoint, _ = self._route(environ)
         if not takes_file(endpoint, parse_qs(environ["QUERY_STRING"], keep_blank_values=True)):
-            return settings.max_body_bytes
-        return settings.max_import_bytes if endpoint == "checkpoints.import_file" else settings.max_dataset_bytes
+            return self._parts.body_bytes(environ)
+        if endpoint != "checkpoints.import_file":
+            return settings.max_dataset_bytes
+        bound: int = environ.get(_BOUND, settings.max_import_bytes)
+        return bound
 
     def require_room(self, environ: dict[str, Any], size: int) -> None:
-        endpoint, disk = self._endpoint(environ), self._parts.files.disk
+        (endpoint, _), disk = self._route(environ), self._parts.files.disk
         try:
             if endpoint in _UPLOADS:
                 disk.require_room(size)
@@ -86,13 +113,13 @@ class ServiceFront(Front):
         except LowStorageError as error:
             raise RequestError(503, "storage_low", error.detail) from None
 
-    def _endpoint(self, environ: dict[str, Any]) -> str | None:
-        """The endpoint of a request; None if there is no such route, which the application reports."""
+    def _route(self, environ: dict[str, Any]) -> tuple[str | None, Mapping[str, Any]]:
+        """A request's endpoint and arguments; None if there is no such route, which the application reports."""
         try:
-            endpoint, _ = self._app.url_map.bind("").match(environ["PATH_INFO"], environ["REQUEST_METHOD"])
+            endpoint, arguments = self._app.url_map.bind("").match(environ["PATH_INFO"], environ["REQUEST_METHOD"])
         except HTTPException:
-            return None
-        return str(endpoint)
+            return None, {}
+        return str(endpoint), arguments
 
     def temporary(self) -> IO[bytes]:
         return self._parts.files.temporary()

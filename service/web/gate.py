@@ -22,6 +22,8 @@ from models.registry.callers import SERVICE, Caller
 from service.access.exposure import REMEDY, is_loopback
 from service.access.key_ring import Found, KeyRing
 from service.access.keys import Key, Scope
+from service.access.limits import Limits
+from service.access.rates import Rates
 from service.access.secret import is_secret
 from service.settings import Settings
 from service.web.scopes import OPEN, scopes_of
@@ -32,10 +34,10 @@ from service.web.worker.refusals import CORS, common_headers, cors_headers, prob
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["CALLER", "Gate", "GateServer"]
+__all__ = ["CALLER", "LIMITS", "Gate", "GateServer"]
 
-#: Key in ``environ`` for who asks.
-CALLER = "trainyard.caller"
+#: Keys in ``environ``: who asks, and its limits if they are its own.
+CALLER, LIMITS = "trainyard.caller", "trainyard.limits"
 #: Methods that change nothing.
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 #: What a browser says of requests of the user's own, and of those of a page of this service.
@@ -50,6 +52,8 @@ class Gate:
 
     def __init__(self, app: Flask, settings: Settings, ring: KeyRing) -> None:
         self._app, self._settings, self._ring = app, settings, ring
+        self._limits, self._rates = Limits.of(settings), Rates(settings.rate_store)
+        self._own_limits: dict[str, Limits] = {}
         self._origins = frozenset(_words(settings.origins))
         self._hosts = frozenset(_words(settings.hosts.lower()))
 
@@ -67,16 +71,14 @@ class Gate:
             return True
         if self._settings.keys == "off":
             self._require_host(environ)
-            environ[CALLER] = _acting(SERVICE, environ)
-            return True
+            return self._let_in(environ, _acting(SERVICE, environ), self._limits, peer, wait=wait)
         secret = _secret_of(environ.get("HTTP_AUTHORIZATION"))
         found = self._find(secret, wait=wait)
         if found is None:
             return False
         if not found.needed:
             self._require_this_machine(environ, peer)
-            environ[CALLER] = _acting(SERVICE, environ)
-            return True
+            return self._let_in(environ, _acting(SERVICE, environ), self._limits, peer, wait=wait)
         if self._hosts:
             self._require_host(environ)
         if environ["REQUEST_METHOD"] == "OPTIONS":  # A browser sends no key with it.
@@ -84,10 +86,31 @@ class Gate:
             return True
         if found.key is None:
             raise _unknown_key(secret)
-        environ[KEY] = found.key.id
-        _require_scope(found.key, endpoint)
-        environ[CALLER] = _acting(found.key.caller, environ)
+        key = found.key
+        environ[KEY] = key.id
+        _require_scope(key, endpoint)
+        return self._let_in(environ, _acting(key.caller, environ), self._limits_of(key), key.id, wait=wait)
+
+    def _let_in(self, environ: dict[str, Any], caller: Caller, limits: Limits, who: str | None, *, wait: bool) -> bool:
+        """Count the request, and say in ``environ`` who asks. Returns False if that takes time, unless ``wait``."""
+        most = limits.requests_per_second
+        if most:
+            if self._rates.shared and not wait:
+                return False
+            if not self._rates.allow(who or "", most):
+                detail = f"there may be at most {most:,} requests a second (TRAINYARD_MAX_REQUESTS_PER_SECOND)"
+                raise RequestError(429, "too_many_requests", detail, (("Retry-After", "1"),))
+        environ[CALLER], environ[LIMITS] = caller, limits
         return True
+
+    def _limits_of(self, key: Key) -> Limits:
+        """The limits of a key; those that it has for itself never change."""
+        if not key.limits:
+            return self._limits
+        found = self._own_limits.get(key.id)
+        if found is None:
+            found = self._own_limits[key.id] = self._limits.with_overrides(key.limits)
+        return found
 
     def _endpoint(self, environ: dict[str, Any]) -> str | None:
         """The endpoint of a request; None if there is none, which the application reports."""

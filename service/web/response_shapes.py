@@ -575,6 +575,16 @@ SHAPES: dict[str, dict[str, Any]] = {
         },
         created_at={"type": ["string", "null"], "format": "date-time"},
         expires_at={"type": ["string", "null"], "format": "date-time"},
+        limits={
+            "type": "object",
+            "additionalProperties": {"type": "integer"},
+            "description": "Each limit by its name.",
+        },
+        usage={
+            "type": "object",
+            "additionalProperties": {"type": "integer"},
+            "description": "What the owner uses of limits that are about numbers of things.",
+        },
     ),
     "Record": described(
         "A record of the audit trail.",

@@ -128,7 +128,7 @@ class PredictionServer:
         """The response to a request for few rows of a version that is loaded; None if ``__call__`` must respond."""
         if environ.get("HTTP_CONTENT_ENCODING") or environ["QUERY_STRING"]:
             return None
-        if not is_json(environ.get("CONTENT_TYPE", "")) or len(body) > self._parts.settings.max_body_bytes:
+        if not is_json(environ.get("CONTENT_TYPE", "")) or len(body) > self._parts.body_bytes(environ):
             return None
         try:
             parsed = parse_json(body)
@@ -150,7 +150,7 @@ class PredictionServer:
         length = _length(environ)
         if environ.get("HTTP_CONTENT_ENCODING") or environ.get("QUERY_STRING"):
             return None
-        if length is None or length > self._parts.settings.max_body_bytes:
+        if length is None or length > self._parts.body_bytes(environ):
             return None
         if not is_json(environ.get("CONTENT_TYPE", "")):
             return None

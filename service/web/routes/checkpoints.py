@@ -9,8 +9,10 @@ from flask import Response, request, send_file, url_for
 from models.errors import MissingError, UnsupportedError, shortened
 from models.registry import checkpoints, models
 from service.access.audit import Action, Subject, record
+from service.access.usage import Usage
 from service.store.files import FileKind
 from service.upkeep.inspection import intact_checkpoint
+from service.uploads.import_bound import import_bound
 from service.uploads.publication import publish_upload
 from service.web import links
 from service.web.bodies import body_file
@@ -51,13 +53,13 @@ def list_checkpoints(query: dict[str, Any], name: str) -> Response:
         "required": True,
         "content": {"application/x-hdf5": {"schema": {"type": "string", "format": "binary"}}},
     },
-    responses=refusals(400, 404, 409, 413, 415, 422, 503, 507),
+    responses=refusals(400, 404, 409, 413, 415, 422, 429, 503, 507),
 )
 def import_file(name: str) -> Response:
     """Import a checkpoint file as the model's next version.
 
     The file may come from this service or elsewhere. docs/checkpoint-format.md describes its layout; only the
-    parameters and statistics are required.
+    parameters and statistics are required. It may be a generous multiple of what the model can need.
     """
     parts = context()
     if request.mimetype not in _FILE_TYPES:
@@ -65,10 +67,12 @@ def import_file(name: str) -> Response:
         raise UnsupportedError("unsupported_media_type", f"{wanted}. Received: {shortened(request.mimetype)}")
     with parts.database.read() as connection:
         definition = models.find_model(connection, name).definition
+        bound = import_bound(connection, name, parts.settings)
+        parts.limits.require_stored(Usage(connection), request.content_length or 0)
     temporary, room = parts.files.temporary, parts.files.disk.require_room
-    with body_file(parts.settings.max_import_bytes, temporary, room) as upload, temporary() as exchange:
+    with body_file(bound, temporary, room) as upload, temporary() as exchange:
         checkpoint = parts.parser.checkpoint(upload, exchange, definition)
-        version = publish_upload(parts.database, parts.files, checkpoint)
+        version = publish_upload(parts.database, parts.files, checkpoint, parts.limits)
     location = url_for("models.show_version", name=name, version=version.version)
     return json_response(version.document(), 201, {"Location": location})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from models.registry import datasets
 from models.registry.datasets import add_dataset, delete_dataset, find_dataset, require_free_dataset_name
 from models.schemas import StrictSchema, Text, left_out, load
 from service.access.audit import Action, Subject, record
+from service.access.usage import Usage
 from service.jobs.record import ACTIVE
 from service.store.files import FileKind
 from service.store.naming import naming
@@ -91,7 +93,7 @@ class UploadSchema(StrictSchema):
             "application/json": {"schema": {"$ref": "#/components/schemas/RowsRequest"}},
         },
     },
-    responses=refusals(400, 409, 413, 415, 503, 507),
+    responses=refusals(400, 409, 413, 415, 429, 503, 507),
 )
 def create(query: dict[str, Any]) -> Response:
     """Upload a dataset as a file or as JSON rows.
@@ -103,20 +105,23 @@ def create(query: dict[str, Any]) -> Response:
     upload = uploaded_file()
     if upload is None:
         received = _json_rows(query)
-        _require_free(received.name)
+        _require_free(received.name, 0)
         return _stored(dataset_id, lambda: keep(context().files, dataset_id, owner, *received))
     given = {key: _agreed(key, query[key], value) for key, value in load(UploadSchema(), upload.fields).items()}
     name = given["name"] or fitting_name(upload.file_name)
     if name is None:
         raise InvalidError.at("/name", "is required, as in POST /datasets?name=iris&label=species")
-    _require_free(name)
+    _require_free(name, upload.file.seek(0, io.SEEK_END))
+    upload.file.seek(0)
     with read_upload(upload, given) as table:
         return _stored(dataset_id, lambda: keep_table(context().files, dataset_id, owner, name, table))
 
 
-def _require_free(name: str) -> None:
+def _require_free(name: str, size: int) -> None:
+    """Raise ConflictError if the name is taken, and QuotaError if no dataset of a file of this size may be added."""
     with context().database.read() as connection:
         require_free_dataset_name(connection, name)
+        context().limits.require_dataset(Usage(connection), size)
 
 
 def _stored(dataset_id: str, write: Callable[[], tuple[dict[str, Any], FileRecord]]) -> Response:
@@ -125,6 +130,7 @@ def _stored(dataset_id: str, write: Callable[[], tuple[dict[str, Any], FileRecor
     with naming(parts.database, parts.files, FileKind.DATASET, [dataset_id]):
         values, written = write()
         with parts.database.write() as connection:
+            parts.limits.require_dataset(Usage(connection), written.bytes)
             add_dataset(connection, values, written)
             record(connection, Action.MADE, Subject.DATASET, values["name"])
             document = find_dataset(connection, dataset_id).document()
@@ -145,7 +151,7 @@ def _json_rows(query: dict[str, Any]) -> ReceivedRows:
             also = f"; with inputs and labels, send {key}s" if key in ("label", "weight") else ""
             raise InvalidError.at(f"/{key}", f"is for files and rows with names{also}")
         body = {**body, key: _agreed(key, value, body.get(key))}
-    return dataset_of(body)
+    return dataset_of(body, context().limits.dataset_size)
 
 
 def _agreed(key: str, in_query: Any, within: Any) -> Any:

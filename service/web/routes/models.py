@@ -16,6 +16,7 @@ from models.registry import models, versions
 from models.registry.models import define_model, delete_model, find_model
 from models.schemas import Bounds, StrictSchema, Text, Whole
 from service.access.audit import Action, Subject, record
+from service.access.usage import Usage
 from service.jobs import lifecycle
 from service.jobs.record import ACTIVE
 from service.jobs.submission import check_size
@@ -47,7 +48,7 @@ routes = Resource("models", __name__, description="Definitions, versions and ali
             "description": "The model exists, and this is its newest definition now.",
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Model"}}},
         },
-        **refusals(409),
+        **refusals(409, 429),
     }
 )
 def define(given: tuple[ModelDefinition, bool]) -> Response:
@@ -57,8 +58,11 @@ def define(given: tuple[ModelDefinition, bool]) -> Response:
     `GET /models/{name}/versions/{version}`. With `exact`, another definition is refused with 409.
     """
     definition, exact = given
-    check_size(definition, context().settings.max_parameters, read_json(request), "")
+    limits = context().limits
+    check_size(definition, limits, read_json(request), "")
     with context().database.write() as connection:
+        if not models.exists(connection, definition.name):
+            limits.require_model(Usage(connection))
         row, new = define_model(connection, definition, exact=exact)
         record(connection, Action.MADE, Subject.MODEL, definition.name)
         location = url_for("models.show", name=definition.name)

@@ -35,7 +35,7 @@ routes = Resource("sweeps", __name__, description="Trains a request with many va
             "description": "The result of a dry run: `members` trials, and the seconds of all of them together.",
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DryRun"}}},
         },
-        **refusals(404, 409, 507),
+        **refusals(404, 409, 429, 507),
     }
 )
 def sweep(body: dict[str, Any]) -> Response:
@@ -47,11 +47,11 @@ def sweep(body: dict[str, Any]) -> Response:
     parts = context()
     hold_named(body["train"].get("data"), body["train"].get("validation"))
     if body["dry_run"]:
-        checked = check_sweep(parts.database, parts.files, parts.settings, body)
+        checked = check_sweep(parts.database, parts.files, parts.settings, body, parts.limits)
         with parts.dry_run_slot():
             return json_response(checked.measure(parts.settings.job_processes))
 
     def record(connection: sa.Connection, job: Job) -> None:
         remember(connection, queued(job))
 
-    return queued(submit_sweep(parts.database, parts.files, parts.settings, body, record))
+    return queued(submit_sweep(parts.database, parts.files, parts.settings, body, record, parts.limits))

@@ -35,7 +35,7 @@ routes = Resource("training", __name__, description="Training and dry runs.")
             "description": "The result of a dry run.",
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DryRun"}}},
         },
-        **refusals(404, 409, 507),
+        **refusals(404, 409, 429, 507),
     }
 )
 def train(body: dict[str, Any]) -> Response:
@@ -48,11 +48,11 @@ def train(body: dict[str, Any]) -> Response:
     parts = context()
     hold_named(body["data"], body["validation"])
     if body["dry_run"]:
-        checked = check(parts.database, parts.files, parts.settings, body)
+        checked = check(parts.database, parts.files, parts.settings, body, parts.limits)
         with parts.dry_run_slot():
             return json_response(checked.measure().document())
 
     def record(connection: sa.Connection, job: Job) -> None:
         remember(connection, queued(job))
 
-    return queued(submit(parts.database, parts.files, parts.settings, body, record))
+    return queued(submit(parts.database, parts.files, parts.settings, body, record, parts.limits))

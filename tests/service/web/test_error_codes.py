@@ -9,6 +9,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from service.access.limits import LIMITS
 from service.store.storage_errors import storage_error_code
 from service.web import errors
 from service.web.error_codes import JOBS, RESPONSES, WARNINGS, page
@@ -90,6 +91,9 @@ def test_every_code_of_a_response_is_listed_with_its_status(codes: Codes) -> Non
     expected = {code: {status} for status, code in errors._CODES.items()}
     for code, statuses in codes.responses.items():
         expected.setdefault(code, set()).update(statuses)
+    # ``Limits`` raises what its table says; what has none of its errors is refused elsewhere.
+    for limit in LIMITS:
+        expected.setdefault(limit.code, set()).add(limit.status)
     assert {row.code: {row.status} for row in RESPONSES} == expected
     assert codes.unread == ["service/web/errors.py: _CODES.get(status, 'bad_request')"]
 

@@ -29,6 +29,7 @@ def upgrade() -> None:
             batch.create_unique_constraint(name, ["owner", "name"])
     op.add_column("jobs", _owner())
     op.add_column("jobs", sa.Column("key", sa.String(40), nullable=True))
+    op.add_column("jobs", sa.Column("running_limit", sa.Integer, nullable=True))
     _make_idempotency_keys("owner")
     op.create_table(
         "api_keys",
@@ -70,6 +71,7 @@ def downgrade() -> None:
         op.execute(f"DELETE FROM {table} WHERE model_number IN ({models})")  # noqa: S608
     for table in ("jobs", *_NAMES):
         op.execute(f"DELETE FROM {table} WHERE owner <> '{_LOCAL}'")  # noqa: S608
+    op.drop_column("jobs", "running_limit")
     op.drop_column("jobs", "key")
     op.drop_column("jobs", "owner")
     for table, name in _NAMES.items():
