@@ -106,7 +106,7 @@ PACKAGES = {
         PROCESSES | {"socket", "http", "urllib"},
     ),
     "service": Rule(
-        {"numpy", "h5py", "sqlalchemy", "alembic", "marshmallow", "orjson", "threadpoolctl", "click", *HTTP}
+        {"numpy", "h5py", "sqlalchemy", "alembic", "marshmallow", "orjson", "threadpoolctl", "click", "limits", *HTTP}
         | {"structlog", "prometheus_client", "opentelemetry"},
         set(),
     ),

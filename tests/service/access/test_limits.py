@@ -8,6 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from models.errors import InvalidError, QuotaError
+from models.registry.callers import Caller, asking_as
+from models.registry.models import define_model
 from reliability.lives import make_job
 from service.access.limits import LIMITS, Limits
 from service.access.usage import RUNNING, USED, WAITING, Usage
@@ -16,6 +18,7 @@ from service.jobs.record import State
 from service.settings import Settings
 from service.store.database import Database
 from service.store.tables import JOBS
+from testing.runs import a_definition
 
 LIMITS_OF_ALL = Limits.of(Settings.read({}))
 
@@ -77,8 +80,13 @@ def test_usage_counts_rows(database: Database) -> None:
             connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(state=state))
         found = Usage(connection)
         assert (found.queued_jobs, found.running_jobs, found.models) == (2, 1, 1)
-        mine = Usage(connection, lambda table: table.c.id == jobs[0] if table is JOBS else sa.false())
-        assert mine.document() == {**nothing, "queued_jobs": 1}
+        with asking_as(connection, Caller("alice")):
+            assert Usage(connection).document() == nothing
+            define_model(connection, a_definition())
+            make_job(connection, 5)
+            assert Usage(connection).document() == {**nothing, "models": 1, "queued_jobs": 1}
+        with asking_as(connection, Caller("alice", models=frozenset({"none"}))):
+            assert Usage(connection).models == 1, "all of the owner counts"
     assert {*WAITING, *RUNNING} <= {*State}
     assert {*USED} <= {limit.name for limit in LIMITS}
 

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql
 from models.errors import ConflictError, MissingError
 from models.formats.durable import FileRecord
 from models.registry import models, versions
+from models.registry.callers import Caller, asking_as
 from models.registry.checkpoints import add_checkpoint
 from models.registry.datasets import add_dataset, find_dataset
 from models.registry.tables import CHECKPOINTS
@@ -130,6 +131,60 @@ def test_the_oldest_job_is_claimed_first(connection: sa.Connection) -> None:
     assert [row.id for row in claimed if row is not None] == made, "whatever the clock said that is in their ids"
     assert lifecycle.claim(connection, 0.0, LEASE) is None
     assert not is_due(connection, 0.0)
+
+
+def queue_of(connection: sa.Connection, owner: str, count: int, **columns: Any) -> list[str]:
+    """So many new jobs of an owner."""
+    with asking_as(connection, Caller(owner)):
+        models.define_model(connection, a_definition())
+        there = connection.scalar(sa.select(sa.func.count()).select_from(JOBS)) or 0
+        jobs = [make(connection, there + number) for number in range(count)]
+    if columns:
+        connection.execute(sa.update(JOBS).where(JOBS.c.id.in_(jobs)).values(**columns))
+    return jobs
+
+
+def claimed(connection: sa.Connection, most: int = 100) -> str | None:
+    row = lifecycle.claim(connection, 0.0, LEASE, most)
+    return None if row is None else row.owner
+
+
+def test_owners_take_turns(connection: sa.Connection) -> None:
+    """One with many jobs does not keep the others waiting, whether jobs run side by side or one after the other."""
+    queue_of(connection, "alice", 6)
+    queue_of(connection, "bob", 2)
+    queue_of(connection, "carol", 1)
+    side_by_side = [claimed(connection) for _ in range(6)]
+    assert side_by_side == ["alice", "bob", "carol", "alice", "bob", "alice"]
+
+
+def test_owners_take_turns_with_one_job_at_a_time(connection: sa.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue_of(connection, "alice", 4)
+    queue_of(connection, "bob", 2)
+    order = []
+    for second in range(6):
+        monkeypatch.setattr(lifecycle, "utc_now", lambda second=second: f"2026-01-01T00:00:0{second}.000Z")
+        row = lifecycle.claim(connection, 0.0, LEASE)
+        assert row is not None
+        order.append(row.owner)
+        lifecycle.fail(connection, row.id, row.fence, "diverged", "a test")
+    assert order == ["alice", "bob", "alice", "bob", "alice", "alice"]
+
+
+def test_as_many_jobs_of_an_owner_run_as_may(connection: sa.Connection) -> None:
+    """Those of the settings, or of the key with which a job was submitted; others do not count."""
+    queue_of(connection, "alice", 4)
+    queue_of(connection, "bob", 4, running_limit=1)
+    queue_of(connection, "carol", 4, running_limit=3)
+    found = [claimed(connection, 2) for _ in range(12)]
+    assert {owner: found.count(owner) for owner in ("alice", "bob", "carol", None)} == {
+        "alice": 2,
+        "bob": 1,
+        "carol": 3,
+        None: 6,
+    }
+    assert lifecycle.next_due(connection, 2) is None
+    assert lifecycle.next_due(connection, 3) == 0.0
 
 
 def test_a_claim_starts_the_job_once(connection: sa.Connection, job: str, fence: int) -> None:

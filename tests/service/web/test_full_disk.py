@@ -77,7 +77,7 @@ def begun(client: Client, path: str, length: int, kind: str) -> tuple[int, bytes
     """The status and the body of the answer to a request of which the head alone has been sent."""
     url = urlsplit(client.base)
     with socket.create_connection((url.hostname, url.port), timeout=10) as sock:
-        head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
         sock.sendall(head.encode())
         with contextlib.closing(http.client.HTTPResponse(sock)) as response:
             response.begin()

@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from service.access.limits import LIMITS, Limits
+from service.access.limits import LIMITS
 from service.settings import Settings
 from service.web.app import create_app
 from testing.samples import CSV, DATA, ROWS, a_model, a_training
@@ -37,7 +37,6 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
     environment = {f"TRAINYARD_{name}": str(value) for name, value in SMALL.items()}
     data = {"TRAINYARD_DATA": str(tmp_path_factory.mktemp("limits")), "TRAINYARD_TRAINER": "external"}
     app = create_app(Settings.read({**environment, **data}))
-    app.extensions["trainyard"].limits = Limits.of(app.extensions["trainyard"].settings)
     client = app.test_client()
     assert client.post("/models", json=a_model("here")).status_code == 201
     yield client
