@@ -91,7 +91,7 @@ class ServiceMetrics(Collector):
 
 def _jobs(connection: sa.Connection) -> Iterator[Metric]:
     by_state = sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state)
-    counts: dict[str, int] = dict(connection.execute(by_state).tuples().all())
+    counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(by_state)}
     jobs = GaugeMetricFamily("trainyard_jobs", "Jobs by state.", labels=("state",))
     for state in State:
         jobs.add_metric((state,), counts.get(state, 0))
