@@ -15,10 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from ruamel.yaml import YAML
 
-from testing.harness import Answer, Server, eventually
+from testing.harness import ROOT, Answer, Server, eventually
 from testing.metrics import samples
 from testing.samples import a_model
+
+DASHBOARD = json.loads((ROOT / "docs" / "grafana-dashboard.json").read_text())
+RULE_FIELDS = ("alert", "expr", "for", "labels", "annotations")
 
 pytestmark = pytest.mark.processes
 
@@ -253,6 +257,68 @@ def test_spans_are_sent(day: Day) -> None:
         "finished"
     }
     assert not any(secret.encode() in body for secret in SECRETS for body in day.receiver.bodies)
+
+
+def expressions() -> Iterator[str]:
+    """Those of the alert rules, and of the dashboard's panels."""
+    rules = YAML(typ="safe").load(ROOT / "docs" / "alerts.yml")
+    names = []
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            assert {"alert", "expr", "labels", "annotations"} <= rule.keys() <= {*RULE_FIELDS}, rule
+            assert rule["annotations"]["summary"].endswith(".")
+            names.append(rule["alert"])
+            yield rule["expr"]
+    assert len(names) == len(set(names)) > 10
+    for panel in DASHBOARD["panels"]:
+        for target in panel.get("targets", ()):
+            yield target["expr"]
+
+
+def test_alerts_and_dashboard_ask_for_metrics_that_there_are(day: Day) -> None:
+    """Each name, and each label that is named with it."""
+    labels: dict[str, set[str]] = {}
+    for series in metrics(day):
+        name, _, rest = series.partition("{")
+        labels.setdefault(name, set()).update(re.findall(r'(\w+)="', rest))
+    asked = set[str]()
+    for expression in expressions():
+        assert expression.count("(") == expression.count(")")
+        for name, chosen in re.findall(r"(trainyard_\w+)(?:\{(.*?)\})?", expression):
+            assert name in labels, expression
+            assert set(re.findall(r"(\w+)(?:=|!)", chosen)) <= labels[name], expression
+            asked.add(name)
+        for by in re.findall(r" by \((.*?)\)", expression):
+            known = set.union(*(labels[name] for name in re.findall(r"trainyard_\w+", expression)))
+            assert set(by.split(", ")) <= known, expression
+    assert len(asked) > 20
+
+
+def lost(mine: Any, theirs: Any, place: str = "") -> list[str]:
+    """The places of what the other document, which may have more, lacks or has otherwise."""
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        return [each for name in mine for each in lost(mine[name], theirs.get(name), f"{place}/{name}")]
+    if isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
+        pairs = enumerate(zip(mine, theirs, strict=True))
+        return [each for number, pair in pairs for each in lost(*pair, f"{place}/{number}")]
+    return [] if mine == theirs else [place]
+
+
+def test_the_dashboard_is_one_of_grafana() -> None:
+    """Grafana's own model of a dashboard has all that this one has, so it loses nothing."""
+    model = pytest.importorskip("grafana_foundation_sdk.models.dashboard")
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+    taken = json.loads(JSONEncoder().encode(model.Dashboard.from_json(DASHBOARD)))
+    assert lost(DASHBOARD, taken) == []
+    panels = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    for panel in panels:
+        targets = panel.get("targets", [])
+        assert len({target["refId"] for target in targets}) == len(targets)
+        assert bool(targets) == (panel["type"] != "row")
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
 
 
 def folder_of(day: Day) -> Path:
