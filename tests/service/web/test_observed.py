@@ -214,7 +214,7 @@ def test_each_line_is_json_and_none_has_a_row_or_a_secret(day: Day) -> None:
         assert next(iter(line)) == "at"
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["at"])
         assert {"level", "process", "pid", "logger", "event"} <= line.keys()
-    assert {"web", "trainer", "runner"} <= {line["process"] for line in lines}
+    assert {"web", "trainer"} <= {line["process"] for line in lines}
     assert [secret for secret in SECRETS if secret in log] == []
     assert "ty_…" in log
     assert "Traceback" not in log
