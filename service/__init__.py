@@ -1,1 +1,1 @@
-"""The service. The ground: settings, mounted filesystems, starting a child process."""
+"""The service. The ground: settings, the log, traces, mounted filesystems, starting a child process."""

@@ -32,7 +32,6 @@ EVENT_LENGTH, EXCEPTION_LENGTH = 2_000, 8_000
 QUOTED_LENGTH = 300
 #: What looks like a key of this service.
 _SECRET = re.compile(r"ty_[A-Za-z0-9_]{20,}")
-_SECRET_BYTES = re.compile(_SECRET.pattern.encode())
 #: Characters that may control a terminal, or end a line for some readers. JSON escapes the others.
 _CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _ALL_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -70,9 +69,9 @@ def shows_text() -> bool:
     return formatter.text
 
 
-def redacted(lines: bytes) -> bytes:
-    """Lines without what looks like a key."""
-    return _SECRET_BYTES.sub(b"ty_\xe2\x80\xa6", lines) if b"ty_" in lines else lines
+def redacted(text: str) -> str:
+    """A text, or lines, without what looks like a key."""
+    return _SECRET.sub("ty_…", text) if "ty_" in text else text
 
 
 class Formatter(logging.Formatter):
@@ -164,7 +163,7 @@ def _clean(_logger: Any, _name: str, event: Event) -> Event:
             exception = key == "exception"
             text = value[-EXCEPTION_LENGTH:] if exception else shortened(value, EVENT_LENGTH)
             text = text.encode(errors="replace").decode()
-            event[key] = _CONTROLS.sub(_escaped, _SECRET.sub("ty_…", text))
+            event[key] = _CONTROLS.sub(_escaped, redacted(text))
     return event
 
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from service.log import redacted
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -71,6 +73,7 @@ def send(span: Span) -> None:
     from opentelemetry.trace import SpanKind, StatusCode
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+    given = span.attributes
     carrier = {} if span.traceparent is None else {"traceparent": span.traceparent}
     made = (
         _provider()
@@ -79,7 +82,7 @@ def send(span: Span) -> None:
             span.name,
             context=TraceContextTextMapPropagator().extract(carrier),
             kind=SpanKind.SERVER if span.server else SpanKind.INTERNAL,
-            attributes=span.attributes,
+            attributes={name: redacted(value) if isinstance(value, str) else value for name, value in given.items()},
             start_time=int(span.begin * 1e9),
         )
     )

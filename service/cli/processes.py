@@ -43,7 +43,7 @@ def runner() -> None:
     """Wait for one job on standard input and run it; used by the trainer."""
     from service.jobs.runner import main
 
-    start_log("runner", ready=True)
+    start_log("runner")
     main()
 
 

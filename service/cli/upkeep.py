@@ -18,10 +18,14 @@ def migrate() -> None:
 
     The service does this by itself when it starts.
     """
+    from service.settings import SettingsError
     from service.store.database import Database
 
     database = Database(read_settings())
-    database.migrate()
+    try:
+        database.migrate()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
     database.dispose()  # Python 3.13 warns of unclosed connections.
 
 

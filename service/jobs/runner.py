@@ -12,7 +12,6 @@ import logging
 import os
 import sys
 from contextlib import ExitStack, closing
-from time import monotonic
 from typing import Any
 
 import sqlalchemy as sa
@@ -182,13 +181,11 @@ def main() -> None:
     if not line:
         return  # The trainer has no order for this runner.
     order = Order.decode(line)
-    begin = monotonic()
     try:
         with threadpool_limits(settings.job_threads):
             outcome = _train(database, files, order)
     except Exception as error:  # noqa: BLE001 - the trainer gets it as the outcome and records it
         outcome = _outcome_of(error, settings)
-    _log.info("job %s: %s after %.2f s", order.job, type(outcome).__name__.lower(), monotonic() - begin)
     try:
         sys.stdout.write(encode(outcome) + "\n")
         sys.stdout.flush()

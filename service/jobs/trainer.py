@@ -223,6 +223,8 @@ class Trainer:
             except lifecycle.StaleError as error:
                 _log.warning("%s; how it ended here is not recorded", error)
             self._assignments.remove(assignment)
+            word, seconds = type(outcome).__name__.lower(), time() - assignment.begin
+            _log.info("job %s: %s after %.2f s", assignment.job.id, word, seconds)
             if tracing.is_on():
                 _trace(assignment, outcome)
             if not isinstance(outcome, (Finished, Stopped)):

@@ -15,7 +15,7 @@ import sqlalchemy.event
 from models.registry.callers import SERVICE, Caller
 from models.registry.tables import ALIASES, CHECKPOINTS, METADATA, MODELS, VERSIONS
 from models.registry.versions import SERVING_QUERY
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 from service.store.changes import CachedQuery, Changes
 from service.store.fast_query import FastQuery
 from service.store.locks import Lock, Locks
@@ -125,10 +125,19 @@ class Database:
         return self.engine.dialect.name != "sqlite" or Path(self.engine.url.database or "").is_file()
 
     def migrate(self) -> None:
-        """Bring the schema to the newest migration; safe when several processes start at once."""
+        """Bring the schema to the newest migration; safe when several processes start at once.
+
+        Raises SettingsError if a newer release has used the database.
+        """
         with Locks(self.settings.data).exclusive(Lock.MIGRATION, wait=True):
-            if self._version() == HEAD:
+            version = self._version()
+            if version == HEAD:
                 return
+            if version is not None and version > HEAD:
+                raise SettingsError(
+                    f"the database is one of a newer release (schema {version}, and this one has {HEAD}): install that "
+                    f"release, or set TRAINYARD_DATA to a backup from before"
+                )
             from alembic import command
 
             from service.store.migrations import configuration

@@ -16,7 +16,7 @@ class _Access(logging.Formatter):
     """A line of gunicorn's own access log, which has whole paths, without what looks like a key."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return log.redacted(super().format(record).encode()).decode()
+        return log.redacted(super().format(record))
 
 
 class GunicornLog(Logger):  # type: ignore[misc]

@@ -45,7 +45,7 @@ def write_requests(records: Sequence[Record], routes: Sequence[str | None], outp
 
 
 def _piece(lines: Sequence[str]) -> bytes:
-    return log.redacted("".join(lines).encode())
+    return log.redacted("".join(lines)).encode()
 
 
 @lru_cache(maxsize=64)

@@ -107,6 +107,13 @@ def test_each_member_holds_out_its_fold(whole: EnsembleCheckpoint) -> None:
     ]
 
 
+def test_an_epoch_of_a_member_has_the_rows_of_its_task() -> None:
+    run = a_run()
+    tasks = [run._task(number) for number in range(1, run.ensemble.members + 1)]
+    assert [run.rows_of(task.number) for task in tasks] == [len(task.training) for task in tasks]
+    assert all(0 < len(task.training) < len(run.rows) for task in tasks)
+
+
 @pytest.mark.parametrize("places", [1, 2, 5])
 def test_order_and_places_change_no_bit(whole: EnsembleCheckpoint, places: int) -> None:
     assert_same(whole, finished(places=places))

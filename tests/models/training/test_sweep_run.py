@@ -86,6 +86,13 @@ def alone(trial: SweepTrial) -> TrainingRun:
     return run
 
 
+def test_an_epoch_of_a_trial_has_the_rows_of_its_task() -> None:
+    run = a_run()
+    task = run._next()
+    assert task is not None
+    assert run.rows_of(task.number) == len(task.training) == len(run.rows)
+
+
 @pytest.mark.parametrize("monitor", ["validation_log_loss", "validation_accuracy", "loss"])
 def test_the_result_is_the_best_of_ordinary_runs_to_the_bit(monitor: Monitor) -> None:
     sweep = a_sweep(monitor=monitor)

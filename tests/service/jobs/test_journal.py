@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from models.registry import checkpoints, models
 from models.training.checkpoint import CheckpointKind
+from nncore.training import Epoch
 from reliability.lives import make_job
 from service.jobs import journal, lifecycle
 from service.jobs.events import events_after
 from service.jobs.journal import EndOfInput, JobJournal
 from service.jobs.record import Job, JobError
 from service.settings import Settings
+from service.store.counters import Total, totals
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from testing.runs import a_definition, a_run
@@ -110,6 +115,58 @@ def test_one_that_is_taken_over_before_it_names_a_file_takes_that_away(owner: Ow
     assert not owner.journal.settle()
     assert owner.named() == before
     assert [path.stem for path in (owner.files.data / "checkpoints").iterdir()] == before
+
+
+def counted(owner: Owner) -> tuple[float, ...]:
+    """Epochs, rows of them, checkpoints, and bytes of these."""
+    with owner.database.read() as connection:
+        found = totals(connection)
+    names = (Total.EPOCHS, Total.ROWS_TRAINED, Total.CHECKPOINTS, Total.CHECKPOINT_BYTES)
+    return tuple(found[name] for name in names)
+
+
+def test_what_is_reported_counts_once(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what a killed runner trains again, nor what another owner's runner still reports, nor after a lost answer."""
+    rows = len(owner.run.rows)
+    for number in (1, 2):
+        owner.journal.epoch(an_epoch(number))
+    owner.journal.flush()
+    assert counted(owner) == (2, 2 * rows, 0, 0)
+    owner.save()
+    size = sum(path.stat().st_size for path in (owner.files.data / "checkpoints").iterdir())
+    assert counted(owner) == (2, 2 * rows, 1, size)
+
+    write = owner.database.write
+
+    @contextmanager
+    def lose_the_answer() -> Iterator[Any]:
+        with write() as connection:
+            yield connection
+        raise sa.exc.OperationalError("COMMIT", None, Exception("no answer"))
+
+    owner.journal.epoch(an_epoch(3))
+    with monkeypatch.context() as patch:
+        patch.setattr(owner.database, "write", lose_the_answer)
+        with pytest.raises(sa.exc.OperationalError):
+            owner.journal.flush()
+    owner.journal.flush()
+    assert counted(owner) == (3, 3 * rows, 1, size)
+
+    owner.is_taken_over()
+    owner.journal.epoch(an_epoch(4))
+    owner.journal.flush()
+    assert owner.journal.lost
+    with owner.database.read() as connection:
+        held = lifecycle.find(connection, owner.job)
+    another = JobJournal(owner.database, owner.files, held, owner.run, owner.signal)
+    for number in (2, 3, 4):
+        another.epoch(an_epoch(number))
+    another.flush()
+    assert counted(owner) == (4, 4 * rows, 1, size)
+
+
+def an_epoch(number: int) -> Epoch:
+    return Epoch(number, 0.5, 0.5, None, None, 0.1, 0.01)
 
 
 def test_it_stops_when_the_engine_asks(owner: Owner) -> None:

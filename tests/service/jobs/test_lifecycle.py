@@ -32,6 +32,7 @@ from service.jobs.events import (
 )
 from service.jobs.lifecycle import MAXIMUM_DEATHS, Progress, StaleError
 from service.jobs.record import FINAL, JobError, Wish
+from service.store.counters import Total, totals
 from service.store.tables import JOBS
 from testing.runs import a_definition
 
@@ -593,3 +594,31 @@ def test_history_of_members_is_member_after_member(connection: sa.Connection, jo
     assert newest_epochs(connection, job) == {1: 2, 2: 3}
     with pytest.raises(sa.exc.IntegrityError):
         add_events(connection, job, [events[0]])
+
+
+def test_waits_and_ends_are_counted(connection: sa.Connection) -> None:
+    """The wait of each time that a job was queued, without what a lost job must wait before it is tried again."""
+    first, second = make(connection, 1), make(connection, 2)
+    begin = connection.scalar(sa.select(JOBS.c.queued_at).where(JOBS.c.id == first))
+    connection.execute(sa.update(JOBS).where(JOBS.c.id == second).values(queued_at=begin + 1.0))
+    assert lifecycle.oldest_wait(connection, begin + 5.0) == 5.0
+    held = lifecycle.claim(connection, begin + 3.0, 10.0)
+    assert held is not None
+    assert held.id == first
+    assert lifecycle.oldest_wait(connection, begin + 5.0) == 4.0
+    assert lifecycle.oldest_wait(connection, begin - 3600.0) == 0.0  # if the clock was set back
+    found = totals(connection)
+    assert (found[Total.QUEUE_WAITS], found[Total.QUEUE_WAIT_SECONDS]) == (1, 3.0)
+    lifecycle.cancel(connection, second)
+    assert lifecycle.oldest_wait(connection, begin + 5.0) == 0.0
+    for _ in range(2):
+        lifecycle.lose(connection, first, held.fence, JobError("worker_lost", ""), begin + 10.0, 100.0)
+        connection.execute(sa.update(JOBS).where(JOBS.c.id == first).values(queued_at=begin + 10.0))
+        held = lifecycle.claim(connection, begin + 1_000.0, 10.0)
+        assert held is not None
+    found = totals(connection)
+    assert found[Total.QUEUE_WAITS] == 3
+    assert found[Total.QUEUE_WAIT_SECONDS] == pytest.approx(3.0 + 990.0 + 890.0)
+    lifecycle.fail(connection, first, held.fence, "diverged", "")
+    found = totals(connection)
+    assert [found[Total(f"jobs_{state}")] for state in FINAL] == [0, 1, 1]

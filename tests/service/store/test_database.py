@@ -20,7 +20,8 @@ from models.formats.durable import FileRecord
 from models.registry.datasets import add_dataset
 from models.registry.models import define_model
 from models.registry.tables import METADATA
-from service.settings import Settings
+from service.settings import Settings, SettingsError
+from service.store.counters import Total, count, totals
 from service.store.database import HEAD, Database
 from service.store.migrations import configuration
 from service.store.sqlite import wal_is_safe
@@ -73,6 +74,28 @@ def test_migrating_again_changes_nothing(tmp_path: Path) -> None:
     migrated.migrate()
     with migrated.read() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(EVENTS)) == 1
+    migrated.dispose()
+
+
+def test_a_database_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
+    newer = database(tmp_path)
+    newer.migrate()
+    with newer.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SettingsError, match=r"newer release .schema 9999.*TRAINYARD_DATA"):
+        newer.migrate()
+    newer.dispose()
+
+
+def test_each_total_begins_at_zero(tmp_path: Path) -> None:
+    migrated = database(tmp_path)
+    migrated.migrate()
+    with migrated.write() as connection:
+        assert totals(connection) == dict.fromkeys(Total, 0.0)
+        count(connection, {Total.EPOCHS: 2, Total.CHECKPOINT_SECONDS: 0.5, Total.CHECKPOINTS: 0})
+        count(connection, {Total.EPOCHS: 1})
+    with migrated.read() as connection:
+        assert totals(connection) == {**dict.fromkeys(Total, 0.0), Total.EPOCHS: 3, Total.CHECKPOINT_SECONDS: 0.5}
     migrated.dispose()
 
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -186,6 +187,16 @@ def test_jobs_are_of_the_model_that_they_trained(database: Database) -> None:
     assert {job.id for job in jobs if job.state in ("queued", "paused")} <= datasets
     assert {job.id for job in jobs if '"dataset": "shades"' in job.request} <= datasets
     assert len(datasets) < len(jobs)
+
+
+def test_queued_jobs_have_waited_since_they_were_submitted(database: Database) -> None:
+    with database.read() as connection:
+        jobs = list(connection.execute(sa.select(JOBS.c.state, JOBS.c.created_at, JOBS.c.queued_at)))
+    since = {state: datetime.fromisoformat(created_at).timestamp() for state, created_at, _ in jobs}
+    assert "queued" in since
+    for state, created_at, queued_at in jobs:
+        expected = datetime.fromisoformat(created_at).timestamp() if state == "queued" else None
+        assert queued_at == expected
 
 
 @pytest.mark.parametrize("state", ["release-0.1.0", "migration-0007"], indirect=True)

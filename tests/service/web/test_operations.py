@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +24,8 @@ from service.store.tables import TRAINERS
 from service.web.app import create_app
 from testing.filesystems import mounts_are_permitted, remount, tmpfs
 from testing.harness import Client, Server, eventually
-from testing.samples import DATA, PROBLEM, a_model, a_training, fresh
+from testing.metrics import samples
+from testing.samples import DATA, PROBLEM, ROWS, a_model, a_training, fresh
 from tests.service.conftest import Trained
 
 
@@ -46,24 +46,17 @@ def test_version(client: Client) -> None:
     assert (document["numpy"], document["h5py"]) == (np.__version__, h5py.__version__)
 
 
-def gauges(client: Client) -> dict[str, float]:
+def metrics(client: Client) -> dict[str, float]:
+    """All samples by name and labels, as Prometheus' own parser reads them."""
     answer = client.get("/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    lines = answer.body.decode().splitlines()
-    found, told = {}, {"HELP": set[str](), "TYPE": set[str]()}
-    for line in lines:
-        if line.startswith("#"):
-            _, kind, name, rest = line.split(" ", 3)
-            assert rest
-            told[kind].add(name)
-        else:
-            series, value = re.fullmatch(r'([a-z_]+(?:\{[a-z]+="[^"]*"\})?) (\S+)', line).groups()
-            assert series not in found
-            found[series] = float(value)
-    names = {series.partition("{")[0] for series in found}
-    assert told["HELP"] == told["TYPE"] == names
-    assert answer.body.endswith(b"\n")
-    return found
+    return samples(answer.body)
+
+
+def gauges(client: Client) -> dict[str, float]:
+    """The samples that do not change by being asked for."""
+    changing = ("trainyard_disk", "trainyard_request", "trainyard_model_cache", "trainyard_rows_predicted")
+    return {name: value for name, value in metrics(client).items() if not name.startswith(changing)}
 
 
 def test_metrics_count_what_is_there(client: Client, trained: Trained) -> None:
@@ -77,12 +70,20 @@ def test_metrics_count_what_is_there(client: Client, trained: Trained) -> None:
     size = sum(one["bytes"] for one in client.get(f"/jobs/{job['id']}/checkpoints").json["data"])
     for series in ("trainyard_datasets", "trainyard_dataset_bytes"):  # the rows of ended jobs go in their own time
         grown.pop(series, None)
+    for series in ("trainyard_queue_wait_seconds_sum", "trainyard_checkpoint_seconds_total"):
+        assert 0 < grown.pop(series) < 30
     assert grown == {
         "trainyard_models": 1,
         "trainyard_versions": 1,
         "trainyard_checkpoints": 2,
         "trainyard_checkpoint_bytes": size,
         'trainyard_jobs{state="succeeded"}': 1,
+        'trainyard_jobs_ended_total{state="succeeded"}': 1,
+        "trainyard_checkpoints_saved_total": 2,
+        "trainyard_checkpoint_saved_bytes_total": size,
+        "trainyard_epochs_total": 1,
+        "trainyard_rows_trained_total": len(ROWS),
+        "trainyard_queue_wait_seconds_count": 1,
     }
     states = {"queued", "running", "paused", "succeeded", "failed", "cancelled"}
     assert {f'trainyard_jobs{{state="{state}"}}' for state in states} <= after.keys()
