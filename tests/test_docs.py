@@ -57,6 +57,7 @@ def test_the_table_of_settings_in_the_readme_is_the_generated_one() -> None:
         "README.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "SECURITY.md",
         *(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
     ],
 )
