@@ -46,7 +46,7 @@ def run(scale: float) -> Figure:
             silent = Habit("silent beside slow ones")
             _slow(watch, (*HABITS, silent), int(GOALS["slow connections"] * scale) // (len(HABITS) + 1))
             return figure
-        # Fewer connections than two workers have threads for the first kind; of all kinds, many more.
+        # More than all workers together have threads: of one kind alone, then of each of the others.
         _slow(watch, HABITS[:1], 40)
         _slow(watch, HABITS[1:], 40)
         _slow(watch, HABITS, 2_000)
