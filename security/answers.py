@@ -11,11 +11,13 @@ from testing.samples import PROBLEM
 
 __all__ = ["Operations", "Received", "fault_of", "is_documented", "received"]
 
-#: Codes that any request may be answered with, whatever its route: no HTTP, another method, sizes, time, load.
+#: Codes that any request may be answered with, whatever its route: no HTTP, another method, sizes, time.
 GENERAL = {
     *("bad_request", "invalid_body", "method_not_allowed", "request_timeout", "too_large", "uri_too_long"),
-    *("expectation_failed", "headers_too_large", "not_implemented", "busy", "storage_full", "database_unavailable"),
+    *("expectation_failed", "headers_too_large", "not_implemented"),
 }
+#: Statuses that are decided before a route is reached, by who asks and by how much there is to do.
+BEFORE_ROUTES = {401, 403, 429, 503, 507}
 #: Of statuses of the server, the only ones that may occur, with their codes: what is busy or full says so.
 OF_SERVER = {(each.status, each.code) for each in RESPONSES if each.status in (503, 507)}
 _CODES = {(each.status, each.code) for each in RESPONSES}
@@ -36,6 +38,8 @@ def fault_of(status: int, headers: dict[str, str], body: bytes) -> str | None:
         return f"{status} must have a code that docs/errors.md has for it. Received: {document}"
     if status >= 500 and (status, document["code"]) not in OF_SERVER | {(501, "not_implemented")}:
         return f"the service failed: {document}"
+    if status in (429, 503) and not headers.get("retry-after", "").isdecimal():
+        return f"{status} must have Retry-After. Received: {headers}"
     if document["request_id"] != headers.get("x-request-id"):
         return f"document and header must have one request id. Received: {document}, {headers}"
     return None
@@ -43,7 +47,7 @@ def fault_of(status: int, headers: dict[str, str], body: bytes) -> str | None:
 
 def is_documented(status: int, body: bytes, listed: set[str]) -> bool:
     """Whether a route lists a status, or any request may be answered with the error that the body is."""
-    return str(status) in listed or (status >= 400 and json.loads(body)["code"] in GENERAL)
+    return str(status) in listed or status in BEFORE_ROUTES or (status >= 400 and json.loads(body)["code"] in GENERAL)
 
 
 class Operations:

@@ -124,9 +124,9 @@ BODIES: tuple[Body, ...] = (
     Body("a label of 1 MB", "/models", _labels, 1, 4, _REFUSED),
 )
 #: Their time grows with the square of their number, so a short form has none.
-_COLUMNS = Body("column names", "/datasets?name=c-{number}&label=c1", _columns, 20_000, 2, _REFUSED, "text/csv", _FILES)
+_COLUMNS = Body("column names", "/datasets?name=c-{number}&label=c1", _columns, 10_000, 2, _REFUSED, "text/csv", _FILES)
 #: Bodies of 230 MB, one after the other.
-_ROW = Body("empty arrays, again and again", "/predict", _ARRAYS, 76_000_000, 6, _REFUSED)
+_ROW = Body("empty arrays, again and again", "/predict", _ARRAYS, 76_000_000, 3, _REFUSED)
 
 
 def send(port: int, path: str, body: bytes, kind: str = _JSON) -> tuple[int, int]:

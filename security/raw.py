@@ -66,7 +66,7 @@ _VALUES: tuple[bytes, ...] = (
 
 
 def _head(method: str, target: str, *fields: bytes, body: bytes | None = None) -> bytes:
-    lines = [f"{method} {target} HTTP/1.1".encode(), b"Host: a", b"Connection: close", *fields]
+    lines = [f"{method} {target} HTTP/1.1".encode(), b"Host: localhost", b"Connection: close", *fields]
     if body is not None:
         lines.append(b"Content-Length: %d" % len(body))
     return b"\r\n".join(lines) + b"\r\n\r\n" + (body or b"")
@@ -79,15 +79,15 @@ class Corpus:
         self._gets = [
             *(
                 "/models",
-                "/models/seed",
-                "/models/seed/versions?limit=2",
-                "/models/seed/versions/1",
+                "/models/spiral",
+                "/models/spiral/versions?limit=2",
+                "/models/spiral/versions/1",
                 "/datasets?limit=1",
             ),
-            *("/models/seed/aliases", "/models/seed/aliases/best", "/models/seed/checkpoints", "/datasets/seed"),
+            *("/models/spiral/aliases", "/models/spiral/aliases/best", "/models/spiral/checkpoints", "/datasets/seed"),
             *("/datasets/seed/profile", "/datasets/seed/rows?limit=3&after=2&where=colour:red", "/datasets/seed/file"),
             *(
-                f"/jobs?state=succeeded&model=seed&after={job}",
+                f"/jobs?state=succeeded&model=spiral&after={job}",
                 f"/jobs/{job}?wait=0.01",
                 f"/jobs/{job}/history?limit=2",
             ),
@@ -105,15 +105,15 @@ class Corpus:
             ("/models", a_model("raw")),
             ("/models", {"name": "wide", "inputs": 2, "classes": 2, "hidden": [3], "optimizer": {"type": "adam"}}),
             ("/models", {"name": "t", "features": [{"column": "a", "type": "number", "scale": "log"}], "classes": 2}),
-            ("/train", a_training("seed", dry_run=True, validation=0.25, checkpoint={"every_epochs": 2})),
+            ("/train", a_training("spiral", dry_run=True, validation=0.25, checkpoint={"every_epochs": 2})),
             ("/train", {"data": "seed", "dry_run": True, "folds": {"count": 3}, "model": {"name": "n"}}),
-            ("/sweeps", {"train": a_training("seed"), "over": {"/seed": [1, 2]}, "search": "grid", "dry_run": True}),
-            ("/predict", {"model": "seed", "inputs": ROWS, "version": "best", "top_k": 2}),
+            ("/sweeps", {"train": a_training("spiral"), "over": {"/seed": [1, 2]}, "search": "grid", "dry_run": True}),
+            ("/predict", {"model": "spiral", "inputs": ROWS, "version": "best", "top_k": 2}),
             (
                 "/predict",
                 {"model": "table", "rows": [{"x": 1, "y": None}], "report": True, "explain": {"class": "red"}},
             ),
-            ("/evaluate", {"model": "seed", "data": DATA, "coverage": 0.9, "rows": {"label": "red"}}),
+            ("/evaluate", {"model": "spiral", "data": DATA, "coverage": 0.9, "rows": {"label": "red"}}),
             ("/datasets", {"name": "raw", "rows": [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}], "label": "b"}),
             ("/datasets", {"name": "raw", "inputs": ROWS, "labels": [0, 1] * 6, "features": ["a", "b"]}),
         ]
@@ -232,7 +232,7 @@ def judge(sent: Request, data: bytes, operations: Operations) -> str | None:
 def attack(server: Server, figure: Figure, count: int) -> None:
     """Send so many requests to a service that ``security.fuzz`` has made; each is judged."""
     client, lock = server.client, threading.Lock()
-    job = client.get("/jobs?model=seed").json["data"][0]
+    job = client.get("/jobs?model=spiral").json["data"][0]
     corpus, operations = Corpus(job["id"], job["checkpoint"]), Operations(client.get("/openapi.json").json)
     port = urlsplit(client.base).port
     assert port is not None

@@ -30,7 +30,8 @@ from testing.harness import Client, Server, serving
 
 __all__ = ["ALLOWED", "foreign", "run"]
 
-GOALS = {"mutated files": 20_000, "watched": 18_000, "through the service": 2_000}
+#: ``security.fuzz`` sends a service thousands more.
+GOALS = {"mutated files": 6_000, "watched": 5_600, "through the service": 400}
 #: What a child opens: the files that it was given, and what DuckDB asks the kernel about memory and processors.
 ALLOWED = re.compile(
     r'"(/proc/self/fd/[034]|/proc/self/cgroup|/proc/meminfo|/proc/self/mountinfo|/proc/self/maps|/proc/self/limits'

@@ -184,12 +184,20 @@ class Settings:
         return cls(**{**values, "data": data, "database_url": url})
 
     def prepare(self) -> None:
-        """Create the data directory. Raises SettingsError if that fails or the database cannot be stored there."""
+        """Create the data directory, which others may then not read.
+
+        Raises SettingsError if that fails, if nothing can be written there, or if the database cannot be stored there.
+        """
         self._require_local_database()
         try:
-            self.data.mkdir(parents=True, exist_ok=True)
+            self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise SettingsError(f"TRAINYARD_DATA must be a directory that exists or can be created: {error}") from None
+        if not os.access(self.data, os.W_OK | os.X_OK):
+            raise SettingsError(
+                "TRAINYARD_DATA must be a directory that the service may write to; it may belong to another user, or "
+                f"its filesystem may be read-only. Received: {str(self.data)!r}"
+            )
 
     def _require_local_database(self) -> None:
         """SQLite coordinates its processes by locks on its file; only local filesystems guarantee such locks."""

@@ -7,7 +7,7 @@ import pytest
 from security.tables import GOALS, bases, foreign, mutation, run
 from tests.reliability import programs
 
-SCALE = 0.01
+SCALE = 0.03
 
 
 @pytest.mark.processes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -161,6 +163,21 @@ def test_a_directory_that_cannot_be_made_stops_the_start_with_a_sentence(tmp_pat
     assert done.returncode != 0
     assert "TRAINYARD_DATA" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_directory_is_made_for_its_owner_alone_and_must_be_writable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may write anywhere but on a read-only filesystem, which the kernel's answer stands for."""
+    settings = Settings.read({"TRAINYARD_DATA": f"{tmp_path}/far/data"})
+    settings.prepare()
+    assert stat.S_IMODE((tmp_path / "far/data").stat().st_mode) == 0o700
+    (tmp_path / "far/data").chmod(0o755)
+    settings.prepare()  # What its owner has set stays.
+    assert stat.S_IMODE((tmp_path / "far/data").stat().st_mode) == 0o755
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (settings.data, os.W_OK | os.X_OK))
+    with pytest.raises(SettingsError, match=r"TRAINYARD_DATA must be a directory that the service may write to"):
+        settings.prepare()
 
 
 @pytest.mark.parametrize("command", ["trainer", "migrate"])

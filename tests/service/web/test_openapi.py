@@ -113,8 +113,29 @@ def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:
         assert told == variables, place
         if variables:
             assert "404" in statuses, place
-    known = [one for one in ids if one]
-    assert len(known) == len(set(known))
+    assert None not in ids
+    assert len(ids) == len(set(ids))
+
+
+def test_links_lead_to_operations_by_parameters_that_they_have(document: dict[str, Any]) -> None:
+    """Whatever is created leads to what can be asked of it."""
+    known = {operation["operationId"]: (place, operation) for place, operation in operations(document).items()}
+    seen = set()
+    for place, operation in operations(document).items():
+        for response in operation["responses"].values():
+            for name, link in response.get("links", {}).items():
+                (path, _), target = known[link["operationId"]]
+                own = [*document["paths"][path].get("parameters", []), *target.get("parameters", [])]
+                taken = {each["name"] for each in own if "name" in each}
+                assert {parameter.rpartition(".")[2] for parameter in link["parameters"]} <= taken, (place, name)
+                assert all(value.startswith("$response.body#/") for value in link["parameters"].values())
+                seen.add(link["operationId"])
+    lists = {"models_list_models", "datasets_list_datasets", "jobs_list_jobs"}
+    by_variables = {name for name, ((path, _), _) in known.items() if "{" in path}
+    # An alias is the client's own word, which no answer but those about aliases has.
+    aliases = {"models_put_alias", "models_show_alias", "models_delete_alias"}
+    assert by_variables - aliases <= seen
+    assert not lists & seen
 
 
 def test_refusals_are_problems(document: dict[str, Any]) -> None:
