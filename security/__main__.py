@@ -12,8 +12,7 @@ import sys
 from time import monotonic
 
 #: The modules of the attacks: on the wire, by slow and by waiting clients, by bodies, by too many requests, by tables,
-#: by pages of other sites, by requests made from the OpenAPI document, by inputs for each parser, by what the service is
-#: made of.
+#: by pages of other sites, by requests made from the OpenAPI document, by inputs for each parser, by what it is made of.
 ATTACKS: tuple[str, ...] = (
     *("wire", "slow", "waiters", "bodies", "overload", "tables", "origins"),
     *("fuzz", "parsers", "supply"),
