@@ -12,10 +12,11 @@ import sys
 from time import monotonic
 
 #: The modules of the attacks: on the wire, by slow and by waiting clients, by bodies, by too many requests, by tables,
-#: by pages of other sites, by requests made from the OpenAPI document, by inputs for each parser, by what it is made of.
+#: by more than there may be, by a full disk, by pages of other sites, by requests made from the OpenAPI document, by
+#: inputs for each parser, by what it is made of.
 ATTACKS: tuple[str, ...] = (
-    *("wire", "slow", "waiters", "bodies", "overload", "tables", "origins"),
-    *("fuzz", "parsers", "supply"),
+    *("wire", "slow", "waiters", "bodies", "overload", "tables"),
+    *("quotas", "disk", "origins", "fuzz", "parsers", "supply"),
 )
 
 

@@ -121,15 +121,18 @@ def peak_of(pid: int) -> int:
 
 
 @contextmanager
-def watched(figure: Figure, scale: float, memory: int = GROUP, **settings: object) -> Iterator[Watch]:
+def watched(
+    figure: Figure, scale: float, memory: int = GROUP, place: Path | None = None, **settings: object
+) -> Iterator[Watch]:
     """A service with a model, in a control group of so many bytes if possible, for the time of a with-block.
 
-    In a full test, another client is measured without an attack at first.
+    Its data directory is in ``place``, if that is given. In a full test, another client is measured without an attack
+    at first.
     """
     with tempfile.TemporaryDirectory(prefix="trainyard-security-") as folder, memory_group(memory) as group:
         if group is None:
             print("    no memory control group can be created here: peaks of memory are those of /proc alone")
-        server = Server(Path(folder) / "data", **settings)
+        server = Server((place or Path(folder)) / "data", **settings)
         try:
             server.start()
             if group is not None:
