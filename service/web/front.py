@@ -32,7 +32,8 @@ class ServiceFront(Front):
 
     def __init__(self, app: Flask, parts: Context, predictions: PredictionServer) -> None:
         self._app, self._parts, self._predictions = app, parts, predictions
-        self.records, self.drain = parts.requests.waiting, parts.requests.drain  # type: ignore[method-assign]
+        # Attributes, so that the loop makes no further call.
+        self.record, self.drain = parts.requests.waiting.append, parts.requests.drain  # type: ignore[assignment, method-assign]
 
     def is_quick(self, environ: dict[str, Any]) -> bool:
         return environ["REQUEST_METHOD"] in _QUICK.get(environ["PATH_INFO"], ())
