@@ -41,7 +41,8 @@ class ServiceFront(Front):
 
     def __init__(self, app: Flask, parts: Context, predictions: PredictionServer, gate: Gate) -> None:
         self._app, self._parts, self._predictions, self._gate = app, parts, predictions, gate
-        self.records, self.drain = parts.requests.waiting, parts.requests.drain  # type: ignore[method-assign]
+        # Attributes, so that the loop makes no further call.
+        self.record, self.drain = parts.requests.waiting.append, parts.requests.drain  # type: ignore[assignment, method-assign]
 
     def admit(self, environ: dict[str, Any], peer: str | None, *, wait: bool = False) -> bool:
         return self._gate.admit(environ, peer, wait=wait) and self._finds_bound(environ, wait=wait)

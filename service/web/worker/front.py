@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections import deque
 from collections.abc import Collection, Mapping
 from typing import IO, Any, NamedTuple
 
@@ -26,13 +25,11 @@ class Front:
     #: Bodies of at most so many bytes are offered to ``at_once``.
     quick_bytes = 0
 
-    def __init__(self) -> None:
-        #: How requests were answered, which the loop appends. ``drain`` takes them.
-        self.records: deque[Record] = deque()
+    def record(self, record: Record) -> None:
+        """Keep how a request was answered. It runs on the loop."""
 
     def drain(self) -> None:
-        """Take what was recorded. It is called every tenth of a second, in a thread, and at the worker's end."""
-        self.records.clear()
+        """Do what is to be done with what was kept. It runs in a thread, every tenth of a second, and at the end."""
 
     def is_quick(self, environ: dict[str, Any]) -> bool:
         """Whether a request may be one for ``at_once``. If the loop is late, those with a body are refused."""
