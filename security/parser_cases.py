@@ -5,10 +5,12 @@ A parser is right about an input if it accepts it or refuses it by one of its er
 
 from __future__ import annotations
 
+import atexit
 import csv
 import gzip
 import io
 import re
+import shutil
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -72,6 +74,7 @@ _COLUMNS = (
 def _app() -> Flask:
     """The application, on data of its own, in which nothing is stored."""
     folder = tempfile.mkdtemp(prefix="trainyard-parsers-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     settings = Settings.read({"TRAINYARD_DATA": folder, "TRAINYARD_TRAINER": "external", "TRAINYARD_WORKERS": "1"})
     settings.prepare()
     return create_app(settings)

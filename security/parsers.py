@@ -27,7 +27,7 @@ __all__ = ["PARSERS", "crash", "mutation", "run"]
 #: Inputs of all parsers together.
 GOALS = {"parsers": len(PARSERS), "inputs": 1_000_000}
 #: Seconds for each parser at scale 1, and processes beside each other.
-SECONDS, _PROCESSES = 5, 2
+SECONDS, _PROCESSES = 4, 2
 #: Bytes that any input may take, beside those of its own size: rows behind a mark, an application, patterns.
 _MEMORY = 12 * 2**20
 #: Bytes of an input at most, and megabytes of a process of atheris.
@@ -111,7 +111,8 @@ def _explored(parser: Parser, folder: str) -> tuple[int, str | None]:
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # Atheris ends the process, which cleans up nothing.
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": folder},
         capture_output=True,
         text=True,
         errors="replace",
