@@ -60,6 +60,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/",
         API_SPEC_OPTIONS={
+            # Nothing is needed as long as there are no keys.
+            "security": [{"key": []}, {"password": []}, {}],
             "info": {
                 "description": "Trains neural-network classifiers and serves their "
                 "predictions. A request body may be compressed (`Content-Encoding: gzip`); the limit of its size "

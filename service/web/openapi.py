@@ -51,6 +51,13 @@ def json_body(name: str) -> dict[str, Any]:
 _OF_JSON = (400, 413, 415, 422, 503)
 
 
+#: How a caller sends its key (docs/keys.md).
+_SECURITY = {
+    "key": {"type": "http", "scheme": "bearer", "bearerFormat": "ty_…"},
+    "password": {"type": "http", "scheme": "basic", "description": "The key as the password, with any name."},
+}
+
+
 class _Parser(FlaskParser):
     """The webargs parser with strict JSON and problem+json errors. Refuses unknown query parameters."""
 
@@ -139,6 +146,8 @@ class Documentation(Api):  # type: ignore[misc]
         plugin.converter.add_attribute_function(describe_field)  # type: ignore[no-untyped-call]
         for name, schema in SHAPES.items():
             self.spec.components.schema(name, schema)
+        for name, scheme in _SECURITY.items():
+            self.spec.components.security_scheme(name, scheme)
 
     def _describe(self, field: ma.fields.Field[Any]) -> dict[str, Any]:
         """The JSON schema of a field."""
