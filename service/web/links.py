@@ -28,7 +28,7 @@ _OF_DATASETS = (
 )
 _OF_JOBS = (
     *("jobs_show", "jobs_history", "jobs_list_checkpoints", "jobs_events", "held_out_rows_held_out"),
-    *("jobs_cancel", "jobs_pause", "jobs_resume"),
+    *("jobs_cancel", "jobs_pause", "jobs_resume", "jobs_delete"),
 )
 _OF_CHECKPOINTS = ("checkpoints_show", "checkpoints_download")
 _OF_VERSIONS = ("models_show_version",)
