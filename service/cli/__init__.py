@@ -1,1 +1,1 @@
-"""The command line: processes and upkeep."""
+"""The command line: processes, keys and upkeep."""
