@@ -152,6 +152,10 @@ class Faults:
             raise InvalidError.of(self.problems, self.total)
 
 
+class ForbiddenError(TrainyardError):
+    """The caller may not do this."""
+
+
 class MissingError(TrainyardError):
     """The named resource does not exist."""
 

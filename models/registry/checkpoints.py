@@ -39,6 +39,7 @@ class CheckpointRow:
     """A checkpoint; ``job`` is None if it was imported, ``fault`` is what is wrong with its file."""
 
     id: str
+    owner: str
     model: str
     job: str | None
     kind: str
@@ -51,9 +52,10 @@ class CheckpointRow:
 
     @classmethod
     def of(cls, row: sa.Row[Any]) -> CheckpointRow:
-        """The checkpoint of a row with all columns of the table and its model's name."""
+        """The checkpoint of a row with all columns of the table, and its model's name and owner."""
         return cls(
             id=row.id,
+            owner=row.owner,
             model=row.model,
             job=row.job,
             kind=row.kind,
@@ -81,7 +83,7 @@ class CheckpointRow:
         }
 
 
-_SELECT: sa.Select[Any] = sa.select(CHECKPOINTS, MODELS.c.name.label("model")).join(MODELS)
+_SELECT: sa.Select[Any] = sa.select(CHECKPOINTS, MODELS.c.name.label("model"), MODELS.c.owner).join(MODELS)
 
 
 def add_checkpoint(connection: sa.Connection, values: dict[str, Any], record: FileRecord) -> None:

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from models.clock import utc_now
 from models.definition.definition import ModelDefinition
-from models.errors import ConflictError, MissingError, describe
+from models.errors import ConflictError, ForbiddenError, MissingError, describe, listed
 from models.identifiers import unqualified
-from models.registry.callers import own, visible
+from models.registry.callers import caller_of, own, visible
 from models.registry.rows import insert_if_free
 from models.registry.tables import CHECKPOINTS, DATASETS, MODELS, VERSIONS
 from models.registry.versions import DEFAULT_VERSION, require_model
@@ -64,8 +64,14 @@ def define_model(
 ) -> tuple[ModelRow, bool]:
     """Make a definition the newest one of its model, which may be new. Returns the model and whether it is.
 
-    With ``exact``, raises ConflictError if the model has another definition.
+    With ``exact``, raises ConflictError if the model has another definition. Raises ForbiddenError if the caller may
+    not use a model of this name.
     """
+    allowed = caller_of(connection).models
+    if allowed is not None and definition.name not in allowed:
+        names = listed(map(describe, sorted(allowed)))
+        detail = f"this key may use the models {names} alone. Received: {describe(definition.name)}"
+        raise ForbiddenError("scope_missing", detail)
     values = {"name": definition.name, "definition": definition.canonical(), "newest": 0, "created_at": utc_now()}
     if not exists(connection, definition.name) and insert_if_free(connection, MODELS, values):
         return find_model(connection, definition.name), True

@@ -42,12 +42,16 @@ class Subject(StrEnum):
     JOB = "job"
     CHECKPOINT = "checkpoint"
     HELD_OUT = "held_out"
+    KEY = "key"
 
 
-def record(connection: sa.Connection, action: Action, kind: Subject, subject: str) -> None:
-    """Record that the connection's caller does something; ``subject`` is a name or an id."""
+def record(connection: sa.Connection, action: Action, kind: Subject, subject: str, owner: str | None = None) -> None:
+    """Record that the connection's caller does something to ``subject``, a name or an id.
+
+    ``owner`` is whose it is, if that may be another than the caller.
+    """
     caller = caller_of(connection)
-    values = {"key": caller.key, "owner": caller.owner, "request": caller.request}
+    values = {"key": caller.key, "owner": owner or caller.owner, "request": caller.request}
     values |= {"action": action, "kind": kind, "subject": subject}
     connection.execute(sa.insert(AUDIT).values(at=utc_now(), **values))
 

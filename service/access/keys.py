@@ -20,7 +20,7 @@ from models.registry.callers import Caller
 from service.access.secret import digest_of, hint_of, new_secret
 from service.store.tables import API_KEYS
 
-__all__ = ["Key", "Scope", "any_key", "create_key", "find_key", "list_keys", "revoke_key"]
+__all__ = ["Key", "Scope", "any_key", "create_key", "find_key", "is_still_good", "list_keys", "revoke_key"]
 
 
 class Scope(StrEnum):
@@ -143,6 +143,14 @@ def find_key(connection: sa.Connection, key_id: str) -> Key | None:
     """A key by its id, if there is one."""
     row = connection.execute(sa.select(API_KEYS).where(API_KEYS.c.id == key_id)).first()
     return None if row is None else Key.of(row)
+
+
+def is_still_good(connection: sa.Connection, key_id: str | None) -> bool:
+    """Whether who was let in with a key, or without one if this is None, would be let in now."""
+    if key_id is None:
+        return not any_key(connection)
+    key = find_key(connection, key_id)
+    return key is not None and key.is_good(utc_now())
 
 
 def any_key(connection: sa.Connection) -> bool:

@@ -11,6 +11,7 @@ import click
 from models.clock import rfc3339
 from models.errors import InvalidError, TrainyardError
 from models.identifiers import NAME_PATTERN
+from service.access.audit import Action, Subject, record
 from service.access.keys import Key, Scope, create_key, list_keys, revoke_key
 from service.access.limits import Limits
 from service.cli.settings import read_settings
@@ -129,6 +130,7 @@ def create(
     database = _database()
     with database.write() as connection:
         key, secret = create_key(connection, owner[0], scopes, models=models, limits=own, expires_at=expires)
+        record(connection, Action.MADE, Subject.KEY, key.id, key.owner)
     database.dispose()
     click.echo(f"Key {key.id} of {key.owner}: {_may(key)}. Keep it now: it cannot be shown again.", err=True)
     click.echo(secret)
@@ -166,6 +168,7 @@ def revoke(key_id: str) -> None:
     try:
         with database.write() as connection:
             key = revoke_key(connection, key_id)
+            record(connection, Action.DELETED, Subject.KEY, key.id, key.owner)
     except TrainyardError as error:
         raise click.ClickException(f"{error.detail}; trainyard keys list shows the ids") from None
     finally:

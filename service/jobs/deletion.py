@@ -30,7 +30,7 @@ def delete_job(database: Database, job_id: str) -> None:
         job = lifecycle.find(connection, job_id, to_change=True)
         if job.state not in FINAL:
             raise ConflictError("job_active", f"job {job_id} is {job.state}; cancel it first, and wait until it ends")
-        record(connection, Action.DELETED, Subject.JOB, job_id)
+        record(connection, Action.DELETED, Subject.JOB, job_id, job.owner)
         more = _delete_rows(connection, job_id, ROWS_AT_ONCE) == ROWS_AT_ONCE
     while more:
         with database.write() as connection:

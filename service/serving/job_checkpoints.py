@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from models.definition.definition import ModelDefinition
 from models.errors import ConflictError, InvalidError, MissingError, describe
 from models.registry import checkpoints, versions
-from models.registry.callers import visible
+from models.registry.callers import caller_of, visible
 from models.registry.checkpoints import CheckpointRow
 from models.registry.versions import OfJob
 from models.training.checkpoint import CheckpointKind
@@ -41,7 +41,7 @@ def choose(connection: sa.Connection, model: str, wanted: str | OfJob) -> Chosen
     if isinstance(wanted, OfJob):
         return _of_job(connection, model, wanted)
     row = checkpoints.find_checkpoint(connection, wanted)
-    if row.model != model:
+    if row.model != model or row.owner != caller_of(connection).owner:
         raise InvalidError.at(
             "/version", f"must be a checkpoint of model {describe(model)}. Received: one of {describe(row.model)}"
         )
@@ -49,11 +49,11 @@ def choose(connection: sa.Connection, model: str, wanted: str | OfJob) -> Chosen
 
 
 def _of_job(connection: sa.Connection, model: str, wanted: OfJob) -> Chosen:
-    columns = (JOBS.c.model, JOBS.c.request, JOBS.c.definition)
+    columns = (JOBS.c.owner, JOBS.c.model, JOBS.c.request, JOBS.c.definition)
     job = connection.execute(visible(connection, sa.select(*columns), JOBS).where(JOBS.c.id == wanted.job)).first()
     if job is None:
         raise MissingError("not_found", f"there is no job {describe(wanted.job)}")
-    if job.model != model:
+    if job.model != model or job.owner != caller_of(connection).owner:
         raise InvalidError.at(
             "/version/job", f"must be a job of model {describe(model)}. Received: one of {describe(job.model)}"
         )

@@ -59,6 +59,9 @@ JOBS = sa.Table(
     sa.Column("version", sa.Integer, nullable=True),
     sa.Column("error", sa.Text, nullable=True),
     sa.Column("details", sa.Text, nullable=False, server_default="{}"),  # JSON: best, stopped_by
+    # For lists, and for whose turn it is.
+    sa.Index("jobs_of_owner", "owner"),
+    sa.Index("starts_of_owner", "owner", "started_at"),
     sqlite_autoincrement=True,
 )
 EVENTS = sa.Table(

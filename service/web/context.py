@@ -114,6 +114,7 @@ def context() -> Context:
     return cast("Context", g.trainyard)
 
 
-def shown(document: dict[str, Any], owner: str) -> dict[str, Any]:
-    """The document of something with its owner, if that is not the caller's."""
-    return document if owner == context().database.caller.owner else {**document, "owner": owner}
+def shown(document: dict[str, Any], owner: str, caller: Caller | None = None) -> dict[str, Any]:
+    """The document of something with its owner, if that is not the caller: that of the current request if left out."""
+    asking = caller or context().database.caller
+    return document if owner == asking.owner else {**document, "owner": owner}

@@ -16,6 +16,7 @@ from models.errors import (
     LISTED,
     BusyError,
     ConflictError,
+    ForbiddenError,
     InvalidError,
     MalformedError,
     MissingError,
@@ -44,6 +45,7 @@ PROBLEM_BYTES = 20_000
 _STATUS: dict[type[TrainyardError], int] = {
     MalformedError: 400,
     UnreadableError: 400,
+    ForbiddenError: 403,
     MissingError: 404,
     ConflictError: 409,
     TooLargeError: 413,
@@ -94,7 +96,10 @@ def _complete(response: Response) -> Response:
     response.headers["X-Request-Id"] = request_id()
     page = request.endpoint is not None and request.endpoint.startswith("swagger_ui.")
     for name, value in _PAGE if page else common_headers(request.environ):
-        response.headers[name] = value
+        if name == "Vary":
+            response.vary.add(value)
+        else:
+            response.headers[name] = value
     if response.status_code == 415:
         response.headers["Accept-Encoding"] = "gzip"
     return response

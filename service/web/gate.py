@@ -6,7 +6,6 @@ It decides by the head of a request, before its body is read.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from flask import Flask
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
 
 from models.errors import describe, shortened
 from models.identifiers import NAME_PATTERN
@@ -29,7 +29,7 @@ from service.settings import Settings
 from service.web.scopes import OPEN, scopes_of
 from service.web.worker.head import RequestError
 from service.web.worker.records import KEY
-from service.web.worker.refusals import CORS, common_headers, cors_headers, problem_document, request_id_of
+from service.web.worker.refusals import CORS, common_headers, problem_document, request_id_of
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -45,6 +45,10 @@ _OWN_SITE = {"none", "same-origin"}
 _CHALLENGE = 'Bearer realm="trainyard"'
 #: Seconds for which a browser may remember what a page of another site may send.
 _PREFLIGHT_SECONDS = 600
+_ALLOWED_HEADERS = (
+    "Accept, Authorization, Content-Encoding, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, "
+    "Trainyard-Owner, X-Request-Id"
+)
 
 
 class Gate:
@@ -67,8 +71,7 @@ class Gate:
         endpoint = self._endpoint(environ)
         self._require_own_site(environ)
         if endpoint in OPEN:
-            environ[CALLER] = _NOBODY
-            return True
+            return _let_nobody_in(environ)
         if self._settings.keys == "off":
             self._require_host(environ)
             return self._let_in(environ, _acting(SERVICE, environ), self._limits, peer, wait=wait)
@@ -82,8 +85,7 @@ class Gate:
         if self._hosts:
             self._require_host(environ)
         if environ["REQUEST_METHOD"] == "OPTIONS":  # A browser sends no key with it.
-            environ[CALLER] = _NOBODY
-            return True
+            return _let_nobody_in(environ)
         if found.key is None:
             raise _unknown_key(secret)
         key = found.key
@@ -117,9 +119,12 @@ class Gate:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         if path == "/predict" and method == "POST":
             return "predictions.predict"
+        routes, path = self._app.url_map.bind(""), path.encode("latin-1").decode(errors="replace")
         try:
-            path = path.encode("latin-1").decode(errors="replace")
-            endpoint: str = self._app.url_map.bind("").match(path, method)[0]
+            try:
+                endpoint: str = routes.match(path, method)[0]
+            except RequestRedirect:  # To the same path with a slash at its end.
+                endpoint = routes.match(f"{path}/", method)[0]
         except HTTPException:
             return None
         return endpoint
@@ -165,6 +170,9 @@ class Gate:
         """Without keys, refuse whoever is not on this machine, and a page that has its own name mean this machine."""
         if peer and not is_loopback(peer):
             raise RequestError(403, "not_loopback", f"without keys, the service answers this machine alone: {REMEDY}")
+        if any(field in environ for field in _OF_PROXIES):
+            detail = f"without keys, the service answers this machine alone, and no proxy for others: {REMEDY}"
+            raise RequestError(403, "not_loopback", detail)
         host = environ.get("HTTP_HOST")
         if host is None or _is_known(host.lower(), self._hosts):
             return
@@ -174,6 +182,19 @@ class Gate:
 
 #: Who asks for what is open to everybody: it sees no row.
 _NOBODY = Caller("~")
+#: Bytes that it may send.
+_NOBODY_BYTES = 4_096
+#: What a proxy adds to a request.
+_OF_PROXIES = ("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_REAL_IP")
+
+
+def _let_nobody_in(environ: dict[str, Any]) -> bool:
+    """Let in who needs no key; a body would take memory and disk from those that have one."""
+    length = environ.get("CONTENT_LENGTH", "0")
+    if "HTTP_TRANSFER_ENCODING" in environ or not length.isdecimal() or int(length) > _NOBODY_BYTES:
+        raise RequestError(413, "too_large", f"the body must have at most {_NOBODY_BYTES} bytes without a key")
+    environ[CALLER] = _NOBODY
+    return True
 
 
 def _words(text: str) -> list[str]:
@@ -220,7 +241,7 @@ def _secret_of(authorization: str | None) -> str | None:
         return given if scheme.lower() == "bearer" else authorization
     try:
         user, _, password = base64.b64decode(given, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return ""
     return password or user
 
@@ -272,16 +293,11 @@ class GateServer:
 
 def _preflight(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
     """Say what a page of another site may send (Fetch standard, section 3.2.2)."""
-    origin: str | None = environ.get(CORS)
-    allowed = [] if origin is None else cors_headers(origin)
-    allowed += [
+    allowed = [
         ("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE"),
-        (
-            "Access-Control-Allow-Headers",
-            "Accept, Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Trainyard-Owner, X-Request-Id",
-        ),
+        ("Access-Control-Allow-Headers", _ALLOWED_HEADERS),
         ("Access-Control-Max-Age", str(_PREFLIGHT_SECONDS)),
     ]
-    headers = [("Content-Length", "0"), ("X-Request-Id", request_id_of(environ))]
-    start_response("204 No Content", headers + (allowed if origin is not None else []))
+    headers = [("Content-Length", "0"), ("X-Request-Id", request_id_of(environ)), *common_headers(environ)]
+    start_response("204 No Content", headers + (allowed if CORS in environ else []))
     return []

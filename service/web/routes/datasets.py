@@ -14,6 +14,7 @@ from models.formats.durable import FileRecord
 from models.identifiers import NAME_PATTERN, new_id
 from models.reading.options import OPTION_NAMES
 from models.registry import datasets
+from models.registry.callers import visible
 from models.registry.datasets import add_dataset, delete_dataset, find_dataset, require_free_dataset_name
 from models.schemas import StrictSchema, Text, left_out, load
 from service.access.audit import Action, Subject, record
@@ -205,12 +206,12 @@ def delete(key: str) -> Response:
         row = find_dataset(connection, key)
         dataset_id = row.id
         uses = sa.or_(JOBS.c.dataset == dataset_id, JOBS.c.validation_dataset == dataset_id)
-        active = connection.scalar(sa.select(JOBS.c.id).where(uses, JOBS.c.state.in_(ACTIVE)).limit(1))
-        if active:
-            raise ConflictError(
-                "dataset_in_use", f"dataset {describe(key)} is in use by {active}; cancel that job first"
-            )
+        using = sa.select(JOBS.c.id).where(uses, JOBS.c.state.in_(ACTIVE)).limit(1)
+        if connection.scalar(using):
+            # The caller may not see the job.
+            job = connection.scalar(visible(connection, using, JOBS)) or "a job"
+            raise ConflictError("dataset_in_use", f"dataset {describe(key)} is in use by {job}; cancel that first")
         delete_dataset(connection, dataset_id)
-        record(connection, Action.DELETED, Subject.DATASET, row.name or row.id)
+        record(connection, Action.DELETED, Subject.DATASET, row.name or row.id, row.owner)
     parts.files.delete(FileKind.DATASET, dataset_id)
     return Response(status=204)

@@ -17,6 +17,7 @@ from flask import Response, request
 from models.errors import MissingError
 from models.registry import checkpoints
 from models.schemas import StrictSchema, Text, left_out
+from service.access.keys import is_still_good
 from service.jobs import lifecycle
 from service.jobs.deletion import delete_job
 from service.jobs.document import job_document
@@ -117,7 +118,7 @@ class _Ended(Later):
             with suppress(MissingError):  # If the job was deleted, its last document is the answer.
                 self._job = lifecycle.find(connection, self.subject)
         self.ended = self._job.state in FINAL or self.stopping or monotonic() >= self.wake_at
-        return json_bytes(job_document(self._job)) if self.ended else b""
+        return json_bytes(shown(job_document(self._job), self._job.owner, self._database.caller)) if self.ended else b""
 
 
 def _find(job_id: str) -> Job:
@@ -142,7 +143,8 @@ def _accepted_in_states(trigger: Trigger) -> Callable[[View], View]:
 
 def _change(change: Callable[[sa.Connection, str], Job], job_id: str) -> Response:
     with context().database.write() as connection:
-        return json_response(job_document(change(connection, job_id)), 202)
+        job = change(connection, job_id)
+        return json_response(shown(job_document(job), job.owner), 202)
 
 
 @routes.route("/jobs/<job_id>/cancel", methods=["POST"])
@@ -287,7 +289,9 @@ def events(query: dict[str, Any], headers: dict[str, Any], job_id: str) -> Respo
     """
     _find(job_id)
     if request.accept_mimetypes.best_match(["application/json", "text/event-stream"]) == "text/event-stream":
-        return _stream(LiveEvents(context().database, job_id, int(headers["after"] or 0)), "text/event-stream")
+        parts = context()
+        live = LiveEvents(parts.database, job_id, int(headers["after"] or 0), checks_key=parts.settings.keys != "off")
+        return _stream(live, "text/event-stream")
     before = None if query["after"] is None else int(query["after"])
     with context().database.read() as connection:
         rows = newest_events(connection, job_id, before, query["limit"] + 1)
@@ -307,10 +311,13 @@ def _stream(pieces: Iterable[Any], content_type: str) -> Response:
 
 
 class LiveEvents(Later):
-    """A job's events as server-sent events (WHATWG HTML, section 9.2)."""
+    """A job's events as server-sent events (WHATWG HTML, section 9.2).
 
-    def __init__(self, database: Database, job_id: str, after: int) -> None:
-        self._database = database
+    With ``checks_key``, they end if the caller's key is revoked or expires.
+    """
+
+    def __init__(self, database: Database, job_id: str, after: int, *, checks_key: bool = False) -> None:
+        self._database, self._checks_key = database, checks_key
         self.subject, self.seen = job_id, after
         self._begun = False
 
@@ -320,6 +327,8 @@ class LiveEvents(Later):
                 # Read the state first, so that every event up to the final state is among the rows.
                 over = lifecycle.state_of(connection, self.subject) in FINAL
                 rows = events_after(connection, self.subject, self.seen, EVENTS_AT_ONCE)
+                if self._checks_key and not is_still_good(connection, self._database.caller.key):
+                    over, rows = True, []
         except MissingError:  # The job was deleted.
             over, rows = True, []
         # A job may end between these two reads. Then its last event is here, and no further one leads to another look.

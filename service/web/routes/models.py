@@ -61,10 +61,14 @@ def define(given: tuple[ModelDefinition, bool]) -> Response:
     limits = context().limits
     check_size(definition, limits, read_json(request), "")
     with context().database.write() as connection:
-        if not models.exists(connection, definition.name):
+        before = None
+        if models.exists(connection, definition.name):
+            before = find_model(connection, definition.name).definition
+        else:
             limits.require_model(Usage(connection))
         row, new = define_model(connection, definition, exact=exact)
-        record(connection, Action.MADE, Subject.MODEL, definition.name)
+        if before != definition:
+            record(connection, Action.MADE, Subject.MODEL, definition.name)
         location = url_for("models.show", name=definition.name)
         return remember(connection, json_response(row.document(), 201 if new else 200, {"Location": location}))
 

@@ -91,7 +91,7 @@ def json_headers(environ: dict[str, Any]) -> list[tuple[str, str]]:
 
 def cors_headers(origin: str) -> list[tuple[str, str]]:
     """Let a page of another site read the answer (Fetch standard, section 3.3)."""
-    exposed = "Location, Retry-After, X-Request-Id, X-Model-Version, Idempotent-Replayed"
+    exposed = "Content-Disposition, ETag, Idempotent-Replayed, Location, Retry-After, X-Model-Version, X-Request-Id"
     return [
         ("Access-Control-Allow-Origin", origin),
         ("Access-Control-Expose-Headers", exposed),

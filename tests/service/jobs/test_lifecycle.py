@@ -172,6 +172,14 @@ def test_owners_take_turns_with_one_job_at_a_time(connection: sa.Connection, mon
     assert order == ["alice", "bob", "alice", "bob", "alice", "alice"]
 
 
+def test_whose_turn_it_is_is_found_by_indexes(connection: sa.Connection) -> None:
+    """A claim holds the right to write, so it must not look at every job for every queued one."""
+    query = lifecycle._queued(0.0, 1).compile(connection.engine, compile_kwargs={"literal_binds": True})
+    plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
+    assert not [step for step in plan if step.startswith("SCAN others")], plan
+    assert [step for step in plan if "starts_of_owner" in step], plan
+
+
 def test_as_many_jobs_of_an_owner_run_as_may(connection: sa.Connection) -> None:
     """Those of the settings, or of the key with which a job was submitted; others do not count."""
     queue_of(connection, "alice", 4)

@@ -15,6 +15,7 @@ from service.settings import Settings
 from service.web.app import create_app
 from service.web.gate import CALLER
 from service.web.scopes import OPEN, scopes_of
+from service.web.worker.head import RequestError
 
 MODEL = {"name": "small", "inputs": 2, "classes": 2, "hidden": [2]}
 #: Who asks, as the headers of a request say it.
@@ -192,9 +193,50 @@ def test_what_is_open_needs_nothing(make: Make) -> None:
     app = make()
     a_key(app)
     client = app.test_client()
-    for path in ("/health/live", "/health/ready", "/openapi.json", "/docs/"):
-        assert client.get(path, headers={"Host": "evil.example"}).status_code in (200, 503), path
+    for path in ("/health/live", "/health/ready", "/openapi.json", "/docs/", "/docs"):
+        assert client.get(path, headers={"Host": "evil.example"}).status_code in (200, 308, 503), path
     assert outcome(client.get("/none")) == "key_required", "what there is, is nobody's business"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("OPTIONS", "/datasets"), ("OPTIONS", "/predict?model=x"), ("GET", "/health/live"), ("POST", "/docs/")],
+)
+def test_who_has_no_key_sends_no_body(make: Make, method: str, path: str) -> None:
+    """It would take the disk from those that have one."""
+    app = make()
+    a_key(app)
+    client = app.test_client()
+    assert outcome(client.open(path, method=method, data=b"x" * 5_000)) in ("too_large", "key_required")
+    path, _, query = path.partition("?")
+    for body in ({"CONTENT_LENGTH": "100000"}, {"HTTP_TRANSFER_ENCODING": "chunked"}, {"CONTENT_LENGTH": "x"}):
+        environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, **body}
+        with pytest.raises(RequestError) as refusal:
+            app.front.admit(environ, "203.0.113.9", wait=True)  # type: ignore[attr-defined]
+        assert refusal.value.status in (413, 401)
+
+
+@pytest.mark.parametrize("field", ["Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP"])
+def test_without_keys_no_proxy_is_answered(make: Make, field: str) -> None:
+    """It asks for others, whom nothing keeps out."""
+    app = make(HOSTS="yard.example.org")
+    given = {"Host": "yard.example.org", field: "203.0.113.9"}
+    assert outcome(app.test_client().get("/models", headers=given)) == "not_loopback"
+    assert outcome(app.test_client().get("/models", headers={**given, **a_key(app)})) == "ok"
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    ["Basic \xe9", "Basic a", "Basic ====", "Basic Og==", "Bearer \xff", "Basic " + "A" * 8000, "Digest a=b"],
+)
+def test_strange_credentials_are_refused(make: Make, credentials: str) -> None:
+    """By a problem document, and not by an error that ends the connection."""
+    app = make()
+    a_key(app)
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/models", "HTTP_AUTHORIZATION": credentials}
+    with pytest.raises(RequestError) as refusal:
+        app.front.admit(environ, None, wait=True)  # type: ignore[attr-defined]
+    assert (refusal.value.status, refusal.value.code) == (401, "invalid_key")
 
 
 def test_every_endpoint_has_a_scope(make: Make) -> None:

@@ -17,6 +17,7 @@ import pytest
 from service.access.keys import Scope, create_key, revoke_key
 from service.settings import Settings
 from service.store.database import Database
+from service.web.routes.jobs import LiveEvents
 from testing.harness import Answer, Client, Server, serving
 
 pytestmark = pytest.mark.processes
@@ -297,6 +298,31 @@ def test_each_scope_reaches_its_routes_alone(place: Place) -> None:
                 assert answer.status in (401, 403)
 
 
+def test_an_event_stream_ends_with_its_key(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the next look, which comes with an event, or with the comment that keeps the connection."""
+    database = Database(Settings.read({"TRAINYARD_DATA": str(place.server.data)}))
+    with database.write() as connection:
+        key, _ = create_key(connection, "alice", [Scope.TRAIN])
+    stream = LiveEvents(database.of(key.caller), place.things.job, 0, checks_key=True)
+    stream.ended = False
+    assert b"event: epoch" in stream.look()
+    again = LiveEvents(database.of(key.caller), place.things.job, 0, checks_key=True)
+    with database.write() as connection:
+        revoke_key(connection, key.id)
+    assert b"event" not in again.look()
+    assert again.ended
+    database.dispose()
+
+
+def test_a_key_of_some_models_makes_no_others(place: Place) -> None:
+    limited = place.caller("alice's other model")
+    for path, body in (("/models", MODEL), ("/train", {"model": MODEL, "data": ROWS, "epochs": 1})):
+        refused = limited.ask("POST", path, body)
+        assert (refused.status, refused.json["code"]) == (403, "scope_missing"), (path, refused)
+    assert limited.ask("POST", "/models", {**MODEL, "name": "other"}).status == 201
+    assert limited.ask("DELETE", "/models/other").status == 204
+
+
 def test_a_revoked_key_is_refused_at_once(place: Place) -> None:
     """By every worker, on connections that it has used before."""
     database = Database(Settings.read({"TRAINYARD_DATA": str(place.server.data)}))
@@ -338,6 +364,12 @@ def test_the_audit_trail_says_who_did_what(place: Place) -> None:
     taken = place.caller("alice").ask("GET", f"/checkpoints/{place.things.checkpoint}/file", X_Request_Id="the-one")
     assert taken.status == 200
     newest = admin.ask("GET", "/audit?owner=alice&limit=1").json["data"][0]
+    assert admin.ask("POST", "/datasets", {"name": "gone", **ROWS}, Trainyard_Owner="alice").status == 201
+    (made,) = (one for one in admin.ask("GET", "/datasets").json["data"] if one["name"] == "gone")
+    assert admin.ask("DELETE", f"/datasets/{made['id']}").status == 204
+    deleted = admin.ask("GET", "/audit?owner=alice&action=deleted&limit=1").json["data"][0]
+    assert deleted["subject"] == "gone", "it was alice's"
+    assert deleted["key"] == admin.ask("GET", "/key").json["id"]
     assert (newest["action"], newest["subject"], newest["request"]) == (
         "downloaded",
         place.things.checkpoint,

@@ -30,6 +30,8 @@ def upgrade() -> None:
     op.add_column("jobs", _owner())
     op.add_column("jobs", sa.Column("key", sa.String(40), nullable=True))
     op.add_column("jobs", sa.Column("running_limit", sa.Integer, nullable=True))
+    op.create_index("jobs_of_owner", "jobs", ["owner"])
+    op.create_index("starts_of_owner", "jobs", ["owner", "started_at"])
     _make_idempotency_keys("owner")
     op.create_table(
         "api_keys",
@@ -71,6 +73,8 @@ def downgrade() -> None:
         op.execute(f"DELETE FROM {table} WHERE model_number IN ({models})")  # noqa: S608
     for table in ("jobs", *_NAMES):
         op.execute(f"DELETE FROM {table} WHERE owner <> '{_LOCAL}'")  # noqa: S608
+    for index in ("jobs_of_owner", "starts_of_owner"):
+        op.drop_index(index, "jobs")
     op.drop_column("jobs", "running_limit")
     op.drop_column("jobs", "key")
     op.drop_column("jobs", "owner")
