@@ -11,7 +11,7 @@ from flask import Response, request
 
 from models.data.words import number_of
 from models.errors import InvalidError, Problem, describe, escaped
-from models.identifiers import NAME_PATTERN
+from models.identifiers import NAME_PATTERN, qualified
 from models.reading.options import ReadOptions
 from models.registry.versions import Wanted
 from models.schemas import StrictSchema, Text, left_out, load
@@ -170,7 +170,8 @@ def _answer(version: ServedVersion, options: dict[str, Any], kind: str, asked: A
         exchange, store = (held.enter_context(parts.files.temporary()) for _ in range(2))
         table = _read(version, upload, options, exchange)
         predicted = PredictedTable(version, table, store, each=each, asked=asked)
-        request.environ[PREDICTED] = Predicted(version.model, version.number, table.rows)
+        model = qualified(parts.database.caller.owner, version.model)
+        request.environ[PREDICTED] = Predicted(model, version.number, table.rows)
         response = table_answer(predicted, kind, "predictions")
         response.headers["X-Model-Version"] = str(version.checkpoint if version.number is None else version.number)
         # Runs however the stream ends, even if the client disconnects before it begins.

@@ -20,6 +20,7 @@ from models.data.rows import Array, NumberRows, number_matrix, row_length
 from models.errors import Faults, InvalidError, TrainyardError, describe, escaped, unknown_field
 from models.features.plan import ServingPlan
 from models.features.report import RowReport, out_of_ranges
+from models.identifiers import qualified
 from models.registry import versions
 from models.registry.versions import Wanted
 from models.serving.asked import NOTHING, Asked
@@ -28,6 +29,7 @@ from service.serving.inference import RowOverflowError, infer
 from service.serving.resolution import ServedVersion, Serving
 from service.web.computing import Computing
 from service.web.context import Context, context
+from service.web.gate import CALLER
 from service.web.json_bodies import LARGE, is_json, json_bytes, parse_json, read_json, reserve_body
 from service.web.memory import SMALL, Held, held_by
 from service.web.openapi import Resource, json_body, refusals
@@ -233,7 +235,7 @@ def _answered(
             answer = PredictionAnswer(version, rows, top_k, asked, report).content(held, place)
     except RowOverflowError as error:
         raise error.moved("", place) from None
-    environ[PREDICTED] = Predicted(version.model, version.number, len(rows))
+    environ[PREDICTED] = Predicted(qualified(environ[CALLER].owner, version.model), version.number, len(rows))
     return answer
 
 

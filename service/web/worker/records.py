@@ -22,7 +22,7 @@ DRAIN_SECONDS = 0.1
 
 
 class Predicted(NamedTuple):
-    """Rows that a request predicts. ``version`` is None for a checkpoint that is no version."""
+    """Rows that a request predicts with a model by its qualified name; ``version`` is None for another checkpoint."""
 
     model: str
     version: int | None
