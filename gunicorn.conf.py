@@ -19,7 +19,8 @@ try:
     require_keys(_settings)
     log.configure("web", _settings.log_format)
 except SettingsError as error:
-    raise SystemExit(f"trainyard: {error}") from None
+    print(f"trainyard: {error}", file=sys.stderr)
+    raise SystemExit(4) from None  # Gunicorn's exit status for an application that fails to load.
 shared_metrics.prepare()
 
 bind = _settings.bind

@@ -29,6 +29,7 @@ from models.identifiers import NAME_PATTERN
 from models.reading.dialect import dialect_of, normalize, rows_of
 from models.reading.options import ReadOptions
 from models.reading.read_table import ReadTable
+from models.registry.callers import SERVICE
 from models.registry.versions import require_version_form
 from models.training.request import TrainSchema
 from models.training.search import SearchSchema
@@ -36,6 +37,7 @@ from service.settings import Settings
 from service.web import idempotency
 from service.web.app import create_app
 from service.web.file_bodies import fitting_name, received_file, uploaded_file
+from service.web.gate import CALLER
 from service.web.gzip_body import GzipBody
 from service.web.json_bodies import parse_json
 from service.web.large_json import parse_large
@@ -58,6 +60,8 @@ class Parser(NamedTuple):
 
 #: In an input of a parser of JSON, it stands for rows of 40 KB, which are read in blocks.
 _MANY = b"@"
+#: What the gate adds to a request without a key.
+_ADMITTED = {CALLER: SERVICE}
 #: What is downloaded.
 _CONTENT = bytes(range(256)) * 4
 _ROWS = b"[0.5,-1e3,7]" + b",[1,2,3]" * 5_000
@@ -188,6 +192,7 @@ def _gzip(data: bytes) -> None:
 def _form(data: bytes) -> None:
     """A form whose boundary is b, as far as to its file."""
     options: dict[str, Any] = {"input_stream": io.BytesIO(data), "content_length": len(data)}
+    options["environ_overrides"] = _ADMITTED
     with (
         _app().test_request_context(
             "/datasets", method="POST", content_type="multipart/form-data; boundary=b", **options
@@ -201,7 +206,8 @@ def _disposition(data: bytes) -> None:
     """Headers of a body that is a file."""
     kind, _, disposition = data.decode("latin-1").partition("\n")
     headers = {"Content-Type": kind, "Content-Disposition": disposition}
-    with _app().test_request_context("/datasets", method="POST", headers=_sendable(headers), data=b"a,b\n1,2\n"):
+    options: dict[str, Any] = {"headers": _sendable(headers), "environ_overrides": _ADMITTED}
+    with _app().test_request_context("/datasets", method="POST", data=b"a,b\n1,2\n", **options):
         with received_file():
             upload = uploaded_file()
         assert upload is None or upload.file_name is None or isinstance(upload.file_name, str)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
 from models.clock import rfc3339
 from models.errors import InvalidError, TrainyardError
 from models.identifiers import NAME_PATTERN
-from service.access.audit import Action, Subject, record
-from service.access.keys import Key, Scope, create_key, list_keys, revoke_key
-from service.access.limits import Limits
 from service.cli.settings import read_settings
-from service.store.database import Database
+
+if TYPE_CHECKING:
+    from service.access.keys import Key, Scope
+    from service.store.database import Database
 
 __all__ = ["keys"]
 
@@ -35,12 +36,14 @@ class _Names(click.ParamType[tuple[str, ...]]):
         return names
 
 
-class _Scopes(click.ParamType[frozenset[Scope]]):
+class _Scopes(click.ParamType["frozenset[Scope]"]):
     """Scopes, separated by commas."""
 
     name = "scopes"
 
     def convert(self, value: str, parameter: click.Parameter | None, context: click.Context | None) -> frozenset[Scope]:
+        from service.access.keys import Scope
+
         try:
             return frozenset(Scope(scope.strip()) for scope in value.split(","))
         except ValueError:
@@ -120,6 +123,10 @@ def create(
     It is shown this once. Keys of the same owner share models, datasets and jobs. What was made without keys belongs to
     the owner "local".
     """
+    from service.access.audit import Action, Subject, record
+    from service.access.keys import create_key
+    from service.access.limits import Limits
+
     if len(owner) != 1:
         raise click.BadParameter("must be one name", param_hint="OWNER")
     settings, own = read_settings(), dict(limits)
@@ -140,6 +147,8 @@ def create(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_all(as_json: bool) -> None:
     """List all keys, the oldest first, without their secrets."""
+    from service.access.keys import list_keys
+
     database = _database()
     with database.read() as connection:
         found = list_keys(connection)
@@ -164,6 +173,9 @@ def revoke(key_id: str) -> None:
 
     What it made stays, and belongs to its owner.
     """
+    from service.access.audit import Action, Subject, record
+    from service.access.keys import revoke_key
+
     database = _database()
     try:
         with database.write() as connection:
@@ -177,6 +189,8 @@ def revoke(key_id: str) -> None:
 
 
 def _database() -> Database:
+    from service.store.database import Database
+
     database = Database(read_settings())
     database.migrate()
     return database

@@ -9,13 +9,22 @@ from service.settings import Settings, SettingsError, table
 __all__ = ["read_settings", "settings"]
 
 
+class UnusableDirectoryError(click.ClickException):
+    """Raised if the data directory cannot be used. The exit status is that of a process that fails later for it."""
+
+    exit_code = 4
+
+
 def read_settings() -> Settings:
     """The settings from the environment, with the data directory made; raises ClickException."""
     try:
         settings = Settings.read()
-        settings.prepare()
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
+    try:
+        settings.prepare()
+    except SettingsError as error:
+        raise UnusableDirectoryError(str(error)) from None
     return settings
 
 

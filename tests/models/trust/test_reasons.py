@@ -156,7 +156,8 @@ def test_a_product_is_shared_evenly_and_what_is_not_read_gets_nothing():
 def test_no_way_has_no_reasons():
     found = reasons(EnsembleLogProbability(MEMBERS, 1.0, 0), X[0], X[0])
     assert not found.inputs.any()
-    assert found.missing == 0
+    # The same row has the same probability but for the rounding of float32, which depends on its place in a batch.
+    assert abs(found.missing) < 4 * np.finfo(np.float32).eps
 
 
 def test_a_way_with_a_step_is_reported_as_incomplete():

@@ -125,8 +125,8 @@ def counted(owner: Owner) -> tuple[float, ...]:
     return tuple(found[name] for name in names)
 
 
-def test_what_is_reported_counts_once(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not what a killed runner trains again, nor what another owner's runner still reports, nor after a lost answer."""
+def test_what_is_reported_counts(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, also if it is saved; again if the answer was lost or it is trained again; not after the job is lost."""
     rows = len(owner.run.rows)
     for number in (1, 2):
         owner.journal.epoch(an_epoch(number))
@@ -150,19 +150,22 @@ def test_what_is_reported_counts_once(owner: Owner, monkeypatch: pytest.MonkeyPa
         with pytest.raises(sa.exc.OperationalError):
             owner.journal.flush()
     owner.journal.flush()
-    assert counted(owner) == (3, 3 * rows, 1, size)
+    assert counted(owner) == (4, 4 * rows, 1, size)
+    owner.journal.flush()
+    assert counted(owner) == (4, 4 * rows, 1, size)
 
     owner.is_taken_over()
     owner.journal.epoch(an_epoch(4))
     owner.journal.flush()
     assert owner.journal.lost
+    assert counted(owner) == (4, 4 * rows, 1, size)
     with owner.database.read() as connection:
         held = lifecycle.find(connection, owner.job)
     another = JobJournal(owner.database, owner.files, held, owner.run, owner.signal)
     for number in (2, 3, 4):
         another.epoch(an_epoch(number))
     another.flush()
-    assert counted(owner) == (4, 4 * rows, 1, size)
+    assert counted(owner) == (7, 7 * rows, 1, size)
 
 
 def an_epoch(number: int) -> Epoch:

@@ -20,6 +20,7 @@ from models.identifiers import new_id
 from service.store.files import FileStore
 from service.store.locks import LockTakenError
 from testing.harness import Client, Server, eventually, serving
+from testing.metrics import samples
 from testing.samples import CSV, ROWS, a_model, a_training
 from tests.service.upkeep.test_reindex import command
 
@@ -81,6 +82,10 @@ def file_of(server: Server, job: dict[str, Any]) -> Path:
     return server.data / "checkpoints" / f"{job['checkpoint']}.h5"
 
 
+def files_at_fault(client: Client) -> float:
+    return samples(client.get("/metrics").body)["trainyard_files_at_fault"]
+
+
 class TestDamagedVersion:
     """A version with a damaged file."""
 
@@ -103,7 +108,7 @@ class TestDamagedVersion:
             assert str(server.data) not in refused.json["detail"]
         assert client.get(f"/checkpoints/{jobs[2]['checkpoint']}").json["fault"] == fault
         assert "fault" not in client.get(f"/checkpoints/{jobs[1]['checkpoint']}").json
-        assert "\ntrainyard_files_at_fault 1\n" in client.get("/metrics").body.decode()
+        assert files_at_fault(client) == 1
         assert client.get(f"/checkpoints/{jobs[2]['checkpoint']}/file").status in (404, 500)
 
     def test_a_version_that_was_asked_for_is_never_replaced(self, stopped: tuple[Server, list[dict[str, Any]]]) -> None:
@@ -121,7 +126,7 @@ class TestDamagedVersion:
         flip(file_of(server, jobs[0]))
         file_of(server, jobs[1]).unlink()
         client = server.start_ready()
-        eventually(lambda: "trainyard_files_at_fault 2\n" in client.get("/metrics").body.decode(), what="two faults")
+        eventually(lambda: files_at_fault(client) == 2, what="two faults")
         server.until_logged(f"{jobs[0]['checkpoint']}.h5: wrong_digest; it is not used")
         server.until_logged(f"{jobs[1]['checkpoint']}.h5: missing; it is not used")
 

@@ -255,7 +255,7 @@ class TestBad:
     def test_cut_short(self, unchanged: Client) -> None:
         place = urlsplit(unchanged.base)
         with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
-            head = f"POST /models/target/checkpoints HTTP/1.1\r\nHost: x\r\nContent-Length: {len(GOOD)}\r\n\r\n"
+            head = f"POST /models/target/checkpoints HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(GOOD)}\r\n\r\n"
             connection.sendall(head.encode() + GOOD[:9000])
             connection.shutdown(socket.SHUT_WR)
             response = http.client.HTTPResponse(connection)
@@ -311,7 +311,7 @@ class TestParser:
         client.define(MODEL)
         place = urlsplit(client.base)
         with socket.create_connection((place.hostname, place.port), timeout=30) as connection:
-            head = f"POST /models/target/checkpoints HTTP/1.1\r\nHost: x\r\nContent-Length: {2**20}\r\n\r\n"
+            head = f"POST /models/target/checkpoints HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2**20}\r\n\r\n"
             connection.sendall(head.encode() + GOOD)
             assert send(client, GOOD).status == 201
             assert len(server.files("checkpoints")) == 1

@@ -24,10 +24,11 @@ LIMIT, FILE_LIMIT = 100_000, 300_000
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with low limits and a model ``m``."""
+    """A server with low limits and a model ``m``, which may need a file of more than the limit of bodies."""
     options = {"MAX_BODY_BYTES": LIMIT, "MAX_DATASET_BYTES": LIMIT, "MAX_IMPORT_BYTES": FILE_LIMIT, "WORKERS": 1}
     with serving(tmp_path_factory.mktemp("gzip") / "data", **options) as server:
-        server.client.define(a_model("m"))
+        wide = {"type": "dense", "units": 1000}
+        server.client.define(a_model("m", layers=[wide, *a_model("m")["layers"]]))
         server.client.run(a_training("m"))
         yield server
 

@@ -44,7 +44,8 @@ def test_get_routes_answer_and_head_tells_the_same(client: Client, routes: dict[
             assert got.status == head.status == (409 if path.endswith("/held_out") else 200), path
             assert head.body == b""
             assert head.headers["content-type"] == got.headers["content-type"]
-            assert head.headers["content-length"] == got.headers["content-length"], path
+            if path != "/metrics":  # They count the first request by the time of the second one.
+                assert head.headers["content-length"] == got.headers["content-length"], path
             asked += 1
     assert asked > 20
 

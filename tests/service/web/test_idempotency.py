@@ -220,7 +220,7 @@ def test_what_is_no_key_is_refused(client: Client, key: str) -> None:
 def test_two_headers_are_no_key(client: Client) -> None:
     body = b'{"name": "two-headers", "inputs": 2, "classes": 2, "hidden": [2]}'
     with connected(client) as peer:
-        head = f"POST /models HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+        head = f"POST /models HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
         peer.sendall(f"{head}Idempotency-Key: a\r\nIdempotency-Key: b\r\n\r\n".encode() + body)
         assert b"invalid_idempotency_key" in peer.makefile("rb").read()
 
@@ -238,7 +238,7 @@ def upload_under_way(client: Client, key: str, name: str) -> Iterator[Callable[[
     body = CSV.encode()
     with connected(client) as peer:
         peer.sendall(
-            f"POST /datasets?name={name}&label=colour HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+            f"POST /datasets?name={name}&label=colour HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\nIdempotency-Key: {key}\r\n\r\n".encode()
             + body[:50]
         )

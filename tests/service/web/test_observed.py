@@ -147,9 +147,9 @@ def have_a_day(traffic: Traffic) -> int:
     ask("POST", "/predict", b"secretbody", Content_Type="text/secretuser")
     traffic.raw(f"GET /secretpath{KEY} HTTP/3\r\nHost: secretuser\r\n\r\n".encode())
     traffic.raw(b"BREW /secretpath\x1b[31m HTTP/1.1\r\n\r\n")
-    traffic.raw(b"GET / HTTP/1.1\r\nHost: a\r\nsecretuser: " + b"x" * 9_000 + b"\r\n\r\n")
-    traffic.raw(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999999\r\n\r\nsecretbody")
-    traffic.leave("POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 50")
+    traffic.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nsecretuser: " + b"x" * 9_000 + b"\r\n\r\n")
+    traffic.raw(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999999\r\n\r\nsecretbody")
+    traffic.leave("POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50")
     return rows
 
 
