@@ -36,7 +36,7 @@ from models.training.search import SearchSchema
 from service.settings import Settings
 from service.web import idempotency
 from service.web.app import create_app
-from service.web.file_bodies import fitting_name, received_file, uploaded_file
+from service.web.file_bodies import fitting_name, received_upload, uploaded_file
 from service.web.gate import CALLER
 from service.web.gzip_body import GzipBody
 from service.web.json_bodies import parse_json
@@ -197,7 +197,7 @@ def _form(data: bytes) -> None:
         _app().test_request_context(
             "/datasets", method="POST", content_type="multipart/form-data; boundary=b", **options
         ),
-        received_file(),
+        received_upload(),
     ):
         uploaded_file()
 
@@ -208,7 +208,7 @@ def _disposition(data: bytes) -> None:
     headers = {"Content-Type": kind, "Content-Disposition": disposition}
     options: dict[str, Any] = {"headers": _sendable(headers), "environ_overrides": _ADMITTED}
     with _app().test_request_context("/datasets", method="POST", data=b"a,b\n1,2\n", **options):
-        with received_file():
+        with received_upload():
             upload = uploaded_file()
         assert upload is None or upload.file_name is None or isinstance(upload.file_name, str)
 

@@ -97,7 +97,7 @@ SETTINGS = (
     Setting("max_requests_per_second", 0, "Maximum number of requests a second; 0: any number.", 0, 10**6),
     Setting("max_batch_bytes", 4 * 2**30, "Maximum memory for one training batch or one evaluation.", 2**20),
     Setting("min_free_bytes", 256 * 2**20,
-            "Disk space kept for what running jobs save: uploads and new jobs that would take it are refused.", 0),
+            "Disk space kept for what running jobs save: bodies and new jobs that would take it are refused.", 0),
     Setting("idempotency_seconds", 24 * 3600, "Seconds for which a response is stored under its Idempotency-Key.", 1),
     Setting("served_bytes", 512 * 2**20, "Size of each web worker's cache of loaded models.", 0),
     Setting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from itertools import compress
 from typing import IO, Any
 
@@ -29,7 +30,8 @@ class PredictedTable:
     """The columns of a table, then the likeliest class of each row, its probability and, with ``each``, those of all.
 
     If ``asked`` for, the class labels in a row's set follow, with ``|`` between them, and its uncertainty. ``store`` is
-    an empty file that keeps what was predicted until it is read. A new column's name gets an underscore for each column
+    an empty file that keeps what was predicted until it is read; ``require_room`` is called before so many bytes are
+    written to it. A new column's name gets an underscore for each column
     of that name. Raises InvalidError for what the version cannot answer, and with row and column of the first values
     that the model cannot take.
     """
@@ -38,7 +40,14 @@ class PredictedTable:
     weight = None
 
     def __init__(
-        self, version: ServedVersion, table: Table, store: IO[bytes], *, each: bool, asked: Asked = NOTHING
+        self,
+        version: ServedVersion,
+        table: Table,
+        store: IO[bytes],
+        *,
+        each: bool,
+        asked: Asked = NOTHING,
+        require_room: Callable[[int], None] = lambda _size: None,
     ) -> None:
         require_asked(asked, version.network)
         self._version, self._table, self._store, self._asked = version, table, store, asked
@@ -50,6 +59,7 @@ class PredictedTable:
         fields += [("set", "?", (classes,))] if asked.coverage is not None else []
         fields += [("uncertainty", network.dtype)] if asked.uncertainty else []
         self._record = np.dtype(fields)
+        require_room(self.rows * self._record.itemsize)
         own = [column.name for column in table.columns]
         self._beside: dict[str, str] = {}
         labels = label_column(np.empty(0, np.intp), network.classes)

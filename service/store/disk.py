@@ -38,11 +38,21 @@ class Disk:
         found = os.statvfs(self._data)
         return found.f_bavail * found.f_frsize
 
+    @property
+    def spare(self) -> int | None:
+        """Bytes that are free beyond what is kept; None if nothing is kept."""
+        return max(self.free - self.kept, 0) if self.kept else None
+
     def require_room(self, size: int) -> None:
-        """Raise NoRoomError if an upload of ``size`` bytes would take what is kept."""
+        """Raise NoRoomError if ``size`` bytes, of an upload or another body, would take what is kept."""
         free = self.free
         if self.kept and free - size < self.kept:
-            raise NoRoomError("storage_reserve", f"this takes {size:,} bytes, and {self._state(free)}; {_REMEDY}")
+            raise self.refusal(f"this takes {size:,} bytes", free)
+
+    def refusal(self, taken: str, free: int | None = None) -> NoRoomError:
+        """The error for what would take what is kept; ``taken`` is the clause that says how many bytes it takes."""
+        state = self._state(self.free if free is None else free)
+        return NoRoomError("storage_reserve", f"{taken}, and {state}; {_REMEDY}")
 
     def require_room_for_job(self, size: int) -> None:
         """Raise LowStorageError if what a new job stores, ``size`` bytes, would take what is kept."""
@@ -70,7 +80,7 @@ class Disk:
         if free < FULL_BYTES:
             return f"full: {free:,} bytes are free; free some space"
         if free < self.kept:
-            return f"low: {self._state(free)}; uploads and new jobs are refused"
+            return f"low: {self._state(free)}; uploads, large bodies and new jobs are refused"
         return "ok"
 
     def hold_reserve(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
@@ -13,18 +14,25 @@ from typing import IO, Any, NoReturn
 
 from models.data.limits import ANY_SIZE, TableSize
 from models.definition.definition import ModelDefinition
-from models.errors import InvalidError, Problem, UnreadableError
+from models.errors import InvalidError, NoRoomError, Problem, UnreadableError, file_problem
 from models.formats.checkpoint_import import checkpoint_of
 from models.reading.options import ReadOptions
 from models.reading.read_table import ReadTable
 from models.training.checkpoint import Checkpoint
 from models.training.ensemble_checkpoint import EnsembleCheckpoint
 from service.settings import Settings
+from service.store.disk import Disk
 from service.uploads.exchange_check import require_values
 from service.uploads.parser_process import DOCUMENT_BYTES, LENGTH, WALL_SECONDS
 from service.uploads.reader_process import ReaderProcess
 from service.uploads.received_table import ReceivedTable
-from service.uploads.table_limits import TABLE_DOCUMENT_BYTES, table_seconds
+from service.uploads.table_limits import (
+    LEAST_BYTES,
+    TABLE_DOCUMENT_BYTES,
+    WRITTEN_FILES,
+    table_seconds,
+    written_bytes,
+)
 
 __all__ = ["UploadParser"]
 
@@ -51,7 +59,7 @@ class UploadParser:
     """The processes that read files, one for checkpoints and one for tables; each reads one file at a time."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._settings, self._disk = settings, Disk(settings.data, settings.min_free_bytes)
         self._checkpoints = ReaderProcess(settings, "parser", WALL_SECONDS)
         self._tables = ReaderProcess(settings, "table-reader", table_seconds(settings.max_dataset_bytes))
 
@@ -60,10 +68,11 @@ class UploadParser:
     ) -> Checkpoint | EnsembleCheckpoint:
         """The checkpoint in ``upload`` as one of ``definition``; its arrays are views of ``exchange``, an empty file.
 
-        Raises InvalidError or UnreadableError if the file is refused, OSError if ``exchange`` cannot be written, and
-        BusyError if the parser process ended.
+        Raises InvalidError or UnreadableError if the file is refused, NoRoomError if ``exchange`` would take what is
+        kept of the disk, OSError if it cannot be written, and BusyError if the parser process ended.
         """
         upload.flush()
+        self._disk.require_room(os.fstat(upload.fileno()).st_size)
         exchange.write(json.dumps({"definition": definition.canonical()}).encode())
         exchange.flush()
         status = self._checkpoints.ask(upload.fileno(), exchange.fileno())
@@ -92,11 +101,14 @@ class UploadParser:
         """The table in ``upload``; its values lie in ``exchange``. That and the ``scratches`` are empty files.
 
         ``size`` is the most rows and columns that it may have.
-        Raises InvalidError if the file is refused, OSError if a file cannot be written, and BusyError if the process
-        that reads tables ended.
+        Raises InvalidError if the file is refused, NoRoomError if it would take what is kept of the disk, OSError if a
+        file cannot be written, and BusyError if the process that reads tables ended.
         """
         upload.flush()
-        order = {"options": options.document(), "limit": self._settings.max_dataset_bytes, "size": size}
+        self._disk.require_room(WRITTEN_FILES * LEAST_BYTES)
+        limit = self._settings.max_dataset_bytes
+        written = written_bytes(limit, self._disk.spare)
+        order = {"options": options.document(), "limit": limit, "size": size, "written": written}
         exchange.write(json.dumps(order).encode())
         exchange.flush()
         status = self._tables.ask(upload.fileno(), exchange.fileno(), *(each.fileno() for each in scratches))
@@ -107,6 +119,8 @@ class UploadParser:
             raise InvalidError("invalid_file", f"the file cannot be read: {why}")
         try:
             document, end = _document_in(exchange.fileno(), TABLE_DOCUMENT_BYTES)
+            if document.get("errno") == errno.EFBIG:
+                raise self._too_much(written)
             _raise_refusal(document)
             received = ReceivedTable(ReadTable.of(document["table"], end), exchange)
             require_values(received)
@@ -114,6 +128,12 @@ class UploadParser:
             _log.error("a child answered what cannot be: %s", type(error).__name__)
             raise InvalidError("invalid_file", "the file cannot be read: its reader gave no good answer") from error
         return received
+
+    def _too_much(self, written: int) -> InvalidError | NoRoomError:
+        """The refusal of a table of which a file would have more than ``written`` bytes."""
+        if written == written_bytes(self._settings.max_dataset_bytes, None):
+            return file_problem("must have fewer values. Received: more than may be stored")
+        return self._disk.refusal(f"to read this takes more than {written:,} bytes in each of {WRITTEN_FILES} files")
 
     def close(self) -> None:
         """Kill the processes and their children, if any."""

@@ -1,7 +1,7 @@
 """The reader of tables: a process that forks a child for each uploaded file, as ``parser_process`` does.
 
-The exchange first holds the order, ``{"options": …, "limit": …, "size": …}``. The child replaces it by the values,
-block by block, a JSON document and the document's length in eight bytes. The child may open the files that it was given
+The exchange first holds the order, ``{"options": …, "limit": …, "size": …, "written": …}``. The child replaces it by the
+values, block by block, a JSON document and the document's length in eight bytes. The child may open the files that it was given
 and no other.
 """
 
@@ -85,7 +85,7 @@ def _serve(descriptors: list[int], own: int) -> NoReturn:
         engine = Engine()
         size = os.fstat(0).st_size
         signal.setitimer(signal.ITIMER_REAL, 2 * table_seconds(size))
-        limit_table(size, order["limit"], own)
+        limit_table(size, order["written"], own)
         answer_table(engine, _FILES, ReadOptions.of(order["options"]), order["limit"], TableSize(*order["size"]))
         status = 0
     except BaseException as error:  # noqa: BLE001 - the status reports it, and a child must not return into the loop
@@ -99,12 +99,7 @@ def answer_table(engine: Engine, files: Files, options: ReadOptions, limit: int,
         _write(files.exchange, {"table": read_table(engine, files, options, limit, size)})
     except InvalidError as error:
         _refuse(files.exchange, error)
-    except ExchangeError as error:
-        if error.errno != errno.EFBIG:
-            _write(files.exchange, {"errno": error.errno}, alone=True)
-            return
-        _refuse(files.exchange, file_problem("must have fewer values. Received: more than may be stored"))
-    except OSError as error:
+    except (ExchangeError, OSError) as error:
         _write(files.exchange, {"errno": error.errno or errno.EIO}, alone=True)
     except (MemoryError, RecursionError):
         _refuse(files.exchange, InvalidError("invalid_file", "the file cannot be read: it takes too much memory"))

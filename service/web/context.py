@@ -83,6 +83,11 @@ class Context:
         limits: Limits = environ.get(LIMITS, self.limits)
         return limits.body_bytes
 
+    def file_bytes(self, environ: dict[str, Any], most: int) -> int:
+        """The most bytes of a body that is a file: ``most``, or fewer if the caller's own limit of bodies is smaller."""
+        own = self.body_bytes(environ)
+        return min(own, most) if own < self.settings.max_body_bytes else most
+
     def of(self, environ: dict[str, Any]) -> Context:
         """What the caller of a request sees, and its limits."""
         caller: Caller = environ[CALLER]

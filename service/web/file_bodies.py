@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import IO, Any, NamedTuple
 
 from flask import request
@@ -27,7 +27,6 @@ __all__ = [
     "UploadedFile",
     "fitting_name",
     "read_upload",
-    "received_file",
     "received_upload",
     "uploaded_file",
 ]
@@ -47,28 +46,24 @@ class UploadedFile(NamedTuple):
 
 
 @contextmanager
-def received_file(require_room: Callable[[int], None] = lambda _size: None) -> Iterator[None]:
+def received_upload() -> Iterator[None]:
     """A block in which the body of the request is in a file, within ``TRAINYARD_MAX_DATASET_BYTES``.
 
-    ``require_room`` is called before so many bytes are written.
+    Raises RequestEntityTooLarge, and NoRoomError if it would take what is kept of the disk.
     """
-    parts, room = context(), require_room
+    parts = context()
+    limit, room = parts.file_bytes(request.environ, parts.settings.max_dataset_bytes), parts.files.disk.require_room
     # Werkzeug closes the files of a form that it has parsed, and forgets those of one that it refuses.
-    with body_file(parts.settings.max_dataset_bytes, parts.files.temporary, room) as body, ExitStack() as files:
+    with body_file(limit, parts.files.temporary, room) as body, ExitStack() as files:
         read_from(body, lambda: files.enter_context(parts.files.temporary()))
-        _require_small_form()
+        if request.mimetype == "multipart/form-data":
+            room(request.content_length or 0)  # Its files are written once more.
+            _require_small_form()
         yield
 
 
-def received_upload() -> AbstractContextManager[None]:
-    """``received_file`` for one that is to be stored."""
-    return received_file(context().files.disk.require_room)
-
-
 def _require_small_form() -> None:
-    """Raise TooLargeError if the body is a form of too many fields, or with a text that is too long."""
-    if request.mimetype != "multipart/form-data":
-        return
+    """Raise TooLargeError if the form in the body has too many fields, or a text that is too long."""
     try:
         request.form  # noqa: B018 - werkzeug parses the form as soon as it is asked for
     except RequestEntityTooLarge:

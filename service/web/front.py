@@ -27,7 +27,7 @@ __all__ = ["ServiceFront"]
 
 #: The methods of the paths that are answered at once.
 _QUICK = {"/predict": ("POST",), "/health/live": ("GET", "HEAD")}
-#: The endpoints of which the bodies are stored, and those of which the rows in the bodies are.
+#: The endpoints that store their bodies, of which chunks are refused before they come; and those that make jobs.
 _UPLOADS, _JOBS = {"datasets.create", "checkpoints.import_file"}, {"training.train", "sweeps.sweep"}
 #: Key in ``environ`` for the most bytes that an imported checkpoint may have.
 _BOUND = "trainyard.import_bound"
@@ -98,17 +98,16 @@ class ServiceFront(Front):
         if not takes_file(endpoint, parse_qs(environ["QUERY_STRING"], keep_blank_values=True)):
             return self._parts.body_bytes(environ)
         if endpoint != "checkpoints.import_file":
-            return settings.max_dataset_bytes
-        bound: int = environ.get(_BOUND, settings.max_import_bytes)
-        return bound
+            return self._parts.file_bytes(environ, settings.max_dataset_bytes)
+        return self._parts.file_bytes(environ, environ.get(_BOUND, settings.max_import_bytes))
 
     def require_room(self, environ: dict[str, Any], size: int) -> None:
         (endpoint, _), disk = self._route(environ), self._parts.files.disk
         try:
-            if endpoint in _UPLOADS:
-                disk.require_room(size)
-            elif endpoint in _JOBS:
+            if endpoint in _JOBS:
                 disk.require_room_for_job(size)
+            elif size or endpoint in _UPLOADS:
+                disk.require_room(size)
         except NoRoomError as error:
             raise RequestError(507, "storage_reserve", error.detail) from None
         except LowStorageError as error:

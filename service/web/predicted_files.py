@@ -21,7 +21,7 @@ from service.serving.predicted_table import PredictedTable
 from service.serving.resolution import ServedVersion
 from service.uploads.exchange_table import ExchangeTable
 from service.web.context import context
-from service.web.file_bodies import FILE_TYPES, UploadedFile, received_file, uploaded_file
+from service.web.file_bodies import FILE_TYPES, UploadedFile, received_upload, uploaded_file
 from service.web.pagination import NUMBER_PATTERN
 from service.web.table_answers import CSV, TABLE_TYPES, accepted_type, table_answer
 from service.web.worker.records import PREDICTED, Predicted
@@ -140,7 +140,7 @@ def predicted_file() -> Response:
     kind = accepted_type("predictions")
     version = context().serving.version(query["model"], _wanted(query["version"]))
     options = {name: query[name] for name in _OPTIONS if query[name] is not None}
-    with received_file():
+    with received_upload():
         return _answer(version, options, kind, _asked(query), each=query["probabilities"] == "true")
 
 
@@ -169,7 +169,8 @@ def _answer(version: ServedVersion, options: dict[str, Any], kind: str, asked: A
     with ExitStack() as held:
         exchange, store = (held.enter_context(parts.files.temporary()) for _ in range(2))
         table = _read(version, upload, options, exchange)
-        predicted = PredictedTable(version, table, store, each=each, asked=asked)
+        room = parts.files.disk.require_room
+        predicted = PredictedTable(version, table, store, each=each, asked=asked, require_room=room)
         model = qualified(parts.database.caller.owner, version.model)
         request.environ[PREDICTED] = Predicted(model, version.number, table.rows)
         response = table_answer(predicted, kind, "predictions")

@@ -67,7 +67,7 @@ def import_file(name: str) -> Response:
         raise UnsupportedError("unsupported_media_type", f"{wanted}. Received: {shortened(request.mimetype)}")
     with parts.database.read() as connection:
         definition = models.find_model(connection, name).definition
-        bound = import_bound(connection, name, parts.settings)
+        bound = parts.file_bytes(request.environ, import_bound(connection, name, parts.settings))
         parts.limits.require_stored(Usage(connection), request.content_length or 0)
     temporary, room = parts.files.temporary, parts.files.disk.require_room
     with body_file(bound, temporary, room) as upload, temporary() as exchange:

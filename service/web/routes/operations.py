@@ -50,7 +50,7 @@ def ready() -> Response:
     """Check that the service can predict and accept jobs.
 
     An absent trainer is reported, but the service is still ready: jobs wait until a trainer starts. So is a disk with
-    less space than is kept for running jobs (`low`), on which uploads and new jobs are refused.
+    less space than is kept for running jobs (`low`), on which uploads, large bodies and new jobs are refused.
     """
     parts = context()
     storage = parts.files.disk.condition(parts.files.temporary)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
+from service.access import rates as module
 from service.access.rates import MEMORY, Rates
 from service.settings import SettingsError
 from testing.harness import eventually
@@ -58,6 +61,32 @@ def test_without_its_redis_a_process_counts_for_itself(redis: str, caplog: pytes
     with caplog.at_level(logging.ERROR):
         assert allowed(rates, "key_1", 4, 12) == 4
     assert len([one for one in caplog.records if "store of rates" in one.message]) == 1
+
+
+def test_a_redis_that_never_answers_delays_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It accepts the connection. It is asked again after a while, and only then."""
+    times: list[float] = []
+    monkeypatch.setattr(module, "monotonic", lambda: 1_000.0 + sum(times))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(0)
+        rates, began = Rates(f"redis://127.0.0.1:{silent.getsockname()[1]}"), monotonic()
+        assert allowed(rates, "key_1", 50, 200) == 50
+        assert monotonic() - began < 2
+        assert connections(silent) == 1
+        times.append(module.PAUSE_SECONDS + 0.1)
+        rates.allow("key_1", 50)
+        assert connections(silent) == 1
+
+
+def connections(server: socket.socket) -> int:
+    """How many connections wait to be accepted; they are closed."""
+    count = 0
+    while True:
+        try:
+            server.accept()[0].close()
+        except BlockingIOError:
+            return count
+        count += 1
 
 
 @pytest.mark.parametrize("store", ["nonsense", "nothing://localhost"])

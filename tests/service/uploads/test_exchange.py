@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import gzip
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -12,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.errors import InvalidError
+from models.errors import InvalidError, NoRoomError
 from models.reading.options import ReadOptions
 from service.settings import Settings
+from service.store.disk import Disk
 from service.uploads.exchange_table import ExchangeTable
 from service.uploads.parser import UploadParser
 from service.uploads.parser_process import LENGTH
@@ -190,6 +193,32 @@ LIES: dict[str, Callable[[Answer], Any]] = {
     "format a word": stated("details", "format", value="x"),
     "no details": stated("details", value=None),
 }
+
+
+class Narrow(Disk):
+    """A disk with 3 MiB beyond what is kept."""
+
+    spare = 3 * 2**20  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_file_takes_no_more_than_is_free_beyond_what_is_kept(
+    parser: UploadParser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    """Neither when it is unpacked nor by its values; a file that needs less is read."""
+    monkeypatch.setattr(parser, "_disk", disk := Narrow(tmp_path, 1))
+    assert len(read(parser, tmp_path)[0]) == 6
+    text = "a,b,c,label\n" + "1,2,3,x\n2,3,4,y\n" * 100_000
+    content = gzip.compress(text.encode()) if packed else text.encode()
+    assert disk.spare < len(content) * (1000 if packed else 4)
+    paths = [tmp_path / name for name in ("exchange", "first", "second")]
+    with contextlib.ExitStack() as files:
+        exchange, first, second = (files.enter_context(path.open("w+b")) for path in paths)
+        upload = files.enter_context((tmp_path / "upload").open("w+b"))
+        upload.write(content)
+        with pytest.raises(NoRoomError, match="takes more than 1,048,576 bytes in each of 3 files"):
+            parser.table(upload, exchange, (first, second), ReadOptions())
+        assert sum(path.stat().st_size for path in paths) <= disk.spare
 
 
 @pytest.mark.parametrize("lie", LIES)

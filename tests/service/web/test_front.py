@@ -11,10 +11,11 @@ import pytest
 from flask import Flask
 
 from models.registry.callers import SERVICE
+from service.access.limits import Limits
 from service.settings import Settings
 from service.web.app import create_app
 from service.web.front import ServiceFront
-from service.web.gate import CALLER
+from service.web.gate import CALLER, LIMITS
 from testing.harness import Client, Server
 from tests.service.conftest import Trained
 
@@ -92,6 +93,13 @@ def test_limits_of_bodies(app: Flask, front: ServiceFront) -> None:
     assert front.body_limit(environ("POST", "/datasets")) == settings.max_dataset_bytes
     assert front.body_limit(environ("POST", "/models/a/checkpoints")) == settings.max_import_bytes
     assert front.body_limit(environ("POST", "/predict", "model=a")) == settings.max_dataset_bytes
+    # A caller's own limit holds for files if it is smaller than that of the service.
+    for own, more in ((2048, 2048), (2**40, settings.max_dataset_bytes)):
+        limits = {LIMITS: Limits.of(settings).with_overrides({"body_bytes": own})}
+        assert front.body_limit({**environ("POST", "/datasets"), **limits}) == more
+        assert front.body_limit({**environ("POST", "/predict", "model=a"), **limits}) == more
+        assert front.body_limit({**environ("POST", "/models/a/checkpoints"), **limits}) == min(own, 2**31)
+        assert front.body_limit({**environ("POST", "/train"), **limits}) == own
     for method, path in (("POST", "/predict"), ("POST", "/train"), ("POST", "/none"), ("PUT", "/datasets")):
         assert front.body_limit(environ(method, path)) == settings.max_body_bytes
 

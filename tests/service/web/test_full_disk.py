@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
+import json
 import os
 import socket
 import sys
@@ -85,20 +87,25 @@ def begun(client: Client, path: str, length: int, kind: str) -> tuple[int, bytes
 
 
 class TestNearlyFull:
-    """Less space than is kept for running jobs: uploads and new jobs are refused, all else works."""
+    """Less space than is kept for running jobs: uploads, large bodies and new jobs are refused, all else works."""
 
     def test_it_is_ready_and_says_what_is_refused(self, nearly_full: Small) -> None:
         answer = nearly_full.client.get("/health/ready")
         assert answer.status == 200
         assert answer.json["status"] == "ready"
         assert answer.json["storage"].startswith("low: ")
-        assert "uploads and new jobs are refused" in answer.json["storage"]
+        assert "uploads, large bodies and new jobs are refused" in answer.json["storage"]
 
     @pytest.mark.parametrize(
         ("path", "kind"),
-        [("/datasets?name=big", "text/csv"), ("/models/here/checkpoints", "application/x-hdf5")],
+        [
+            ("/datasets?name=big", "text/csv"),
+            ("/models/here/checkpoints", "application/x-hdf5"),
+            ("/predict?model=here", "text/csv"),
+            *((path, "application/json") for path in ("/predict", "/evaluate", "/models", "/no/such/route")),
+        ],
     )
-    def test_an_upload_is_refused_before_its_body_comes(self, nearly_full: Small, path: str, kind: str) -> None:
+    def test_what_would_be_a_file_is_refused_before_it_comes(self, nearly_full: Small, path: str, kind: str) -> None:
         status, body = begun(nearly_full.client, path, 1_000_000, kind)
         assert status == 507
         assert b'"storage_reserve"' in body
@@ -106,6 +113,23 @@ class TestNearlyFull:
     def test_what_would_be_too_much_is_refused_although_there_is_room(self, small: Small) -> None:
         small.with_reserve()
         assert begun(small.client, "/datasets?name=big", 60_000_000, "text/csv")[0] == 507
+
+    @pytest.mark.parametrize("kind", ["text/csv", "multipart/form-data; boundary=x"])
+    def test_a_small_file_that_unpacks_to_a_large_one_takes_nothing_that_is_kept(self, small: Small, kind: str) -> None:
+        small.with_reserve()
+        bomb = gzip.compress(b"a,label\n" + b"1,x\n2,y\n" * 4_000_000)
+        if "multipart" in kind:
+            bomb = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + bomb + b"\r\n--x--\r\n"
+        answer = small.client.request("POST", "/datasets?name=bomb", bomb, {"Content-Type": kind})
+        assert (answer.status, answer.json["code"]) == (507, "storage_reserve"), answer.json
+        assert "TRAINYARD_MIN_FREE_BYTES" in answer.json["detail"]
+
+    def test_small_bodies_in_chunks_need_no_room(self, nearly_full: Small) -> None:
+        url = urlsplit(nearly_full.client.base)
+        with contextlib.closing(http.client.HTTPConnection(str(url.hostname), url.port, timeout=10)) as connection:
+            body = iter([json.dumps(a_model("chunked")).encode()])
+            connection.request("POST", "/models", body, {"Content-Type": "application/json"}, encode_chunked=True)
+            assert connection.getresponse().status == 201
 
     def test_chunks_and_rows_are_refused_too(self, nearly_full: Small) -> None:
         url = urlsplit(nearly_full.client.base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from service.access.keys import Scope, create_key
 from service.access.limits import LIMITS
 from service.settings import Settings
 from service.web.app import create_app
@@ -180,6 +182,28 @@ class TestQuotas:
         answer = app.post("/datasets?name=big", data=b"x,y\n" + b"1,a\n" * 300_000, content_type="text/csv")
         assert_refused(answer, "stored_bytes")
         assert app.get("/datasets").get_json()["data"] == []
+
+
+def test_a_keys_own_limit_of_bodies_holds_for_files(tmp_path: Path) -> None:
+    """Packed or not, wherever a file is taken; a limit beyond the service's holds for other bodies alone."""
+    app = create_app(Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"}))
+    parts, client = app.extensions["trainyard"], app.test_client()
+    with parts.database.write() as connection:
+        _, secret = create_key(connection, "alice", [Scope.TRAIN, Scope.PREDICT], limits={"body_bytes": 1024})
+    own = {"Authorization": f"Bearer {secret}"}
+    assert client.post("/models", json=a_model("here"), headers=own).status_code == 201
+    for path, kind, content in (
+        ("/datasets?name=a", "text/csv", b"x,colour\n" + b"1,red\n2,blue\n" * 200),
+        ("/models/here/checkpoints", "application/x-hdf5", bytes(2000)),
+    ):
+        packed = {"Content-Encoding": "gzip"}
+        for body, headers in ((content, {}), (gzip.compress(content), packed)):
+            assert len(body) > 1024 or headers
+            answer = client.post(path, data=body, content_type=kind, headers={**own, **headers})
+            assert (answer.status_code, answer.get_json()["code"]) == (413, "too_large"), (path, headers)
+            assert "at most 1024 bytes" in answer.get_json()["detail"]
+    parts.parser.close()
+    parts.database.dispose()
 
 
 def test_an_import_may_be_as_large_as_its_model_can_need(make_server: Callable[..., Any]) -> None:
