@@ -193,6 +193,14 @@ def processes_of(data: Path) -> list[Process]:
     return sorted(found, key=lambda process: (process.started, process.pid))
 
 
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, so that its parent can find that out, too."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
 class Server:
     """``gunicorn wsgi:app`` with its own data directory, on a port that the system chooses."""
 

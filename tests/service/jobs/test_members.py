@@ -33,7 +33,7 @@ from service.jobs.members.frames import Incoming, SharedData, send
 from service.jobs.members.pool import ProcessPool
 from service.processes import python_path, start
 from service.settings import Settings
-from testing.harness import ROOT, eventually
+from testing.harness import ROOT, eventually, is_gone
 from testing.members import DATA, a_member, carried_out, last_reports, same_state, some_data, some_features
 from testing.runs import a_definition
 
@@ -105,14 +105,6 @@ def pid_of(pool: ProcessPool, number: int) -> int:
     """The process that trains a member."""
     (found,) = [member.process.pid for member in pool._members if member.number == number]
     return found
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended, whoever waits for it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 @pytest.mark.parametrize("places", [1, 2])

@@ -23,7 +23,7 @@ from service.settings import Settings
 from service.uploads.parser import UploadParser
 from testing import bad_files
 from testing.bad_files import BAD, GOOD, MODEL, PARAMETERS, STATISTICS, image
-from testing.harness import Answer, Client, Server, eventually
+from testing.harness import Answer, Client, Server, eventually, is_gone
 from testing.samples import PROBLEM, ROWS, a_training, fresh
 
 pytestmark = pytest.mark.processes
@@ -298,9 +298,10 @@ class TestParser:
 
     def test_a_lost_parser_is_reported_and_replaced(self, own: Server) -> None:
         assert send(own.client, GOOD).status == 201
-        for process in own.processes("service parser"):
-            os.kill(process.pid, signal.SIGKILL)
-        eventually(lambda: not own.processes("service parser"), what="the end of the parsers")
+        parsers = [process.pid for process in own.processes("service parser")]
+        for pid in parsers:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: all(is_gone(pid) for pid in parsers), what="the end of the parsers")
         assert send(own.client, GOOD).status == 201
 
     def test_a_service_that_is_killed_leaves_no_file_and_no_parser(
