@@ -92,7 +92,6 @@ def _full(watch: Watch, place: Path) -> None:
             watch.figure.count("actions on a full disk")
             if path.endswith("/cancel"):  # The trainer records the end in what was given up.
                 eventually(lambda: client.job(running["id"])["state"] == "cancelled", what="its end")
-            fill(ballast)
     if ready.status != 503 or not ready.json["storage"].startswith("full"):
         watch.broke(f"ready must say that the disk is full. Received: {ready}")
     if refused.status not in (503, 507):
