@@ -30,6 +30,7 @@ def upgrade() -> None:
     op.add_column("jobs", _owner())
     op.add_column("jobs", sa.Column("key", sa.String(40), nullable=True))
     op.add_column("jobs", sa.Column("running_limit", sa.Integer, nullable=True))
+    op.add_column("jobs", sa.Column("reserved_bytes", sa.BigInteger, nullable=True))
     _make_idempotency_keys("owner")
     op.create_table(
         "api_keys",
@@ -71,6 +72,7 @@ def downgrade() -> None:
         op.execute(f"DELETE FROM {table} WHERE model_number IN ({models})")  # noqa: S608
     for table in ("jobs", *_NAMES):
         op.execute(f"DELETE FROM {table} WHERE owner <> '{_LOCAL}'")  # noqa: S608
+    op.drop_column("jobs", "reserved_bytes")
     op.drop_column("jobs", "running_limit")
     op.drop_column("jobs", "key")
     op.drop_column("jobs", "owner")
