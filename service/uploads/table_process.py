@@ -1,8 +1,8 @@
 """The reader of tables: a process that forks a child for each uploaded file, as ``parser_process`` does.
 
-The exchange first holds the order, ``{"options": …, "limit": …, "size": …, "written": …}``. The child replaces it by the
-values, block by block, a JSON document and the document's length in eight bytes. The child may open the files that it was given
-and no other.
+The exchange first holds the order, ``{"options": …, "limit": …, "size": …, "written": …}``. The child replaces it by
+the values, block by block, a JSON document and the document's length in eight bytes. The child may open the files that
+it was given and no other.
 """
 
 from __future__ import annotations

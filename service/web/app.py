@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None) -> Flask:
                 "description": "Trains neural-network classifiers and serves their "
                 "predictions. A request body may be compressed (`Content-Encoding: gzip`); the limit of its size "
                 "is that of what it holds."
-            }
+            },
         },
     )
     serving = Serving(database, files, settings.served_bytes)

@@ -84,7 +84,7 @@ class Context:
         return limits.body_bytes
 
     def file_bytes(self, environ: dict[str, Any], most: int) -> int:
-        """The most bytes of a body that is a file: ``most``, or fewer if the caller's own limit of bodies is smaller."""
+        """The most bytes of a body that is a file: ``most``, or the caller's own limit of bodies if that is smaller."""
         own = self.body_bytes(environ)
         return min(own, most) if own < self.settings.max_body_bytes else most
 

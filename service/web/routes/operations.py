@@ -44,7 +44,7 @@ def live() -> Response:
             "description": "Not ready; the problem document has the state of each part.",
             "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/NotReady"}}},
         }
-    }
+    },
 )
 def ready() -> Response:
     """Check that the service can predict and accept jobs.

@@ -129,7 +129,7 @@ def test_a_job_must_leave_what_others_may_still_store(place: Place, monkeypatch:
 
 
 def test_many_ordinary_jobs_fit_on_an_ordinary_disk(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand of 60,000 rows, 1,000 epochs and 100,000 parameters reserve less than 20 GiB, and small ones little."""
+    """A thousand of 60,000 rows, 1,000 epochs and 100,000 parameters reserve less than 20 GiB; small ones little."""
     definition = ModelDefinition.load({"name": "m", "inputs": 784, "classes": 10, "hidden": [128]})
     request = TrainingRequest.of({**TrainSchema().load({"model": "m", "data": ROWS}), "epochs": 1000})
     needs = needs_of(request, parts_of(definition, request, 60_000, 0, None), 1)
