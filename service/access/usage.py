@@ -6,16 +6,22 @@ from functools import cached_property
 
 import sqlalchemy as sa
 
-from models.registry.callers import Caller, caller_of
+from models.registry.callers import SERVICE, Caller, caller_of
 from models.registry.tables import CHECKPOINTS, DATASETS, MODELS
 from service.store.tables import JOBS
 
-__all__ = ["USED", "Usage"]
+__all__ = ["USED", "Usage", "reserved_bytes"]
 
 #: The states of jobs that wait, and of those that run (``service.jobs.record.State``).
 WAITING, RUNNING = ("queued", "paused"), ("running",)
 #: The limits of which something is used, which are attributes of ``Usage``.
 USED = ("queued_jobs", "running_jobs", "datasets", "models", "stored_bytes")
+
+
+def reserved_bytes(connection: sa.Connection, caller: Caller = SERVICE) -> int:
+    """Bytes of checkpoints that the jobs which a caller sees, and which have not ended, may keep, as predicted."""
+    query = caller.visible(sa.select(sa.func.sum(JOBS.c.reserved_bytes)), JOBS)
+    return int(connection.scalar(query.where(JOBS.c.state.in_([*WAITING, *RUNNING]))) or 0)
 
 
 class Usage:
@@ -49,8 +55,11 @@ class Usage:
 
     @cached_property
     def stored_bytes(self) -> int:
-        """Bytes of all files of checkpoints and datasets."""
-        return self._size(CHECKPOINTS) + self._size(DATASETS)
+        """Bytes of all files of checkpoints and datasets, and those that are reserved for jobs that have not ended.
+
+        What a job has saved so far counts twice until it ends.
+        """
+        return self._size(CHECKPOINTS) + self._size(DATASETS) + reserved_bytes(self._connection, self._owner)
 
     def document(self) -> dict[str, int]:
         """All of them, by the names of their limits."""

@@ -107,12 +107,14 @@ def create(
     epochs: int | None = None,
     warnings: Sequence[dict[str, str]] = (),
     running_limit: int | None = None,
+    reserved_bytes: int | None = None,
 ) -> Job:
     """Queue a job of the caller; ``request`` is the document to store with it.
 
     ``definition`` is the canonical text of what it trains; the model's newest definition if left out. ``epochs`` is the
     most that it trains; that of the request if left out. ``warnings`` are documents about its data. ``running_limit``
-    is how many jobs of its owner may run, if it is not that of the settings.
+    is how many jobs of its owner may run, if it is not that of the settings. ``reserved_bytes`` are those of the
+    checkpoints that it may keep, which count as stored until it ends.
     """
     caller = caller_of(connection)
     number = number_of(connection, model)
@@ -123,6 +125,7 @@ def create(
             owner=caller.owner,
             key=caller.key,
             running_limit=running_limit,
+            reserved_bytes=reserved_bytes,
             model=model,
             model_number=number,
             request=json.dumps(request, ensure_ascii=False),

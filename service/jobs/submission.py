@@ -33,7 +33,7 @@ from models.training.warm_start import check_start
 from models.training.warnings import matrix_warnings, table_warnings
 from service.access.audit import Action, Subject, record
 from service.access.limits import Limits
-from service.access.usage import Usage
+from service.access.usage import Usage, reserved_bytes
 from service.jobs import lifecycle
 from service.jobs.needs import Needs, Part, needs_of, parts_of
 from service.jobs.record import Job
@@ -456,23 +456,25 @@ def store(
 ) -> Job:
     """Store a job with the rows and the model of a request; ``document`` and ``epochs`` are those that it shows.
 
-    Raises LowStorageError if what it ``needs`` on the disk would take what is kept for running jobs, and QuotaError if
-    it is one job, model or byte more than there may be.
+    Raises LowStorageError if what it ``needs`` on the disk, beside what other jobs may still take, would take what is
+    kept for running jobs; and QuotaError if it is one job, model or byte more than there may be.
     """
     running = None if limits.running_jobs == database.settings.max_running_jobs else limits.running_jobs
-    with database.read() as connection:
-        _require_quota(connection, checked, needs, limits)
     sources = [source for source in (checked.data, checked.validation) if source is not None]
     ids = [source.dataset_id or new_id("ds") for source in sources]
     inline = {each: source for each, source in zip(ids, sources, strict=True) if source.dataset_id is None}
-    files.disk.require_room_for_job(needs.stored + sum(source.predicted_bytes for source in inline.values()))
+    rows = sum(source.predicted_bytes for source in inline.values())
+    with database.read() as connection:
+        _require_quota(connection, checked, needs, limits)
+        files.disk.require_room_for_job(needs.stored + rows, reserved_bytes(connection))
     with naming(database, files, FileKind.DATASET, [*inline]):
         kept = [source.keep(files, dataset_id) for dataset_id, source in inline.items()]
         with database.write() as connection:
             _require_quota(connection, checked, needs, limits)
+            files.disk.require_room_for_job(needs.stored, reserved_bytes(connection))
             for values, written in kept:
                 datasets.add_dataset(connection, values, written)
-            job = _store(connection, checked, document, epochs, ids, running)
+            job = _store(connection, checked, document, epochs, ids, running, needs.stored)
             if also is not None:
                 also(connection, job)
     return job
@@ -492,6 +494,7 @@ def _store(
     epochs: int,
     dataset_ids: list[str],
     running_limit: int | None,
+    reserved: int,
 ) -> Job:
     """Add the rows of the model and the job; raises MissingError if something was deleted since it was looked up."""
     name = checked.definition.name
@@ -516,6 +519,7 @@ def _store(
         epochs=epochs,
         warnings=[warning.document() for warning in checked.warnings],
         running_limit=running_limit,
+        reserved_bytes=reserved,
     )
 
 

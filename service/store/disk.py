@@ -54,11 +54,15 @@ class Disk:
         state = self._state(self.free if free is None else free)
         return NoRoomError("storage_reserve", f"{taken}, and {state}; {_REMEDY}")
 
-    def require_room_for_job(self, size: int) -> None:
-        """Raise LowStorageError if what a new job stores, ``size`` bytes, would take what is kept."""
+    def require_room_for_job(self, size: int, others: int = 0) -> None:
+        """Raise LowStorageError if what a new job stores, ``size`` bytes, would take what is kept.
+
+        ``others`` are bytes that jobs which have not ended may take before it.
+        """
         free = self.free
-        if self.kept and free - size < self.kept:
-            raise LowStorageError(f"the job may take {size:,} bytes, and {self._state(free)}; {_REMEDY}")
+        if self.kept and free - size - others < self.kept:
+            before = f", other jobs {others:,}" if others else ""
+            raise LowStorageError(f"the job may take {size:,} bytes{before}, and {self._state(free)}; {_REMEDY}")
 
     def _state(self, free: int) -> str:
         return f"{free:,} bytes are free, of which {self.kept:,} {_KEPT}"

@@ -23,6 +23,8 @@ JOBS = sa.Table(
     owner(),
     sa.Column("key", sa.String(40), nullable=True),  # the key with which it was submitted; null without keys
     sa.Column("running_limit", sa.Integer, nullable=True),  # how many jobs may run of its owner; null: as the settings
+    # Bytes of the checkpoints that it may keep, as predicted; null for jobs of earlier releases.
+    sa.Column("reserved_bytes", sa.BigInteger, nullable=True),
     sa.Column("model", sa.String(63), nullable=False, index=True),  # the name, which stays when the model is deleted
     sa.Column(
         "model_number", sa.Integer, sa.ForeignKey("models.number", ondelete="SET NULL"), nullable=True, index=True

@@ -1,4 +1,4 @@
-"""Routes that work on a full disk, since they are how a client makes room there."""
+"""Routes that work on a full disk, since they are how a client makes room there, or saves what it then deletes."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from flask import Response, request, send_file, url_for
 
 from models.errors import MissingError, UnsupportedError, shortened
 from models.registry import checkpoints, models
-from service.access.audit import Action, Subject, record
+from service.access.audit import Subject
 from service.access.usage import Usage
 from service.store.files import FileKind
 from service.upkeep.inspection import intact_checkpoint
@@ -17,7 +17,9 @@ from service.uploads.publication import publish_upload
 from service.web import links
 from service.web.bodies import body_file
 from service.web.context import context
+from service.web.downloads import record_download
 from service.web.json_bodies import json_response
+from service.web.making_room import makes_room
 from service.web.openapi import Resource, partial_file, refusals
 from service.web.pagination import CheckpointPage, page
 
@@ -89,19 +91,22 @@ def show(checkpoint_id: str) -> Response:
 @routes.route("/checkpoints/<checkpoint_id>/file", methods=["GET"])
 @routes.response(200, {"type": "string", "format": "binary"}, content_type="application/x-hdf5")
 @routes.doc(responses={**partial_file("application/x-hdf5"), **refusals(404)})
+@makes_room
 def download(checkpoint_id: str) -> Response:
-    """Download a checkpoint's HDF5 file."""
+    """Download a checkpoint's HDF5 file.
+
+    This also works on a full disk.
+    """
     parts = context()
     with parts.database.read() as connection:
         found = checkpoints.find_checkpoint(connection, checkpoint_id)
     if parts.files.stat(FileKind.CHECKPOINT, checkpoint_id) is None:
         raise MissingError("file_missing", f"the file of checkpoint {checkpoint_id} is not in the data directory")
-    with parts.database.write() as connection:
-        record(connection, Action.DOWNLOADED, Subject.CHECKPOINT, checkpoint_id)
-    return send_file(
+    response = send_file(
         intact_checkpoint(parts.database, parts.files, checkpoint_id),
         "application/x-hdf5",
         as_attachment=True,
         download_name=f"{found.model}-{checkpoint_id}.h5",
         etag=found.file.sha256,
     )
+    return record_download(response, Subject.CHECKPOINT, checkpoint_id)

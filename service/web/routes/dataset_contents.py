@@ -18,11 +18,13 @@ from models.formats.stored_table import open_table
 from models.formats.table_export import csv_pieces, parquet_pieces
 from models.registry.datasets import DatasetRow, find_dataset
 from models.schemas import Text
-from service.access.audit import Action, Subject, record
+from service.access.audit import Subject
 from service.store.files import FileKind
 from service.upkeep.inspection import intact_dataset
 from service.web.context import Context, context
+from service.web.downloads import record_download
 from service.web.json_bodies import json_response
+from service.web.making_room import makes_room
 from service.web.openapi import Resource, partial_file, refusals
 from service.web.pagination import NUMBER_PATTERN, PageSchema
 from service.web.table_answers import CSV, PARQUET
@@ -101,21 +103,25 @@ def rows(query: dict[str, Any], key: str) -> Response:
         **refusals(404, 406, 503),
     }
 )
+@makes_room
 def download(key: str) -> Response:
-    """Download a dataset as CSV, as Parquet, or as the HDF5 file that is stored."""
+    """Download a dataset as CSV, as Parquet, or as the HDF5 file that is stored.
+
+    This also works on a full disk.
+    """
     parts, row = context(), _find(key)
     accept = request.headers.get("Accept")
     kind = request.accept_mimetypes.best_match(_ENDS) if accept else CSV
     if kind is None:
         raise NotAcceptable(f"the file can be sent as {', '.join(_ENDS)}. Received: Accept: {shortened(accept or '')}")
     path, name = _path(parts, row), f"{row.name or row.id}.{_ENDS[kind]}"
-    with parts.database.write() as connection:
-        record(connection, Action.DOWNLOADED, Subject.DATASET, row.name or row.id)
     if kind == HDF5:
-        return send_file(path, HDF5, as_attachment=True, download_name=name, etag=row.file.sha256)
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Vary": "Accept"}
-    stream = _read(path, _PIECES[kind])
-    return Response(stream, 200, headers, content_type=f"{kind}; charset=utf-8" if kind == CSV else kind)
+        response = send_file(path, HDF5, as_attachment=True, download_name=name, etag=row.file.sha256)
+    else:
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Vary": "Accept"}
+        content_type = f"{kind}; charset=utf-8" if kind == CSV else kind
+        response = Response(_read(path, _PIECES[kind]), 200, headers, content_type=content_type)
+    return record_download(response, Subject.DATASET, row.name or row.id)
 
 
 def _read(path: Path, pieces: Callable[[Table], Iterator[bytes]]) -> Iterator[bytes]:

@@ -15,10 +15,12 @@ from models.formats.checkpoint_file import load_held_out
 from models.registry import checkpoints
 from models.training.checkpoint import CheckpointKind
 from models.training.ensemble_checkpoint import HeldOut
-from service.access.audit import Action, Subject, record
+from service.access.audit import Subject
 from service.jobs import lifecycle
 from service.upkeep.inspection import intact_checkpoint
 from service.web.context import context
+from service.web.downloads import record_download
+from service.web.making_room import makes_room
 from service.web.openapi import Resource, refusals
 from service.web.table_answers import TABLE_TYPES, accepted_type, table_answer
 
@@ -38,11 +40,13 @@ routes = Resource("held-out rows", __name__, description="Predictions of rows by
         **refusals(404, 406, 409, 503),
     }
 )
+@makes_room
 def held_out(job_id: str) -> Response:
     """Download the predictions of a job's training rows, each by members that did not train on it.
 
     A row has its number in the data (`row`, from 1), its `fold`, its `label`, the `prediction` and a column
-    `probability_CLASS` for each class. A job of a single network has none: train with `folds`.
+    `probability_CLASS` for each class. A job of a single network has none: train with `folds`. This also works on a
+    full disk.
     """
     parts, kind = context(), accepted_type("rows")
     with parts.database.read() as connection:
@@ -54,9 +58,8 @@ def held_out(job_id: str) -> Response:
     if definition is None or found is None:
         detail = f"job {job_id} has no predictions of held-out rows; a job with members has them when it has ended"
         raise ConflictError("no_held_out_rows", detail)
-    with parts.database.write() as connection:
-        record(connection, Action.DOWNLOADED, Subject.HELD_OUT, job_id)
-    return table_answer(_table(definition, found), kind, f"{definition.name}-held-out")
+    response = table_answer(_table(definition, found), kind, f"{definition.name}-held-out")
+    return record_download(response, Subject.HELD_OUT, job_id)
 
 
 def _table(definition: ModelDefinition, found: HeldOut) -> MemoryTable:

@@ -11,12 +11,17 @@ import pytest
 import sqlalchemy as sa
 
 from models.data.dataset import from_rows
-from models.errors import InvalidError, MissingError
+from models.definition.definition import ModelDefinition
+from models.errors import InvalidError, LowStorageError, MissingError, QuotaError
 from models.formats.dataset_file import load_dataset
 from models.registry import datasets, models
-from models.training.request import TrainSchema
+from models.registry.callers import SERVICE, Caller
+from models.training.request import TrainingRequest, TrainSchema
 from nncore import Dense
+from service.access.limits import Limits
+from service.access.usage import Usage, reserved_bytes
 from service.jobs import lifecycle, submission
+from service.jobs.needs import needs_of, parts_of
 from service.jobs.record import Job, State
 from service.settings import Settings
 from service.store.database import Database
@@ -45,6 +50,20 @@ class Place:
         body = TrainSchema().load({name: value for name, value in given.items() if value is not ...})
         return submission.submit(self.database, self.files, self.settings, body, record)
 
+    def usage(self) -> Usage:
+        """What the service's owner uses, counted at once."""
+        with self.database.read() as connection:
+            usage = Usage(connection)
+            usage.document()
+            return usage
+
+    def stored_of(self, job: Job) -> int:
+        """What is reserved for a job."""
+        with self.database.read() as connection:
+            found = connection.scalar(sa.text("SELECT reserved_bytes FROM jobs WHERE id = :id"), {"id": job.id})
+        assert isinstance(found, int)
+        return found
+
     def everything(self) -> tuple[list[str], int, set[str], set[str]]:
         """Names of models, the number of jobs, ids of datasets, and those of their files."""
         with self.database.read() as connection:
@@ -61,6 +80,61 @@ def place(tmp_path: Path) -> Iterator[Place]:
     built = Place(tmp_path)
     yield built
     built.database.dispose()
+
+
+def test_what_jobs_may_still_store_is_reserved_until_they_end(place: Place) -> None:
+    """For the owner's quota, and on the disk, for all owners."""
+    jobs = [place.submit(), place.submit(checkpoint={"every_epochs": 1, "every_seconds": None, "keep": 7})]
+    with place.database.read() as connection:
+        stored = connection.scalar(sa.text("SELECT sum(bytes) FROM datasets"))
+        needs = list(connection.scalars(sa.text("SELECT reserved_bytes FROM jobs ORDER BY number")))
+        assert Usage(connection).stored_bytes == stored + sum(needs)
+    # Checkpoints of one network: the first, the last and the one being written; the other job keeps seven more.
+    assert 0 < needs[0] < 50_000
+    assert needs[1] * 3 == needs[0] * 10
+    with place.database.of(Caller("other")).read() as connection:
+        assert Usage(connection).stored_bytes == 0
+        assert reserved_bytes(connection) == sum(needs)
+    limits = Limits.of(place.settings).with_overrides({"stored_bytes": 2**20})
+    with pytest.raises(QuotaError) as found:
+        limits.require_stored(place.usage(), 2**20 - stored - sum(needs) + 1)
+    assert found.value.code == "storage_quota"
+    limits.require_stored(place.usage(), 2**20 - stored - sum(needs))
+    for state in ("pause", "resume", "cancel"):
+        with place.database.write() as connection:
+            getattr(lifecycle, state)(connection, jobs[1].id)
+        assert place.usage().stored_bytes == stored + needs[0] + (0 if state == "cancel" else needs[1])
+
+
+def test_a_job_must_leave_what_others_may_still_store(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever owns them. The job is refused whole, and fits again when another one has ended."""
+    place.files.disk.kept = 2**20
+    monkeypatch.setattr(type(place.files.disk), "free", 2**30)
+    first = place.submit(checkpoint={"every_epochs": 1, "every_seconds": None, "keep": 100})
+    large = {"every_epochs": 1, "every_seconds": None, "keep": 110}
+    everything = place.everything()
+    monkeypatch.setattr(place, "database", place.database.of(Caller("other")))
+    with place.database.write() as connection:
+        models.define_model(connection, a_definition())
+    with place.database.read() as connection:
+        taken = reserved_bytes(connection)
+    monkeypatch.setattr(type(place.files.disk), "free", 2**20 + taken + taken // 2)
+    with pytest.raises(LowStorageError, match=f"other jobs {taken:,}"):
+        place.submit(checkpoint=large)
+    assert place.everything()[1:] == everything[1:]
+    place.submit()
+    with place.database.of(SERVICE).write() as connection:
+        lifecycle.cancel(connection, first.id)
+    place.submit(checkpoint=large)
+
+
+def test_many_ordinary_jobs_fit_on_an_ordinary_disk(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of 60,000 rows, 1,000 epochs and 100,000 parameters reserve less than 20 GiB; small ones little."""
+    definition = ModelDefinition.load({"name": "m", "inputs": 784, "classes": 10, "hidden": [128]})
+    request = TrainingRequest.of({**TrainSchema().load({"model": "m", "data": ROWS}), "epochs": 1000})
+    needs = needs_of(request, parts_of(definition, request, 60_000, 0, None), 1)
+    assert needs.stored * 1000 < 20 * 2**30
+    assert 1000 * place.stored_of(place.submit()) < 40 * 2**20
 
 
 def test_a_job_waits_with_its_rows(place: Place) -> None:

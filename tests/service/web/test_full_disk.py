@@ -185,7 +185,7 @@ class TestFull:
         assert small.client.get("/health/ready").json["storage"] == "ok"
 
     def test_a_client_can_make_room(self, small: Small) -> None:
-        """For each kind of request, the reserve is given up. Once there is room, there is one again."""
+        """And save what it deletes. For each request, the reserve is given up. Once there is room, it is back."""
         small.with_reserve()
         client = small.client
         client.define(a_model("room"))
@@ -195,6 +195,8 @@ class TestFull:
         running = client.train(a_training("room", epochs=10**5))["id"]
         client.until_epoch(running, 1)
         requests: list[tuple[str, str, int]] = [
+            ("GET", f"/checkpoints/{client.job(ended)['checkpoint']}/file", 200),
+            ("GET", "/datasets/room/file", 200),
             ("DELETE", "/models/room/aliases/mine", 204),
             ("DELETE", "/datasets/room", 204),
             ("POST", f"/jobs/{running}/pause", 202),

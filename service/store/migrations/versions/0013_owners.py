@@ -30,6 +30,7 @@ def upgrade() -> None:
     op.add_column("jobs", _owner())
     op.add_column("jobs", sa.Column("key", sa.String(40), nullable=True))
     op.add_column("jobs", sa.Column("running_limit", sa.Integer, nullable=True))
+    op.add_column("jobs", sa.Column("reserved_bytes", sa.BigInteger, nullable=True))
     op.create_index("jobs_of_owner", "jobs", ["owner"])
     op.create_index("starts_of_owner", "jobs", ["owner", "started_at"])
     _make_idempotency_keys("owner")
@@ -75,6 +76,7 @@ def downgrade() -> None:
         op.execute(f"DELETE FROM {table} WHERE owner <> '{_LOCAL}'")  # noqa: S608
     for index in ("jobs_of_owner", "starts_of_owner"):
         op.drop_index(index, "jobs")
+    op.drop_column("jobs", "reserved_bytes")
     op.drop_column("jobs", "running_limit")
     op.drop_column("jobs", "key")
     op.drop_column("jobs", "owner")

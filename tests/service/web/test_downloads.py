@@ -1,0 +1,82 @@
+"""Downloads in the audit trail: one record for each, whatever else a client asks about a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from testing.harness import Client, Server
+from testing.samples import DATA, a_model, a_training, fresh
+
+HDF5 = {"Accept": "application/x-hdf5"}
+
+
+@pytest.fixture(scope="module")
+def files(server: Server) -> dict[str, str]:
+    """The path of a file of each kind, by its subject."""
+    client, dataset = server.client, fresh("dataset")
+    client.define(a_model(model := fresh("model")))
+    assert client.post("/datasets", {"name": dataset, **DATA}).status == 201
+    checkpoint = client.run(a_training(model))["checkpoint"]
+    folded = client.run(a_training(model, folds={"count": 2}, validation=None))["id"]
+    return {
+        checkpoint: f"/checkpoints/{checkpoint}/file",
+        dataset: f"/datasets/{dataset}/file",
+        folded: f"/jobs/{folded}/held_out",
+    }
+
+
+def records(client: Client, subject: str) -> int:
+    return len(client.get(f"/audit?action=downloaded&subject={subject}").json["data"])
+
+
+def test_each_download_has_a_record_and_no_other_request(client: Client, files: dict[str, str]) -> None:
+    for subject, path in files.items():
+        assert records(client, subject) == 0
+        for number in (1, 2):
+            assert client.get(path).status == 200
+            assert records(client, subject) == number
+        assert client.request("HEAD", path).status == 200
+        if "checkpoints" not in path:  # These have one type, whatever a client accepts.
+            assert client.get(path, headers={"Accept": "image/png"}).status == 406
+        assert records(client, subject) == 2, path
+
+
+def test_a_download_in_pieces_has_one_record(client: Client, files: dict[str, str]) -> None:
+    for subject, path in files.items():
+        if "held_out" in path:
+            continue
+        before = records(client, subject)
+        whole = client.get(path, headers=HDF5)
+        tag = whole.headers["etag"]
+        asked: list[tuple[dict[str, str], int, int]] = [
+            ({"Range": "bytes=0-99"}, 206, 1),
+            ({"Range": "bytes=100-199"}, 206, 0),
+            ({"Range": "bytes=100-"}, 206, 0),
+            ({"If-None-Match": tag}, 304, 0),
+            ({"If-None-Match": '"other"'}, 200, 1),
+            ({"Range": "bytes=100-", "If-Range": '"other"'}, 200, 1),
+            ({"Range": f"bytes={len(whole.body) + 1}-"}, 416, 0),
+        ]
+        count = before + 1
+        for headers, status, more in asked:
+            answer: Any = client.get(path, headers={**HDF5, **headers})
+            count += more
+            assert (answer.status, records(client, subject)) == (status, count), (path, headers)
+
+
+def test_a_file_that_is_missing_or_damaged_was_not_downloaded(server: Server) -> None:
+    client = server.client
+    for change, status in (("missing", 404), ("damaged", 500)):
+        name = fresh("broken")
+        dataset_id = client.post("/datasets", {"name": name, **DATA}).json["id"]
+        file = server.data / "datasets" / f"{dataset_id}.h5"
+        content = file.read_bytes()
+        if change == "missing":
+            file.unlink()
+        else:
+            file.write_bytes(content[:-100])
+        assert client.get(f"/datasets/{name}/file").status == status
+        assert records(client, name) == 0
+        assert client.delete(f"/datasets/{name}").status == 204
