@@ -109,4 +109,4 @@ def download(checkpoint_id: str) -> Response:
         download_name=f"{found.model}-{checkpoint_id}.h5",
         etag=found.file.sha256,
     )
-    return record_download(response, Subject.CHECKPOINT, checkpoint_id)
+    return record_download(response, Subject.CHECKPOINT, checkpoint_id, found.owner)

@@ -121,7 +121,7 @@ def download(key: str) -> Response:
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Vary": "Accept"}
         content_type = f"{kind}; charset=utf-8" if kind == CSV else kind
         response = Response(_read(path, _PIECES[kind]), 200, headers, content_type=content_type)
-    return record_download(response, Subject.DATASET, row.name or row.id)
+    return record_download(response, Subject.DATASET, row.name or row.id, row.owner)
 
 
 def _read(path: Path, pieces: Callable[[Table], Iterator[bytes]]) -> Iterator[bytes]:

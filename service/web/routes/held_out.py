@@ -50,7 +50,7 @@ def held_out(job_id: str) -> Response:
     """
     parts, kind = context(), accepted_type("rows")
     with parts.database.read() as connection:
-        lifecycle.find(connection, job_id)
+        job = lifecycle.find(connection, job_id)
         row = checkpoints.newest_of_job(connection, job_id, [CheckpointKind.LAST])
     definition, found = (
         (None, None) if row is None else load_held_out(intact_checkpoint(parts.database, parts.files, row.id))
@@ -59,7 +59,7 @@ def held_out(job_id: str) -> Response:
         detail = f"job {job_id} has no predictions of held-out rows; a job with members has them when it has ended"
         raise ConflictError("no_held_out_rows", detail)
     response = table_answer(_table(definition, found), kind, f"{definition.name}-held-out")
-    return record_download(response, Subject.HELD_OUT, job_id)
+    return record_download(response, Subject.HELD_OUT, job_id, job.owner)
 
 
 def _table(definition: ModelDefinition, found: HeldOut) -> MemoryTable:
