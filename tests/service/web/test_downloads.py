@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from service.access.audit import record
+from service.settings import Settings
+from service.web import downloads
+from service.web.app import create_app
 from testing.harness import Client, Server
 from testing.samples import DATA, a_model, a_training, fresh
 
@@ -64,6 +71,27 @@ def test_each_piece_of_a_download_has_a_record(client: Client, files: dict[str, 
             answer: Any = client.get(path, headers={**HDF5, **headers})
             count += more
             assert (answer.status, records(client, subject)) == (status, count), (path, headers)
+
+
+def test_on_a_full_disk_the_reserve_makes_room_for_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = create_app(Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"}))
+    client, disk = app.test_client(), app.extensions["trainyard"].files.disk
+    assert client.post("/datasets", json={"name": "full", **DATA}).status_code == 201
+    disk.hold_reserve()
+
+    def on_a_full_disk(*arguments: Any) -> None:
+        if (tmp_path / ".reserve").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        record(*arguments)
+
+    monkeypatch.setattr(downloads, "record", on_a_full_disk)
+    for method in (client.head, client.get):
+        assert (tmp_path / ".reserve").exists()
+        with method("/datasets/full/file", headers=HDF5) as answer:
+            assert answer.status_code == 200
+    assert not (tmp_path / ".reserve").exists()
+    assert len(client.get("/audit?action=downloaded").get_json()["data"]) == 1
+    app.extensions["trainyard"].database.dispose()
 
 
 def test_a_file_that_is_missing_or_damaged_was_not_downloaded(server: Server) -> None:

@@ -185,7 +185,7 @@ class TestFull:
         assert small.client.get("/health/ready").json["storage"] == "ok"
 
     def test_a_client_can_make_room(self, small: Small) -> None:
-        """And save what it deletes. For each request, the reserve is given up. Once there is room, it is back."""
+        """For each kind of request, the reserve is given up. Once there is room, there is one again."""
         small.with_reserve()
         client = small.client
         client.define(a_model("room"))
@@ -195,8 +195,6 @@ class TestFull:
         running = client.train(a_training("room", epochs=10**5))["id"]
         client.until_epoch(running, 1)
         requests: list[tuple[str, str, int]] = [
-            ("GET", f"/checkpoints/{client.job(ended)['checkpoint']}/file", 200),
-            ("GET", "/datasets/room/file", 200),
             ("DELETE", "/models/room/aliases/mine", 204),
             ("DELETE", "/datasets/room", 204),
             ("POST", f"/jobs/{running}/pause", 202),
@@ -214,6 +212,18 @@ class TestFull:
             assert not small.reserve.exists(), path
             if status == 202:
                 client.until_state(running, "paused" if path.endswith("pause") else "cancelled")
+        small.ballast.unlink()
+
+    def test_a_client_can_save_what_it_deletes_then(self, small: Small) -> None:
+        small.with_reserve()
+        client = small.client
+        client.define(a_model("saved"))
+        assert client.post("/datasets", {"name": "saved", **DATA}).status == 201
+        path = f"/checkpoints/{client.run(a_training('saved'))['checkpoint']}/file"
+        whole = client.get(path).body
+        fill(small.ballast)
+        assert client.get(path).body == whole
+        assert client.get("/datasets/saved/file").status == 200
         small.ballast.unlink()
 
     def test_a_start(self, small: Small) -> None:
