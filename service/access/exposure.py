@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 import sqlalchemy as sa
 
@@ -16,6 +17,7 @@ __all__ = ["is_loopback", "require_keys"]
 REMEDY = "make a key (trainyard keys create NAME), or switch the check off (TRAINYARD_KEYS=off)"
 
 
+@lru_cache(maxsize=1_000)
 def is_loopback(host: str) -> bool:
     """Whether a host, a name or an address without a port, means this machine."""
     name = host.strip("[]").rstrip(".").lower()

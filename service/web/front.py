@@ -16,12 +16,12 @@ from service.jobs.events import newest_event_ids
 from service.uploads.import_bound import import_bound
 from service.web.bodies import takes_file
 from service.web.context import Context
-from service.web.gate import CALLER, Gate
+from service.web.gate import CALLER, ENDPOINT, THIS_MACHINE, Gate
 from service.web.json_bodies import json_bytes
 from service.web.protocols.native import PredictionServer
 from service.web.worker.front import Front, QuickAnswer
 from service.web.worker.head import RequestError
-from service.web.worker.refusals import json_headers
+from service.web.worker.refusals import CORS, json_headers
 
 __all__ = ["ServiceFront"]
 
@@ -38,6 +38,7 @@ class ServiceFront(Front):
     """Answers predictions for few rows, and whether the process lives."""
 
     quick_bytes = 65_536
+    lasting = (ENDPOINT, THIS_MACHINE, CORS)
 
     def __init__(self, app: Flask, parts: Context, predictions: PredictionServer, gate: Gate) -> None:
         self._app, self._parts, self._predictions, self._gate = app, parts, predictions, gate

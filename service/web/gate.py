@@ -34,10 +34,13 @@ from service.web.worker.refusals import CORS, common_headers, problem_document, 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["CALLER", "LIMITS", "Gate", "GateServer"]
+__all__ = ["CALLER", "ENDPOINT", "LIMITS", "THIS_MACHINE", "Gate", "GateServer"]
 
 #: Keys in ``environ``: who asks, and its limits if they are its own.
 CALLER, LIMITS = "trainyard.caller", "trainyard.limits"
+#: The endpoint of a request that no page of another site has sent, and whether it comes from this machine: both follow
+#: from its head alone.
+ENDPOINT, THIS_MACHINE = "trainyard.endpoint", "trainyard.this_machine"
 #: Methods that change nothing.
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 #: What a browser says of requests of the user's own, and of those of a page of this service.
@@ -68,8 +71,10 @@ class Gate:
         """
         if CALLER in environ:
             return True
-        endpoint = self._endpoint(environ)
-        self._require_own_site(environ)
+        if ENDPOINT not in environ:
+            self._require_own_site(environ)
+            environ[ENDPOINT] = self._endpoint(environ)
+        endpoint: str | None = environ[ENDPOINT]
         if endpoint in OPEN:
             return _let_nobody_in(environ)
         if self._settings.keys == "off":
@@ -168,6 +173,8 @@ class Gate:
 
     def _require_this_machine(self, environ: dict[str, Any], peer: str | None) -> None:
         """Without keys, refuse whoever is not on this machine, and a page that has its own name mean this machine."""
+        if THIS_MACHINE in environ:
+            return
         if peer and not is_loopback(peer):
             raise RequestError(403, "not_loopback", f"without keys, the service answers this machine alone: {REMEDY}")
         if any(field in environ for field in _OF_PROXIES):
@@ -175,6 +182,7 @@ class Gate:
             raise RequestError(403, "not_loopback", detail)
         host = environ.get("HTTP_HOST")
         if host is None or _is_known(host.lower(), self._hosts):
+            environ[THIS_MACHINE] = True
             return
         detail = f"without keys, {_hosts_text(self._hosts)}. Received: {describe(host)}. Or {REMEDY}"
         raise RequestError(403, "unknown_host", detail)

@@ -166,6 +166,7 @@ class Connection:
         self._fetched: bytes | None = None
         self._last_data = b""
         self._last_head: Head | None = None
+        self._is_new = False  # whether the present head is the last one, and came for the first time
         self._buffer = b""
         self._searched = 0  # bytes at the buffer's begin that hold no end of a head
         self._head: Head | None = None
@@ -359,9 +360,11 @@ class Connection:
         self._buffer, self._searched = self._buffer[end + 4 :], 0
         if data == self._last_data:  # Most clients send the same head with each request.
             assert self._last_head is not None
+            self._is_new = False
             return self._last_head.again()
         head = read_head(data, self.peer.address, self.door.rules)
-        if end <= REPEATED_BYTES:
+        self._is_new = end <= REPEATED_BYTES
+        if self._is_new:
             self._last_data, self._last_head = data, head.again()
         return head
 
@@ -391,6 +394,10 @@ class Connection:
                 self._buffer = self._buffer[length:]
             self._refuse(error, whole=here)
             return
+        if self._last_head is not None and self._is_new:
+            for key in self.door.front.lasting:
+                if key in head.environ:
+                    self._last_head.environ[key] = head.environ[key]
         if admitted or here:  # If need be, the application admits a request that is here.
             self._arrive(head)
             return

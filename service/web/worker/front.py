@@ -22,6 +22,8 @@ class QuickAnswer(NamedTuple):
 class Front:
     """What holds for an application that gives nothing. An application gives its own as its attribute ``front``."""
 
+    #: Keys under which ``admit`` notes in ``environ`` what holds for each request of a client with the same head.
+    lasting: tuple[str, ...] = ()
     #: Bodies of at most so many bytes are offered to ``at_once``.
     quick_bytes = 0
 

@@ -27,13 +27,9 @@ __all__ = [
 
 #: Key in ``environ`` for the origin of a page of another site that may read the answer.
 CORS = "trainyard.cors"
-#: For every answer: browsers take it for what it says it is, and show it in no page of another site.
-PAGE_HEADERS = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-    ("Referrer-Policy", "no-referrer"),
-)
-#: For answers that are data and no page: nobody keeps a copy, and nothing in them is run.
+#: For every answer: browsers take it for what it says it is.
+PAGE_HEADERS = (("X-Content-Type-Options", "nosniff"),)
+#: For answers that are data and no page: nobody keeps a copy, nothing in them is run, and no page shows them.
 _DATA_HEADERS = (
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),

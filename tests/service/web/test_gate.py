@@ -253,7 +253,6 @@ def test_answers_are_kept_by_nobody_and_shown_in_no_page(make: Make) -> None:
         headers = client.get(path).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
-        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
         assert ("default-src 'none'" in headers["Content-Security-Policy"]) is (path != "/docs/")
         if path != "/docs/":
             assert headers["Cache-Control"] == "no-store"
