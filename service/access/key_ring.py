@@ -26,10 +26,14 @@ _MOST = 10_000
 
 
 class Found(NamedTuple):
-    """Whether callers need a key, and the good key that a caller has, if any."""
+    """Whether callers need a key, and the good key that a caller has, if any.
+
+    ``changes`` is the count of changes of keys at which that was found out; None if they are not counted.
+    """
 
     needed: bool
     key: Key | None
+    changes: bytes | None = None
 
 
 class KeyRing:
@@ -45,26 +49,36 @@ class KeyRing:
 
     def find(self, secret: str | None) -> Found:
         """What a secret is worth. Raises SQLAlchemy's OperationalError."""
-        digest = self._digest(secret)
-        row = self._query.first(digest=digest)
-        assert row is not None
-        return self._found(digest, row)
+        found = self._look(secret, wait=True)
+        assert found is not None
+        return found
 
     def at_once(self, secret: str | None) -> Found | None:
         """As ``find``; None if the database would have to be waited for."""
+        return self._look(secret, wait=False)
+
+    def _look(self, secret: str | None, *, wait: bool) -> Found | None:
         digest = self._digest(secret)
-        row = self._query.at_once(digest=digest)
-        return None if row is None else self._found(digest, row)
+        counted = self._query.counted(wait=wait, digest=digest)
+        if counted is None:
+            return None
+        row, count = counted
+        assert row is not None
+        return self._found(digest, row, count)
+
+    def is_unchanged(self, changes: bytes | None) -> bool:
+        """Whether no key was made or revoked since what was found at a count of changes."""
+        return changes is not None and self._query.counts(changes)
 
     @staticmethod
     def _digest(secret: str | None) -> str:
         """The digest to look for; of what can be no secret, one that no key has."""
         return digest_of(secret) if secret is not None and is_secret(secret) else ""
 
-    def _found(self, digest: str, row: tuple[object, ...]) -> Found:
+    def _found(self, digest: str, row: tuple[object, ...], count: bytes | None) -> Found:
         needed = bool(row[0])
         if row[1] is None:
-            return Found(needed, None)
+            return Found(needed, None, count)
         known = self._parsed.get(digest)
         if known is None or known[0] != row:
             if len(self._parsed) >= _MOST:
@@ -74,4 +88,4 @@ class KeyRing:
                 return Found(needed, None)
             known = self._parsed[digest] = row, Key.of_values(values)
         key = known[1]
-        return Found(needed, key if key.is_good(utc_now()) else None)
+        return Found(needed, key if key.is_good(utc_now()) else None, count)

@@ -64,12 +64,29 @@ class FastQuery:
         known = self._known.get(key)
         if known is not None and self._is_right(known):
             return known.row
+        return self._select(parameters)[0]
+
+    def _select(self, parameters: dict[str, Any]) -> tuple[tuple[Any, ...] | None, bytes | None]:
+        """The first row, which is cached, and the count at which it was read."""
         row, count = self._ask(parameters)
         if row is not None and count is not None:
             if len(self._known) >= MAXIMUM_KNOWN:
                 self._known.clear()
-            self._known[key] = _Known(count, row, monotonic())
-        return row
+            self._known[tuple(parameters.values())] = _Known(count, row, monotonic())
+        return row, count
+
+    def counted(self, *, wait: bool, **parameters: Any) -> tuple[tuple[Any, ...] | None, bytes | None] | None:
+        """The first row, and the count of changes at which it was selected; None if that has to wait and must not."""
+        known = self._known.get(tuple(parameters.values()))
+        if known is not None and self._is_right(known):
+            return known.row, known.changes
+        if not (wait or self._never_waits):
+            return None
+        return self._select(parameters)
+
+    def counts(self, changes: bytes) -> bool:
+        """Whether this is the present count of changes."""
+        return changes == self._counter()
 
     def _is_right(self, known: _Known) -> bool:
         return known.changes == self._counter() and monotonic() - known.at < MAXIMUM_AGE

@@ -16,12 +16,12 @@ from service.jobs.events import newest_event_ids
 from service.uploads.import_bound import import_bound
 from service.web.bodies import takes_file
 from service.web.context import Context
-from service.web.gate import CALLER, ENDPOINT, THIS_MACHINE, Gate
+from service.web.gate import ADMITTED, CALLER, Gate
 from service.web.json_bodies import json_bytes
 from service.web.protocols.native import PredictionServer
 from service.web.worker.front import Front, QuickAnswer
 from service.web.worker.head import RequestError
-from service.web.worker.refusals import CORS, json_headers
+from service.web.worker.refusals import CORS, DATA_FIELDS, quick_headers
 
 __all__ = ["ServiceFront"]
 
@@ -38,7 +38,7 @@ class ServiceFront(Front):
     """Answers predictions for few rows, and whether the process lives."""
 
     quick_bytes = 65_536
-    lasting = (ENDPOINT, THIS_MACHINE, CORS)
+    lasting = (ADMITTED, CORS)
 
     def __init__(self, app: Flask, parts: Context, predictions: PredictionServer, gate: Gate) -> None:
         self._app, self._parts, self._predictions, self._gate = app, parts, predictions, gate
@@ -90,7 +90,7 @@ class ServiceFront(Front):
         if environ["PATH_INFO"] == "/predict":
             return self._predictions.at_once(environ, body)
         if environ["PATH_INFO"] == "/health/live":
-            return QuickAnswer("200 OK", json_headers(environ), _LIVE)
+            return QuickAnswer("200 OK", quick_headers(environ), _LIVE, DATA_FIELDS)
         return None
 
     def body_limit(self, environ: dict[str, Any]) -> int:

@@ -9,7 +9,7 @@ import base64
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 from flask import Flask
@@ -34,13 +34,12 @@ from service.web.worker.refusals import CORS, common_headers, problem_document, 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["CALLER", "ENDPOINT", "LIMITS", "THIS_MACHINE", "Gate", "GateServer"]
+__all__ = ["ADMITTED", "CALLER", "LIMITS", "Gate", "GateServer"]
 
 #: Keys in ``environ``: who asks, and its limits if they are its own.
 CALLER, LIMITS = "trainyard.caller", "trainyard.limits"
-#: The endpoint of a request that no page of another site has sent, and whether it comes from this machine: both follow
-#: from its head alone.
-ENDPOINT, THIS_MACHINE = "trainyard.endpoint", "trainyard.this_machine"
+#: Key in ``environ`` for what lets in further requests with the same head until a key is made or revoked.
+ADMITTED = "trainyard.admitted"
 #: Methods that change nothing.
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 #: What a browser says of requests of the user's own, and of those of a page of this service.
@@ -52,6 +51,15 @@ _ALLOWED_HEADERS = (
     "Accept, Authorization, Content-Encoding, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, "
     "Trainyard-Owner, X-Request-Id"
 )
+
+
+class _Admitted(NamedTuple):
+    """Who asks with a head, with which limits and key, and the count of changes at which that was found out."""
+
+    caller: Caller
+    limits: Limits
+    key: str | None
+    changes: bytes | None
 
 
 class Gate:
@@ -71,35 +79,39 @@ class Gate:
         """
         if CALLER in environ:
             return True
-        if ENDPOINT not in environ:
-            self._require_own_site(environ)
-            environ[ENDPOINT] = self._endpoint(environ)
-        endpoint: str | None = environ[ENDPOINT]
+        passed: _Admitted | None = environ.get(ADMITTED)
+        if passed is not None and self._ring.is_unchanged(passed.changes):
+            environ[CALLER], environ[LIMITS], environ[KEY] = passed.caller, passed.limits, passed.key
+            return True
+        self._require_own_site(environ)
+        endpoint = self._endpoint(environ)
         if endpoint in OPEN:
             return _let_nobody_in(environ)
         if self._settings.keys == "off":
             self._require_host(environ)
-            return self._let_in(environ, _acting(SERVICE, environ), self._limits, peer, wait=wait)
+            return self._let_in(environ, Found(False, None), peer, wait=wait)
         secret = _secret_of(environ.get("HTTP_AUTHORIZATION"))
         found = self._find(secret, wait=wait)
         if found is None:
             return False
         if not found.needed:
             self._require_this_machine(environ, peer)
-            return self._let_in(environ, _acting(SERVICE, environ), self._limits, peer, wait=wait)
+            return self._let_in(environ, found, peer, wait=wait)
         if self._hosts:
             self._require_host(environ)
         if environ["REQUEST_METHOD"] == "OPTIONS":  # A browser sends no key with it.
             return _let_nobody_in(environ)
         if found.key is None:
             raise _unknown_key(secret)
-        key = found.key
-        environ[KEY] = key.id
-        _require_scope(key, endpoint)
-        return self._let_in(environ, _acting(key.caller, environ), self._limits_of(key), key.id, wait=wait)
+        environ[KEY] = found.key.id
+        _require_scope(found.key, endpoint)
+        return self._let_in(environ, found, found.key.id, wait=wait)
 
-    def _let_in(self, environ: dict[str, Any], caller: Caller, limits: Limits, who: str | None, *, wait: bool) -> bool:
+    def _let_in(self, environ: dict[str, Any], found: Found, who: str | None, *, wait: bool) -> bool:
         """Count the request, and say in ``environ`` who asks. Returns False if that takes time, unless ``wait``."""
+        key = found.key
+        caller = _acting(SERVICE if key is None else key.caller, environ)
+        limits = self._limits if key is None else self._limits_of(key)
         most = limits.requests_per_second
         if most:
             if self._rates.shared and not wait:
@@ -108,6 +120,8 @@ class Gate:
                 detail = f"there may be at most {most:,} requests a second (TRAINYARD_MAX_REQUESTS_PER_SECOND)"
                 raise RequestError(429, "too_many_requests", detail, (("Retry-After", "1"),))
         environ[CALLER], environ[LIMITS] = caller, limits
+        if not most and (key is None or key.expires_at is None):
+            environ[ADMITTED] = _Admitted(caller, limits, caller.key, found.changes)
         return True
 
     def _limits_of(self, key: Key) -> Limits:
@@ -173,8 +187,6 @@ class Gate:
 
     def _require_this_machine(self, environ: dict[str, Any], peer: str | None) -> None:
         """Without keys, refuse whoever is not on this machine, and a page that has its own name mean this machine."""
-        if THIS_MACHINE in environ:
-            return
         if peer and not is_loopback(peer):
             raise RequestError(403, "not_loopback", f"without keys, the service answers this machine alone: {REMEDY}")
         if any(field in environ for field in _OF_PROXIES):
@@ -182,7 +194,6 @@ class Gate:
             raise RequestError(403, "not_loopback", detail)
         host = environ.get("HTTP_HOST")
         if host is None or _is_known(host.lower(), self._hosts):
-            environ[THIS_MACHINE] = True
             return
         detail = f"without keys, {_hosts_text(self._hosts)}. Received: {describe(host)}. Or {REMEDY}"
         raise RequestError(403, "unknown_host", detail)

@@ -44,7 +44,7 @@ from service.web.predicted_files import (
 from service.web.predictions import PredictionAnswer, plain_document
 from service.web.worker.front import QuickAnswer
 from service.web.worker.records import PREDICTED, Predicted
-from service.web.worker.refusals import json_headers
+from service.web.worker.refusals import DATA_FIELDS, json_headers, quick_headers
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -142,7 +142,7 @@ class PredictionServer:
         except (TrainyardError, NotQuickError):
             return None
         assert isinstance(answer, bytes)
-        return QuickAnswer("200 OK", json_headers(environ), answer)
+        return QuickAnswer("200 OK", quick_headers(environ), answer, DATA_FIELDS)
 
     def _try(self, environ: WSGIEnvironment) -> bytes | Iterator[bytes] | None:
         """The response body, whole or in blocks; None if the route must respond.

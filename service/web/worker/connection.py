@@ -166,7 +166,7 @@ class Connection:
         self._fetched: bytes | None = None
         self._last_data = b""
         self._last_head: Head | None = None
-        self._is_new = False  # whether the present head is the last one, and came for the first time
+        self._is_last = False  # whether the present head is the one that is remembered
         self._buffer = b""
         self._searched = 0  # bytes at the buffer's begin that hold no end of a head
         self._head: Head | None = None
@@ -360,11 +360,11 @@ class Connection:
         self._buffer, self._searched = self._buffer[end + 4 :], 0
         if data == self._last_data:  # Most clients send the same head with each request.
             assert self._last_head is not None
-            self._is_new = False
+            self._is_last = True
             return self._last_head.again()
         head = read_head(data, self.peer.address, self.door.rules)
-        self._is_new = end <= REPEATED_BYTES
-        if self._is_new:
+        self._is_last = end <= REPEATED_BYTES
+        if self._is_last:
             self._last_data, self._last_head = data, head.again()
         return head
 
@@ -394,7 +394,7 @@ class Connection:
                 self._buffer = self._buffer[length:]
             self._refuse(error, whole=here)
             return
-        if self._last_head is not None and self._is_new:
+        if self._is_last and self._last_head is not None:
             for key in self.door.front.lasting:
                 if key in head.environ:
                     self._last_head.environ[key] = head.environ[key]
@@ -562,7 +562,7 @@ class Connection:
             if quick is not None:
                 keep_alive = head.keep_alive and door.alive
                 headers = [*quick.headers, ("Content-Length", str(len(quick.body)))]
-                self._send_whole(head.environ, quick.status, headers, quick.body, keep_alive)
+                self._send_whole(head.environ, quick.status, headers, quick.body, keep_alive, quick.fields)
                 return
         received = ReceivedBody(door.front.temporary)
         received.add(body)
@@ -701,11 +701,17 @@ class Connection:
         self._send_whole(environ, status, headers, body, keep_alive)
 
     def _send_whole(
-        self, environ: dict[str, Any], status: str, headers: list[tuple[str, str]], body: bytes, keep_alive: bool
+        self,
+        environ: dict[str, Any],
+        status: str,
+        headers: list[tuple[str, str]],
+        body: bytes,
+        keep_alive: bool,
+        fields: str = "",
     ) -> None:
-        """Send an answer that does not come from the application."""
+        """Send an answer that does not come from a thread; ``fields`` are the text of further headers."""
         self.answer, self._last = None, not keep_alive
-        data = f"{frame(status, headers, keep_alive)}\r\n".encode("latin-1")
+        data = f"{frame(status, headers, keep_alive)}{fields}\r\n".encode("latin-1")
         if self._head is not None and self._head.method == "HEAD":
             body = b""
         # Now rather than when it was sent: a system call makes what comes behind it slower (``front_door.GROUP``).

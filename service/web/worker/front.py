@@ -12,11 +12,12 @@ __all__ = ["Front", "QuickAnswer"]
 
 
 class QuickAnswer(NamedTuple):
-    """A whole response: the text of its status, its fields, and its body."""
+    """A whole response: the text of its status, its fields, its body, and the text of further fields."""
 
     status: str
     headers: list[tuple[str, str]]
     body: bytes
+    fields: str = ""
 
 
 class Front:

@@ -17,11 +17,13 @@ from service.web.worker.records import CODE
 
 __all__ = [
     "CORS",
+    "DATA_FIELDS",
     "PAGE_HEADERS",
     "common_headers",
     "cors_headers",
     "json_headers",
     "problem_document",
+    "quick_headers",
     "request_id_of",
 ]
 
@@ -74,6 +76,17 @@ def common_headers(environ: dict[str, Any]) -> list[tuple[str, str]]:
     if origin is None:
         return list(_DATA_HEADERS)
     return [*_DATA_HEADERS, *cors_headers(origin)]
+
+
+#: The text of those headers, for answers that are made fast.
+DATA_FIELDS = "".join(f"{name}: {value}\r\n" for name, value in _DATA_HEADERS)
+
+
+def quick_headers(environ: dict[str, Any]) -> list[tuple[str, str]]:
+    """The headers of an answer that is JSON, beside ``DATA_FIELDS``."""
+    headers = [("Content-Type", "application/json"), ("X-Request-Id", request_id_of(environ))]
+    origin: str | None = environ.get(CORS)
+    return headers if origin is None else [*headers, *cors_headers(origin)]
 
 
 def json_headers(environ: dict[str, Any]) -> list[tuple[str, str]]:

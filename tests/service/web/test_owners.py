@@ -7,6 +7,7 @@ owner has, and once with such as nobody has. Both answers must be the same.
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import re
 from collections.abc import Iterator
@@ -333,6 +334,28 @@ def test_a_revoked_key_is_refused_at_once(place: Place) -> None:
     with database.write() as connection:
         revoke_key(connection, key.id)
     assert all(dave.ask("GET", "/models").status == 401 for _ in range(8))
+    database.dispose()
+
+
+def test_a_revoked_key_is_refused_on_a_connection_that_repeats_its_head(place: Place) -> None:
+    """What was found out about a head holds no longer than the key."""
+    database = Database(Settings.read({"TRAINYARD_DATA": str(place.server.data)}))
+    with database.write() as connection:
+        key, secret = create_key(connection, "alice", [Scope.PREDICT])
+    body = json.dumps({"model": "secret-model", "inputs": [[0, 1]]})
+    wire = http.client.HTTPConnection(place.server.client.base.removeprefix("http://"), timeout=30)
+
+    def status() -> int:
+        wire.request("POST", "/predict", body, {"Authorization": f"Bearer {secret}"})
+        answer = wire.getresponse()
+        answer.read()
+        return answer.status
+
+    assert [status() for _ in range(5)] == [200] * 5
+    with database.write() as connection:
+        revoke_key(connection, key.id)
+    assert [status() for _ in range(3)] == [401] * 3
+    wire.close()
     database.dispose()
 
 
