@@ -306,7 +306,9 @@ class TestOrphans:
         with ThreadPoolExecutor(2) as threads:
             with eventually_alone(server):
                 sent = [threads.submit(upload), threads.submit(client.train, a_training("held"))]
-                worker = server.processes("gunicorn")[-1].pid
+                assert server.process is not None
+                master = server.process.pid
+                (worker,) = (one.pid for one in server.processes("gunicorn") if one.parent == master)
                 eventually(lambda: waiting_for_locks().count(worker) == 2, what="both writers wait")
                 assert server.files("datasets") == []
             assert sent[0].result().status == 201
