@@ -89,9 +89,9 @@ def _turns(watch: Watch) -> None:
 
 
 def _queue(watch: Watch, most: int) -> None:
-    """Jobs that each train for minutes, more than may wait; then they are cancelled and deleted."""
+    """More jobs than may wait; then they are cancelled and deleted."""
     model = _small("queued")
-    request = {"model": model, "data": DATA, "epochs": EPOCHS}
+    request = {"model": model, "data": DATA, "epochs": TRAINED}  # More epochs would need more disk than there may be.
     headers = {"Trainyard-Owner": "greedy"}
     count = TIMES * most
     with watch.attack(f"{count} jobs for a quota of {most}", _GOAL):
