@@ -53,7 +53,8 @@ def _uploads(watch: Watch, place: Path) -> None:
         while (answer is None or answer.status == 201) and count < 200:
             count += 1
             answer = watch.client.post(f"/datasets?name=d{count}", rows, headers={"Content-Type": "text/csv"})
-        fill(place / "ballast", leave=KEPT - 2**20)
+        left = _free(watch.server.data)
+        fill(place / "ballast", leave=KEPT - 8 * 2**20)
         ready = watch.client.get("/health/ready")
         new = watch.client.post("/train", a_training("asked"))
         saved = watch.client.job(job)["checkpoint"]
@@ -61,8 +62,8 @@ def _uploads(watch: Watch, place: Path) -> None:
     watch.figure.count("uploads", count)
     if answer is None or (answer.status, answer.json["code"]) != (507, "storage_reserve"):
         watch.broke(f"an upload must be refused with 507 before the reserve is touched. Received: {answer}")
-    if _free(watch.server.data) < KEPT - 4 * 2**20:  # The running job takes of it, as it may.
-        watch.broke(f"{KEPT:,} bytes are kept. Received: {_free(watch.server.data):,} free")
+    if left < KEPT - 4 * 2**20:  # The running job takes of it, as it may.
+        watch.broke(f"{KEPT:,} bytes are kept. Received: {left:,} free")
     if ready.status != 200 or not ready.json["storage"].startswith("low"):
         watch.broke(f"ready must say that the disk is low. Received: {ready}")
     if (new.status, new.json.get("code")) != (503, "storage_low") or "retry-after" not in new.headers:
