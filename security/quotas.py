@@ -17,6 +17,8 @@ __all__ = ["run"]
 
 #: The quotas of the service that is flooded.
 QUOTAS = {"MAX_MODELS": 300, "MAX_DATASETS": 100, "MAX_QUEUED_JOBS": 60}
+#: Clients that send at the same time.
+CLIENTS = 64
 #: How many more requests are sent than may succeed.
 TIMES = 3
 #: Epochs of a job that would take minutes, and at most so many points of its history and bytes of its database.
@@ -51,10 +53,16 @@ def _flood(watch: Watch, what: str, most: int, path: str, document: Any) -> None
     """Sixty-four clients send what is stored; it ends at the quota, whatever they send at the same time."""
     count = TIMES * most
     with watch.attack(f"{count} {what} for a quota of {most}", _GOAL):
-        answers = at_once(count, lambda number: watch.client.post(path, document(number)))
+        answers = [
+            answer
+            for start in range(0, count, CLIENTS)
+            for answer in at_once(
+                CLIENTS, lambda number, start=start: watch.client.post(path, document(start + number))
+            )
+        ]
     got = Counter(getattr(answer, "status", repr(answer)) for answer in answers)
     refused = [answer for answer in answers if getattr(answer, "status", 0) == 429]
-    watch.figure.count("requests of floods", count)
+    watch.figure.count("requests of floods", len(answers))
     watch.figure.count("refused by a quota", len(refused))
     if got.keys() - {201, 429, 503}:
         watch.broke(f"{what}: must be 201, 429 or 503. Received: {dict(got)}")
