@@ -49,7 +49,8 @@ class UploadedFile(NamedTuple):
 def received_upload() -> Iterator[None]:
     """A block in which the body of the request is in a file, within ``TRAINYARD_MAX_DATASET_BYTES``.
 
-    Raises RequestEntityTooLarge, and NoRoomError if it would take what is kept of the disk.
+    Raises RequestEntityTooLarge, NoRoomError if it would take what is kept of the disk, and, for a form,
+    TooLargeError and MalformedError.
     """
     parts = context()
     limit, room = parts.file_bytes(request.environ, parts.settings.max_dataset_bytes), parts.files.disk.require_room
@@ -58,12 +59,15 @@ def received_upload() -> Iterator[None]:
         read_from(body, lambda: files.enter_context(parts.files.temporary()))
         if request.mimetype == "multipart/form-data":
             room(request.content_length or 0)  # Its files are written once more.
-            _require_small_form()
+            _require_usable_form()
         yield
 
 
-def _require_small_form() -> None:
-    """Raise TooLargeError if the form in the body has too many fields, or a text that is too long."""
+def _require_usable_form() -> None:
+    """Read the form in the body.
+
+    Raises TooLargeError if it has too many fields or a text that is too long, and MalformedError if a part has no name.
+    """
     try:
         request.form  # noqa: B018 - werkzeug parses the form as soon as it is asked for
     except RequestEntityTooLarge:
@@ -72,6 +76,12 @@ def _require_small_form() -> None:
             f"{request.max_form_memory_size:,} bytes in each but 'file'. Received: more"
         )
         raise TooLargeError("form_too_large", detail) from None
+    if None in {*request.form, *request.files}:  # Werkzeug keeps a part that states no name under None.
+        raise MalformedError(
+            "bad_request",
+            "each part of the form must have a name, as in 'Content-Disposition: form-data; name=\"label\"'. Received: "
+            "a part without one",
+        )
 
 
 def uploaded_file() -> UploadedFile | None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import InvalidError
+from models.errors import InvalidError, MalformedError
 from security.parser_cases import PARSERS, Parser
 from security.parsers import crash, mutation
 
@@ -32,6 +32,15 @@ def test_anything_is_accepted_or_refused(parser: Parser, data: bytes) -> None:
 @given(number=st.integers(0, 10**9))
 def test_what_was_good_is_accepted_or_refused(parser: Parser, number: int) -> None:
     assert crash(parser, mutation(parser, number)) is None
+
+
+@pytest.mark.parametrize("nameless", ["form-data", 'form-data; filename="a.csv"', "attachment"])
+def test_a_form_with_a_nameless_part_is_refused(nameless: str) -> None:
+    form = next(parser for parser in PARSERS if parser.name == "form")
+    nameless_part = f"--b\r\nContent-Disposition: {nameless}\r\n\r\nx\r\n".encode()
+    assert crash(form, nameless_part + form.seeds[0]) is None
+    with pytest.raises(MalformedError, match="each part of the form must have a name"):
+        form.parse(nameless_part + form.seeds[0])
 
 
 def test_crashes_and_memory_are_found() -> None:
