@@ -1,4 +1,4 @@
-"""Whether a service may listen where it is told to: beyond this machine only with keys."""
+"""Whether a service may listen on the address it is given: beyond this machine only with keys."""
 
 from __future__ import annotations
 

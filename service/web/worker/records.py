@@ -1,4 +1,4 @@
-"""What is recorded of each answered request, and the thread that has it taken."""
+"""What is recorded of each answered request, and the thread that takes the records."""
 
 from __future__ import annotations
 
