@@ -239,6 +239,18 @@ class Server:
                 start_new_session=True,
             )
 
+    def run_to_end(self, *command: str | Path, seconds: float = 30.0) -> subprocess.CompletedProcess[str]:
+        """A command with this server's settings, and what it printed. Raises TimeoutExpired if it does not end."""
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
     def run_beside(self, *arguments: str) -> subprocess.Popen[bytes]:
         """``python -m service …`` with the same settings; ends with the server at the latest."""
         self.beside.append(self._popen(sys.executable, "-m", "service", *arguments))

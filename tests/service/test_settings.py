@@ -134,14 +134,7 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_setting_stops_the_start_with_a_sentence(make_server: Callable[..., Server], name: str) -> None:
     server = make_server(**{name: WRONG[name]})
-    done = subprocess.run(
-        [Path(sys.executable).with_name("gunicorn"), "wsgi:app"],
-        cwd=ROOT,
-        env=server.environment,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    done = server.run_to_end(Path(sys.executable).with_name("gunicorn"), "wsgi:app")
     assert done.returncode != 0
     assert f"TRAINYARD_{name}" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
@@ -152,14 +145,7 @@ def test_a_wrong_setting_stops_the_start_with_a_sentence(make_server: Callable[.
 def test_a_directory_that_cannot_be_made_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     server = Server(tmp_path / "file" / "data")
-    done = subprocess.run(
-        [Path(sys.executable).with_name("gunicorn"), "wsgi:app"],
-        cwd=ROOT,
-        env=server.environment,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    done = server.run_to_end(Path(sys.executable).with_name("gunicorn"), "wsgi:app")
     assert done.returncode != 0
     assert "TRAINYARD_DATA" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
@@ -183,13 +169,6 @@ def test_a_directory_is_made_for_its_owner_alone_and_must_be_writable(
 @pytest.mark.parametrize("command", ["trainer", "migrate"])
 def test_commands_stop_with_the_same_sentence(make_server: Callable[..., Server], command: str) -> None:
     server = make_server(THREADS="none")
-    done = subprocess.run(
-        [sys.executable, "-m", "service", command],
-        cwd=ROOT,
-        env=server.environment,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    done = server.run_to_end(sys.executable, "-m", "service", command)
     assert done.returncode == 1
     assert done.stderr.strip() == "Error: TRAINYARD_THREADS must be a whole number. Received: 'none'"

@@ -96,14 +96,7 @@ def test_a_wrong_option_makes_no_key(command: Command, arguments: list[str], wan
 def test_without_keys_no_service_listens_beyond_this_machine(tmp_path: Path, start: list[str]) -> None:
     """It says in one sentence what to do, and does not wait for it."""
     server = Server(tmp_path / "data", BIND="0.0.0.0:0")
-    done = subprocess.run(
-        [sys.executable, *start],
-        cwd=ROOT,
-        env=server.environment,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    done = server.run_to_end(sys.executable, *start)
     assert done.returncode != 0
     assert "trainyard keys create NAME" in done.stderr
     assert "TRAINYARD_KEYS=off" in done.stderr

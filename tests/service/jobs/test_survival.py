@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,7 +17,7 @@ from models.formats.durable import _open_temporary
 from models.identifiers import new_id
 from models.training.checkpoint import CheckpointKind, Origin
 from service.jobs.trainer import GRACE_SECONDS
-from testing.harness import ROOT, Client, Server, eventually, serving
+from testing.harness import Client, Server, eventually, serving
 from testing.jobs import arrays, timeless
 from testing.runs import a_run
 from testing.samples import CLASSES, ROWS, a_model, a_training
@@ -246,14 +245,7 @@ class TestTrainer:
     def test_a_second_one_is_sent_away(self, killable: tuple[Server, Whole]) -> None:
         server, _ = killable
         first = server.trainer().pid
-        done = subprocess.run(
-            [sys.executable, "-m", "service", "trainer"],
-            cwd=ROOT,
-            env=server.environment,
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
+        done = server.run_to_end(sys.executable, "-m", "service", "trainer")
         assert done.returncode == 1
         assert f"another trainer runs in {server.data}" in done.stderr
         assert "Traceback" not in done.stderr

@@ -329,14 +329,7 @@ class TestStart:
             f"runpy.run_module({command[0]!r}, run_name='__main__', alter_sys=True)"
         )
         server = make_server()
-        done = subprocess.run(
-            [sys.executable, "-c", script, table_of_mounts, *command],
-            cwd=ROOT,
-            env=server.environment,
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
+        done = server.run_to_end(sys.executable, "-c", script, table_of_mounts, *command)
         assert done.returncode != 0
         assert "must be on a local disk for SQLite" in done.stderr
         assert f"{tmp_path} is mounted as nfs4" in done.stderr

@@ -25,14 +25,7 @@ from testing.samples import DATA, ROWS, a_model, a_training
 def backup(server: Server, target: Path, *, limit: str = "") -> subprocess.CompletedProcess[str]:
     """The command, optionally with a shell's limit on the size of files."""
     script = f'{limit}exec "$0" -W error -m service backup "$1"'
-    return subprocess.run(
-        ["bash", "-c", script, sys.executable, target],
-        cwd=ROOT,
-        env=server.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return server.run_to_end("bash", "-c", script, sys.executable, target, seconds=60.0)
 
 
 def in_this_process(server: Server, target: Path) -> Backup:

@@ -11,21 +11,13 @@ from typing import Any
 import h5py
 import pytest
 
-from testing.harness import ROOT, Client, Server, eventually
+from testing.harness import Client, Server, eventually
 from testing.samples import CSV, ROWS, a_model, a_training
 
 
 def command(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
     """``python -m service …`` with the settings of a server."""
-    return subprocess.run(
-        [sys.executable, "-m", "service", *arguments],
-        cwd=ROOT,
-        env=server.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return server.run_to_end(sys.executable, "-m", "service", *arguments, seconds=60.0)
 
 
 def registry_of(client: Client) -> dict[str, Any]:
