@@ -78,19 +78,20 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.front = ServiceFront(app, parts, predictions, gate)  # type: ignore[attr-defined]
     errors.install(app)
     documentation = Documentation(app)
+    # In the order of use, in which the document has them.
     routed = (
-        key,
-        audit,
-        models,
         datasets,
         dataset_contents,
         training,
-        sweeps,
         jobs,
-        held_out,
-        checkpoints,
+        models,
         native,
         evaluation,
+        held_out,
+        checkpoints,
+        sweeps,
+        key,
+        audit,
         operations,
     )
     for module in routed:

@@ -22,7 +22,7 @@ _CHUNK = 1 << 20
 #: Key in ``environ``: that the body is compressed, and a ``GzipBody`` reads it.
 _COMPRESSED = "trainyard.compressed"
 #: Endpoints that take files, with a limit of their own; of some, only those with this query parameter.
-_FILES = {"checkpoints.import_file": None, "datasets.create": None, "predictions.predict": "model"}
+_FILES = {"checkpoints.import_checkpoint": None, "datasets.upload_dataset": None, "predictions.predict": "model"}
 
 
 def bound_body() -> None:

@@ -28,7 +28,7 @@ __all__ = ["ServiceFront"]
 #: The methods of the paths that are answered at once.
 _QUICK = {"/predict": ("POST",), "/health/live": ("GET", "HEAD")}
 #: The endpoints that store their bodies, of which chunks are refused before they come; and those that make jobs.
-_UPLOADS, _JOBS = {"datasets.create", "checkpoints.import_file"}, {"training.train", "sweeps.sweep"}
+_UPLOADS, _JOBS = {"datasets.upload_dataset", "checkpoints.import_checkpoint"}, {"training.train", "sweeps.sweep"}
 #: Key in ``environ`` for the most bytes that an imported checkpoint may have.
 _BOUND = "trainyard.import_bound"
 _LIVE = json_bytes({"status": "live"})
@@ -55,7 +55,9 @@ class ServiceFront(Front):
         endpoint, arguments = self._route(environ)
         length = environ.get("CONTENT_LENGTH", "")
         settings = self._parts.settings
-        if endpoint != "checkpoints.import_file" or (length.isdecimal() and int(length) <= settings.max_body_bytes):
+        if endpoint != "checkpoints.import_checkpoint" or (
+            length.isdecimal() and int(length) <= settings.max_body_bytes
+        ):
             return True
         if not wait:
             return False
@@ -98,7 +100,7 @@ class ServiceFront(Front):
         endpoint, _ = self._route(environ)
         if not takes_file(endpoint, parse_qs(environ["QUERY_STRING"], keep_blank_values=True)):
             return self._parts.body_bytes(environ)
-        if endpoint != "checkpoints.import_file":
+        if endpoint != "checkpoints.import_checkpoint":
             return self._parts.file_bytes(environ, settings.max_dataset_bytes)
         return self._parts.file_bytes(environ, environ.get(_BOUND, settings.max_import_bytes))
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["CHECKPOINTS", "DATASET", "DATASETS", "JOB", "JOBS", "MODEL", "MODELS", "VERSION", "operation_id"]
-
-
-def operation_id(noun: str, view: str) -> str:
-    """The id of an operation, which is unique among all of them: ``jobs_cancel``."""
-    return f"{noun.replace(' ', '_').replace('-', '_')}_{view}"
+__all__ = ["CHECKPOINTS", "DATASET", "DATASETS", "JOB", "JOBS", "MODEL", "MODELS", "VERSION"]
 
 
 def _links(parameters: dict[str, str], *operations: str) -> dict[str, Any]:
@@ -19,22 +14,19 @@ def _links(parameters: dict[str, str], *operations: str) -> dict[str, Any]:
 
 
 _OF_MODELS = (
-    *("models_show", "models_list_versions", "models_list_aliases", "models_delete"),
-    *("checkpoints_list_checkpoints", "checkpoints_import_file"),
+    *("show_model", "list_versions", "list_aliases", "delete_model"),
+    *("list_checkpoints", "import_checkpoint"),
 )
-_OF_DATASETS = (
-    *("datasets_show", "datasets_delete"),
-    *("dataset_contents_profile", "dataset_contents_rows", "dataset_contents_download"),
-)
+_OF_DATASETS = ("show_dataset", "delete_dataset", "profile_dataset", "list_rows", "download_dataset")
 _OF_JOBS = (
-    *("jobs_show", "jobs_history", "jobs_list_checkpoints", "jobs_events", "held_out_rows_held_out"),
-    *("jobs_cancel", "jobs_pause", "jobs_resume", "jobs_delete"),
+    *("show_job", "show_history", "list_job_checkpoints", "list_job_events", "download_held_out"),
+    *("cancel_job", "pause_job", "resume_job", "delete_job"),
 )
-_OF_CHECKPOINTS = ("checkpoints_show", "checkpoints_download")
-_OF_VERSIONS = ("models_show_version",)
+_OF_CHECKPOINTS = ("show_checkpoint", "download_checkpoint")
+_OF_VERSIONS = ("show_version",)
 
 #: Of the answer with one of them, and of a list with its first entry.
-MODEL = {**_links({"name": "/name"}, *_OF_MODELS), **_links({"query.model": "/name"}, "predictions_predict")}
+MODEL = {**_links({"name": "/name"}, *_OF_MODELS), **_links({"query.model": "/name"}, "predict")}
 MODELS = _links({"name": "/data/0/name"}, *_OF_MODELS)
 VERSION = {
     **_links({"name": "/model", "version": "/version"}, *_OF_VERSIONS),

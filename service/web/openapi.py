@@ -19,7 +19,6 @@ from models.errors import InvalidError, Problem, escaped
 from models.features.features import FEATURES
 from models.schemas import DescribedField, StrictSchema, Tagged, refusal_of, schema_for, shared
 from service.web.json_bodies import read_json
-from service.web.links import operation_id
 from service.web.response_shapes import SHAPES
 
 __all__ = ["Documentation", "Resource", "json_body", "partial_file", "refusals"]
@@ -88,7 +87,7 @@ class Resource(Blueprint):  # type: ignore[misc]
 
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
         register = cast("Callable[[View], View]", super().route(rule, **options))
-        return lambda view: register(self.doc(operationId=operation_id(self.name, view.__name__))(view))
+        return lambda view: register(self.doc(operationId=view.__name__)(view))
 
     def arguments(self, schema: type[ma.Schema], **options: Any) -> Callable[[Any], Callable[..., Response]]:
         decorate = cast("Callable[[Any], Callable[..., Response]]", super().arguments(schema, **options))

@@ -13,4 +13,4 @@ __all__ = ["queued"]
 
 def queued(job: Job) -> Response:
     """The job's document, with its place."""
-    return json_response(job_document(job), 202, {"Location": url_for("jobs.show", job_id=job.id)})
+    return json_response(job_document(job), 202, {"Location": url_for("jobs.show_job", job_id=job.id)})

@@ -9,7 +9,13 @@ from service.access.keys import Scope
 __all__ = ["OPEN", "scopes_of"]
 
 #: Endpoints that need no key: whether the service lives, and its documentation.
-OPEN = {"operations.live", "operations.ready", "api-docs.openapi_json", "swagger_ui.show", "swagger_ui.static"}
+OPEN = {
+    "operations.check_live",
+    "operations.check_ready",
+    "api-docs.openapi_json",
+    "swagger_ui.show",
+    "swagger_ui.static",
+}
 _PREDICT, _TRAIN, _ADMIN = (Scope.PREDICT,), (Scope.TRAIN,), (Scope.ADMIN,)
 #: Any key will do.
 _ANY = tuple(Scope)
@@ -17,7 +23,7 @@ _ANY = tuple(Scope)
 _SCOPES: dict[str, tuple[Scope, ...]] = {
     "models": _TRAIN,
     **dict.fromkeys(
-        ("models.list_models", "models.show", "models.list_versions", "models.show_version"), (*_PREDICT, *_TRAIN)
+        ("models.list_models", "models.show_model", "models.list_versions", "models.show_version"), (*_PREDICT, *_TRAIN)
     ),
     **dict.fromkeys(("models.list_aliases", "models.show_alias"), (*_PREDICT, *_TRAIN)),
     "predictions": _PREDICT,
@@ -31,8 +37,8 @@ _SCOPES: dict[str, tuple[Scope, ...]] = {
     "evaluation": _TRAIN,
     "key": _ANY,
     "audit": _ADMIN,
-    "operations.version": _ANY,
-    "operations.metrics": _ADMIN,
+    "operations.show_service_version": _ANY,
+    "operations.report_metrics": _ADMIN,
 }
 
 

@@ -57,7 +57,7 @@ def list_checkpoints(query: dict[str, Any], name: str) -> Response:
     },
     responses=refusals(400, 404, 409, 413, 415, 422, 429, 503, 507),
 )
-def import_file(name: str) -> Response:
+def import_checkpoint(name: str) -> Response:
     """Import a checkpoint file as the model's next version.
 
     The file may come from this service or elsewhere. docs/checkpoint-format.md describes its layout; only the
@@ -82,7 +82,7 @@ def import_file(name: str) -> Response:
 @routes.route("/checkpoints/<checkpoint_id>", methods=["GET"])
 @routes.response(200, "Checkpoint")
 @routes.doc(responses=refusals(404))
-def show(checkpoint_id: str) -> Response:
+def show_checkpoint(checkpoint_id: str) -> Response:
     """Show a checkpoint."""
     with context().database.read() as connection:
         return json_response(checkpoints.find_checkpoint(connection, checkpoint_id).document())
@@ -92,7 +92,7 @@ def show(checkpoint_id: str) -> Response:
 @routes.response(200, {"type": "string", "format": "binary"}, content_type="application/x-hdf5")
 @routes.doc(responses={**partial_file("application/x-hdf5"), **refusals(404)})
 @makes_room
-def download(checkpoint_id: str) -> Response:
+def download_checkpoint(checkpoint_id: str) -> Response:
     """Download a checkpoint's HDF5 file.
 
     This also works on a full disk.

@@ -62,7 +62,7 @@ class RowPageSchema(PageSchema):
 @routes.route("/datasets/<key>/profile", methods=["GET"])
 @routes.response(200, "Profile")
 @routes.doc(responses=refusals(404, 503))
-def profile(key: str) -> Response:
+def profile_dataset(key: str) -> Response:
     """Show what each column of a dataset holds, and how much it says about the label."""
     row = _find(key)
     if row.details is not None:
@@ -78,7 +78,7 @@ def profile(key: str) -> Response:
 @routes.arguments(RowPageSchema, location="query")
 @routes.response(200, "RowList")
 @routes.doc(responses=refusals(404, 503))
-def rows(query: dict[str, Any], key: str) -> Response:
+def list_rows(query: dict[str, Any], key: str) -> Response:
     """Show some rows of a dataset, all columns included.
 
     With `where`, a page may hold fewer rows than `limit`, because only so many rows are searched for it; `after` goes
@@ -104,7 +104,7 @@ def rows(query: dict[str, Any], key: str) -> Response:
     }
 )
 @makes_room
-def download(key: str) -> Response:
+def download_dataset(key: str) -> Response:
     """Download a dataset as CSV, as Parquet, or as the HDF5 file that is stored.
 
     This also works on a full disk.

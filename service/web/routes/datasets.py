@@ -15,7 +15,7 @@ from models.identifiers import NAME_PATTERN, new_id
 from models.reading.options import OPTION_NAMES
 from models.registry import datasets
 from models.registry.callers import visible
-from models.registry.datasets import add_dataset, delete_dataset, find_dataset, require_free_dataset_name
+from models.registry.datasets import add_dataset, find_dataset, require_free_dataset_name
 from models.schemas import StrictSchema, Text, left_out, load
 from service.access.audit import Action, Subject, record
 from service.access.usage import Usage
@@ -96,7 +96,7 @@ class UploadSchema(StrictSchema):
     },
     responses=refusals(400, 409, 413, 415, 429, 503, 507),
 )
-def create(query: dict[str, Any]) -> Response:
+def upload_dataset(query: dict[str, Any]) -> Response:
     """Upload a dataset as a file or as JSON rows.
 
     A file is CSV, Parquet, NDJSON or a JSON array of objects, plain or compressed by gzip or zstd; its content decides,
@@ -135,7 +135,7 @@ def _stored(dataset_id: str, write: Callable[[], tuple[dict[str, Any], FileRecor
             add_dataset(connection, values, written)
             record(connection, Action.MADE, Subject.DATASET, values["name"])
             document = find_dataset(connection, dataset_id).document()
-            location = url_for("datasets.show", key=dataset_id)
+            location = url_for("datasets.show_dataset", key=dataset_id)
             return remember(connection, json_response(document, 201, {"Location": location}))
 
 
@@ -188,7 +188,7 @@ def list_datasets(query: dict[str, Any]) -> Response:
 @routes.response(200, "Dataset")
 @routes.leads_to(200, links.DATASET)
 @routes.doc(responses=refusals(404))
-def show(key: str) -> Response:
+def show_dataset(key: str) -> Response:
     """Show a dataset, by id or name."""
     with context().database.read() as connection:
         row = find_dataset(connection, key)
@@ -199,7 +199,7 @@ def show(key: str) -> Response:
 @routes.response(204)
 @routes.doc(responses=refusals(404, 409))
 @makes_room
-def delete(key: str) -> Response:
+def delete_dataset(key: str) -> Response:
     """Delete a dataset that no active job uses."""
     parts = context()
     with parts.database.write() as connection:
@@ -211,7 +211,7 @@ def delete(key: str) -> Response:
             # The caller may not see the job.
             job = connection.scalar(visible(connection, using, JOBS)) or "a job"
             raise ConflictError("dataset_in_use", f"dataset {describe(key)} is in use by {job}; cancel that first")
-        delete_dataset(connection, dataset_id)
+        datasets.delete_dataset(connection, dataset_id)
         record(connection, Action.DELETED, Subject.DATASET, row.name or row.id, row.owner)
     parts.files.delete(FileKind.DATASET, dataset_id)
     return Response(status=204)

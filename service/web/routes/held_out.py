@@ -41,7 +41,7 @@ routes = Resource("held-out rows", __name__, description="Predictions of rows by
     }
 )
 @makes_room
-def held_out(job_id: str) -> Response:
+def download_held_out(job_id: str) -> Response:
     """Download the predictions of a job's training rows, each by members that did not train on it.
 
     A row has its number in the data (`row`, from 1), its `fold`, its `label`, the `prediction` and a column

@@ -18,8 +18,7 @@ from models.errors import MissingError
 from models.registry import checkpoints
 from models.schemas import StrictSchema, Text, left_out
 from service.access.keys import is_still_good
-from service.jobs import lifecycle
-from service.jobs.deletion import delete_job
+from service.jobs import deletion, lifecycle
 from service.jobs.document import job_document
 from service.jobs.events import HistoryPlace, events_after, list_epochs, newest_event_ids, newest_events
 from service.jobs.record import FINAL, Job, State
@@ -92,7 +91,7 @@ class WaitQuery(StrictSchema):
 @routes.response(200, "Job")
 @routes.leads_to(200, links.JOB)
 @routes.doc(responses=refusals(404, 503))
-def show(query: dict[str, Any], job_id: str) -> Response:
+def show_job(query: dict[str, Any], job_id: str) -> Response:
     """Show a job.
 
     With `wait`, the response is sent when the job has ended or the time is up.
@@ -153,7 +152,7 @@ def _change(change: Callable[[sa.Connection, str], Job], job_id: str) -> Respons
 @routes.doc(responses=refusals(404, 409))
 @_accepted_in_states(Trigger.CANCEL)
 @makes_room
-def cancel(job_id: str) -> Response:
+def cancel_job(job_id: str) -> Response:
     """Cancel a job.
 
     A running job ends after its current batch. Its checkpoints stay.
@@ -167,7 +166,7 @@ def cancel(job_id: str) -> Response:
 @routes.doc(responses=refusals(404, 409))
 @_accepted_in_states(Trigger.PAUSE)
 @makes_room
-def pause(job_id: str) -> Response:
+def pause_job(job_id: str) -> Response:
     """Pause a job.
 
     A running job saves its state after its current batch, and waits until it is resumed.
@@ -179,7 +178,7 @@ def pause(job_id: str) -> Response:
 @routes.response(202, "Job")
 @routes.doc(responses=refusals(404, 409))
 @_accepted_in_states(Trigger.RESUME)
-def resume(job_id: str) -> Response:
+def resume_job(job_id: str) -> Response:
     """Resume a paused job.
 
     The job is queued again, continues from its saved state, and computes the same numbers as without the pause.
@@ -191,12 +190,12 @@ def resume(job_id: str) -> Response:
 @routes.response(204)
 @routes.doc(responses=refusals(404, 409))
 @makes_room
-def delete(job_id: str) -> Response:
+def delete_job(job_id: str) -> Response:
     """Delete a job that has ended, with its events.
 
     Its versions and checkpoints stay. A job that has not ended is refused with 409: cancel it first.
     """
-    delete_job(context().database, job_id)
+    deletion.delete_job(context().database, job_id)
     return Response(status=204)
 
 
@@ -206,7 +205,7 @@ def delete(job_id: str) -> Response:
 @routes.doc(
     responses={200: {"content": {NDJSON: {"schema": {"$ref": "#/components/schemas/Epoch"}}}}, **refusals(404, 503)},
 )
-def history(query: dict[str, Any], job_id: str) -> Response:
+def show_history(query: dict[str, Any], job_id: str) -> Response:
     """List the epochs so far, oldest first.
 
     If the job trains several members, each epoch has its `member`, and `member` selects those of one. If `Accept` asks
@@ -251,7 +250,7 @@ def _epoch_lines(
 @routes.response(200, "CheckpointList")
 @routes.leads_to(200, links.CHECKPOINTS)
 @routes.doc(responses=refusals(404))
-def list_checkpoints(query: dict[str, Any], job_id: str) -> Response:
+def list_job_checkpoints(query: dict[str, Any], job_id: str) -> Response:
     """List a job's checkpoints, newest first."""
     with context().database.read() as connection:
         lifecycle.find(connection, job_id)
@@ -280,7 +279,7 @@ class StreamHeaders(StrictSchema):
         **refusals(404, 503),
     },
 )
-def events(query: dict[str, Any], headers: dict[str, Any], job_id: str) -> Response:
+def list_job_events(query: dict[str, Any], headers: dict[str, Any], job_id: str) -> Response:
     """List or stream a job's events.
 
     The list has the newest event first. With `Accept: text/event-stream`, the response is a live stream in order; it

@@ -20,7 +20,7 @@ routes = Resource("key", __name__, description="What the caller's key may do.")
 @routes.route("/key", methods=["GET"])
 @routes.response(200, "Key")
 @routes.doc(responses=refusals(401))
-def show() -> Response:
+def show_key() -> Response:
     """Show the caller's owner, scopes and models, until when its key is good, its limits, and what is used of them.
 
     Without keys, the service answers as if everybody on its machine had a key of the owner `local` with every scope;

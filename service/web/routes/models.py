@@ -13,7 +13,7 @@ from models.definition.definition import ModelDefinition, NewDefinitionSchema
 from models.errors import ConflictError, InvalidError, MissingError, describe
 from models.identifiers import NAME_PATTERN
 from models.registry import models, versions
-from models.registry.models import define_model, delete_model, find_model
+from models.registry.models import find_model
 from models.schemas import Bounds, StrictSchema, Text, Whole
 from service.access.audit import Action, Subject, record
 from service.access.usage import Usage
@@ -51,7 +51,7 @@ routes = Resource("models", __name__, description="Definitions, versions and ali
         **refusals(409, 429),
     }
 )
-def define(given: tuple[ModelDefinition, bool]) -> Response:
+def define_model(given: tuple[ModelDefinition, bool]) -> Response:
     """Define a model, or give it another definition.
 
     Returns 200 if the model exists. The next jobs train its newest definition. Versions and jobs keep their own: see
@@ -66,10 +66,10 @@ def define(given: tuple[ModelDefinition, bool]) -> Response:
             before = find_model(connection, definition.name).definition
         else:
             limits.require_model(Usage(connection))
-        row, new = define_model(connection, definition, exact=exact)
+        row, new = models.define_model(connection, definition, exact=exact)
         if before != definition:
             record(connection, Action.MADE, Subject.MODEL, definition.name)
-        location = url_for("models.show", name=definition.name)
+        location = url_for("models.show_model", name=definition.name)
         return remember(connection, json_response(row.document(), 201 if new else 200, {"Location": location}))
 
 
@@ -95,7 +95,7 @@ def list_models(query: dict[str, Any]) -> Response:
 @routes.response(200, "Model")
 @routes.leads_to(200, links.MODEL)
 @routes.doc(responses=refusals(404))
-def show(name: str) -> Response:
+def show_model(name: str) -> Response:
     """Show a model.
 
     Of a model that reads a table, `features`, `inputs` and `parameters` show what the default version has learned:
@@ -119,7 +119,7 @@ class ForceSchema(StrictSchema):
 @routes.response(204)
 @routes.doc(responses=refusals(404, 409))
 @makes_room
-def delete(query: dict[str, Any], name: str) -> Response:
+def delete_model(query: dict[str, Any], name: str) -> Response:
     """Delete a model with its versions, aliases and checkpoints.
 
     The records of its jobs stay.
@@ -135,7 +135,7 @@ def delete(query: dict[str, Any], name: str) -> Response:
                 "model_in_use", f"model {describe(name)} has {active} active jobs; ?force=true cancels them"
             )
         lifecycle.abandon(connection, name)
-        gone = delete_model(connection, name)
+        gone = models.delete_model(connection, name)
         record(connection, Action.DELETED, Subject.MODEL, name)
     parts.files.delete(FileKind.CHECKPOINT, *gone)
     return Response(status=204)

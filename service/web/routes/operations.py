@@ -30,7 +30,7 @@ TRAINER_SECONDS = 5.0
 @routes.route("/health/live", methods=["GET"])
 @routes.response(200, {"type": "object", "properties": {"status": {"const": "live"}}})
 @routes.doc(security=[])
-def live() -> Response:
+def check_live() -> Response:
     """Check that the web process responds."""
     return json_response({"status": "live"})
 
@@ -46,7 +46,7 @@ def live() -> Response:
         }
     },
 )
-def ready() -> Response:
+def check_ready() -> Response:
     """Check that the service can predict and accept jobs.
 
     An absent trainer is reported, but the service is still ready: jobs wait until a trainer starts. So is a disk with
@@ -73,7 +73,7 @@ def _trainer_is_up(connection: sa.Connection) -> bool:
 
 @routes.route("/version", methods=["GET"])
 @routes.response(200, {"type": "object"})
-def version() -> Response:
+def show_service_version() -> Response:
     """Show the versions of the service and its libraries."""
     return json_response(
         {
@@ -89,7 +89,7 @@ def version() -> Response:
 
 @routes.route("/metrics", methods=["GET"])
 @routes.response(200, {"type": "string"}, content_type="text/plain")
-def metrics() -> Response:
+def report_metrics() -> Response:
     """Report metrics in the text format of Prometheus."""
     content = exposition(context(), _trainer_is_up)
     return Response(content, content_type="text/plain; version=0.0.4; charset=utf-8")

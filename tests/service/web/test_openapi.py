@@ -115,6 +115,7 @@ def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:
             assert "404" in statuses, place
     assert None not in ids
     assert len(ids) == len(set(ids))
+    assert [name for name in ids if not re.fullmatch(r"(train|sweep|predict|evaluate|[a-z]+(_[a-z]+)+)", name)] == []
 
 
 def test_links_lead_to_operations_by_parameters_that_they_have(document: dict[str, Any]) -> None:
@@ -130,10 +131,10 @@ def test_links_lead_to_operations_by_parameters_that_they_have(document: dict[st
                 assert {parameter.rpartition(".")[2] for parameter in link["parameters"]} <= taken, (place, name)
                 assert all(value.startswith("$response.body#/") for value in link["parameters"].values())
                 seen.add(link["operationId"])
-    lists = {"models_list_models", "datasets_list_datasets", "jobs_list_jobs"}
+    lists = {"list_models", "list_datasets", "list_jobs"}
     by_variables = {name for name, ((path, _), _) in known.items() if "{" in path}
     # An alias is the client's own word, which no answer but those about aliases has.
-    aliases = {"models_put_alias", "models_show_alias", "models_delete_alias"}
+    aliases = {"put_alias", "show_alias", "delete_alias"}
     assert by_variables - aliases <= seen
     assert not lists & seen
 
