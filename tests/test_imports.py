@@ -65,9 +65,10 @@ FOLDERS: dict[str, tuple[str, ...]] = {
         *MODELS,
         *("service", "service/access", "service/store", "service/upkeep", "service/uploads", "service/serving"),
         "service/jobs",
-        *("service/web/routes", "service/web/protocols", "service/web/worker"),
+        *("service/web/routes", "service/web/protocols", "service/web/worker", "service/web/console"),
     ),
     "service/web/worker": ("models",),
+    "service/web/console": (),
     "service/web/routes": (
         *MODELS,
         *("service", "service/access", "service/store", "service/upkeep", "service/uploads", "service/serving"),

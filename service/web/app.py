@@ -13,6 +13,7 @@ from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileStore
 from service.web import errors
+from service.web.console import pages
 from service.web.context import Context
 from service.web.front import ServiceFront
 from service.web.gate import Gate, GateServer
@@ -30,6 +31,7 @@ from service.web.routes import (
     datasets,
     evaluation,
     held_out,
+    index,
     jobs,
     key,
     models,
@@ -93,8 +95,10 @@ def create_app(settings: Settings | None = None) -> Flask:
         key,
         audit,
         operations,
+        index,
     )
     for module in routed:
         documentation.register_blueprint(module.routes)
+    app.register_blueprint(pages.routes)
     app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json", config={"app_name": "Trainyard"}))
     return app

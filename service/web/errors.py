@@ -31,6 +31,7 @@ from models.errors import (
 from models.formats.checkpoint_file import CheckpointError
 from service.store.storage_errors import storage_error_code
 from service.web.bodies import bound_body
+from service.web.console import pages as console
 from service.web.worker.refusals import PAGE_HEADERS, common_headers, problem_document, request_id_of
 
 __all__ = ["PROBLEM_SCHEMA", "install", "problem", "request_id"]
@@ -56,8 +57,11 @@ _STATUS: dict[type[TrainyardError], int] = {
     NoRoomError: 507,
 }
 
-#: The headers of the documentation's pages, which have scripts.
-_PAGE = (*PAGE_HEADERS, ("Content-Security-Policy", "frame-ancestors 'none'"))
+#: The headers of pages, which have scripts, by the blueprint: those of the documentation and of the console.
+_PAGES = {
+    "swagger_ui": (*PAGE_HEADERS, ("Content-Security-Policy", "frame-ancestors 'none'")),
+    "console": (*PAGE_HEADERS, *console.HEADERS),
+}
 #: Codes of the errors that Flask raises.
 _CODES = {
     400: "bad_request",
@@ -94,8 +98,7 @@ def install(app: Flask) -> None:
 
 def _complete(response: Response) -> Response:
     response.headers["X-Request-Id"] = request_id()
-    page = request.endpoint is not None and request.endpoint.startswith("swagger_ui.")
-    for name, value in _PAGE if page else common_headers(request.environ):
+    for name, value in _PAGES.get(request.blueprint or "") or common_headers(request.environ):
         if name == "Vary":
             response.vary.add(value)
         else:

@@ -8,7 +8,7 @@ from service.access.keys import Scope
 
 __all__ = ["OPEN", "scopes_of"]
 
-#: Endpoints that need no key: whether the service lives, and its documentation.
+#: Endpoints that need no key: whether the service lives, its documentation, and the console, which sends a key itself.
 OPEN = {
     "operations.check_live",
     "operations.check_ready",

@@ -1,0 +1,61 @@
+/** The same request as a command line, as curl, as Python and as JavaScript. */
+
+import { fill, h, newId } from "./dom.js";
+import { screenKey } from "./keyboard.js";
+
+/** A word as a POSIX shell reads it. @param {string} word */
+export const shell = (word) => (/^[A-Za-z0-9_./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
+
+/** A value as a Python literal. @param {any} value @returns {string} */
+export function python(value) {
+  if (value === null || value === undefined) return "None";
+  if (value === true) return "True";
+  if (value === false) return "False";
+  if (Array.isArray(value)) return `[${value.map(python).join(", ")}]`;
+  if (typeof value === "object") return `{${Object.entries(value).map(([name, each]) => `${python(name)}: ${python(each)}`).join(", ")}}`;
+  return JSON.stringify(value);
+}
+
+/** The address of the service, as the command line needs it if it is not the usual one. */
+export const address = () => location.origin;
+
+/** @param {string} method @param {string} path @param {any} [json] @param {boolean} [withKey] */
+export function curl(method, path, json, withKey = false) {
+  const verb = method === "GET" || (method === "POST" && json !== undefined) ? "" : ` -X ${method}`;
+  const secret = withKey ? ` -H "Authorization: Bearer $TRAINYARD_KEY"` : "";
+  return `curl${verb}${secret} ${shell(address() + path)}${json === undefined ? "" : ` -d ${shell(JSON.stringify(json))}`}`;
+}
+
+/** Put text on the clipboard, and say so. @param {string} text */
+export async function copy(text) {
+  await navigator.clipboard.writeText(text);
+  document.dispatchEvent(new CustomEvent("trainyard:copied", { detail: text }));
+}
+
+/**
+ * A panel with tabs, one a language, whose texts follow `show`. `c` copies what is shown.
+ * @param {string} title @param {string[]} languages
+ */
+export function commandPanel(title, languages) {
+  const id = newId(), tabs = h("div", { class: "tabs", role: "tablist", "aria-label": title }), code = h("pre", { tabIndex: 0, id: `${id}-code`, role: "tabpanel" });
+  let chosen = languages[0];
+  /** @type {Record<string, string>} */
+  let texts = {};
+  const draw = () => {
+    fill(tabs, languages.map((name) => h("button", { type: "button", role: "tab", id: `${id}-${name}`, "aria-selected": String(name === chosen), "aria-controls": code.id, tabIndex: name === chosen ? 0 : -1, onclick: () => ((chosen = name), draw()) }, name)));
+    code.setAttribute("aria-labelledby", `${id}-${chosen}`);
+    code.textContent = texts[chosen] ?? "";
+  };
+  tabs.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step) return;
+    chosen = languages[(languages.indexOf(chosen) + step + languages.length) % languages.length];
+    draw();
+    document.getElementById(`${id}-${chosen}`)?.focus();
+  });
+  const take = () => copy(texts[chosen] ?? "");
+  screenKey("c", `Copy: ${title.toLowerCase()}`, take);
+  const panel = h("section", { class: "panel commands", "aria-labelledby": id }, h("div", { class: "row" }, h("h2", { id }, title), h("span", { class: "grow" }), tabs), code, h("div", { class: "row below" }, h("span", { class: "hint" }, "Follows every change."), h("span", { class: "grow" }), h("button", { type: "button", onclick: take }, "Copy ", h("kbd", null, "c"))));
+  draw();
+  return { panel, /** @param {Record<string, string>} now */ show: (now) => ((texts = now), draw()) };
+}

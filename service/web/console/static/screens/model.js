@@ -1,0 +1,6 @@
+import { fill, h } from "../dom.js";
+
+/** @param {import("../app.js").Place} place */
+export async function show({ main }) {
+  fill(main, h("h1", null, "model"));
+}
