@@ -24,7 +24,7 @@ settings.load_profile("trainyard")
 
 
 #: Fixtures that start processes.
-SERVERS = {"server", "make_server"}
+SERVERS = {"server", "make_server", "browser"}
 #: What Python reports when a process starts another one.
 STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"}
 
