@@ -14,6 +14,8 @@ from service.mounts import network_mount_of
 __all__ = ["PREFIX", "SETTINGS", "Setting", "Settings", "SettingsError"]
 
 PREFIX = "TRAINYARD_"
+#: Variables of the client and the command, which may stand in the same shell.
+_CLIENT = ("TRAINYARD_URL", "TRAINYARD_KEY")
 
 
 class Setting(NamedTuple):
@@ -170,7 +172,7 @@ class Settings:
     def read(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read the settings. Raises SettingsError for the first invalid value or unknown ``TRAINYARD_*`` variable."""
         source = os.environ if environment is None else environment
-        known = {setting.variable for setting in SETTINGS}
+        known = {*_CLIENT, *(setting.variable for setting in SETTINGS)}
         for variable in sorted(source):
             if variable.startswith(PREFIX) and variable not in known:
                 raise SettingsError(f"{variable} is not a setting; `trainyard settings` lists them")

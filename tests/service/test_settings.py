@@ -80,6 +80,11 @@ def test_an_unknown_variable_is_refused() -> None:
     assert "TRAINYARD_WORKER is not a setting" in sentence({"TRAINYARD_WORKER": "2", "PATH": "/bin"})
 
 
+def test_what_the_client_reads_is_no_hindrance() -> None:
+    """Whoever serves in the shell in which the command is used has these variables there."""
+    Settings.read({"TRAINYARD_URL": "http://127.0.0.1:8000", "TRAINYARD_KEY": "ty_secret"})
+
+
 @pytest.mark.parametrize(
     ("variable", "text"),
     [
