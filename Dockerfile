@@ -8,16 +8,21 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     PIP_NO_CACHE_DIR=1
 
 WORKDIR /app
-COPY requirements.lock ./
+COPY requirements.lock requirements-build.lock ./
 RUN pip install --disable-pip-version-check --require-hashes -r requirements.lock \
     && groupadd --gid 10001 trainyard \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin trainyard \
     && install -d -o trainyard -g trainyard /data
 
-COPY wsgi.py gunicorn.conf.py ./
+COPY pyproject.toml README.md wsgi.py gunicorn.conf.py ./
 COPY nncore ./nncore
 COPY models ./models
 COPY service ./service
+COPY trainyard ./trainyard
+# The command `trainyard`, which runs what is here. Nothing stays of what builds it.
+RUN pip install --disable-pip-version-check --require-hashes --target /build -r requirements-build.lock \
+    && PYTHONPATH=/build pip install --disable-pip-version-check --no-deps --no-build-isolation --editable . \
+    && rm -r /build
 
 ENV TRAINYARD_DATA=/data \
     TRAINYARD_BIND=0.0.0.0:8000

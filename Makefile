@@ -1,11 +1,14 @@
 # make demo: an example.  make serve: run the service.  make quick: checks in a minute.  make test: all checks.
 # make bench: measurements.  make bench-tabular: real tables beside gradient boosting.  make reliability: kills, power
 # cuts, full disks.  make security: hostile requests and tables, fuzzing, known vulnerabilities, build/sbom.json.
+# make release: wheel, sdist and bill of materials in dist/.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+LOCK = $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	--custom-compile-command 'make lock'
 
-.PHONY: demo serve quick test lint format bench bench-tabular reliability security lock clean
+.PHONY: demo serve quick test lint format bench bench-tabular reliability security release lock clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python examples/demo.py
@@ -52,14 +55,25 @@ security: $(VENV)/.security
 	.ci/packages strace wrk chromium
 	$(BIN)/python -m security
 
-# requirements.lock: the newest versions that requirements.txt allows, for every Python and processor.
+# The bill of materials lists what the image installs, under the version that the wheel has.
+release: $(VENV)/.release
+	rm -rf dist
+	$(BIN)/hatchling build --directory dist
+	$(BIN)/twine check --strict dist/*
+	@mkdir -p build
+	sed "s/^dynamic = .*/version = \"$$($(BIN)/hatchling version)\"/" pyproject.toml > build/pyproject.toml
+	PYTHONWARNINGS=ignore::UserWarning $(BIN)/cyclonedx-py requirements requirements.lock --pyproject build/pyproject.toml --output-reproducible \
+		--output-file "dist/trainyard_server-$$($(BIN)/hatchling version).cdx.json"
+
+# The locks: the newest versions that are allowed, for every Python and processor, of what the service needs and of what
+# installs it in the image.
 lock: $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
-	$(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-		--custom-compile-command 'make lock' --output-file requirements.lock requirements.txt
+	$(LOCK) --output-file requirements.lock requirements.txt
+	grep -h '^hatchling' requirements-release.txt | $(LOCK) --output-file requirements-build.lock -
 
 clean:
-	rm -rf $(VENV) build demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Trainyard needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12")'
@@ -75,6 +89,10 @@ $(VENV)/.test: requirements-test.txt requirements-otel.txt requirements-oracle.t
 
 $(VENV)/.security: requirements-security.txt $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-security.txt
+	@touch $@
+
+$(VENV)/.release: requirements-release.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-release.txt
 	@touch $@
 
 $(VENV)/.bench: requirements-bench.txt $(VENV)/.runtime

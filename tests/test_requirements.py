@@ -15,6 +15,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK = (ROOT / "requirements.lock").read_text()
+#: What installs the project in the image.
+BUILD_LOCK = (ROOT / "requirements-build.lock").read_text()
 
 
 def required(*names: str) -> set[str]:
@@ -30,13 +32,15 @@ def spelled(requirements: list[str]) -> set[str]:
 def test_pyproject_lists_what_the_requirements_files_list() -> None:
     """Dependencies, extras, and what builds a wheel."""
     extras = PROJECT["project"]["optional-dependencies"]
-    assert spelled(PROJECT["project"]["dependencies"]) == required("requirements.txt")
+    assert spelled(extras["server"]) == required("requirements.txt")
+    assert spelled(PROJECT["project"]["dependencies"]) < spelled(extras["server"])
     assert spelled(extras["test"]) == required(
         "requirements-test.txt", "requirements-otel.txt", "requirements-oracle.txt"
     )
     assert spelled(extras["otel"]) == required("requirements-otel.txt")
     assert spelled(extras["bench"]) == required("requirements-bench.txt")
     assert spelled(extras["security"]) == required("requirements-security.txt")
+    assert spelled(extras["release"]) == required("requirements-release.txt")
     assert spelled(PROJECT["build-system"]["requires"]) <= spelled(extras["test"])
 
 
@@ -57,20 +61,29 @@ class Pin:
         return marker is None or marker.evaluate(environment)
 
 
-def pins() -> list[Pin]:
-    """The entries of the lock, comments aside."""
-    text = "\n".join(line for line in LOCK.splitlines() if not line.lstrip().startswith("#"))
+def pins(lock: str = LOCK) -> list[Pin]:
+    """The entries of a lock, comments aside."""
+    text = "\n".join(line for line in lock.splitlines() if not line.lstrip().startswith("#"))
     return [Pin(entry) for entry in re.split(r"\n(?=\S)", text.strip())]
 
 
-def test_every_pin_has_digests_and_names_no_place() -> None:
+@pytest.mark.parametrize("lock", [LOCK, BUILD_LOCK], ids=["service", "build"])
+def test_every_pin_has_digests_and_names_no_place(lock: str) -> None:
     """Where packages come from is for pip's configuration to say."""
-    assert len(pins()) > len(required("requirements.txt"))
-    assert [pin.name for pin in pins() if not pin.digests] == []
+    found = pins(lock)
+    assert len(found) > len(required("requirements.txt") if lock is LOCK else PROJECT["build-system"]["requires"])
+    assert [pin.name for pin in found if not pin.digests] == []
     assert [
-        digest for pin in pins() for digest in pin.digests if not re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", digest)
+        digest for pin in found for digest in pin.digests if not re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", digest)
     ] == []
-    assert not re.search(r"://|file:|--(extra-)?index|--find-links", LOCK)
+    assert not re.search(r"://|file:|--(extra-)?index|--find-links", lock)
+
+
+def test_what_builds_the_project_is_locked() -> None:
+    versions = {pin.name: pin.version for pin in pins(BUILD_LOCK)}
+    for text in PROJECT["build-system"]["requires"]:
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), f"{text}: run make lock"
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])

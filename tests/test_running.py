@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +19,9 @@ from typing import Any
 
 import pytest
 
-import nncore
 from benchmarks.servers import free_port
-from testing.harness import Client, eventually, processes_of
+from testing.harness import Client
+from testing.trial import train_and_predict, wait_until_ready
 
 pytestmark = pytest.mark.processes
 
@@ -101,9 +100,22 @@ class Image:
                 else:
                     shutil.copy(ROOT / source, where)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.venv], check=True)
-        install, _, _ = instruction("RUN").removeprefix("pip ").partition("&&")
-        pip = [sys.executable, "-m", "pip", "--python", self.venv / "bin/python", "--quiet"]
-        subprocess.run([*pip, *shlex.split(install)], cwd=self.app, check=True)
+        for words in self.installs(str(folder / "build")):
+            pip = [sys.executable, "-m", "pip", "--python", self.venv / "bin/python", "--quiet"]
+            path = {"PYTHONPATH": str(folder / "build")}
+            subprocess.run([*pip, *words], cwd=self.app, env={**os.environ, **path}, check=True)
+
+    @staticmethod
+    def installs(build: str) -> list[list[str]]:
+        """The arguments of each call of pip, with another folder for what builds the project."""
+        text = DOCKERFILE.replace("\\\n", " ")
+        runs: list[str] = re.findall(r"^RUN (.*)$", text, re.MULTILINE)
+        commands = [shlex.split(command) for run in runs for command in run.split("&&")]
+        return [
+            [build if word == "/build" else word for word in words[words.index("pip") + 1 :]]
+            for words in commands
+            if "pip" in words
+        ]
 
     def environment(self, data: Path, port: int) -> dict[str, str]:
         """The image's environment, with paths and port that are free here."""
@@ -146,33 +158,6 @@ def volume(tmp_path: Path) -> Path:
     return data
 
 
-def train_and_predict(client: Client) -> None:
-    """A job through the API, from definition to prediction."""
-    job = client.run(
-        {
-            "model": {"name": "boxed", "hidden": [8]},
-            "data": {"inputs": [[0], [1], [2], [3]], "labels": ["low", "low", "high", "high"]},
-            "epochs": 200,
-            "optimizer": {"type": "adam", "learning_rate": 0.1},
-        }
-    )
-    assert job["version"] == 1
-    answer = client.post("/predict", {"model": "boxed", "inputs": [[0], [3]]})
-    assert answer.json["predictions"] == ["low", "high"]
-
-
-def wait_until_ready(client: Client, trainer: str) -> None:
-    """Return when the service reports this of its trainer."""
-
-    def ready() -> bool:
-        try:
-            return str(client.get("/health/ready").json["trainer"]).startswith(trainer)
-        except OSError:
-            return False
-
-    eventually(ready, 60.0, f"trainer {trainer}")
-
-
 def test_the_runtime_requirements_stay_small(image: Image) -> None:
     """Everything that the image installs, bytecode aside, takes less than 190 MB."""
     (packages,) = image.venv.glob("lib/python*/site-packages")
@@ -181,7 +166,10 @@ def test_the_runtime_requirements_stay_small(image: Image) -> None:
 
 
 def test_the_image_is_the_whole_service(image: Image, volume: Path) -> None:
-    """The image's command serves and trains, its health check passes, and fails once the service has ended."""
+    """The image's command serves and trains, its health check passes, and fails once the service has ended.
+
+    The command ``trainyard`` is there, in any directory.
+    """
     port = free_port()
     environment = image.environment(volume, port)
     check = json.loads(instruction("HEALTHCHECK").partition("CMD ")[2])
@@ -191,104 +179,15 @@ def test_the_image_is_the_whole_service(image: Image, volume: Path) -> None:
         train_and_predict(client)
         healthy = subprocess.run(check, cwd=image.app, env=environment, capture_output=True, check=False)
         assert healthy.returncode == 0, healthy.stderr
+        command = ["trainyard", "healthcheck"]
+        healthy = subprocess.run(
+            command, cwd="/", env=environment, executable=image.venv / "bin/trainyard", capture_output=True, check=False
+        )
+        assert (healthy.returncode, healthy.stderr) == (0, b"")
     gone = subprocess.run(check, cwd=image.app, env=environment, capture_output=True, check=False)
     assert gone.returncode == 1
     assert gone.stderr.startswith(b"Error: http://127.0.0.1:")
     assert not list(image.app.rglob("*.db"))
-
-
-class Installed:
-    """The project, installed from a wheel in an empty environment and used from an unrelated directory."""
-
-    def __init__(self, folder: Path) -> None:
-        wheels, self.venv, self.elsewhere = folder / "wheels", folder / "venv", folder / "elsewhere"
-        build = [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--quiet",
-            "--no-deps",
-            "--no-build-isolation",
-            "--wheel-dir",
-            wheels,
-        ]
-        subprocess.run([*build, ROOT], check=True)
-        (self.wheel,) = wheels.iterdir()
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.venv], check=True)
-        pip = [sys.executable, "-m", "pip", "--python", self.venv / "bin/python", "install", "--quiet"]
-        subprocess.run([*pip, self.wheel], check=True)
-        # Where Python and gunicorn look first: packages of our names, which must not be taken for ours.
-        self.elsewhere.mkdir()
-        for name in ("nncore", "models", "service", "wsgi"):
-            (self.elsewhere / f"{name}.py").write_text("raise RuntimeError('this is not a part of Trainyard')\n")
-
-    def environment(self, port: int) -> dict[str, str]:
-        """No settings but the address: the data lie in the working directory, as by default."""
-        return {"PATH": f"{self.venv / 'bin'}:/usr/bin:/bin", "TRAINYARD_BIND": f"127.0.0.1:{port}"}
-
-    def run(self, *command: str, port: int = 0) -> subprocess.CompletedProcess[str]:
-        """A command that ends by itself."""
-        return subprocess.run(
-            [self.venv / "bin" / command[0], *command[1:]],
-            cwd=self.elsewhere,
-            env=self.environment(port),
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """The installed project, made once."""
-    return Installed(tmp_path_factory.mktemp("installed"))
-
-
-def test_a_wheel_has_one_name_at_its_top_level(installed: Installed) -> None:
-    """Other distributions have packages called service, models and nncore."""
-    with zipfile.ZipFile(installed.wheel) as wheel:
-        top = {name.partition("/")[0] for name in wheel.namelist()}
-        assert not [name for name in wheel.namelist() if name.endswith(".pyc")]
-    assert top == {"trainyard", f"trainyard_server-{nncore.__version__}.dist-info"}
-    (packages,) = installed.venv.glob("lib/python*/site-packages")
-    assert not {"service", "models", "nncore", "wsgi.py"} & {path.name for path in packages.iterdir()}
-    for name in ("service", "models", "nncore"):
-        done = installed.run("python", "-I", "-c", f"import {name}")
-        assert f"ModuleNotFoundError: No module named '{name}'" in done.stderr
-
-
-def test_an_installed_project_serves(installed: Installed) -> None:
-    """`trainyard serve` trains and predicts, and the other commands work beside it."""
-    port = free_port()
-    command = [installed.venv / "bin/trainyard", "serve"]
-    server = subprocess.Popen(command, cwd=installed.elsewhere, env=installed.environment(port))
-    try:
-        client = Client(f"http://127.0.0.1:{port}")
-        wait_until_ready(client, "ok")
-        train_and_predict(client)
-        assert client.get("/version").json["trainyard"] == nncore.__version__
-        again = installed.run("trainyard", "serve", port=port)
-        assert again.returncode == 1
-        assert again.stderr == (
-            f"Error: another process listens on 127.0.0.1:{port}: stop it, or set TRAINYARD_BIND to another port\n"
-        )
-        for words, shown in (
-            (["healthcheck"], '"status":"ready"'),
-            (["settings"], "| `TRAINYARD_DATA` | `./var` |"),
-            (["verify"], "2 checkpoints"),
-            (["backup", "copy"], "files of"),
-            (["--version"], f"Trainyard {nncore.__version__}"),
-        ):
-            done = installed.run("trainyard", *words, port=port)
-            assert (done.returncode, done.stderr) == (0, ""), words
-            assert shown in done.stdout
-        assert (installed.elsewhere / "copy/trainyard.db").is_file()
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(60)
-    eventually(lambda: not processes_of(installed.elsewhere / "var"), 60.0, "no process left")
-    assert (installed.elsewhere / "var/trainyard.db").is_file()
 
 
 def compose() -> dict[str, Any]:
@@ -313,7 +212,10 @@ BY_DIGEST = re.compile(r"[a-z/]+:[a-z0-9.-]+@sha256:[0-9a-f]{64}")
 def test_the_image_is_made_of_what_is_named() -> None:
     """The base by digest, packages by hash, and a user by number, who is not root."""
     assert BY_DIGEST.fullmatch(instruction("FROM"))
-    assert "--require-hashes -r requirements.lock" in instruction("RUN")
+    service, builder, project = Image.installs("/build")
+    assert service[-3:] == ["--require-hashes", "-r", "requirements.lock"]
+    assert builder[-5:] == ["--require-hashes", "--target", "/build", "-r", "requirements-build.lock"]
+    assert {"--no-deps", "--no-build-isolation"} <= {*project}  # nothing else is fetched
     assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", instruction("USER"))
 
 
