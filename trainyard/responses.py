@@ -73,6 +73,7 @@ class Response:
             raise Unreachable(self._url, f"the connection broke: {str(error) or type(error).__name__}") from error
         if self._answer.length:
             raise Unreachable(self._url, f"the connection broke {self._answer.length} bytes before the end")
+        self._answer.close()  # read1 does not say that the end was reached: the connection would not be free
 
     def lines(self) -> Iterator[str]:
         """The lines of the body as they arrive, without their ends."""
