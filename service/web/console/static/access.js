@@ -1,28 +1,54 @@
 /** The key of a service with keys: asked for once, kept for the session of this tab, sent as a header. */
 
-import { key } from "./api.js";
+import { access, get, key } from "./api.js";
 import { h } from "./dom.js";
 
-let open = false;
+/** @type {Promise<boolean> | null} */
+let asking = null;
 
-/** Ask for a key; then do `next`. @param {string} problem  why the present one is refused @param {() => void} next */
-export function askForKey(problem, next) {
-  if (open) return;
-  open = true;
-  const input = h("input", { id: "key", type: "password", autocomplete: "off", required: true, placeholder: "ty_…" });
-  const take = (/** @type {Event} */ event) => {
-    event.preventDefault();
-    key.set(input.value.trim());
-    dialog.close();
-    next();
-  };
-  const dialog = h("dialog", { "aria-labelledby": "key-title" },
-    h("form", { onsubmit: take },
-      h("h2", { id: "key-title" }, "This service needs a key"),
+/** The console's own requests wait for this one dialog. */
+export function startAccess() {
+  access.ask = (problem) => (asking ??= askForKey(problem).finally(() => (asking = null)));
+}
+
+/** Ask for a key; resolves to whether one is given. @param {string} problem  why the present one is refused @returns {Promise<boolean>} */
+function askForKey(problem) {
+  const input = h("input", { id: "key", type: "password", autocomplete: "off", required: true, placeholder: "ty_…", spellcheck: false });
+  return dialog("This service needs a key", (close) => [
+    h("form", { onsubmit: (/** @type {Event} */ event) => (event.preventDefault(), key.set(input.value.trim()), close(true)) },
       h("p", { class: "sub" }, "It stays in this tab and is forgotten when you close it. ", h("code", null, "trainyard keys create NAME"), " makes one."),
-      problem && h("p", { class: "fault", role: "alert" }, problem),
-      h("label", { for: "key" }, "Key "), input, " ", h("button", { class: "primary", type: "submit" }, "Use this key")));
-  dialog.addEventListener("close", () => (dialog.remove(), (open = false)));
-  document.body.append(dialog);
-  dialog.showModal();
+      problem && h("p", { class: "fault", role: "alert", id: "key-problem" }, problem),
+      h("p", { class: "row" }, h("label", { for: "key" }, "Key"), input,
+        h("button", { class: "primary", type: "submit" }, "Use this key"), h("button", { type: "button", onclick: () => close(false) }, "Not now")))]);
+}
+
+/** The button that shows what the key in use may do, and forgets it. */
+export function keyButton() {
+  const button = h("button", { type: "button", hidden: true, onclick: () => void showKey() }, "Key");
+  const follow = () => (button.hidden = !key.get());
+  document.addEventListener("trainyard:key", follow);
+  follow();
+  return button;
+}
+
+async function showKey() {
+  const own = await get("/key", { quiet: true });
+  const facts = { "Belongs to": own.owner, "May": own.scopes.join(", "), "Models": own.models?.join(", ") ?? "all", "Until": own.expires_at ?? "it is revoked" };
+  await dialog("Your key", (close) => [
+    h("dl", { class: "facts" }, Object.entries(facts).flatMap(([name, value]) => [h("dt", null, name), h("dd", null, value)])),
+    h("p", { class: "row" }, h("button", { type: "button", onclick: () => (key.set(null), close(false), location.reload()) }, "Forget it"), h("span", { class: "grow" }), h("button", { type: "button", onclick: () => close(false) }, "Close"))]);
+}
+
+/**
+ * @param {string} title @param {(close: (answer: boolean) => void) => any[]} content
+ * @returns {Promise<boolean>} what it was closed with; false for Esc
+ */
+function dialog(title, content) {
+  return new Promise((done) => {
+    let answer = false;
+    const box = h("dialog", { "aria-labelledby": "access-title" }, h("h2", { id: "access-title" }, title), content((given) => ((answer = given), box.close())));
+    box.addEventListener("close", () => (box.remove(), done(answer)));
+    document.body.append(box);
+    box.showModal();
+  });
 }

@@ -1,13 +1,18 @@
-/** The shell: which screen an address shows, the header, errors that belong to no control. */
+/** The shell: which screen an address shows, the header, and errors that belong to no control. */
 
+import { keyButton, startAccess } from "./access.js";
+import { followLink, go, hidePanels, setQuery } from "./address.js";
 import { Refused, get, isAway, service } from "./api.js";
-import { askForKey } from "./access.js";
+import { toggleCalls } from "./calls.js";
 import { fill, h } from "./dom.js";
-import { clearScreenKeys, everywhereKey } from "./keyboard.js";
+import { chooseFile, startDrop } from "./drop.js";
+import { showFinder } from "./find.js";
 import { showHelp } from "./help.js";
+import { clearScreenKeys, everywhereKey } from "./keyboard.js";
 import { notice, toast } from "./notices.js";
-import { startDrop } from "./drop.js";
 import { themeButton } from "./theme.js";
+
+export { go, setQuery };
 
 /**
  * What a screen gets: `main` to fill, the parts of its address, the query, and a signal that is aborted when another
@@ -26,82 +31,105 @@ const SCREENS = [
 ];
 
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
+const notices = /** @type {HTMLElement} */ (document.getElementById("notices"));
 let leaving = new AbortController();
 
-/** Show the screen of the present address. */
-async function show() {
+/**
+ * Show the screen of the present address.
+ * @param {{ focus?: boolean, scroll?: number }} [how]  whether to move the focus to the heading, and how far to scroll
+ */
+async function show({ focus = true, scroll = 0 } = {}) {
   leaving.abort();
   leaving = new AbortController();
-  const { signal } = leaving, path = location.pathname;
+  const { signal } = leaving, [screen, params] = screenOf(location.pathname);
   clearScreenKeys();
-  const screen = SCREENS.find(({ pattern }) => pattern.test(path));
-  for (const link of document.querySelectorAll("header nav a")) link.toggleAttribute("aria-current", link.getAttribute("data-screen") === screen?.nav);
-  document.querySelector("header nav a[aria-current]")?.setAttribute("aria-current", "page");
-  fill(document.getElementById("notices") ?? main);
-  if (!screen) return fill(main, h("h1", null, "There is nothing here"), h("p", null, h("a", { href: "/console/" }, "All models")));
-  const found = screen.pattern.exec(path)?.groups ?? {};
-  const params = Object.fromEntries(Object.entries(found).map(([name, value]) => [name, decodeURIComponent(value)]));
-  document.title = `${params.name ?? screen.title} · Trainyard`;
+  hidePanels();
+  fill(notices);
+  for (const link of document.querySelectorAll("header nav a")) {
+    if (link.getAttribute("data-screen") === screen?.nav) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = `${params.name ?? screen?.title ?? "Nothing here"} · Trainyard`;
   try {
+    if (!screen) return nothing("There is nothing here", location.pathname);
     const module = await screen.load();
     if (!signal.aborted) await module.show({ main, params, query: new URLSearchParams(location.search), signal });
   } catch (error) {
     if (signal.aborted) return;
-    notice(error, () => void show());
-    if (error instanceof Refused && error.status === 404) fill(main, h("h1", null, "Not found"), h("p", null, error.message), h("p", null, h("a", { href: "/console/" }, "All models")));
+    if (error instanceof Refused && error.status === 404) nothing("Not found", error.message);
+    else notice(error, () => void show());
+  }
+  if (signal.aborted) return;
+  scrollTo(0, scroll);
+  if (focus) focusHeading();
+}
+
+/** @param {string} path @returns {[typeof SCREENS[number] | undefined, Record<string, string>]} */
+function screenOf(path) {
+  const screen = SCREENS.find(({ pattern }) => pattern.test(path));
+  try {
+    const found = Object.entries(screen?.pattern.exec(path)?.groups ?? {});
+    return [screen, Object.fromEntries(found.map(([name, value]) => [name, decodeURIComponent(value)]))];
+  } catch {
+    return [undefined, {}];
   }
 }
 
-/** Show another address. @param {string} address */
-export function go(address) {
-  if (address !== location.pathname + location.search) history.pushState(null, "", address);
-  scrollTo(0, 0);
-  void show();
+/** @param {string} title @param {string} words */
+const nothing = (title, words) => fill(main, h("h1", null, title), h("p", null, words), h("p", null, h("a", { href: "/console/" }, "All models")));
+
+/** A screen reader reads the heading of a new screen, and the keyboard goes on from it. */
+function focusHeading() {
+  const heading = main.querySelector("h1") ?? main;
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
 }
 
-/** Change the query of the present address without showing the screen anew. @param {Record<string, string | null>} changes */
-export function setQuery(changes) {
-  const query = new URLSearchParams(location.search);
-  for (const [name, value] of Object.entries(changes)) value === null || value === "" ? query.delete(name) : query.set(name, value);
-  const text = query.toString();
-  history.replaceState(null, "", location.pathname + (text ? `?${text}` : ""));
-}
+const state = h("span", { role: "status", class: "state" });
+let looking = 0;
 
-document.addEventListener("click", (event) => {
-  const link = /** @type {Element} */ (event.target).closest?.("a[href]");
-  if (!(link instanceof HTMLAnchorElement) || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  if (link.origin !== location.origin || !link.pathname.startsWith("/console") || link.target || link.download || link.hash) return;
-  event.preventDefault();
-  go(link.pathname + link.search);
-});
-addEventListener("popstate", () => void show());
-addEventListener("unhandledrejection", ({ reason }) => reason?.name === "AbortError" || notice(reason));
-document.addEventListener("trainyard:copied", () => toast("Copied"));
-document.addEventListener("trainyard:go", (event) => go(/** @type {CustomEvent} */ (event).detail));
-
-const state = h("span", { role: "status" });
-
+/** Ask whether the service and its trainer work: every quarter of a minute, and every second while it is away. */
 async function lookAtService() {
+  clearTimeout(looking);
+  /** @type {[string, string]} */
+  let [kind, words] = ["dot", "trainer ready"];
   try {
-    const ready = await get("/health/ready", { quiet: true });
-    const ok = ready.trainer === "ok";
-    fill(state, h("i", { class: ok ? "dot" : "dot absent" }), ok ? "trainer ready" : "no trainer: jobs wait");
+    const ready = await get("/health/ready", { quiet: true, again: false });
+    if (ready.trainer !== "ok") [kind, words] = ["dot absent", "no trainer: jobs wait"];
     state.title = `database ${ready.database}, storage ${ready.storage}, trainer ${ready.trainer}`;
   } catch {
-    fill(state, h("i", { class: "dot down" }), isAway() ? "no service: trying again" : "service not ready");
+    [kind, words] = ["dot down", isAway() ? "no service: trying again" : "service not ready"];
   }
-  setTimeout(lookAtService, isAway() ? 1000 : 15_000);
+  if (state.textContent !== words) fill(state, h("i", { class: kind }), h("span", null, words));
+  clearTimeout(looking);
+  looking = setTimeout(lookAtService, isAway() ? 1000 : 15_000);
 }
 
-service.addEventListener("down", () => document.body.classList.add("away"));
-service.addEventListener("up", () => document.body.classList.remove("away"));
-service.addEventListener("key", (event) => askForKey(/** @type {CustomEvent} */ (event).detail, () => void show()));
+const away = h("div", { class: "notice soft", role: "alert" }, "The service does not answer. What you typed stays; trying again every second…");
+service.addEventListener("down", () => (document.body.classList.add("away"), notices.before(away), void lookAtService()));
+service.addEventListener("up", () => (document.body.classList.remove("away"), away.remove(), void lookAtService()));
+
+history.scrollRestoration = "manual";
+document.addEventListener("click", followLink);
+addEventListener("popstate", ({ state: kept }) => void show({ scroll: kept?.scroll ?? 0 }));
+addEventListener("unhandledrejection", ({ reason }) => reason?.name === "AbortError" || notice(reason));
+document.addEventListener("trainyard:show", () => void show());
+document.addEventListener("trainyard:copied", () => toast("Copied"));
+document.addEventListener("trainyard:uncopied", () => toast("The browser does not let this page copy: select the text, then Ctrl+C"));
 
 everywhereKey("g m", "All models", () => go("/console/"));
 everywhereKey("g d", "All data", () => go("/console/data"));
 everywhereKey("g j", "Jobs", () => go("/console/jobs"));
+everywhereKey("n", "New: choose a file", chooseFile);
+everywhereKey("/", "Find a model or a dataset", showFinder);
+everywhereKey("a", "The calls that this page has made", toggleCalls);
 everywhereKey("?", "Show all keys", showHelp);
-fill(/** @type {Element} */ (document.getElementById("end")), h("button", { type: "button", onclick: showHelp }, "Keys ", h("kbd", null, "?")), state, themeButton());
+
+/** @param {string} label @param {string} keys @param {() => void} run */
+const button = (label, keys, run) => h("button", { type: "button", class: "quiet", "aria-label": label, onclick: run }, h("span", null, label), " ", h("kbd", { "aria-hidden": "true" }, keys));
+
+fill(/** @type {Element} */ (document.getElementById("end")), button("Find", "/", showFinder), button("Calls", "a", toggleCalls), button("Keys", "?", showHelp), state, keyButton(), themeButton());
+startAccess();
 startDrop();
 void lookAtService();
-void show();
+void show({ focus: false });

@@ -1,5 +1,6 @@
 /** The same request as a command line, as curl, as Python and as JavaScript. */
 
+import { key } from "./api.js";
 import { fill, h, newId } from "./dom.js";
 import { screenKey } from "./keyboard.js";
 
@@ -16,19 +17,35 @@ export function python(value) {
   return JSON.stringify(value);
 }
 
-/** The address of the service, as the command line needs it if it is not the usual one. */
+/** The address of the service, as a command needs it. */
 export const address = () => location.origin;
 
-/** @param {string} method @param {string} path @param {any} [json] @param {boolean} [withKey] */
-export function curl(method, path, json, withKey = false) {
+/**
+ * A request as a command that can be run as it is; a key is taken from the variable of the command line.
+ * @param {string} method @param {string} path @param {any} [json] @param {boolean} [withKey]
+ */
+export function curl(method, path, json, withKey = key.get() !== null) {
   const verb = method === "GET" || (method === "POST" && json !== undefined) ? "" : ` -X ${method}`;
   const secret = withKey ? ` -H "Authorization: Bearer $TRAINYARD_KEY"` : "";
-  return `curl${verb}${secret} ${shell(address() + path)}${json === undefined ? "" : ` -d ${shell(JSON.stringify(json))}`}`;
+  const type = json !== undefined && method !== "POST" ? ` -H "Content-Type: application/json"` : "";
+  return `curl${verb}${secret}${type} ${shell(address() + path)}${json === undefined ? "" : ` -d ${shell(JSON.stringify(json))}`}`;
 }
 
 /** Put text on the clipboard, and say so. @param {string} text */
 export async function copy(text) {
-  await navigator.clipboard.writeText(text);
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // A page of plain HTTP from another machine has no clipboard, but may copy what is selected.
+    const place = document.querySelector("dialog[open]") ?? document.body, back = /** @type {HTMLElement} */ (document.activeElement);
+    const area = h("textarea", { class: "hidden", value: text, "aria-label": "What is copied" });
+    place.append(area);
+    area.select();
+    const copied = document.execCommand("copy");
+    area.remove();
+    back?.focus();
+    if (!copied) return void document.dispatchEvent(new CustomEvent("trainyard:uncopied"));
+  }
   document.dispatchEvent(new CustomEvent("trainyard:copied", { detail: text }));
 }
 

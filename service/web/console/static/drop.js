@@ -1,29 +1,59 @@
 /** A file dropped anywhere, or chosen: a table becomes a dataset, a checkpoint a version. */
 
-import { go } from "./app.js";
-import { post } from "./api.js";
+import { go } from "./address.js";
+import { pages, post } from "./api.js";
+import { h } from "./dom.js";
+import { bytes } from "./format.js";
 import { notice, toast } from "./notices.js";
+
+/** Endings of the files that the service reads. */
+const ENDINGS = ".csv,.tsv,.txt,.json,.ndjson,.jsonl,.parquet,.h5,.gz,.zst";
 
 /** A name that the service takes, made of a file's. @param {string} file */
 export const nameOf = (file) => file.replace(/(\.(csv|tsv|txt|json|ndjson|jsonl|parquet|h5|gz|zst))+$/i, "").toLowerCase().replace(/[^a-z0-9._-]+/g, "-").replace(/^[^a-z0-9]+/, "").slice(0, 63) || "data";
 
+/** The name, or with a number behind it if a dataset has it. @param {string} name */
+export async function freeName(name) {
+  const short = name.slice(0, 58), taken = new Set();
+  for await (const page of pages("/datasets", { quiet: true })) for (const one of page) taken.add(one.name);
+  if (!taken.has(name)) return name;
+  for (let number = 2; ; number += 1) if (!taken.has(`${short}-${number}`)) return `${short}-${number}`;
+}
+
 /** Upload a file and show what came of it. @param {File} file */
 export async function upload(file) {
+  const told = toast(`Reading ${file.name}, ${bytes(file.size)}…`, { seconds: 600 });
   try {
     if (/\.h5$/i.test(file.name)) {
       const model = nameOf(file.name);
-      await post(`/models/${model}/checkpoints`, { file });
+      await post(`/models/${model}/checkpoints`, { file, headers: { "Content-Type": "application/x-hdf5" } });
       return go(`/console/models/${model}`);
     }
-    const dataset = await post("/datasets", { query: { name: nameOf(file.name) }, file, headers: { "Content-Type": file.type || "application/octet-stream" }, once: true });
+    // Its content says what it is, not its name or the type that a browser gives it.
+    const dataset = await post("/datasets", { query: { name: await freeName(nameOf(file.name)) }, file, headers: { "Content-Type": "application/octet-stream" }, once: true });
     go(`/console/data/${dataset.name}`);
   } catch (error) {
     notice(error, () => void upload(file));
+  } finally {
+    told.remove();
   }
+}
+
+/** The input of files that all buttons and keys open. */
+const chooser = h("input", { type: "file", id: "file", hidden: true, accept: ENDINGS, onchange: () => (uploadAll(chooser.files), (chooser.value = "")) });
+
+/** Let a person choose a file, which is then uploaded. */
+export const chooseFile = () => chooser.click();
+
+/** @param {FileList | null | undefined} files */
+function uploadAll(files) {
+  if (files && files.length > 1) toast("One file at a time: the first one is uploaded");
+  if (files?.[0]) void upload(files[0]);
 }
 
 /** Take files that are dropped anywhere on the page. */
 export function startDrop() {
+  document.body.append(chooser);
   const over = (/** @type {DragEvent} */ event) => {
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
@@ -33,8 +63,6 @@ export function startDrop() {
   addEventListener("drop", (event) => {
     over(event);
     document.body.classList.remove("dropping");
-    const files = [...(event.dataTransfer?.files ?? [])];
-    if (files.length > 1) toast("One file at a time: the first one is uploaded");
-    if (files[0]) void upload(files[0]);
+    uploadAll(event.dataTransfer?.files);
   });
 }

@@ -1,13 +1,16 @@
 /** The list of all keys. */
 
 import { h } from "./dom.js";
-import { shortcuts } from "./keyboard.js";
+import { lettersOn, setLetters, shortcuts } from "./keyboard.js";
 
 /** Show the keys that hold now. */
 export function showHelp() {
-  const close = () => dialog.close();
-  const rows = shortcuts().map(({ keys, label }) => [h("dt", null, keys.split(" ").map((one) => h("kbd", null, one))), h("dd", null, label)]);
-  const dialog = h("dialog", { "aria-labelledby": "keys-title" }, h("h2", { id: "keys-title" }, "Keys"), h("dl", { class: "facts" }, rows.flat()), h("p", null, h("button", { type: "button", onclick: close }, "Close")));
+  const rows = shortcuts().map(({ keys, label }) => [h("dt", null, label), h("dd", null, keys.split(" ").map((one) => [h("kbd", null, one.replace("Enter", "⏎")), " "]).flat())]);
+  const letters = h("input", { type: "checkbox", id: "letters", checked: lettersOn(), onchange: () => setLetters(letters.checked) });
+  const dialog = h("dialog", { "aria-labelledby": "keys-title" },
+    h("h2", { id: "keys-title" }, "Keys"),
+    h("dl", { class: "facts keys" }, rows.flat()),
+    h("p", { class: "row" }, letters, h("label", { for: "letters" }, "Keys of one letter are on"), h("span", { class: "grow" }), h("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Close")));
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

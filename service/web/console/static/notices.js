@@ -20,9 +20,14 @@ export function notice(error, again) {
   place.replaceChildren(bar);
 }
 
-/** Show a confirmation for a few seconds, with an action if there is one. @param {string} text @param {{ label: string, run: () => void, seconds?: number }} [action] */
-export function toast(text, action) {
-  const box = h("div", { class: "toast" }, text, action && h("button", { type: "button", onclick: () => (box.remove(), action.run()) }, action.label));
+/**
+ * Show a confirmation for a few seconds, with an action if it has a label. Returns it, so that it can be removed before.
+ * @param {string} text @param {{ label?: string, run?: () => void, seconds?: number }} [action]
+ * @returns {HTMLElement}
+ */
+export function toast(text, { label, run, seconds = 3 } = {}) {
+  const box = h("div", { class: "toast" }, h("span", null, text), label && h("button", { type: "button", onclick: () => (box.remove(), run?.()) }, label));
   document.getElementById("toasts")?.append(box);
-  setTimeout(() => box.remove(), 1000 * (action?.seconds ?? 3));
+  setTimeout(() => box.remove(), 1000 * seconds);
+  return box;
 }
