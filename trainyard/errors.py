@@ -67,8 +67,11 @@ class Refused(TrainyardError):  # noqa: N818
 
     ``status`` is that of HTTP, ``code`` a stable word (docs/errors.md), ``detail`` a sentence, ``errors`` the faults
     of the request, ``total`` their number if there are more than are listed, and ``request_id`` what the service's log
-    knows the request by. ``retry_after`` is the number of seconds after which the service asks to try again.
+    knows the request by. ``retry_after`` is the number of seconds after which the service asks to try again, and
+    ``repeated`` says that the request was sent before and may have been carried out then.
     """
+
+    repeated = False
 
     def __init__(
         self,
@@ -100,7 +103,7 @@ class Refused(TrainyardError):  # noqa: N818
         return "\n  ".join(lines) + f" [{self.status} {self.code}{request}]"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (type(self), self.args, self.total, self.retry_after)
+        return _again, (type(self), self.args, self.total, self.retry_after), {"document": self.document}
 
 
 def _again(kind: type[Refused], arguments: tuple[Any, ...], total: int, retry_after: float | None) -> Refused:
@@ -152,7 +155,7 @@ def refusal(status: int, problem: Any, headers: Mapping[str, str]) -> Refused:
     document: Mapping[str, Any] = problem if isinstance(problem, Mapping) else {}
     text = problem if isinstance(problem, str) else ""
     seconds = headers.get("retry-after", "")
-    return _BY_STATUS.get(status, Refused)(
+    refused = _BY_STATUS.get(status, Refused)(
         status,
         str(document.get("code", "unknown")),
         str(document.get("detail") or document.get("title") or text.strip()[:300] or f"the service answered {status}"),
@@ -161,6 +164,8 @@ def refusal(status: int, problem: Any, headers: Mapping[str, str]) -> Refused:
         total=document.get("errors_total"),
         retry_after=float(seconds) if seconds.isdecimal() else None,
     )
+    refused.document = problem
+    return refused
 
 
 class JobFailed(TrainyardError):  # noqa: N818
