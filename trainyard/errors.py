@@ -72,6 +72,8 @@ class Refused(TrainyardError):  # noqa: N818
     """
 
     repeated = False
+    #: The problem document (RFC 9457), or the text of an answer that is none.
+    document: Any = None
 
     def __init__(
         self,

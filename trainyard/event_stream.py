@@ -71,7 +71,7 @@ def follow(
     """
     waiting, last = Patience(patience), after
     while True:
-        resumed = request if last is None else _behind(request, last)
+        resumed, before = request if last is None else _behind(request, last), last
         try:
             with transport.send(resumed, stream=True, timeout=SILENCE, retries=0) as response:
                 waiting.renew()
@@ -80,6 +80,8 @@ def follow(
                     yield event
             if is_over():
                 return
+            if last == before:
+                waiting.wait()  # A service that is about to stop ends streams at once.
         except (Unreachable, Busy) as error:
             if not waiting.wait(error.retry_after if isinstance(error, Busy) else None):
                 raise

@@ -85,18 +85,20 @@ class Response:
         if rest:
             yield rest.decode()
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the body to a file, which is there as a whole or not at all."""
+    def save(self, path: str | os.PathLike[str], check: Callable[[Path], None] | None = None) -> Path:
+        """Write the body to a file, which is there as a whole or not at all.
+
+        ``check`` may look at it before that, and raise an error.
+        """
         place = Path(path)
-        with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.name}.", delete=False) as file:
-            try:
-                for block in self:
-                    file.write(block)
-            except BaseException:
-                file.close()
-                Path(file.name).unlink()
-                raise
-        Path(file.name).replace(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix=".trainyard-") as folder:
+            part = Path(folder) / place.name
+            with part.open("wb") as file:
+                file.writelines(self)
+            if check is not None:
+                check(part)
+            part.replace(place)
         return place
 
     def close(self) -> None:

@@ -135,7 +135,9 @@ def _send(connection: http.client.HTTPConnection, method: str, target: str, data
 def _read(response: Response, *, stream: bool) -> None:
     """Read the body, so that the connection is free for the next request; raises Refused for a status from 300 on."""
     if response.status >= 300:
-        raise refusal(response.status, _document(response), response.headers)
+        refused = refusal(response.status, _document(response), response.headers)
+        refused.repeated = response.repeated
+        raise refused
     if not stream:
         _ = response.content
 

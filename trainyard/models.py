@@ -1,0 +1,191 @@
+"""Models, their versions, and the aliases of these."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainyard.documents import read
+from trainyard.paging import Pages
+from trainyard.predictions import Label
+from trainyard.requests import path_of
+
+if TYPE_CHECKING:
+    from trainyard.checkpoints import Checkpoint
+    from trainyard.client import Trainyard
+    from trainyard.evaluations import Evaluation
+    from trainyard.jobs import Job
+    from trainyard.predictions import Prediction
+
+__all__ = ["Alias", "Model", "Version"]
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A name for a version; ``version`` is None if there is none yet."""
+
+    model: str
+    alias: str
+    version: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A published version of a model; lists leave out its ``definition``."""
+
+    client: Trainyard = field(repr=False, compare=False)
+    model_name: str
+    number: int
+    checkpoint: str = ""
+    job_id: str | None = None
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    created_at: datetime | None = None
+    definition: Mapping[str, Any] | None = field(default=None, repr=False)
+    inputs: int | None = None
+    parameters: int | None = None
+    features: Any = field(default=None, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any], client: Trainyard) -> Version:
+        """A version of the API."""
+        return read(cls, document, {"model": "model_name", "version": "number", "job": "job_id"}, client=client)
+
+    @property
+    def model(self) -> Model:
+        """The model that it is a version of."""
+        return self.client.model(self.model_name)
+
+    def predict(self, data: Any, **options: Any) -> Prediction:
+        """What this version predicts for rows; see ``Trainyard.predict``."""
+        return self.client.predict(self.model_name, data, version=self.number, **options)
+
+    def evaluate(self, data: Any, **options: Any) -> Evaluation:
+        """How good this version is on labelled rows; see ``Trainyard.evaluate``."""
+        return self.client.evaluate(self.model_name, data, version=self.number, **options)
+
+    def promote(self, alias: str = "default") -> Alias:
+        """Let an alias name this version; ``default`` answers requests that name no version."""
+        return self.client.put_alias(self.model_name, alias, self.number)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: its newest definition, and ``default``, the version that answers if a request names none.
+
+    ``metrics`` are those of that version, and ``job`` says how its newest job is, if the service tells them.
+    """
+
+    client: Trainyard = field(repr=False, compare=False)
+    name: str
+    classes: Sequence[Label] = ()
+    default: int | None = None
+    inputs: int | None = None
+    parameters: int | None = None
+    label: str | None = None
+    features: Any = field(default=None, repr=False)
+    layers: Sequence[Mapping[str, Any]] | None = field(default=None, repr=False)
+    network: Mapping[str, Any] | None = field(default=None, repr=False)
+    optimizer: Mapping[str, Any] | None = field(default=None, repr=False)
+    loss: Mapping[str, Any] | None = field(default=None, repr=False)
+    class_weights: Any = field(default=None, repr=False)
+    dtype: str = "float32"
+    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    metrics: Mapping[str, float | None] | None = None
+    job: Mapping[str, Any] | None = field(default=None, repr=False)
+    owner: str | None = None
+    created_at: datetime | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any], client: Trainyard) -> Model:
+        """A model of the API."""
+        return read(cls, document, client=client)
+
+    @property
+    def _path(self) -> str:
+        return path_of("models", self.name)
+
+    def refresh(self) -> Model:
+        """The model as it is now."""
+        return self.client.model(self.name)
+
+    def predict(self, data: Any, **options: Any) -> Prediction:
+        """The classes of rows; see ``Trainyard.predict``."""
+        return self.client.predict(self.name, data, **options)
+
+    def evaluate(self, data: Any, **options: Any) -> Evaluation:
+        """How good the model is on labelled rows; see ``Trainyard.evaluate``."""
+        return self.client.evaluate(self.name, data, **options)
+
+    def train(self, data: Any, **options: Any) -> Job:
+        """Train its newest definition on other rows; see ``Trainyard.train``."""
+        return self.client.train(data, model=self.name, **options)
+
+    @property
+    def versions(self) -> Pages[Version]:
+        """All versions, the newest first."""
+        transport, client = self.client.transport, self.client
+        return Pages(transport, f"{self._path}/versions", lambda one: Version.of(one, client), "version")
+
+    def version(self, version: int | str = "default") -> Version:
+        """One version with its definition, by its number or an alias."""
+        document = self.client.request("GET", f"{self._path}{path_of('versions', version)}").json()
+        return Version.of(document, self.client)
+
+    @property
+    def aliases(self) -> Pages[Alias]:
+        """All aliases, in alphabetical order."""
+        return Pages(self.client.transport, f"{self._path}/aliases", lambda one: read(Alias, one), "alias")
+
+    def alias(self, alias: str) -> Alias:
+        """One alias."""
+        return read(Alias, self.client.request("GET", f"{self._path}{path_of('aliases', alias)}").json())
+
+    def promote(self, version: int | Version, alias: str = "default") -> Alias:
+        """Let an alias name a version; ``default`` answers requests that name no version."""
+        number = version.number if isinstance(version, Version) else version
+        return self.client.put_alias(self.name, alias, number)
+
+    def delete_alias(self, alias: str) -> None:
+        """Delete an alias; without ``default``, the newest version answers."""
+        self.client.delete(f"{self._path}{path_of('aliases', alias)}")
+
+    @property
+    def checkpoints(self) -> Pages[Checkpoint]:
+        """All checkpoints of all jobs, the newest first."""
+        from trainyard.checkpoints import Checkpoint
+
+        transport, client = self.client.transport, self.client
+        return Pages(transport, f"{self._path}/checkpoints", lambda one: Checkpoint.of(one, client), "id")
+
+    def import_checkpoint(self, path: str | os.PathLike[str]) -> Version:
+        """Publish a checkpoint file as the model's next version."""
+        answer = self.client.upload_file(f"{self._path}/checkpoints", Path(path), "application/x-hdf5")
+        return Version.of(answer, self.client)
+
+    @property
+    def jobs(self) -> Pages[Job]:
+        """All jobs that train the model, the newest first."""
+        return self.client.jobs(model=self.name)
+
+    def delete(self, *, force: bool = False) -> None:
+        """Delete the model with its versions and checkpoints; ``force`` cancels its active jobs."""
+        self.client.delete(self._path, force=True if force else None)
+
+    def _repr_html_(self) -> str:
+        from trainyard.html import facts
+
+        some, rest = ", ".join(map(str, self.classes[:10])), " …" if len(self.classes) > 10 else ""
+        members = {
+            "classes": f"{len(self.classes)}: {some}{rest}",
+            "parameters": None if self.parameters is None else f"{self.parameters:,}",
+            "version": self.default,
+        }
+        newest = self.jobs.first()
+        return facts(f"model {self.name}", members) + (newest._repr_html_() if newest is not None else "")
