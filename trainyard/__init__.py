@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainyard.client import Trainyard as Trainyard
     from trainyard.checkpoints import Checkpoint as Checkpoint
+    from trainyard.client import Trainyard as Trainyard
     from trainyard.datasets import Column as Column
     from trainyard.datasets import Dataset as Dataset
     from trainyard.datasets import Profile as Profile
