@@ -156,7 +156,8 @@ export async function* pages(path, { query, most = Infinity, ...options } = {}) 
     yield page.data;
     seen += page.data.length;
     if (!page.has_more || !page.data.length) return;
-    after = page.after ?? page.data.at(-1).id ?? page.data.at(-1).name ?? page.data.at(-1).number;
+    const last = page.data.at(-1);
+    after = last.id ?? last.version ?? last.name;
   }
 }
 

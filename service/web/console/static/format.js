@@ -39,7 +39,7 @@ export function duration(seconds) {
 export function age(time) {
   if (!time) return "–";
   const seconds = (Date.now() - Date.parse(time)) / 1000;
-  return seconds < 5 ? "just now" : `${duration(Math.floor(seconds))} ago`;
+  return seconds < 5 ? "just now" : `${seconds < 90 ? `${Math.floor(seconds)} s` : duration(seconds)} ago`;
 }
 
 /** A cell of a table as text; missing is null. @param {unknown} value */
