@@ -150,7 +150,7 @@ export class LineChart extends HTMLElement {
 
   /** @param {CanvasRenderingContext2D} g @param {number} low @param {number} high @param {Place} px @param {Place} py */
   #axes(g, low, high, px, py) {
-    const { left, top, width, height } = this.#box, [from, to] = this.#ends(), count = Math.max(2, height / 45);
+    const { left, top, width, height } = this.#box, [from, to] = this.#ends(), count = Math.max(2, height / 32);
     g.font = `11px ${getComputedStyle(this).fontFamily || "sans-serif"}`;
     [g.fillStyle, g.strokeStyle, g.lineWidth, g.textBaseline, g.textAlign] = [colour("--muted"), colour("--line"), 1, "middle", "right"];
     for (const tick of this.#view.log ? logTicks(10 ** low, 10 ** high, count) : ticks(low, high, count)) {

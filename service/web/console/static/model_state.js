@@ -22,9 +22,12 @@
  * @property {string} name
  * @property {any} model  `GET /models/{name}`
  * @property {any[]} versions  newest first
+ * @property {any} definition  of the version that the job made, or that is served; null before the first one
  * @property {any} job  the job whose training is shown; null if there is none
+ * @property {any[]} jobs  of this model, newest first, at most 100
  * @property {any[]} checkpoints  the kept ones of the job (or all of an imported model), by epoch
  * @property {Chosen | null} chosen
+ * @property {boolean} following  whether the best epoch so far shall answer as soon as one is kept: nobody has chosen
  * @property {Wanted | null} wanted  follows `chosen`, and is a new object at each better epoch; null if nothing answers yet
  * @property {Column[]} columns  in the order of the model's inputs
  * @property {boolean} named  whether rows have names; if not, `/predict` takes `inputs`
@@ -36,7 +39,7 @@
  */
 
 /** @type {Value} */
-const EMPTY = { name: "", model: null, versions: [], job: null, checkpoints: [], chosen: null, wanted: null, columns: [], named: true, classes: [], label: null, dataset: null, row: {}, part: "validation" };
+const EMPTY = { name: "", model: null, versions: [], definition: null, job: null, jobs: [], checkpoints: [], chosen: null, following: false, wanted: null, columns: [], named: true, classes: [], label: null, dataset: null, row: {}, part: "validation" };
 
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
@@ -48,7 +51,11 @@ function wanted({ chosen, job, checkpoints }) {
   if (!chosen) return null;
   if (chosen.kind === "version") return chosen.number;
   if (chosen.kind === "checkpoint") return chosen.id;
-  return job && checkpoints.length ? { job: job.id, checkpoint: "best" } : null;
+  if (!job || !checkpoints.length) return null;
+  const { early_stopping, publish } = job.request, several = job.members.length > 0;
+  if (several && !job.members.some((/** @type {any} */ member) => member.state === "ended")) return null;
+  const best = several || ((early_stopping || publish === "best") && checkpoints.some(({ epoch }) => epoch > 0));
+  return { job: job.id, checkpoint: best ? "best" : "last" };
 }
 
 /** An observable value. Listeners hear of a change once, after all of it is made. */
@@ -59,6 +66,7 @@ export class ModelState {
   /** @param {Partial<Value>} [start] @param {AbortSignal} [signal]  after which nobody is told anything */
   constructor(start = {}, signal) {
     this.value = { ...EMPTY, ...start };
+    this.value.wanted = wanted(this.value);
     this.signal = signal ?? new AbortController().signal;
     this.signal.addEventListener("abort", () => (this.#listeners = []));
   }
@@ -93,11 +101,13 @@ export class ModelState {
 }
 
 /** What answers, in words: "version 3", "epoch 40", "the best epoch so far". @param {Value} value */
-export function answering({ chosen, job }) {
-  if (!chosen) return "nothing yet";
+export function answering({ chosen, wanted, job }) {
+  if (!chosen || wanted === null) return "nothing yet";
   if (chosen.kind === "version") return `version ${chosen.number}`;
-  if (chosen.kind === "checkpoint") return `epoch ${chosen.epoch}`;
-  return ended(job) ? "the best epoch" : "the best epoch so far";
+  if (chosen.kind === "checkpoint") return job?.members.length ? `the networks after ${chosen.epoch.toLocaleString("en")} epochs` : `epoch ${chosen.epoch.toLocaleString("en")}`;
+  if (job?.members.length) return "the networks that have ended";
+  const what = typeof wanted === "object" && wanted.checkpoint === "best" ? "best" : "newest kept";
+  return ended(job) ? `the ${what} epoch` : `the ${what} epoch so far`;
 }
 
 /**

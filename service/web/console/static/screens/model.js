@@ -1,6 +1,48 @@
+/** The screen of a model: how it was trained, what it decides, where it is wrong, and what is kept of it. */
+
+import { setQuery } from "../address.js";
+import { get } from "../api.js";
+import { checkpointSlider } from "../checkpoints.js";
 import { fill, h } from "../dom.js";
+import { Follower } from "../follow.js";
+import { keptPanel } from "../kept.js";
+import { definitionFacts, factsOf } from "../model_facts.js";
+import { modelHeader } from "../model_header.js";
+import { ModelState } from "../model_state.js";
+import { notice } from "../notices.js";
+import { RunHistory } from "../run_history.js";
+import { trainingPanel } from "../training.js";
+
+/** @typedef {import("../model_state.js").Value} Value */
+
+/**
+ * Versions may have different definitions: what the panels know of columns and classes is of the one that answers.
+ * @param {ModelState} state
+ */
+function followDefinition(state) {
+  let known = state.value.definition;
+  state.on("chosen", async ({ name, model, chosen, job, definition }) => {
+    const number = chosen?.kind === "version" ? chosen.number : job?.version;
+    if (definition !== known) known = definition;
+    if (!number) return;
+    try {
+      const version = await get(`/models/${name}/versions/${number}`, { signal: state.signal, quiet: true });
+      if (state.value.chosen !== chosen || JSON.stringify(version.definition) === JSON.stringify(known)) return;
+      known = version.definition;
+      state.set(await definitionFacts(model, version, job, state.signal));
+    } catch (error) {
+      if (!state.signal.aborted) notice(error);
+    }
+  });
+}
 
 /** @param {import("../app.js").Place} place */
-export async function show({ main }) {
-  fill(main, h("h1", null, "model"));
+export async function show({ main, params, query, signal }) {
+  const state = new ModelState(await factsOf(params.name, query, signal), signal), history = new RunHistory();
+  if (signal.aborted) return;
+  const training = trainingPanel(state, history, checkpointSlider(state), query);
+  const { head, progress } = modelHeader(state, history);
+  fill(main, head, h("div", { class: "grid model" }, training.panel, keptPanel(state)));
+  const follower = new Follower(state, history, () => (progress(), training.changed(follower.troubles)), signal);
+  void follower.run();
 }

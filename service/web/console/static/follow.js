@@ -1,0 +1,110 @@
+/** Follows a job while it runs: its epochs, kept checkpoints and state; and what it has published when it has ended. */
+
+import { Refused, Unreachable, get, send, service } from "./api.js";
+import { events } from "./events.js";
+import { checkpointsOf, definitionFacts, versionsOf } from "./model_facts.js";
+import { ended } from "./model_state.js";
+import { notice } from "./notices.js";
+
+/** @typedef {import("./model_state.js").ModelState} ModelState */
+/** @typedef {import("./run_history.js").RunHistory} RunHistory */
+
+/** Seconds between two looks at a running job's progress. */
+const LOOK = 1;
+
+/** Whether an error says that the service is away, or too busy: it is asked again. @param {unknown} error */
+const passing = (error) => error instanceof Unreachable || (error instanceof Refused && (error.status === 503 || error.status === 429));
+
+/**
+ * Call `drawn` after each part of the history of a job that has ended.
+ * @param {string} job @param {RunHistory} history @param {() => void} drawn @param {AbortSignal} signal
+ */
+async function readHistory(job, history, drawn, signal) {
+  const response = await send("GET", `/jobs/${job}/history`, { headers: { Accept: "application/x-ndjson" }, signal, quiet: true });
+  const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).pipeThrough(/** @type {any} */ (new TextDecoderStream())).getReader();
+  for (let rest = ""; ; ) {
+    const { value, done } = await reader.read();
+    const lines = (rest + (value ?? "")).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) if (line) history.add(JSON.parse(line));
+    drawn();
+    if (done) return;
+  }
+}
+
+export class Follower {
+  /** @type {string[]} */ troubles = [];
+  #looking = false;
+  #again = false;
+
+  /** @param {ModelState} state @param {RunHistory} history @param {() => void} drawn  called if the history or `troubles` have changed @param {AbortSignal} signal */
+  constructor(state, history, drawn, signal) {
+    [this.state, this.history, this.drawn, this.signal] = [state, history, drawn, signal];
+  }
+
+  /** Follow the state's job to its end. */
+  async run() {
+    const { job } = this.state.value, { signal } = this;
+    if (!job) return;
+    const timer = setInterval(() => void this.look(), 1000 * LOOK);
+    const up = () => void this.look();
+    service.addEventListener("up", up, { signal });
+    signal.addEventListener("abort", () => clearInterval(timer));
+    try {
+      if (ended(job)) await readHistory(job.id, this.history, this.drawn, signal);
+      else for await (const event of events(`/jobs/${job.id}/events`, { signal })) this.#take(event);
+      if (!ended(job)) await this.look();
+    } catch (error) {
+      if (!signal.aborted) notice(error, () => void this.run());
+    } finally {
+      clearInterval(timer);
+      service.removeEventListener("up", up);
+    }
+  }
+
+  /** @param {import("./events.js").ServiceEvent} event */
+  #take({ type, data }) {
+    if (type === "epoch") this.history.add(data);
+    else if (type === "checkpoint" || type === "state") void this.look();
+    else if (type === "log") this.troubles.push(data.message);
+    this.drawn();
+  }
+
+  /** Look at the job, at most once at a time; what happens meanwhile is looked at afterwards. */
+  async look() {
+    if (this.#looking) return void (this.#again = true);
+    this.#looking = true;
+    try {
+      do {
+        this.#again = false;
+        await this.#see();
+      } while (this.#again && !this.signal.aborted);
+    } catch (error) {
+      if (!this.signal.aborted && !passing(error)) notice(error);
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  async #see() {
+    const { state, signal } = this, { name, job: before, checkpoints: kept } = state.value;
+    if (ended(before)) return;
+    const [job, checkpoints] = await Promise.all([get(`/jobs/${before.id}`, { signal, quiet: true }), checkpointsOf(name, before, signal)]);
+    const same = checkpoints.length === kept.length && checkpoints.every(({ id }, index) => id === kept[index].id);
+    const changes = { job, ...(same ? {} : { checkpoints }) };
+    if (!ended(job)) return this.#follow(changes);
+    const [model, versions] = await Promise.all([get(`/models/${name}`, { signal, quiet: true }), versionsOf(name, signal)]);
+    const made = job.version ? await get(`/models/${name}/versions/${job.version}`, { signal, quiet: true }) : null;
+    const facts = made ? await definitionFacts(model, made, job, signal) : {};
+    this.#follow({ ...changes, model, versions, ...facts });
+  }
+
+  // What was chosen by nobody moves on: from what is served to the best epoch so far, and from that to the version made.
+  /** @param {Partial<import("./model_state.js").Value>} changes */
+  #follow(changes) {
+    const { state } = this, { chosen, job } = { ...state.value, ...changes };
+    if (chosen?.kind === "best" && job.version) return state.set({ ...changes, chosen: { kind: "version", number: job.version } });
+    if (state.value.following && changes.checkpoints?.length) return state.set({ ...changes, chosen: { kind: "best" }, following: false });
+    state.set(changes);
+  }
+}
