@@ -1,6 +1,6 @@
 """``python -m service …``: the command line."""
 
-from service.cli.main import cli
+from service.cli.main import main
 
 if __name__ == "__main__":
-    cli()
+    main()

@@ -91,6 +91,8 @@ FILES_AND_NETWORK = {"os", "pathlib", "io", "socket", "logging", "urllib", "http
 PROCESSES = {"subprocess", "multiprocessing", "concurrent.futures.ProcessPoolExecutor", "concurrent.futures.process"}
 #: What only service/web may import: HTTP stops there.
 HTTP = {"flask", "flask_smorest", "flask_swagger_ui", "werkzeug", "webargs", "apispec", "gunicorn"}
+#: The client and the command line, which only the service's own commands may import.
+CLIENT = "trainyard"
 
 
 class Rule(NamedTuple):
@@ -108,7 +110,7 @@ PACKAGES = {
     ),
     "service": Rule(
         {"numpy", "h5py", "sqlalchemy", "alembic", "marshmallow", "orjson", "threadpoolctl", "click", "limits", *HTTP}
-        | {"structlog", "prometheus_client", "opentelemetry"},
+        | {"structlog", "prometheus_client", "opentelemetry", CLIENT},
         set(),
     ),
 }
@@ -168,6 +170,8 @@ def violations(root: Path) -> list[str]:
                 allowed = allowed and not any(f"{name}.".startswith(f"{each}.") for each in rule.forbidden)
                 if package in HTTP and not place.startswith("service/web/"):
                     allowed = False
+                if package == CLIENT and here != "service/cli":
+                    allowed = False
             if not allowed:
                 found.append(f"{place} imports {name}")
     return found
@@ -201,6 +205,7 @@ def test_every_folder_is_in_the_table() -> None:
         ("service/store/files.py", "from werkzeug.exceptions import NotFound"),
         ("service/upkeep/verify.py", "from service.jobs import lifecycle"),
         ("service/cli/main.py", "from service.web.app import create_app"),
+        ("service/jobs/lifecycle.py", "from trainyard import Trainyard"),
     ],
 )
 def test_a_wrong_arrow_is_caught(tmp_path: Path, place: str, line: str) -> None:

@@ -1,0 +1,196 @@
+"""The commands about models."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trainyard.cli import text
+from trainyard.cli.command import Group, command
+from trainyard.cli.output import Column
+from trainyard.cli.session import Session
+from trainyard.cli.types import NAME_OF_MODEL
+
+__all__ = ["model"]
+
+
+@click.group(name="model", cls=Group, example="trainyard model list\ntrainyard model promote iris 3")
+def model() -> None:
+    """List, show, promote, export and delete models."""
+
+
+@command(model, "list", example="trainyard model list")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show so many at most.")
+@click.option("--after", metavar="NAME", help="Show those that are older than this one.")
+def list_models(session: Session, limit: int, after: str | None) -> None:
+    """List models, the newest first."""
+    page = session.pages("/models", {"after": after}, limit, _place)
+    columns = (
+        Column("NAME", lambda each: each["name"]),
+        Column("VERSION", lambda each: each["default"], right=True),
+        Column("HELD OUT RIGHT", _held_out, lambda share: f"{share:.3f}", right=True),
+        Column("LABEL", lambda each: each.get("label")),
+        Column("CLASSES", lambda each: len(each["classes"]), right=True),
+        Column("NETWORK", _network),
+        Column("CREATED", lambda each: each["created_at"], text.ago),
+    )
+    empty = "There are no models. Train one: trainyard train FILE --label COLUMN"
+    session.result(page, lambda: session.output.table(columns, page["data"], empty))
+
+
+def _place(document: Mapping[str, Any]) -> str:
+    """What a page goes on behind; an admin sees models of several owners."""
+    return f"{document['owner']}~{document['name']}" if "owner" in document else str(document["name"])
+
+
+def _held_out(document: Mapping[str, Any]) -> Any:
+    """The share that the default version has right of rows that were held out."""
+    metrics = document.get("metrics") or {}
+    return metrics.get("validation_accuracy")
+
+
+def _network(document: Mapping[str, Any]) -> str:
+    from trainyard.cli.descriptions import hidden_units
+
+    network = document.get("network")
+    if network:
+        return f"{len(network['kinds'])} kinds × {network.get('used_folds') or network['folds']} folds"
+    return ", ".join(str(units) for units in hidden_units(document)) or "no hidden layer"
+
+
+@command(model, "show", example="trainyard model show iris")
+@click.argument("name", metavar="MODEL", type=NAME_OF_MODEL)
+def show(session: Session, name: str) -> None:
+    """Show a model."""
+    from trainyard.requests import path_of
+
+    document = session.ask("GET", path_of("models", name))
+    session.result(document, lambda: session.output.pairs(_values(session, document)))
+
+
+def _values(session: Session, document: Mapping[str, Any]) -> dict[str, Any]:
+    from trainyard.cli.descriptions import describe_network
+    from trainyard.cli.ending import console_address
+
+    used = [each["column"] for each in document.get("features") or [] if each["type"] != "ignore"]
+    return {
+        "name": document["name"],
+        "version": document["default"],
+        "label": document.get("label"),
+        "classes": ", ".join(str(name) for name in document["classes"]),
+        "columns": ", ".join(used) or None,
+        "network": describe_network(document),
+        "parameters": document.get("parameters"),
+        **(document.get("metrics") or {}),
+        "created_at": document["created_at"],
+        "page": console_address(session, "models", document["name"]),
+    }
+
+
+@command(model, "versions", example="trainyard model versions iris")
+@click.argument("name", metavar="MODEL", type=NAME_OF_MODEL)
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show so many at most.")
+@click.option("--after", type=click.IntRange(min=0), metavar="VERSION", help="Show those that are older than this one.")
+def versions(session: Session, name: str, limit: int, after: int | None) -> None:
+    """List a model's versions, the newest first."""
+    from trainyard.requests import path_of
+
+    page = session.pages(path_of("models", name, "versions"), {"after": after}, limit, itemgetter("version"))
+    if session.output.as_json:
+        session.output.document(page)
+        return
+    aliases: dict[int, list[str]] = {}
+    for alias in session.pages(path_of("models", name, "aliases"), {}, 10_000, itemgetter("alias"))["data"]:
+        aliases.setdefault(alias["version"], []).append(alias["alias"])
+    columns = (
+        Column("VERSION", lambda each: each["version"], right=True),
+        Column("ALIASES", lambda each: ", ".join(aliases.get(each["version"], [])) or None),
+        Column("HELD OUT RIGHT", _held_out, lambda share: f"{share:.3f}", right=True),
+        Column("LOSS", lambda each: (each.get("metrics") or {}).get("loss"), right=True),
+        Column("CREATED", lambda each: each["created_at"], text.ago),
+        Column("JOB", lambda each: each.get("job")),
+        Column("CHECKPOINT", lambda each: each["checkpoint"]),
+    )
+    session.output.table(columns, page["data"], f"{name} has no version yet.")
+
+
+@command(
+    model,
+    "promote",
+    example="trainyard model promote iris 3\ntrainyard model promote iris 4 --alias canary",
+    places={"/version": "VERSION", "/alias": "--alias"},
+)
+@click.argument("name", metavar="MODEL", type=NAME_OF_MODEL)
+@click.argument("version", type=click.IntRange(min=1))
+@click.option("--alias", default="default", show_default=True, help="The alias that is to name the version.")
+def promote(session: Session, name: str, version: int, alias: str) -> None:
+    """Let an alias name a version: requests without a version are answered by "default"."""
+    from trainyard.requests import path_of
+
+    document = session.ask("PUT", path_of("models", name, "aliases", alias), {"version": version})
+    session.result(document, lambda: session.output.line(f"{name}@{version}"))
+
+
+@command(
+    model,
+    "export",
+    example="trainyard model export iris -o iris.h5\ntrainyard model export iris --version 3 > iris-3.h5",
+)
+@click.argument("name", metavar="MODEL", type=NAME_OF_MODEL)
+@click.option("--version", default="default", show_default=True, help="A version's number or an alias.")
+@click.option("-o", "--output", "place", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+def export(session: Session, name: str, version: str, place: Path | None) -> None:
+    """Write a version as a checkpoint file (HDF5), which "model import" reads."""
+    from trainyard.requests import path_of
+
+    asked = session.request("GET", path_of("models", name, "versions", version))
+    if session.choices.curl:
+        session.show(_nested(session, asked, place))
+    found = session.send(asked).json()
+    if place is None and session.output.at_terminal:
+        raise click.UsageError("a terminal cannot show a file: name one with --output")
+    request = session.request("GET", path_of("checkpoints", found["checkpoint"], "file"), accept="*/*")
+    with session.streamed(request) as response:
+        if place is None:
+            out = sys.stdout.buffer
+            for block in response:
+                out.write(block)
+            return
+        response.save(place)
+    session.result(found, lambda: session.output.line(str(place)))
+
+
+def _nested(session: Session, asked: Any, place: Path | None) -> str:
+    """One line that asks for the checkpoint's id, then for its file."""
+    inner = f"{session.curl(asked)} -s | grep -o 'ckpt_[0-9a-z]*' | head -n 1"
+    outer = session.curl(session.request("GET", "/checkpoints/CHECKPOINT/file"))
+    target = f"{session.address.url}/checkpoints/CHECKPOINT/file"
+    found = f'"{session.address.url}/checkpoints/$({inner})/file"'
+    return outer.replace(target, found) + (f" -o {place}" if place else "")
+
+
+@command(model, "import", example="trainyard model import iris iris.h5")
+@click.argument("name", metavar="MODEL", type=NAME_OF_MODEL)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def import_file(session: Session, name: str, file: Path) -> None:
+    """Make a checkpoint file a model's next version."""
+    from trainyard.bodies import FileBody
+    from trainyard.requests import path_of
+
+    document = session.ask("POST", path_of("models", name, "checkpoints"), FileBody(file, "application/x-hdf5"))
+    session.result(document, lambda: session.output.line(f"{name}@{document['version']}"))
+
+
+@command(model, "rm", example="trainyard model rm iris")
+@click.argument("names", nargs=-1, required=True, metavar="MODEL...", type=NAME_OF_MODEL)
+@click.option("--force", is_flag=True, help="Cancel jobs of the model that have not ended.")
+def remove(session: Session, names: tuple[str, ...], force: bool) -> None:
+    """Delete models with their versions and checkpoints."""
+    from trainyard.cli.removing import remove_all
+
+    remove_all(session, "models", names, {"force": True} if force else None)

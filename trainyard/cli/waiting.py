@@ -1,0 +1,82 @@
+"""Waiting for a job: what it reports is shown, and Ctrl-C leaves it running."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import Event as Alarm
+from typing import Any
+
+import click
+
+from trainyard.cli.command import INTERRUPTED
+from trainyard.cli.progress import Progress, Run
+from trainyard.cli.session import Session
+
+__all__ = ["FINAL", "wait_for"]
+
+FINAL = ("succeeded", "failed", "cancelled")
+#: Seconds within which a second Ctrl-C stops the job.
+SECOND = 2.0
+#: Seconds for which the service may be away.
+AWAY = 60.0
+
+
+def wait_for(
+    session: Session, job: Mapping[str, Any], *, after: int | None = None, shown: bool = True
+) -> dict[str, Any]:
+    """The job when it has ended; ``after`` is the last event that needs no showing.
+
+    After Ctrl-C the command ends and the job goes on; a second Ctrl-C stops it.
+    """
+    try:
+        if job["state"] not in FINAL:
+            _follow(session, job, after, shown=shown)
+        return _job(session, job["id"])
+    except KeyboardInterrupt:
+        return _leave(session, job["id"])
+
+
+def _follow(session: Session, job: Mapping[str, Any], after: int | None, *, shown: bool) -> None:
+    from trainyard.event_stream import follow
+    from trainyard.requests import path_of
+
+    run = Run(job)
+    progress = Progress(session.output, run, lambda: _job(session, job["id"]))
+    request = session.request("GET", path_of("jobs", job["id"], "events"), accept="text/event-stream")
+    over = lambda: _job(session, job["id"])["state"] in FINAL  # noqa: E731
+    try:
+        for event in follow(session.transport, request, after, over, AWAY):
+            if event.type == "epoch":
+                run.report(event.data)
+            elif event.type == "state":
+                run.job = {**run.job, "state": event.data["state"]}
+                if event.data["state"] in FINAL:
+                    return
+            elif event.type == "log":
+                progress.close()
+                session.output.say(event.data["message"], mark="!")
+            if shown:
+                progress.step()
+    finally:
+        progress.close()
+
+
+def _job(session: Session, job_id: str) -> dict[str, Any]:
+    from trainyard.requests import path_of
+
+    document: dict[str, Any] = session.ask("GET", path_of("jobs", job_id))
+    return document
+
+
+def _leave(session: Session, job_id: str) -> dict[str, Any]:
+    """Say how to go on, and give Ctrl-C a second chance; the command ends in any case."""
+    from trainyard.requests import path_of
+
+    try:
+        session.output.say(f"\n{job_id} goes on. Watch it: trainyard job watch {job_id}")
+        session.output.say(f"Stop it: Ctrl-C again now, or trainyard job stop {job_id}")
+        Alarm().wait(SECOND)
+    except KeyboardInterrupt:
+        stopped = session.ask("POST", path_of("jobs", job_id, "cancel"))
+        session.output.say(f"{job_id} is {'stopped' if stopped['state'] == 'cancelled' else 'being stopped'}.")
+    raise click.exceptions.Exit(INTERRUPTED)
