@@ -1,4 +1,4 @@
-"""The shell that all screens share: addresses, keys of the keyboard, keys of the service, errors, a service that is gone."""
+"""The shell that all screens share: addresses, keys of the keyboard, errors, keys of the service, its absence."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ const KEPT = ["hide", "prefix"];
 export function go(address) {
   const url = new URL(address, location.href), query = new URLSearchParams(location.search);
   for (const name of KEPT) if (query.has(name) && !url.searchParams.has(name)) url.searchParams.set(name, query.get(name) ?? "");
-  const path = url.pathname + url.search;
-  if (path !== location.pathname + location.search) {
+  const path = url.pathname + url.search + url.hash;
+  if (path !== location.pathname + location.search + location.hash) {
     history.replaceState({ scroll: scrollY }, "");
     history.pushState(null, "", path);
   }
@@ -20,7 +20,7 @@ export function setQuery(changes) {
   const query = new URLSearchParams(location.search);
   for (const [name, value] of Object.entries(changes)) value === null || value === "" ? query.delete(name) : query.set(name, value);
   const text = query.toString();
-  history.replaceState(history.state, "", location.pathname + (text ? `?${text}` : ""));
+  history.replaceState(history.state, "", location.pathname + (text ? `?${text}` : "") + location.hash);
 }
 
 const sheet = new CSSStyleSheet();
@@ -36,7 +36,8 @@ export function hidePanels() {
 export function followLink(event) {
   const link = /** @type {Element} */ (event.target).closest?.("a[href]");
   if (!(link instanceof HTMLAnchorElement) || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  if (link.origin !== location.origin || !/^\/console(\/|$)/.test(link.pathname) || link.target || link.download || link.hash) return;
+  if (link.origin !== location.origin || !/^\/console(\/|$)/.test(link.pathname) || link.target || link.download) return;
+  if (link.hash && link.pathname + link.search === location.pathname + location.search) return;
   event.preventDefault();
-  go(link.pathname + link.search);
+  go(link.pathname + link.search + link.hash);
 }

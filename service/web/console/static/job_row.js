@@ -22,9 +22,9 @@ export const datasetOf = ({ request }) => (typeof request.data === "string" ? re
 /** The figures that count: of rows that were held out, if there are some. @param {any} job */
 export function figures({ metrics, held_out: held }) {
   const accuracy = held?.accuracy ?? metrics?.validation_accuracy, loss = held?.log_loss ?? metrics?.validation_log_loss ?? metrics?.validation_loss;
-  if (accuracy !== undefined && accuracy !== null) return `${percent(accuracy)} right held out · loss ${number(loss, 3)}`;
-  if (metrics?.accuracy !== undefined && metrics.accuracy !== null) return `${percent(metrics.accuracy)} right in training · loss ${number(metrics.loss, 3)}`;
-  return "";
+  if (typeof accuracy === "number") return [`${percent(accuracy)} right`, h("div", { class: "hint" }, `held out, log loss ${number(loss, 3)}`)];
+  if (typeof metrics?.accuracy === "number") return [`${percent(metrics.accuracy)} right`, h("div", { class: "hint" }, `in training, loss ${number(metrics.loss, 3)}`)];
+  return [];
 }
 
 /** @param {any} job @param {number} place  in the queue, from 1 */
