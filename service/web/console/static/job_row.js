@@ -1,7 +1,7 @@
 /** A job as a row of a table: what it trains, how far it is, what can be done with it. */
 
 import { h } from "./dom.js";
-import { adviceFor } from "./job_advice.js";
+import { whatToDo } from "./failures.js";
 import { age, count, duration, number, percent } from "./format.js";
 
 /** Signs beside the words of the states, since colour alone is not seen by all. */
@@ -32,7 +32,7 @@ function stateCell(job, place) {
   const { state, progress, error, members } = job;
   if (state === "queued") return [stateChip(state), h("span", { class: "hint" }, place === 1 ? " next in the queue" : ` number ${count(place)} in the queue`)];
   if (state === "failed") {
-    return [stateChip(state), h("div", { class: "cause" }, h("code", null, error?.code ?? ""), " ", error?.detail ?? "the cause is not known"), h("div", { class: "hint" }, `What to do: ${adviceFor(error?.code)}`)];
+    return [stateChip(state), h("div", { class: "cause" }, h("code", null, error?.code ?? ""), " ", error?.detail ?? "the cause is not known"), h("div", { class: "hint" }, `What to do: ${whatToDo(error?.code ?? "")}`)];
   }
   const networks = members.length ? `, ${count(members.filter((/** @type {any} */ one) => one.state === "ended").length)} of ${count(members.length)} networks` : "";
   const epochs = `epoch ${count(progress.epoch)}${members.length ? "" : ` of ${count(progress.epochs)}`}${networks}`;
