@@ -46,6 +46,9 @@ class Session:
         # A pickle is no place for a key: the one that reads it takes its own from the environment.
         return _again, (type(self), self.url, self.timeout, self.retries, self.owner)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # It holds nothing that changes but connections.
+
     def request(
         self,
         method: str,
