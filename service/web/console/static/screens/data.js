@@ -1,6 +1,74 @@
+/** A dataset: what is in it, whether to trust it, and what to train on it. */
+
+import { download, get, key } from "../api.js";
+import { go } from "../address.js";
+import { commandPanel } from "../commands.js";
 import { fill, h } from "../dom.js";
+import { age, bytes, count } from "../format.js";
+import { notice } from "../notices.js";
+import { Plan } from "../plan_state.js";
+import { planPanel } from "../plan.js";
+import { profilePanel } from "../profile.js";
+import { rowsPanel } from "../rows_table.js";
+import { commands } from "../train_request.js";
+import { removeLater } from "../undo.js";
+
+/** Formats of a download: what `Accept` says, and the end of the file's name. */
+const FORMATS = /** @type {const} */ ([["CSV", "text/csv", "csv"], ["Parquet", "application/vnd.apache.parquet", "parquet"], ["HDF5", "application/x-hdf5", "h5"]]);
+/** Values of a column that are counted one by one on this page. */
+const LISTED = 50;
+/** First values of a text that show what it is like. */
+const EXAMPLES = 3;
 
 /** @param {import("../app.js").Place} place */
-export async function show({ main }) {
-  fill(main, h("h1", null, "data"));
+export async function show({ main, params, signal }) {
+  const path = `/datasets/${encodeURIComponent(params.name)}`;
+  const [dataset, profile, rows] = await Promise.all([get(path, { signal }), get(`${path}/profile`, { query: { listed: LISTED }, signal }), get(`${path}/rows`, { query: { limit: 10 }, signal })]);
+  if (signal.aborted) return;
+  const plan = new Plan(dataset, profile.columns);
+  try {
+    plan.fromAddress();
+  } catch (error) {
+    notice(error);
+  }
+  const examples = Object.fromEntries(plan.columns.filter(({ type }) => type === "text").map(({ name }) => [name, examplesOf(rows.data, name)]));
+  const columns = profilePanel(plan, examples, signal);
+  const side = h("div", { class: "grid side" }), grid = h("div", { class: "grid with-plan" }, h("div", { class: "grid" }, columns.panel, rowsPanel(path, plan.columns.map(({ name }) => name), rows, signal)), side);
+  fill(main, title(dataset, plan.columns.length), grid);
+  const shown = commandPanel("The same as a command", ["CLI", "curl", "Python"]);
+  shown.panel.dataset.panel = "commands";
+  const follow = () => shown.show(commands(plan.body, { origin: location.origin, withKey: Boolean(key.get()) }));
+  plan.on(follow);
+  follow();
+  side.append(planPanel(plan, grid, signal), shown.panel);
+  let related = profile.label;
+  const relate = async () => {
+    const { label } = plan;
+    if (label === related) return;
+    related = label;
+    const found = label ? await get(`${path}/profile`, { query: { label, listed: 0 }, signal }) : { columns: [] };
+    if (related !== label) return;
+    const relations = new Map(found.columns.map((/** @type {any} */ each) => [each.name, each.relation]));
+    for (const column of plan.columns) column.relation = relations.get(column.name) ?? null;
+    columns.related();
+  };
+  plan.on(() => void relate());
+  void relate();
+}
+
+/** @param {{ values: Record<string, any> }[]} rows @param {string} name */
+const examplesOf = (rows, name) => rows.map(({ values }) => values[name]).filter((value) => value !== null).slice(0, EXAMPLES).map(String);
+
+/** @param {any} dataset @param {number} columns */
+function title(dataset, columns) {
+  const path = `/datasets/${dataset.id}`, name = dataset.name ?? dataset.id, { format } = dataset;
+  const read = [format?.type?.toUpperCase(), format?.encoding, format?.delimiter && `separated by ${{ "\t": "tabs", " ": "spaces" }[/** @type {"\t"} */ (format.delimiter)] ?? format.delimiter}`].filter(Boolean).join(", ");
+  const saved = (/** @type {string} */ type) => {
+    const found = FORMATS.find(([, accept]) => accept === type);
+    if (found) void download(`${path}/file`, `${name}.${found[2]}`, { headers: { Accept: found[1] } });
+  };
+  const formats = h("select", { "aria-label": "Download as", class: "button", onchange: () => (saved(formats.value), (formats.value = "")) }, h("option", { value: "" }, "Download"), FORMATS.map(([label, accept]) => h("option", { value: accept }, label)));
+  const address = location.pathname + location.search + location.hash;
+  const leave = () => removeLater(`dataset ${name}`, path, { hide: () => go("/console/data"), back: () => go(address) });
+  return h("div", { class: "title" }, h("h1", { title: name }, name), h("span", { class: "sub" }, `${count(dataset.rows)} rows · ${count(columns)} columns · ${bytes(dataset.bytes)} · ${read} · ${age(dataset.created_at)}`), h("span", { class: "grow" }), formats, h("button", { type: "button", onclick: leave }, "Delete"));
 }

@@ -1,0 +1,40 @@
+/** What a plan comes to, from its dry run: the network drawn, its size, its time, and the accuracy to beat. */
+
+import { h } from "./dom.js";
+import { count, duration, percent } from "./format.js";
+import { networkDrawing } from "./network_drawing.js";
+
+/** @typedef {import("./plan_state.js").Plan} Plan */
+
+/** The share of the most frequent class among the rows that have one. @param {Plan} plan */
+export function toBeat(plan) {
+  const [first] = plan.classes, column = plan.columns.find(({ name }) => name === plan.label);
+  if (!first || !column) return null;
+  return { value: first.value, share: first.count / Math.max(plan.dataset.rows - column.missing, 1) };
+}
+
+/** @param {Plan} plan @param {any} [run]  the answer of a dry run */
+export function drawPlan(plan, run) {
+  if (!plan.label) return null;
+  const columns = plan.used.length, classes = run?.classes ?? (plan.columns.find(({ name }) => name === plan.label)?.distinct || null);
+  const hidden = [run?.hidden ?? plan.at("model.hidden") ?? (plan.at("model.layers") ?? []).slice(0, -2).filter((/** @type {any} */ each) => each.type === "dense").map((/** @type {any} */ each) => each.units)].flat().filter(Number.isInteger);
+  const told = plan.classes.slice(0, 2).map(({ value }) => value), layers = [
+    { units: run?.inputs ?? null, title: run?.inputs === undefined ? `${count(columns)} columns` : `${count(run.inputs)} inputs`, under: run?.inputs === undefined ? undefined : `of ${count(columns)} columns` },
+    ...(hidden.length || plan.network === "one" ? hidden.map((/** @type {number} */ units) => ({ units, title: count(units), under: "units" })) : [{ units: null, title: "as the rows need" }]),
+    { units: classes, title: plan.label, under: classes === 2 && told.length === 2 ? told.join(" or ") : classes ? `${count(classes)} classes` : undefined },
+  ];
+  return networkDrawing(layers, run?.members);
+}
+
+/** @param {Plan} plan @param {any} [run] */
+export function factsOf(plan, run) {
+  const beat = plan.label ? toBeat(plan) : null, fact = (/** @type {any} */ name, /** @type {any} */ value) => [h("dt", null, name), h("dd", null, value)];
+  const seconds = run?.estimate.seconds;
+  return [
+    run && run.members > 1 && fact("Networks", count(run.members)),
+    run && fact("Parameters", count(run.parameters)),
+    run && fact("Rows", run.rows.validation ? `${count(run.rows.training)}, and ${count(run.rows.validation)} held out` : count(run.rows.training)),
+    run && fact("Time", seconds === null ? "not known" : `at most about ${duration(seconds)}`),
+    beat && fact(["To beat: always “", h("span", { class: "class", title: String(beat.value) }, String(beat.value)), "”"], `${percent(beat.share)} right`),
+  ].flat();
+}
