@@ -5,6 +5,7 @@ A dataclass declares its fields and bounds once (``nncore.hyperparameters``); it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
@@ -39,6 +40,10 @@ __all__ = [
     "schema_for",
     "shared",
 ]
+
+
+#: Members of an object, up to which the error for what is no object names them.
+_SHOWN = 8
 
 
 class _Unknown(str):
@@ -100,10 +105,12 @@ class StrictSchema(ma.Schema):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.error_messages["unknown"] = _Unknown.among(self.fields)
-        self.error_messages["type"] = "must be an object"
 
     def load(self, data: Any, **options: Any) -> Any:
         """Load a document. Of more than ``LISTED`` unknown fields, marshmallow sees so many and no more."""
+        if not isinstance(data, Mapping):
+            members = f" of {', '.join(self.fields)}" if len(self.fields) <= _SHOWN else ""
+            raise ma.ValidationError(f"must be an object{members}. Received: {describe(data)}")
         if not isinstance(data, dict) or len(data) <= LISTED:
             return super().load(data, **options)
         known = {field.data_key or name for name, field in self.load_fields.items()}
@@ -129,8 +136,8 @@ class DescribedField(ma.fields.Field[Any]):
         """The JSON schema of the values that the field accepts."""
         raise NotImplementedError
 
-    def refusal(self, value: Any, wanted: str | None = None) -> ma.ValidationError:
-        return ma.ValidationError(f"{wanted or 'must be ' + self.wanted}. Received: {describe(value)}")
+    def refusal(self, value: Any, wanted: str | None = None, hint: str = "") -> ma.ValidationError:
+        return ma.ValidationError(f"{wanted or 'must be ' + self.wanted}. Received: {describe(value)}{hint}")
 
     def _validated(self, value: Any) -> Any:
         raise NotImplementedError
@@ -219,8 +226,15 @@ class Text(DescribedField):
             try:
                 self._match(value)
             except ma.ValidationError:
-                raise self.refusal(value, f"must match {self.pattern}") from None
+                meant = _matching(value, self.pattern)
+                raise self.refusal(value, f"must match {self.pattern}", f"; try {meant!r}" if meant else "") from None
         return value
+
+
+def _matching(text: str, pattern: str) -> str | None:
+    """A text in lower case, with hyphens for what a name does not have, if that matches a pattern."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", text.strip().lower())
+    return name if re.fullmatch(pattern, name) else None
 
 
 class Numbers(Number):

@@ -16,9 +16,10 @@ from models.data.columns import ColumnSpec
 from models.data.labels import Label
 from models.data.matrix_table import matrix_specs
 from models.data.profile import TableDetails
-from models.errors import ConflictError, MissingError, describe
+from models.errors import ConflictError, describe
 from models.formats.durable import FileRecord
 from models.registry.callers import own, visible
+from models.registry.names import missing
 from models.registry.rows import fault_of, insert_if_free, older_than
 from models.registry.tables import DATASETS
 
@@ -168,7 +169,7 @@ def find_dataset(connection: sa.Connection, key: str) -> DatasetRow:
         named = own(connection, sa.select(DATASETS), DATASETS).where(DATASETS.c.name == key)
         row = connection.execute(named).first()
     if row is None:
-        raise MissingError("not_found", f"there is no dataset {describe(key)}")
+        raise missing(connection, "dataset", key)
     return DatasetRow.of(row)
 
 

@@ -14,9 +14,10 @@ import sqlalchemy as sa
 
 from models.clock import utc_now
 from models.definition.definition import ModelDefinition
-from models.errors import ConflictError, ForbiddenError, MissingError, describe, listed
+from models.errors import ConflictError, ForbiddenError, describe, listed
 from models.identifiers import unqualified
 from models.registry.callers import caller_of, own, visible
+from models.registry.names import missing
 from models.registry.rows import insert_if_free
 from models.registry.tables import CHECKPOINTS, DATASETS, MODELS, VERSIONS
 from models.registry.versions import DEFAULT_VERSION, require_model
@@ -100,7 +101,7 @@ def find_model(connection: sa.Connection, name: str) -> ModelRow:
     """A model by name. Raises MissingError."""
     row = connection.execute(own(connection, _SELECT, MODELS).where(MODELS.c.name == name)).first()
     if row is None:
-        raise MissingError("not_found", f"there is no model {describe(name)}")
+        raise missing(connection, "model", name)
     return _model_row(row)
 
 
@@ -124,7 +125,7 @@ def _place_of(connection: sa.Connection, name: str) -> int:
     query = visible(connection, sa.select(MODELS.c.number), MODELS)
     number: int | None = connection.scalar(query.where(MODELS.c.owner == owner, MODELS.c.name == model))
     if number is None:
-        raise MissingError("not_found", f"there is no model {describe(name)}")
+        raise missing(connection, "model", name)
     return number
 
 

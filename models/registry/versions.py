@@ -17,6 +17,7 @@ from models.clock import utc_now
 from models.errors import LISTED, ConflictError, InvalidError, MissingError, Problem, describe, escaped, unknown_field
 from models.identifiers import id_pattern, qualified
 from models.registry.callers import own
+from models.registry.names import missing
 from models.registry.rows import Metrics
 from models.registry.tables import ALIASES, CHECKPOINTS, MODELS, VERSIONS
 
@@ -165,7 +166,7 @@ def require_model(connection: sa.Connection, name: str, *, to_change: bool = Fal
     # SQLite has one writer at a time and no such clause; other databases lock the row.
     number = connection.scalar(query.with_for_update() if to_change else query)
     if number is None:
-        raise MissingError("not_found", f"there is no model {describe(name)}")
+        raise missing(connection, "model", name)
     return int(number)
 
 
@@ -216,7 +217,7 @@ def alias_target(connection: sa.Connection, model: str, alias: str) -> int | Non
     query = own(connection, sa.select(_target(_ALIAS).label("version")), MODELS).where(MODELS.c.name == model)
     row = connection.execute(query, {"alias": alias}).first()
     if row is None:
-        raise MissingError("not_found", f"there is no model {describe(model)}")
+        raise missing(connection, "model", model)
     if row.version is None and alias not in (DEFAULT, LATEST):
         raise MissingError("not_found", f"model {describe(model)} has no alias {describe(alias)}")
     version: int | None = row.version

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from models.errors import (
     LISTED,
@@ -150,6 +150,8 @@ def _http_error(error: HTTPException) -> Response:
         return cast("Response", error.get_response())
     phrase = http.HTTPStatus(status).phrase
     detail = error.description or phrase
+    if isinstance(error, MethodNotAllowed):
+        detail = f"{request.method} is not allowed here; allowed are {', '.join(sorted(error.valid_methods or ()))}"
     if status == 404:
         detail = f"there is nothing at {shortened(request.path)}"
     if status == 413:

@@ -17,7 +17,7 @@ from service.uploads.import_bound import import_bound
 from service.web.bodies import takes_file
 from service.web.context import Context
 from service.web.gate import ADMITTED, CALLER, Gate
-from service.web.json_bodies import json_bytes
+from service.web.json_bodies import json_line
 from service.web.protocols.native import PredictionServer
 from service.web.worker.front import Front, QuickAnswer
 from service.web.worker.head import RequestError
@@ -31,7 +31,7 @@ _QUICK = {"/predict": ("POST",), "/health/live": ("GET", "HEAD")}
 _UPLOADS, _JOBS = {"datasets.upload_dataset", "checkpoints.import_checkpoint"}, {"training.train", "sweeps.sweep"}
 #: Key in ``environ`` for the most bytes that an imported checkpoint may have.
 _BOUND = "trainyard.import_bound"
-_LIVE = json_bytes({"status": "live"})
+_LIVE = json_line({"status": "live"})
 
 
 class ServiceFront(Front):

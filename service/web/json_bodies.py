@@ -17,6 +17,7 @@ __all__ = [
     "OrjsonProvider",
     "is_json",
     "json_bytes",
+    "json_line",
     "json_response",
     "parse_json",
     "read_body",
@@ -87,12 +88,17 @@ def parse_json(body: bytes, held: Held | None = None) -> Any:
 
 def json_response(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A response with a JSON body; the document may contain NumPy arrays."""
-    return Response(json_bytes(document), status, headers, content_type="application/json")
+    return Response(json_line(document), status, headers, content_type="application/json")
 
 
 def json_bytes(document: Any) -> bytes:
     """A document as JSON bytes; it may contain NumPy arrays."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def json_line(document: Any) -> bytes:
+    """A whole answer: a document as JSON bytes and the end of a line, without which a terminal's prompt follows it."""
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
 
 
 class OrjsonProvider(JSONProvider):

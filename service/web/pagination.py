@@ -118,5 +118,5 @@ def page(rows: Iterable[Any], limit: int) -> Response:
             break
         shown.append(json_bytes(row))
         size += len(shown[-1])
-    body = b'{"data":[%s],"has_more":%s}' % (b",".join(shown), b"true" if more else b"false")
+    body = b'{"data":[%s],"has_more":%s}\n' % (b",".join(shown), b"true" if more else b"false")
     return Response(body, content_type="application/json")

@@ -22,7 +22,7 @@ from service.serving.inference import (
     require_top_k,
 )
 from service.serving.resolution import ServedVersion
-from service.web.json_bodies import json_bytes
+from service.web.json_bodies import json_bytes, json_line
 from service.web.memory import SMALL, Held
 
 __all__ = ["PredictionAnswer", "plain_document"]
@@ -74,7 +74,7 @@ class PredictionAnswer:
             if made * length + computed > block:
                 return self._blocks(memory, made, block)
             memory.add(made * length + computed)
-        return json_bytes(self._document())
+        return json_line(self._document())
 
     def _row_length(self) -> int:
         """Bytes of the JSON about one row at most."""
@@ -175,7 +175,7 @@ class PredictionAnswer:
                 before = b","
             yield b"]"
         end = json_bytes(self._end(prediction))
-        yield b"," + end[1:] if len(end) > 2 else b"}"
+        yield b"," + end[1:] + b"\n" if len(end) > 2 else b"}\n"
 
 
 def plain_document(prediction: Prediction) -> dict[str, object]:

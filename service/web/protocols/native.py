@@ -30,7 +30,7 @@ from service.serving.resolution import ServedVersion, Serving
 from service.web.computing import Computing
 from service.web.context import Context, context
 from service.web.gate import CALLER
-from service.web.json_bodies import LARGE, is_json, json_bytes, parse_json, read_json, reserve_body
+from service.web.json_bodies import LARGE, is_json, json_line, parse_json, read_json, reserve_body
 from service.web.memory import SMALL, Held, held_by
 from service.web.openapi import Resource, json_body, refusals
 from service.web.predicted_files import (
@@ -230,7 +230,7 @@ def _answered(
         else:
             rows = _rows(body, network)
         if small and top_k is None and asked is NOTHING:
-            answer: bytes | Iterator[bytes] = json_bytes(plain_document(infer(version, rows)))
+            answer: bytes | Iterator[bytes] = json_line(plain_document(infer(version, rows)))
         else:
             answer = PredictionAnswer(version, rows, top_k, asked, report).content(held, place)
     except RowOverflowError as error:

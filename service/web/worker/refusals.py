@@ -132,4 +132,4 @@ def problem_document(
         "errors": list(errors),
         **extensions,
     }
-    return orjson.dumps(document)
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
