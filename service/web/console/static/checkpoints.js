@@ -20,14 +20,14 @@ function keep(chosen, { job }) {
 /** The places of the slider, by epoch: of two checkpoints at one epoch the published one. @param {Value} value @returns {Place[]} */
 export function placesOf({ job, checkpoints, versions }) {
   const made = new Map(versions.map((/** @type {any} */ one) => [one.checkpoint, one.version])), best = job?.best?.epoch, several = job?.members.length > 0;
-  /** @type {Map<string, any>} */ const byEpoch = new Map();
+  /** @type {Map<number, any>} */ const byEpoch = new Map();
   for (const one of checkpoints) {
-    const key = `${one.epoch}/${one.step}`, before = byEpoch.get(key);
-    if (!before || !made.has(before.id)) byEpoch.set(key, one);
+    const before = byEpoch.get(one.epoch);
+    if (!before || !made.has(before.id)) byEpoch.set(one.epoch, one);
   }
   const places = [...byEpoch.values()].map(({ id, epoch }) => {
     const version = made.get(id), notes = [epoch === 0 && !several ? "before training" : "", epoch === best ? (ended(job) ? "best" : "best so far") : "", version ? `version ${version}` : ""].filter(Boolean).join(", ");
-    const at = several ? `${count(epoch)} epochs of all networks` : `epoch ${count(epoch)}`;
+    const at = several ? `after ${count(epoch)} epochs` : `epoch ${count(epoch)}`;
     return { chosen: /** @type {Chosen} */ (version ? { kind: "version", number: version } : { kind: "checkpoint", id, epoch }), id, words: notes ? `${at} (${notes})` : at };
   });
   if (job && !ended(job)) places.push({ chosen: { kind: "best" }, id: "best", words: "best so far" });
@@ -63,7 +63,7 @@ export function checkpointSlider(state) {
     output.value = output.title = words;
     slider.setAttribute("aria-valuetext", words);
     const few = places.length < 3 && value.job ? " To move over the whole course, train with more kept checkpoints." : "";
-    hint.textContent = (places.length ? "Everything on this page answers from the checkpoint that is chosen here, or by a click in a curve. ← → move the cursor in a curve." : value.job ? "Nothing is kept yet." : "No checkpoints are kept beside the versions.") + few;
+    hint.textContent = (places.length ? `Everything on this page answers from the checkpoint that is chosen here${value.job?.members.length ? ". Epochs are those of all networks." : ", or by a click in a curve. ← → move the cursor in a curve."}` : value.job ? "Nothing is kept yet." : "No checkpoints are kept beside the versions.") + few;
   };
   state.on("chosen checkpoints versions job", draw);
   state.on("chosen", keepSoon);

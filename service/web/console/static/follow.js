@@ -89,8 +89,8 @@ export class Follower {
   async #see() {
     const { state, signal } = this, { name, job: before, checkpoints: kept } = state.value;
     if (ended(before)) return;
-    const [job, checkpoints] = await Promise.all([get(`/jobs/${before.id}`, { signal, quiet: true }), checkpointsOf(name, before, signal)]);
-    const same = checkpoints.length === kept.length && checkpoints.every(({ id }, index) => id === kept[index].id);
+    const job = await get(`/jobs/${before.id}`, { signal, quiet: true }), checkpoints = await checkpointsOf(name, job, signal);
+    const same = checkpoints.length === kept.length && checkpoints.every(({ id, epoch }, index) => id === kept[index].id && epoch === kept[index].epoch);
     const changes = { job, ...(same ? {} : { checkpoints }) };
     if (!ended(job)) return this.#follow(changes);
     const [model, versions] = await Promise.all([get(`/models/${name}`, { signal, quiet: true }), versionsOf(name, signal)]);

@@ -2,6 +2,7 @@
 
 import { Refused, get, pages } from "./api.js";
 import { ended } from "./model_state.js";
+import { checkpointsOfSeries, seriesOf } from "./stepping.js";
 
 /** @typedef {import("./model_state.js").Value} Value */
 /** @typedef {import("./model_state.js").Column} Column */
@@ -34,10 +35,14 @@ export const versionsOf = async (name, signal) => {
   }
 };
 
-/** The kept checkpoints of a job, or of a model without jobs, by epoch; of two at one epoch the older one first. @param {string} name @param {any} job @param {AbortSignal} signal */
+/**
+ * The kept checkpoints of a job, or of a model without jobs, by epoch; of two at one epoch the older one first. That of
+ * the best epoch is written at the end and counts the epochs of its job, but holds the weights of the best one.
+ * @param {string} name @param {any} job @param {AbortSignal} signal */
 export async function checkpointsOf(name, job, signal) {
-  const found = await whole(job ? `/jobs/${job.id}/checkpoints` : `/models/${name}/checkpoints`, signal);
-  return found.reverse().sort((a, b) => a.epoch - b.epoch || a.step - b.step);
+  const series = seriesOf(job), all = await whole(job && !series ? `/jobs/${job.id}/checkpoints` : `/models/${name}/checkpoints`, signal), found = series ? await checkpointsOfSeries(name, job, all, signal) : all;
+  const { epoch, monitor, value } = job?.best ?? {};
+  return found.reverse().map((one) => (epoch && one.metrics[monitor] === value ? { ...one, epoch } : one)).sort((a, b) => a.epoch - b.epoch || a.step - b.step);
 }
 
 /** The data that a job trains on, if it is a dataset. @param {any} job */

@@ -42,7 +42,7 @@ function bestWords({ job, model, versions }) {
     return parts.length ? parts.join(" · ") : "";
   }
   const { best, held_out, stopped_by, metrics } = job, why = { early_stopping: " · stopped early", max_seconds: " · out of time" }[/** @type {string} */ (stopped_by)] ?? "";
-  if (held_out) return `${percent(held_out.accuracy)} right on ${count(held_out.rows)} rows held out (always the commonest class: ${percent(held_out.to_beat?.majority?.accuracy)}) · log loss ${number(held_out.log_loss, 3)}${why}`;
+  if (held_out) return `${percent(held_out.accuracy)} right on ${count(held_out.rows)} held-out rows (commonest class: ${percent(held_out.to_beat?.majority?.accuracy)}) · log loss ${number(held_out.log_loss, 3)}${why}`;
   if (best) return `best epoch ${ended(job) ? "" : "so far "}${count(best.epoch)}: ${metricWords(best.monitor)} ${number(best.value, 3)}${why}`;
   const shown = ["validation_accuracy", "validation_loss", "accuracy", "loss"].find((name) => metrics[name] != null);
   return shown ? `${metricWords(shown)} ${number(metrics[shown], 3)}${why}` : "";
@@ -52,7 +52,7 @@ function bestWords({ job, model, versions }) {
 export function modelHeader(state, history) {
   const title = h("h1", { class: "name", title: state.value.name }, state.value.name), served = h("span", { class: "chip" }), live = h("span", { class: "chip", role: "status", "aria-live": "off" });
   const bar = h("i"), meter = h("div", { class: "meter progress", role: "progressbar", "aria-label": "Training", "aria-valuemin": 0, "aria-valuemax": 100 }, bar), best = h("span", { class: "sub" }), buttons = h("div", { class: "row" });
-  const head = h("div", { class: "title model-title" }, title, served, live, meter, best, h("span", { class: "grow" }), buttons);
+  const head = h("div", { class: "title model-title" }, title, served, live, meter, best, buttons);
   const dot = h("i", { class: "dot live" });
   let shown = "";
 
@@ -98,7 +98,7 @@ export function modelHeader(state, history) {
   const progress = () => {
     const { job } = state.value;
     if (!job) return;
-    const seen = history.run.x.at(-1) ?? 0, share = Math.max(job.progress.fraction, job.members.length ? 0 : seen / (job.progress.epochs || 1)), said = stateWords(job, seen);
+    const newest = history.run.x.at(-1) ?? 0, seen = newest > job.progress.epochs ? 0 : newest, share = Math.max(job.progress.fraction, job.members.length ? 0 : seen / (job.progress.epochs || 1)), said = stateWords(job, seen);
     fill(live, job.state === "running" && dot, said);
     bar.style.width = `${100 * Math.min(share, 1)}%`;
     meter.setAttribute("aria-valuenow", String(Math.round(100 * Math.min(share, 1))));

@@ -4,8 +4,8 @@ import { go, setQuery } from "./address.js";
 import { get } from "./api.js";
 import { curves, lowest } from "./curves.js";
 import { fill, h, newId } from "./dom.js";
+import { whatToDo } from "./failures.js";
 import { age, count } from "./format.js";
-import { adviceFor } from "./job_advice.js";
 import { memberChoice, membersTable } from "./members.js";
 import { ended } from "./model_state.js";
 
@@ -25,8 +25,8 @@ async function waitingFor(job) {
 function words(job, troubles) {
   const lines = [];
   if (!job) lines.push(h("p", null, "This model was imported: there is no job, so there are no curves. All else on this page works."));
-  else if (job.state === "failed") lines.push(h("p", { class: "bad" }, h("b", null, `It failed: ${job.error?.code ?? "unknown"}. `), job.error?.detail ?? ""), h("p", null, h("b", null, "What to do: "), adviceFor(job.error?.code)));
-  else if (job.error) lines.push(h("p", { class: "warn" }, `Its last checkpoint was not saved: ${job.error.detail} `, adviceFor(job.error.code)));
+  else if (job.state === "failed") lines.push(h("p", { class: "bad" }, h("b", null, `It failed: ${job.error?.code ?? "unknown"}. `), job.error?.detail ?? ""), h("p", null, h("b", null, "What to do: "), whatToDo(job.error?.code ?? "")));
+  else if (job.error) lines.push(h("p", { class: "warn" }, `Its last checkpoint was not saved: ${job.error.detail} `, whatToDo(job.error.code)));
   if (job?.attempt > 1 && !troubles.length) lines.push(h("p", { class: "hint" }, `Attempt ${job.attempt}: it went on from its last saved state.`));
   lines.push(...troubles.slice(-3).map((line) => h("p", { class: "hint" }, line)));
   return lines;
@@ -53,7 +53,7 @@ export function trainingPanel(state, history, below, query) {
   const jobs = h("select", { "aria-label": "Job", onchange: () => go(`/console/models/${state.value.name}?job=${jobs.value}`) });
 
   const drawJobs = () => {
-    const { jobs: all, job } = state.value;
+    const { jobs: listed, job } = state.value, all = !job || listed.some(({ id }) => id === job.id) ? listed : [job, ...listed];
     jobs.hidden = all.length < 2;
     fill(jobs, all.map((one) => h("option", { value: one.id, selected: one.id === job?.id }, `${one.state}, ${age(one.created_at)}${one.version ? `, version ${one.version}` : ""}`)));
   };

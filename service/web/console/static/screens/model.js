@@ -11,6 +11,7 @@ import { modelHeader } from "../model_header.js";
 import { ModelState } from "../model_state.js";
 import { notice } from "../notices.js";
 import { RunHistory } from "../run_history.js";
+import { stepButtons } from "../stepping.js";
 import { trainingPanel } from "../training.js";
 
 /** @typedef {import("../model_state.js").Value} Value */
@@ -40,9 +41,22 @@ function followDefinition(state) {
 export async function show({ main, params, query, signal }) {
   const state = new ModelState(await factsOf(params.name, query, signal), signal), history = new RunHistory();
   if (signal.aborted) return;
-  const training = trainingPanel(state, history, checkpointSlider(state), query);
-  const { head, progress } = modelHeader(state, history);
+  const training = trainingPanel(state, history, checkpointSlider(state), query), { head, progress } = modelHeader(state, history);
+  const follow = (/** @type {RunHistory} */ into) => {
+    const follower = new Follower(state, into, () => (progress(), training.changed(follower.troubles)), signal);
+    return follower.run();
+  };
+  // The epochs of the step before stay in sight until those of the next one are all there.
+  const step = async (/** @type {any} */ job) => {
+    const next = new RunHistory();
+    state.set({ job });
+    await follow(next);
+    history.run = next.run;
+    training.changed([]);
+    const last = state.value.checkpoints.at(-1);
+    if (last) state.set({ chosen: { kind: "checkpoint", id: last.id, epoch: last.epoch }, following: false });
+  };
+  if (query.has("step")) head.append(stepButtons(state, step));
   fill(main, head, h("div", { class: "grid model" }, training.panel, keptPanel(state)));
-  const follower = new Follower(state, history, () => (progress(), training.changed(follower.troubles)), signal);
-  void follower.run();
+  void follow(history);
 }
