@@ -27,6 +27,8 @@ BYTES_PER_PROBABILITY = 20
 #: What the measures of a class take as Python objects and as JSON, and what a cell of the confusion matrix takes.
 BYTES_PER_CLASS, BYTES_PER_CELL = 1500, 48
 
+#: The most rows that an answer shows.
+MAXIMUM_SHOWN = 1000
 
 #: What answers a request, as a JSON schema.
 VERSION: dict[str, Any] = {
@@ -78,12 +80,23 @@ class LabelValue(DescribedField):
 
 
 class CellSchema(StrictSchema):
-    """A cell of the confusion matrix, and how many of its rows to return."""
+    """A cell, a line or all of the confusion matrix, and how many of its rows to return."""
 
-    label = LabelValue(required=True, metadata={"description": "The label of the rows, matched by value."})
-    predicted = LabelValue(required=True, metadata={"description": "Their prediction."})
+    label = LabelValue(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "The label of the rows, matched by value; any if left out."},
+    )
+    predicted = LabelValue(
+        load_default=None, allow_none=True, metadata={"description": "Their prediction; any if left out."}
+    )
     limit = Whole(
-        Bounds(minimum=1, maximum=100), load_default=20, metadata={"description": "The first so many of them."}
+        Bounds(minimum=1, maximum=MAXIMUM_SHOWN),
+        load_default=20,
+        metadata={
+            "description": "At most so many of them: the first ones of a cell, or rows spread evenly over all that "
+            "there are if label or prediction is left out."
+        },
     )
 
 
@@ -94,7 +107,11 @@ class EvaluatedSchema(RowsSchema):
 
     job = Text(maximum=63, metadata={"description": "A job, whose rows are meant."})
     part = Text(
-        choices=("validation", "training"), metadata={"description": "The rows that it held out, or trained on."}
+        choices=("validation", "training"),
+        metadata={
+            "description": "The rows that it held out, or trained on. In folds it held out each row once; "
+            "the members that did not train on a row predict it then."
+        },
     )
 
     choices = "must hold dataset (with an optional label), rows and label, inputs and labels, or job and part"
@@ -115,7 +132,7 @@ class EvaluateSchema(StrictSchema):
         CellSchema,
         load_default=None,
         allow_none=True,
-        metadata={"description": "Also return the rows with this label and this prediction."},
+        metadata={"description": "Also return rows: those with this label and this prediction, or any."},
     )
     top_k = Whole(
         Bounds(minimum=1),

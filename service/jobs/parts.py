@@ -10,9 +10,10 @@ import numpy as np
 from models.data.rows import Array
 from models.definition.definition import ModelDefinition
 from models.errors import InvalidError, MissingError
-from models.formats.checkpoint_file import CheckpointError, load_training_rows
+from models.formats.checkpoint_file import CheckpointError, load_held_out, load_training_rows
 from models.registry import checkpoints
 from models.serving.evaluated_rows import Part
+from models.training.ensemble_checkpoint import HeldOut
 from models.training.prepared import split
 from models.training.request import TrainingRequest
 from service.jobs import lifecycle
@@ -20,8 +21,9 @@ from service.jobs.record import Job
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.request_rows import Source
+from service.upkeep.inspection import intact_checkpoint
 
-__all__ = ["JobPart", "TrainedOn", "part_of_job", "trained_on"]
+__all__ = ["JobPart", "TrainedOn", "part_of_job", "predicted_by_folds", "trained_on"]
 
 
 class JobPart(NamedTuple):
@@ -66,6 +68,25 @@ def part_of_job(database: Database, files: FileStore, job_id: str, part: str, po
     if numbers is None:
         numbers = _split_rows(source, job)
     return JobPart(source, Part(numbers, rest=part == "validation"))
+
+
+def predicted_by_folds(database: Database, files: FileStore, job_id: str, checkpoint: str) -> HeldOut | None:
+    """What members predicted of rows that they held out, by row, if the job made the checkpoint in folds; else None.
+
+    Raises DamagedError, or CheckpointError if the file cannot be read.
+    """
+    try:
+        with database.read() as connection:
+            row = checkpoints.find_checkpoint(connection, checkpoint)
+    except MissingError:
+        return None
+    if row.job != job_id:
+        return None
+    _, found = load_held_out(intact_checkpoint(database, files, checkpoint))
+    if found is None or not len(found.rows):
+        return None
+    order = np.argsort(found.rows)
+    return HeldOut(found.rows[order], found.codes[order], found.folds[order], found.probabilities[order])
 
 
 def _source(

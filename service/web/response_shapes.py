@@ -97,6 +97,7 @@ _FITTED: dict[str, Any] = {
         {"const": "raw"},
     ],
 }
+_ANY_CLASS = {"oneOf": [*CLASS_LIST["items"]["oneOf"], {"type": "null"}]}
 _ANSWERING = {"type": ["integer", "null"], "description": "Null if a checkpoint was asked for that is no version."}
 _CHECKPOINT_ID = {"type": "string", "description": "The checkpoint that answers, if it was not asked for as a version."}
 _OWNER = {"type": "string", "description": "Whose it is, if not the caller's."}
@@ -322,7 +323,12 @@ SHAPES: dict[str, dict[str, Any]] = {
         id={"type": "integer"},
         type={"type": "string", "enum": EVENT_TYPES},
         at=_TIME,
-        data={"type": "object"},
+        data={
+            "type": "object",
+            "description": "`state` and, of a job that has failed, `error`; the epoch as in the history; the "
+            "`checkpoint`, its `epoch` and `step`; or `level`, `message` and `code`. Among the events of all jobs also "
+            "`job`, the id.",
+        },
     ),
     "Checkpoint": described(
         "A checkpoint: an immutable HDF5 file.",
@@ -423,7 +429,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     ),
     "Evaluation": described(
         "How well a version classifies labelled rows. A value is null if the rows leave it undefined.",
-        ("checkpoint", "cell", *EVALUATED),
+        ("checkpoint", "cell", "folds", *EVALUATED),
         model={"type": "string"},
         version=_ANSWERING,
         checkpoint=_CHECKPOINT_ID,
@@ -436,10 +442,15 @@ SHAPES: dict[str, dict[str, Any]] = {
             "job ends), or it was trained on more than 1,000,000 other rows. Rows of a checkpoint that its job "
             "started from do not count.",
         },
+        folds={
+            "type": "integer",
+            "description": "In how many folds the rows were held out, if members that did not train on a row predict "
+            "it rather than all of them.",
+        },
         cell=described(
-            "The rows with the label and the prediction that the request names.",
-            label=CLASS_LIST["items"],
-            predicted=CLASS_LIST["items"],
+            "The rows with the label and the prediction that the request names, null for any.",
+            label=_ANY_CLASS,
+            predicted=_ANY_CLASS,
             count={"type": "integer", "description": "How many there are."},
             rows={
                 "type": "array",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from flask import Response, request
@@ -18,13 +18,15 @@ from models.serving.evaluated_rows import EvaluatedMatrix, EvaluatedRows, Evalua
 from models.serving.evaluation import EvaluateSchema, evaluation_bytes, evaluation_document, sets_document
 from models.serving.row_hashes import row_hashes
 from models.serving.served_model import ServedModel
+from models.training.ensemble_checkpoint import HeldOut
 from service.jobs import lifecycle
-from service.jobs.parts import TrainedOn, part_of_job, trained_on
-from service.serving.inference import Prediction, RowOverflowError, class_code, infer, require_asked, require_top_k
+from service.jobs.parts import TrainedOn, part_of_job, predicted_by_folds, trained_on
+from service.serving.inference import Prediction, RowOverflowError, infer, require_asked, require_top_k
 from service.serving.resolution import ServedVersion
 from service.store.request_rows import Source
 from service.upkeep.inspection import intact_dataset
 from service.web.context import Context, context
+from service.web.evaluated_cells import Cell
 from service.web.json_bodies import json_response
 from service.web.memory import held_by
 from service.web.openapi import Resource, refusals
@@ -47,7 +49,8 @@ def evaluate(body: dict[str, Any]) -> Response:
     """Evaluate a version of a model, or a checkpoint, on labelled rows.
 
     The rows are given as in training, or they are those that a job held out or trained on. `trained_on` says how many
-    of them the version was trained on. Nothing is stored.
+    of them the version was trained on. A version that was trained in folds held out each of its rows once: for these
+    (`"part": "validation"`) the answer is of the members that did not train on the row. Nothing is stored.
     """
     try:
         try:
@@ -68,22 +71,32 @@ def _evaluation(body: dict[str, Any]) -> dict[str, Any]:
     classes = version.network.classes
     if top_k is not None:
         require_top_k(top_k, classes)
-    cell = None if body["rows"] is None else _cell(body["rows"], version.network)
+    cell = None if body["rows"] is None else Cell.of(body["rows"], version.network)
     asked = NOTHING if body["coverage"] is None else Asked(body["coverage"], body["by_class"])
     require_asked(asked, version.network)
     part: Part | None = None
+    folds: HeldOut | None = None
     if "job" in data:
         _hold_rows_of_job(data["job"])
-        source, part = part_of_job(parts.database, parts.files, data["job"], data["part"], "/data")
+        if data["part"] == "validation":
+            folds = predicted_by_folds(parts.database, parts.files, data["job"], version.checkpoint)
+        wanted = data["part"] if folds is None else "training"
+        source, part = part_of_job(parts.database, parts.files, data["job"], wanted, "/data")
+        part = part if folds is None else Part(folds.rows, rest=False)
     else:
         hold_named(data)
         plan = version.network.plan
         source = Source(parts.database, parts.files, data, "/data", {} if plan is None else plan.kinds)
     with _rows(source, version.network, part) as rows:
         sample = _Sample.of(version, rows) if body["importance"] else None
-        prediction, known = _predicted(version, source, rows, asked, sample)
+        if folds is None:
+            prediction, known = _predicted(version, source, rows, asked, sample)
+        else:
+            prediction, known = _by_folds(version, folds, body), 0
         document = evaluation_document(prediction.probabilities, rows.codes, classes, top_k)
-        found = {} if cell is None else {"cell": _rows_in(cell, prediction, rows)}
+        found: dict[str, Any] = {} if folds is None else {"folds": len(np.unique(folds.folds))}
+        if cell is not None:
+            found["cell"] = cell.document(prediction, rows, held_by(request.environ))
         if prediction.sets is not None:
             coverage, by_class = body["coverage"], body["by_class"]
             found["sets"] = sets_document(prediction.sets, rows.codes, classes, coverage, by_class=by_class)
@@ -181,6 +194,21 @@ def _predicted(
     return prediction, None if others is None else shared
 
 
+def _by_folds(version: ServedVersion, folds: HeldOut, body: dict[str, Any]) -> Prediction:
+    """The predictions by members that did not train on the rows, which have neither sets nor columns to shuffle."""
+    for name in ("coverage", "importance"):
+        if body[name]:
+            detail = (
+                "cannot be found for rows that are predicted fold by fold; evaluate other rows, or the training rows"
+            )
+            raise InvalidError.at(f"/{name}", detail)
+    count, classes = folds.probabilities.shape
+    held_by(request.environ).add(evaluation_bytes(count, classes))
+    return Prediction(
+        version.model, version.number, version.network.classes, folds.probabilities, version.checkpoint, None
+    )
+
+
 def _hold_rows_of_job(job_id: str) -> None:
     """Hold the datasets of a job's rows; a job that does not exist is refused later."""
     try:
@@ -210,33 +238,3 @@ def _hashes_of(parts: Context, known: TrainedOn, network: ServedModel) -> Array 
     except (InvalidError, MissingError, OSError):
         return None  # They were deleted or damaged since.
     return np.unique(np.concatenate(hashes))
-
-
-class _Cell(NamedTuple):
-    """A cell of the confusion matrix by its class numbers, and how many of its rows to show."""
-
-    label: int
-    predicted: int
-    limit: int
-
-
-def _cell(given: dict[str, Any], network: ServedModel) -> _Cell:
-    label, predicted = (class_code(given[name], network.classes, f"/rows/{name}") for name in ("label", "predicted"))
-    return _Cell(label, predicted, given["limit"])
-
-
-def _rows_in(cell: _Cell, prediction: Prediction, rows: EvaluatedRows) -> dict[str, Any]:
-    """The rows that a cell holds, the first ones of them with their values."""
-    predicted = prediction.probabilities.argmax(axis=1)
-    found = np.flatnonzero((rows.codes == cell.label) & (predicted == cell.predicted))
-    label, guess = (prediction.classes[place] for place in cell[:2])
-    shown = found[: cell.limit].tolist()
-    return {
-        "label": label,
-        "predicted": guess,
-        "count": len(found),
-        "rows": [
-            {**row, "label": label, "predicted": guess, "probability": prediction.probabilities[index, cell.predicted]}
-            for row, index in zip(rows.shown(shown), shown, strict=True)
-        ],
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -140,9 +141,8 @@ def test_labels_of_a_cell_match_by_value(client: Client, table: dict[str, Any]) 
     [
         ({"label": "perhaps", "predicted": "no"}, "/rows/label"),
         ({"label": "no", "predicted": "perhaps"}, "/rows/predicted"),
-        ({"label": "no"}, "/rows/predicted"),
         ({"label": "no", "predicted": "no", "limit": 0}, "/rows/limit"),
-        ({"label": "no", "predicted": "no", "limit": 101}, "/rows/limit"),
+        ({"label": "no", "predicted": "no", "limit": 1001}, "/rows/limit"),
         ({"label": [1], "predicted": "no"}, "/rows/label"),
     ],
 )
@@ -150,6 +150,52 @@ def test_wrong_cells_are_refused(client: Client, table: dict[str, Any], rows: An
     answer = client.post("/evaluate", {"model": table["model"], "data": table["model"], "rows": rows})
     assert answer.status == 422, answer
     assert [error["pointer"] for error in answer.json["errors"]] == [place]
+
+
+def test_rows_of_a_line_and_of_all(client: Client, table: dict[str, Any]) -> None:
+    """Without a cell, rows at equal distances: for charts that cannot show all."""
+    guesses = predicted(client, table["model"], table["rows"])["predictions"]
+    every = evaluate(client, table["model"], table["model"], rows={"limit": 1000})["cell"]
+    assert (every["label"], every["predicted"], every["count"]) == (None, None, 400)
+    assert [row["row"] for row in every["rows"]] == list(range(1, 401))
+    assert [row["predicted"] for row in every["rows"]] == guesses
+    assert [row["label"] for row in every["rows"]] == [row["survived"] for row in table["rows"]]
+    few = evaluate(client, table["model"], table["model"], rows={"limit": 5})["cell"]
+    assert [row["row"] for row in few["rows"]] == [1, 101, 201, 300, 400]
+    assert few["rows"][0] == every["rows"][0]
+    line = evaluate(client, table["model"], table["model"], rows={"predicted": "yes", "limit": 1000})["cell"]
+    assert [row["row"] for row in line["rows"]] == [place for place, guess in enumerate(guesses, 1) if guess == "yes"]
+    assert line["count"] == guesses.count("yes")
+
+
+def test_rows_that_were_held_out_in_folds(client: Client, table: dict[str, Any]) -> None:
+    """They are judged by the members that did not train on them: as the download of held-out rows says."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    name = fresh("folds")
+    model = {"name": name, "hidden": [4]}
+    job = client.run({"model": model, "data": table["model"], "folds": 4, "epochs": 3})
+    data = {"job": job["id"], "part": "validation"}
+    answer = evaluate(client, name, data, rows={"limit": 1000})
+    download = client.get(f"/jobs/{job['id']}/held_out", headers={"Accept": "application/x-ndjson"})
+    held_out = [json.loads(line) for line in download.body.splitlines()]
+    labels, guesses = ([row[kind] for row in held_out] for kind in ("label", "prediction"))
+    true = np.array([row[f"probability_{row['label']}"] for row in held_out])
+    assert (answer["rows"], answer["folds"], answer["trained_on"]) == (400, 4, 0)
+    assert answer["confusion_matrix"] == metrics.confusion_matrix(labels, guesses).tolist()
+    assert answer["log_loss"] == pytest.approx(-np.log(true).mean(), rel=1e-4)
+    assert answer["log_loss"] == pytest.approx(job["held_out"]["log_loss"], rel=1e-4)
+    assert [(row["row"], row["label"], row["predicted"]) for row in answer["cell"]["rows"]] == [
+        (row["row"], row["label"], row["prediction"]) for row in held_out
+    ]
+    assert all(row["values"] == table["rows"][row["row"] - 1] for row in answer["cell"]["rows"])
+
+    training = evaluate(client, name, {"job": job["id"], "part": "training"})
+    assert (training["rows"], training["trained_on"], "folds" in training) == (400, 400, False)
+    for extra in ({"coverage": 0.9}, {"importance": True}):
+        refused = client.post("/evaluate", {"model": name, "data": data, **extra})
+        assert (refused.status, refused.json["errors"][0]["pointer"]) == (422, f"/{next(iter(extra))}")
+    other = client.post("/evaluate", {"model": table["model"], "data": data})
+    assert (other.status, other.json["errors"][0]["pointer"]) == (422, "/data/part")
 
 
 def test_missing_columns_are_named(client: Client, table: dict[str, Any]) -> None:
