@@ -9,6 +9,7 @@ import click
 
 from trainyard.cli import text
 from trainyard.cli.command import command
+from trainyard.cli.descriptions import describe_network
 from trainyard.cli.expectation import metrics_of
 from trainyard.cli.output import raw
 from trainyard.cli.session import Session
@@ -21,6 +22,8 @@ trainyard compare iris@1 iris@3
 trainyard compare titanic titanic-wide"""
 #: Members of a request and a definition that say nothing about how good a network becomes.
 _UNTOLD = {"name", "classes", "metadata", "inputs"}
+#: Places of a cell at a terminal.
+WIDEST = 48
 #: Metrics in the order in which they are shown; others follow.
 _FIRST = ("validation_accuracy", "validation_loss", "accuracy", "loss")
 
@@ -61,11 +64,14 @@ def _job(session: Session, job_id: str | None) -> Any:
 
 def _print(session: Session, documents: list[dict[str, Any]]) -> None:
     heads = [f"{document['model']}@{document['version']}" for document in documents]
-    metrics = [metrics_of(document["job"] or {"metrics": document["metrics"]}) for document in documents]
-    settings = [dict(_flat(_settings(document))) for document in documents]
+    metrics = [metrics_of(document["job"] or {}, document) for document in documents]
+    alike = len({"network" in document["definition"] for document in documents}) == 1
+    settings = [dict(_flat(each)) for each in _in_short([_settings(each, alike=alike) for each in documents])]
     rows = []
     for name in [*_FIRST, *sorted({name for each in metrics for name in each} - set(_FIRST))]:
         values = [each.get(name) for each in metrics]
+        if "to_beat" in name and not name.endswith(".accuracy"):
+            continue
         if any(value != values[0] for value in values) or (name in _FIRST and values[0] is not None):
             rows.append([name, *_cells(session, values)])
     for name in dict.fromkeys(name for each in settings for name in each):
@@ -73,20 +79,27 @@ def _print(session: Session, documents: list[dict[str, Any]]) -> None:
         if any(value != values[0] for value in values):
             rows.append([name, *_cells(session, values)])
     if session.output.at_terminal:
-        session.output.aligned(["", *heads], rows, [False, *(True for _ in heads)])
+        session.output.aligned(["", *heads], rows, [False, *(False for _ in heads)])
         return
     for row in [["", *heads], *rows]:
         session.output.line("\t".join(row))
 
 
 def _cells(session: Session, values: list[Any]) -> list[str]:
-    shown = text.number if session.output.at_terminal else raw
-    return ["" if value is None else text.harmless(shown(value)) for value in values]
+    if not session.output.at_terminal:
+        return [raw(value) for value in values]
+    return ["" if value is None else text.cut(text.harmless(text.number(value)), WIDEST) for value in values]
 
 
-def _settings(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What a version was trained with: its definition, and the request where that says more."""
+def _settings(document: Mapping[str, Any], *, alike: bool) -> dict[str, Any]:
+    """What a version was trained with: its definition, and the request where that says more.
+
+    ``alike``: all have one network, or all have several; otherwise a sentence stands for them.
+    """
     definition = {name: value for name, value in document["definition"].items() if name not in _UNTOLD}
+    if not alike:
+        definition["network"] = describe_network(definition)
+        definition.pop("layers", None)
     features = {each["column"]: _words(each, "column") for each in definition.pop("features", None) or []}
     request = {
         name: value for name, value in ((document["job"] or {}).get("request") or {}).items() if value is not None
@@ -95,6 +108,18 @@ def _settings(document: Mapping[str, Any]) -> dict[str, Any]:
         request.pop(name, None)
     own = {name: request[name] for name in ("optimizer", "loss", "class_weights") if name in request}
     return {**request, "parameters": document["parameters"], **definition, "features": features, **own}
+
+
+def _in_short(settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What only some of the versions have takes one line, not one for each of its members."""
+    everywhere = set.intersection(*(set(each) for each in settings))
+    return [
+        {
+            name: _words(value) if isinstance(value, dict) and name not in everywhere else value
+            for name, value in each.items()
+        }
+        for each in settings
+    ]
 
 
 def _words(members: Mapping[str, Any], *left_out: str) -> str:

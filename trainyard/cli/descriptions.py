@@ -82,15 +82,18 @@ def describe_network(definition: Mapping[str, Any]) -> str:
     return f"a network with {' and '.join(f'{count:,}' for count in units)} hidden units"
 
 
-def describe_held_out(job: Mapping[str, Any], counts: Mapping[str, int]) -> str | None:
-    """``0.967 right on 30 held-out rows (always "setosa": 0.333)``; None if no rows were held out."""
+def describe_held_out(job: Mapping[str, Any], version: Mapping[str, Any], counts: Mapping[str, int]) -> str | None:
+    """``0.967 right on 30 held-out rows (always "setosa": 0.333)``; None if no rows were held out.
+
+    The metrics are those of the version: it may be an earlier epoch than the job's last one.
+    """
     held_out = job.get("held_out")
     if held_out:
         beat = held_out["to_beat"]
         told = [f"the largest class: {beat['majority']['accuracy']:.3f}"] if beat.get("majority") else []
         told += [f"a linear model: {beat['linear']['accuracy']:.3f}"] if beat.get("linear") else []
         return f"{held_out['accuracy']:.3f} right on {held_out['rows']:,} held-out rows{_beside(told)}"
-    accuracy, part = job["metrics"].get("validation_accuracy"), (job["request"].get("validation") or {})
+    accuracy, part = (version.get("metrics") or {}).get("validation_accuracy"), (job["request"].get("validation") or {})
     if accuracy is None:
         return None
     largest = max(counts, key=lambda name: counts[name], default=None)

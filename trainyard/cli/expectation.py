@@ -41,9 +41,8 @@ class Expectation:
         except ValueError:
             raise ValueError(f"must end with a number, as in validation_accuracy>=0.9. Received: {written!r}") from None
 
-    def missed(self, job: Mapping[str, Any]) -> str | None:
-        """A sentence about a job that does not reach it, None for one that does."""
-        known = metrics_of(job)
+    def missed(self, known: Mapping[str, float]) -> str | None:
+        """A sentence about metrics that do not reach it, None if they do."""
         value = known.get(self.metric)
         if value is None:
             return f"--expect: the job has no {self.metric}; it has {', '.join(sorted(known)) or 'no metrics'}"
@@ -52,9 +51,12 @@ class Expectation:
         return f"--expect missed: {self.metric} is {value:.6g}, not {self.comparison} {self.number:g}"
 
 
-def metrics_of(job: Mapping[str, Any]) -> dict[str, float]:
-    """All numbers that a job ends with, those of rows held out by members as ``held_out.accuracy`` and so on."""
-    found = dict(job.get("metrics") or {})
+def metrics_of(job: Mapping[str, Any], version: Mapping[str, Any] | None = None) -> dict[str, float]:
+    """All numbers that a job ends with, those of rows held out by members as ``held_out.accuracy`` and so on.
+
+    If it has a version, the metrics are those of that, which may be an earlier epoch than the last one.
+    """
+    found = dict((version or job).get("metrics") or {})
     for group in ("held_out", "held_out.validation", "held_out.to_beat.majority", "held_out.to_beat.linear"):
         values: Any = job
         for part in group.split("."):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import click
@@ -17,7 +18,9 @@ EXAMPLE = """\
 trainyard serve &
 trainyard train iris.csv --label species
 trainyard predict iris petal_length=4.9 petal_width=1.7"""
-MISSING = """this command is a part of the service, which is not installed here (no module {name!r}).
+#: A package that only the service needs.
+OF_SERVICE = "gunicorn"
+MISSING = """this command is a part of the service, which is not installed here: there is no package "gunicorn".
 Install Trainyard with its extra "server", as in: pip install 'FILE.whl[server]'."""
 
 
@@ -83,12 +86,9 @@ class _Commands(Group):
         module, _, name = entry.place.partition(":")
         if entry.of_service:
             enter()
-        try:
-            found: click.Command = getattr(importlib.import_module(module), name)
-        except ModuleNotFoundError as error:
-            if not entry.of_service or error.name == module:
-                raise
-            raise click.ClickException(MISSING.format(name=error.name)) from None
+            if find_spec(OF_SERVICE) is None:
+                raise click.ClickException(MISSING)
+        found: click.Command = getattr(importlib.import_module(module), name)
         return found
 
     def resolve_command(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ __all__ = ["Progress", "Run"]
 FRAME, ASK, LINE = 0.1, 1.0, 30.0
 #: Places of the curve.
 CURVE = 12
+#: The share of the work after which the time that is left is no guess.
+SURE = 0.03
 
 
 class Run:
@@ -26,25 +29,47 @@ class Run:
 
     def __init__(self, job: Mapping[str, Any]) -> None:
         self.job = job
-        self.losses: list[float] = []
+        self._losses: list[float] = []
         self.last: Mapping[str, Any] = {}
-        self._best: dict[int, float] = {}
+        self._members: dict[int, list[tuple[int, float]]] = {}
 
     def report(self, epoch: Mapping[str, Any]) -> None:
-        """Take in an epoch: of several networks, the curve is the mean of what each has reached so far."""
-        held_out = epoch.get("validation_loss")
-        value = held_out if held_out is not None else epoch.get("loss")
-        member = epoch.get("member")
-        if member is None:
-            self.last = epoch
-            if value is not None and (held_out is not None or not _has_held_out(self.job)):
-                self.losses.append(value)
+        """Take in an epoch; of a job that holds rows out, only epochs that were validated are in the curve."""
+        held_out, member = epoch.get("validation_log_loss"), epoch.get("member")
+        if held_out is None:
+            held_out = epoch.get("validation_loss")
+        if member is not None:
+            self._reach(member, epoch["epoch"], held_out)
             return
-        log_loss = epoch.get("validation_log_loss")
-        value = value if log_loss is None else log_loss
-        if value is not None and (log_loss is not None or held_out is not None):
-            self._best[member] = min(value, self._best.get(member, value))
-            self.losses.append(sum(self._best.values()) / len(self._best))
+        self.last = epoch
+        value = held_out if held_out is not None or _has_held_out(self.job) else epoch.get("loss")
+        if value is not None:
+            self._losses.append(value)
+
+    def _reach(self, member: int, epoch: int, held_out: float | None) -> None:
+        """Keep an epoch of one of several networks if it is its best one so far."""
+        reached = self._members.setdefault(member, [])
+        if held_out is not None and (not reached or held_out < reached[-1][1]):
+            reached.append((epoch, held_out))
+
+    @property
+    def reached(self) -> float | None:
+        """What several networks have reached: the mean of the best losses on rows that they do not train on."""
+        best = [reached[-1][1] for reached in self._members.values() if reached]
+        return sum(best) / len(best) if best else None
+
+    def curve(self, places: int) -> list[float]:
+        """The losses; of several networks, the mean of what each had reached by an epoch."""
+        known = [reached for reached in self._members.values() if reached]
+        if not known:
+            return self._losses
+        last = max(reached[-1][0] for reached in known)
+        means = []
+        for epoch in dict.fromkeys(max(1, last * place // places) for place in range(1, places + 1)):
+            best = [reached[_behind(reached, epoch) - 1][1] for reached in known if _behind(reached, epoch)]
+            if best:
+                means.append(sum(best) / len(best))
+        return means
 
     @property
     def share(self) -> float:
@@ -60,7 +85,7 @@ class Run:
             return [{"queued": "waits in the queue", "paused": "paused"}.get(state, state)]
         parts = self._network() if self.last else self._networks()
         left = self.job["progress"].get("eta_seconds")
-        if left is not None and self.share < 1:
+        if left is not None and SURE < self.share < 1:
             parts.append(f"{text.duration(left)} left")
         return parts
 
@@ -68,9 +93,9 @@ class Run:
         last = self.last
         parts = [f"epoch {text.number(last['epoch'])}/{text.number(self.job['progress']['epochs'])}"]
         if last.get("loss") is not None:
-            parts.append(f"loss {last['loss']:.2g}")
+            parts.append(f"loss {_loss(last['loss'])}")
         if last.get("validation_loss") is not None:
-            parts.append(f"held out {last['validation_loss']:.2g}")
+            parts.append(f"held out {_loss(last['validation_loss'])}")
         if last.get("validation_accuracy") is not None:
             parts.append(f"{last['validation_accuracy']:.2f} right")
         return parts
@@ -81,9 +106,18 @@ class Run:
             return ["starts"]
         ended = sum(member["state"] == "ended" for member in members)
         parts = [f"networks {ended}/{len(members)}", f"epoch {text.number(self.job['progress']['epoch'])}"]
-        if self.losses:
-            parts.append(f"held out {self.losses[-1]:.2g}")
+        if self.reached is not None:
+            parts.append(f"held out {_loss(self.reached)}")
         return parts
+
+
+def _behind(reached: list[tuple[int, float]], epoch: int) -> int:
+    """Number of entries up to an epoch."""
+    return bisect_right(reached, epoch, key=lambda entry: entry[0])
+
+
+def _loss(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def _has_held_out(job: Mapping[str, Any]) -> bool:
@@ -121,7 +155,7 @@ class Progress:
 
     def _draw(self) -> None:
         words = self._run.words()
-        curve = text.spark(self._run.losses, CURVE)
+        curve = text.spark(self._run.curve(CURVE), CURVE)
         encoding = sys.stderr.encoding
         if curve and text.sign(curve, encoding) == curve:
             words.insert(0, f"{curve:<{CURVE}}")

@@ -212,11 +212,13 @@ class _Work:
     def wait(self, expected: Sequence[Expectation]) -> None:
         """Wait for the end; print where the model answers."""
         from trainyard.cli.ending import end
+        from trainyard.cli.expectation import metrics_of
         from trainyard.cli.waiting import wait_for
 
         self.job = wait_for(self.session, self.job)
-        end(self.session, self.job, self.counts, self.dataset)
-        missed = [sentence for each in expected if (sentence := each.missed(self.job)) is not None]
+        version = end(self.session, self.job, self.counts, self.dataset)
+        known = metrics_of(self.job, version)
+        missed = [sentence for each in expected if (sentence := each.missed(known)) is not None]
         if missed:
             raise Failure("\n".join(missed))
 
