@@ -16,7 +16,7 @@ from models.errors import Problem, file_problem, file_problems
 from models.reading.cells import SPACES, NumberForm, date_forms
 from models.reading.options import ReadOptions
 
-__all__ = ["CELL_BYTES", "Dialect", "Row", "Sample", "dialect_of", "normalize", "rows_of", "sample_of"]
+__all__ = ["CELL_BYTES", "ONE_LINE", "Dialect", "Row", "Sample", "dialect_of", "normalize", "rows_of", "sample_of"]
 
 #: Bytes of a cell at most.
 CELL_BYTES = 16 * 2**20
@@ -62,6 +62,10 @@ class Row(NamedTuple):
     number: int
     line: int
     cells: list[str]
+
+
+#: What came if the ends of lines did not come: the most usual way to send a file by curl loses them.
+ONE_LINE = "one line; curl's -d joins all lines, --data-binary keeps them"
 
 
 class Sample(NamedTuple):
@@ -167,6 +171,8 @@ def _names(cells: Sequence[str], sample: Sequence[Sequence[str]]) -> tuple[str, 
     if len(sample) > 1 and all(len(row) == len(cells) + 1 for row in sample[1:]):
         names = ["column_1", *names]
     repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated and len(sample) == 1:
+        raise file_problem(f"must have lines. Received: {ONE_LINE}")
     if repeated:
         raise file_problems(
             [Problem("", "every column must have a unique name. Received: it twice", 0, name, 1) for name in repeated]

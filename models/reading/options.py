@@ -98,8 +98,11 @@ class ReadOptions:
             "alone": self.alone,
         }
 
-    def faults_of_names(self, names: Sequence[str]) -> Faults:
-        """What is wrong with the columns that are named here, if the file has columns ``names``."""
+    def faults_of_names(self, names: Sequence[str], hint: str = "") -> Faults:
+        """What is wrong with the columns that are named here, if the file has columns ``names``.
+
+        ``hint`` is what may be the reason, as the end of a sentence.
+        """
         wanted = [(f"/{what}", name) for what, name in (("label", self.label), ("weight", self.weight)) if name]
         wanted += [(f"/ignore/{place}", name) for place, name in enumerate(self.ignore)]
         wanted += [(f"/types/{escaped(name)}", name) for name in self.types]
@@ -109,7 +112,7 @@ class ReadOptions:
                 if faults.full:
                     faults.count()
                 else:
-                    faults.add(pointer, unknown_column(name, names))
+                    faults.add(pointer, unknown_column(name, names) + hint)
         return faults
 
 

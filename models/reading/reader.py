@@ -18,7 +18,7 @@ from models.data.profile import TableDetails, TableWarning, profile_documents
 from models.errors import InvalidError, Problem, file_problem, file_problems, shortened
 from models.reading.blocks import Blocks
 from models.reading.content import Content, compression_of, gunzip, type_of
-from models.reading.dialect import Dialect, dialect_of, normalize, rows_of, sample_of
+from models.reading.dialect import ONE_LINE, Dialect, dialect_of, normalize, rows_of, sample_of
 from models.reading.encoding import encoding_of, is_utf8, mark_of, transcode
 from models.reading.faults import bad_cells, bad_lines, bad_rows
 from models.reading.options import ReadOptions
@@ -32,6 +32,8 @@ __all__ = ["Files", "read_table"]
 
 #: Different numbers of a label beyond which they are numbers to estimate.
 _LABEL_NUMBERS = 50
+#: Why a file may lack a name that it has.
+_HEADLESS = "; the first row looks like data, header=true makes it the columns' names"
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,8 @@ class _Reader:
         # Without being stored, a column may have the name of a model that is older than the limit.
         long = {} if self.options.alone else {name: wrong for name in names if (wrong := too_long(name))}
         problems = [Problem("", f"a column's name {wrong}", 0, name) for name, wrong in long.items()]
-        faults = self.options.faults_of_names(names)
+        headless = self.dialect is not None and not self.dialect.header and self.options.header is None
+        faults = self.options.faults_of_names(names, _HEADLESS if headless else "")
         problems += [*faults.problems, *self._too_few(names)]
         if problems:
             raise file_problems(problems, len(problems) - len(faults.problems) + faults.total)
@@ -191,7 +194,7 @@ class _Reader:
         names = self.dialect.names
         self._check_names(names)
         if not sample.rows:
-            raise file_problem("must hold at least one row below the header. Received: none")
+            raise file_problem(f"must hold at least one row below the header. Received: {ONE_LINE}")
         described = {name: getattr(self.dialect, name) for name in ("delimiter", "quote", "header")}
         if self.dialect.spaced:
             self._normalize()
