@@ -1,5 +1,6 @@
 """Configuration of gunicorn, derived from Trainyard's settings."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ if sys.path[0] != _house:
 
 from service import log, tracing  # noqa: E402
 from service.access.exposure import require_keys  # noqa: E402
+from service.addresses import hindrance  # noqa: E402
 from service.settings import Settings, SettingsError  # noqa: E402
 from service.web import shared_metrics  # noqa: E402
 
@@ -35,6 +37,16 @@ timeout = 60
 graceful_timeout = 10
 keepalive = 5
 control_socket_disable = True
+
+
+def on_starting(server):
+    """End with one sentence if another process has the address. One that takes over has the socket already."""
+    if server.master_pid or server.cfg.bind != [_settings.bind] or "LISTEN_FDS" in os.environ:
+        return
+    problem = hindrance(_settings.bind)
+    if problem is not None:
+        print(f"trainyard: {problem}", file=sys.stderr)
+        raise SystemExit(1)
 
 
 def post_fork(_server, _worker):
