@@ -32,6 +32,22 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+class _Kept:
+    """A connection of one thread of one process, which is closed with its thread or client."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self.connection = connection
+        self.process = os.getpid()
+
+    def close(self) -> None:
+        """Close the connection, unless another process has opened it."""
+        if self.process == os.getpid():
+            self.connection.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Connections:
     """The connections of a client.
 
@@ -61,10 +77,10 @@ class Connections:
     def take(self, timeout: float | None = None) -> http.client.HTTPConnection:
         """This thread's connection; it may have to be opened."""
         seconds = self._timeout if timeout is None else timeout
-        kept: http.client.HTTPConnection | None = getattr(self._own, "connection", None)
-        if kept is None or self._own.process != os.getpid():
-            self._own.connection, self._own.process = self.new(seconds), os.getpid()
-            return self._own.connection  # type: ignore[no-any-return]
+        own: _Kept | None = getattr(self._own, "kept", None)
+        if own is None or own.process != os.getpid():
+            own = self._own.kept = _Kept(self.new(seconds))
+        kept = own.connection
         kept.timeout = seconds
         if kept.sock is not None:
             if _is_over(kept.sock):
@@ -75,9 +91,9 @@ class Connections:
 
     def close(self) -> None:
         """Close this thread's connection."""
-        kept: http.client.HTTPConnection | None = getattr(self._own, "connection", None)
-        if kept is not None and self._own.process == os.getpid():
-            kept.close()
+        own: _Kept | None = getattr(self._own, "kept", None)
+        if own is not None:
+            own.close()
 
 
 def _is_over(sock: socket.socket) -> bool:

@@ -1,0 +1,52 @@
+"""Which method of the client asks for which operation of the service, by its operationId in /openapi.json."""
+
+from __future__ import annotations
+
+__all__ = ["OPERATIONS"]
+
+#: ``Class.method``, with the class's module before it.
+OPERATIONS = {
+    "upload_dataset": "client.Trainyard.upload",
+    "list_datasets": "client.Trainyard.datasets",
+    "show_dataset": "client.Trainyard.dataset",
+    "delete_dataset": "datasets.Dataset.delete",
+    "profile_dataset": "datasets.Dataset.profile",
+    "list_rows": "datasets.Dataset.list_rows",
+    "download_dataset": "datasets.Dataset.download",
+    "train": "client.Trainyard.train",
+    "sweep": "client.Trainyard.sweep",
+    "list_jobs": "client.Trainyard.jobs",
+    "show_job": "client.Trainyard.job",
+    "delete_job": "jobs.Job.delete",
+    "cancel_job": "jobs.Job.cancel",
+    "pause_job": "jobs.Job.pause",
+    "resume_job": "jobs.Job.resume",
+    "show_history": "jobs.Job.history",
+    "list_job_checkpoints": "jobs.Job.checkpoints",
+    "list_job_events": "jobs.Job.events",
+    "download_held_out": "jobs.Job.download_held_out",
+    "list_events": "client.Trainyard.events",
+    "define_model": "client.Trainyard.define",
+    "list_models": "client.Trainyard.models",
+    "show_model": "client.Trainyard.model",
+    "delete_model": "models.Model.delete",
+    "list_versions": "models.Model.versions",
+    "show_version": "models.Model.version",
+    "list_aliases": "models.Model.aliases",
+    "put_alias": "models.Model.promote",
+    "show_alias": "models.Model.alias",
+    "delete_alias": "models.Model.delete_alias",
+    "list_checkpoints": "models.Model.checkpoints",
+    "import_checkpoint": "models.Model.import_checkpoint",
+    "show_checkpoint": "client.Trainyard.checkpoint",
+    "download_checkpoint": "checkpoints.Checkpoint.download",
+    "predict": "client.Trainyard.predict",
+    "evaluate": "client.Trainyard.evaluate",
+    "show_key": "client.Trainyard.key",
+    "list_audit": "client.Trainyard.audit",
+    "check_live": "client.Trainyard.is_live",
+    "check_ready": "client.Trainyard.readiness",
+    "show_service_version": "client.Trainyard.version",
+    "report_metrics": "client.Trainyard.metrics",
+    "show_index": "client.Trainyard.index",
+}
