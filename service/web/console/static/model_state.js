@@ -35,11 +35,13 @@
  * @property {string | null} label  the name of the label's column
  * @property {string | null} dataset  id or name of the training data, if they are a dataset
  * @property {Record<string, any>} row  the row of the form: column to value, null if missing
+ * @property {{ probabilities: number[], row: Record<string, any> } | null} answer  to the form's row; null while there is none
+ * @property {import("./sample.js").Sample} sample  some rows of the job, and what they say about the columns
  * @property {string} part  which rows the errors are of: `validation`, `training`, or a dataset's name behind `dataset:`
  */
 
 /** @type {Value} */
-const EMPTY = { name: "", model: null, versions: [], definition: null, job: null, jobs: [], checkpoints: [], chosen: null, following: false, wanted: null, columns: [], named: true, classes: [], label: null, dataset: null, row: {}, part: "validation" };
+const EMPTY = { name: "", model: null, versions: [], definition: null, job: null, jobs: [], checkpoints: [], chosen: null, following: false, wanted: null, columns: [], named: true, classes: [], label: null, dataset: null, row: {}, answer: null, sample: { rows: [], scales: new Map(), telling: [], why: "" }, part: "validation" };
 
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
