@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_args
 import sqlalchemy as sa
 
 from models.clock import utc_now
+from models.registry.callers import caller_of, visible
 from service.jobs.record import JobError, State
-from service.store.tables import EVENTS
+from service.store.tables import EVENTS, JOBS
 
 if TYPE_CHECKING:  # This imports NumPy, which the trainer does not load.
     from models.training.run import Epoch
 
 __all__ = [
     "EVENT_TYPES",
+    "EVERY_JOB",
     "CheckpointEvent",
     "EpochEvent",
     "Event",
@@ -31,9 +33,17 @@ __all__ = [
     "events_after",
     "list_epochs",
     "newest_epochs",
+    "newest_event_id",
     "newest_event_ids",
     "newest_events",
+    "newest_events_of_all",
+    "seen_events",
 ]
+
+#: What stands for all jobs, where a job's id is asked for.
+EVERY_JOB = "every job"
+#: Under which PostgreSQL lets one transaction at a time add events.
+_ADDING = sa.select(sa.func.pg_advisory_xact_lock(0x7479_6576))
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,9 @@ def add_events(connection: sa.Connection, job_id: str, events: Sequence[Event]) 
         for event in events
     ]
     if rows:
+        if connection.dialect.name == "postgresql":
+            # Who reads beyond the newest id would miss a lower one that is committed later. SQLite has one writer.
+            connection.execute(_ADDING)
         connection.execute(sa.insert(EVENTS), rows)
 
 
@@ -143,16 +156,49 @@ def events_after(connection: sa.Connection, job_id: str, after: int, limit: int)
     return _records(connection, _of(job_id).where(EVENTS.c.id > after).order_by(EVENTS.c.id).limit(limit))
 
 
+def newest_event_id(connection: sa.Connection) -> int:
+    """The id of the newest event of all jobs of all owners; 0 before any."""
+    return connection.scalar(sa.select(sa.func.max(EVENTS.c.id))) or 0
+
+
 def newest_event_ids(connection: sa.Connection, job_ids: Collection[str]) -> dict[str, int]:
-    """The id of the newest event of each of these jobs that has one."""
+    """The id of the newest event of each of these jobs that has one, and of all jobs if ``EVERY_JOB`` is among them."""
     newest = sa.select(EVENTS.c.job, sa.func.max(EVENTS.c.id)).where(EVENTS.c.job.in_(job_ids)).group_by(EVENTS.c.job)
-    return {job: int(number) for job, number in connection.execute(newest)}
+    found = {job: int(number) for job, number in connection.execute(newest)}
+    return {**found, EVERY_JOB: newest_event_id(connection)} if EVERY_JOB in job_ids else found
 
 
 def newest_events(connection: sa.Connection, job_id: str, before: int | None, limit: int) -> list[EventRecord]:
     """Events with ids below ``before``, or all if that is None, newest first."""
     query = _of(job_id).order_by(EVENTS.c.id.desc()).limit(limit)
     return _records(connection, query if before is None else query.where(EVENTS.c.id < before))
+
+
+def seen_events(connection: sa.Connection, after: int, until: int, limit: int) -> list[EventRecord]:
+    """Events of all jobs that the caller sees with ids above ``after``, up to ``until``, oldest first."""
+    query = _seen(connection).where(EVENTS.c.id > after, EVENTS.c.id <= until)
+    return _named(connection, query.order_by(EVENTS.c.id).limit(limit))
+
+
+def newest_events_of_all(connection: sa.Connection, before: int | None, limit: int) -> list[EventRecord]:
+    """Events of all jobs that the caller sees with ids below ``before``, or all if that is None, newest first."""
+    query = _seen(connection).order_by(EVENTS.c.id.desc()).limit(limit)
+    return _named(connection, query if before is None else query.where(EVENTS.c.id < before))
+
+
+def _seen(connection: sa.Connection) -> sa.Select[Any]:
+    query = sa.select(*(EVENTS.c[name] for name in EventRecord._fields), EVENTS.c.job)
+    if caller_of(connection).sees_all:
+        return query
+    return query.where(visible(connection, sa.select(JOBS.c.id).where(JOBS.c.id == EVENTS.c.job), JOBS).exists())
+
+
+def _named(connection: sa.Connection, query: sa.Select[Any]) -> list[EventRecord]:
+    """Events whose data names their job."""
+    return [
+        EventRecord(row.id, row.type, row.at, f'{{"job": {json.dumps(row.job)}, {row.data[1:]}')
+        for row in connection.execute(query)
+    ]
 
 
 def _of(job_id: str) -> sa.Select[Any]:

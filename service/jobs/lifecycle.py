@@ -463,7 +463,6 @@ def _move(connection: sa.Connection, job: Job, trigger: Trigger, error: JobError
         columns |= {"lease_until": None, "eta_seconds": 0.0 if following.state is State.SUCCEEDED else None}
     if following.state in FINAL:
         columns["finished_at"] = utc_now()
-        count(connection, {_ENDED[following.state]: 1})
     if following.state is not job.state:
         columns["queued_at"] = time() if following.state is State.QUEUED else None
     if following.state is not State.FAILED:
@@ -473,4 +472,7 @@ def _move(connection: sa.Connection, job: Job, trigger: Trigger, error: JobError
     connection.execute(sa.update(JOBS).where(JOBS.c.id == job.id).values(**columns))
     if following.state is not job.state:
         add_events(connection, job.id, [StateEvent(following.state, error)])
+    if following.state in FINAL:
+        # Behind the events, as everywhere: transactions that lock the same in different orders may wait for each other.
+        count(connection, {_ENDED[following.state]: 1})
     return find(connection, job.id)

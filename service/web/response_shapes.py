@@ -48,7 +48,10 @@ _JOB = {
 }
 _METRICS = {
     "type": "object",
-    "properties": dict.fromkeys(METRICS, OPTIONAL_NUMBER),
+    "properties": {
+        **dict.fromkeys(METRICS, OPTIONAL_NUMBER),
+        "epoch": {"type": "integer", "description": "The best epoch, of a checkpoint or version that holds that one."},
+    },
 }
 _AVERAGE: dict[str, Any] = {
     "type": "object",

@@ -15,6 +15,10 @@ OPEN = {
     "api-docs.openapi_json",
     "swagger_ui.show",
     "swagger_ui.static",
+    "index.show_index",
+    "console.shell",
+    "console.static",
+    "console.elsewhere",
 }
 _PREDICT, _TRAIN, _ADMIN = (Scope.PREDICT,), (Scope.TRAIN,), (Scope.ADMIN,)
 #: Any key will do.
@@ -32,6 +36,8 @@ _SCOPES: dict[str, tuple[Scope, ...]] = {
     "training": _TRAIN,
     "sweeps": _TRAIN,
     "jobs": _TRAIN,
+    "events": _TRAIN,
+    "history": _TRAIN,
     "held-out rows": _TRAIN,
     "checkpoints": _TRAIN,
     "evaluation": _TRAIN,

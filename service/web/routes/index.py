@@ -28,7 +28,7 @@ _LINKS = {
 @routes.route("/", methods=["GET"])
 @routes.response(200, {"type": "object"})
 @routes.doc(security=[], responses={"303": {"description": "A browser is led to the console."}})
-def index() -> Response:
+def show_index() -> Response:
     """Show where the parts of the service are.
 
     A request that prefers `text/html`, as browsers do, is led to the console.

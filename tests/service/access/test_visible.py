@@ -78,8 +78,8 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     "service/store/naming.py": {"*": _SERVICE},
     "service/upkeep/*": {"*": _SERVICE},
     "service/web/idempotency.py": {"remember": "of the claim's owner, and old ones of all"},
-    "service/web/routes/datasets.py": {"delete": "the active jobs of a dataset that the caller has found"},
-    "service/web/routes/models.py": {"delete": _BY_NUMBER},
+    "service/web/routes/datasets.py": {"delete_dataset": "the active jobs of a dataset that the caller has found"},
+    "service/web/routes/models.py": {"delete_model": _BY_NUMBER},
     "service/web/service_metrics.py": {"_jobs": "totals of all owners, for admins"},
 }
 

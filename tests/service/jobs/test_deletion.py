@@ -19,7 +19,7 @@ from service.jobs.deletion import delete_job, drop_old_jobs
 from service.jobs.record import ACTIVE, FINAL
 from service.store.database import Database
 from service.store.tables import EVENTS, JOBS, SWEEPS
-from service.web.routes.jobs import EVENTS_AT_ONCE, LiveEvents
+from service.web.live_events import EVENTS_AT_ONCE, LiveEvents
 from testing.harness import Server, eventually
 from testing.samples import DATA, ROWS, a_model, a_training
 

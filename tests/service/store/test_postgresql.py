@@ -25,16 +25,18 @@ from models.formats.model_file import ModelFile
 from models.registry import models, versions
 from models.registry.rebuild import RebuiltRows, store
 from models.registry.tables import METADATA
+from service.jobs.events import StateEvent, add_events, newest_event_id, newest_events_of_all
+from service.jobs.record import State
 from service.settings import Settings
 from service.store.database import Database
 from service.store.migrations import configuration
 from service.web.app import create_app
-from testing.harness import ROOT
+from testing.harness import ROOT, eventually
 from testing.runs import a_definition
 from testing.samples import CSV, DATA, a_model
 
 URL = os.environ.get("POSTGRESQL_URL")
-pytestmark = pytest.mark.skipif(URL is None, reason="POSTGRESQL_URL names no database")
+pytestmark = [pytest.mark.skipif(URL is None, reason="POSTGRESQL_URL names no database"), pytest.mark.processes]
 MACHINES = 4
 
 
@@ -70,7 +72,7 @@ def test_rows_of_release_0_1_0_become_the_same_as_in_sqlite(database: Database, 
     tables = sa.MetaData()
     tables.reflect(database.engine)
     with old.connect() as source, database.engine.begin() as target:
-        for name in METADATA.tables.keys() - {"identity"}:
+        for name in METADATA.tables.keys() & tables.tables.keys() - {"identity"}:
             found = [dict(row._mapping) for row in source.execute(sa.text(f"SELECT * FROM {name}"))]
             if found:
                 target.execute(sa.insert(tables.tables[name]), found)
@@ -164,3 +166,31 @@ def test_requests_at_the_same_moment(
             assert sorted(threads.map(send, range(MACHINES), [number] * MACHINES)) == expected
     for app in apps:
         app.extensions["trainyard"].database.dispose()
+
+
+def test_events_become_visible_in_the_order_of_their_ids(database: Database) -> None:
+    """Else a stream that has seen an event would miss one with a lower id, whose transaction took longer."""
+    database.migrate()
+
+    def waits(connection: sa.Connection) -> int:
+        return connection.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+
+    def add_later() -> None:
+        with database.write() as connection:
+            add_events(connection, "job_2", [StateEvent(State.QUEUED)])
+
+    with ThreadPoolExecutor(1) as threads, database.write() as connection:
+        add_events(connection, "job_1", [StateEvent(State.QUEUED)])
+        later = threads.submit(add_later)
+        with database.read() as reader:
+            eventually(lambda: waits(reader) == 1, what="the second transaction waits")
+            assert newest_event_id(reader) == 0
+        add_events(connection, "job_1", [StateEvent(State.RUNNING)])
+        connection.commit()
+        later.result(10)
+    with database.read() as reader:
+        assert [row.data for row in newest_events_of_all(reader, None, 9)] == [
+            '{"job": "job_2", "state": "queued"}',
+            '{"job": "job_1", "state": "running"}',
+            '{"job": "job_1", "state": "queued"}',
+        ]

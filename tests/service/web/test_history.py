@@ -19,7 +19,7 @@ from service.settings import Settings
 from service.web.app import create_app
 from service.web.context import Context
 from service.web.pagination import MAXIMUM_EPOCHS
-from service.web.routes.jobs import EVENTS_AT_ONCE, NDJSON
+from service.web.routes.history import EPOCHS_AT_ONCE, NDJSON
 from testing.harness import Client, eventually
 from testing.runs import a_definition
 from testing.samples import a_model, a_training, fresh
@@ -129,7 +129,7 @@ class TestStream:
         client, _, path = parts
         assert self.lines(client, path) == [record(epoch) for epoch in range(1, EPOCHS + 1)]
 
-    @pytest.mark.parametrize("limit", [1, EVENTS_AT_ONCE, EVENTS_AT_ONCE + 1, MAXIMUM_EPOCHS])
+    @pytest.mark.parametrize("limit", [1, EPOCHS_AT_ONCE, EPOCHS_AT_ONCE + 1, MAXIMUM_EPOCHS])
     def test_a_part(self, parts: tuple[FlaskClient, Context, str], limit: int) -> None:
         client, _, path = parts
         found = numbers(self.lines(client, f"{path}?after=250&limit={limit}"))
@@ -150,7 +150,7 @@ class TestStream:
                 tracemalloc.stop()
 
         peak("limit=1")
-        assert peak("") < 1.25 * peak(f"limit={2 * EVENTS_AT_ONCE}")
+        assert peak("") < 1.25 * peak(f"limit={2 * EPOCHS_AT_ONCE}")
 
     def test_an_unknown_job_is_a_problem(self, client: Client) -> None:
         answer = client.get("/jobs/job_none/history", headers={"Accept": NDJSON})

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
-import json
 import re
 import threading
 import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
 import pytest
-import sqlalchemy as sa
-from flask import Flask
 
 from models.formats.checkpoint_file import load_checkpoint
-from service.jobs import lifecycle
-from service.jobs.record import State
-from service.web.routes.jobs import LiveEvents
 from testing.harness import FINAL, Client, Server, eventually
 from testing.jobs import arrays, timeless
 from testing.samples import CLASSES, CSV, DATA, LABELS, ROWS, a_model, a_training, fresh
+from testing.streams import Stream
 from tests.service.conftest import Trained
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -257,138 +250,6 @@ class TestWait:
         assert {answer.json["state"] for answer in answers} == {"cancelled"}
 
 
-class Event(NamedTuple):
-    """One server-sent event."""
-
-    id: int
-    type: str
-    data: dict[str, Any]
-
-
-class Stream:
-    """An event stream, read line by line."""
-
-    def __init__(self, client: Client, job: str, last: int | None = None, *, refused: bool = False) -> None:
-        self._connection = http.client.HTTPConnection(urlsplit(client.base).netloc, timeout=30)
-        headers = {"Accept": "text/event-stream", **({} if last is None else {"Last-Event-ID": str(last)})}
-        self._connection.request("GET", f"/jobs/{job}/events", headers=headers)
-        self.response = self._connection.getresponse()
-        if refused and self.response.status == 503:
-            self._connection.close()
-            return
-        assert self.response.status == 200
-        assert self.response.headers["Content-Type"].startswith("text/event-stream")
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.response.close()
-        self._connection.close()
-
-    def __iter__(self) -> Iterator[Event]:
-        fields: dict[str, str] = {}
-        for raw in self.response:
-            line = raw.decode().rstrip("\n")
-            if line and not line.startswith(":"):
-                field, _, value = line.partition(": ")
-                fields[field] = value
-            elif not line and fields:
-                yield Event(int(fields["id"]), fields["event"], json.loads(fields["data"]))
-                fields = {}
-
-
-class TestEvents:
-    """A job's events, as a list and as a stream."""
-
-    def listed(self, client: Client, job: str) -> list[dict[str, Any]]:
-        return client.pages(f"/jobs/{job}/events", 100)[::-1]
-
-    def test_the_list_tells_everything(self, client: Client, trained: Trained) -> None:
-        job = trained.jobs[0]
-        events = self.listed(client, job["id"])
-        for event in events:
-            assert event.keys() == {"id", "type", "at", "data"}
-            assert TIME.fullmatch(event["at"])
-        states = [event["data"]["state"] for event in events if event["type"] == "state"]
-        assert states == ["queued", "running", "succeeded"]
-        epochs = [event["data"] for event in events if event["type"] == "epoch"]
-        assert epochs == client.history(job["id"])
-        saved = [event["data"] for event in events if event["type"] == "checkpoint"]
-        assert [(one["epoch"], one["step"]) for one in saved] == [(0, 0), (5, 10)]
-        assert saved[-1]["checkpoint"] == job["checkpoint"]
-        assert {event["type"] for event in events} == {"state", "epoch", "checkpoint"}
-
-    def test_the_stream_of_an_ended_job_is_the_list(self, client: Client, trained: Trained) -> None:
-        job = trained.jobs[0]["id"]
-        with Stream(client, job) as stream:
-            streamed = list(stream)
-        listed = self.listed(client, job)
-        assert streamed == [Event(event["id"], event["type"], event["data"]) for event in listed]
-
-    def test_it_goes_on_after_the_last_one_seen(self, client: Client, trained: Trained) -> None:
-        job = trained.jobs[0]["id"]
-        with Stream(client, job) as stream:
-            everything = list(stream)
-        for seen in (1, 4, len(everything) - 1):
-            with Stream(client, job, everything[seen - 1].id) as rest:
-                assert list(rest) == everything[seen:]
-        with Stream(client, job, everything[-1].id) as rest:
-            assert list(rest) == []
-
-    def test_it_ends_although_the_job_ends_between_two_reads(self, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The state was read before the end, the events after it: there will be no further event to wake the stream."""
-        client, parts = app.test_client(), app.extensions["trainyard"]
-        job = client.post("/train", json={**a_training({**a_model(fresh("between"))}), "epochs": 1}).json["id"]
-        read = lifecycle.state_of
-
-        def read_and_end(connection: sa.Connection, job_id: str) -> State:
-            state = read(connection, job_id)
-            assert client.post(f"/jobs/{job_id}/cancel").status_code == 202
-            return state
-
-        monkeypatch.setattr(lifecycle, "state_of", read_and_end)
-        stream = LiveEvents(parts.database, job, 0)
-        assert b'"state": "cancelled"' in stream.look()
-        assert stream.ended
-
-    def test_it_is_live_and_ends_after_the_final_state(self, client: Client, endless: str) -> None:
-        with Stream(client, endless) as stream:
-            events = iter(stream)
-            seen = [next(events)]
-            while seen[-1].type != "epoch":
-                seen.append(next(events))
-            assert client.post(f"/jobs/{endless}/cancel").status == 202
-            seen += events
-        assert (seen[-1].type, seen[-1].data) == ("state", {"state": "cancelled"})
-        assert [event.id for event in seen] == sorted({event.id for event in seen})
-        epochs = [event.data["epoch"] for event in seen if event.type == "epoch"]
-        assert epochs == sorted(set(epochs))
-        assert epochs[:1000] == list(range(1, len(epochs[:1000]) + 1))
-        assert seen[-2].type == "checkpoint"
-        assert seen[-2].data["epoch"] == epochs[-1]
-
-    def test_a_client_that_leaves_frees_its_thread(self, client: Client, endless: str) -> None:
-        # More than may wait at once, one after the other; each leaves in the middle.
-        def opened() -> Stream | None:
-            """None if the threads of disconnected clients are not all free yet."""
-            stream = Stream(client, endless, refused=True)
-            return stream if stream.response.status == 200 else None
-
-        for _ in range(20):
-            stream = eventually(opened, what="a free thread")
-            assert stream is not None
-            with stream:
-                assert next(iter(stream)).type == "state"
-            client.request("HEAD", f"/jobs/{endless}/events", headers={"Accept": "text/event-stream"})
-        eventually(lambda: client.get(f"/jobs/{endless}?wait=0.01").status == 200, what="a free thread")
-
-    def test_without_asking_for_a_stream_it_is_a_list(self, client: Client, trained: Trained) -> None:
-        for accept in ("*/*", "application/json", "text/html, */*;q=0.1", "application/json, text/event-stream"):
-            answer = client.get(f"/jobs/{trained.jobs[0]['id']}/events", headers={"Accept": accept})
-            assert answer.headers["content-type"] == "application/json"
-
-
 class TestCheckpoints:
     """The files on the way."""
 
@@ -600,7 +461,7 @@ class TestLongHistories:
         request = a_training(name, epochs=100_000, batch_size="full", publish="best")
         request["optimizer"] = {"type": "sgd", "learning_rate": 0.9}
         job = client.run(request)
-        with Stream(client, job["id"]) as stream:
+        with Stream(client, f"/jobs/{job['id']}/events") as stream:
             events = [event.data["epoch"] for event in stream if event.type == "epoch"]
         epochs = [epoch["epoch"] for epoch in client.history(job["id"])]
         assert epochs == events

@@ -28,8 +28,8 @@ from testing.samples import CSV, DATA, ROWS, a_model, a_training, fresh
 from tests.models.definition.test_definition import CANONICAL, FAULTS
 from tests.service.conftest import Trained
 
-#: Paths of the page that shows the document, and of the document itself.
-ABOUT_ITSELF = re.compile(r"/docs|/openapi\.json|/static")
+#: Paths of pages, and of the document itself.
+ABOUT_ITSELF = re.compile(r"/docs|/openapi\.json|/static|/console|/favicon\.ico")
 
 
 #: The first word of an operation's summary. Summaries have no backticks, because many clients show them unformatted.
@@ -152,8 +152,9 @@ def test_refusals_are_problems(document: dict[str, Any]) -> None:
     assert seen > 30
 
 
-def test_the_events_of_a_job_are_described(document: dict[str, Any]) -> None:
-    operation = operations(document)["/jobs/{job_id}/events", "GET"]
+@pytest.mark.parametrize("path", ["/jobs/{job_id}/events", "/events"])
+def test_events_are_described(document: dict[str, Any], path: str) -> None:
+    operation = operations(document)[path, "GET"]
     told = {(one["in"], one["name"]) for one in operation["parameters"] if "in" in one}
     assert told == {("query", "limit"), ("query", "after"), ("header", "Last-Event-ID")}
     content = operation["responses"]["200"]["content"]
@@ -367,6 +368,7 @@ class TestAnswers:
             "/jobs/{job_id}/history",
             "/jobs/{job_id}/events",
             "/jobs/{job_id}/checkpoints",
+            "/events",
             "/checkpoints/{checkpoint_id}",
             "/health/ready",
         ],

@@ -25,7 +25,7 @@ def upgrade() -> None:
             table, naming_convention=_NAMING, table_kwargs={"sqlite_autoincrement": True}
         ) as batch:
             batch.add_column(_owner())
-            batch.drop_constraint(f"{table}_name_key", type_="unique")
+            batch.drop_constraint(_constraint_on_name(table), type_="unique")
             batch.create_unique_constraint(name, ["owner", "name"])
     op.add_column("jobs", _owner())
     op.add_column("jobs", sa.Column("key", sa.String(40), nullable=True))
@@ -85,6 +85,13 @@ def downgrade() -> None:
             batch.drop_constraint(name, type_="unique")
             batch.create_unique_constraint(f"{table}_name_key", ["name"])
             batch.drop_column("owner")
+
+
+def _constraint_on_name(table: str) -> str:
+    """PostgreSQL has numbered its name where another table had it; SQLite has given it none."""
+    found = sa.inspect(op.get_bind()).get_unique_constraints(table)
+    names = [each["name"] for each in found if each["column_names"] == ["name"] and each["name"] is not None]
+    return names[0] if names else f"{table}_name_key"
 
 
 def _make_idempotency_keys(*owner: str) -> None:
