@@ -5,11 +5,14 @@ import { get } from "../api.js";
 import { checkpointSlider } from "../checkpoints.js";
 import { fill, h } from "../dom.js";
 import { Follower } from "../follow.js";
+import { tryPanel } from "../form.js";
 import { keptPanel } from "../kept.js";
+import { wrongPanel } from "../matrix.js";
 import { definitionFacts, factsOf } from "../model_facts.js";
 import { modelHeader } from "../model_header.js";
 import { ModelState } from "../model_state.js";
 import { notice } from "../notices.js";
+import { regionsPanel } from "../regions.js";
 import { RunHistory } from "../run_history.js";
 import { stepButtons } from "../stepping.js";
 import { trainingPanel } from "../training.js";
@@ -57,6 +60,6 @@ export async function show({ main, params, query, signal }) {
     if (last) state.set({ chosen: { kind: "checkpoint", id: last.id, epoch: last.epoch }, following: false });
   };
   if (query.has("step")) head.append(stepButtons(state, step));
-  fill(main, head, h("div", { class: "grid model" }, training.panel, keptPanel(state)));
+  fill(main, head, h("div", { class: "grid model" }, training.panel, regionsPanel(state), h("div", { class: "stack" }, tryPanel(state), keptPanel(state)), wrongPanel(state)));
   void follow(history);
 }

@@ -1,0 +1,122 @@
+/** The drawing of decision regions: a grid of answers, rows as points, and a cross where the form is. */
+
+import { classColour, colour } from "./dom.js";
+import { levelsOf, onLine, ordered } from "./scales.js";
+
+/** @typedef {import("./model_state.js").Column} Column */
+/** @typedef {import("./region_points.js").Dot} Dot */
+/** An axis: a column, and the values that the grid asks about, ascending. @typedef {{ column: Column, values: any[], low: number, high: number }} Axis */
+/** @typedef {{ x: Axis, y: Axis, tops: Uint16Array, shares: Float32Array, classes: number }} Grid  by rows, from the lowest */
+
+/** How many levels of a category have a band. */
+export const BANDS = 24;
+
+/** Where a value lies on an axis, 0 to 1; NaN if it is missing or has no band. @param {Axis} axis @param {any} value */
+export function shareOf({ column, values, low, high }, value) {
+  if (ordered(column)) return (onLine(column, value) - low) / (high - low);
+  const place = values.indexOf(value);
+  return place < 0 ? NaN : (place + 0.5) / values.length;
+}
+
+/** The value at a share of an axis. @param {Axis} axis @param {number} share @returns {any} */
+export function valueAt({ column, values, low, high }, share) {
+  if (ordered(column)) return low + share * (high - low);
+  return values[Math.min(values.length - 1, Math.max(0, Math.floor(share * values.length)))];
+}
+
+/** A number from 0 to 1 that a row always has: rows of one band are spread by it. @param {number} row @param {number} way */
+const spread = (row, way) => ((row * (way ? 0.7548776662 : 0.5698402909)) % 1) * 0.8 - 0.4;
+
+export class RegionMap {
+  /** @type {Grid | null} */ grid = null;
+  /** @type {Dot[]} */ dots = [];
+  /** @type {OffscreenCanvas | null} */ #painted = null;
+
+  /** @param {HTMLCanvasElement} canvas @param {() => [number, number]} cross  its place, as shares */
+  constructor(canvas, cross) {
+    [this.canvas, this.cross] = [canvas, cross];
+    new ResizeObserver(() => this.draw()).observe(canvas);
+  }
+
+  /** @param {Grid} grid */
+  show(grid) {
+    this.grid = grid;
+    this.paint();
+  }
+
+  /** Paint the grid anew, as after a change of the theme. */
+  paint() {
+    if (!this.grid) return;
+    const { x, y, tops, shares, classes } = this.grid, [wide, high] = [x.values.length, y.values.length];
+    this.#painted = new OffscreenCanvas(wide, high);
+    const g = /** @type {OffscreenCanvasRenderingContext2D} */ (this.#painted.getContext("2d")), colours = [...Array(8).keys()].map((place) => colour(classColour(place)));
+    tops.forEach((top, place) => {
+      // From an even draw to certainty.
+      g.globalAlpha = 0.1 + 0.42 * Math.max(0, (shares[place] - 1 / classes) / (1 - 1 / classes));
+      g.fillStyle = colours[top % 8];
+      g.fillRect(place % wide, high - 1 - Math.floor(place / wide), 1, 1);
+    });
+    this.draw();
+  }
+
+  draw() {
+    const { canvas } = this, { clientWidth: wide, clientHeight: high } = canvas, ratio = devicePixelRatio || 1;
+    const g = canvas.getContext("2d");
+    if (!g || !wide) return;
+    if (canvas.width !== Math.round(wide * ratio) || canvas.height !== Math.round(high * ratio)) [canvas.width, canvas.height] = [Math.round(wide * ratio), Math.round(high * ratio)];
+    g.setTransform(ratio, 0, 0, ratio, 0, 0);
+    g.globalAlpha = 1;
+    g.fillStyle = colour("--panel");
+    g.fillRect(0, 0, wide, high);
+    if (!this.#painted || !this.grid) return;
+    const { x, y } = this.grid;
+    g.imageSmoothingEnabled = ordered(x.column) && ordered(y.column);
+    g.drawImage(this.#painted, 0, 0, wide, high);
+    for (const dot of this.dots) this.#dot(g, dot, wide, high);
+    this.#cross(g, wide, high);
+  }
+
+  /** @param {CanvasRenderingContext2D} g @param {Dot} dot @param {number} wide @param {number} high */
+  #dot(g, { row, number, held, label, wrong }, wide, high) {
+    const { x, y } = /** @type {Grid} */ (this.grid);
+    const place = (/** @type {Axis} */ axis, /** @type {number} */ way) => shareOf(axis, row[axis.column.name]) + (ordered(axis.column) ? 0 : spread(number, way) / axis.values.length);
+    const left = place(x, 0) * wide, top = (1 - place(y, 1)) * high, size = this.dots.length > 400 ? 2.6 : 3.6;
+    if (!Number.isFinite(left + top)) return;
+    g.fillStyle = g.strokeStyle = colour(classColour(Math.max(0, label)));
+    g.beginPath();
+    if (wrong) {
+      for (const sign of [1, -1]) [g.moveTo(left - size, top - sign * size), g.lineTo(left + size, top + sign * size)];
+      g.lineWidth = 2.4;
+      return g.stroke();
+    }
+    g.arc(left, top, size, 0, 7);
+    g.lineWidth = 1.6;
+    if (held) g.fillStyle = colour("--panel");
+    g.fill();
+    if (held) g.stroke();
+  }
+
+  /** @param {CanvasRenderingContext2D} g @param {number} wide @param {number} high */
+  #cross(g, wide, high) {
+    const [across, up] = this.cross(), left = across * wide, top = (1 - up) * high;
+    g.strokeStyle = colour("--ink");
+    g.lineWidth = 1.5;
+    g.setLineDash([2, 3]);
+    g.beginPath();
+    if (Number.isFinite(left)) [g.moveTo(left, 0), g.lineTo(left, high)];
+    if (Number.isFinite(top)) [g.moveTo(0, top), g.lineTo(wide, top)];
+    g.stroke();
+    g.setLineDash([]);
+    if (!Number.isFinite(left + top)) return;
+    g.beginPath();
+    g.arc(left, top, 6, 0, 7);
+    g.stroke();
+  }
+}
+
+/** An axis over a column. @param {Column} column @param {import("./scales.js").Scale | undefined} scale @param {number} most @param {(column: Column, scale: any, most: number, margin: number) => any[]} along @returns {Axis} */
+export function axisOf(column, scale, most, along) {
+  if (!scale) return { column, values: levelsOf(column, BANDS), low: 0, high: 1 };
+  const margin = 0.06, room = margin * (scale.high - scale.low), low = scale.low - room, high = scale.high + room;
+  return { column, values: along(column, scale, most, margin), low, high };
+}
