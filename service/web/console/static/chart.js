@@ -222,7 +222,7 @@ export class LineChart extends HTMLElement {
       g.fill();
     }
     this.#words.setAttribute("aria-live", this.#cursor !== null && document.activeElement === this ? "polite" : "off");
-    fill(this.#words, parts);
+    fill(this.#words, parts.flatMap((part) => [part, " "]));
     if (this.#cursor === null) return;
     g.strokeStyle = colour("--muted");
     g.beginPath();

@@ -62,7 +62,7 @@ export function checkpointSlider(state) {
     const words = at >= 0 && value.wanted !== null ? places[at].words : answering(value);
     output.value = output.title = words;
     slider.setAttribute("aria-valuetext", words);
-    const few = places.length < 3 && value.job ? " To move over the whole course, train with more kept checkpoints." : "";
+    const few = places.length < 3 && value.job && ended(value.job) ? " To move over the whole course, train with more kept checkpoints." : "";
     hint.textContent = (places.length ? `Everything on this page answers from the checkpoint that is chosen here${value.job?.members.length ? ". Epochs are those of all networks." : ", or by a click in a curve. ← → move the cursor in a curve."}` : value.job ? "Nothing is kept yet." : "No checkpoints are kept beside the versions.") + few;
   };
   state.on("chosen checkpoints versions job", draw);

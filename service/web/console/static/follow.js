@@ -2,7 +2,7 @@
 
 import { Refused, Unreachable, get, send, service } from "./api.js";
 import { events } from "./events.js";
-import { checkpointsOf, definitionFacts, versionsOf } from "./model_facts.js";
+import { checkpointsOf, definitionFacts, firstChosen, versionsOf } from "./model_facts.js";
 import { ended } from "./model_state.js";
 import { notice } from "./notices.js";
 
@@ -39,7 +39,10 @@ export class Follower {
 
   /** @param {ModelState} state @param {RunHistory} history @param {() => void} drawn  called if the history or `troubles` have changed @param {AbortSignal} signal */
   constructor(state, history, drawn, signal) {
-    [this.state, this.history, this.drawn, this.signal] = [state, history, drawn, signal];
+    this.state = state;
+    this.history = history;
+    this.drawn = drawn;
+    this.signal = signal;
   }
 
   /** Follow the state's job to its end. */
@@ -95,15 +98,15 @@ export class Follower {
     if (!ended(job)) return this.#follow(changes);
     const [model, versions] = await Promise.all([get(`/models/${name}`, { signal, quiet: true }), versionsOf(name, signal)]);
     const made = job.version ? await get(`/models/${name}/versions/${job.version}`, { signal, quiet: true }) : null;
-    const facts = made ? await definitionFacts(model, made, job, signal) : {};
+    const facts = made ? await definitionFacts(model, made, job, signal, state.value.row) : {};
     this.#follow({ ...changes, model, versions, ...facts });
   }
 
   // What was chosen by nobody moves on: from what is served to the best epoch so far, and from that to the version made.
   /** @param {Partial<import("./model_state.js").Value>} changes */
   #follow(changes) {
-    const { state } = this, { chosen, job } = { ...state.value, ...changes };
-    if (chosen?.kind === "best" && job.version) return state.set({ ...changes, chosen: { kind: "version", number: job.version } });
+    const { state } = this, now = { ...state.value, ...changes }, { chosen, job } = now;
+    if (chosen?.kind === "best" && ended(job)) return state.set({ ...changes, chosen: firstChosen(now, new URLSearchParams()) });
     if (state.value.following && changes.checkpoints?.length) return state.set({ ...changes, chosen: { kind: "best" }, following: false });
     state.set(changes);
   }

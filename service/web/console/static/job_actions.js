@@ -26,7 +26,7 @@ export async function stop(state) {
   toast("Stopped. Its kept checkpoints stay: publish one of them under Kept.", { seconds: 6 });
 }
 
-/** Of the kept checkpoints, the best by what the job looks for. @param {Value} value */
+/** Of the kept checkpoints, the best by what the job looks for; null if no epoch is measured. @param {Pick<Value, "job" | "checkpoints">} value */
 export function bestKept({ job, checkpoints }) {
   const monitor = job?.best?.monitor ?? job?.request.early_stopping?.monitor ?? (checkpoints.some(({ metrics }) => metrics.validation_loss != null) ? "validation_loss" : "loss");
   const sign = monitor.endsWith("accuracy") ? -1 : 1, measured = checkpoints.filter(({ metrics }) => metrics[monitor] != null);
@@ -52,7 +52,7 @@ export async function publish(state, checkpoint) {
 export function answeringCheckpoint({ chosen, versions, checkpoints, job }) {
   if (chosen?.kind === "version") return versions.find(({ version }) => version === chosen.number)?.checkpoint ?? null;
   if (chosen?.kind === "checkpoint") return chosen.id;
-  return bestKept(/** @type {Value} */ ({ job, checkpoints }))?.id ?? checkpoints.at(-1)?.id ?? null;
+  return bestKept({ job, checkpoints })?.id ?? checkpoints.at(-1)?.id ?? null;
 }
 
 /** Download a checkpoint's file. @param {string} name  of the model @param {string} id @param {string | number} what  for the file's name */

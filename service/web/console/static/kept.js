@@ -27,13 +27,18 @@ const link = (label, run, more) => h("button", { type: "button", class: "link", 
  */
 function foldedTable(label, heads) {
   const id = `all-${label.toLowerCase()}`;
-  let all = false, rows = /** @type {(() => any)[]} */ ([]);
+  let all = false, chosen = -1, rows = /** @type {(() => any)[]} */ ([]);
   const table = h("div", { class: "scroll", role: "group", tabIndex: 0, "aria-label": label });
   const draw = () => {
-    const shown = all ? rows : rows.slice(0, FEW), more = rows.length > shown.length;
+    const shown = rows.filter((_, index) => all || index < FEW || index === chosen), more = rows.length > shown.length;
     fill(table, h("table", null, h("thead", null, h("tr", null, heads.map((name, index) => h("th", { scope: "col", class: index && name && index < 3 ? "num" : null }, name || h("span", { class: "hidden" }, "What to do"))))), h("tbody", null, shown.map((row) => row()))), more && h("button", { type: "button", class: "link", id, onclick: () => ((all = true), draw()) }, `All ${count(rows.length)}`));
   };
-  return { table, /** @param {(() => any)[]} now */ show: (now) => ((rows = now), (table.hidden = !rows.length), draw()) };
+  /** @param {(() => any)[]} now @param {number} at  the row that is shown in any case */
+  const show = (now, at) => {
+    [rows, chosen, table.hidden] = [now, at, !now.length];
+    draw();
+  };
+  return { table, show };
 }
 
 /** @param {ModelState} state */
@@ -73,8 +78,9 @@ export function keptPanel(state) {
   const form = aliasForm(state, learn);
   const draw = () => {
     const { value } = state, made = new Map(value.versions.map((one) => [one.checkpoint, one.version]));
-    versions.show(value.versions.map((one) => () => versionRow(one)));
-    checkpoints.show([...value.checkpoints].reverse().map((one) => () => checkpointRow(one, made)));
+    const { chosen } = value, kept = [...value.checkpoints].reverse();
+    versions.show(value.versions.map((one) => () => versionRow(one)), value.versions.findIndex(({ version }) => chosen?.kind === "version" && version === chosen.number));
+    checkpoints.show(kept.map((one) => () => checkpointRow(one, made)), kept.findIndex(({ id }) => chosen?.kind === "checkpoint" && id === chosen.id));
     none.hidden = value.versions.length + value.checkpoints.length > 0;
     form.hidden = !value.versions.length;
   };

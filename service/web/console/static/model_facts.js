@@ -1,6 +1,7 @@
 /** What the Model screen shows, as the service has it: a model, its versions, a job, checkpoints and columns. */
 
 import { Refused, get, pages } from "./api.js";
+import { bestKept } from "./job_actions.js";
 import { ended } from "./model_state.js";
 import { checkpointsOfSeries, seriesOf } from "./stepping.js";
 
@@ -65,9 +66,10 @@ function columnsOf(described, dataset) {
   return names.map((/** @type {string} */ name) => ({ name, type: "number", min: known.get(name)?.min ?? null, max: known.get(name)?.max ?? null, fill: null }));
 }
 
-/** A row to begin with: typical values, as the baseline of reasons has them. @param {Column[]} columns */
-function typical(columns) {
+/** A row to begin with: what is known, else typical values, as the baseline of reasons has them. @param {Column[]} columns @param {Record<string, any>} known */
+function typical(columns, known) {
   return Object.fromEntries(columns.map(({ name, type, min, max, levels, counts, fill }) => {
+    if (name in known) return [name, known[name]];
     if (type === "category") return [name, levels?.[counts ? counts.indexOf(Math.max(...counts)) : 0] ?? null];
     if (type === "number") return [name, fill ?? (typeof min === "number" && typeof max === "number" ? Number(((min + max) / 2).toPrecision(4)) : 0)];
     return [name, type === "text" ? "" : type === "boolean" ? (min ?? false) : (min ?? null)];
@@ -77,12 +79,13 @@ function typical(columns) {
 /**
  * What follows from a version (or the newest definition, if none is published): columns, classes, the training data.
  * @param {any} model @param {any} version  null, or `GET /models/{name}/versions/{n}` @param {any} job @param {AbortSignal} signal
+ * @param {Record<string, any>} [row]  the form's values, which stay
  */
-export async function definitionFacts(model, version, job, signal) {
+export async function definitionFacts(model, version, job, signal, row = {}) {
   const dataset = datasetOf(job), held = dataset ? await maybe(`/datasets/${encodeURIComponent(dataset)}`, signal) : null;
   const described = version ? { ...version.definition, features: version.features ?? version.definition.features } : model;
   const columns = columnsOf(described, held);
-  return { columns, definition: version?.definition ?? null, named: Array.isArray(described.features) || (described.features !== undefined && described.features !== "raw" && described.features !== null), classes: described.classes, label: described.label ?? held?.label ?? null, dataset: held?.id ?? null };
+  return { columns, row: typical(columns, row), definition: version?.definition ?? null, named: Array.isArray(described.features) || (described.features !== undefined && described.features !== "raw" && described.features !== null), classes: described.classes, label: described.label ?? held?.label ?? null, dataset: held?.id ?? null };
 }
 
 /** What answers at first: what the address asks for, else what the job made, else what is served. @param {Pick<Value, "job" | "checkpoints" | "versions" | "model">} value @param {URLSearchParams} query @returns {Chosen | null} */
@@ -93,7 +96,9 @@ export function firstChosen({ job, checkpoints, versions, model }, query) {
   if (versions.some(({ version }) => version === number)) return { kind: "version", number };
   const made = versions.find(({ version }) => version === job?.version);
   if (made) return { kind: "version", number: made.version };
-  if (job && (checkpoints.length || !model.default) && !(ended(job) && !checkpoints.length)) return { kind: "best" };
+  if (job && !ended(job) && (checkpoints.length || !model.default)) return { kind: "best" };
+  const best = bestKept({ job, checkpoints }) ?? checkpoints.at(-1);
+  if (job && best) return { kind: "checkpoint", id: best.id, epoch: best.epoch };
   return model.default ? { kind: "version", number: model.default } : null;
 }
 
@@ -107,7 +112,7 @@ export async function factsOf(name, query, signal) {
   const made = job?.version ?? model.default;
   const [checkpoints, version] = await Promise.all([checkpointsOf(name, job, signal), made ? maybe(`/models/${name}/versions/${made}`, signal) : null]);
   const facts = await definitionFacts(model, version, job, signal);
-  const value = { name, model, versions, job, jobs: jobs.data, checkpoints, row: typical(facts.columns), ...facts };
+  const value = { name, model, versions, job, jobs: jobs.data, checkpoints, ...facts };
   const chosen = firstChosen(value, query);
   return { ...value, chosen, following: !ended(job) && chosen?.kind === "version" && !query.has("version") };
 }

@@ -38,8 +38,8 @@ function stateWords(job, seen) {
 /** What is best, in words. @param {Value} value */
 function bestWords({ job, model, versions }) {
   if (!job) {
-    const made = versions.find(({ version }) => version === model.default)?.metrics ?? {}, parts = Object.entries(made).map(([name, value]) => `${metricWords(name)} ${number(value, 3)}`);
-    return parts.length ? parts.join(" · ") : "";
+    const made = versions.find(({ version }) => version === model.default)?.metrics ?? {}, names = ["validation_accuracy", "validation_log_loss", "accuracy", "loss"].filter((name) => made[name] != null);
+    return names.slice(0, 2).map((name) => `${metricWords(name)} ${number(made[name], 3)}`).join(" · ");
   }
   const { best, held_out, stopped_by, metrics } = job, why = { early_stopping: " · stopped early", max_seconds: " · out of time" }[/** @type {string} */ (stopped_by)] ?? "";
   if (held_out) return `${percent(held_out.accuracy)} right on ${count(held_out.rows)} held-out rows (commonest class: ${percent(held_out.to_beat?.majority?.accuracy)}) · log loss ${number(held_out.log_loss, 3)}${why}`;

@@ -7,7 +7,7 @@ const METRICS = ["loss", "accuracy", "validation_loss", "validation_log_loss", "
 /** The epochs of one network. */
 export class Run {
   /** @type {number[]} */ x = [];
-  columns = /** @type {Record<Metric, (number | null)[]>} */ (Object.fromEntries(METRICS.map((name) => [name, []])));
+  columns = /** @type {Record<Metric, (number | null)[]>} */ (/** @type {unknown} */ (Object.fromEntries(METRICS.map((name) => [name, []]))));
 
   /** Add an epoch. One that is known is replaced: a job that was interrupted repeats some. @param {any} epoch */
   add(epoch) {

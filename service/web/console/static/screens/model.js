@@ -1,6 +1,5 @@
 /** The screen of a model: how it was trained, what it decides, where it is wrong, and what is kept of it. */
 
-import { setQuery } from "../address.js";
 import { get } from "../api.js";
 import { checkpointSlider } from "../checkpoints.js";
 import { fill, h } from "../dom.js";
@@ -17,8 +16,6 @@ import { RunHistory } from "../run_history.js";
 import { stepButtons } from "../stepping.js";
 import { trainingPanel } from "../training.js";
 
-/** @typedef {import("../model_state.js").Value} Value */
-
 /**
  * Versions may have different definitions: what the panels know of columns and classes is of the one that answers.
  * @param {ModelState} state
@@ -33,7 +30,7 @@ function followDefinition(state) {
       const version = await get(`/models/${name}/versions/${number}`, { signal: state.signal, quiet: true });
       if (state.value.chosen !== chosen || JSON.stringify(version.definition) === JSON.stringify(known)) return;
       known = version.definition;
-      state.set(await definitionFacts(model, version, job, state.signal));
+      state.set(await definitionFacts(model, version, job, state.signal, state.value.row));
     } catch (error) {
       if (!state.signal.aborted) notice(error);
     }
@@ -59,6 +56,7 @@ export async function show({ main, params, query, signal }) {
     const last = state.value.checkpoints.at(-1);
     if (last) state.set({ chosen: { kind: "checkpoint", id: last.id, epoch: last.epoch }, following: false });
   };
+  followDefinition(state);
   if (query.has("step")) head.append(stepButtons(state, step));
   fill(main, head, h("div", { class: "grid model" }, training.panel, regionsPanel(state), h("div", { class: "stack" }, tryPanel(state), keptPanel(state)), wrongPanel(state)));
   void follow(history);
