@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +20,8 @@ __all__ = ["Condition", "RowPage", "condition_of", "page_of", "rows_at"]
 
 #: Rows that are searched for one page; the next page goes on behind them.
 SEARCHED = 1_000_000
+#: Single rows that are at most so far apart are read together with the rows between them, at most so many at once.
+GAP, STRETCH = 512, 16_384
 
 
 class Condition(NamedTuple):
@@ -116,11 +117,24 @@ def page_of(table: Table, after: int, limit: int, conditions: Sequence[Condition
 def rows_at(table: Table, places: Sequence[int]) -> list[dict[str, Any]]:
     """The rows at these places in rising order, each with its number and its values by column."""
     rows: list[dict[str, Any]] = [{"row": place + 1, "values": {}} for place in places]
-    # Rows side by side are read together.
-    starts = [index for index, place in enumerate(places) if not index or place != places[index - 1] + 1]
-    for start, stop in pairwise([*starts, len(places)]):
+    for start, stop in _stretches(places):
+        first = places[start]
+        within = np.array(places[start:stop]) - first
         for column in table.columns:
-            values = table.read(column.name, places[start], places[stop - 1] + 1)
-            for row, value in zip(rows[start:stop], plain_values(values), strict=True):
+            values = table.read(column.name, first, places[stop - 1] + 1)
+            for row, value in zip(
+                rows[start:stop], plain_values(values._replace(values=values.values[within])), strict=True
+            ):
                 row["values"][column.name] = value
     return rows
+
+
+def _stretches(places: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Which of the places, in rising order, are read at once: those that lie close together."""
+    start = 0
+    for index in range(1, len(places)):
+        if places[index] - places[index - 1] > GAP or places[index] - places[start] >= STRETCH:
+            yield start, index
+            start = index
+    if places:
+        yield start, len(places)

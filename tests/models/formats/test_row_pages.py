@@ -11,7 +11,7 @@ from models.data.columns import Column
 from models.data.records import from_records
 from models.errors import InvalidError
 from models.formats import row_pages
-from models.formats.row_pages import condition_of, page_of
+from models.formats.row_pages import condition_of, page_of, rows_at
 
 
 @given(
@@ -37,6 +37,17 @@ def test_pages_together_are_the_rows(rows: list[tuple[int, str | None]], limit: 
     assert [row["row"] for row in found] == expected
     assert all(row["values"]["n"] == 1 for row in found)
     assert pages <= len(rows)
+
+
+@given(st.sets(st.integers(0, 59)), st.integers(1, 9), st.integers(1, 20))
+def test_single_rows_are_those_that_were_asked_for(places: set[int], gap: int, stretch: int) -> None:
+    """However far apart they are, and however many are read at once."""
+    table = from_records([{"n": 10 * place, "w": "ab"[place % 2]} for place in range(60)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_pages, "GAP", gap)
+        patch.setattr(row_pages, "STRETCH", stretch)
+        found = rows_at(table, sorted(places))
+    assert found == [{"row": place + 1, "values": {"n": 10 * place, "w": "ab"[place % 2]}} for place in sorted(places)]
 
 
 def test_a_name_with_a_colon_and_the_longest_name_count() -> None:
