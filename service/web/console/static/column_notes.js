@@ -22,7 +22,7 @@ export function noteOf(column, plan, rows) {
   if (!column.use) return { text: `used, although: ${column.reason}`, warns: true };
   if ((column.relation ?? 0) >= SUSPICIOUS) return { text: "says nearly all about the label: is it known beforehand?", warns: true, fix: { label: "leave out", to: "ignore" } };
   if (share > 0.5) return { text: `${percent(share, 0)} are missing`, warns: true };
-  if (type === "number" && column.values && column.distinct > 2 && column.distinct <= FEW && column.values.every(({ value }) => Number.isInteger(value)))
+  if (type === "number" && column.values && column.distinct > 2 && column.distinct <= FEW && column.values.every((/** @type {{ value: any }} */ { value }) => Number.isInteger(value)))
     return { text: `${column.distinct} whole numbers`, fix: { label: "as categories", to: "category" } };
   const far = reach(column);
   if (type === "number" && far && plan.network === "one" && !tamed(plan.feature(column.name)))

@@ -39,7 +39,7 @@ export function askDryRun(plan, screen, signal, { asking: begins, show }) {
     }
   };
   const soon = settled(SETTLED, () => void (signal.aborted || ask()));
-  return (/** @type {Refused} */ refusal) => {
+  return (/** @type {Refused | undefined} */ refusal = undefined) => {
     if (refusal) return refuse(refusal);
     const now = JSON.stringify(plan.body);
     if (now === last) return;

@@ -31,7 +31,8 @@ export function shapeOf(column, examples = []) {
 function barsOf(counts) {
   const most = Math.max(...counts, 1), step = WIDE / counts.length;
   // A bin with rows is never nothing, however high another one is.
-  const bar = (/** @type {number} */ rows, /** @type {number} */ place) => (rows ? `M${(place * step).toFixed(1)} ${HIGH}V${(HIGH - Math.max(1.5, (HIGH * rows) / most)).toFixed(1)}h${(step - 1).toFixed(1)}V${HIGH}z` : "");
+  const top = (/** @type {number} */ rows) => (HIGH - Math.max(1.5, (HIGH * rows) / most)).toFixed(1);
+  const bar = (/** @type {number} */ rows, /** @type {number} */ place) => (rows ? `M${(place * step).toFixed(1)} ${HIGH}V${top(rows)}h${(step - 1).toFixed(1)}V${HIGH}z` : "");
   return drawing(h("svg:path", { class: "bar", d: counts.map(bar).join("") }));
 }
 

@@ -26,7 +26,8 @@ export function likelyLabels(columns) {
 /** The question, with a button for each likely answer. @param {Plan} plan @param {HTMLSelectElement} select  of all columns */
 export function labelQuestion(plan, select) {
   const offered = likelyLabels(plan.columns);
-  const button = (/** @type {Column} */ column) => h("button", { type: "button", title: column.name, onclick: () => (plan.label = column.name) }, h("b", null, column.name), h("span", { class: "hint" }, ` ${count(column.distinct)} classes`));
+  const button = (/** @type {Column} */ { name, distinct }) =>
+    h("button", { type: "button", title: name, onclick: () => (plan.label = name) }, h("b", null, name), h("span", { class: "hint" }, ` ${count(distinct)} classes`));
   return h("div", { class: "question", role: "group", "aria-labelledby": "question" },
     h("p", { id: "question" }, h("b", null, "What shall be predicted? "), h("span", { class: "sub" }, "Then each column shows how much it tells about it.")),
     h("div", { class: "row" }, offered.map(button), h("button", { type: "button", onclick: () => select.focus() }, offered.length ? "another column" : "choose a column")));

@@ -22,9 +22,12 @@ export function networkDrawing(layers, networks = 1) {
   for (let place = 1; place < columns.length; place += 1)
     for (const from of columns[place - 1].dots) for (const to of columns[place].dots)
       if (from !== null && to !== null) lines += `M${columns[place - 1].x.toFixed(0)} ${from.toFixed(1)}L${columns[place].x.toFixed(0)} ${to.toFixed(1)}`;
-  const dots = columns.flatMap(({ x, dots: heights, known }) => heights.flatMap((y) => (y === null ? [-3, 0, 3].map((off) => h("svg:circle", { class: "many", cx: x, cy: HIGH / 2 + off, r: 0.9 })) : [h("svg:circle", { class: known ? "unit" : "unit unknown", cx: x, cy: y, r: 3 })])));
+  const dot = (/** @type {number} */ cx, /** @type {number} */ cy, /** @type {string} */ name, r = 3) => h("svg:circle", { class: name, cx, cy, r });
+  const gap = (/** @type {number} */ x) => [-3, 0, 3].map((off) => dot(x, HIGH / 2 + off, "many", 0.9));
+  const dots = columns.flatMap(({ x, dots: heights, known }) => heights.flatMap((y) => (y === null ? gap(x) : dot(x, y, known ? "unit" : "unit unknown"))));
+  const many = networks > 1 ? `${count(networks)} networks, the largest of ` : "Network of ";
   const words = layers.map(({ title }) => title).join(", then ");
   return h("figure", { class: "network" },
-    h("svg:svg", { class: "net", viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": `${networks > 1 ? `${count(networks)} networks, the largest of ` : "Network of "}${words}` }, h("svg:path", { class: "lines", d: lines }), ...dots),
+    h("svg:svg", { class: "net", viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": `${many}${words}` }, h("svg:path", { class: "lines", d: lines }), ...dots),
     h("figcaption", { class: "hint" }, layers.map(({ title, under }) => h("span", { title: `${title} ${under ?? ""}`.trim() }, title, under && h("span", { class: "under" }, under)))));
 }

@@ -14,28 +14,42 @@ import { drawPlan, factsOf } from "./plan_facts.js";
 /** @typedef {import("./plan_state.js").Plan} Plan */
 /** @typedef {import("./plan_settings.js").Setting} Setting */
 
-const OPTIMIZERS = ["sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamw", "nadam", "lion"];
-const SCHEDULES = ["constant", "polynomial", "cosine", "one_cycle", "reduce_on_plateau"];
+/** @typedef {[any, string]} Choice  a value of a member, undefined to leave it out, and its words */
+
+/** @type {Choice[]} */
+const PATIENCE = [[undefined, "never"], ...[5, 10, 20, 50].map((epochs) => /** @type {Choice} */ ([epochs, `${epochs} epochs without progress`]))];
+/** @type {Choice[]} */
+const EFFORTS = [[undefined, "default"], ["quick", "quick: fewer networks"], ["thorough", "thorough: more networks"]];
+/** @type {Choice[]} */
+const OPTIMIZERS = [[undefined, "adam, or the model's own"], ...["sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamw", "nadam", "lion"].map((name) => /** @type {Choice} */ ([name, name]))];
+/** @type {Choice[]} */
+const SCHEDULES = [[undefined, "constant"], ["polynomial", "polynomial"], ["cosine", "cosine"], ["one_cycle", "one cycle"], ["reduce_on_plateau", "reduce on plateau"]];
+/** @type {Choice[]} */
+const LOSSES = [[undefined, "cross-entropy"], ["focal", "focal"], ["categorical_crossentropy", "cross-entropy, stated"]];
+/** @type {Choice[]} */
+const WEIGHTS = [[undefined, "all the same"], ["balanced", "balanced: rare ones count more"]];
+/** @type {Choice[]} */
+const PUBLISHED = [["best", "publish the best epoch"], [true, "publish the last epoch"], [false, "publish nothing"]];
 
 /** @param {Plan} plan @returns {Setting[]} */
 const mainSettings = (plan) => [
   hiddenSetting(plan),
   shareSetting(plan),
-  numberSetting(plan, "At most", "epochs", { unit: "epochs", of: "one", placeholder: () => (plan.at("model.hidden") || plan.at("model.layers") || typeof plan.request.model === "string" ? "100" : "as the rows need") }),
-  choiceSetting(plan, "Stop early", "early_stopping.patience", [[undefined, "never"], ...[5, 10, 20, 50].map((epochs) => /** @type {[any, string]} */ ([epochs, `after ${epochs} epochs without progress`]))], { of: "one" }),
-  choiceSetting(plan, "Effort", "effort", [[undefined, "default"], ["quick", "quick: fewer networks"], ["thorough", "thorough: more networks"]], { of: "data" }),
+  numberSetting(plan, "At most", "epochs", { unit: "epochs", of: "one", placeholder: () => (plan.at("model.hidden") || plan.at("model.layers") || plan.network === "model" ? "100" : "as the rows need") }),
+  choiceSetting(plan, "Stop early", "early_stopping.patience", PATIENCE, { of: "one" }),
+  choiceSetting(plan, "Effort", "effort", EFFORTS, { of: "data" }),
 ];
 
 /** @param {Plan} plan @returns {Setting[]} */
 const furtherSettings = (plan) => [
   textSetting(plan, "Model", "model.name", (text) => text.trim() || undefined, String, { placeholder: () => plan.name }),
-  choiceSetting(plan, "Optimizer", "optimizer.type", [[undefined, "adam, or the model's own"], ...OPTIMIZERS.map((name) => /** @type {[any, string]} */ ([name, name]))], { of: "one", changes: (type) => ({ optimizer: type && { type } }) }),
+  choiceSetting(plan, "Optimizer", "optimizer.type", OPTIMIZERS, { of: "one", changes: (type) => ({ optimizer: type && { type } }) }),
   numberSetting(plan, "Learning rate", "optimizer.learning_rate", { of: "one", placeholder: "as the optimizer has it" }),
-  choiceSetting(plan, "Schedule", "optimizer.schedule.type", [[undefined, "constant"], ...SCHEDULES.slice(1).map((name) => /** @type {[any, string]} */ ([name, name.replaceAll("_", " ")]))], { of: "one", changes: (type) => ({ "optimizer.type": plan.at("optimizer.type") ?? "adam", "optimizer.schedule": type && { type } }) }),
+  choiceSetting(plan, "Schedule", "optimizer.schedule.type", SCHEDULES, { of: "one", changes: (type) => ({ "optimizer.type": plan.at("optimizer.type") ?? "adam", "optimizer.schedule": type && { type } }) }),
   textSetting(plan, "Batch", "batch_size", (text) => (/^\d+$/.test(text.trim()) ? Number(text) : text.trim() || undefined), String, { of: "one", placeholder: "32 rows, or full" }),
-  choiceSetting(plan, "Loss", "loss.type", [[undefined, "cross-entropy"], ["focal", "focal"], ["categorical_crossentropy", "cross-entropy, stated"]], { of: "one", changes: (type) => ({ loss: type && { type } }) }),
+  choiceSetting(plan, "Loss", "loss.type", LOSSES, { of: "one", changes: (type) => ({ loss: type && { type } }) }),
   numberSetting(plan, "Label smoothing", "loss.label_smoothing", { of: "one", placeholder: "0" }),
-  choiceSetting(plan, "Class weights", "class_weights", [[undefined, "all the same"], ["balanced", "balanced: rare ones count more"]]),
+  choiceSetting(plan, "Class weights", "class_weights", WEIGHTS),
   numberSetting(plan, "Time limit", "max_seconds", { unit: "seconds", placeholder: "none" }),
   numberSetting(plan, "Seed", "seed", { placeholder: "0" }),
   otherSetting(plan),
@@ -49,14 +63,17 @@ function completed(plan) {
 
 /** @param {Plan} plan @param {HTMLElement} screen  where faults of columns are shown @param {AbortSignal} signal */
 export function planPanel(plan, screen, signal) {
-  const id = newId(), chip = h("span", { class: "chip", hidden: true }), drawing = h("div", null), facts = h("dl", { class: "facts" }), notes = h("ul", { class: "notes" });
-  const main = mainSettings(plan), further = furtherSettings(plan), settings = [...main, ...further], other = h("span", { class: "hint" });
+  const id = newId(), chip = h("span", { class: "chip", hidden: true }), other = h("span", { class: "hint" });
+  const drawing = h("div", null), facts = h("dl", { class: "facts" }), notes = h("ul", { class: "notes" });
+  const main = mainSettings(plan), further = furtherSettings(plan), settings = [...main, ...further];
   const radio = (/** @type {"one" | "data" | "model"} */ kind, /** @type {any[]} */ ...words) => h("label", { class: "choice" }, h("input", { type: "radio", name: `${id}-network`, value: kind, onchange: () => (plan.network = kind) }), h("span", null, words));
   const same = radio("model", h("b", null, "as the model is"), h("span", { class: "hint" }, " its newest definition"));
   const kinds = h("fieldset", { class: "choices" }, h("legend", null, "Networks"),
-    radio("data", h("b", null, "chosen by the data"), h("span", { class: "hint" }, " several, checked on rows held out in turn: recommended")), radio("one", h("b", null, "one network"), h("span", { class: "hint" }, " of your own")), same);
+    radio("data", h("b", null, "chosen by the data"), h("span", { class: "hint" }, " several, checked on rows held out in turn: recommended")),
+    radio("one", h("b", null, "one network"), h("span", { class: "hint" }, " of your own")),
+    same);
   const publish = h("select", { "aria-label": "Publish", "data-pointer": "/publish", onchange: () => plan.change({ publish: JSON.parse(publish.value) }) },
-    [["best", "publish the best epoch"], [true, "publish the last epoch"], [false, "publish nothing"]].map(([value, words]) => h("option", { value: JSON.stringify(value) }, words)));
+    PUBLISHED.map(([value, words]) => h("option", { value: JSON.stringify(value) }, words)));
   const button = h("button", { type: "button", class: "primary", onclick: () => void train() }, "Train");
   const asked = askDryRun(plan, screen, signal, {
     asking: () => (fill(chip, "dry run …"), (chip.hidden = false)),
@@ -82,7 +99,7 @@ export function planPanel(plan, screen, signal) {
     asked();
   };
   const train = async () => {
-    if (!plan.label) return screen.querySelector("select[data-pointer='/data/label']")?.focus();
+    if (!plan.label) return /** @type {HTMLElement | null} */ (screen.querySelector("select[data-pointer='/data/label']"))?.focus();
     if (button.disabled) return;
     button.disabled = true;
     clearFaults(screen);

@@ -13,22 +13,27 @@ export function toBeat(plan) {
   return { value: first.value, share: first.count / Math.max(plan.dataset.rows - column.missing, 1) };
 }
 
+/** Units of the hidden layers of a definition. @param {{ type: string, units: number }[]} layers */
+const unitsOf = (layers) => layers.filter(({ type }) => type === "dense").slice(0, -1).map(({ units }) => units);
+
 /** @param {Plan} plan @param {any} [run]  the answer of a dry run */
 export function drawPlan(plan, run) {
   if (!plan.label) return null;
   const columns = plan.used.length, classes = run?.classes ?? (plan.columns.find(({ name }) => name === plan.label)?.distinct || null);
-  const hidden = [run?.hidden ?? plan.at("model.hidden") ?? (plan.at("model.layers") ?? []).slice(0, -2).filter((/** @type {any} */ each) => each.type === "dense").map((/** @type {any} */ each) => each.units)].flat().filter(Number.isInteger);
-  const told = plan.classes.slice(0, 2).map(({ value }) => value), layers = [
-    { units: run?.inputs ?? null, title: run?.inputs === undefined ? `${count(columns)} columns` : `${count(run.inputs)} inputs`, under: run?.inputs === undefined ? undefined : `of ${count(columns)} columns` },
+  const hidden = [run?.hidden ?? plan.at("model.hidden") ?? unitsOf(plan.at("model.layers") ?? [])].flat().filter(Number.isInteger);
+  const told = plan.classes.slice(0, 2).map(({ value }) => value), inputs = run?.inputs;
+  const layers = [
+    { units: inputs ?? null, title: inputs === undefined ? `${count(columns)} columns` : `${count(inputs)} inputs`, under: inputs === undefined ? undefined : `of ${count(columns)} columns` },
     ...(hidden.length || plan.network === "one" ? hidden.map((/** @type {number} */ units) => ({ units, title: count(units), under: "units" })) : [{ units: null, title: "as the rows need" }]),
-    { units: classes, title: plan.label, under: classes === 2 && told.length === 2 ? told.join(" or ") : classes ? `${count(classes)} classes` : undefined },
+    { units: classes, title: plan.label, under: told.length === 2 && classes === 2 ? told.join(" or ") : classes ? `${count(classes)} classes` : undefined },
   ];
   return networkDrawing(layers, run?.members);
 }
 
 /** @param {Plan} plan @param {any} [run] */
 export function factsOf(plan, run) {
-  const beat = plan.label ? toBeat(plan) : null, fact = (/** @type {any} */ name, /** @type {any} */ value) => [h("dt", null, name), h("dd", null, value)];
+  const beat = plan.label ? toBeat(plan) : null;
+  const fact = (/** @type {any} */ name, /** @type {any} */ value) => [h("dt", null, name), h("dd", null, value)];
   const seconds = run?.estimate.seconds;
   return [
     run && run.members > 1 && fact("Networks", count(run.members)),

@@ -12,17 +12,22 @@ const CLASSES = 50, RARE = 0.75;
 
 /** Notes as elements of a list. @param {Plan} plan @param {any} run @param {import("./faults.js").Fault[]} refused */
 export function notesOf(plan, run, refused) {
+  /** @type {PlanNote[]} */
   const faults = refused.map(({ pointer, detail }) => ({ text: pointer ? `${pointer}: ${detail}` : detail, warns: true }));
   return [...faults, ...balance(plan), ...warnings(plan, run)].map(({ text, warns, fix }) =>
-    h("li", null, h("span", { class: warns ? "w" : "i", "aria-hidden": "true" }, warns ? "▲" : "●"), h("span", null, warns && h("span", { class: "hidden" }, "Warning: "), text), fix ? h("button", { type: "button", class: "link", onclick: fix.run }, fix.label) : h("span", null)));
+    h("li", null,
+      h("span", { class: warns ? "w" : "i", "aria-hidden": "true" }, warns ? "▲" : "●"),
+      h("span", null, warns && h("span", { class: "hidden" }, "Warning: "), text),
+      fix ? h("button", { type: "button", class: "link", onclick: fix.run }, fix.label) : h("span", null)));
 }
 
 /** @param {Plan} plan @returns {PlanNote[]} */
 function balance(plan) {
-  if (plan.at("class_weights") === "balanced") return [{ text: "Rare classes count as much as frequent ones.", fix: { label: "undo", run: () => plan.change({ class_weights: undefined }) } }];
-  const classes = plan.classes, rare = classes.at(-1), all = classes.reduce((sum, each) => sum + each.count, 0);
-  if (!rare || classes.length < 2 || classes.length > CLASSES || rare.count / all >= RARE / classes.length || plan.at("class_weights") !== undefined) return [];
-  return [{ text: `Class ${rare.value} is ${percent(rare.count / all, rare.count / all < 0.1 ? 1 : 0)} of the rows.`, warns: true, fix: { label: "balance", run: () => plan.change({ class_weights: "balanced" }) } }];
+  const weigh = (/** @type {string} */ label, /** @type {any} */ weights) => ({ label, run: () => plan.change({ class_weights: weights }) });
+  if (plan.at("class_weights") === "balanced") return [{ text: "Rare classes count as much as frequent ones.", fix: weigh("undo", undefined) }];
+  const classes = plan.classes, rare = classes.at(-1), share = (rare?.count ?? 0) / classes.reduce((sum, each) => sum + each.count, 0);
+  if (!rare || classes.length < 2 || classes.length > CLASSES || share >= RARE / classes.length || plan.at("class_weights") !== undefined) return [];
+  return [{ text: `Class ${rare.value} is ${percent(share, share < 0.1 ? 1 : 0)} of the rows.`, warns: true, fix: weigh("balance", "balanced") }];
 }
 
 /** Warnings of the dry run, or of the upload as long as there is none. @param {Plan} plan @param {any} run @returns {PlanNote[]} */

@@ -39,12 +39,18 @@ export function textSetting(plan, label, path, read, write, { of, placeholder = 
   return { element: line(label, control, path), follow, of };
 }
 
-/** A choice of values; one that is not listed is shown as JSON. @param {Plan} plan @param {string} label @param {string} path @param {[any, string][]} choices  undefined leaves the member out @param {More & { changes?: (value: any) => Record<string, any> }} [more] @returns {Setting} */
+/**
+ * A choice of values; one that is not listed is shown as JSON.
+ * @param {Plan} plan @param {string} label @param {string} path
+ * @param {[any, string][]} choices  values with their words; undefined leaves the member out
+ * @param {More & { changes?: (value: any) => Record<string, any> }} [more] @returns {Setting}
+ */
 export function choiceSetting(plan, label, path, choices, { of, changes } = {}) {
-  const control = h("select", { onchange: () => {
+  const choose = () => {
     const value = control.value === "" ? undefined : JSON.parse(control.value);
     plan.change(changes ? changes(value) : { [path]: value });
-  } });
+  };
+  const control = h("select", { onchange: choose });
   const follow = () => {
     const value = plan.at(path), text = value === undefined ? "" : JSON.stringify(value);
     const listed = choices.some(([each]) => (each === undefined ? "" : JSON.stringify(each)) === text) ? choices : [...choices, [value, text]];
@@ -70,8 +76,12 @@ export function shareSetting(plan) {
 
 /** Sizes of hidden layers, as in "32, 32". @param {Plan} plan @returns {Setting} */
 export function hiddenSetting(plan) {
-  const sizes = (/** @type {string} */ text) => (text.trim() ? text.split(/[\s,;]+/).filter(Boolean).map((each) => (/^\d+$/.test(each) ? Number(each) : each)) : undefined);
-  const control = h("input", { type: "text", spellcheck: false, autocomplete: "off", oninput: () => plan.change({ "model.hidden": /^(none|0)$/i.test(control.value.trim()) ? [] : sizes(control.value), "model.layers": undefined, "model.inputs": undefined }) });
+  const sizes = (/** @type {string} */ text) => {
+    if (/^(none|0)$/i.test(text)) return [];
+    return text ? text.split(/[\s,;]+/).filter(Boolean).map((each) => (/^\d+$/.test(each) ? Number(each) : each)) : undefined;
+  };
+  const take = () => plan.change({ "model.hidden": sizes(control.value.trim()), "model.layers": undefined, "model.inputs": undefined });
+  const control = h("input", { type: "text", spellcheck: false, autocomplete: "off", oninput: take });
   const follow = () => {
     const hidden = plan.at("model.hidden");
     control.placeholder = plan.at("model.layers") ? "as the layers below" : typeof plan.request.model === "string" ? `as ${plan.name} has them` : "128";

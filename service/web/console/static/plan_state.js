@@ -8,7 +8,11 @@ import { PARAMETERS, at, isSingle, parametersOf, put, queryOf, requestOf, tail }
 /** What one network has until something else is chosen. */
 const ONE_NETWORK = { "model.hidden": [32, 32], "validation.fraction": 0.2, epochs: 200, "early_stopping.patience": 10, publish: "best" };
 /** Members of a request that only a single network has, taken out when the data shall choose. */
-const OF_ONE = ["model.hidden", "model.layers", "model.inputs", "model.optimizer", "model.loss", "model.dtype", "epochs", "batch_size", "optimizer", "loss", "early_stopping", "start_from", "reinitialize", "shuffle", "publish", "validation", "validate_every", "checkpoint"];
+const OF_ONE = [
+  ...["model.hidden", "model.layers", "model.inputs", "model.optimizer", "model.loss", "model.dtype"],
+  ...["epochs", "batch_size", "optimizer", "loss", "early_stopping", "start_from", "reinitialize", "shuffle", "publish"],
+  ...["validation", "validate_every", "checkpoint"],
+];
 /** Members of a request that only networks chosen by the data have. */
 const OF_MANY = ["effort", "model.network"];
 /** Checkpoints that a job keeps, so that the page of the model has a course to move over; the bits do not depend on it. */
@@ -26,7 +30,8 @@ function named(body, name) {
 export class Plan {
   /** @param {any} dataset @param {Column[]} columns  of its profile */
   constructor(dataset, columns) {
-    [this.dataset, this.columns] = [dataset, columns];
+    this.dataset = dataset;
+    this.columns = columns;
     /** @type {Train} */ this.request = { data: { dataset: dataset.name ?? dataset.id } };
     /** Whether a model of this name is there, so that leaving the name out would train it as it is defined. */
     this.known = false;

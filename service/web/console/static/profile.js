@@ -60,11 +60,14 @@ export function profilePanel(plan, examples, signal) {
   plan.on(follow);
   follow();
   draw();
-  const head = h("tr", null, h("th", null, h("span", { class: "hidden" }, "Use")), h("th", null, "Column"), h("th", null, "Type"), h("th", null, "Looks like"), h("th", null, "Values"), h("th", { class: "num" }, "Missing"), h("th", null, heading), h("th", null, h("span", { class: "hidden" }, "Note")));
+  const unseen = (/** @type {string} */ name) => h("th", null, h("span", { class: "hidden" }, name));
+  const names = ["Column", "Type", "Looks like", "Values"].map((name) => h("th", null, name));
+  const head = h("tr", null, unseen("Use"), names, h("th", { class: "num" }, "Missing"), h("th", null, heading), unseen("Note"));
+  const predict = [h("label", { class: "sub predict", for: `${id}-label` }, "Predict "), select];
   const panel = h("section", { class: "panel", "data-panel": "columns", "aria-labelledby": id },
-    h("div", { class: "row" }, h("h2", { id }, "What is in it"), told, h("span", { class: "grow" }), plan.columns.length > MANY && find, h("label", { class: "sub predict", for: `${id}-label` }, "Predict "), select),
+    h("div", { class: "row" }, h("h2", { id }, "What is in it"), told, h("span", { class: "grow" }), plan.columns.length > MANY && find, predict),
     question,
-    h("div", { class: plan.columns.length > MANY ? "scroll tall" : "scroll", tabIndex: 0, role: "region", "aria-labelledby": id }, h("table", { class: "columns" }, h("thead", null, head), body)));
+    h("div", { class: plan.columns.length > MANY ? "scroll tall" : "scroll", tabIndex: 0, role: "region", "aria-label": "Columns" }, h("table", { class: "columns" }, h("thead", null, head), body)));
   /** Draw anew after relations have come. */
   const related = () => (follow(), sorted && draw());
   return { panel, related };
@@ -77,7 +80,8 @@ function lineOf(plan, column, examples) {
   const choose = () => (type.value === "label" ? (plan.label = name) : plan.setFeature(column, type.value));
   const type = h("select", { "aria-label": `Type of ${name}`, "data-pointer": pointer, onchange: choose }, [...TYPES, "ignore", "label"].map((each) => h("option", { value: each }, each)));
   const mark = h("td", null), note = h("td", { class: "note", "data-faults": "" }), meter = h("td", { class: "meter-of" }), values = h("td", { class: "values" });
-  const element = h("tr", null, mark, h("th", { scope: "row", title: name }, name), h("td", { class: "type" }, type), h("td", null, shapeOf(column, examples)), values,
+  const first = [mark, h("th", { scope: "row", title: name }, name), h("td", { class: "type" }, type), h("td", null, shapeOf(column, examples)), values];
+  const element = h("tr", null, first,
     h("td", { class: gaps > SPARSE ? "num warn" : "num", title: `${count(column.missing)} rows` }, column.missing ? percent(gaps, gaps < 0.01 ? 2 : 0) : "–"), meter, note);
   const shown = { use: "", relation: /** @type {any} */ ("") };
   const follow = () => {
@@ -93,11 +97,15 @@ function lineOf(plan, column, examples) {
     [box.checked, type.value, type.disabled] = [is !== "ignore", label ? "label" : is, label || weight];
     const found = noteOf(column, plan, plan.dataset.rows), { fix } = found ?? {};
     const faults = [...note.querySelectorAll(".fault")];
-    fill(note, found && h("span", { class: found.warns ? "warn" : "" }, found.warns && "▲ ", found.text), fix && " ", fix && h("button", { type: "button", class: "link", title: `${fix.label}: ${name}`, onclick: () => plan.setFeature(column, fix.to) }, fix.label), ...faults);
+    const words = found && h("span", { class: found.warns ? "warn" : "" }, found.warns && "▲ ", found.text, fix && " ");
+    fill(note, words, fix && h("button", { type: "button", class: "link", title: `${fix.label}: ${name}`, onclick: () => plan.setFeature(column, fix.to) }, fix.label), ...faults);
   };
   follow();
   return { column, element, follow };
 }
 
 /** @param {number} share */
-const meterOf = (share) => [h("span", { class: "signal", "aria-hidden": "true" }, h("i", { style: { width: `${Math.max(100 * share, share > 0 ? 2 : 0).toFixed(0)}%` } })), h("span", { class: "hint" }, ` ${percent(share, share < 0.1 && share > 0 ? 1 : 0)}`)];
+function meterOf(share) {
+  const width = `${Math.max(100 * share, share > 0 ? 2 : 0).toFixed(0)}%`;
+  return [h("span", { class: "signal", "aria-hidden": "true" }, h("i", { style: { width } })), h("span", { class: "hint" }, ` ${percent(share, share < 0.1 && share > 0 ? 1 : 0)}`)];
+}

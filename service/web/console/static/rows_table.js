@@ -20,7 +20,10 @@ export function rowsPanel(path, names, first, signal) {
 
   const draw = () => {
     const shown = wide ? names : names.slice(0, WIDE);
-    fill(table, h("thead", null, h("tr", null, h("th", { class: "num" }, "Row"), shown.map((name) => h("th", { title: name, scope: "col", class: rows.some(({ values }) => typeof values[name] === "number") ? "num" : "" }, name)))), h("tbody", null, rows.map(({ row, values }) => h("tr", null, h("td", { class: "num hint" }, count(row)), shown.map((name) => valueOf(values[name]))))));
+    const numeric = (/** @type {string} */ name) => rows.some(({ values }) => typeof values[name] === "number");
+    const head = shown.map((name) => h("th", { title: name, scope: "col", class: numeric(name) ? "num" : "" }, name));
+    const body = rows.map(({ row, values }) => h("tr", null, h("td", { class: "num hint" }, count(row)), shown.map((name) => valueOf(values[name]))));
+    fill(table, h("thead", null, h("tr", null, h("th", { class: "num" }, "Row"), head)), h("tbody", null, body));
     told.textContent = rows.length ? "as they were read" : page.has_more ? "none yet: look further" : "no row has this value";
     more.hidden = !page.has_more;
     all.hidden = wide || names.length <= WIDE;
@@ -47,11 +50,14 @@ export function rowsPanel(path, names, first, signal) {
   };
   const panel = h("section", { class: "panel", id: "rows", "data-panel": "rows", "aria-labelledby": id },
     h("div", { class: "row" }, h("h2", { id }, "Rows"), told, h("span", { class: "grow" }), h("span", { "data-faults": "" }, h("label", { class: "sub", for: `${id}-where` }, "Only "), where)),
-    h("div", { class: "scroll", tabIndex: 0, role: "region", "aria-labelledby": id }, table),
+    h("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Values of rows" }, table),
     h("div", { class: "row below" }, more, all));
   draw();
   return panel;
 }
 
 /** @param {any} value */
-const valueOf = (value) => (value === null || value === undefined ? h("td", null, h("i", { class: "missing" }, "missing")) : h("td", { class: typeof value === "number" ? "num" : "", title: String(value).length > 24 ? String(value) : null }, cell(value)));
+function valueOf(value) {
+  if (value === null || value === undefined) return h("td", null, h("i", { class: "missing" }, "missing"));
+  return h("td", { class: typeof value === "number" ? "num" : "", title: String(value).length > 24 ? String(value) : null }, cell(value));
+}

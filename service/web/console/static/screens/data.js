@@ -15,6 +15,8 @@ import { removeLater } from "../undo.js";
 
 /** Formats of a download: what `Accept` says, and the end of the file's name. */
 const FORMATS = /** @type {const} */ ([["CSV", "text/csv", "csv"], ["Parquet", "application/vnd.apache.parquet", "parquet"], ["HDF5", "application/x-hdf5", "h5"]]);
+/** @type {Record<string, string>} */
+const SEPARATORS = { ",": "commas", ";": "semicolons", "\t": "tabs", " ": "spaces", "|": "bars" };
 /** Values of a column that are counted one by one on this page. */
 const LISTED = 50;
 /** First values of a text that show what it is like. */
@@ -23,7 +25,8 @@ const EXAMPLES = 3;
 /** @param {import("../app.js").Place} place */
 export async function show({ main, params, signal }) {
   const path = `/datasets/${encodeURIComponent(params.name)}`;
-  const [dataset, profile, rows] = await Promise.all([get(path, { signal }), get(`${path}/profile`, { query: { listed: LISTED }, signal }), get(`${path}/rows`, { query: { limit: 10 }, signal })]);
+  const read = (/** @type {string} */ what, /** @type {any} */ query) => get(path + what, { query, signal });
+  const [dataset, profile, rows] = await Promise.all([read("", {}), read("/profile", { listed: LISTED }), read("/rows", { limit: 10 })]);
   if (signal.aborted) return;
   const plan = new Plan(dataset, profile.columns);
   try {
@@ -33,7 +36,8 @@ export async function show({ main, params, signal }) {
   }
   const examples = Object.fromEntries(plan.columns.filter(({ type }) => type === "text").map(({ name }) => [name, examplesOf(rows.data, name)]));
   const columns = profilePanel(plan, examples, signal);
-  const side = h("div", { class: "grid side" }), grid = h("div", { class: "grid with-plan" }, h("div", { class: "grid" }, columns.panel, rowsPanel(path, plan.columns.map(({ name }) => name), rows, signal)), side);
+  const names = plan.columns.map(({ name }) => name), side = h("div", { class: "grid side" });
+  const grid = h("div", { class: "grid with-plan" }, h("div", { class: "grid" }, columns.panel, rowsPanel(path, names, rows, signal)), side);
   fill(main, title(dataset, plan.columns.length), grid);
   const shown = commandPanel("The same as a command", ["CLI", "curl", "Python"]);
   shown.panel.dataset.panel = "commands";
@@ -46,7 +50,7 @@ export async function show({ main, params, signal }) {
     const { label } = plan;
     if (label === related) return;
     related = label;
-    const found = label ? await get(`${path}/profile`, { query: { label, listed: 0 }, signal }) : { columns: [] };
+    const found = label ? await read("/profile", { label, listed: 0 }) : { columns: [] };
     if (related !== label) return;
     const relations = new Map(found.columns.map((/** @type {any} */ each) => [each.name, each.relation]));
     for (const column of plan.columns) column.relation = relations.get(column.name) ?? null;
@@ -62,13 +66,17 @@ const examplesOf = (rows, name) => rows.map(({ values }) => values[name]).filter
 /** @param {any} dataset @param {number} columns */
 function title(dataset, columns) {
   const path = `/datasets/${dataset.id}`, name = dataset.name ?? dataset.id, { format } = dataset;
-  const read = [format?.type?.toUpperCase(), format?.encoding, format?.delimiter && `separated by ${{ "\t": "tabs", " ": "spaces" }[/** @type {"\t"} */ (format.delimiter)] ?? format.delimiter}`].filter(Boolean).join(", ");
+  const separator = format?.delimiter && `separated by ${SEPARATORS[format.delimiter] ?? format.delimiter}`;
+  const written = [format?.type?.toUpperCase(), format?.encoding, separator].filter(Boolean).join(", ");
+  const told = [`${count(dataset.rows)} rows`, `${count(columns)} columns`, bytes(dataset.bytes), written, age(dataset.created_at)];
   const saved = (/** @type {string} */ type) => {
     const found = FORMATS.find(([, accept]) => accept === type);
     if (found) void download(`${path}/file`, `${name}.${found[2]}`, { headers: { Accept: found[1] } });
   };
-  const formats = h("select", { "aria-label": "Download as", class: "button", onchange: () => (saved(formats.value), (formats.value = "")) }, h("option", { value: "" }, "Download"), FORMATS.map(([label, accept]) => h("option", { value: accept }, label)));
+  const choices = [h("option", { value: "" }, "Download"), FORMATS.map(([label, accept]) => h("option", { value: accept }, label))].flat();
+  const formats = h("select", { "aria-label": "Download as", class: "button", onchange: () => (saved(formats.value), (formats.value = "")) }, choices);
   const address = location.pathname + location.search + location.hash;
   const leave = () => removeLater(`dataset ${name}`, path, { hide: () => go("/console/data"), back: () => go(address) });
-  return h("div", { class: "title" }, h("h1", { title: name }, name), h("span", { class: "sub" }, `${count(dataset.rows)} rows · ${count(columns)} columns · ${bytes(dataset.bytes)} · ${read} · ${age(dataset.created_at)}`), h("span", { class: "grow" }), formats, h("button", { type: "button", onclick: leave }, "Delete"));
+  const remove = h("button", { type: "button", onclick: leave }, "Delete");
+  return h("div", { class: "title" }, h("h1", { title: name }, name), h("span", { class: "sub" }, told.filter(Boolean).join(" · ")), h("span", { class: "grow" }), formats, remove);
 }

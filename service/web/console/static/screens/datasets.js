@@ -10,12 +10,15 @@ import { isLeaving, removeLater } from "../undo.js";
 
 /** Beside so many datasets a field to find one appears. */
 const MANY = 8;
+const NUMBERS = ["Rows", "Columns", "Size"];
 
 /** @param {import("../app.js").Place} place */
 export async function show({ main, query, signal }) {
   const body = h("tbody", null), told = h("span", { class: "sub", role: "status" }), prefix = query.get("prefix") ?? undefined;
   const find = h("input", { type: "text", "aria-label": "Find a dataset", placeholder: "find a dataset", hidden: true, oninput: settled(100, () => draw()) });
-  const table = h("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Datasets", hidden: true }, h("table", { class: "datasets" }, h("thead", null, h("tr", null, ["Name", "Rows", "Columns", "Predicts", "Size", "Added"].map((name, place) => h("th", { class: [1, 2, 4].includes(place) ? "num" : "" }, name)), h("th", null, h("span", { class: "hidden" }, "Actions")))), body));
+  const head = ["Name", "Rows", "Columns", "Predicts", "Size", "Added"].map((name) => h("th", { class: NUMBERS.includes(name) ? "num" : "" }, name));
+  const whole = h("table", { class: "datasets" }, h("thead", null, h("tr", null, head, h("th", null, h("span", { class: "hidden" }, "Actions")))), body);
+  const table = h("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Datasets", hidden: true }, whole);
   const empty = h("p", { class: "sub", hidden: true }, "There is no dataset yet. On a command line: ", h("code", null, `curl --data-binary @iris.csv ${location.origin}/datasets?name=iris`));
   /** @type {any[]} */
   const datasets = [];
@@ -28,7 +31,9 @@ export async function show({ main, query, signal }) {
   };
   screenKey("n", "New: choose a file", chooseFile);
   fill(main, h("div", { class: "title" }, h("h1", null, "Data"), told, h("span", { class: "grow" }), find),
-    h("div", { class: "drop" }, h("b", null, "Drop a table here"), ", or anywhere on this page ", h("button", { type: "button", class: "primary", onclick: chooseFile }, "Choose a file"), h("div", { class: "hint" }, "CSV, TSV, Parquet, JSON or NDJSON, plain or compressed by gzip or zstd")),
+    h("div", { class: "drop" },
+      h("b", null, "Drop a table here"), ", or anywhere on this page ", h("button", { type: "button", class: "primary", onclick: chooseFile }, "Choose a file"),
+      h("div", { class: "hint" }, "CSV, TSV, Parquet, JSON or NDJSON, plain or compressed by gzip or zstd")),
     h("section", { class: "panel", "data-panel": "datasets" }, table, empty));
   for await (const page of pages("/datasets", { query: { prefix }, signal })) {
     datasets.push(...page);
@@ -41,5 +46,9 @@ export async function show({ main, query, signal }) {
 function rowOf({ id, name, rows, label, columns, features, bytes: size, created_at: made }, draw) {
   const shown = name ?? id, address = `/console/data/${encodeURIComponent(shown)}`;
   const leave = () => removeLater(`dataset ${shown}`, `/datasets/${id}`, { hide: draw, back: () => (location.pathname === "/console/data" ? draw() : go("/console/data")) });
-  return h("tr", null, h("th", { scope: "row", title: shown }, h("a", { href: address }, shown)), h("td", { class: "num" }, count(rows)), h("td", { class: "num" }, count((columns ?? features).length)), h("td", { title: label ?? null }, label ?? h("span", { class: "hint" }, "not said yet")), h("td", { class: "num" }, bytes(size)), h("td", { class: "sub", title: made }, age(made)), h("td", { class: "num" }, h("button", { type: "button", "aria-label": `Delete ${shown}`, onclick: leave }, "Delete")));
+  const figure = (/** @type {any} */ value) => h("td", { class: "num" }, value);
+  return h("tr", null,
+    h("th", { scope: "row", title: shown }, h("a", { href: address }, shown)), figure(count(rows)), figure(count((columns ?? features).length)),
+    h("td", { title: label ?? null }, label ?? h("span", { class: "hint" }, "not said yet")), figure(bytes(size)), h("td", { class: "sub", title: made }, age(made)),
+    figure(h("button", { type: "button", "aria-label": `Delete ${shown}`, onclick: leave }, "Delete")));
 }
