@@ -36,7 +36,10 @@ async function showKey() {
   const facts = { "Belongs to": own.owner, "May": own.scopes.join(", "), "Models": own.models?.join(", ") ?? "all", "Until": own.expires_at ?? "it is revoked" };
   await dialog("Your key", (close) => [
     h("dl", { class: "facts" }, Object.entries(facts).flatMap(([name, value]) => [h("dt", null, name), h("dd", null, value)])),
-    h("p", { class: "row" }, h("button", { type: "button", onclick: () => (key.set(null), close(false), location.reload()) }, "Forget it"), h("span", { class: "grow" }), h("button", { type: "button", onclick: () => close(false) }, "Close"))]);
+    h("p", { class: "row" },
+      h("button", { type: "button", onclick: () => (key.set(null), close(false), location.reload()) }, "Forget it"),
+      h("span", { class: "grow" }),
+      h("button", { type: "button", onclick: () => close(false) }, "Close"))]);
 }
 
 /**

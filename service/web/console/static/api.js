@@ -11,7 +11,8 @@ export class Refused extends Error {
   /** @param {number} status @param {any} problem @param {string} call */
   constructor(status, problem, call) {
     super(problem.detail ?? problem.title ?? `status ${status}`);
-    [this.status, this.problem, this.call] = [status, problem, call];
+    this.status = status;
+    this.call = call;
     /** @type {string} */ this.code = problem.code ?? "";
     /** @type {{pointer: string, detail: string, row?: number, line?: number, column?: string}[]} */ this.errors = problem.errors ?? [];
     /** @type {string} */ this.requestId = problem.request_id ?? "";
@@ -123,8 +124,8 @@ async function attempt(method, path, { query, json, file, headers, signal, quiet
   setAway(false);
   if (!quiet) {
     const name = file && "name" in file ? String(file.name) : undefined;
-    const detail = { method, path: target, body: json, file: name, type: fields["Content-Type"], status: response.status, milliseconds: performance.now() - begin };
-    service.dispatchEvent(new CustomEvent("call", { detail }));
+    const milliseconds = performance.now() - begin, type = fields["Content-Type"];
+    service.dispatchEvent(new CustomEvent("call", { detail: { method, path: target, body: json, file: name, type, status: response.status, milliseconds } }));
   }
   return response;
 }
@@ -141,6 +142,7 @@ export const remove = asking("DELETE");
 
 /** A POST. With `once`, the service does it once however often it is sent. @param {string} path @param {Options & {once?: boolean}} [options] */
 export function post(path, { once, ...options } = {}) {
+  /** @type {Record<string, string>} */
   const headers = once ? { "Idempotency-Key": crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` } : {};
   return asking("POST")(path, { ...(once ? { again: true } : {}), ...options, headers: { ...headers, ...options.headers } });
 }

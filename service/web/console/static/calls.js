@@ -27,10 +27,11 @@ export function commandOf({ method, path, body, file, type }) {
 /** Show the drawer, or close it. */
 export function toggleCalls() {
   if (drawer) return close();
-  drawer = h("aside", { class: "drawer", "aria-label": "Calls", onkeydown: (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && close() });
-  document.body.append(drawer);
+  const opened = h("aside", { class: "drawer", "aria-label": "Calls", onkeydown: (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && close() });
+  document.body.append(opened);
+  drawer = opened;
   draw();
-  drawer.querySelector("button")?.focus();
+  opened.querySelector("button").focus();
 }
 
 function close() {
@@ -43,12 +44,20 @@ function draw() {
   const entry = (/** @type {import("./api.js").Call} */ call) => {
     const command = commandOf(call);
     return h("li", null,
-      h("div", { class: "row" }, h("code", { class: "path", title: call.path }, `${call.method} ${call.path}`), h("span", { class: "grow" }), h("span", { class: call.status < 400 ? "hint" : "bad" }, `${call.status} · ${duration(call.milliseconds / 1000)}`), h("button", { type: "button", "aria-label": `Copy ${call.method} ${call.path} as curl`, onclick: () => copy(command) }, "Copy")),
+      h("div", { class: "row" },
+        h("code", { class: "path", title: call.path }, `${call.method} ${call.path}`),
+        h("span", { class: "grow" }),
+        h("span", { class: call.status < 400 ? "hint" : "bad" }, `${call.status} · ${duration(call.milliseconds / 1000)}`),
+        h("button", { type: "button", "aria-label": `Copy ${call.method} ${call.path} as curl`, onclick: () => copy(command) }, "Copy")),
       h("pre", { tabIndex: 0, "aria-label": "As curl" }, command.length > 2000 ? `${command.slice(0, 2000)}…` : command));
   };
   const top = drawer.scrollTop;
   fill(drawer,
-    h("div", { class: "row" }, h("h2", null, "Calls"), h("span", { class: "hint" }, "All that this page does goes through the API."), h("span", { class: "grow" }), h("button", { type: "button", id: "close-calls", onclick: close }, "Close ", h("kbd", null, "a"))),
+    h("div", { class: "row" },
+      h("h2", null, "Calls"),
+      h("span", { class: "hint" }, "All that this page does goes through the API."),
+      h("span", { class: "grow" }),
+      h("button", { type: "button", id: "close-calls", onclick: close }, "Close ", h("kbd", { "aria-hidden": "true" }, "a"))),
     calls.length ? h("ol", { reversed: true, tabIndex: -1 }, calls.map(entry)) : h("p", null, `None yet. The service is at ${address()}.`));
   drawer.scrollTop = top;
 }

@@ -37,13 +37,13 @@ export async function copy(text) {
     await navigator.clipboard.writeText(text);
   } catch {
     // A page of plain HTTP from another machine has no clipboard, but may copy what is selected.
-    const place = document.querySelector("dialog[open]") ?? document.body, back = /** @type {HTMLElement} */ (document.activeElement);
+    const place = document.querySelector("dialog[open]") ?? document.body, back = document.activeElement;
     const area = h("textarea", { class: "hidden", value: text, "aria-label": "What is copied" });
     place.append(area);
     area.select();
     const copied = document.execCommand("copy");
     area.remove();
-    back?.focus();
+    if (back instanceof HTMLElement) back.focus();
     if (!copied) return void document.dispatchEvent(new CustomEvent("trainyard:uncopied"));
   }
   document.dispatchEvent(new CustomEvent("trainyard:copied", { detail: text }));
@@ -52,27 +52,39 @@ export async function copy(text) {
 /**
  * A panel with tabs, one a language, whose texts follow `show`. `c` copies what is shown.
  * @param {string} title @param {string[]} languages
+ * @returns {{ panel: HTMLElement, show: (texts: Record<string, string>) => void }}
  */
 export function commandPanel(title, languages) {
-  const id = newId(), tabs = h("div", { class: "tabs", role: "tablist", "aria-label": title }), code = h("pre", { tabIndex: 0, id: `${id}-code`, role: "tabpanel" });
+  const id = newId(), tabs = h("div", { class: "tabs", role: "tablist", "aria-label": title });
+  const code = h("pre", { tabIndex: 0, id: `${id}-code`, role: "tabpanel" }), idOf = (/** @type {string} */ name) => `${id}-${name}`;
   let chosen = languages[0];
   /** @type {Record<string, string>} */
   let texts = {};
+  const choose = (/** @type {string} */ name) => ((chosen = name), draw());
+  const tab = (/** @type {string} */ name) => {
+    const selected = name === chosen;
+    return h("button", { type: "button", role: "tab", id: idOf(name), "aria-selected": String(selected), "aria-controls": code.id, tabIndex: selected ? 0 : -1, onclick: () => choose(name) }, name);
+  };
   const draw = () => {
-    fill(tabs, languages.map((name) => h("button", { type: "button", role: "tab", id: `${id}-${name}`, "aria-selected": String(name === chosen), "aria-controls": code.id, tabIndex: name === chosen ? 0 : -1, onclick: () => ((chosen = name), draw()) }, name)));
-    code.setAttribute("aria-labelledby", `${id}-${chosen}`);
+    fill(tabs, languages.map(tab));
+    code.setAttribute("aria-labelledby", idOf(chosen));
     code.textContent = texts[chosen] ?? "";
   };
   tabs.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step) return;
-    chosen = languages[(languages.indexOf(chosen) + step + languages.length) % languages.length];
-    draw();
-    document.getElementById(`${id}-${chosen}`)?.focus();
+    choose(languages[(languages.indexOf(chosen) + step + languages.length) % languages.length]);
+    document.getElementById(idOf(chosen))?.focus();
   });
   const take = () => copy(texts[chosen] ?? "");
   screenKey("c", `Copy: ${title.toLowerCase()}`, take);
-  const panel = h("section", { class: "panel commands", "aria-labelledby": id }, h("div", { class: "row" }, h("h2", { id }, title), h("span", { class: "grow" }), tabs), code, h("div", { class: "row below" }, h("span", { class: "hint" }, "Follows every change."), h("span", { class: "grow" }), h("button", { type: "button", onclick: take }, "Copy ", h("kbd", null, "c"))));
+  const panel = h("section", { class: "panel commands", "aria-labelledby": id, "data-panel": "commands" },
+    h("div", { class: "row" }, h("h2", { id }, title), h("span", { class: "grow" }), tabs),
+    code,
+    h("div", { class: "row below" },
+      h("span", { class: "hint" }, "Follows every change."),
+      h("span", { class: "grow" }),
+      h("button", { type: "button", onclick: take }, "Copy ", h("kbd", { "aria-hidden": "true" }, "c"))));
   draw();
-  return { panel, /** @param {Record<string, string>} now */ show: (now) => ((texts = now), draw()) };
+  return { panel, show: (now) => ((texts = now), draw()) };
 }

@@ -10,7 +10,10 @@ import { notice, toast } from "./notices.js";
 const ENDINGS = ".csv,.tsv,.txt,.json,.ndjson,.jsonl,.parquet,.h5,.gz,.zst";
 
 /** A name that the service takes, made of a file's. @param {string} file */
-export const nameOf = (file) => file.replace(/(\.(csv|tsv|txt|json|ndjson|jsonl|parquet|h5|gz|zst))+$/i, "").toLowerCase().replace(/[^a-z0-9._-]+/g, "-").replace(/^[^a-z0-9]+/, "").slice(0, 63) || "data";
+export function nameOf(file) {
+  const short = file.replace(/(\.(csv|tsv|txt|json|ndjson|jsonl|parquet|h5|gz|zst))+$/i, "").toLowerCase();
+  return short.replace(/[^a-z0-9._-]+/g, "-").replace(/^[^a-z0-9]+/, "").slice(0, 63) || "data";
+}
 
 /** The name, or with a number behind it if a dataset has it. @param {string} name */
 export async function freeName(name) {

@@ -19,7 +19,9 @@ export function showFinder() {
   /** @type {Place[]} */
   const places = [...SCREENS];
   let chosen = 0;
-  const list = h("ul", { id: "found", role: "listbox", "aria-label": "Found" }), input = h("input", { type: "text", id: "find", role: "combobox", "aria-label": "Find a model or a dataset", "aria-expanded": "true", "aria-controls": "found", "aria-autocomplete": "list", autocomplete: "off", spellcheck: false, placeholder: "Name of a model or a dataset" });
+  const list = h("ul", { id: "found", role: "listbox", "aria-label": "Found" });
+  const combobox = { role: "combobox", "aria-label": "Find a model or a dataset", "aria-expanded": "true", "aria-controls": "found", "aria-autocomplete": "list" };
+  const input = h("input", { type: "text", id: "find", autocomplete: "off", spellcheck: false, placeholder: "Name of a model or a dataset", ...combobox });
   const dialog = h("dialog", { class: "finder", "aria-label": "Find" }, input, list), leaving = new AbortController();
 
   const matching = () => {
@@ -30,7 +32,9 @@ export function showFinder() {
   const draw = () => {
     const found = matching();
     chosen = Math.max(0, Math.min(chosen, found.length - 1));
-    fill(list, found.map((place, index) => h("li", { role: "option", id: `found-${index}`, "aria-selected": String(index === chosen), onclick: () => open(place) }, h("span", { class: "name" }, place.name), " ", h("span", { class: "hint" }, place.kind))));
+    fill(list, found.map((place, index) =>
+      h("li", { role: "option", id: `found-${index}`, "aria-selected": String(index === chosen), onclick: () => open(place) },
+        h("span", { class: "name" }, place.name), " ", h("span", { class: "hint" }, place.kind))));
     if (found.length) input.setAttribute("aria-activedescendant", `found-${chosen}`);
     else input.removeAttribute("aria-activedescendant");
     list.hidden = !found.length;

@@ -17,12 +17,13 @@ export function number(value, digits = 4) {
 /** @param {number | null | undefined} share  0 to 1 */
 export const percent = (share, digits = 1) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)} %`);
 
-/** @param {number} bytes */
-export function bytes(bytes) {
+/** @param {number} size  in bytes */
+export function bytes(size) {
   const units = ["B", "KB", "MB", "GB", "TB"];
   let unit = 0;
-  while (bytes >= 1000 && unit < units.length - 1) [bytes, unit] = [bytes / 1000, unit + 1];
-  return `${bytes >= 100 || unit === 0 ? Math.round(bytes) : bytes.toFixed(1)} ${units[unit]}`;
+  let value = size;
+  while (value >= 1000 && unit < units.length - 1) [value, unit] = [value / 1000, unit + 1];
+  return `${value >= 100 || unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
 /** @param {number | null | undefined} seconds */

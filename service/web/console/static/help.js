@@ -10,7 +10,8 @@ export function showHelp() {
   const dialog = h("dialog", { "aria-labelledby": "keys-title" },
     h("h2", { id: "keys-title" }, "Keys"),
     h("dl", { class: "facts keys" }, rows.flat()),
-    h("p", { class: "row" }, letters, h("label", { for: "letters" }, "Keys of one letter are on"), h("span", { class: "grow" }), h("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Close")));
+    h("p", { class: "row" }, letters, h("label", { for: "letters" }, "Keys of one letter are on"), h("span", { class: "grow" }),
+      h("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Close")));
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

@@ -13,7 +13,8 @@ export const stateChip = (state) => h("span", { class: `chip ${{ running: "accen
 /** @param {any} job  or what a model says of its newest job */
 export function progressBar({ model, name, progress, state }) {
   const share = Math.round(100 * progress.fraction);
-  return h("div", { class: `meter ${state === "running" ? "live" : ""}`, role: "progressbar", "aria-label": `Progress of ${model ?? name}`, "aria-valuenow": share, "aria-valuemin": 0, "aria-valuemax": 100 }, h("i", { style: { width: `${share}%` } }));
+  const words = { role: "progressbar", "aria-label": `Progress of ${model ?? name}`, "aria-valuenow": share, "aria-valuemin": 0, "aria-valuemax": 100 };
+  return h("div", { class: `meter ${state === "running" ? "live" : ""}`, ...words }, h("i", { style: { width: `${share}%` } }));
 }
 
 /** The dataset that a job trains on, null if its rows came with the request. @param {any} job @returns {string | null} */
@@ -32,7 +33,8 @@ function stateCell(job, place) {
   const { state, progress, error, members } = job;
   if (state === "queued") return [stateChip(state), h("span", { class: "hint" }, place === 1 ? " next in the queue" : ` number ${count(place)} in the queue`)];
   if (state === "failed") {
-    return [stateChip(state), h("div", { class: "cause" }, h("code", null, error?.code ?? ""), " ", error?.detail ?? "the cause is not known"), h("div", { class: "hint" }, `What to do: ${whatToDo(error?.code ?? "")}`)];
+    const cause = h("div", { class: "cause" }, h("code", null, error?.code ?? ""), " ", error?.detail ?? "the cause is not known");
+    return [stateChip(state), cause, h("div", { class: "hint" }, `What to do: ${whatToDo(error?.code ?? "")}`)];
   }
   const networks = members.length ? `, ${count(members.filter((/** @type {any} */ one) => one.state === "ended").length)} of ${count(members.length)} networks` : "";
   const epochs = `epoch ${count(progress.epoch)}${members.length ? "" : ` of ${count(progress.epochs)}`}${networks}`;
@@ -45,16 +47,23 @@ function stateCell(job, place) {
 
 /** @typedef {{ cancel: (job: any) => void, pause: (job: any) => void, resume: (job: any) => void, remove: (job: any) => void }} Actions */
 
+/** What can be done with a job in a state. @type {Record<string, [keyof Actions, string][]>} */
+const CAN = {
+  queued: [["pause", "Pause"], ["cancel", "Cancel"]],
+  running: [["pause", "Pause"], ["cancel", "Stop"]],
+  paused: [["resume", "Resume"], ["cancel", "Cancel"]],
+};
+
 /** @param {any} job @param {Actions} actions */
 function buttons(job, actions) {
-  /** @type {[keyof Actions, string][]} */
-  const can = { queued: [["pause", "Pause"], ["cancel", "Cancel"]], running: [["pause", "Pause"], ["cancel", "Stop"]], paused: [["resume", "Resume"], ["cancel", "Cancel"]] }[/** @type {string} */ (job.state)] ?? [["remove", "Delete"]];
+  const can = CAN[job.state] ?? /** @type {typeof CAN[string]} */ ([["remove", "Delete"]]);
   return can.map(([name, label]) => h("button", { type: "button", id: `${name}-${job.id}`, "aria-label": `${label} ${job.model}, ${job.id}`, onclick: () => actions[name](job) }, label));
 }
 
 /** The cells of a job's row. @param {any} job @param {number} place  in the queue @param {Actions} actions */
 export function jobCells(job, place, actions) {
-  const data = datasetOf(job), when = job.finished_at ?? job.started_at ?? job.created_at, took = job.finished_at && job.started_at ? (Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000 : null;
+  const data = datasetOf(job), when = job.finished_at ?? job.started_at ?? job.created_at;
+  const took = job.finished_at && job.started_at ? (Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000 : null;
   return [
     h("td", null, h("a", { class: "name", href: `/console/models/${encodeURIComponent(job.model)}?job=${job.id}`, title: `${job.model}: ${job.id}` }, job.model)),
     h("td", null, data ? h("a", { class: "name", href: `/console/data/${encodeURIComponent(data)}`, title: data }, data) : h("span", { class: "hint" }, "rows of the request")),

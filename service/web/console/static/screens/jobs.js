@@ -2,23 +2,28 @@
 
 import { get, pages, post } from "../api.js";
 import { setQuery } from "../address.js";
-import { fill, h, newId } from "../dom.js";
+import { fill, h } from "../dom.js";
 import { FINAL } from "../events.js";
 import { count } from "../format.js";
 import { jobCells } from "../job_row.js";
 import { followJobs, newestEvent } from "../live_jobs.js";
 import { notice } from "../notices.js";
+import { choice, panel, scrollingTable } from "../panels.js";
 import { isLeaving, removeLater } from "../undo.js";
 
 /** How many ended jobs are shown at first, and added by "more". */
 const ENDED = 50;
-const COLUMNS = ["Model", "Data", "State", "How good", "When", ""];
+const COLUMNS = ["Model", "Data", "State", "How good", "When", "(Actions)"];
+
+/** By a time, the oldest first. @param {string} name */
+const by = (name) => (/** @type {any} */ one, /** @type {any} */ other) => (one[name] ?? "").localeCompare(other[name] ?? "");
+const oldest = by("created_at"), last = by("finished_at"), paused = (/** @type {any} */ { state }) => Number(state === "paused");
 
 /** @type {Record<string, { title: string, empty: string, has: (job: any) => boolean, before: (one: any, other: any) => number }>} */
 const SECTIONS = {
-  running: { title: "Running", empty: "Nothing is training.", has: ({ state }) => state === "running", before: (one, other) => one.started_at.localeCompare(other.started_at) },
-  waiting: { title: "Waiting", empty: "The queue is empty.", has: ({ state }) => state === "queued" || state === "paused", before: (one, other) => Number(one.state === "paused") - Number(other.state === "paused") || one.created_at.localeCompare(other.created_at) },
-  ended: { title: "Ended", empty: "No job has ended.", has: ({ state }) => FINAL.includes(state), before: (one, other) => other.finished_at.localeCompare(one.finished_at) },
+  running: { title: "Running", empty: "Nothing is training.", has: ({ state }) => state === "running", before: by("started_at") },
+  waiting: { title: "Waiting", empty: "The queue is empty.", has: ({ state }) => state === "queued" || state === "paused", before: (one, other) => paused(one) - paused(other) || oldest(one, other) },
+  ended: { title: "Ended", empty: "No job has ended.", has: ({ state }) => FINAL.includes(state), before: (one, other) => last(other, one) },
 };
 
 /** @param {import("../app.js").Place} place */
@@ -31,15 +36,17 @@ export async function show({ main, query, signal }) {
   const rows = new Map();
   /** @type {string | null} The oldest job that is listed, behind which there are more. */
   let after = null;
-  const last = await newestEvent(signal);
-  const bodies = Object.fromEntries(Object.keys(SECTIONS).map((name) => [name, h("tbody")])), heads = Object.fromEntries(Object.keys(SECTIONS).map((name) => [name, h("span", { class: "hint" })]));
+  const newest = await newestEvent(signal);
+  const bodies = Object.fromEntries(Object.keys(SECTIONS).map((name) => [name, h("tbody")]));
+  const heads = Object.fromEntries(Object.keys(SECTIONS).map((name) => [name, h("span", { class: "hint" })]));
   const more = h("button", { type: "button", hidden: true, onclick: () => void listEnded().then(draw, notice) }, "More");
 
   const actions = {
     cancel: (/** @type {any} */ job) => act(job, "cancel"),
     pause: (/** @type {any} */ job) => act(job, "pause"),
     resume: (/** @type {any} */ job) => act(job, "resume"),
-    remove: (/** @type {any} */ job) => removeLater(`the job ${job.id} of ${job.model}`, `/jobs/${job.id}`, { hide: () => (jobs.delete(job.id), draw()), back: () => (jobs.set(job.id, job), draw()) }),
+    remove: (/** @type {any} */ job) =>
+      removeLater(`the job ${job.id} of ${job.model}`, `/jobs/${job.id}`, { hide: () => (jobs.delete(job.id), draw()), back: () => (jobs.set(job.id, job), draw()) }),
   };
 
   /** @param {any} job @param {string} action */
@@ -81,25 +88,21 @@ export async function show({ main, query, signal }) {
     }
   }
 
-  const choose = h("select", { id: "ended-state", onchange: async () => {
-    wanted = choose.value;
-    setQuery({ state: wanted });
+  const choose = choice("Which ended jobs", [["", "all"], ...FINAL], wanted, async (state) => {
+    wanted = state;
+    setQuery({ state });
     for (const [id, job] of jobs) if (FINAL.includes(job.state)) jobs.delete(id);
     after = null;
     await listEnded().catch(notice);
     draw();
-  } }, ["", ...FINAL].map((state) => h("option", { value: state, selected: state === wanted }, state || "all")));
-
-  const sections = Object.entries(SECTIONS).map(([name, { title }]) => {
-    const id = newId(), filter = name === "ended" && [h("span", { class: "grow" }), h("label", { for: "ended-state", class: "hint" }, "Show"), choose];
-    return h("section", { class: "panel", "aria-labelledby": id, "data-panel": name },
-      h("div", { class: "row" }, h("h2", { id }, title), heads[name], filter || null),
-      h("div", { class: "scroll", tabIndex: 0, role: "group", "aria-labelledby": id }, h("table", { class: "jobs" }, h("thead", null, h("tr", null, COLUMNS.map((column) => h("th", { scope: "col" }, column || h("span", { class: "hidden" }, "Actions"))))), bodies[name])),
-      name === "ended" && h("div", { class: "row below" }, more));
   });
+  const sections = Object.entries(SECTIONS).map(([name, { title }]) => panel(title, name, [heads[name], ...(name === "ended" ? [h("span", { class: "grow" }), choose] : [])],
+    scrollingTable(title, { class: "jobs" }, COLUMNS, bodies[name]),
+    name === "ended" && h("div", { class: "row below" }, more)));
   await Promise.all([listActive(), listEnded()]);
   draw();
-  fill(main, h("div", { class: "title" }, h("h1", null, "Jobs"), h("span", { class: "sub" }, model ? ["of the model ", h("strong", null, model), " · ", h("a", { href: "/console/jobs" }, "all jobs")] : "Jobs start in this order; a job that stops keeps its checkpoints.")), h("div", { class: "stack" }, sections));
+  const words = model ? ["of the model ", h("strong", null, model), " · ", h("a", { href: "/console/jobs" }, "all jobs")] : ["Jobs start in this order; a job that stops keeps its checkpoints."];
+  fill(main, h("div", { class: "title" }, h("h1", null, "Jobs"), h("span", { class: "sub" }, words)), h("div", { class: "stack" }, sections));
 
   let frame = 0;
   const changed = (/** @type {string} */ id, /** @type {any} */ job) => {
@@ -107,7 +110,7 @@ export async function show({ main, query, signal }) {
     cancelAnimationFrame(frame);
     frame = requestAnimationFrame(draw);
   };
-  followJobs(last, signal, changed).catch(notice);
+  followJobs(newest, signal, changed).catch(notice);
   const ticking = setInterval(draw, 20_000);
   signal.addEventListener("abort", () => clearInterval(ticking));
 }
