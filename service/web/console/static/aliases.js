@@ -13,7 +13,7 @@ const BUILT_IN = ["default", "latest"];
 /** The names of each version. @param {string} name @param {AbortSignal} signal @returns {Promise<Map<number, string[]>>} */
 export async function aliasesOf(name, signal) {
   /** @type {Map<number, string[]>} */ const found = new Map();
-  for (let after; ; ) {
+  for (let after; ;) {
     const page = await get(`/models/${name}/aliases`, { query: { limit: 100, after }, signal, quiet: true });
     for (const { alias, version } of page.data) if (!BUILT_IN.includes(alias)) found.set(version, [...(found.get(version) ?? []), alias]);
     if (!page.has_more) return found;
@@ -21,7 +21,10 @@ export async function aliasesOf(name, signal) {
   }
 }
 
-/** Give a version a name; `default` means that it is served. @param {ModelState} state @param {string} alias @param {number} version @param {() => Promise<void>} changed @param {Element} [form]  whose controls show faults */
+/**
+ * Give a version a name; `default` means that it is served.
+ * @param {ModelState} state @param {string} alias @param {number} version @param {() => Promise<void>} changed @param {Element} [form]  whose controls show faults
+ */
 export async function setAlias(state, alias, version, changed, form) {
   const { name } = state.value;
   try {
@@ -52,7 +55,9 @@ export async function removeAlias(state, alias, changed) {
 
 /** The form that names a version. @param {ModelState} state @param {() => Promise<void>} changed */
 export function aliasForm(state, changed) {
-  const id = newId(), alias = h("input", { type: "text", id: `${id}-name`, placeholder: "production", autocomplete: "off", spellcheck: false, required: true, "data-pointer": "/alias" }), version = h("select", { id: `${id}-version`, "data-pointer": "/version" });
+  const id = newId(),
+    alias = h("input", { type: "text", id: `${id}-name`, placeholder: "production", autocomplete: "off", spellcheck: false, required: true, "data-pointer": "/alias" }),
+    version = h("select", { id: `${id}-version`, "data-pointer": "/version" });
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
     clearFaults(form);
@@ -60,10 +65,21 @@ export function aliasForm(state, changed) {
   };
   const draw = () => {
     const before = version.value;
-    fill(version, state.value.versions.map((one) => h("option", { value: one.version }, `version ${one.version}`)));
+    fill(
+      version,
+      state.value.versions.map((one) => h("option", { value: one.version }, `version ${one.version}`)),
+    );
     if (before) version.value = before;
   };
-  const form = h("form", { class: "row alias", onsubmit: submit }, h("label", { for: `${id}-name` }, "Name"), h("span", { "data-faults": "" }, alias), h("label", { class: "hidden", for: `${id}-version` }, "Version to name"), version, h("button", { type: "submit" }, "Set"));
+  const form = h(
+    "form",
+    { class: "row alias", onsubmit: submit },
+    h("label", { for: `${id}-name` }, "Name"),
+    h("span", { "data-faults": "" }, alias),
+    h("label", { class: "hidden", for: `${id}-version` }, "Version to name"),
+    version,
+    h("button", { type: "submit" }, "Set"),
+  );
   state.on("versions", draw);
   draw();
   return form;

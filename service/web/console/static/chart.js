@@ -162,7 +162,10 @@ export class LineChart extends HTMLElement {
       g.fillText(short(tick), left - 6, y);
     }
     g.textAlign = "center";
-    for (const tick of ticks(from, to, Math.max(2, width / 90))) if (Number.isInteger(tick) && tick >= 0) g.fillText(short(tick), Math.min(px(tick), left + width + 10 - g.measureText(short(tick)).width / 2), top + height + 14);
+    for (const tick of ticks(from, to, Math.max(2, width / 90)).filter((each) => Number.isInteger(each) && each >= 0)) {
+      const half = g.measureText(short(tick)).width / 2;
+      g.fillText(short(tick), Math.min(px(tick), left + width + 10 - half), top + height + 14);
+    }
   }
 
   /** @param {CanvasRenderingContext2D} g @param {number} x @param {string} name */

@@ -19,14 +19,19 @@ function keep(chosen, { job }) {
 
 /** The places of the slider, by epoch: of two checkpoints at one epoch the published one. @param {Value} value @returns {Place[]} */
 export function placesOf({ job, checkpoints, versions }) {
-  const made = new Map(versions.map((/** @type {any} */ one) => [one.checkpoint, one.version])), best = job?.best?.epoch, several = job?.members.length > 0;
+  const made = new Map(versions.map((/** @type {any} */ one) => [one.checkpoint, one.version])),
+    best = job?.best?.epoch,
+    several = job?.members.length > 0;
   /** @type {Map<number, any>} */ const byEpoch = new Map();
   for (const one of checkpoints) {
     const before = byEpoch.get(one.epoch);
     if (!before || !made.has(before.id)) byEpoch.set(one.epoch, one);
   }
   const places = [...byEpoch.values()].map(({ id, epoch }) => {
-    const version = made.get(id), notes = [epoch === 0 && !several ? "before training" : "", epoch === best ? (ended(job) ? "best" : "best so far") : "", version ? `version ${version}` : ""].filter(Boolean).join(", ");
+    const version = made.get(id),
+      notes = [epoch === 0 && !several ? "before training" : "", epoch === best ? (ended(job) ? "best" : "best so far") : "", version ? `version ${version}` : ""]
+        .filter(Boolean)
+        .join(", ");
     const at = several ? `after ${count(epoch)} epochs` : `epoch ${count(epoch)}`;
     return { chosen: /** @type {Chosen} */ (version ? { kind: "version", number: version } : { kind: "checkpoint", id, epoch }), id, words: notes ? `${at} (${notes})` : at };
   });
@@ -35,15 +40,23 @@ export function placesOf({ job, checkpoints, versions }) {
 }
 
 /** The place of what is chosen, -1 if it is not among them. @param {Place[]} places @param {Chosen | null} chosen */
-const indexOf = (places, chosen) => places.findIndex((place) => (chosen?.kind === "checkpoint" ? place.id === chosen.id : place.chosen.kind === chosen?.kind && (chosen?.kind === "best" || (chosen?.kind === "version" && place.chosen.kind === "version" && place.chosen.number === chosen.number))));
+const indexOf = (places, chosen) =>
+  places.findIndex((place) =>
+    chosen?.kind === "checkpoint"
+      ? place.id === chosen.id
+      : place.chosen.kind === chosen?.kind && (chosen?.kind === "best" || (chosen?.kind === "version" && place.chosen.kind === "version" && place.chosen.number === chosen.number)),
+  );
 
 /** @param {ModelState} state */
 export function checkpointSlider(state) {
-  const id = newId(), listId = newId();
+  const id = newId(),
+    listId = newId();
   /** @type {Place[]} */ let places = [];
   const slider = h("input", { type: "range", id, min: 0, step: 1, oninput: () => move() });
   slider.setAttribute("list", listId);
-  const list = h("datalist", { id: listId }), output = h("output", { for: id, class: "name" }), hint = h("p", { class: "hint" });
+  const list = h("datalist", { id: listId }),
+    output = h("output", { for: id, class: "name" }),
+    hint = h("p", { class: "hint" });
   const keepSoon = settled(200, () => state.signal.aborted || keep(state.value.chosen, state.value));
 
   const move = () => {
@@ -52,10 +65,15 @@ export function checkpointSlider(state) {
   };
 
   const draw = () => {
-    const { value } = state, before = places.length;
+    const { value } = state,
+      before = places.length;
     places = placesOf(value);
     const at = indexOf(places, value.chosen);
-    if (places.length !== before) fill(list, places.map((_, index) => h("option", { value: index })));
+    if (places.length !== before)
+      fill(
+        list,
+        places.map((_, index) => h("option", { value: index })),
+      );
     slider.max = String(Math.max(0, places.length - 1));
     slider.value = String(at < 0 ? places.length - 1 : at);
     slider.disabled = !places.length;
@@ -63,7 +81,9 @@ export function checkpointSlider(state) {
     output.value = output.title = words;
     slider.setAttribute("aria-valuetext", words);
     const few = places.length < 3 && value.job && ended(value.job) ? " To move over the whole course, train with more kept checkpoints." : "";
-    hint.textContent = (places.length ? `Everything on this page answers from the checkpoint that is chosen here${value.job?.members.length ? ". Epochs are those of all networks." : ", or by a click in a curve. ← → move the cursor in a curve."}` : value.job ? "Nothing is kept yet." : "No checkpoints are kept beside the versions.") + few;
+    const how = value.job?.members.length ? ". Epochs are those of all networks." : ", or by a click in a curve. ← → move the cursor in a curve.";
+    const none = value.job ? "Nothing is kept yet." : "No checkpoints are kept beside the versions.";
+    hint.textContent = (places.length ? `Everything on this page answers from the checkpoint that is chosen here${how}` : none) + few;
   };
   state.on("chosen checkpoints versions job", draw);
   state.on("chosen", keepSoon);

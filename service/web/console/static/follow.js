@@ -22,7 +22,7 @@ const passing = (error) => error instanceof Unreachable || (error instanceof Ref
 async function readHistory(job, history, drawn, signal) {
   const response = await send("GET", `/jobs/${job}/history`, { headers: { Accept: "application/x-ndjson" }, signal, quiet: true });
   const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).pipeThrough(/** @type {any} */ (new TextDecoderStream())).getReader();
-  for (let rest = ""; ; ) {
+  for (let rest = ""; ;) {
     const { value, done } = await reader.read();
     const lines = (rest + (value ?? "")).split("\n");
     rest = lines.pop() ?? "";
@@ -47,7 +47,8 @@ export class Follower {
 
   /** Follow the state's job to its end. */
   async run() {
-    const { job } = this.state.value, { signal } = this;
+    const { job } = this.state.value,
+      { signal } = this;
     if (!job) return;
     const timer = setInterval(() => void this.look(), 1000 * LOOK);
     const up = () => void this.look();
@@ -90,9 +91,11 @@ export class Follower {
   }
 
   async #see() {
-    const { state, signal } = this, { name, job: before, checkpoints: kept } = state.value;
+    const { state, signal } = this,
+      { name, job: before, checkpoints: kept } = state.value;
     if (ended(before)) return;
-    const job = await get(`/jobs/${before.id}`, { signal, quiet: true }), checkpoints = await checkpointsOf(name, job, signal);
+    const job = await get(`/jobs/${before.id}`, { signal, quiet: true }),
+      checkpoints = await checkpointsOf(name, job, signal);
     const same = checkpoints.length === kept.length && checkpoints.every(({ id, epoch }, index) => id === kept[index].id && epoch === kept[index].epoch);
     const changes = { job, ...(same ? {} : { checkpoints }) };
     if (!ended(job)) return this.#follow(changes);
@@ -105,7 +108,9 @@ export class Follower {
   // What was chosen by nobody moves on: from what is served to the best epoch so far, and from that to the version made.
   /** @param {Partial<import("./model_state.js").Value>} changes */
   #follow(changes) {
-    const { state } = this, now = { ...state.value, ...changes }, { chosen, job } = now;
+    const { state } = this,
+      now = { ...state.value, ...changes },
+      { chosen, job } = now;
     if (chosen?.kind === "best" && ended(job)) return state.set({ ...changes, chosen: firstChosen(now, new URLSearchParams()) });
     if (state.value.following && changes.checkpoints?.length) return state.set({ ...changes, chosen: { kind: "best" }, following: false });
     state.set(changes);

@@ -29,7 +29,8 @@ export async function stop(state) {
 /** Of the kept checkpoints, the best by what the job looks for; null if no epoch is measured. @param {Pick<Value, "job" | "checkpoints">} value */
 export function bestKept({ job, checkpoints }) {
   const monitor = job?.best?.monitor ?? job?.request.early_stopping?.monitor ?? (checkpoints.some(({ metrics }) => metrics.validation_loss != null) ? "validation_loss" : "loss");
-  const sign = monitor.endsWith("accuracy") ? -1 : 1, measured = checkpoints.filter(({ metrics }) => metrics[monitor] != null);
+  const sign = monitor.endsWith("accuracy") ? -1 : 1,
+    measured = checkpoints.filter(({ metrics }) => metrics[monitor] != null);
   return measured.reduce((best, one) => (best && sign * best.metrics[monitor] <= sign * one.metrics[monitor] ? best : one), /** @type {any} */ (null));
 }
 

@@ -41,9 +41,14 @@ export const versionsOf = async (name, signal) => {
  * the best epoch is written at the end and counts the epochs of its job, but holds the weights of the best one.
  * @param {string} name @param {any} job @param {AbortSignal} signal */
 export async function checkpointsOf(name, job, signal) {
-  const series = seriesOf(job), all = await whole(job && !series ? `/jobs/${job.id}/checkpoints` : `/models/${name}/checkpoints`, signal), found = series ? await checkpointsOfSeries(name, job, all, signal) : all;
+  const series = seriesOf(job),
+    all = await whole(job && !series ? `/jobs/${job.id}/checkpoints` : `/models/${name}/checkpoints`, signal),
+    found = series ? await checkpointsOfSeries(name, job, all, signal) : all;
   const { epoch, monitor, value } = job?.best ?? {};
-  return found.reverse().map((one) => (epoch && one.metrics[monitor] === value ? { ...one, epoch } : one)).sort((a, b) => a.epoch - b.epoch || a.step - b.step);
+  return found
+    .reverse()
+    .map((one) => (epoch && one.metrics[monitor] === value ? { ...one, epoch } : one))
+    .sort((a, b) => a.epoch - b.epoch || a.step - b.step);
 }
 
 /** The data that a job trains on, if it is a dataset. @param {any} job */
@@ -58,22 +63,26 @@ function columnsOf(described, dataset) {
   const known = new Map((dataset?.columns ?? []).map((/** @type {any} */ one) => [one.name, one]));
   if (listed?.length) {
     return listed.map((/** @type {any} */ one) => {
-      const seen = known.get(one.column) ?? {}, levels = one.levels ?? (one.type === "category" ? seen.levels : undefined);
+      const seen = known.get(one.column) ?? {},
+        levels = one.levels ?? (one.type === "category" ? seen.levels : undefined);
       return { ...one, name: one.column, min: one.min ?? seen.min ?? null, max: one.max ?? seen.max ?? null, levels, fill: one.fill ?? null };
     });
   }
-  const inputs = described.inputs ?? dataset?.features?.length ?? 0, names = dataset?.features?.length === inputs ? dataset.features : Array.from({ length: inputs }, (_, index) => `input_${index + 1}`);
+  const inputs = described.inputs ?? dataset?.features?.length ?? 0,
+    names = dataset?.features?.length === inputs ? dataset.features : Array.from({ length: inputs }, (_, index) => `input_${index + 1}`);
   return names.map((/** @type {string} */ name) => ({ name, type: "number", min: known.get(name)?.min ?? null, max: known.get(name)?.max ?? null, fill: null }));
 }
 
 /** A row to begin with: what is known, else typical values, as the baseline of reasons has them. @param {Column[]} columns @param {Record<string, any>} known */
 function typical(columns, known) {
-  return Object.fromEntries(columns.map(({ name, type, min, max, levels, counts, fill }) => {
-    if (name in known) return [name, known[name]];
-    if (type === "category") return [name, levels?.[counts ? counts.indexOf(Math.max(...counts)) : 0] ?? null];
-    if (type === "number") return [name, fill ?? (typeof min === "number" && typeof max === "number" ? Number(((min + max) / 2).toPrecision(4)) : 0)];
-    return [name, type === "text" ? "" : type === "boolean" ? (min ?? false) : (min ?? null)];
-  }));
+  return Object.fromEntries(
+    columns.map(({ name, type, min, max, levels, counts, fill }) => {
+      if (name in known) return [name, known[name]];
+      if (type === "category") return [name, levels?.[counts ? counts.indexOf(Math.max(...counts)) : 0] ?? null];
+      if (type === "number") return [name, fill ?? (typeof min === "number" && typeof max === "number" ? Number(((min + max) / 2).toPrecision(4)) : 0)];
+      return [name, type === "text" ? "" : type === "boolean" ? (min ?? false) : (min ?? null)];
+    }),
+  );
 }
 
 /**
@@ -82,15 +91,29 @@ function typical(columns, known) {
  * @param {Record<string, any>} [row]  the form's values, which stay
  */
 export async function definitionFacts(model, version, job, signal, row = {}) {
-  const dataset = datasetOf(job), held = dataset ? await maybe(`/datasets/${encodeURIComponent(dataset)}`, signal) : null;
+  const dataset = datasetOf(job),
+    held = dataset ? await maybe(`/datasets/${encodeURIComponent(dataset)}`, signal) : null;
   const described = version ? { ...version.definition, features: version.features ?? version.definition.features } : model;
   const columns = columnsOf(described, held);
-  return { columns, row: typical(columns, row), definition: version?.definition ?? null, named: Array.isArray(described.features) || (described.features !== undefined && described.features !== "raw" && described.features !== null), classes: described.classes, label: described.label ?? held?.label ?? null, dataset: held?.id ?? null };
+  return {
+    columns,
+    row: typical(columns, row),
+    definition: version?.definition ?? null,
+    named: Array.isArray(described.features) || (described.features !== undefined && described.features !== "raw" && described.features !== null),
+    classes: described.classes,
+    label: described.label ?? held?.label ?? null,
+    dataset: held?.id ?? null,
+  };
 }
 
-/** What answers at first: what the address asks for, else what the job made, else what is served. @param {Pick<Value, "job" | "checkpoints" | "versions" | "model">} value @param {URLSearchParams} query @returns {Chosen | null} */
+/**
+ * What answers at first: what the address asks for, else what the job made, else what is served.
+ * @param {Pick<Value, "job" | "checkpoints" | "versions" | "model">} value @param {URLSearchParams} query @returns {Chosen | null}
+ */
 export function firstChosen({ job, checkpoints, versions, model }, query) {
-  const wanted = query.get("checkpoint"), kept = checkpoints.find(({ id }) => id === wanted), number = Number(query.get("version"));
+  const wanted = query.get("checkpoint"),
+    kept = checkpoints.find(({ id }) => id === wanted),
+    number = Number(query.get("version"));
   if (kept) return { kind: "checkpoint", id: kept.id, epoch: kept.epoch };
   if (wanted === "best" && job) return { kind: "best" };
   if (versions.some(({ version }) => version === number)) return { kind: "version", number };
@@ -107,8 +130,10 @@ export function firstChosen({ job, checkpoints, versions, model }, query) {
  * @returns {Promise<Partial<Value>>}
  */
 export async function factsOf(name, query, signal) {
-  const quiet = { signal, quiet: true }, [model, versions, jobs] = await Promise.all([get(`/models/${name}`, { signal }), versionsOf(name, signal), get("/jobs", { ...quiet, query: { model: name, limit: 100 } })]);
-  const asked = query.get("job"), job = asked ? await get(`/jobs/${asked}`, quiet) : (jobs.data[0] ?? null);
+  const quiet = { signal, quiet: true },
+    [model, versions, jobs] = await Promise.all([get(`/models/${name}`, { signal }), versionsOf(name, signal), get("/jobs", { ...quiet, query: { model: name, limit: 100 } })]);
+  const asked = query.get("job"),
+    job = asked ? await get(`/jobs/${asked}`, quiet) : (jobs.data[0] ?? null);
   const made = job?.version ?? model.default;
   const [checkpoints, version] = await Promise.all([checkpointsOf(name, job, signal), made ? maybe(`/models/${name}/versions/${made}`, signal) : null]);
   const facts = await definitionFacts(model, version, job, signal);

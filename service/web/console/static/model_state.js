@@ -41,7 +41,12 @@
  */
 
 /** @type {Value} */
-const EMPTY = { name: "", model: null, versions: [], definition: null, job: null, jobs: [], checkpoints: [], chosen: null, following: false, wanted: null, columns: [], named: true, classes: [], label: null, dataset: null, row: {}, answer: null, sample: { rows: [], scales: new Map(), telling: [], why: "" }, part: "validation" };
+const EMPTY = {
+  ...{ name: "", model: null, versions: [], definition: null, job: null, jobs: [], checkpoints: [] },
+  ...{ chosen: null, following: false, wanted: null, part: "validation" },
+  ...{ columns: [], named: true, classes: [], label: null, dataset: null, row: {}, answer: null },
+  sample: { rows: [], scales: new Map(), telling: [], relations: null, why: "" },
+};
 
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
@@ -103,12 +108,12 @@ export class ModelState {
 }
 
 /** What answers, in words: "version 3", "epoch 40", "the best epoch so far". @param {Value} value */
-export function answering({ chosen, wanted, job }) {
-  if (!chosen || wanted === null) return "nothing yet";
+export function answering({ chosen, wanted: version, job }) {
+  if (!chosen || version === null) return "nothing yet";
   if (chosen.kind === "version") return `version ${chosen.number}`;
   if (chosen.kind === "checkpoint") return job?.members.length ? `the networks after ${chosen.epoch.toLocaleString("en")} epochs` : `epoch ${chosen.epoch.toLocaleString("en")}`;
   if (job?.members.length) return "the networks that have ended";
-  const what = typeof wanted === "object" && wanted.checkpoint === "best" ? "best" : "newest kept";
+  const what = typeof version === "object" && version.checkpoint === "best" ? "best" : "newest kept";
   return ended(job) ? `the ${what} epoch` : `the ${what} epoch so far`;
 }
 

@@ -48,10 +48,12 @@ export const newest = (run, name) => run.columns[name].findLast((value) => value
  * @param {Run[]} runs @returns {Run}
  */
 export function mean(runs) {
-  const all = new Run(), used = runs.filter(({ x }) => x.length);
+  const all = new Run(),
+    used = runs.filter(({ x }) => x.length);
   all.x = [...new Set(used.flatMap(({ x }) => x))].sort((a, b) => a - b);
   for (const name of METRICS) {
-    const sums = new Float64Array(all.x.length), counts = new Uint32Array(all.x.length);
+    const sums = new Float64Array(all.x.length),
+      counts = new Uint32Array(all.x.length);
     for (const { x, columns } of used) {
       const values = columns[name];
       let last = /** @type {number | null} */ (null);
@@ -73,7 +75,8 @@ export function mean(runs) {
  */
 export function smooth(values, weight) {
   if (!weight) return values;
-  let sum = 0, total = 0;
+  let sum = 0,
+    total = 0;
   return values.map((value) => {
     if (value === null) return null;
     [sum, total] = [weight * sum + (1 - weight) * value, weight * total + (1 - weight)];

@@ -45,8 +45,20 @@ export function stepButtons(state, follow) {
       draw();
     }
   };
-  const one = h("button", { type: "button", class: "primary", id: "do-step", title: "The same request and seed, for one epoch more: the epochs before stay the same to the bit.", onclick: () => void press((epoch) => epoch + 1) }, "One epoch ", h("kbd", null, "e"));
-  const ten = h("button", { type: "button", onclick: () => void press((epoch) => epoch + 10) }, "Ten"), over = h("button", { type: "button", onclick: () => void press(() => 0) }, "Start over");
+  const one = h(
+    "button",
+    {
+      type: "button",
+      class: "primary",
+      id: "do-step",
+      title: "The same request and seed, for one epoch more: the epochs before stay the same to the bit.",
+      onclick: () => void press((epoch) => epoch + 1),
+    },
+    "One epoch ",
+    h("kbd", null, "e"),
+  );
+  const ten = h("button", { type: "button", onclick: () => void press((epoch) => epoch + 10) }, "Ten"),
+    over = h("button", { type: "button", onclick: () => void press(() => 0) }, "Start over");
   const draw = (busy = !ended(state.value.job)) => [one, ten, over].forEach((button) => (button.disabled = busy || !state.value.job || state.value.job.members.length > 0));
   screenKey("e", "Train one epoch", () => one.click());
   state.on("job", () => draw());
