@@ -26,13 +26,13 @@ trainyard api POST '/datasets?name=iris' -d @iris.csv"""
 @click.option("-d", "--data", metavar="JSON|@FILE|@-", help="The body: JSON, a file, or standard input.")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header; may be repeated.")
 def api(session: Session, method: str, path: str, data: str | None, headers: tuple[str, ...]) -> None:
-    """Send any request and print what the service answers, also if it refuses.
+    """Send any request to the service, and print its answer.
 
-    /docs on the service lists all requests.
+    It is printed also if the service refuses. /docs on the service lists all requests.
     """
     from trainyard.errors import Refused
 
-    given = {}
+    given = {"Accept": "*/*"}
     for header in headers:
         name, mark, value = header.partition(":")
         if not mark:

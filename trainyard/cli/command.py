@@ -118,6 +118,8 @@ class Command(WithExample):
             if session.output.as_json:
                 session.output.document(error.document)
             raise self._refused(error) from None
+        finally:
+            session.close()
 
     def _refused(self, error: Refused) -> click.ClickException:
         """Every fault with the option that it is about, then the code and what the service's log knows it by."""

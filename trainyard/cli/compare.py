@@ -31,9 +31,9 @@ _FIRST = ("validation_accuracy", "validation_loss", "accuracy", "loss")
 @command(name="compare", example=EXAMPLE)
 @click.argument("models", metavar="MODEL[@VERSION]...", nargs=-1, required=True, type=NAME_OF_MODEL)
 def compare(session: Session, models: tuple[str, ...]) -> None:
-    """Show the metrics of versions of models beside each other, and in what their training differs.
+    """Show how versions of models differ.
 
-    Without @VERSION it is the default version; a version is a number or an alias. With --json it is a list of the
+    That is their metrics, and in what their definitions and training differ. Without @VERSION it is the default version; a version is a number or an alias. With --json it is a list of the
     documents of the versions, each with its job.
     """
     from trainyard.requests import path_of
@@ -126,7 +126,7 @@ def _words(members: Mapping[str, Any], *left_out: str) -> str:
     """The values of an object in a cell: ``dense units=16 he_normal use_bias``."""
     told = []
     for name, value in members.items():
-        if value in (None, False) or name in left_out:
+        if value in (None, False) or isinstance(value, dict) or name in left_out:
             continue
         told.append(name if value is True else value if isinstance(value, str) else f"{name}={value}")
     return " ".join(told)

@@ -18,7 +18,10 @@ trainyard completion fish > ~/.config/fish/completions/trainyard.fish"""
 @click.command(cls=WithExample, example=EXAMPLE)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print a script that completes commands, options, models, datasets and jobs in a shell."""
+    """Print a script that completes commands in a shell.
+
+    It completes options too, and the names of models, datasets and jobs that the service has.
+    """
     from click.shell_completion import get_completion_class
 
     from trainyard.cli.main import cli

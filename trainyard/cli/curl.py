@@ -29,7 +29,7 @@ def curl_line(address: Address, request: Request, *, has_key: bool = False, more
     if has_key:
         words += ["-H", '"Authorization: Bearer $TRAINYARD_KEY"']
     for name, value in request.headers.items():
-        if name not in _LEFT_OUT:
+        if name not in _LEFT_OUT and value != "*/*":
             words += ["-H", shlex.quote(f"{name}: {value}")]
     if isinstance(body, JsonBody):
         words += ["-d", shlex.quote(body.data.decode())]

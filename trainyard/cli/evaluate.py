@@ -43,9 +43,9 @@ MEASURES = (
 def evaluate(
     session: Session, model: str, source: str | None, job: str | None, label: str | None, version: str | None
 ) -> None:
-    """Measure a model on the rows of a file or a dataset, or on those that a job held out.
+    """Measure a model on labelled rows.
 
-    A file becomes a dataset for as long as that takes. "-" is standard input.
+    They are those of a file or a dataset, or those that a job held out. A file becomes a dataset for as long as that takes. "-" is standard input.
     """
     from trainyard.cli.upload import local_file
 

@@ -38,16 +38,18 @@ class Entry(NamedTuple):
 
 COMMANDS: dict[str, dict[str, Entry]] = {
     "Train and use models": {
-        "train": Entry("trainyard.cli.train:train", "Train a model on a file or a dataset."),
-        "predict": Entry("trainyard.cli.predict:predict", "Predict the classes of rows."),
+        "train": Entry("trainyard.cli.train:train", "Train a model on a file or a dataset, and serve it."),
+        "predict": Entry("trainyard.cli.predict:predict", "Predict the class of one row, or of each row of a file."),
         "evaluate": Entry("trainyard.cli.evaluate:evaluate", "Measure a model on labelled rows."),
         "compare": Entry("trainyard.cli.compare:compare", "Show how versions of models differ."),
         "data": Entry("trainyard.cli.data:data", "List, show, add and delete datasets."),
         "model": Entry("trainyard.cli.model:model", "List, show, promote, export and delete models."),
         "job": Entry("trainyard.cli.job:job", "List, watch, pause, stop and delete jobs."),
-        "open": Entry("trainyard.cli.open:open_console", "Open the console in a browser."),
-        "api": Entry("trainyard.cli.api:api", "Send any request to the service."),
-        "completion": Entry("trainyard.cli.completion:completion", "Print what completes commands in a shell."),
+        "open": Entry("trainyard.cli.open:open_console", "Open the console, or a model's page, in a browser."),
+        "api": Entry("trainyard.cli.api:api", "Send any request to the service, and print its answer."),
+        "completion": Entry(
+            "trainyard.cli.completion:completion", "Print a script that completes commands in a shell."
+        ),
     },
     "Run the service": {
         "serve": Entry("service.cli.serve:serve", "Run the service."),

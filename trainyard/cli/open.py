@@ -21,7 +21,7 @@ START = 30.0
 @click.argument("model", required=False, type=NAME_OF_MODEL)
 @click.option("--wait", is_flag=True, hidden=True, help="Wait until the service answers.")
 def open_console(session: Session, model: str | None, wait: bool) -> None:
-    """Open the console in a browser, or the page of a model.
+    """Open the console, or a model's page, in a browser.
 
     Without a display it prints the address.
     """

@@ -95,7 +95,7 @@ class Output:
 
     def line(self, line: str) -> None:
         """Print a line of the result."""
-        click.echo(line if _encodes(sys.stdout, line) else text.sign(line, sys.stdout.encoding))
+        click.echo(text.sign(line, sys.stdout.encoding))
 
     def say(self, line: str, *, mark: str = "", colour: str | None = None) -> None:
         """Tell people something that is not the result; ``mark`` is a sign before it."""
@@ -103,7 +103,7 @@ class Output:
             return
         sign = f"{click.style(mark, fg=colour) if self.coloured(self.watched) else mark} " if mark else ""
         whole = sign + text.harmless(line, lines=True)
-        click.echo(whole if _encodes(sys.stderr, whole) else text.sign(whole, sys.stderr.encoding), err=True)
+        click.echo(text.sign(whole, sys.stderr.encoding), err=True)
 
     def styled(self, line: str, **style: Any) -> str:
         """A line of the result in a colour, if there is a terminal and nobody forbids it."""
@@ -113,14 +113,6 @@ class Output:
     def coloured(terminal: bool) -> bool:
         """Whether to use colours (https://no-color.org)."""
         return terminal and not os.environ.get("NO_COLOR")
-
-
-def _encodes(stream: TextIO, line: str) -> bool:
-    try:
-        line.encode(stream.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 def _shown(column: Column, row: Mapping[str, Any]) -> str:

@@ -74,6 +74,11 @@ class Session:
 
         return HttpTransport(self.address, self.key, PATIENCE, retries=2)
 
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if "transport" in self.__dict__:
+            self.transport.close()
+
     def request(self, method: str, path: str, body: Any = None, **options: Any) -> Request:
         """A request as a value; ``options`` are those of ``trainyard.requests.request_for``."""
         from trainyard.requests import request_for

@@ -50,12 +50,18 @@ def cut(text: str, places: int) -> str:
 
 
 def sign(wanted: str, encoding: str | None) -> str:
-    """A sign, or what stands for it in an encoding that does not have it."""
+    """Text with what stands for the signs that an encoding does not have."""
+    if wanted.isascii():
+        return wanted
+    return "".join(letter if _encodes(letter, encoding) else _PLAIN.get(letter, "?") for letter in wanted)
+
+
+def _encodes(letter: str, encoding: str | None) -> bool:
     try:
-        wanted.encode(encoding or "ascii")
+        letter.encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
-        return "".join(_PLAIN.get(letter, "?") for letter in wanted)
-    return wanted
+        return False
+    return True
 
 
 def number(value: Any) -> str:
