@@ -35,6 +35,7 @@ from models.data.table import CHUNK, Table
 from nncore.arrays import Array
 
 __all__ = [
+    "LISTED",
     "SHARES",
     "ColumnProfile",
     "Provenance",
@@ -44,6 +45,7 @@ __all__ = [
     "iso_time",
     "profile_documents",
     "profile_of",
+    "relations_with",
 ]
 
 #: The quantiles of a profile.
@@ -290,21 +292,36 @@ def profile_documents(
     codes = None
     for spec, profile in zip(specs, profiles, strict=True):
         if spec.name == label and spec.kind != "text":
-            codes = _codes(profile)
+            codes = _codes(spec.kind, profile.sample)
     documents = []
     for spec, profile in zip(specs, profiles, strict=True):
         relation = None
         if codes is not None and spec.kind != "text":
-            relation = 1.0 if spec.name == label else _relation(_codes(profile), codes)
+            relation = 1.0 if spec.name == label else _relation(_codes(spec.kind, profile.sample), codes)
         documents.append(profile.document(spec, relation))
     return documents
 
 
-def _codes(profile: ColumnProfile) -> Array:
+def relations_with(table: Table, label: str) -> dict[str, float | None]:
+    """How much each column of a table says about one of them, as a profile has it; None for texts, and about a text."""
+    rows, kinds = sample_rows(len(table.columns)), {spec.name: spec.kind for spec in table.columns}
+    if kinds[label] == "text":
+        return dict.fromkeys(kinds)
+
+    def codes(name: str) -> Array:
+        return _codes(kinds[name], table.read(name, 0, rows).values)
+
+    labels = codes(label)
+    return {
+        name: None if kind == "text" else 1.0 if name == label else _relation(codes(name), labels)
+        for name, kind in kinds.items()
+    }
+
+
+def _codes(kind: ColumnKind, values: Array) -> Array:
     """The values of the first rows as small whole numbers; 0 is missing."""
-    values = profile.sample
-    gaps = Column(profile.kind, values).missing()
-    if profile.kind in ("category", "boolean"):
+    gaps = Column(kind, values).missing()
+    if kind in ("category", "boolean"):
         return np.where(gaps, 0, values.astype(np.int64) + 1)
     present = values[~gaps].astype(np.float64)
     if not len(present):

@@ -18,6 +18,7 @@ from models.training.prepared import Prepared
 from models.training.prepared_kind import PreparedKind
 from models.training.request import TrainingRequest
 from models.training.run import TrainingRun, activation_bytes
+from nncore.layers import Dense
 from nncore.training import DivergedError
 
 __all__ = ["DryRun", "Memory", "dry_run"]
@@ -57,11 +58,15 @@ class Memory:
 class DryRun:
     """What a run of ``epochs`` epochs would take; ``seconds_per_step`` is None if no step was measured.
 
-    A run of several ``members`` takes the memory of one for each process, and at most these epochs in all.
+    ``hidden`` are the units of the hidden layers. Of several ``members``, they, the inputs and the memory are those of
+    the largest one; a run takes that memory for each process, and at most these epochs in all.
     """
 
     model: str
     members: int
+    inputs: int
+    hidden: tuple[int, ...]
+    classes: int
     parameters: int
     memory: Memory
     training_rows: int
@@ -79,6 +84,9 @@ class DryRun:
             "dry_run": True,
             "model": self.model,
             "members": self.members,
+            "inputs": self.inputs,
+            "hidden": list(self.hidden),
+            "classes": self.classes,
             "parameters": self.parameters,
             "bytes": asdict(self.memory),
             "rows": {"training": self.training_rows, "validation": self.validation_rows},
@@ -162,6 +170,9 @@ def single_dry_run(
     return DryRun(
         model=definition.name,
         members=1,
+        inputs=definition.inputs,
+        hidden=tuple(layer.units for layer in definition.layers if isinstance(layer, Dense))[:-1],
+        classes=len(definition.classes),
         parameters=definition.parameter_count,
         memory=memory,
         training_rows=rows,

@@ -214,8 +214,12 @@ SHAPES: dict[str, dict[str, Any]] = {
                 "counts": {"type": "array", "items": {"type": "integer"}},
             },
         },
-        levels={"type": "array", "items": _COUNTED, "description": "Words, the most frequent first, at most 1,000."},
-        values={"type": "array", "items": _COUNTED, "description": "Numbers, if there are at most 1,000."},
+        levels={
+            "type": "array",
+            "items": _COUNTED,
+            "description": "Words, the most frequent first, at most 1,000 or `listed`.",
+        },
+        values={"type": "array", "items": _COUNTED, "description": "Numbers, if there are at most 1,000 or `listed`."},
     ),
     "RowList": described(
         "Rows of a dataset in their order.",
@@ -281,6 +285,13 @@ SHAPES: dict[str, dict[str, Any]] = {
         dry_run={"const": True},
         model={"type": "string"},
         members={"type": "integer", "description": "How many networks; the memory is that of one of them."},
+        inputs={"type": "integer", "description": "Numbers that a row becomes, for the largest network."},
+        hidden={
+            "type": "array",
+            "items": {"type": "integer"},
+            "description": "Units of each hidden layer of the largest network.",
+        },
+        classes={"type": "integer", "description": "How many classes there are."},
         parameters={"type": "integer"},
         bytes=described(
             "Memory of each part.",

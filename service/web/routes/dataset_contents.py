@@ -10,14 +10,14 @@ import marshmallow as ma
 from flask import Response, request, send_file
 from werkzeug.exceptions import NotAcceptable
 
-from models.data.profile import profile_of
+from models.data.profile import LISTED, profile_of, relations_with
 from models.data.table import Table
-from models.errors import MissingError, shortened
+from models.errors import InvalidError, MissingError, describe, near, shortened
 from models.formats.row_pages import condition_of, page_of
 from models.formats.stored_table import open_table
 from models.formats.table_export import csv_pieces, parquet_pieces
 from models.registry.datasets import DatasetRow, find_dataset
-from models.schemas import Text
+from models.schemas import StrictSchema, Text, left_out
 from service.access.audit import Subject
 from service.store.files import FileKind
 from service.upkeep.inspection import intact_dataset
@@ -27,6 +27,7 @@ from service.web.json_bodies import json_response
 from service.web.making_room import makes_room
 from service.web.openapi import Resource, partial_file, refusals
 from service.web.pagination import NUMBER_PATTERN, PageSchema
+from service.web.query_numbers import QueryWhole
 from service.web.table_answers import CSV, PARQUET
 
 __all__ = ["routes"]
@@ -59,19 +60,58 @@ class RowPageSchema(PageSchema):
     )
 
 
+class ProfileSchema(StrictSchema):
+    """Query parameters of a profile."""
+
+    label = Text(
+        load_default=left_out,
+        metadata={"description": "Relate the columns with this one instead of the dataset's label; nothing is stored."},
+    )
+    listed = QueryWhole(
+        0,
+        LISTED,
+        load_default=LISTED,
+        metadata={"description": "Maximum number of a column's `levels`, and of its `values`, if there are no more."},
+    )
+
+
 @routes.route("/datasets/<key>/profile", methods=["GET"])
+@routes.arguments(ProfileSchema, location="query")
 @routes.response(200, "Profile")
 @routes.doc(responses=refusals(404, 503))
-def profile_dataset(key: str) -> Response:
+def profile_dataset(query: dict[str, Any], key: str) -> Response:
     """Show what each column of a dataset holds, and how much it says about the label."""
-    row = _find(key)
-    if row.details is not None:
-        columns: Sequence[Mapping[str, Any]] = row.details.profile
-    else:
-        parts = context()
+    parts, row = context(), _find(key)
+    label, columns = query["label"], None if row.details is None else row.details.profile
+    related = label is not None and label != row.label
+    if columns is None or related:
         with open_table(_path(parts, row)) as table:
-            columns = profile_of(table)
-    return json_response({"id": row.id, "name": row.name, "rows": row.rows, "label": row.label, "columns": columns})
+            found: Sequence[Mapping[str, Any]] = profile_of(table) if columns is None else columns
+            columns = _related(table, found, label) if related else tuple(found)
+    shortened_columns = [_with_fewer(column, query["listed"]) for column in columns]
+    label = label if related else row.label
+    return json_response(
+        {"id": row.id, "name": row.name, "rows": row.rows, "label": label, "columns": shortened_columns}
+    )
+
+
+def _related(table: Table, columns: Sequence[Mapping[str, Any]], label: str) -> tuple[Mapping[str, Any], ...]:
+    """Profiles of all columns, related with one of them; raises InvalidError if there is none of this name."""
+    names = [spec.name for spec in table.columns]
+    if label not in names:
+        raise InvalidError.at("/label", f"must name a column{near(label, names)}. Received: {describe(label)}")
+    relations = relations_with(table, label)
+    return tuple({**column, "relation": relations[column["name"]]} for column in columns)
+
+
+def _with_fewer(column: Mapping[str, Any], listed: int) -> Mapping[str, Any]:
+    """A profile with at most so many levels, and without values if there are more."""
+    kept = dict(column)
+    if "levels" in kept:
+        kept["levels"] = kept["levels"][:listed]
+    if len(kept.get("values", ())) > listed:
+        del kept["values"]
+    return kept
 
 
 @routes.route("/datasets/<key>/rows", methods=["GET"])

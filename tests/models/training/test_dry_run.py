@@ -35,6 +35,7 @@ def test_sizes(rule: object, moments: int) -> None:
     answer = the_dry_run(a_definition(), a_request(optimizer=rule, epochs=7, validation_fraction=0.25), data).document()
     parameters = 2 * 5 + 5 + 5 * 3 + 3
     assert answer["parameters"] == parameters
+    assert (answer["inputs"], answer["hidden"], answer["classes"]) == (2, [5], 3)
     sizes = answer["bytes"]
     assert (sizes["parameters"], sizes["gradients"]) == (4 * parameters, 4 * parameters)
     assert sizes["moments"] == moments * 4 * parameters

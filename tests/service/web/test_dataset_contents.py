@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import mutual_info_score
 
 from models.formats.table_file import FileTable
 from testing.harness import ROOT, Client, Server
@@ -92,6 +93,65 @@ def test_the_profile(client: Client, people: dict[str, Any]) -> None:
     assert sum(profiles["age"]["histogram"]["counts"]) == ages.count()
     assert {each["value"]: each["count"] for each in profiles["sex"]["levels"]} == {"male": 20, "female": 20}
     assert profiles["survived"]["relation"] == 1
+
+
+@pytest.mark.parametrize("label", ["survived", "sex", "age", "since"])
+def test_a_profile_relates_columns_with_any_label(client: Client, people: dict[str, Any], label: str) -> None:
+    """As if the dataset had been uploaded with that label."""
+    unlabelled = client.post("/datasets", {"name": fresh("people"), "rows": PEOPLE}).json
+    found = client.get(f"/datasets/{unlabelled['name']}/profile?label={label}").json
+    assert found["label"] == label
+    relations = {column["name"]: column["relation"] for column in found["columns"]}
+    assert relations[label] == 1
+    assert relations["ticket"] is None
+    if label == "survived":
+        named = client.get(f"/datasets/{people['name']}/profile").json["columns"]
+        assert relations == {column["name"]: column["relation"] for column in named}
+        assert client.get(f"/datasets/{people['name']}/profile?label=survived").json["columns"] == named
+    before = client.get(f"/datasets/{unlabelled['name']}/profile").json
+    assert before["label"] is None
+    assert all(column["relation"] is None for column in before["columns"])
+    one_way = client.get(f"/datasets/{unlabelled['name']}/profile?label=ticket").json["columns"]
+    assert all(column["relation"] is None for column in one_way)
+
+
+def test_a_relation_is_mutual_information_less_chance(client: Client) -> None:
+    """Against scikit-learn, for words and for few whole numbers; less what Miller (1955) expects of chance."""
+    chance = np.random.default_rng(3)
+    kind = chance.integers(0, 3, 500)
+    seen = np.where(chance.random(500) < 0.7, kind, chance.integers(0, 3, 500))
+    rows = [{"kind": "abc"[one], "seen": int(other)} for one, other in zip(kind, seen, strict=True)]
+    name = client.post("/datasets", {"name": fresh("related"), "rows": rows}).json["name"]
+    found = client.get(f"/datasets/{name}/profile?label=kind").json["columns"]
+    entropy = -sum(share * np.log(share) for share in np.bincount(kind) / 500)
+    expected = (mutual_info_score(kind, seen) - 2 * 2 / (2 * 500)) / entropy
+    assert found[1]["relation"] == pytest.approx(expected)
+
+
+def test_a_matrix_is_related_with_any_column(client: Client) -> None:
+    made = client.post("/datasets", {"name": fresh("matrix"), **DATA}).json
+    found = client.get(f"/datasets/{made['id']}/profile?label=feature_0").json
+    assert found["columns"][0]["relation"] == 1
+
+
+def test_a_label_that_is_no_column_is_refused(client: Client, people: dict[str, Any]) -> None:
+    answer = client.get(f"/datasets/{people['name']}/profile?label=survivd")
+    assert answer.status == 422
+    assert answer.json["errors"] == [
+        {"pointer": "/label", "detail": "must name a column (did you mean 'survived'?). Received: 'survivd'"}
+    ]
+
+
+def test_a_profile_lists_no_more_than_asked(client: Client, people: dict[str, Any]) -> None:
+    whole = client.get(f"/datasets/{people['name']}/profile").json["columns"]
+    for listed in (0, 2, 5):
+        short = client.get(f"/datasets/{people['name']}/profile?listed={listed}").json["columns"]
+        for column, found in zip(whole, short, strict=True):
+            assert found.get("levels") == (column["levels"][:listed] if "levels" in column else None)
+            fits = "values" in column and len(column["values"]) <= listed
+            assert found.get("values") == (column["values"] if fits else None)
+            others = column.keys() - {"levels", "values"}
+            assert {name: found[name] for name in others} == {name: column[name] for name in others}
 
 
 def test_a_matrix_has_columns_and_a_profile_too(client: Client) -> None:
