@@ -13,6 +13,7 @@ from models.clock import rfc3339
 from models.errors import InvalidError, TrainyardError
 from models.identifiers import NAME_PATTERN
 from service.cli.settings import read_settings
+from trainyard.cli.command import Group, WithExample
 
 if TYPE_CHECKING:
     from service.access.keys import Key, Scope
@@ -85,7 +86,7 @@ class _Expiry(click.ParamType[str]):
         return rfc3339(end)
 
 
-@click.group()
+@click.group(cls=Group, example="trainyard keys create alice\ntrainyard keys list")
 def keys() -> None:
     """Make, list and revoke the keys of clients.
 
@@ -93,7 +94,7 @@ def keys() -> None:
     """
 
 
-@keys.command()
+@keys.command(cls=WithExample, example="trainyard keys create alice --scopes predict --models iris --expires 90d")
 @click.argument("owner", type=_Names())
 @click.option(
     "--scopes",
@@ -143,7 +144,7 @@ def create(
     click.echo(secret)
 
 
-@keys.command("list")
+@keys.command("list", cls=WithExample, example="trainyard keys list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_all(as_json: bool) -> None:
     """List all keys, the oldest first, without their secrets."""
@@ -166,7 +167,7 @@ def list_all(as_json: bool) -> None:
         click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
-@keys.command()
+@keys.command(cls=WithExample, example="trainyard keys revoke key_1htz3m43bnmnve1q9w78a")
 @click.argument("key_id", metavar="ID")
 def revoke(key_id: str) -> None:
     """Make the key with this ID useless at once.

@@ -9,6 +9,7 @@ import click
 from service import log
 from service.cli.settings import read_settings
 from service.settings import Settings, SettingsError
+from trainyard.cli.command import WithExample
 
 __all__ = ["healthcheck", "member", "parser", "runner", "table_reader", "trainer", "upkeep"]
 
@@ -23,7 +24,7 @@ def start_log(process: str, *, ready: bool = False) -> None:
         log.make_ready()
 
 
-@click.command()
+@click.command(cls=WithExample, example="TRAINYARD_TRAINER=external trainyard serve &\ntrainyard trainer")
 @click.option(
     "--while-web-lives", is_flag=True, hidden=True, help="Stop after the last web process; the web service uses this."
 )
@@ -94,7 +95,7 @@ def table_reader() -> None:
     main()
 
 
-@click.command()
+@click.command(cls=WithExample, example="trainyard healthcheck")
 def healthcheck() -> None:
     """Ask whether the service is ready.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from service.settings import Settings, SettingsError, table
+from trainyard.cli.command import WithExample
 
 __all__ = ["read_settings", "settings"]
 
@@ -28,7 +29,7 @@ def read_settings() -> Settings:
     return settings
 
 
-@click.command()
+@click.command(cls=WithExample, example="trainyard settings")
 def settings() -> None:
     """Print the table of settings."""
     click.echo(table())

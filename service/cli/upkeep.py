@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from service.cli.settings import read_settings
+from trainyard.cli.command import WithExample
 
 __all__ = ["backup", "migrate", "reindex", "verify"]
 
 
-@click.command()
+@click.command(cls=WithExample, example="trainyard migrate")
 def migrate() -> None:
     """Bring the database to the newest schema.
 
@@ -29,7 +30,7 @@ def migrate() -> None:
     database.dispose()  # Python 3.13 warns of unclosed connections.
 
 
-@click.command()
+@click.command(cls=WithExample, example="trainyard backup /backups/monday")
 @click.argument("directory", type=click.Path(path_type=Path))
 def backup(directory: Path) -> None:
     """Copy database and files to DIRECTORY.
@@ -52,7 +53,7 @@ def backup(directory: Path) -> None:
         raise click.ClickException("; ".join(made.faults))
 
 
-@click.command()
+@click.command(cls=WithExample, example="trainyard verify")
 def verify() -> None:
     """Compare every file with the database.
 
@@ -63,7 +64,7 @@ def verify() -> None:
     sys.exit(main(read_settings()))
 
 
-@click.command()
+@click.command(cls=WithExample, example="TRAINYARD_DATA=restored trainyard reindex")
 def reindex() -> None:
     """Fill an empty database from the files.
 

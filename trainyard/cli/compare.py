@@ -33,8 +33,9 @@ _FIRST = ("validation_accuracy", "validation_loss", "accuracy", "loss")
 def compare(session: Session, models: tuple[str, ...]) -> None:
     """Show how versions of models differ.
 
-    That is their metrics, and in what their definitions and training differ. Without @VERSION it is the default version; a version is a number or an alias. With --json it is a list of the
-    documents of the versions, each with its job.
+    That is their metrics, and in what their definitions and training differ. Without @VERSION it is the default
+    version; a version is a number or an alias. With --json it is a list of the documents of the versions, each with
+    its job.
     """
     from trainyard.requests import path_of
 

@@ -45,7 +45,8 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled rows.
 
-    They are those of a file or a dataset, or those that a job held out. A file becomes a dataset for as long as that takes. "-" is standard input.
+    They are those of a file or a dataset, or those that a job held out. A file becomes a dataset for as long as that
+    takes. "-" is standard input.
     """
     from trainyard.cli.upload import local_file
 
