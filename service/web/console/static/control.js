@@ -1,9 +1,9 @@
 /** A control for a column: a slider with a number, a choice of levels, a time or a text, and what would be answered along it. */
 
-import { h, newId } from "./dom.js";
-import { classColour } from "./dom.js";
+import { classColour, h, newId } from "./dom.js";
 import { part } from "./faults.js";
 import { number } from "./format.js";
+import { brief } from "./probabilities.js";
 import { atPlace, levelsOf, onLine, ordered, snap } from "./scales.js";
 
 /** @typedef {import("./model_state.js").Column} Column */
@@ -13,7 +13,7 @@ import { atPlace, levelsOf, onLine, ordered, snap } from "./scales.js";
 /** @param {Column} column @param {string} pointer  of its value in a request @param {(value: any) => void} changed @returns {Control} */
 export function control(column, pointer, changed) {
   const id = newId(), label = h("label", { for: id, class: "name", title: column.name }, column.name), strip = h("div", { class: "strip", title: "What would be answered along this column" });
-  const found = column.type === "number" ? slider(column, id, changed) : column.type === "datetime" ? time(column, id, changed) : column.type === "text" ? text(id, changed) : choice(column, id, changed);
+  const makers = { number: slider, datetime: time, text, category: choice, boolean: choice }, found = makers[column.type](column, id, changed);
   found.main.setAttribute("data-pointer", pointer);
   const element = h("div", { class: `ask ${column.type}`, "data-faults": "", "data-column": part(column.name) }, label, found.parts, column.type === "text" ? null : strip);
   return { element, show: found.show, fit: found.fit, paint: (points) => void (strip.style.background = gradient(points, ordered(column))) };
@@ -23,7 +23,11 @@ export function control(column, pointer, changed) {
 const shade = ({ top, share }) => `color-mix(in srgb, var(${classColour(top)}) ${Math.round(100 * share)}%, var(--panel))`;
 
 /** @param {import("./strips.js").Point[]} points @param {boolean} smooth  between levels there is nothing */
-const gradient = (points, smooth) => `linear-gradient(90deg, ${points.map((point, place) => (smooth ? shade(point) : `${shade(point)} ${(100 * place) / points.length}% ${(100 * (place + 1)) / points.length}%`)).join(", ")}${points.length === 1 ? `, ${shade(points[0])}` : ""})`;
+function gradient(points, smooth) {
+  const share = (/** @type {number} */ place) => `${(100 * place) / points.length}%`;
+  const stops = points.map((point, place) => (smooth ? shade(point) : `${shade(point)} ${share(place)} ${share(place + 1)}`));
+  return `linear-gradient(90deg, ${stops.join(", ")}${stops.length === 1 ? `, ${shade(points[0])}` : ""})`;
+}
 
 /** @typedef {{ main: HTMLElement, parts: HTMLElement[], show: (value: any) => void, fit: (scale: Scale) => void }} Parts */
 
@@ -32,7 +36,9 @@ function slider(column, id, changed) {
   let scale = { low: 0, high: 1, step: 0.01, fine: 0.01, whole: false };
   const range = h("input", { type: "range", id, oninput: () => changed(snap(Number(range.value), scale.step)) });
   const refused = /** @type {any} */ (column).missing === "refuse";
-  const typed = h("input", { type: "number", step: "any", "aria-label": `${column.name} as a number`, placeholder: refused ? "" : "missing", title: refused ? null : "Empty: missing", oninput: () => typed.validity.badInput || changed(typed.value === "" ? null : Number(typed.value)) });
+  const type = () => typed.validity.badInput || changed(typed.value === "" ? null : Number(typed.value));
+  const hint = refused ? {} : { placeholder: "missing", title: "Empty: missing" };
+  const typed = h("input", { type: "number", step: "any", "aria-label": `${column.name} as a number`, ...hint, oninput: type });
   const show = (/** @type {any} */ value) => {
     range.value = String(value ?? column.fill ?? (scale.low + scale.high) / 2);
     range.classList.toggle("missing", value === null);
@@ -42,7 +48,8 @@ function slider(column, id, changed) {
   const fit = (/** @type {Scale} */ now) => {
     const shown = typed.value;
     scale = now;
-    Object.assign(range, { min: String(snap(Math.floor(now.low / now.step + 1e-9) * now.step, now.step)), max: String(snap(Math.ceil(now.high / now.step - 1e-9) * now.step, now.step)), step: String(now.step) });
+    const least = snap(Math.floor(now.low / now.step + 1e-9) * now.step, now.step);
+    Object.assign(range, { min: String(least), max: String(snap(Math.ceil(now.high / now.step - 1e-9) * now.step, now.step)), step: String(now.step) });
     if (shown !== "") range.value = shown;
   };
   return { main: typed, parts: [range, typed], show, fit };
@@ -54,7 +61,7 @@ function choice(column, id, changed) {
   const read = (/** @type {string} */ chosen) => (chosen === "" ? null : chosen === "other" ? other : known[Number(chosen)]);
   let other = /** @type {any} */ (null);
   const extra = h("option", { value: "other", hidden: true });
-  select.append(h("option", { value: "" }, "missing"), ...known.map((level, place) => h("option", { value: String(place) }, String(level).length > 60 ? `${String(level).slice(0, 60)}…` : level === "" ? "(empty)" : String(level))), extra);
+  select.append(h("option", { value: "" }, "missing"), ...known.map((level, place) => h("option", { value: String(place) }, level === "" ? "(empty)" : brief(level))), extra);
   const show = (/** @type {any} */ value) => {
     const place = known.indexOf(value);
     extra.hidden = value === null || place >= 0;
@@ -75,8 +82,8 @@ function time(column, id, changed) {
   return { main: input, parts: [input], show, fit: () => {} };
 }
 
-/** @param {string} id @param {(value: any) => void} changed @returns {Parts} */
-function text(id, changed) {
+/** @param {Column} _ @param {string} id @param {(value: any) => void} changed @returns {Parts} */
+function text(_, id, changed) {
   const input = h("input", { type: "text", id, class: "wide", oninput: () => changed(input.value === "" ? null : input.value) });
   return { main: input, parts: [input], show: (value) => void (input === document.activeElement && input.value === value || (input.value = value ?? "")), fit: () => {} };
 }

@@ -10,8 +10,8 @@ import { count, number, percent } from "./format.js";
 import { screenKey } from "./keyboard.js";
 import { nearest } from "./nearest.js";
 import { LANGUAGES, programs } from "./predict_code.js";
-import { bars } from "./probabilities.js";
-import { body, following, largest, listOf } from "./questions.js";
+import { bars, short } from "./probabilities.js";
+import { body, firstAnswer, following, largest, listOf } from "./questions.js";
 import { sampling } from "./sample.js";
 import { along, inWords, snap } from "./scales.js";
 import { strips, turns } from "./strips.js";
@@ -21,7 +21,7 @@ import { strips, turns } from "./strips.js";
 /** @typedef {import("./sample.js").SampleRow} SampleRow */
 
 /** Of a model with so many columns, those that tell most have controls at first. */
-const WIDE = 64, FEW = 12;
+const WIDE = 17, FEW = 12;
 /** Lines about what would change the answer. */
 const TURNS = 5;
 
@@ -43,22 +43,25 @@ function remarks(columns, row, report) {
 /** @param {ModelState} state */
 export function tryPanel(state) {
   sampling(state);
-  const id = newId(), controls = h("div", { class: "controls" }), answered = h("div", { class: "answer" }), told = h("p", { class: "hint" }), notes = h("ul", { class: "notes" }), spoken = h("output", { class: "hidden" });
+  const id = newId(), controls = h("div", { class: "controls" }), answered = h("div", { class: "answer" }), told = h("p", { class: "hint" });
+  const notes = h("ul", { class: "notes" }), spoken = h("output", { class: "hidden" });
   const all = h("button", { type: "button", class: "quiet", "aria-expanded": "false", onclick: () => ((unfolded = !unfolded), build()) });
   const random = h("button", { type: "button", onclick: () => take(anyRow(state)) }, "Random row ", h("kbd", null, "r"));
-  const code = commandPanel("From your code", LANGUAGES), initial = state.value.row;
+  const code = commandPanel("From your code", LANGUAGES), initial = rounded(state.value.row);
   code.panel.dataset.panel = "code";
-  const panel = h("section", { class: "panel try", "data-panel": "try", "aria-labelledby": id }, h("div", { class: "row" }, h("h2", { id }, "Try it"), h("span", { class: "grow" }), random), controls, all, answered, spoken, told, notes, code.panel);
+  const panel = h("section", { class: "panel try", "data-panel": "try", "aria-labelledby": id },
+    h("div", { class: "row" }, h("h2", { id }, "Try it"), h("span", { class: "grow" }), random),
+    controls, all, answered, spoken, told, notes, code.panel);
   /** @type {Map<string, import("./control.js").Control>} */ let made = new Map();
   /** @type {Column[]} */ let shown = [];
   /** @type {{ text: any[], row: Record<string, any> } | null} */ let origin = null;
   /** @type {import("./strips.js").Turn[]} */ let changes = [];
-  let unfolded = false, report = /** @type {any} */ (null);
+  let unfolded = false, fitted = "", report = /** @type {any} */ (null);
 
   const take = (/** @type {SampleRow | { row: Record<string, any>, label?: undefined }} */ found) => {
     if ("number" in found) {
       const how = found.held === found.trained ? "" : found.held ? ", held out" : ", trained on";
-      origin = { text: [`Row ${count(found.number)} of the data${how}; its label: `, h("b", null, String(found.label))], row: found.row };
+      origin = { text: [`Row ${count(found.number)} of the data${how}; its label: `, short(found.label)], row: found.row };
     }
     state.set({ row: found.row });
   };
@@ -72,6 +75,7 @@ export function tryPanel(state) {
       return [column.name, old.get(column.name) ?? control(column, `/${named ? "rows" : "inputs"}/0/${place}`, change)];
     }));
     fill(controls, [...made.values()].map(({ element }) => element));
+    controls.classList.toggle("all", wide && unfolded);
     all.hidden = !wide;
     all.textContent = unfolded ? "Only the columns that tell most" : `All ${count(columns.length)} columns`;
     all.setAttribute("aria-expanded", String(unfolded));
@@ -83,16 +87,23 @@ export function tryPanel(state) {
       if (scale) one?.fit(scale);
       one?.show(state.value.row[column.name] ?? null);
     }
-    paint();
+    const now = JSON.stringify(shown.map(({ name }) => [name, state.value.sample.scales.get(name)]));
+    if (now !== fitted) paint();
+    fitted = now;
   };
   const drawNotes = () => {
     const { columns, classes, row, sample, answer } = state.value, lines = report && answer ? remarks(columns, row, report).lines : [];
-    const note = (/** @type {string} */ mark, /** @type {string} */ kind, /** @type {any} */ text, /** @type {any} */ [action] = [h("span")]) => h("li", null, h("span", { class: kind, "aria-hidden": "true" }, mark), h("span", null, text), action);
-    const turn = ({ column, value, top, up }) => note("↔", "i", ["It would be ", h("b", null, String(classes[top])), up === null ? ` with ${column.name} ` : ` from ${column.name} `, inWords(column, value), up === null ? "" : up ? " up" : " down"]);
-    const trained = sample.rows.filter((one) => one.trained), pool = trained.length ? trained : sample.rows, close = nearest(columns, pool, row);
+    const note = (/** @type {string} */ mark, /** @type {string} */ kind, /** @type {any} */ text, action = h("span")) =>
+      h("li", null, h("span", { class: kind, "aria-hidden": "true" }, mark), h("span", null, text), action);
+    const turn = (/** @type {import("./strips.js").Turn} */ { column, value, top, up }) =>
+      note("↔", "i", ["It would be ", short(classes[top]), up === null ? ` with ${column.name} ` : ` from ${column.name} `, inWords(column, value), up === null ? "" : up ? " up" : " down"]);
+    const trained = sample.rows.filter((one) => one.trained);
+    const pool = trained.length ? trained : sample.rows, close = nearest(columns, pool, row);
+    const show = close && h("button", { type: "button", class: "link", id: `${id}-close`, "aria-label": "Show the closest row in the form", onclick: () => take(close.row) }, "show");
+    const which = `Closest ${trained.length ? "training" : "held-out"} row: `, of = pool.length >= 1000 ? ` (of ${count(pool.length)} that were looked at)` : "";
     fill(notes, origin?.row === row && note("●", "i", origin.text), lines.map((line) => note("!", "w", line)), answer && changes.slice(0, TURNS).map(turn),
-      close && note("≈", "i", [`Closest ${trained.length ? "training" : "held-out"} row: ${count(close.row.number)}, `, h("b", null, String(close.row.label)), pool.length >= 1000 ? ` (of ${count(pool.length)} that were looked at)` : ""], [h("button", { type: "button", class: "link", id: `${id}-close`, "aria-label": "Show the closest row in the form", onclick: () => take(close.row) }, "show")]),
-      !pool.length && sample.why && note("≈", "i", sample.why));
+      close && note("≈", "i", [`${which}${count(close.row.number)}, `, short(close.row.label), of], show),
+      !pool.length && sample.why && note("≈", "i", sample.why[0].toUpperCase() + sample.why.slice(1)));
   };
   const drawCode = () => code.show(programs(state.value));
   const speak = settled(600, () => {
@@ -105,6 +116,7 @@ export function tryPanel(state) {
     if (value.wanted === null) {
       report = null;
       fill(answered, h("p", { class: "sub" }, value.job && !value.versions.length ? "Nothing answers yet: no checkpoint is kept so far." : "Nothing answers yet."));
+      firstAnswer(state).resolve();
       return state.set({ answer: null });
     }
     try {
@@ -122,6 +134,8 @@ export function tryPanel(state) {
       [told.textContent, report, changes] = ["", null, []];
       fill(answered, h("p", { class: "sub" }, "This row has no answer."), left.map(({ detail }) => h("p", { class: "fault" }, detail)));
       state.set({ answer: null });
+    } finally {
+      firstAnswer(state).resolve();
     }
     drawNotes();
   });
@@ -151,13 +165,13 @@ export function tryPanel(state) {
   state.on("answer", () => paint());
   state.on("model", drawCode);
   screenKey("r", "Put a random row into the form", () => random.click());
-  const asked = rowInAddress();
-  if (asked) state.set({ row: { ...initial, ...Object.fromEntries(Object.entries(asked).filter(([name]) => name in initial)) } });
+  state.set({ row: { ...initial, ...Object.fromEntries(Object.entries(rowInAddress() ?? {}).filter(([name]) => name in initial)) } });
   build();
-  drawCode();
-  ask();
   return panel;
 }
+
+/** Typical values in few digits. @param {Record<string, any>} row */
+const rounded = (row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(3)) : value]));
 
 /** The values that the address has for the form. @returns {Record<string, any> | null} */
 function rowInAddress() {
@@ -174,7 +188,7 @@ function anyRow({ value: { columns, sample } }) {
   const any = (/** @type {Column} */ column) => {
     const scale = sample.scales.get(column.name);
     if (scale && column.type === "number") return snap(scale.low + Math.random() * (scale.high - scale.low), scale.step);
-    const values = column.type === "text" ? [""] : along(column, /** @type {any} */ (scale), 100);
+    const values = column.type === "text" ? [""] : along(column, scale, 100);
     return values[Math.floor(Math.random() * values.length)] ?? null;
   };
   return { row: Object.fromEntries(columns.map((column) => [column.name, any(column)])) };

@@ -9,7 +9,7 @@ import { evaluate, evaluation } from "./evaluations.js";
 import { count, number } from "./format.js";
 import { otherRows } from "./other_rows.js";
 import { swatch } from "./probabilities.js";
-import { following } from "./questions.js";
+import { firstAnswer, following } from "./questions.js";
 import { rowOf, sampling } from "./sample.js";
 import { wrongRows } from "./wrong_rows.js";
 
@@ -20,21 +20,26 @@ const ROWS = 50;
 /** Buttons of which one is pressed. @param {string} name @param {Record<string, string>} choices  words by value @param {(value: string) => void} choose */
 function oneOf(name, choices, choose) {
   const buttons = Object.entries(choices).map(([value, words]) => h("button", { type: "button", value, onclick: () => choose(value) }, words));
-  return { element: h("div", { class: "tabs", role: "group", "aria-label": name }, buttons), press: (/** @type {string} */ value) => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.value === value))) };
+  const press = (/** @type {string} */ value) => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.value === value)));
+  return { element: h("div", { class: "tabs", role: "group", "aria-label": name }, buttons), press };
 }
 
 /** What the measures say, in a line. @param {any} found @param {string} part */
 function summary(found, part) {
-  const often = found.per_class.reduce((/** @type {any} */ best, /** @type {any} */ each) => (each.support > best.support ? each : best)), baseline = often.support / found.rows;
-  const which = part === "validation" ? (found.folds ? `${count(found.rows)} rows, each held out in one of ${found.folds} folds` : `${count(found.rows)} held-out rows`) : part === "training" ? `${count(found.rows)} training rows` : `${count(found.rows)} rows`;
+  const often = found.per_class.reduce((/** @type {any} */ best, /** @type {any} */ each) => (each.support > best.support ? each : best));
+  const held = found.folds ? `rows, each held out in one of ${found.folds} folds` : "held-out rows";
+  const which = `${count(found.rows)} ${part === "validation" ? held : part === "training" ? "training rows" : "rows"}`;
   const known = part.startsWith("dataset:") && found.trained_on ? ` · ${count(found.trained_on)} of them were trained on` : "";
-  return [`${which}: accuracy `, h("b", null, found.accuracy.toFixed(3)), ` · log loss ${number(found.log_loss, 3)} · always “`, h("span", { class: "name", title: String(often.class) }, String(often.class)), `” ${baseline.toFixed(3)}${known}`];
+  const name = h("span", { class: "name", title: String(often.class) }, String(often.class));
+  return [`${which}: accuracy `, h("b", null, found.accuracy.toFixed(3)), ` · log loss ${number(found.log_loss, 3)} · always “`, name, `” ${(often.support / found.rows).toFixed(3)}${known}`];
 }
 
 /** @param {any} found */
 function classes(found) {
-  const line = (/** @type {any} */ each, /** @type {number} */ place) => h("tr", null, h("th", { scope: "row" }, swatch(each.class, place)), [each.precision, each.recall, each.f1].map((value) => h("td", { class: "num" }, value.toFixed(3))), h("td", { class: "num" }, count(each.support)));
-  return h("div", { class: "scroll tall", tabIndex: 0, role: "region", "aria-label": "Each class" }, h("table", null, h("thead", null, h("tr", null, h("th", { scope: "col" }, "class"), ["precision", "recall", "F1", "rows"].map((name) => h("th", { class: "num", scope: "col" }, name)))), h("tbody", null, found.per_class.map(line))));
+  const line = (/** @type {any} */ { class: label, precision, recall, f1, support }, /** @type {number} */ place) =>
+    h("tr", null, h("th", { scope: "row" }, swatch(label, place)), [...[precision, recall, f1].map((value) => value.toFixed(3)), count(support)].map((value) => h("td", { class: "num" }, value)));
+  const head = h("tr", null, h("th", { scope: "col" }, "class"), ["precision", "recall", "F1", "rows"].map((name) => h("th", { class: "num", scope: "col" }, name)));
+  return h("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Each class" }, h("table", null, h("thead", null, head), h("tbody", null, found.per_class.map(line))));
 }
 
 /** @param {ModelState} state */
@@ -47,8 +52,11 @@ export function wrongPanel(state) {
     setQuery({ view: value === "rows" ? null : value });
     look(true);
   });
-  const other = otherRows((name) => part(`dataset:${name}`), state.signal), content = h("div", { class: "grid errors" }, left, h("div", null, h("div", { class: "row" }, views.element), right));
-  const panel = h("section", { class: "panel wrong wide", "data-panel": "wrong", "aria-labelledby": id }, h("div", { class: "row" }, h("h2", { id }, "Where it is wrong"), line, h("span", { class: "grow" }), parts.element), other.element, content);
+  const other = otherRows((name) => part(`dataset:${name}`), state.signal);
+  const content = h("div", { class: "grid errors" }, left, h("div", null, h("div", { class: "row" }, views.element), right));
+  const panel = h("section", { class: "panel wrong wide", "data-panel": "wrong", "aria-labelledby": id },
+    h("div", { class: "row" }, h("h2", { id }, "Where it is wrong"), line, h("span", { class: "grow" }), parts.element),
+    other.element, content);
   let view = query.get("view") ?? "rows", cell = /** @type {import("./confusion.js").Cell | null} */ (null), found = /** @type {any} */ (null), picked = false;
   other.element.hidden = true;
 
@@ -73,6 +81,7 @@ export function wrongPanel(state) {
   };
 
   const judge = following(state.signal, async () => {
+    await firstAnswer(state).promise;
     const { value } = state;
     parts.press(value.part.startsWith("dataset:") ? "other" : value.part);
     if (value.wanted === null) return fail("Nothing answers yet.");
@@ -88,6 +97,7 @@ export function wrongPanel(state) {
     }
     if (state.value.part !== value.part || state.value.wanted !== value.wanted) return;
     content.hidden = false;
+    content.classList.toggle("many", found.classes.length > 6);
     fill(line, summary(found, value.part));
     const worst = found.confusion_matrix ? mixedUp(found.confusion_matrix)[0] : null;
     if (!picked || (cell && Math.max(...cell) >= found.classes.length)) cell = worst ?? (found.confusion_matrix ? [0, 0] : null);
@@ -97,7 +107,7 @@ export function wrongPanel(state) {
   const fail = (/** @type {string} */ why) => {
     found = null;
     content.hidden = true;
-    line.textContent = why;
+    line.textContent = why[0].toUpperCase() + why.slice(1);
   };
 
   const look = following(state.signal, async (signal) => {

@@ -25,7 +25,8 @@ export function programs(value) {
     Python: [
       `import json${secretOf(", os")}, urllib.request`, "",
       `question = ${python(json)}`,
-      `request = urllib.request.Request(${python(place)}, json.dumps(question).encode(), {"Content-Type": "application/json"${secretOf(', "Authorization": f"Bearer {os.environ[\'TRAINYARD_KEY\']}"')}})`,
+      `headers = {"Content-Type": "application/json"${secretOf(', "Authorization": "Bearer " + os.environ["TRAINYARD_KEY"]')}}`,
+      `request = urllib.request.Request(${python(place)}, json.dumps(question).encode(), headers)`,
       "answer = json.load(urllib.request.urlopen(request))",
       'print(answer["predictions"], answer["probabilities"])',
     ].join("\n"),

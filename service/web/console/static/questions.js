@@ -33,6 +33,16 @@ export function largest(values) {
 const passes = (error) => error instanceof Refused && (error.status === 503 || error.status === 429);
 const gone = (/** @type {unknown} */ error) => error instanceof Refused && (error.code === "no_checkpoint" || (error.status === 404 && error.message.includes("ckpt_")));
 
+/** @type {WeakMap<ModelState, { promise: Promise<any>, resolve: (value?: any) => void }>} */
+const firsts = new WeakMap();
+
+/** The form's first answer, for which all else waits. @param {ModelState} state */
+export function firstAnswer(state) {
+  const known = firsts.get(state) ?? Promise.withResolvers();
+  firsts.set(state, known);
+  return known;
+}
+
 /**
  * Work that follows changes. What is under way goes on to its end, so that a moving slider shows something, unless its
  * answer would mislead: then it is stopped. Returns what asks for the work.
@@ -42,6 +52,8 @@ export function following(signal, work) {
   let wanted = false, running = false, own = new AbortController();
   const run = async () => {
     running = true;
+    // What else happens now, as when several panels begin, belongs to the same change.
+    await null;
     while (wanted && !signal.aborted) {
       wanted = false;
       const { signal: mine } = (own = new AbortController());

@@ -1,11 +1,15 @@
 /** The drawing of decision regions: a grid of answers, rows as points, and a cross where the form is. */
 
 import { classColour, colour } from "./dom.js";
-import { levelsOf, onLine, ordered } from "./scales.js";
+import { brief } from "./probabilities.js";
+import { along, atPlace, inWords, levelsOf, onLine, ordered } from "./scales.js";
 
 /** @typedef {import("./model_state.js").Column} Column */
 /** @typedef {import("./region_points.js").Dot} Dot */
-/** An axis: a column, and the values that the grid asks about, ascending. @typedef {{ column: Column, values: any[], low: number, high: number }} Axis */
+/**
+ * An axis: a column, and the values that the grid asks about, ascending. Levels and whole numbers are `width` apart, as a share.
+ * @typedef {{ column: Column, values: any[], low: number, high: number, ends: number[], width: number }} Axis
+ */
 /** @typedef {{ x: Axis, y: Axis, tops: Uint16Array, shares: Float32Array, classes: number }} Grid  by rows, from the lowest */
 
 /** How many levels of a category have a band. */
@@ -32,9 +36,10 @@ export class RegionMap {
   /** @type {Dot[]} */ dots = [];
   /** @type {OffscreenCanvas | null} */ #painted = null;
 
-  /** @param {HTMLCanvasElement} canvas @param {() => [number, number]} cross  its place, as shares */
+  /** @param {HTMLCanvasElement} canvas @param {(grid: Grid) => number[]} cross  its place, as shares */
   constructor(canvas, cross) {
-    [this.canvas, this.cross] = [canvas, cross];
+    this.canvas = canvas;
+    this.cross = cross;
     new ResizeObserver(() => this.draw()).observe(canvas);
   }
 
@@ -73,13 +78,14 @@ export class RegionMap {
     g.imageSmoothingEnabled = ordered(x.column) && ordered(y.column);
     g.drawImage(this.#painted, 0, 0, wide, high);
     for (const dot of this.dots) this.#dot(g, dot, wide, high);
+    this.#names(g, wide, high);
     this.#cross(g, wide, high);
   }
 
   /** @param {CanvasRenderingContext2D} g @param {Dot} dot @param {number} wide @param {number} high */
   #dot(g, { row, number, held, label, wrong }, wide, high) {
     const { x, y } = /** @type {Grid} */ (this.grid);
-    const place = (/** @type {Axis} */ axis, /** @type {number} */ way) => shareOf(axis, row[axis.column.name]) + (ordered(axis.column) ? 0 : spread(number, way) / axis.values.length);
+    const place = (/** @type {Axis} */ axis, /** @type {number} */ way) => shareOf(axis, row[axis.column.name]) + spread(number, way) * axis.width;
     const left = place(x, 0) * wide, top = (1 - place(y, 1)) * high, size = this.dots.length > 400 ? 2.6 : 3.6;
     if (!Number.isFinite(left + top)) return;
     g.fillStyle = g.strokeStyle = colour(classColour(Math.max(0, label)));
@@ -96,9 +102,27 @@ export class RegionMap {
     if (held) g.stroke();
   }
 
+  // The levels of an axis at their bands, or both ends of a range.
+  /** @param {CanvasRenderingContext2D} g @param {number} wide @param {number} high */
+  #names(g, wide, high) {
+    const { x, y } = /** @type {Grid} */ (this.grid);
+    [g.font, g.lineWidth, g.lineJoin] = [`11px ${getComputedStyle(this.canvas).fontFamily}`, 3, "round"];
+    [g.strokeStyle, g.fillStyle] = [colour("--panel"), colour("--ink")];
+    const write = (/** @type {string} */ words, /** @type {number} */ left, /** @type {number} */ top) => [g.strokeText(words, left, top), g.fillText(words, left, top)];
+    const marks = (/** @type {Axis} */ { column, values, ends }) => (ordered(column) ? ends.map((end) => (column.type === "number" ? Number(end.toPrecision(4)) : atPlace(column, end).slice(0, 10))) : values);
+    for (const [place, value] of marks(x).entries()) {
+      g.textAlign = x.ends.length ? (place ? "right" : "left") : "center";
+      write(brief(inWords(x.column, value), 14), shareOf(x, value) * wide, high - 5);
+    }
+    for (const value of marks(y)) {
+      g.textAlign = "left";
+      write(brief(inWords(y.column, value), 14), 4, (1 - shareOf(y, value)) * high + 4);
+    }
+  }
+
   /** @param {CanvasRenderingContext2D} g @param {number} wide @param {number} high */
   #cross(g, wide, high) {
-    const [across, up] = this.cross(), left = across * wide, top = (1 - up) * high;
+    const [across, up] = this.cross(/** @type {Grid} */ (this.grid)), left = across * wide, top = (1 - up) * high;
     g.strokeStyle = colour("--ink");
     g.lineWidth = 1.5;
     g.setLineDash([2, 3]);
@@ -114,9 +138,12 @@ export class RegionMap {
   }
 }
 
-/** An axis over a column. @param {Column} column @param {import("./scales.js").Scale | undefined} scale @param {number} most @param {(column: Column, scale: any, most: number, margin: number) => any[]} along @returns {Axis} */
-export function axisOf(column, scale, most, along) {
-  if (!scale) return { column, values: levelsOf(column, BANDS), low: 0, high: 1 };
-  const margin = 0.06, room = margin * (scale.high - scale.low), low = scale.low - room, high = scale.high + room;
-  return { column, values: along(column, scale, most, margin), low, high };
+/** An axis over a column. @param {Column} column @param {import("./scales.js").Scale | undefined} scale @param {number} most  values @returns {Axis} */
+export function axisOf(column, scale, most) {
+  if (!scale) {
+    const values = levelsOf(column, BANDS);
+    return { column, values, low: 0, high: 1, ends: [], width: 1 / values.length };
+  }
+  const span = scale.high - scale.low, margin = scale.whole && span < BANDS ? 0.5 / span : 0.06, low = scale.low - margin * span, high = scale.high + margin * span;
+  return { column, values: along(column, scale, most, margin), low, high, ends: [scale.low, scale.high], width: scale.whole ? 1 / (high - low) : 0 };
 }

@@ -5,12 +5,12 @@ import { Refused } from "./api.js";
 import { fill, h, newId, settled } from "./dom.js";
 import { evaluation } from "./evaluations.js";
 import { percent } from "./format.js";
-import { swatch } from "./probabilities.js";
-import { following, largest, listOf, predict, room } from "./questions.js";
+import { brief, swatch } from "./probabilities.js";
+import { firstAnswer, following, largest, listOf, predict, room } from "./questions.js";
 import { RegionMap, axisOf, shareOf, valueAt } from "./region_map.js";
 import { dots } from "./region_points.js";
 import { sampling } from "./sample.js";
-import { along, atPlace, inWords, ordered, snap } from "./scales.js";
+import { atPlace, inWords, ordered, snap } from "./scales.js";
 
 /** @typedef {import("./model_state.js").ModelState} ModelState */
 /** @typedef {import("./model_state.js").Column} Column */
@@ -21,10 +21,12 @@ const [ACROSS, UP, PATIENCE] = [90, 76, 120];
 /** The columns that may be an axis. @param {Column[]} columns */
 const possible = (columns) => columns.filter((column) => column.type !== "text" && (ordered(column) || column.type === "boolean" || (column.levels ?? []).length > 0));
 
-/** The two columns that tell most, numbers before others. @param {import("./model_state.js").Value} value */
+/** The two columns that tell most; numbers unless others tell more than twice as much. @param {import("./model_state.js").Value} value */
 function bestTwo({ columns, sample }) {
-  const rank = (/** @type {Column} */ column) => (ordered(column) ? 0 : 1e6) + sample.telling.indexOf(column.name);
-  return possible(columns).sort((a, b) => rank(a) - rank(b)).slice(0, 2).map(({ name }) => name);
+  // Of times, a network may read the hour or the weekday: such stripes say little in a map.
+  const factor = (/** @type {Column} */ { type }) => (type === "number" ? 2 : type === "datetime" ? 1e-6 : 1);
+  const weight = (/** @type {Column} */ column) => factor(column) * ((sample.relations?.get(column.name) ?? 0) + 1e-9);
+  return possible(columns).sort((a, b) => weight(b) - weight(a)).slice(0, 2).map(({ name }) => name);
 }
 
 /** @param {ModelState} state */
@@ -39,13 +41,12 @@ export function regionsPanel(state) {
   const drawing = h("div", { class: "axis" }, selects.y, field, h("span"), selects.x);
   words.id = `${id}-words`;
   const hint = h("p", { class: "hint" }, "Click to ask there: the form takes over the point. Arrow keys move the cross.");
-  const panel = h("section", { class: "panel regions", "data-panel": "regions", "aria-labelledby": id }, h("div", { class: "row" }, h("h2", { id }, "What it decides where"), h("span", { class: "grow" }), right), empty, drawing, legend, words, hint);
+  const panel = h("section", { class: "panel regions", "data-panel": "regions", "aria-labelledby": id },
+    h("div", { class: "row" }, h("h2", { id }, "What it decides where"), h("span", { class: "grow" }), right),
+    empty, drawing, legend, words, hint);
 
   const columnOf = (/** @type {string} */ name) => state.value.columns.find((column) => column.name === name);
-  const map = new RegionMap(canvas, () => {
-    const { grid } = map, { row } = state.value;
-    return grid ? [shareOf(grid.x, row[grid.x.column.name]), shareOf(grid.y, row[grid.y.column.name])] : [NaN, NaN];
-  });
+  const map = new RegionMap(canvas, (grid) => [grid.x, grid.y].map((axis) => shareOf(axis, state.value.row[axis.column.name])));
   let asked = "", moved = 0, pace = 0;
 
   const axes = () => {
@@ -74,13 +75,15 @@ export function regionsPanel(state) {
 
   const ask = following(state.signal, async (signal, newer) => {
     const { value } = state, across = columnOf(x), up = columnOf(y);
-    if (value.wanted === null || !across || !up) return;
+    if (value.wanted === null || !value.sample.relations || !across || !up) return;
     const moving = performance.now() - moved < 250, full = Math.min(ACROSS * UP, room(value));
     const cells = moving && pace ? Math.max(300, Math.min(full, PATIENCE / pace)) : full, part = Math.sqrt(cells / (ACROSS * UP));
-    const others = listOf(value.columns, { ...value.row, [x]: 0, [y]: 0 }), key = JSON.stringify([value.wanted, x, y, others]);
+    const others = listOf(value.columns, { ...value.row, [x]: 0, [y]: 0 }), key = JSON.stringify([value.wanted, x, y, others, [x, y].map((name) => value.sample.scales.get(name))]);
     if (key + cells === asked || (key === asked.slice(0, key.length) && cells < Number(asked.slice(key.length)))) return map.draw();
-    const [ax, ay] = /** @type {[Column, number][]} */ ([[across, ACROSS], [up, UP]]).map(([column, most]) => axisOf(column, value.sample.scales.get(column.name), Math.max(2, Math.round(most * part)), along));
-    const [px, py] = [value.columns.indexOf(across), value.columns.indexOf(up)], rows = ay.values.flatMap((high) => ax.values.map((wide) => others.map((held, place) => (place === py ? high : place === px ? wide : held))));
+    const [ax, ay] = /** @type {[Column, number][]} */ ([[across, ACROSS], [up, UP]]).map(([column, most]) =>
+      axisOf(column, value.sample.scales.get(column.name), Math.max(2, Math.round(most * part))));
+    const [px, py] = [value.columns.indexOf(across), value.columns.indexOf(up)];
+    const rows = ay.values.flatMap((high) => ax.values.map((wide) => others.map((held, place) => (place === py ? high : place === px ? wide : held))));
     const begin = performance.now(), { probabilities } = await predict(state, rows, signal), tops = new Uint16Array(rows.length), shares = new Float32Array(rows.length);
     pace = (performance.now() - begin) / rows.length;
     probabilities.forEach((found, place) => (tops[place] = largest(found), shares[place] = found[tops[place]]));
@@ -97,17 +100,21 @@ export function regionsPanel(state) {
     const counts = new Map();
     for (const top of grid.tops) counts.set(top, (counts.get(top) ?? 0) + 1);
     const order = [...counts].sort((a, b) => b[1] - a[1]), part = (/** @type {number} */ number) => percent(number / grid.tops.length, 0);
-    const place = [grid.x, grid.y].map(({ column }) => `${column.name} ${inWords(column, row[column.name] ?? null)}`).join(", "), top = answer ? largest(answer.probabilities) : -1;
-    words.textContent = `${answer && answer.row === row ? `At ${place}: ${classes[top]}, ${percent(answer.probabilities[top])}. ` : ""}Of the map: ${order.slice(0, 6).map(([which, number]) => `${classes[which]} ${part(number)}`).join(", ")}${order.length > 6 ? ` and ${order.length - 6} other classes` : ""}.`;
+    const place = [grid.x, grid.y].map(({ column }) => `${brief(column.name)} ${brief(inWords(column, row[column.name] ?? null))}`).join(", "), top = answer ? largest(answer.probabilities) : -1;
+    const here = answer && answer.row === row ? `At ${place}: ${brief(classes[top])}, ${percent(answer.probabilities[top])}. ` : "";
+    const shown = order.slice(0, 6).map(([which, number]) => `${brief(classes[which])} ${part(number)}`).join(", ");
+    words.textContent = `${here}Of the map: ${shown}${order.length > 6 ? ` and ${order.length - 6} other classes` : ""}.`;
     fill(legend, order.slice(0, 8).sort((a, b) => a[0] - b[0]).map(([which]) => swatch(classes[which], which)), h("span", { class: "marks" }, "● training  ○ held out  ✕ wrong"));
   });
 
   const points = following(state.signal, async (signal) => {
+    await firstAnswer(state).promise;
     if (state.value.wanted === null) return;
     map.dots = await dots(state, signal);
     map.draw();
   });
   const judge = following(state.signal, async () => {
+    await firstAnswer(state).promise;
     const { value } = state;
     right.textContent = "";
     if (value.wanted === null || !value.job) return;
@@ -141,7 +148,7 @@ export function regionsPanel(state) {
     const way = /** @type {Record<string, number[]>} */ ({ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] })[event.key], { grid } = map;
     if (!way || !grid || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    const [across, up] = map.cross().map((share) => (Number.isFinite(share) ? share : 0.5));
+    const [across, up] = map.cross(grid).map((share) => (Number.isFinite(share) ? share : 0.5));
     const step = (/** @type {import("./region_map.js").Axis} */ { column, values, low, high }) => {
       const scale = state.value.sample.scales.get(column.name);
       return scale ? Math.max(scale.step / (high - low), (event.shiftKey ? 0.1 : 0.02)) : 1 / values.length;

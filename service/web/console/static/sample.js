@@ -2,13 +2,20 @@
 
 import { Refused, get, post } from "./api.js";
 import { ended } from "./model_state.js";
-import { following, room } from "./questions.js";
+import { firstAnswer, following, room } from "./questions.js";
 import { ordered, scaleOf } from "./scales.js";
 
 /** @typedef {import("./model_state.js").ModelState} ModelState */
 /** @typedef {import("./model_state.js").Value} Value */
-/** `guess` is the prediction by the networks that did not train on the row, if it was held out in folds. @typedef {{ number: number, row: Record<string, any>, label: any, held: boolean, trained: boolean, guess?: any }} SampleRow */
-/** `telling` has the names of the columns, those that tell most about the label first; `why` there are no rows. @typedef {{ rows: SampleRow[], scales: Map<string, import("./scales.js").Scale>, telling: string[], why: string }} Sample */
+/**
+ * `guess` is the prediction by the networks that did not train on the row, if it was held out in folds.
+ * @typedef {{ number: number, row: Record<string, any>, label: any, held: boolean, trained: boolean, guess?: any }} SampleRow
+ */
+/**
+ * `telling` has the names of the columns, those that tell most about the label first, by `relations`, which are null
+ * until they are known; `why` says why there are no rows.
+ * @typedef {{ rows: SampleRow[], scales: Map<string, import("./scales.js").Scale>, telling: string[], relations: Map<string, number> | null, why: string }} Sample
+ */
 
 const MOST = 1000;
 /** Jobs with more rows than these are not judged on those that they trained on just to draw some. */
@@ -22,10 +29,11 @@ export function rowOf({ columns }, values) {
   }));
 }
 
-/** @param {Value} value @param {SampleRow[]} rows @param {string[]} telling @returns {Sample} */
-function described(value, rows, telling, why = "") {
+/** @param {Value} value @param {SampleRow[]} rows @param {Map<string, number> | null} relations @returns {Sample} */
+function described(value, rows, relations, why = "") {
+  const telling = value.columns.map(({ name }) => name).sort((a, b) => (relations?.get(b) ?? 0) - (relations?.get(a) ?? 0));
   const scales = new Map(value.columns.filter(ordered).map((column) => [column.name, scaleOf(column, rows.map(({ row }) => row[column.name]))]));
-  return { rows, scales, telling, why };
+  return { rows, scales, telling, relations, why };
 }
 
 /** @param {Value} value @param {AbortSignal} signal @returns {Promise<[SampleRow[], string]>} */
@@ -47,20 +55,19 @@ async function rowsOf(value, signal) {
   const held = await ask("validation");
   if (held?.folds) return [held.cell.rows.map((/** @type {any} */ one) => ({ ...row(one), held: true, trained: true, guess: one.predicted })), why];
   const trained = (job.request.data?.rows ?? 0) > LARGE ? null : await ask("training");
-  const all = [...(trained?.cell.rows ?? []).map((/** @type {any} */ one) => ({ ...row(one), held: false, trained: true })), ...(held?.cell.rows ?? []).map((/** @type {any} */ one) => ({ ...row(one), held: true, trained: false }))];
+  const marked = (/** @type {any} */ found, /** @type {boolean} */ is) => (found?.cell.rows ?? []).map((/** @type {any} */ one) => ({ ...row(one), held: is, trained: !is }));
+  const all = [...marked(trained, false), ...marked(held, true)];
   return [all, all.length ? "" : why];
 }
 
 /** @param {Value} value @param {AbortSignal} signal */
-async function tellingOf({ columns, dataset, label }, signal) {
-  const names = columns.map(({ name }) => name);
-  if (!dataset || columns.length < 2) return names;
+async function relationsOf({ columns, dataset, label }, signal) {
+  if (!dataset || columns.length < 2) return new Map();
   try {
     const profile = await get(`/datasets/${dataset}/profile`, { query: { label, listed: 0 }, signal, quiet: true });
-    const relations = new Map(profile.columns.map((/** @type {any} */ one) => [one.name, one.relation ?? 0]));
-    return names.sort((a, b) => (relations.get(b) ?? 0) - (relations.get(a) ?? 0));
+    return new Map(profile.columns.map((/** @type {any} */ one) => [one.name, one.relation ?? 0]));
   } catch (error) {
-    if (error instanceof Refused) return names;
+    if (error instanceof Refused) return new Map();
     throw error;
   }
 }
@@ -72,13 +79,14 @@ const followed = new WeakSet();
 export function sampling(state) {
   if (followed.has(state)) return;
   followed.add(state);
-  const begin = () => state.set({ sample: described(state.value, [], state.value.columns.map(({ name }) => name)) });
+  const begin = () => state.set({ sample: described(state.value, [], null) });
   const load = following(state.signal, async (signal) => {
-    const { value } = state, telling = await tellingOf(value, signal);
-    if (value.columns === state.value.columns) state.set({ sample: described(value, state.value.sample.rows, telling) });
+    await firstAnswer(state).promise;
+    const { value } = state, relations = await relationsOf(value, signal);
+    if (value.columns === state.value.columns) state.set({ sample: described(value, state.value.sample.rows, relations) });
     if (value.wanted === null) return;
     const [rows, why] = await rowsOf(value, signal);
-    if (value.columns === state.value.columns) state.set({ sample: described(value, rows, telling, why) });
+    if (value.columns === state.value.columns) state.set({ sample: described(value, rows, relations, why) });
   });
   const key = () => [state.value.job?.id, ended(state.value.job), state.value.wanted === null].join();
   let known = key();

@@ -3,7 +3,10 @@
 import { number } from "./format.js";
 
 /** @typedef {import("./model_state.js").Column} Column */
-/** Of numbers, and of times in milliseconds. `step` moves a slider, `fine` says how exactly a turning point is found. @typedef {{ low: number, high: number, step: number, fine: number, whole: boolean }} Scale */
+/**
+ * Of numbers, and of times in milliseconds. `step` moves a slider, `fine` says how exactly a turning point is found.
+ * @typedef {{ low: number, high: number, step: number, fine: number, whole: boolean }} Scale
+ */
 
 const DAY = 86_400_000;
 
@@ -37,7 +40,10 @@ const decimals = (value) => (String(value).includes("e") ? 6 : Math.min(6, (Stri
 /** @param {Column} column @param {any[]} seen  some of its values */
 export function scaleOf(column, seen) {
   const values = seen.map((value) => onLine(column, value)).filter(Number.isFinite);
-  const end = (/** @type {any} */ known, /** @type {(...all: number[]) => number} */ of, /** @type {number} */ other) => (Number.isFinite(onLine(column, known)) ? onLine(column, known) : values.length ? of(...values) : other);
+  const end = (/** @type {any} */ known, /** @type {(...all: number[]) => number} */ of, /** @type {number} */ other) => {
+    const place = onLine(column, known);
+    return Number.isFinite(place) ? place : values.length ? of(...values) : other;
+  };
   let low = end(column.min, Math.min, -1), high = end(column.max, Math.max, 1);
   if (column.type === "datetime") {
     const span = high - low, step = span > 60 * DAY ? DAY : span > 2 * DAY ? 3_600_000 : span > 3_600_000 ? 60_000 : 1000;
@@ -50,9 +56,13 @@ export function scaleOf(column, seen) {
   return { low, high, step, fine: whole ? 1 : Math.min(step, power(200)), whole };
 }
 
-/** Values along a column: all levels, or at most `most` places at equal distances. @param {Column} column @param {Scale} scale @param {number} most @param {number} [margin]  beyond both ends, as a share */
-export function along(column, { low, high, whole }, most, margin = 0) {
-  if (!ordered(column)) return levelsOf(column, most);
+/**
+ * Values along a column: all levels, or at most `most` places at equal distances.
+ * @param {Column} column @param {Scale | undefined} scale  of numbers and times @param {number} most @param {number} [margin]  beyond both ends, as a share @returns {any[]}
+ */
+export function along(column, scale, most, margin = 0) {
+  if (!scale) return levelsOf(column, most);
+  const { low, high, whole } = scale;
   if (whole && !margin && high - low < most) return Array.from({ length: high - low + 1 }, (_, place) => low + place);
   const from = low - margin * (high - low), width = (high - low) * (1 + 2 * margin);
   return Array.from({ length: most }, (_, place) => atPlace(column, Number((from + (width * place) / (most - 1)).toPrecision(column.type === "number" ? 7 : 15))));

@@ -29,7 +29,7 @@ async function answers(state, asked, signal) {
 /** Points along each of some columns, in their order; of a wide model only of the first ones. @param {ModelState} state @param {Column[]} shown @param {AbortSignal} signal */
 export async function strips(state, shown, signal) {
   const { sample } = state.value, some = shown.filter(({ type }) => type !== "text").slice(0, Math.max(1, Math.floor(room(state.value) / POINTS)));
-  const asked = some.map((column) => ({ column, values: along(column, /** @type {any} */ (sample.scales.get(column.name)), POINTS) }));
+  const asked = some.map((column) => ({ column, values: along(column, sample.scales.get(column.name), POINTS) }));
   const found = await answers(state, asked, signal);
   return asked.map(({ column }, index) => ({ column, points: found[index] }));
 }
