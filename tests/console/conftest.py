@@ -22,7 +22,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 #: Milliseconds within which a locator must find what is expected of it.
-PATIENCE = 10_000
+PATIENCE = 30_000
 
 
 class Faults:

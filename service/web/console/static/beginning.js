@@ -10,7 +10,7 @@ import { SAMPLES, trainSample } from "./samples.js";
 
 /** A panel to drop a file on, samples that train in one click, and commands for those who prefer them. */
 export function beginning() {
-  const { panel, show } = commandPanel("The same as a command", ["Trainyard", "curl"]);
+  const { panel, show } = commandPanel("The same as a command", ["Trainyard", "curl"], "For a file of yours, from its folder.");
   const server = location.port === "8000" && ["127.0.0.1", "localhost"].includes(location.hostname) ? "" : ` --url ${shell(address())}`;
   show({
     Trainyard: `trainyard${server} train iris.csv --label species`,

@@ -51,10 +51,10 @@ export async function copy(text) {
 
 /**
  * A panel with tabs, one a language, whose texts follow `show`. `c` copies what is shown.
- * @param {string} title @param {string[]} languages
+ * @param {string} title @param {string[]} languages @param {string} [hint]
  * @returns {{ panel: HTMLElement, show: (texts: Record<string, string>) => void }}
  */
-export function commandPanel(title, languages) {
+export function commandPanel(title, languages, hint = "Follows every change.") {
   const id = newId(), tabs = h("div", { class: "tabs", role: "tablist", "aria-label": title });
   const code = h("pre", { tabIndex: 0, id: `${id}-code`, role: "tabpanel" }), idOf = (/** @type {string} */ name) => `${id}-${name}`;
   let chosen = languages[0];
@@ -82,7 +82,7 @@ export function commandPanel(title, languages) {
     h("div", { class: "row" }, h("h2", { id }, title), h("span", { class: "grow" }), tabs),
     code,
     h("div", { class: "row below" },
-      h("span", { class: "hint" }, "Follows every change."),
+      h("span", { class: "hint" }, hint),
       h("span", { class: "grow" }),
       h("button", { type: "button", onclick: take }, "Copy ", h("kbd", { "aria-hidden": "true" }, "c"))));
   draw();

@@ -31,6 +31,8 @@ export function modelRow(model, chosen) {
 export function fillRow(row, model, chosen) {
   const { name, job } = model, running = job && ACTIVE.includes(job.state), when = job?.finished_at ?? model.created_at;
   const place = row.querySelector(".curve-place") ?? h("td", { class: "curve-place" });
+  // Of several networks, the first stands for all.
+  if (job?.members) place.setAttribute("data-member", "1");
   fill(row,
     h("td", null, h("input", { type: "checkbox", id: idOf("choose", model), "aria-label": `Compare ${name}`, checked: chosen })),
     h("td", null, h("a", { class: "name", id: idOf("model", model), href: `/console/models/${encodeURIComponent(name)}`, title: name }, name)),

@@ -29,6 +29,7 @@ export async function show({ main, query, signal }) {
   const listed = new Map();
   /** @type {Set<string>} */
   const chosen = new Set();
+  let filtered = false;
   const active = h("tbody"), rest = h("tbody"), counted = h("span", { class: "sub", role: "status" });
   const compare = h("button", { type: "button", disabled: true, onclick: compareChosen }, "Compare ", h("kbd", { "aria-hidden": "true" }, "x"));
   const find = h("input", { type: "text", id: "filter", "aria-label": "Only names with", placeholder: "Only names with…", value: query.get("find") ?? "", autocomplete: "off", spellcheck: false });
@@ -53,9 +54,10 @@ export async function show({ main, query, signal }) {
 
   function filter() {
     const wanted = find.value.trim().toLowerCase();
-    let shown = 0;
-    for (const [name, { row }] of listed) shown += Number(!(row.hidden = !name.includes(wanted)));
-    counted.textContent = shown === listed.size ? count(shown) : `${count(shown)} of ${count(listed.size)}`;
+    let shown = listed.size;
+    if (wanted || filtered) for (const [name, { row }] of listed) shown -= Number((row.hidden = !name.includes(wanted)));
+    filtered = wanted !== "";
+    counted.textContent = filtered ? `${count(shown)} of ${count(listed.size)}` : count(shown);
   }
 
   function compareChosen() {
@@ -107,7 +109,7 @@ export async function show({ main, query, signal }) {
   followJobs(last, signal, async (_, job) => {
     const found = job && listed.get(job.model);
     if (!job || (prefix && !job.model.startsWith(prefix))) return;
-    const model = found && found.model.job?.id === job.id && ACTIVE.includes(job.state) ? { ...found.model, job } : await modelOf(job.model);
+    const model = found && found.model.job?.id === job.id && ACTIVE.includes(job.state) ? { ...found.model, job: { ...job, members: job.members.length } } : await modelOf(job.model);
     if (!model) return;
     if (!listed.size) full();
     take(model, true);
