@@ -73,5 +73,5 @@ export function wordsOf(column, exact = false) {
   }
   if (column.min === null || column.min === undefined) return column.distinct ? `${count(column.distinct)} different` : "no values";
   if (column.type === "datetime") return `${column.min} … ${column.max}`;
-  return `${number(column.min, 6)} … ${number(column.max, 6)}, median ${number(column.quantiles[3], 6)}`;
+  return `${number(column.min)} … ${number(column.max)}, median ${number(column.quantiles[3])}`;
 }

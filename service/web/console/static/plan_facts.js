@@ -36,6 +36,7 @@ export function factsOf(plan, run) {
   const fact = (/** @type {any} */ name, /** @type {any} */ value) => [h("dt", null, name), h("dd", null, value)];
   const seconds = run?.estimate.seconds;
   return [
+    plan.label && fact("Model", plan.name),
     run && run.members > 1 && fact("Networks", count(run.members)),
     run && fact("Parameters", count(run.parameters)),
     run && fact("Rows", run.rows.validation ? `${count(run.rows.training)}, and ${count(run.rows.validation)} held out` : count(run.rows.training)),

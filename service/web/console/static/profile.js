@@ -83,16 +83,16 @@ function lineOf(plan, column, examples) {
   const first = [mark, h("th", { scope: "row", title: name }, name), h("td", { class: "type" }, type), h("td", null, shapeOf(column, examples)), values];
   const element = h("tr", null, first,
     h("td", { class: gaps > SPARSE ? "num warn" : "num", title: `${count(column.missing)} rows` }, column.missing ? percent(gaps, gaps < 0.01 ? 2 : 0) : "–"), meter, note);
-  const shown = { use: "", relation: /** @type {any} */ ("") };
+  const shown = { label: /** @type {boolean | null} */ (null), relation: /** @type {any} */ ("") };
   const follow = () => {
-    const is = plan.type(column), label = name === plan.label, weight = name === plan.dataset.weight, use = `${is} ${label} ${plan.network}`;
-    if (column.relation !== shown.relation || label) fill(meter, label || column.relation === null ? "" : meterOf(column.relation));
-    shown.relation = column.relation;
-    if (use !== shown.use || label) {
+    const is = plan.type(column), label = name === plan.label, weight = name === plan.dataset.weight;
+    // What has not changed stays, and keeps the focus.
+    if (column.relation !== shown.relation || label !== shown.label) fill(meter, label || column.relation === null ? "" : meterOf(column.relation));
+    if (label !== shown.label) {
       fill(mark, label ? h("span", { class: "star", title: "what shall be predicted" }, "★") : weight ? "" : box);
       fill(values, wordsOf(column, label));
     }
-    shown.use = use;
+    [shown.label, shown.relation] = [label, column.relation];
     element.className = label ? "label" : weight || is === "ignore" ? "out" : "";
     [box.checked, type.value, type.disabled] = [is !== "ignore", label ? "label" : is, label || weight];
     const found = noteOf(column, plan, plan.dataset.rows), { fix } = found ?? {};
@@ -107,5 +107,5 @@ function lineOf(plan, column, examples) {
 /** @param {number} share */
 function meterOf(share) {
   const width = `${Math.max(100 * share, share > 0 ? 2 : 0).toFixed(0)}%`;
-  return [h("span", { class: "signal", "aria-hidden": "true" }, h("i", { style: { width } })), h("span", { class: "hint" }, ` ${percent(share, share < 0.1 && share > 0 ? 1 : 0)}`)];
+  return [h("span", { class: "signal", "aria-hidden": "true" }, h("i", { style: { width } })), h("span", { class: "hint" }, ` ${percent(share, share < 0.1 && share >= 0.0005 ? 1 : 0)}`)];
 }

@@ -11,11 +11,12 @@ const WIDE = 40;
 
 /** @typedef {{ data: { row: number, values: Record<string, any> }[], has_more: boolean, after: number }} Page */
 
-/** @param {string} path  of the dataset @param {string[]} names @param {Page} first @param {AbortSignal} signal */
-export function rowsPanel(path, names, first, signal) {
+/** @param {string} path  of the dataset @param {import("./plan_state.js").Column[]} columns @param {Page} first @param {AbortSignal} signal */
+export function rowsPanel(path, columns, first, signal) {
+  const names = columns.map(({ name }) => name), example = columns.find(({ levels }) => levels?.length);
   const id = newId(), table = h("table", { class: "rows" }), told = h("span", { class: "sub", role: "status" });
   const more = h("button", { type: "button", onclick: () => void next() }, "More rows"), all = h("button", { type: "button", onclick: () => ((wide = true), draw()) });
-  const where = h("input", { type: "text", id: `${id}-where`, placeholder: "Sex:female", "data-pointer": "/where", oninput: settled(300, () => void again()) });
+  const where = h("input", { type: "text", id: `${id}-where`, placeholder: example ? `${example.name}:${example.levels[0].value}` : "column:value", "data-pointer": "/where", oninput: settled(300, () => void again()) });
   let page = first, rows = first.data, wide = false;
 
   const draw = () => {

@@ -1,6 +1,6 @@
 /** A dataset: what is in it, whether to trust it, and what to train on it. */
 
-import { download, get, key } from "../api.js";
+import { download, get, key, pages } from "../api.js";
 import { go } from "../address.js";
 import { commandPanel } from "../commands.js";
 import { fill, h } from "../dom.js";
@@ -36,8 +36,8 @@ export async function show({ main, params, signal }) {
   }
   const examples = Object.fromEntries(plan.columns.filter(({ type }) => type === "text").map(({ name }) => [name, examplesOf(rows.data, name)]));
   const columns = profilePanel(plan, examples, signal);
-  const names = plan.columns.map(({ name }) => name), side = h("div", { class: "grid side" });
-  const grid = h("div", { class: "grid with-plan" }, h("div", { class: "grid" }, columns.panel, rowsPanel(path, names, rows, signal)), side);
+  const side = h("div", { class: "grid side" });
+  const grid = h("div", { class: "grid with-plan" }, h("div", { class: "grid" }, columns.panel, rowsPanel(path, plan.columns, rows, signal)), side);
   fill(main, title(dataset, plan.columns.length), grid);
   const shown = commandPanel("The same as a command", ["CLI", "curl", "Python"]);
   shown.panel.dataset.panel = "commands";
@@ -58,6 +58,14 @@ export async function show({ main, params, signal }) {
   };
   plan.on(() => void relate());
   void relate();
+  plan.known = await isKnown(plan.request.data.dataset, signal);
+  if (plan.known) plan.tell();
+}
+
+/** Whether there is a model of a name. @param {string} name @param {AbortSignal} signal */
+async function isKnown(name, signal) {
+  for await (const page of pages("/models", { query: { prefix: name, fields: "name" }, signal, quiet: true })) if (page.some((/** @type {{ name: string }} */ each) => each.name === name)) return true;
+  return false;
 }
 
 /** @param {{ values: Record<string, any> }[]} rows @param {string} name */
