@@ -34,7 +34,7 @@ export async function setAlias(state, alias, version, changed, form) {
     await changed();
     return true;
   } catch (error) {
-    const faults = error instanceof Refused && form ? showFaults(form, error.errors) : null;
+    const faults = error instanceof Refused && form ? showFaults(form, error.errors.map((fault) => ({ ...fault, pointer: fault.pointer || "/alias" }))) : null;
     if (!faults || faults.length || !(/** @type {Refused} */ (error).errors.length)) notice(error);
     return false;
   }
