@@ -86,6 +86,7 @@ def train(
     running; a second Ctrl-C stops it.
     """
     from trainyard.cli.upload import local_file, name_of
+    from trainyard.cli.waiting import leaving
 
     if expected and (dry_run or no_wait):
         raise click.UsageError(f"--expect waits for the job's end: leave {'--dry-run' if dry_run else '--no-wait'} out")
@@ -108,10 +109,12 @@ def train(
         work.dry_run()
         return
     work.start()
-    if no_wait:
-        work.print_started()
-        return
-    work.wait(expected)
+    with leaving(session, work.job["id"]):
+        work.describe()
+        if no_wait:
+            work.print_started()
+        else:
+            work.wait(expected)
 
 
 class _Work:
@@ -180,11 +183,14 @@ class _Work:
         self._warn(document)
 
     def start(self) -> None:
-        """Send the request, and say what is trained."""
+        """Send the request."""
+        self.job = self.session.send(self._request()).json()
+
+    def describe(self) -> None:
+        """Say what is trained."""
         from trainyard.cli.descriptions import counts_of, describe_data, describe_network
         from trainyard.requests import path_of
 
-        self.job = self.session.send(self._request()).json()
         if self.output.quiet:
             return
         self._warn(self.job)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainyard.cli.session import Session
+from trainyard.cli.text import harmless
 
 if TYPE_CHECKING:
     from trainyard.requests import Request
@@ -36,11 +37,11 @@ def local_file(written: str) -> Iterator[Path | None]:
         return
     path = Path(written)
     if path.is_dir():
-        raise click.UsageError(f"{written} is a directory")
+        raise click.UsageError(f"{harmless(written)} is a directory")
     try:
         found = path if path.is_file() else as_file(written)
     except FileNotFoundError:
-        raise click.UsageError(f"there is no file {written}") from None
+        raise click.UsageError(f"there is no file {harmless(written)}") from None
     yield found
 
 

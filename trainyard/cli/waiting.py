@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from threading import Event as Alarm
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -12,7 +13,7 @@ from trainyard.cli.command import INTERRUPTED
 from trainyard.cli.progress import Progress, Run
 from trainyard.cli.session import Session
 
-__all__ = ["FINAL", "wait_for"]
+__all__ = ["FINAL", "leaving", "wait_for"]
 
 FINAL = ("succeeded", "failed", "cancelled")
 #: Seconds within which a second Ctrl-C stops the job.
@@ -28,12 +29,19 @@ def wait_for(
 
     After Ctrl-C the command ends and the job goes on; a second Ctrl-C stops it.
     """
-    try:
+    with leaving(session, job["id"]):
         if job["state"] not in FINAL:
             _follow(session, job, after, shown=shown)
         return _job(session, job["id"])
+
+
+@contextmanager
+def leaving(session: Session, job_id: str) -> Iterator[None]:
+    """Ctrl-C in the block leaves the job running and ends the command, with a word on how to go on."""
+    try:
+        yield
     except KeyboardInterrupt:
-        return _leave(session, job["id"])
+        _leave(session, job_id)
 
 
 def _follow(session: Session, job: Mapping[str, Any], after: int | None, *, shown: bool) -> None:
@@ -68,7 +76,7 @@ def _job(session: Session, job_id: str) -> dict[str, Any]:
     return document
 
 
-def _leave(session: Session, job_id: str) -> dict[str, Any]:
+def _leave(session: Session, job_id: str) -> NoReturn:
     """Say how to go on, and give Ctrl-C a second chance; the command ends in any case."""
     from trainyard.requests import path_of
 
