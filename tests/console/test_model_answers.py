@@ -461,8 +461,10 @@ def test_another_file_is_judged(shown: Callable[..., Page], client: Client, tmp_
 def test_a_model_that_was_imported(open_page: Callable[..., Page], server: Server, client: Client) -> None:
     from playwright.sync_api import expect
 
-    kept = client.get("/models/iris/versions/1").json["checkpoint"]
-    content = client.get(f"/checkpoints/{kept}/file").body
+    version = client.get("/models/iris/versions/1").json
+    content = client.get(f"/checkpoints/{version['checkpoint']}/file").body
+    definition = {name: value for name, value in version["definition"].items() if name != "inputs"}
+    client.define({**definition, "name": "imported"})
     made = client.post("/models/imported/checkpoints", content, headers={"Content-Type": "application/x-hdf5"})
     assert made.status == 201, made
     page = open_page(server, "/console/models/imported")
