@@ -205,27 +205,27 @@ class TestBeginning:
         assert client.get(f"/datasets/{sample}").json["rows"] == {"spiral": 300, "flowers": 150, "digits": 360}[sample]
 
 
-class TestThousand:
-    @pytest.fixture(scope="class")
-    def many(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-        """A server with a thousand models."""
-        with serving(tmp_path_factory.mktemp("thousand") / "data") as running:
-            for number in range(1000):
-                running.client.define({"name": f"model-{number:04}", "inputs": 1, "classes": 2, "hidden": []})
-            yield running
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with a thousand models."""
+    with serving(tmp_path_factory.mktemp("thousand") / "data") as running:
+        for number in range(1000):
+            running.client.define({"name": f"model-{number:04}", "inputs": 1, "classes": 2, "hidden": []})
+        yield running
 
-    def test_all_are_listed_found_and_filtered(self, open_page: Callable[..., Page], many: Server) -> None:
-        from playwright.sync_api import expect
 
-        page = open_page(many)
-        expect(page.locator("table.models tbody tr")).to_have_count(1000)
-        expect(row_of(page, "model-0999")).to_be_in_viewport()
-        row_of(page, "model-0000").scroll_into_view_if_needed()
-        expect(row_of(page, "model-0000")).to_be_in_viewport()
-        page.get_by_label("Only names with").fill("77")
-        expected = sum("77" in f"model-{number:04}" for number in range(1000))
-        expect(page.get_by_text(f"{expected} of 1,000")).to_be_visible()
-        page.locator("h1").click()
-        page.keyboard.press("/")
-        page.keyboard.type("0500")
-        expect(page.get_by_role("option", name="model-0500")).to_be_visible()
+def test_all_are_listed_found_and_filtered(open_page: Callable[..., Page], many: Server) -> None:
+    from playwright.sync_api import expect
+
+    page = open_page(many)
+    expect(page.locator("table.models tbody tr")).to_have_count(1000)
+    expect(row_of(page, "model-0999")).to_be_in_viewport()
+    row_of(page, "model-0000").scroll_into_view_if_needed()
+    expect(row_of(page, "model-0000")).to_be_in_viewport()
+    page.get_by_label("Only names with").fill("77")
+    expected = sum("77" in f"model-{number:04}" for number in range(1000))
+    expect(page.get_by_text(f"{expected} of 1,000")).to_be_visible()
+    page.locator("h1").click()
+    page.keyboard.press("/")
+    page.keyboard.type("0500")
+    expect(page.get_by_role("option", name="model-0500")).to_be_visible()

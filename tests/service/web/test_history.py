@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
 from models.registry import models
 from nncore.training import Epoch
 from reliability.lives import make_job
-from service.jobs.events import EpochEvent, TroubleEvent, add_events
+from service.jobs.events import EpochEvent, HistoryPlace, TroubleEvent, add_events
 from service.jobs.record import JobError
+from service.jobs.thinned_history import thinned
 from service.settings import Settings
 from service.web.app import create_app
 from service.web.context import Context
@@ -105,7 +108,9 @@ class TestPages:
             ("limit=all", "/limit"),
             ("after=-1", "/after"),
             ("after=job_1", "/after"),
-            ("points=3", "/points"),
+            ("points=1", "/points"),
+            (f"points={MAXIMUM_EPOCHS + 1}", "/points"),
+            ("epochs=3", "/epochs"),
         ],
     )
     @pytest.mark.parametrize("accept", ["application/json", NDJSON])
@@ -114,6 +119,84 @@ class TestPages:
         answer = client.get(f"{path}?{query}", headers={"Accept": accept})
         assert answer.status_code == 422
         assert [one["pointer"] for one in answer.get_json()["errors"]] == [pointer]
+
+
+@pytest.fixture(scope="module")
+def jagged(parts: tuple[FlaskClient, Context, str]) -> tuple[str, list[Epoch]]:
+    """A job with spikes in both losses, and gaps in that of the held-out rows."""
+    _, context, _ = parts
+    chance = np.random.default_rng(5)
+    epochs = [
+        Epoch(number, float(loss), 0.5, None if number % 3 else float(other), None, 0.001, 0.01)
+        for number, loss, other in zip(range(1, 3001), chance.exponential(size=3000), chance.random(3000), strict=True)
+    ]
+    with context.database.write() as connection:
+        job = make_job(connection, 3)
+        add_events(connection, job, [EpochEvent(epoch) for epoch in epochs])
+    return f"/jobs/{job}/history", epochs
+
+
+class TestPoints:
+    """Few epochs for a drawing, of which none that stands out is lost."""
+
+    @pytest.mark.parametrize("points", [7, 40, 400, 2999])
+    def test_ends_and_extremes_are_kept(
+        self, parts: tuple[FlaskClient, Context, str], jagged: tuple[str, list[Epoch]], points: int
+    ) -> None:
+        path, epochs = jagged
+        answer = parts[0].get(f"{path}?points={points}").get_json()
+        found = numbers(answer["data"])
+        assert len(found) <= points
+        assert found == sorted(set(found))
+        by_loss = sorted(epochs, key=lambda epoch: epoch.loss)
+        measured = sorted(
+            (epoch for epoch in epochs if epoch.validation_loss is not None),
+            key=lambda epoch: epoch.validation_loss or 0,
+        )
+        wanted = (epochs[0], epochs[-1], by_loss[0], by_loss[-1], measured[0], measured[-1])
+        assert {epoch.number for epoch in wanted} <= set(found)
+        assert answer["has_more"] is False
+
+    def test_each_stretch_has_some(self, parts: tuple[FlaskClient, Context, str]) -> None:
+        client, _, path = parts
+        found = numbers(client.get(f"{path}?points=400").get_json()["data"])
+        assert max(later - earlier for earlier, later in pairwise(found)) <= 2 * EPOCHS / (397 // 4)
+
+    def test_a_short_history_is_whole(self, client: Client, trained: Trained) -> None:
+        path = f"/jobs/{trained.jobs[0]['id']}/history"
+        assert client.get(f"{path}?points=5").json["data"] == client.get(path).json["data"]
+        assert numbers(client.get(f"{path}?points=2").json["data"]) == [1, 5]
+        assert numbers(client.get(f"{path}?points=2&after=3").json["data"]) == [4, 5]
+
+    def test_a_stream_goes_on_behind_them(self, client: Client, trained: Trained) -> None:
+        job = trained.jobs[0]["id"]
+        newest = client.get(f"/jobs/{job}/events?limit=1").json["data"][0]["id"]
+        assert client.get(f"/jobs/{job}/history?points=40").json["event"] == newest
+
+    def test_lines_are_the_same(self, parts: tuple[FlaskClient, Context, str], jagged: tuple[str, list[Epoch]]) -> None:
+        path = f"{jagged[0]}?points=40"
+        lines = parts[0].get(path, headers={"Accept": NDJSON}).text.splitlines()
+        assert [json.loads(line) for line in lines] == parts[0].get(path).get_json()["data"]
+
+    def test_each_member_has_its_own(self, parts: tuple[FlaskClient, Context, str]) -> None:
+        client, context, _ = parts
+        with context.database.write() as connection:
+            job = make_job(connection, 4)
+            events = [EpochEvent(event(epoch).record, member) for member in (1, 2) for epoch in range(1, 301)]
+            add_events(connection, job, events)
+        rows = client.get(f"/jobs/{job}/history?points=11").get_json()["data"]
+        for member in (1, 2):
+            own = numbers([row for row in rows if row["member"] == member])
+            assert {1, 300} <= set(own)
+            assert len(own) <= 11
+        assert {row["member"] for row in client.get(f"/jobs/{job}/history?points=11&member=2").get_json()["data"]} == {
+            2
+        }
+
+    def test_the_best_epoch_of_whatever_is_looked_for_is_kept(self) -> None:
+        epochs = [(HistoryPlace(0, number), json.dumps(record(number))) for number in range(1, 101)]
+        found = [json.loads(text)["epoch"] for text in thinned(epochs, 12, {0: 57})]
+        assert 57 in found
 
 
 class TestStream:
@@ -186,7 +269,7 @@ class TestStream:
 def test_both_forms_are_described(client: Client) -> None:
     operation = client.get("/openapi.json").json["paths"]["/jobs/{job_id}/history"]["get"]
     parameters = {one["name"]: one for one in operation["parameters"] if one.get("in") == "query"}
-    assert parameters.keys() == {"limit", "after", "member"}
+    assert parameters.keys() == {"limit", "after", "member", "points"}
     assert parameters["limit"]["schema"]["maximum"] == MAXIMUM_EPOCHS
     content = operation["responses"]["200"]["content"]
     assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/History"}
