@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks import (
     checkpoint,
+    console,
     idle,
     loading,
     predict,
@@ -30,7 +31,7 @@ from benchmarks import (
 MODULES = (
     *(training_step, checkpoint, predict, predict_beside_training, predict_overload),
     *(predict_names, predict_trust),
-    *(loading, reading, idle, tables, trust, sweeps),
+    *(loading, reading, idle, tables, trust, sweeps, console),
 )
 
 
