@@ -38,10 +38,10 @@ def of_file(client: Trainyard, model: str, path: Path, version: Any, options: Ma
     return Prediction(
         model,
         classes=classes,
-        labels=columns.labels,
-        probabilities=columns.probabilities,
-        sets=columns.sets,
-        uncertainty=columns.uncertainty,
+        labels=tuple(columns.labels),
+        probabilities=tuple(columns.probabilities),
+        sets=None if columns.sets is None else tuple(columns.sets),
+        uncertainty=None if columns.uncertainty is None else tuple(columns.uncertainty),
         **known,
     )
 

@@ -49,7 +49,7 @@ def upload(client: Trainyard, data: Any, name: str | None, options: Mapping[str,
     SHA-256.
     """
     with _prepared(data) as table:
-        given = {name: value for name, value in {**table.options, **options}.items() if value is not None}
+        given = {**table.options, **{name: value for name, value in options.items() if value is not None}}
         wanted, digest = fitting(name or table.name), table.digest
         try:
             return _once(client, table.body, {"name": wanted, **given}, digest)

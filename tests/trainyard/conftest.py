@@ -39,4 +39,7 @@ def flowers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained_flowers(ty: Trainyard, flowers: Path) -> Job:
     """A job that has trained a single network on the file, to be read only."""
     name = fresh("flowers")
-    return ty.train(flowers, label="kind", name=name, hidden=[8], epochs=30, seed=1, held_out=0.2).wait()
+    rate = {"type": "adam", "learning_rate": 0.05}
+    return ty.train(
+        flowers, label="kind", name=name, hidden=[8], epochs=30, seed=1, held_out=0.2, optimizer=rate
+    ).wait()
