@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import trainyard
 from testing.harness import Client, Server
 
 from .conftest import Faults
@@ -97,6 +98,28 @@ def run(command: str, server: Server, *further: str) -> str:
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
+
+
+class SentError(Exception):
+    """The request that a program would send."""
+
+
+def by_python(program: str) -> Any:
+    """The body that a program of the client sends to /train; nothing is sent."""
+
+    class Silent(trainyard.Trainyard):
+        def request(self, method: str, path: str, body: Any = None, **_options: Any) -> Any:
+            assert (method, path) == ("POST", "/train")
+            raise SentError(body)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainyard, "Trainyard", Silent)
+        with pytest.raises(SentError) as caught:
+            exec(compile(program, "shown", "exec"), {})
+    body = caught.value.args[0]
+    data, validation = body["data"], body.get("validation")
+    body = {**body, "data": {"dataset": data} if isinstance(data, str) else data}
+    return body if not isinstance(validation, float) else {**body, "validation": {"fraction": validation}}
 
 
 def test_each_column_is_described(page: Page, ship: str, a11y: Callable[..., None], look: Callable[..., None]) -> None:
@@ -255,16 +278,16 @@ def test_command_line_and_curl_send_the_same(
     assert members.items() <= sent.items()
     by_command = body_of(run(shown(page, "CLI"), server, "--curl"))
     assert by_command == sent
-    python = shown(page, "Python")
-    compile(python, "shown", "exec")
-    assert repr(sent["data"]) in python.replace('"', "'")
+    assert by_python(shown(page, "Python")) == sent
 
 
 def test_command_line_curl_and_python_train_the_same(page: Page, ship: str, server: Server) -> None:
     page.goto(f"{ship}?hidden=5&held_out=0.2&epochs=4&patience=2&publish=best&name=same&checkpoints=1&keep=24&seed=11")
     run(shown(page, "CLI"), server, "--no-wait")
     run(shown(page, "curl"), server)
-    subprocess.run([sys.executable, "-c", shown(page, "Python")], check=True, capture_output=True)
+    program, end = shown(page, "Python").rsplit("\n", 1)
+    assert end == "model = job.wait().model"
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
     page.get_by_role("button", name="Train", exact=True).click()
     leave(page, "**/console/models/same?job=job_*")
     jobs = server.client.get("/jobs?model=same").json["data"]
@@ -362,6 +385,17 @@ def test_what_has_no_control_is_shown_and_may_be_changed(page: Page, ship: str) 
     expect(page.get_by_text("this is no JSON object yet")).to_have_count(0)
     assert body_of(shown(page, "curl"))["validate_every"] == 2
     assert "epochs=5" in page.url
+
+
+def test_a_column_of_weights_is_no_input(page: Page, server: Server) -> None:
+    from playwright.sync_api import expect
+
+    rows = [{"x": place % 7, "heavy": 1 + place % 2, "kind": "ab"[place % 2]} for place in range(40)]
+    server.client.post("/datasets", {"name": "weighed", "rows": rows, "label": "kind", "weight": "heavy"})
+    page.goto("/console/data/weighed")
+    expect(line(page, "heavy")).to_contain_text("how much each row counts")
+    expect(line(page, "heavy").get_by_role("checkbox")).to_have_count(0)
+    expect(page.get_by_text("1 of 1 columns will be used")).to_be_visible()
 
 
 def test_going_between_the_data_s_choice_and_one_network(page: Page, ship: str) -> None:

@@ -17,7 +17,7 @@ const FAR = 4;
 export function noteOf(column, plan, rows) {
   const type = plan.type(column), share = column.missing / Math.max(rows, 1);
   if (column.name === plan.label) return { text: "what shall be predicted" };
-  if (column.name === plan.dataset.weight) return { text: "how much each row counts" };
+  if (column.name === plan.weight) return { text: "how much each row counts" };
   if (type === "ignore") return { text: column.use ? "left out" : `${column.reason}: left out` };
   if (!column.use) return { text: `used, although: ${column.reason}`, warns: true };
   if ((column.relation ?? 0) >= SUSPICIOUS) return { text: "says nearly all about the label: is it known beforehand?", warns: true, fix: { label: "leave out", to: "ignore" } };

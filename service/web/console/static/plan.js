@@ -35,7 +35,7 @@ const PUBLISHED = [["best", "publish the best epoch"], [true, "publish the last 
 const mainSettings = (plan) => [
   hiddenSetting(plan),
   shareSetting(plan),
-  numberSetting(plan, "At most", "epochs", { unit: "epochs", of: "one", placeholder: () => (plan.at("model.hidden") || plan.at("model.layers") || plan.network === "model" ? "100" : "as the rows need") }),
+  numberSetting(plan, "At most", "epochs", { unit: "epochs", of: "one", placeholder: () => (plan.at("model.hidden") || plan.at("model.layers") ? "100" : "as the rows need") }),
   choiceSetting(plan, "Stop early", "early_stopping.patience", PATIENCE, { of: "one" }),
   choiceSetting(plan, "Effort", "effort", EFFORTS, { of: "data" }),
 ];
@@ -45,7 +45,7 @@ const furtherSettings = (plan) => [
   textSetting(plan, "Model", "model.name", (text) => text.trim() || undefined, String, { placeholder: () => plan.name }),
   choiceSetting(plan, "Optimizer", "optimizer.type", OPTIMIZERS, { of: "one", changes: (type) => ({ optimizer: type && { type } }) }),
   numberSetting(plan, "Learning rate", "optimizer.learning_rate", { of: "one", placeholder: "as the optimizer has it" }),
-  choiceSetting(plan, "Schedule", "optimizer.schedule.type", SCHEDULES, { of: "one", changes: (type) => ({ "optimizer.type": plan.at("optimizer.type") ?? "adam", "optimizer.schedule": type && { type } }) }),
+  choiceSetting(plan, "Schedule", "optimizer.schedule.type", SCHEDULES, { of: "one", changes: (type) => ({ "optimizer.schedule": type && { type } }) }),
   textSetting(plan, "Batch", "batch_size", (text) => (/^\d+$/.test(text.trim()) ? Number(text) : text.trim() || undefined), String, { of: "one", placeholder: "32 rows, or full" }),
   choiceSetting(plan, "Loss", "loss.type", LOSSES, { of: "one", changes: (type) => ({ loss: type && { type } }) }),
   numberSetting(plan, "Label smoothing", "loss.label_smoothing", { of: "one", placeholder: "0" }),
@@ -57,7 +57,7 @@ const furtherSettings = (plan) => [
 
 /** What goes along with a change of one member: an optimizer or a loss has a type. @param {Plan} plan */
 function completed(plan) {
-  if (plan.at("optimizer.learning_rate") !== undefined && plan.at("optimizer.type") === undefined) plan.change({ "optimizer.type": "adam" });
+  if ((plan.at("optimizer.learning_rate") ?? plan.at("optimizer.schedule")) !== undefined && plan.at("optimizer.type") === undefined) plan.change({ "optimizer.type": "adam" });
   if (plan.at("loss.label_smoothing") !== undefined && plan.at("loss.type") === undefined) plan.change({ "loss.type": "categorical_crossentropy" });
 }
 
@@ -66,7 +66,8 @@ export function planPanel(plan, screen, signal) {
   const id = newId(), chip = h("span", { class: "chip", hidden: true }), other = h("span", { class: "hint" });
   const drawing = h("div", null), facts = h("dl", { class: "facts" }), notes = h("ul", { class: "notes" });
   const main = mainSettings(plan), further = furtherSettings(plan), settings = [...main, ...further];
-  const radio = (/** @type {"one" | "data" | "model"} */ kind, /** @type {any[]} */ ...words) => h("label", { class: "choice" }, h("input", { type: "radio", name: `${id}-network`, value: kind, onchange: () => (plan.network = kind) }), h("span", null, words));
+  const radio = (/** @type {"one" | "data" | "model"} */ kind, /** @type {any[]} */ ...words) =>
+    h("label", { class: "choice" }, h("input", { type: "radio", name: `${id}-network`, value: kind, onchange: () => (plan.network = kind) }), h("span", null, words));
   const same = radio("model", h("b", null, "as the model is"), h("span", { class: "hint" }, " its newest definition"));
   const kinds = h("fieldset", { class: "choices" }, h("legend", null, "Networks"),
     radio("data", h("b", null, "chosen by the data"), h("span", { class: "hint" }, " several, checked on rows held out in turn: recommended")),

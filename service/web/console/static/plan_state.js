@@ -32,6 +32,8 @@ export class Plan {
   constructor(dataset, columns) {
     this.dataset = dataset;
     this.columns = columns;
+    /** The column that says how much each row counts. @type {string | undefined} */
+    this.weight = dataset.features && dataset.columns?.find((/** @type {any} */ { name, use }) => use !== false && name !== dataset.label && !dataset.features.includes(name))?.name;
     /** @type {Train} */ this.request = { data: { dataset: dataset.name ?? dataset.id } };
     /** Whether a model of this name is there, so that leaving the name out would train it as it is defined. */
     this.known = false;
@@ -148,7 +150,7 @@ export class Plan {
   /** The columns that the network reads. */
   get used() {
     const { label } = this;
-    return this.columns.filter((column) => column.name !== label && column.name !== this.dataset.weight && this.type(column) !== "ignore");
+    return this.columns.filter((column) => column.name !== label && column.name !== this.weight && this.type(column) !== "ignore");
   }
 
   /** How many rows each class has, the most frequent first; empty if the label has too many values to be listed. */

@@ -47,7 +47,7 @@ export function profilePanel(plan, examples, signal) {
     setTimeout(more, 0, FIRST);
   };
   const follow = () => {
-    const all = plan.columns.length - (plan.label ? 1 : 0) - (plan.dataset.weight ? 1 : 0);
+    const all = plan.columns.length - (plan.label ? 1 : 0) - (plan.weight ? 1 : 0);
     told.textContent = `${count(plan.used.length)} of ${count(all)} columns will be used`;
     question.hidden = Boolean(plan.label);
     fill(heading, "Tells about it", sorted ? " ↓" : "");
@@ -85,7 +85,7 @@ function lineOf(plan, column, examples) {
     h("td", { class: gaps > SPARSE ? "num warn" : "num", title: `${count(column.missing)} rows` }, column.missing ? percent(gaps, gaps < 0.01 ? 2 : 0) : "–"), meter, note);
   const shown = { label: /** @type {boolean | null} */ (null), relation: /** @type {any} */ ("") };
   const follow = () => {
-    const is = plan.type(column), label = name === plan.label, weight = name === plan.dataset.weight;
+    const is = plan.type(column), label = name === plan.label, weight = name === plan.weight;
     // What has not changed stays, and keeps the focus.
     if (column.relation !== shown.relation || label !== shown.label) fill(meter, label || column.relation === null ? "" : meterOf(column.relation));
     if (label !== shown.label) {

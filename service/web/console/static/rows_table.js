@@ -16,7 +16,8 @@ export function rowsPanel(path, columns, first, signal) {
   const names = columns.map(({ name }) => name), example = columns.find(({ levels }) => levels?.length);
   const id = newId(), table = h("table", { class: "rows" }), told = h("span", { class: "sub", role: "status" });
   const more = h("button", { type: "button", onclick: () => void next() }, "More rows"), all = h("button", { type: "button", onclick: () => ((wide = true), draw()) });
-  const where = h("input", { type: "text", id: `${id}-where`, placeholder: example ? `${example.name}:${example.levels[0].value}` : "column:value", "data-pointer": "/where", oninput: settled(300, () => void again()) });
+  const placeholder = example ? `${example.name}:${example.levels[0].value}` : "column:value";
+  const where = h("input", { type: "text", id: `${id}-where`, placeholder, "data-pointer": "/where", oninput: settled(300, () => void again()) });
   let page = first, rows = first.data, wide = false;
 
   const draw = () => {

@@ -1,11 +1,9 @@
 /**
- * The request of POST /train as an address, a command line, curl and Python. All of it is pure: a request in, text out.
+ * The request of POST /train as an address, and back. All of it is pure: a request in, text out.
  *
  * What the plan has controls for are parameters of the address with short names; every other member of the request
  * stands in the parameter `request` as JSON, so that an address says the whole request and reading it gives an equal one.
  */
-
-import { curl, python, shell } from "./commands.js";
 
 /** @typedef {Record<string, any>} Train  a body of POST /train; its `data` names a dataset */
 
@@ -37,7 +35,7 @@ export function put(body, path, value) {
 }
 
 /** @param {any} value */
-const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+export const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 
 /** @param {string} text */
 function fromJson(text) {
@@ -49,7 +47,7 @@ function fromJson(text) {
 }
 
 /** A value as one word: text stays text, unless it reads as JSON. @param {any} value */
-const word = (value) => (typeof value === "string" && fromJson(value) === value ? value : JSON.stringify(value));
+export const word = (value) => (typeof value === "string" && fromJson(value) === value ? value : JSON.stringify(value));
 
 /** @param {any} value @param {string} [kind] */
 function write(value, kind) {
@@ -143,71 +141,11 @@ export function parametersOf({ search, hash }) {
   return query;
 }
 
-/** What makes the command line hold rows out unless it is told otherwise: members of a single network's request. */
-const SINGLE = ["epochs", "batch_size", "optimizer", "loss", "early_stopping", "start_from", "shuffle", "publish"];
-const SINGLE_MODEL = ["hidden", "layers", "inputs", "optimizer", "loss"];
+/** Members of a request, and of a definition in it, that only a single network has. */
+export const SINGLE = ["epochs", "batch_size", "optimizer", "loss", "early_stopping", "start_from", "shuffle", "publish"];
+export const SINGLE_MODEL = ["hidden", "layers", "inputs", "optimizer", "loss"];
 
 /** Whether a request says how a single network is trained, rather than leaving it to the data. @param {Train} request */
 export const isSingle = (request) =>
   SINGLE.some((name) => name in request && !(name === "shuffle" && request.shuffle) && !(name === "publish" && request.publish !== "best")) ||
   (isObject(request.model) && SINGLE_MODEL.some((name) => name in request.model));
-
-/** The command line that sends the same request. @param {Train} request @param {string} origin  of the service */
-export function commandLine(request, origin) {
-  const { dataset } = request.data;
-  /** @type {string[]} */
-  const words = [];
-  let rest = put(request, "data.dataset", undefined);
-  const option = (/** @type {string} */ name, /** @type {any} */ value) => words.push(`${name} ${shell(String(value))}`);
-  const take = (/** @type {string} */ path, /** @type {string} */ name, fits = (/** @type {any} */ value) => Number.isFinite(value)) => {
-    const value = at(rest, path);
-    if (value === undefined || !fits(value)) return;
-    option(name, Array.isArray(value) ? value.join(",") : value);
-    rest = put(rest, path, undefined);
-  };
-  const isText = (/** @type {any} */ value) => typeof value === "string" && value !== "" && !value.startsWith("-");
-  const held = request.validation, single = commandHoldsOut(request);
-  take("data.label", "--label", isText);
-  if (isObject(request.model) && !("start_from" in request)) {
-    const skipped = Object.keys(request.model.features ?? {});
-    const plain = skipped.length && isObject(request.model.features) && skipped.every((name) => /^[^,"\s-][^,"]*$/.test(name) && request.model.features[name] === "ignore");
-    if (request.model.name !== dataset || Object.keys(request.model).length === 1) take("model.name", "--name", isText);
-    else rest = put(rest, "model.name", undefined);
-    if (plain) words.push(`--skip ${shell(skipped.join(","))}`);
-    if (plain) rest = put(rest, "model.features", undefined);
-    take("model.hidden", "--hidden", (value) => Array.isArray(value) && value.length > 0 && value.every(Number.isInteger));
-  }
-  take("validation.fraction", "--held-out");
-  if (held === undefined && single) words.push("--held-out 0");
-  if (single && at(request, "validation.fraction") !== undefined && request.publish === "best") rest = put(rest, "publish", undefined);
-  take("epochs", "--epochs");
-  take("early_stopping.patience", "--patience");
-  take("start_from", "--from", isText);
-  take("seed", "--seed");
-  for (const [path, value] of leaves(rest)) words.push(`--set ${shell(`${path}=${word(value)}`)}`);
-  const url = origin === "http://127.0.0.1:8000" ? "" : ` --url ${shell(origin)}`;
-  return [`trainyard${url} train ${shell(dataset)}`, ...words].join(" \\\n  ");
-}
-
-/** Whether the command line holds rows out of this request if it is not told. @param {Train} request */
-const commandHoldsOut = (request) => !("folds" in request) && (SINGLE.some((name) => name in request) || (isObject(request.model) && SINGLE_MODEL.some((name) => name in request.model)));
-
-/** Members with the paths that `--set` takes; an object with names that a path cannot have is one member. @param {any} body @param {string} [before] @returns {[string, any][]} */
-function leaves(body, before = "") {
-  return Object.entries(body).flatMap(([name, value]) => {
-    const path = before + name;
-    const inner = isObject(value) && Object.keys(value).length > 0 && Object.keys(value).every((each) => /^[a-z_0-9]+$/.test(each)) && !/(metadata|features)$/.test(path);
-    return inner ? leaves(value, `${path}.`) : [/** @type {[string, any]} */ ([path, value])];
-  });
-}
-
-/** The same request in every language that the page shows. @param {Train} request @param {{ origin: string, withKey?: boolean }} service */
-export function commands(request, { origin, withKey = false }) {
-  const url = origin === "http://127.0.0.1:8000" ? "" : `"${origin}"`;
-  const members = Object.entries(request).map(([name, value]) => `    ${python(name)}: ${python(value)},\n`).join("");
-  return {
-    CLI: commandLine(request, origin),
-    curl: curl("POST", "/train", request, withKey),
-    Python: `from trainyard import Trainyard\n\nty = Trainyard(${url})\njob = ty.request("POST", "/train", {\n${members}}).json()\nprint(job["id"], job["model"])`,
-  };
-}

@@ -1,6 +1,6 @@
 /** A dataset: what is in it, whether to trust it, and what to train on it. */
 
-import { download, get, key, pages } from "../api.js";
+import { download, get, pages } from "../api.js";
 import { go } from "../address.js";
 import { commandPanel } from "../commands.js";
 import { fill, h } from "../dom.js";
@@ -10,7 +10,7 @@ import { Plan } from "../plan_state.js";
 import { planPanel } from "../plan.js";
 import { profilePanel } from "../profile.js";
 import { rowsPanel } from "../rows_table.js";
-import { commands } from "../train_request.js";
+import { commands } from "../train_commands.js";
 import { removeLater } from "../undo.js";
 
 /** Formats of a download: what `Accept` says, and the end of the file's name. */
@@ -41,7 +41,7 @@ export async function show({ main, params, signal }) {
   fill(main, title(dataset, plan.columns.length), grid);
   const shown = commandPanel("The same as a command", ["CLI", "curl", "Python"]);
   shown.panel.dataset.panel = "commands";
-  const follow = () => shown.show(commands(plan.body, { origin: location.origin, withKey: Boolean(key.get()) }));
+  const follow = () => shown.show(commands(plan.body, location.origin));
   plan.on(follow);
   follow();
   side.append(planPanel(plan, grid, signal), shown.panel);
