@@ -169,6 +169,12 @@ class Model:
         answer = self.client.upload_file(f"{self._path}/checkpoints", Path(path), "application/x-hdf5")
         return Version.of(answer, self.client)
 
+    def publish(self, checkpoint: str | Checkpoint) -> Version:
+        """Make a checkpoint that a job has kept the model's next version; its version if it is one already."""
+        wanted = checkpoint if isinstance(checkpoint, str) else checkpoint.id
+        answer = self.client.request("POST", f"{self._path}/versions", {"checkpoint": wanted}).json()
+        return Version.of(answer, self.client)
+
     @property
     def jobs(self) -> Pages[Job]:
         """All jobs that train the model, the newest first."""

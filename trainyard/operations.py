@@ -38,6 +38,7 @@ OPERATIONS = {
     "delete_alias": "models.Model.delete_alias",
     "list_checkpoints": "models.Model.checkpoints",
     "import_checkpoint": "models.Model.import_checkpoint",
+    "publish_checkpoint": "models.Model.publish",
     "show_checkpoint": "client.Trainyard.checkpoint",
     "download_checkpoint": "checkpoints.Checkpoint.download",
     "predict": "client.Trainyard.predict",

@@ -38,6 +38,7 @@ from service.web.routes import (
     key,
     models,
     operations,
+    publishing,
     sweeps,
     training,
 )
@@ -95,6 +96,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         evaluation,
         held_out,
         checkpoints,
+        publishing,
         sweeps,
         key,
         audit,

@@ -40,6 +40,7 @@ _SCOPES: dict[str, tuple[Scope, ...]] = {
     "history": _TRAIN,
     "held-out rows": _TRAIN,
     "checkpoints": _TRAIN,
+    "publishing": _TRAIN,
     "evaluation": _TRAIN,
     "key": _ANY,
     "audit": _ADMIN,

@@ -98,6 +98,7 @@ def test_every_operation_is_asked_for(server: Server, flowers: Path, tmp_path: P
     checkpoint = next(iter(job.checkpoints))
     assert checkpoint.id in [one.id for one in model.checkpoints]
     assert ty.checkpoint(checkpoint.id) == checkpoint
+    assert model.publish(checkpoint).checkpoint == checkpoint.id
 
     file = checkpoint.download(tmp_path / "model.h5")
     assert model.import_checkpoint(file).number == 2

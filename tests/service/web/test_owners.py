@@ -151,6 +151,7 @@ def bodies(things: Things) -> dict[str, list[Any]]:
             for each in data
         ],
         "/models/{name}/checkpoints": [b"no HDF5"],
+        "/models/{name}/versions": [{"checkpoint": things.checkpoint}],
         "/models/{name}/aliases/{alias}": [{"version": 1}],
     }
 

@@ -1,6 +1,6 @@
 /** What the Model screen does to a job and to what it has kept: pause, resume, stop, publish, download. */
 
-import { download as save, get, post, send } from "./api.js";
+import { download as save, get, post } from "./api.js";
 import { notice, toast } from "./notices.js";
 
 /** @typedef {import("./model_state.js").ModelState} ModelState */
@@ -38,8 +38,7 @@ export function bestKept({ job, checkpoints }) {
 export async function publish(state, checkpoint) {
   const { name } = state.value;
   try {
-    const file = await (await send("GET", `/checkpoints/${checkpoint.id}/file`)).blob();
-    const version = await post(`/models/${name}/checkpoints`, { file, headers: { "Content-Type": "application/x-hdf5" }, once: true });
+    const version = await post(`/models/${name}/versions`, { json: { checkpoint: checkpoint.id } });
     toast(`Published epoch ${checkpoint.epoch} as version ${version.version}`);
     const model = await get(`/models/${name}`, { quiet: true });
     state.set({ model, versions: [version, ...state.value.versions.filter((one) => one.version !== version.version)] });
