@@ -324,6 +324,25 @@ def grid_of(request: Request) -> Row:
     return body if len(body.get("rows", [])) >= 300 else {}
 
 
+def test_answers_come_while_a_job_trains(open_page: Callable[..., Page], server: Server, client: Client) -> None:
+    """From the best epoch so far, as soon as one is kept."""
+    from playwright.sync_api import expect
+
+    job = client.train(
+        {
+            **{"model": {"name": "now", "hidden": [8]}, "data": "iris", "epochs": 1_000_000},
+            **{"validation": {"fraction": 0.2}, "publish": "best", "checkpoint": {"every_seconds": 1, "keep": 3}},
+        }
+    )
+    page = open_page(server, "/console/models/now")
+    expect(panel(page, "Try it").locator(".prob").first).to_be_visible(timeout=30_000)
+    expect(panel(page, "What it decides where").get_by_text("Of the map")).to_be_visible()
+    expect(panel(page, "Where it is wrong").get_by_role("status").first).to_contain_text("30 held-out rows")
+    expect(panel(page, "From your code").get_by_role("tabpanel")).to_contain_text('"checkpoint":"best"')
+    client.post(f"/jobs/{job['id']}/cancel")
+    client.wait(job["id"])
+
+
 def test_one_map_at_a_time_is_asked_for(shown: Callable[..., Page]) -> None:
     page = shown("iris", "?x=petal_length&y=petal_width")
     begun: set[Request] = set()
@@ -409,7 +428,9 @@ def test_the_confusion_matrix_and_its_rows(shown: Callable[..., Page], client: C
     eventually(lambda: matrix(page, 2) == wanted, what="the matrix of the training rows")
 
 
-def test_calibration_is_that_of_the_rows(shown: Callable[..., Page], client: Client) -> None:
+def test_calibration_is_that_of_the_rows(
+    shown: Callable[..., Page], client: Client, a11y: Callable[[Page], None], look: Callable[[Page, str], None]
+) -> None:
     from playwright.sync_api import expect
 
     page = shown("ship", "?view=calibration")
@@ -425,6 +446,8 @@ def test_calibration_is_that_of_the_rows(shown: Callable[..., Page], client: Cli
     expect(wrong.get_by_text(re.compile(f"Expected calibration error {error:.3g}".rstrip("0")))).to_be_visible()
     rows = wrong.get_by_label("Calibration as a table").locator("tbody tr")
     assert [rows.nth(place).locator("td").all_inner_texts() for place in range(rows.count())] == lines
+    look(page, "model-calibration")
+    a11y(page)
 
 
 def test_rows_held_out_in_folds_are_judged_by_the_others(shown: Callable[..., Page], client: Client) -> None:
@@ -505,7 +528,9 @@ def test_a_model_whose_inputs_have_no_names(shown: Callable[..., Page], client: 
     eventually(lambda: list(bars(page).values()) == wanted, what="the answer as before")
 
 
-def test_wide_models_and_many_classes(shown: Callable[..., Page], client: Client) -> None:
+def test_wide_models_and_many_classes(
+    shown: Callable[..., Page], client: Client, a11y: Callable[[Page], None], look: Callable[[Page, str], None]
+) -> None:
     from playwright.sync_api import expect
 
     random = np.random.default_rng(3)
@@ -536,6 +561,10 @@ def test_wide_models_and_many_classes(shown: Callable[..., Page], client: Client
     pair = wrong.locator("ul.pairs button").first
     assert re.fullmatch(r"k\d\d taken for k\d\d: \d+ rows?", pair.inner_text())
     expect(wrong.get_by_role("button", name=re.compile("Put row")).first).to_be_visible()
+    look(page, "model-wide")
+    wrong.get_by_role("button", name="each class").click()
+    expect(wrong.get_by_label("Each class").get_by_role("row")).to_have_count(31)
+    a11y(page)
 
 
 @pytest.mark.parametrize("width", [400, 1440])

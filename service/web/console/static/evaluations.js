@@ -14,19 +14,19 @@ export function dataOf({ job, label, part }) {
 /** @param {Value} value @param {AbortSignal} signal @param {Record<string, any>} [more] @returns {Promise<any>} */
 export const evaluate = (value, signal, more = {}) => post("/evaluate", { json: { model: value.name, version: value.wanted, data: dataOf(value), ...more }, signal, quiet: "rows" in more });
 
-/** @type {WeakMap<ModelState, { wanted: any, ended: any, data: string, found: Promise<any> }>} */
+/** @type {WeakMap<ModelState, { wanted: any, version: any, found: Map<string, Promise<any>> }>} */
 const last = new WeakMap();
 
 /**
- * The evaluation of the rows that were held out. Panels that ask for the same get the same.
+ * The evaluation of the rows of a part. Who asks for the same gets the same.
  * @param {ModelState} state @param {Value} value  with the part that is meant
  */
 export function evaluation(state, value) {
-  const { wanted, job } = value, data = JSON.stringify(dataOf(value)), known = last.get(state);
-  if (known && known.wanted === wanted && known.data === data && known.ended === job?.version) return known.found;
-  const found = evaluate(value, state.signal);
-  const entry = { wanted, data, ended: job?.version, found };
-  last.set(state, entry);
-  found.catch(() => last.get(state) === entry && last.delete(state));
+  const { wanted, job } = value, version = job?.version, data = JSON.stringify(dataOf(value));
+  let known = last.get(state);
+  if (!known || known.wanted !== wanted || known.version !== version) last.set(state, (known = { wanted, version, found: new Map() }));
+  const all = known.found, found = all.get(data) ?? evaluate(value, state.signal);
+  all.set(data, found);
+  found.catch(() => all.delete(data));
   return found;
 }

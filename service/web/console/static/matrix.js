@@ -92,7 +92,7 @@ export function wrongPanel(state) {
     try {
       found = await evaluation(state, value);
     } catch (error) {
-      if (!(error instanceof Refused && [404, 409, 422].includes(error.status)) || error.message.includes("ckpt_")) throw error;
+      if (!(error instanceof Refused && [403, 404, 409, 422].includes(error.status)) || error.message.includes("ckpt_")) throw error;
       return fail(value.part === "validation" && error.status === 422 ? "This job has held out no rows, or they are predicted when it has ended." : error.message);
     }
     if (state.value.part !== value.part || state.value.wanted !== value.wanted) return;

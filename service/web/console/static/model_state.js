@@ -58,10 +58,12 @@ function wanted({ chosen, job, checkpoints }) {
   if (!chosen) return null;
   if (chosen.kind === "version") return chosen.number;
   if (chosen.kind === "checkpoint") return chosen.id;
-  if (!job || !checkpoints.length) return null;
+  if (!job) return null;
   const { early_stopping, publish } = job.request, several = job.members.length > 0;
-  if (several && !job.members.some((/** @type {any} */ member) => member.state === "ended")) return null;
-  const best = several || ((early_stopping || publish === "best") && checkpoints.some(({ epoch }) => epoch > 0));
+  if (several && !(checkpoints.length && job.members.some((/** @type {any} */ member) => member.state === "ended"))) return null;
+  // What is kept before the first epoch is no state of the training.
+  if (!several && !checkpoints.some(({ epoch }) => epoch > 0)) return null;
+  const best = several || early_stopping || publish === "best";
   return { job: job.id, checkpoint: best ? "best" : "last" };
 }
 

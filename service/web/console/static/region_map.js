@@ -35,6 +35,7 @@ export class RegionMap {
   /** @type {Grid | null} */ grid = null;
   /** @type {Dot[]} */ dots = [];
   /** @type {OffscreenCanvas | null} */ #painted = null;
+  /** @type {string[]} */ #colours = [];
 
   /** @param {HTMLCanvasElement} canvas @param {(grid: Grid) => number[]} cross  its place, as shares */
   constructor(canvas, cross) {
@@ -54,11 +55,12 @@ export class RegionMap {
     if (!this.grid) return;
     const { x, y, tops, shares, classes } = this.grid, [wide, high] = [x.values.length, y.values.length];
     this.#painted = new OffscreenCanvas(wide, high);
-    const g = /** @type {OffscreenCanvasRenderingContext2D} */ (this.#painted.getContext("2d")), colours = [...Array(8).keys()].map((place) => colour(classColour(place)));
+    const g = /** @type {OffscreenCanvasRenderingContext2D} */ (this.#painted.getContext("2d"));
+    this.#colours = [...Array(8).keys()].map((place) => colour(classColour(place)));
     tops.forEach((top, place) => {
       // From an even draw to certainty.
       g.globalAlpha = 0.1 + 0.42 * Math.max(0, (shares[place] - 1 / classes) / (1 - 1 / classes));
-      g.fillStyle = colours[top % 8];
+      g.fillStyle = this.#colours[top % 8];
       g.fillRect(place % wide, high - 1 - Math.floor(place / wide), 1, 1);
     });
     this.draw();
@@ -77,18 +79,19 @@ export class RegionMap {
     const { x, y } = this.grid;
     g.imageSmoothingEnabled = ordered(x.column) && ordered(y.column);
     g.drawImage(this.#painted, 0, 0, wide, high);
-    for (const dot of this.dots) this.#dot(g, dot, wide, high);
+    const inside = colour("--panel");
+    for (const dot of this.dots) this.#dot(g, dot, wide, high, inside);
     this.#names(g, wide, high);
     this.#cross(g, wide, high);
   }
 
-  /** @param {CanvasRenderingContext2D} g @param {Dot} dot @param {number} wide @param {number} high */
-  #dot(g, { row, number, held, label, wrong }, wide, high) {
+  /** @param {CanvasRenderingContext2D} g @param {Dot} dot @param {number} wide @param {number} high @param {string} inside  of hollow ones */
+  #dot(g, { row, number, held, label, wrong }, wide, high, inside) {
     const { x, y } = /** @type {Grid} */ (this.grid);
     const place = (/** @type {Axis} */ axis, /** @type {number} */ way) => shareOf(axis, row[axis.column.name]) + spread(number, way) * axis.width;
     const left = place(x, 0) * wide, top = (1 - place(y, 1)) * high, size = this.dots.length > 400 ? 2.6 : 3.6;
     if (!Number.isFinite(left + top)) return;
-    g.fillStyle = g.strokeStyle = colour(classColour(Math.max(0, label)));
+    g.fillStyle = g.strokeStyle = this.#colours[Math.max(0, label) % 8];
     g.beginPath();
     if (wrong) {
       for (const sign of [1, -1]) [g.moveTo(left - size, top - sign * size), g.lineTo(left + size, top + sign * size)];
@@ -97,7 +100,7 @@ export class RegionMap {
     }
     g.arc(left, top, size, 0, 7);
     g.lineWidth = 1.6;
-    if (held) g.fillStyle = colour("--panel");
+    if (held) g.fillStyle = inside;
     g.fill();
     if (held) g.stroke();
   }

@@ -122,7 +122,7 @@ export function regionsPanel(state) {
       const { accuracy } = await evaluation(state, { ...value, part: "validation" });
       right.textContent = `${percent(accuracy, 0)} of the held-out rows right`;
     } catch (error) {
-      if (!(error instanceof Refused && [404, 409, 422].includes(error.status))) throw error;
+      if (!(error instanceof Refused && [403, 404, 409, 422].includes(error.status))) throw error;
     }
   });
 

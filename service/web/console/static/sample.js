@@ -46,8 +46,8 @@ async function rowsOf(value, signal) {
       const json = { model: name, version: wanted, data: { job: job.id, part }, rows: { limit: part === "training" ? limit : Math.ceil(limit / 2) } };
       return await post("/evaluate", { json, signal, quiet: true });
     } catch (error) {
-      if (!(error instanceof Refused) || ![404, 409, 422].includes(error.status)) throw error;
-      if (error.status === 404) why = error.message;
+      if (!(error instanceof Refused) || ![403, 404, 409, 422].includes(error.status)) throw error;
+      if (error.status < 409) why = error.message;
       return null;
     }
   };
