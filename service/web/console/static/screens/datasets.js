@@ -10,13 +10,15 @@ import { isLeaving, removeLater } from "../undo.js";
 
 /** Beside so many datasets a field to find one appears. */
 const MANY = 8;
-const NUMBERS = ["Rows", "Columns", "Size"];
+/** What is shown of a dataset: its columns may be a thousand, and are left out. */
+const FIELDS = "id,name,rows,label,features,bytes,created_at";
+const NUMBERS = ["Rows", "Columns used", "Size"];
 
 /** @param {import("../app.js").Place} place */
 export async function show({ main, query, signal }) {
   const body = h("tbody", null), told = h("span", { class: "sub", role: "status" }), prefix = query.get("prefix") ?? undefined;
   const find = h("input", { type: "text", "aria-label": "Find a dataset", placeholder: "find a dataset", hidden: true, oninput: settled(100, () => draw()) });
-  const head = ["Name", "Rows", "Columns", "Predicts", "Size", "Added"].map((name) => h("th", { class: NUMBERS.includes(name) ? "num" : "" }, name));
+  const head = ["Name", "Rows", "Columns used", "Predicts", "Size", "Added"].map((name) => h("th", { class: NUMBERS.includes(name) ? "num" : "" }, name));
   const whole = h("table", { class: "datasets" }, h("thead", null, h("tr", null, head, h("th", null, h("span", { class: "hidden" }, "Actions")))), body);
   const table = h("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Datasets", hidden: true }, whole);
   const empty = h("p", { class: "sub", hidden: true }, "There is no dataset yet. On a command line: ", h("code", null, `curl --data-binary @iris.csv ${location.origin}/datasets?name=iris`));
@@ -35,7 +37,7 @@ export async function show({ main, query, signal }) {
       h("b", null, "Drop a table here"), ", or anywhere on this page ", h("button", { type: "button", class: "primary", onclick: chooseFile }, "Choose a file"),
       h("div", { class: "hint" }, "CSV, TSV, Parquet, JSON or NDJSON, plain or compressed by gzip or zstd")),
     h("section", { class: "panel", "data-panel": "datasets" }, table, empty));
-  for await (const page of pages("/datasets", { query: { prefix }, signal })) {
+  for await (const page of pages("/datasets", { query: { prefix, fields: FIELDS }, signal })) {
     datasets.push(...page);
     draw();
   }
@@ -43,12 +45,12 @@ export async function show({ main, query, signal }) {
 }
 
 /** @param {any} dataset @param {() => void} draw */
-function rowOf({ id, name, rows, label, columns, features, bytes: size, created_at: made }, draw) {
+function rowOf({ id, name, rows, label, features, bytes: size, created_at: made }, draw) {
   const shown = name ?? id, address = `/console/data/${encodeURIComponent(shown)}`;
   const leave = () => removeLater(`dataset ${shown}`, `/datasets/${id}`, { hide: draw, back: () => (location.pathname === "/console/data" ? draw() : go("/console/data")) });
   const figure = (/** @type {any} */ value) => h("td", { class: "num" }, value);
   return h("tr", null,
-    h("th", { scope: "row", title: shown }, h("a", { href: address }, shown)), figure(count(rows)), figure(count((columns ?? features).length)),
+    h("th", { scope: "row", title: shown }, h("a", { href: address }, shown)), figure(count(rows)), figure(count(features.length)),
     h("td", { title: label ?? null }, label ?? h("span", { class: "hint" }, "not said yet")), figure(bytes(size)), h("td", { class: "sub", title: made }, age(made)),
     figure(h("button", { type: "button", "aria-label": `Delete ${shown}`, onclick: leave }, "Delete")));
 }
