@@ -68,7 +68,8 @@ export function differences(runs) {
     return found;
   });
   const names = [...new Set(settings.flatMap((one) => [...one.keys()]))];
-  const lines = names.map((name) => ({ name, values: settings.map((one) => one.get(name) ?? null) }));
+  // What is not there, and what is there as nothing, is the same.
+  const lines = names.map((name) => ({ name, values: settings.map((one) => one.get(name) || null) }));
   return lines.filter(({ values }) => values.some((value) => value !== values[0]));
 }
 
@@ -85,8 +86,8 @@ export const FIGURES = [
   { name: "time", of: ({ job }) => (job?.finished_at && job.started_at ? (Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000 : null), better: 0, kind: "seconds" },
 ];
 
-/** The best of the values, null if it is not known which is better. @param {(number | null | undefined)[]} values @param {1 | -1 | 0} better */
+/** The best of the values, null if none is better than another. @param {(number | null | undefined)[]} values @param {1 | -1 | 0} better */
 export function bestOf(values, better) {
-  const known = values.filter((value) => typeof value === "number");
-  return better === 0 || known.length < 2 ? null : better === 1 ? Math.max(...known) : Math.min(...known);
+  const known = values.filter((value) => typeof value === "number"), [low, high] = [Math.min(...known), Math.max(...known)];
+  return better === 0 || known.length < 2 || low === high ? null : better === 1 ? high : low;
 }

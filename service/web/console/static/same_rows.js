@@ -80,7 +80,7 @@ function result(pair, answers, both) {
   const buttons = groups.map(({ name, rows }, index) => h("button", { type: "button", onclick: () => choose(index) }, h("strong", null, count(rows.length)), ` ${name}`));
   const choose = (/** @type {number} */ index) => {
     buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(at === index)));
-    fill(table, rowsTable(groups[index].rows, [a, b]));
+    fill(table, rowsTable(groups[index].rows, [a, b], pair[0].version.definition.label));
   };
   choose(Math.max(0, groups.findIndex(({ rows }) => rows.length)));
   const total = answers[0].rows;
@@ -99,10 +99,10 @@ function difference(first, second) {
   return `Of two that are equally good, ${percent(p, p < 0.01 ? 2 : 0)} differ as much or more${p < 0.05 ? "" : ": it may be chance"}.`;
 }
 
-/** @param {Both[]} rows @param {string[]} names */
-function rowsTable(rows, [a, b]) {
+/** @param {Both[]} rows @param {string[]} names @param {string | undefined} labelled  the column with the label, which is shown anyway */
+function rowsTable(rows, [a, b], labelled) {
   if (!rows.length) return h("p", { class: "sub" }, "No row.");
-  const columns = Array.isArray(rows[0].values) ? rows[0].values.map((_, index) => String(index + 1)) : Object.keys(rows[0].values);
+  const columns = Array.isArray(rows[0].values) ? rows[0].values.map((_, index) => String(index + 1)) : Object.keys(rows[0].values).filter((name) => name !== labelled);
   const body = h("tbody"), more = h("button", { type: "button", onclick: () => add() }, "More");
   const text = (/** @type {any} */ value, kind = "") => h("td", null, h("span", { class: `name ${kind}`, title: cell(value) }, { ok: "✓ ", bad: "✕ " }[kind], cell(value)));
   const line = (/** @type {Both} */ { row, values, label, first, second }) => h("tr", null,

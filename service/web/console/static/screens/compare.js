@@ -4,7 +4,7 @@ import { get } from "../api.js";
 import { LineChart } from "../chart.js";
 import { FIGURES, bestOf, differences, readRun, runNames } from "../compare_runs.js";
 import { classColour, fill, h } from "../dom.js";
-import { count, duration, number, percent } from "../format.js";
+import { cell, count, duration, number, percent } from "../format.js";
 import { notice } from "../notices.js";
 import { choice, panel, scrollingTable } from "../panels.js";
 import { sameRowsPanel } from "../same_rows.js";
@@ -46,7 +46,7 @@ function table(runs) {
     const words = (/** @type {any} */ value) => (value === best && best !== null ? h("strong", null, WRITE[kind](value), h("span", { class: "ok" }, " ★ best")) : WRITE[kind](value));
     return known && line(name, values.map(words));
   });
-  const clipped = (/** @type {any} */ value) => (value === null || value === "" ? "–" : h("span", { class: "clip", title: String(value) }, String(value)));
+  const clipped = (/** @type {any} */ value) => (value === null ? "–" : h("span", { class: "clip", title: String(value) }, cell(value)));
   const settings = differences(runs).map(({ name, values }) => line(name, values.map(clipped)));
   const group = (/** @type {string} */ words) => h("tr", { class: "group" }, h("th", { colSpan: runs.length + 1, scope: "colgroup" }, words));
   return panel("How good, and what differs", "runs", [],
