@@ -149,9 +149,14 @@ class TrainingRun:
         return {} if best is None else {0: best}
 
     def metrics_of(self, kind: CheckpointKind) -> dict[str, float | None]:
-        """The metrics of the epoch whose parameters a checkpoint of this kind holds; empty before the first epoch."""
-        epoch = self.best.epoch if kind is CheckpointKind.BEST and self.best is not None else len(self.history)
-        return _metrics(self.history[epoch - 1]) if epoch else {}
+        """The metrics of the epoch whose parameters a checkpoint of this kind holds; empty before the first epoch.
+
+        A checkpoint of the best epoch is saved at the end and counts all epochs, so its metrics name their ``epoch``.
+        """
+        best = self.best.epoch if kind is CheckpointKind.BEST and self.best is not None else 0
+        epoch = best or len(self.history)
+        found = _metrics(self.history[epoch - 1]) if epoch else {}
+        return {**found, "epoch": best} if best else found
 
     def details(self) -> dict[str, Any]:
         """What a job shows of its run beside its progress."""

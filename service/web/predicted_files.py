@@ -9,20 +9,25 @@ from typing import Any
 
 from flask import Response, request
 
+from models.data.table import Table
 from models.data.words import number_of
-from models.errors import InvalidError, Problem, describe, escaped
+from models.errors import InvalidError, MissingError, Problem, describe, escaped
+from models.formats.stored_table import open_table
 from models.identifiers import NAME_PATTERN, qualified
 from models.reading.options import ReadOptions
+from models.registry.datasets import find_dataset
 from models.registry.versions import Wanted
 from models.schemas import StrictSchema, Text, left_out, load
 from models.serving.asked import Asked
 from service.serving.inference import require_asked
 from service.serving.predicted_table import PredictedTable
 from service.serving.resolution import ServedVersion
+from service.upkeep.inspection import intact_dataset
 from service.uploads.exchange_table import ExchangeTable
 from service.web.context import context
 from service.web.file_bodies import FILE_TYPES, UploadedFile, received_upload, uploaded_file
 from service.web.pagination import NUMBER_PATTERN
+from service.web.stored_rows import hold_dataset
 from service.web.table_answers import CSV, TABLE_TYPES, accepted_type, table_answer
 from service.web.worker.records import PREDICTED, Predicted
 
@@ -78,6 +83,7 @@ class FileQuerySchema(StrictSchema):
     model = Text(
         required=True, pattern=NAME_PATTERN, maximum=63, metadata={"description": "The model, if the body is a file."}
     )
+    dataset = _option("A stored dataset whose rows are predicted, by name or id, in place of a file in the body.")
     version = _option("A version's number, an alias or a checkpoint's id; the alias `default` if left out.")
     probabilities = Text(
         load_default="false", choices=_TRUTHS, metadata={"description": "Also a column `probability_CLASS` a class."}
@@ -140,8 +146,16 @@ def predicted_file() -> Response:
     kind = accepted_type("predictions")
     version = context().serving.version(query["model"], _wanted(query["version"]))
     options = {name: query[name] for name in _OPTIONS if query[name] is not None}
-    with received_upload():
-        return _answer(version, options, kind, _asked(query), each=query["probabilities"] == "true")
+    asked, each = _asked(query), query["probabilities"] == "true"
+    with ExitStack() as held:
+        if query["dataset"] is not None:
+            require_asked(asked, version.network)
+            table = _stored(query["dataset"], options, held)
+        else:
+            with received_upload():
+                require_asked(asked, version.network)
+                table = _sent(version, options, held)
+        return _answer(version, table, kind, asked, held, each=each)
 
 
 def _asked(query: dict[str, Any]) -> Asked:
@@ -159,25 +173,44 @@ def _wanted(text: str | None) -> Wanted:
     return int(text) if text is not None and re.fullmatch(NUMBER_PATTERN, text) else text
 
 
-def _answer(version: ServedVersion, options: dict[str, Any], kind: str, asked: Asked, *, each: bool) -> Response:
-    require_asked(asked, version.network)
+def _answer(version: ServedVersion, table: Table, kind: str, asked: Asked, held: ExitStack, *, each: bool) -> Response:
+    """The table with its predictions; what is ``held`` is given up when the stream has ended."""
+    parts = context()
+    store, room = held.enter_context(parts.files.temporary()), parts.files.disk.require_room
+    predicted = PredictedTable(version, table, store, each=each, asked=asked, require_room=room)
+    model = qualified(parts.database.caller.owner, version.model)
+    request.environ[PREDICTED] = Predicted(model, version.number, table.rows)
+    response = table_answer(predicted, kind, "predictions")
+    response.headers["X-Model-Version"] = str(version.checkpoint if version.number is None else version.number)
+    # Runs however the stream ends, even if the client disconnects before it begins.
+    response.call_on_close(held.pop_all().close)
+    return response
+
+
+def _stored(key: str, options: dict[str, Any], held: ExitStack) -> Table:
+    """The table of a stored dataset, open as long as it is held."""
+    problems = [Problem(f"/{name}", "is for files in the body; the dataset has been read already") for name in options]
+    if request.content_length or request.headers.get("Transfer-Encoding"):
+        problems.append(Problem("/dataset", "goes without a body, which has rows of its own"))
+    if problems:
+        raise InvalidError.of(problems)
+    parts = context()
+    try:
+        with parts.database.read() as connection:
+            row = find_dataset(connection, key)
+    except MissingError as error:
+        raise InvalidError.at("/dataset", error.detail) from None
+    hold_dataset(row.id)
+    return held.enter_context(open_table(intact_dataset(parts.database, parts.files, row.id)))
+
+
+def _sent(version: ServedVersion, options: dict[str, Any], held: ExitStack) -> Table:
+    """The table in the file that the body is."""
     upload = uploaded_file()
     if upload is None:
         detail = "must be a file of rows. A JSON object with rows names its model itself and goes without ?model="
         raise InvalidError.at("", detail)
-    parts = context()
-    with ExitStack() as held:
-        exchange, store = (held.enter_context(parts.files.temporary()) for _ in range(2))
-        table = _read(version, upload, options, exchange)
-        room = parts.files.disk.require_room
-        predicted = PredictedTable(version, table, store, each=each, asked=asked, require_room=room)
-        model = qualified(parts.database.caller.owner, version.model)
-        request.environ[PREDICTED] = Predicted(model, version.number, table.rows)
-        response = table_answer(predicted, kind, "predictions")
-        response.headers["X-Model-Version"] = str(version.checkpoint if version.number is None else version.number)
-        # Runs however the stream ends, even if the client disconnects before it begins.
-        response.call_on_close(held.pop_all().close)
-        return response
+    return _read(version, upload, options, held.enter_context(context().files.temporary()))
 
 
 def _read(version: ServedVersion, upload: UploadedFile, options: dict[str, Any], exchange: Any) -> ExchangeTable:

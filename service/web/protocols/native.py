@@ -87,7 +87,8 @@ def predict() -> Response:
 
     With `?model=`, the body is a file of rows: CSV, Parquet, NDJSON or a JSON array of objects, plain or compressed by
     gzip or zstd. The answer is a file of the type that `Accept` names: the columns that came, then `prediction` and
-    `probability`, and with `?probabilities=true` a column for each class. Values are written in their shortest form,
+    `probability`, and with `?probabilities=true` a column for each class. With `&dataset=` and no body, the rows are
+    those of a stored dataset. Values are written in their shortest form,
     times in ISO 8601, missing values empty or null. The header `X-Model-Version` names the version that answered.
     """
     refusal: TrainyardError | None = request.environ.get(_REFUSAL)

@@ -47,7 +47,8 @@ class TestBest:
         assert len(history) == job["progress"]["epoch"] == best + 1 + 5
         assert job["progress"]["fraction"] == 1.0
         version = client.get(f"/models/{name}/versions/1").json
-        assert version["metrics"]["validation_loss"] == losses[best]
+        assert (version["metrics"]["validation_loss"], version["metrics"]["epoch"]) == (losses[best], best + 1)
+        assert client.get(f"/checkpoints/{version['checkpoint']}").json["metrics"] == version["metrics"]
 
     def test_publish_best_beside_the_last(self, client: Client, name: str) -> None:
         job = client.run({**overfitting(name, publish="best"), "epochs": 80})
@@ -59,6 +60,7 @@ class TestBest:
         history = client.history(job["id"])
         assert version["metrics"]["validation_loss"] == min(epoch["validation_loss"] for epoch in history)
         assert kept[1]["metrics"]["validation_loss"] == history[-1]["validation_loss"]
+        assert [one["metrics"].get("epoch") for one in kept] == [job["best"]["epoch"], None, None]
 
     def test_looks_at_every_third_epoch_by_the_log_loss(self, client: Client, name: str) -> None:
         smoothed = {"type": "categorical_crossentropy", "label_smoothing": 0.1}
