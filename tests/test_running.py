@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import pwd
 import re
 import shlex
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 
 from benchmarks.servers import free_port
-from testing.harness import Client
+from testing.harness import Client, eventually
 from testing.trial import train_and_predict, wait_until_ready
 
 pytestmark = pytest.mark.processes
@@ -31,34 +32,99 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 MAXIMUM_INSTALL = 190
 
 
-def test_the_demo_reaches_its_goals_and_draws_its_picture(tmp_path: Path) -> None:
-    """Exit status 0, accuracies and progress on the screen, a well-formed picture, HDF5 files at the printed paths."""
-    done = subprocess.run(
-        [sys.executable, "examples/demo.py"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+def demo(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The demo, or a part of it, in a process of its own without a terminal."""
+    return subprocess.run(
+        [sys.executable, *command], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options
     )
+
+
+def test_the_demo_reaches_its_goals_and_draws_its_picture() -> None:
+    """Exit status 0, accuracies and progress on the screen, a well-formed picture, HDF5 files at the printed paths."""
+    done = demo("examples/demo.py", timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"epoch 10,001/10,001  loss 0\.\d+  accuracy 0\.9\d+", done.stdout)
     assert re.search(r"training accuracy 0\.9\d+; version 1", done.stdout)
-    found = re.search(r"ours:    accuracy (0\.\d+), log loss .*\n  to beat: accuracy (0\.\d+), log loss", done.stdout)
-    assert found is not None
-    assert float(found.group(1)) > float(found.group(2))
+    found = re.findall(r"ours:    accuracy (0\.\d+), log loss .*\n  to beat: accuracy (0\.\d+), log loss", done.stdout)
+    assert len(found) == 2
+    assert all(float(ours) > float(other) for ours, other in found)
+    assert "rental is not used: counts the rows" in done.stdout
+    assert re.search(r"'bike': 'cargo', .*late 0\.\d+ \(missing: started, member\)", done.stdout)
     folder = re.search(r"are in (\S+)", done.stdout)
     assert folder is not None
-    # Of the spiral the first and the last state, of the digits the last and perhaps some on the way.
-    assert len(list(Path(folder[1]).glob("*.h5"))) >= 3
+    # Of the spiral the first and the last state, of the others the last and perhaps some on the way.
+    assert len(list(Path(folder[1]).glob("*.h5"))) >= 4
     picture = ET.parse(ROOT / "demo-output" / "spiral.svg").getroot()
     assert len(picture.findall("{http://www.w3.org/2000/svg}circle")) == 300
+    # Without a terminal nobody could end it, so it has ended.
+    console = re.search(r"The console is at (\S+) while the service runs. It ends now", done.stdout)
+    assert console is not None
+    with pytest.raises(OSError, match="refused"):
+        Client(console[1]).get("")
     shutil.rmtree(Path(folder[1]).parent.parent)
 
 
-def test_the_demo_fails_where_something_falls_short(tmp_path: Path) -> None:
+def test_the_demo_fails_where_something_falls_short() -> None:
     """A floor that cannot be reached gives exit status 1 and a sentence."""
     code = "import sys; sys.path.insert(0, 'examples'); import demo; demo.SPIRAL_ACCURACY = 1.1; sys.exit(demo.main())"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = demo("-c", code, timeout=300)
     assert done.returncode == 1
     assert re.search(r"The demo failed: training accuracy is 0\.9\d+, below 1\.1", done.stderr)
+
+
+#: The end of the demo alone: a service, and what is done when everything has been shown.
+ENDING = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "examples")
+import demo
+with demo.service(Path(sys.argv[1])) as client:
+    demo.stay(client)
+print("it has ended")
+"""
+
+
+@pytest.mark.parametrize("display", [True, False])
+def test_at_a_terminal_the_demo_ends_on_a_running_service(tmp_path: Path, display: bool) -> None:
+    """The console's address is printed, and opened if there is a display; Ctrl-C ends the service."""
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    shown = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    shown |= {"BROWSER": f"{browser} %s", **({"DISPLAY": ":0"} if display else {})}
+    terminal, inside = pty.openpty()
+    command = [sys.executable, "-c", ENDING, tmp_path / "data"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=shown, stdin=inside, stdout=inside, stderr=inside, start_new_session=True
+    )
+    os.close(inside)
+    try:
+        text = until(terminal, "Ctrl-C ends the service.")
+        console = re.search(r"The console: (\S+)", text)
+        assert console is not None
+        page = Client(console[1]).get("")
+        assert (page.status, page.headers["content-type"].partition(";")[0]) == (200, "text/html")
+        if display:
+            assert eventually(lambda: opened.exists() and opened.read_text(), what="a browser").strip() == console[1]
+        process.send_signal(signal.SIGINT)  # as the terminal does for Ctrl-C
+        until(terminal, "it has ended")
+        assert process.wait(30) == 0
+        assert opened.exists() is display
+        with pytest.raises(OSError, match="refused"):
+            Client(console[1]).get("")
+    finally:
+        os.close(terminal)
+        if process.poll() is None:
+            process.kill()
+        process.wait(30)
+
+
+def until(terminal: int, words: str) -> str:
+    """What a terminal shows up to these words; fails at its end."""
+    text = ""
+    while words not in text:
+        text += os.read(terminal, 4096).decode()
+    return text
 
 
 # The image and the compose file. No container engine is needed: the image is laid out by hand, as the Dockerfile says.
