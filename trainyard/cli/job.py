@@ -15,6 +15,8 @@ from trainyard.cli.types import NAME_OF_JOB, NAME_OF_MODEL
 
 __all__ = ["job"]
 
+#: Epochs of the past that are enough for a curve in a line.
+POINTS = 60
 STATES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 
 
@@ -109,15 +111,14 @@ def wait(session: Session, job_id: str) -> None:
 
 
 def _end(session: Session, job_id: str, *, shown: bool) -> None:
-    """Wait from now on: what was reported before is the past."""
+    """Wait from now on; what was reported before is the beginning of the curve."""
     from trainyard.cli.ending import end
     from trainyard.cli.waiting import wait_for
     from trainyard.requests import path_of
 
-    newest = session.ask("GET", path_of("jobs", job_id, "events"), query={"limit": 1})["data"]
+    past = session.ask("GET", path_of("jobs", job_id, "history"), query={"points": POINTS})
     document = session.ask("GET", path_of("jobs", job_id))
-    document = wait_for(session, document, after=newest[0]["id"] if newest else None, shown=shown)
-    end(session, document)
+    end(session, wait_for(session, document, past, shown=shown))
 
 
 @command(job, "pause", example="trainyard job pause job_1htz3m43bnmnve1q9w78a")

@@ -20,8 +20,14 @@ trainyard train iris.csv --label species
 trainyard predict iris petal_length=4.9 petal_width=1.7"""
 #: A package that only the service needs.
 OF_SERVICE = "gunicorn"
-MISSING = """this command is a part of the service, which is not installed here: there is no package "gunicorn".
-Install Trainyard with its extra "server", as in: pip install 'FILE.whl[server]'."""
+MISSING = """this command is a part of the service, which is not installed here.
+Install Trainyard with its extra "server": trainyard-server[server], or the wheel with [server] behind its name."""
+
+
+class NotInstalledError(click.ClickException):
+    """Raised if a command needs packages that are not installed; a command of that name is a wrong use here."""
+
+    exit_code = 2
 
 
 class Entry(NamedTuple):
@@ -89,7 +95,7 @@ class _Commands(Group):
         if entry.of_service:
             enter()
             if find_spec(OF_SERVICE) is None:
-                raise click.ClickException(MISSING)
+                raise NotInstalledError(MISSING)
         found: click.Command = getattr(importlib.import_module(module), name)
         return found
 

@@ -23,15 +23,15 @@ AWAY = 60.0
 
 
 def wait_for(
-    session: Session, job: Mapping[str, Any], *, after: int | None = None, shown: bool = True
+    session: Session, job: Mapping[str, Any], past: Mapping[str, Any] | None = None, *, shown: bool = True
 ) -> dict[str, Any]:
-    """The job when it has ended; ``after`` is the last event that needs no showing.
+    """The job when it has ended; ``past`` is the history that it had before.
 
     After Ctrl-C the command ends and the job goes on; a second Ctrl-C stops it.
     """
     with leaving(session, job["id"]):
         if job["state"] not in FINAL:
-            _follow(session, job, after, shown=shown)
+            _follow(session, job, past or {}, shown=shown)
         return _job(session, job["id"])
 
 
@@ -44,16 +44,18 @@ def leaving(session: Session, job_id: str) -> Iterator[None]:
         _leave(session, job_id)
 
 
-def _follow(session: Session, job: Mapping[str, Any], after: int | None, *, shown: bool) -> None:
+def _follow(session: Session, job: Mapping[str, Any], past: Mapping[str, Any], *, shown: bool) -> None:
     from trainyard.event_stream import follow
     from trainyard.requests import path_of
 
     run = Run(job)
+    for epoch in past.get("data", ()):
+        run.report(epoch)
     progress = Progress(session.output, run, lambda: _job(session, job["id"]))
     request = session.request("GET", path_of("jobs", job["id"], "events"), accept="text/event-stream")
     over = lambda: _job(session, job["id"])["state"] in FINAL  # noqa: E731
     try:
-        for event in follow(session.transport, request, after, over, AWAY):
+        for event in follow(session.transport, request, past.get("event"), over, AWAY):
             if event.type == "epoch":
                 run.report(event.data)
             elif event.type == "state":

@@ -124,9 +124,8 @@ def test_a_file_is_trained_on_by_two_lines(shell: Shell) -> None:
     """Whatever its name is."""
     name = fresh("it-s")
     (shell.folder / "it's a file.csv").write_text((shell.folder / "flowers.csv").read_text())
-    done = shell(
-        "train", "it's a file.csv", "--label", "kind", "--hidden", "8", "--epochs", "3", "--curl", "--name", name
-    )
+    options = ("--label", "kind", "--hidden", "8", "--epochs", "3", "--name", name)
+    done = shell("train", "it's a file.csv", *options, "--curl")
     upload, train = done.stdout.splitlines()
     assert json.loads(shell.sh(f"{upload} -sS").stdout)["rows"] == 90
     job = json.loads(shell.sh(f"{train} -sS").stdout)

@@ -108,8 +108,8 @@ def test_without_the_service_its_commands_say_so(shell: Shell) -> None:
     """The client and its command need click alone."""
     program = "import sys; sys.modules['gunicorn'] = None; from trainyard.cli.main import cli; cli()"
     done = shell.run(sys.executable, "-c", program, "keys", "list")
-    assert done.returncode == 1
-    assert 'Install Trainyard with its extra "server"' in done.stderr
+    assert done.returncode == 2
+    assert 'Install Trainyard with its extra "server": trainyard-server[server]' in done.stderr
     assert "Traceback" not in done.stderr
     assert shell.run(sys.executable, "-c", program, "job", "list").returncode == 0
     assert shell.run(sys.executable, "-c", program, "--help").returncode == 0

@@ -89,7 +89,6 @@ def test_a_watcher_leaves_the_job_too(shell: Shell, made: Made) -> None:
     """And so it is in a terminal, where the line that moves goes away."""
     with a_long_job(shell, made, "--no-wait") as (process, name):
         job_id = process.communicate(timeout=60)[0].strip()
-        shell.client.until_epoch(job_id, 1)
         with terminal(shell, ("job", "watch", job_id)) as window:
             window.until(r"epoch [\d,]+/10,000,000")
             window.process.send_signal(signal.SIGINT)

@@ -116,11 +116,11 @@ def test_a_job_is_paused_resumed_and_stopped(shell: Shell, made: Made) -> None:
         {"data": made.dataset, "model": {"name": name, "hidden": [8]}, "epochs": 1_000_000, "max_seconds": 600}
     )["id"]
     try:
-        shell.client.until_epoch(job, 1)
+        shell.client.until_state(job, "running", timeout=90.0)
         assert shell("job", "pause", job).stdout.strip() in ("running", "paused")
-        shell.client.until_state(job, "paused")
+        shell.client.until_state(job, "paused", timeout=60.0)
         assert shell("job", "resume", job).stdout.strip() in ("queued", "running")
-        shell.client.until_state(job, "running")
+        shell.client.until_state(job, "running", timeout=90.0)
         assert shell("job", "rm", job).returncode == 4, "it has not ended"
         assert shell("job", "stop", job).stdout.strip() in ("running", "cancelled")
     finally:

@@ -30,10 +30,8 @@ def test_without_a_service(shell: Shell) -> None:
         assert (done.returncode, done.stdout) == (3, "")
         assert done.stderr == f"Error: no service at {url}; start one: trainyard serve\n"
     done = shell("--url", "unix:/nowhere/sock", "job", "list")
-    assert (done.returncode, done.stderr) == (
-        3,
-        "Error: no service at unix:/nowhere/sock; start one: trainyard serve\n",
-    )
+    assert done.returncode == 3
+    assert done.stderr == "Error: no service at unix:/nowhere/sock; start one: trainyard serve\n"
     done = shell("--url", f"http://localhost.invalid:{a_free_port()}", "job", "list")
     assert done.returncode == 3
     assert "trainyard serve" not in done.stderr
@@ -59,10 +57,8 @@ def test_any_request_can_be_sent(shell: Shell) -> None:
     assert (done.returncode, done.stderr) == (4, "")
     assert json.loads(done.stdout)["code"] == "not_found"
     body = json.dumps({"name": "by-api", "inputs": [[1.0], [2.0]], "labels": ["a", "b"]})
-    assert (
-        shell("api", "POST", "/datasets", "-d", "@-", "-H", "Content-Type: application/json", stdin=body).returncode
-        == 0
-    )
+    header = "Content-Type: application/json"
+    assert shell("api", "POST", "/datasets", "-d", "@-", "-H", header, stdin=body).returncode == 0
     (shell.folder / "body.json").write_text(body.replace("by-api", "by-file"))
     assert json.loads(shell("api", "POST", "/datasets", "-d", "@body.json").stdout)["name"] == "by-file"
     for words, told in ((["-d", "@none"], "there is no file none"), (["-H", "x"], "must be 'NAME: VALUE'")):
@@ -155,25 +151,19 @@ def test_a_console_that_no_browser_can_open(shell: Shell) -> None:
 
 
 def test_a_shell_completes_names(shell: Shell) -> None:
-    """Commands without the service, models with it; none if it does not answer."""
-    assert (
-        shell.client.post("/datasets", {"name": "for-tab", "inputs": [[1.0], [2.0]], "labels": ["a", "b"]}).status
-        == 201
-    )
+    """Commands without the service, datasets with it; none if it does not answer."""
+    document = {"name": "for-tab", "inputs": [[1.0], [2.0]], "labels": ["a", "b"]}
+    assert shell.client.post("/datasets", document).status == 201
 
     def completed(line: str, url: str = shell.url) -> list[str]:
-        words = {
-            "COMP_WORDS": line,
-            "COMP_CWORD": str(len(line.split(" ")) - 1),
-            "_TRAINYARD_COMPLETE": "bash_complete",
-        }
+        place = str(len(line.split(" ")) - 1)
+        words = {"COMP_WORDS": line, "COMP_CWORD": place, "_TRAINYARD_COMPLETE": "bash_complete", "TRAINYARD_URL": url}
         program = "from trainyard.cli.main import cli; cli(prog_name='trainyard')"
-        done = shell.run(sys.executable, "-c", program, variables={**words, "TRAINYARD_URL": url})
-        return [each.partition(",")[2] for each in done.stdout.splitlines()]
+        done = shell.run(sys.executable, "-c", program, variables=words)
+        return [each.partition(",")[2] for each in done.stdout.split()]
 
     assert completed("trainyard tra") == ["train", "trainer"]
     assert "--held-out" in completed("trainyard train --h")
     assert "for-tab" in completed("trainyard data show for-")
     assert completed("trainyard data show for-", "http://127.0.0.1:1") == []
-    script = shell("completion", "bash").stdout
-    assert "_TRAINYARD_COMPLETE=bash_complete" in script
+    assert "_TRAINYARD_COMPLETE=bash_complete" in shell("completion", "bash").stdout
