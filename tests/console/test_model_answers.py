@@ -62,23 +62,46 @@ def passengers(count: int = 240) -> list[Row]:
     return rows
 
 
-def run(client: Client, name: str, data: Any, **members: Any) -> Row:
-    """A job that has trained one small network; a fifth of the rows is held out unless there are folds."""
-    held = {} if "folds" in members else {"validation": {"fraction": 0.2}, "publish": "best"}
-    model = {"name": name, "hidden": [8], **members.pop("model", {})}
-    return client.run({"model": model, "data": data, "epochs": 40, **held, **members})
+def wide() -> list[Row]:
+    """Thirty classes by one of thirty columns."""
+    random = np.random.default_rng(3)
+    values = random.normal(size=(180, 30)).round(2)
+    values[:, 20] += np.arange(180) % 30
+    return [
+        {**{f"x{column}": float(value) for column, value in enumerate(row)}, "kind": f"k{place % 30:02d}"}
+        for place, row in enumerate(values)
+    ]
+
+
+def hostile() -> list[Row]:
+    """Columns and classes with names that do harm where they become markup or a width."""
+    random, kinds = np.random.default_rng(5), [HOSTILE, LONG, "True"]
+    return [
+        {HOSTILE: float(random.normal(place % 3)), LONG: ["<i>a</i>", "b" * 90][place % 2], "kind": kinds[place % 3]}
+        for place in range(90)
+    ]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with models of irises and passengers."""
+    """A server with one small network for each table, of which a fifth was held out, and one trained in folds."""
+    tables = {"iris": ("species", irises()), "ship": ("saved", passengers())}
+    tables |= {"wide": ("kind", wide()), "hostile": ("kind", hostile())}
+    inputs = np.random.default_rng(2).normal(size=(60, 2)).round(3)
+    plain = {"name": "plain", "inputs": inputs.tolist(), "labels": (inputs.sum(axis=1) > 0).astype(int).tolist()}
+    single = {"epochs": 40, "validation": {"fraction": 0.2}, "publish": "best", "checkpoint": {"every_epochs": 10}}
     with serving(tmp_path_factory.mktemp("answers") / "data") as running:
         client = running.client
-        for name, label, rows in (("iris", "species", irises()), ("ship", "saved", passengers())):
+        for name, (label, rows) in tables.items():
             assert client.post("/datasets", {"name": name, "label": label, "rows": rows}).status == 201
-        run(client, "iris", "iris", checkpoint={"every_epochs": 10, "keep": 10})
-        run(client, "ship", "ship")
-        run(client, "folds", "ship", folds=3, epochs=4)
+        assert client.post("/datasets", plain).status == 201
+        client.define({"name": "plain", "inputs": 2, "classes": [0, 1], "hidden": [4]})
+        jobs = [client.train({"model": {"name": name, "hidden": [8]}, "data": name, **single}) for name in tables]
+        jobs.append(client.train({"model": "plain", "data": {"dataset": "plain"}, **single}))
+        jobs.append(client.train({"model": {"name": "folds", "hidden": [8]}, "data": "ship", "folds": 3, "epochs": 4}))
+        for job in jobs:
+            ended = client.wait(job["id"])
+            assert ended["state"] == "succeeded", ended
         yield running
 
 
@@ -328,12 +351,8 @@ def test_answers_come_while_a_job_trains(open_page: Callable[..., Page], server:
     """From the best epoch so far, as soon as one is kept."""
     from playwright.sync_api import expect
 
-    job = client.train(
-        {
-            **{"model": {"name": "now", "hidden": [8]}, "data": "iris", "epochs": 1_000_000},
-            **{"validation": {"fraction": 0.2}, "publish": "best", "checkpoint": {"every_seconds": 1, "keep": 3}},
-        }
-    )
+    kept = {"publish": "best", "checkpoint": {"every_seconds": 1, "keep": 3}, "validation": {"fraction": 0.2}}
+    job = client.train({"model": {"name": "now", "hidden": [8]}, "data": "iris", "epochs": 1_000_000, **kept})
     page = open_page(server, "/console/models/now")
     expect(panel(page, "Try it").locator(".prob").first).to_be_visible(timeout=30_000)
     expect(panel(page, "What it decides where").get_by_text("Of the map")).to_be_visible()
@@ -504,12 +523,6 @@ def test_a_model_that_was_imported(open_page: Callable[..., Page], server: Serve
 def test_a_model_whose_inputs_have_no_names(shown: Callable[..., Page], client: Client, faults: Faults) -> None:
     from playwright.sync_api import expect
 
-    random = np.random.default_rng(2)
-    inputs = random.normal(size=(60, 2)).round(3)
-    labels = (inputs.sum(axis=1) > 0).astype(int).tolist()
-    client.post("/datasets", {"name": "plain", "inputs": inputs.tolist(), "labels": labels})
-    client.define({"name": "plain", "inputs": 2, "classes": [0, 1], "hidden": [4]})
-    client.run({"model": "plain", "data": {"dataset": "plain"}, "epochs": 5, "validation": {"fraction": 0.2}})
     page = shown("plain")
     names = tuple(page.locator(".try .ask label").all_inner_texts())
     page.get_by_label(f"{names[1]} as a number").fill("0.625")
@@ -533,16 +546,6 @@ def test_wide_models_and_many_classes(
 ) -> None:
     from playwright.sync_api import expect
 
-    random = np.random.default_rng(3)
-    rows = []
-    for place in range(180):
-        values = random.normal(size=30).round(2)
-        values[20] += place % 30
-        rows.append(
-            {**{f"x{column}": float(value) for column, value in enumerate(values)}, "kind": f"k{place % 30:02d}"}
-        )
-    client.post("/datasets", {"name": "wide", "label": "kind", "rows": rows})
-    run(client, "wide", "wide", epochs=8)
     page = shown("wide")
     asks = page.locator(".try .ask label")
     expect(asks).to_have_count(12)
@@ -570,7 +573,6 @@ def test_wide_models_and_many_classes(
 @pytest.mark.parametrize("width", [400, 1440])
 def test_names_from_others_do_no_harm(
     shown: Callable[..., Page],
-    client: Client,
     a11y: Callable[[Page], None],
     no_sideways: Callable[[Page], None],
     look: Callable[[Page, str], None],
@@ -578,21 +580,6 @@ def test_names_from_others_do_no_harm(
 ) -> None:
     from playwright.sync_api import expect
 
-    if client.get("/models/hostile").status == 404:
-        random = np.random.default_rng(5)
-        rows = [
-            {
-                HOSTILE: float(random.normal(place % 3)),
-                LONG: ["<i>a</i>", "b" * 90][place % 2],
-                "kind": [HOSTILE, LONG, True][place % 3],
-            }
-            for place in range(90)
-        ]
-        client.post(
-            "/datasets",
-            {"name": "hostile", "label": "kind", "rows": [{**row, "kind": str(row["kind"])} for row in rows]},
-        )
-        run(client, "hostile", "hostile", epochs=10)
     page = shown("hostile", width=width)
     look(page, f"model-hostile-{width}")
     expect(page.locator(".try .ask label").first).to_have_text(HOSTILE)

@@ -97,7 +97,7 @@ export function wrongPanel(state) {
     }
     if (state.value.part !== value.part || state.value.wanted !== value.wanted) return;
     content.hidden = false;
-    content.classList.toggle("many", found.classes.length > 6);
+    content.classList.toggle("many", found.classes.length > 6 && found.classes.length <= 20);
     fill(line, summary(found, value.part));
     const worst = found.confusion_matrix ? mixedUp(found.confusion_matrix)[0] : null;
     if (!picked || (cell && Math.max(...cell) >= found.classes.length)) cell = worst ?? (found.confusion_matrix ? [0, 0] : null);

@@ -112,7 +112,8 @@ export class RegionMap {
     [g.font, g.lineWidth, g.lineJoin] = [`11px ${getComputedStyle(this.canvas).fontFamily}`, 3, "round"];
     [g.strokeStyle, g.fillStyle] = [colour("--panel"), colour("--ink")];
     const write = (/** @type {string} */ words, /** @type {number} */ left, /** @type {number} */ top) => [g.strokeText(words, left, top), g.fillText(words, left, top)];
-    const marks = (/** @type {Axis} */ { column, values, ends }) => (ordered(column) ? ends.map((end) => (column.type === "number" ? Number(end.toPrecision(4)) : atPlace(column, end).slice(0, 10))) : values);
+    const end = (/** @type {Column} */ column, /** @type {number} */ place) => (column.type === "number" ? Number(place.toPrecision(4)) : atPlace(column, place).slice(0, 10));
+    const marks = (/** @type {Axis} */ { column, values, ends }) => (ordered(column) ? ends.map((place) => end(column, place)) : values);
     for (const [place, value] of marks(x).entries()) {
       g.textAlign = x.ends.length ? (place ? "right" : "left") : "center";
       write(brief(inWords(x.column, value), 14), shareOf(x, value) * wide, high - 5);
