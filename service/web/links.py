@@ -15,7 +15,7 @@ def _links(parameters: dict[str, str], *operations: str) -> dict[str, Any]:
 
 _OF_MODELS = (
     *("show_model", "list_versions", "list_aliases", "delete_model"),
-    *("list_checkpoints", "import_checkpoint"),
+    *("list_checkpoints", "import_checkpoint", "publish_checkpoint"),
 )
 _OF_DATASETS = ("show_dataset", "delete_dataset", "profile_dataset", "list_rows", "download_dataset")
 _OF_JOBS = (
