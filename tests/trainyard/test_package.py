@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -107,3 +109,26 @@ def test_names() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         trainyard.Nothing  # noqa: B018
     assert (Path(trainyard.__file__).parent / "py.typed").exists()
+
+
+def test_what_the_modules_import() -> None:
+    """The standard library, and NumPy and scikit-learn where an estimator is: nothing of the service."""
+    allowed = {"local_fit.py": {"numpy"}, "remote_fit.py": {"numpy"}, "sklearn.py": {"numpy", "sklearn"}}
+    for path in (ROOT / "trainyard").glob("*.py"):
+        names = {name.partition(".")[0] for name in _imported_at_once(ast.parse(path.read_text()))}
+        assert names - sys.stdlib_module_names - {"trainyard"} <= allowed.get(path.name, set()), path
+
+
+def _imported_at_once(node: ast.AST) -> Iterator[str]:
+    """What is imported as soon as a module is: not within a function, and not for types alone."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ImportFrom):
+            yield child.module or ""
+        elif isinstance(child, ast.Import):
+            yield from (each.name for each in child.names)
+        elif not isinstance(child, ast.FunctionDef) and not _is_for_types(child):
+            yield from _imported_at_once(child)
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
