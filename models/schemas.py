@@ -104,7 +104,7 @@ class StrictSchema(ma.Schema):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.error_messages["unknown"] = _Unknown.among(self.fields)
+        self.error_messages["unknown"] = _Unknown.among(field.data_key or name for name, field in self.fields.items())
 
     def load(self, data: Any, **options: Any) -> Any:
         """Load a document. Of more than ``LISTED`` unknown fields, marshmallow sees so many and no more."""

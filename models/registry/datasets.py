@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,10 +21,11 @@ from models.errors import ConflictError, describe
 from models.formats.durable import FileRecord
 from models.registry.callers import own, visible
 from models.registry.names import missing
-from models.registry.rows import fault_of, insert_if_free, older_than
+from models.registry.rows import fault_of, insert_if_free, older_than, starts_with
 from models.registry.tables import DATASETS
 
 __all__ = [
+    "DETAILED",
     "DatasetRow",
     "add_dataset",
     "delete_dataset",
@@ -37,6 +39,8 @@ __all__ = [
 
 #: Levels of a column that a dataset's document lists; the profile has more of them, with their counts.
 LISTED = 50
+#: The members of a dataset's document for which its details, which may be long, are read.
+DETAILED = frozenset({"label", "columns", "format", "warnings"})
 #: Members of a column's profile that a dataset's document shows too.
 _SHOWN = ("missing", "distinct", "min", "max")
 
@@ -45,7 +49,7 @@ _SHOWN = ("missing", "distinct", "min", "max")
 class DatasetRow:
     """A dataset; ``name`` is None for the rows of a training request, ``fault`` is what is wrong with the file.
 
-    ``details`` is None for a matrix whose columns are not described.
+    ``text`` is the stored text of its ``details``, which are None for a matrix whose columns are not described.
     """
 
     id: str
@@ -54,7 +58,7 @@ class DatasetRow:
     rows: int
     features: list[str]
     classes: list[Label]
-    details: TableDetails | None
+    text: str | None
     file: FileRecord
     fault: str | None
     created_at: str
@@ -69,29 +73,40 @@ class DatasetRow:
             rows=row.rows,
             features=json.loads(row.features),
             classes=json.loads(row.classes),
-            details=None if row.details is None else TableDetails.of(json.loads(row.details)),
+            text=row.details,
             file=FileRecord(row.bytes, row.sha256, row.mtime_ns),
             fault=row.fault,
             created_at=row.created_at,
         )
 
-    def document(self) -> dict[str, Any]:
-        """The dataset's document in the API, with ``fault`` if its file has one."""
-        details = self.details
-        return {
+    @cached_property
+    def details(self) -> TableDetails | None:
+        """What is known of the columns."""
+        return None if self.text is None else TableDetails.of(json.loads(self.text))
+
+    def document(self, *, whole: bool = True) -> dict[str, Any]:
+        """The dataset's document in the API, with ``fault`` if its file has one; without ``DETAILED`` if not whole."""
+        short = {
             "id": self.id,
             "name": self.name,
             "rows": self.rows,
-            "label": self.label,
             "features": self.features,
             "classes": self.classes,
-            "columns": self.columns(),
-            "format": None if details is None else details.format,
-            "warnings": [] if details is None else [warning.document() for warning in details.warnings],
             "bytes": self.file.bytes,
             "sha256": self.file.sha256,
             "created_at": self.created_at,
             **fault_of(self.fault),
+        }
+        return {**short, **self._described()} if whole else short
+
+    def _described(self) -> dict[str, Any]:
+        """The members ``DETAILED``."""
+        details = self.details
+        return {
+            "label": self.label,
+            "columns": self.columns(),
+            "format": None if details is None else details.format,
+            "warnings": [] if details is None else [warning.document() for warning in details.warnings],
         }
 
     @property
@@ -173,12 +188,19 @@ def find_dataset(connection: sa.Connection, key: str) -> DatasetRow:
     return DatasetRow.of(row)
 
 
-def list_datasets(connection: sa.Connection, limit: int, after: str | None) -> Iterator[DatasetRow]:
-    """Named datasets, newest first. Each row is read when it is asked for, because it may be large."""
+def list_datasets(
+    connection: sa.Connection, limit: int, after: str | None, prefix: str | None = None
+) -> Iterator[DatasetRow]:
+    """Named datasets, newest first, whose names start with ``prefix``.
+
+    Each row is read when it is asked for, because it may be large.
+    """
     query = visible(connection, sa.select(DATASETS), DATASETS).where(DATASETS.c.name.is_not(None))
     query = query.order_by(DATASETS.c.number.desc()).limit(limit)
     if after is not None:
         query = query.where(older_than(connection, DATASETS, after))
+    if prefix is not None:
+        query = query.where(starts_with(DATASETS.c.name, prefix))
     return map(DatasetRow.of, connection.execute(query))
 
 

@@ -6,8 +6,9 @@ Functions take an open SQLAlchemy connection and leave the transaction to the ca
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,11 +19,12 @@ from models.errors import ConflictError, ForbiddenError, describe, listed
 from models.identifiers import unqualified
 from models.registry.callers import caller_of, own, visible
 from models.registry.names import missing
-from models.registry.rows import insert_if_free
+from models.registry.rows import Metrics, insert_if_free, starts_with
 from models.registry.tables import CHECKPOINTS, DATASETS, MODELS, VERSIONS
-from models.registry.versions import DEFAULT_VERSION, require_model
+from models.registry.versions import DEFAULT_METRICS, DEFAULT_VERSION, require_model
 
 __all__ = [
+    "UNDEFINED",
     "ModelRow",
     "as_json",
     "define_model",
@@ -30,33 +32,52 @@ __all__ = [
     "exists",
     "find_model",
     "list_models",
+    "numbers_of",
     "totals",
 ]
+
+#: The members of a model's document for which its definition need not be read.
+UNDEFINED = ("name", "default", "metrics", "created_at")
 
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A model in the registry, with its newest definition.
+    """A model in the registry, with its newest definition as stored text.
 
-    ``default`` is the version for requests that name no version. The numbers that a table becomes, and with them the
-    parameters, are those of a version.
+    ``default`` is the version for requests that name no version, and ``metrics`` are those of that version. The numbers
+    that a table becomes, and with them the parameters, are those of a version.
     """
 
     number: int
     owner: str
-    definition: ModelDefinition
+    name: str
+    text: str
     default: int | None
+    metrics: Metrics | None
     created_at: str
 
-    def document(self) -> dict[str, Any]:
-        """The model as the API shows it."""
+    @classmethod
+    def of(cls, row: sa.Row[Any]) -> ModelRow:
+        """The model of a row of ``_SELECT``."""
+        metrics = None if row.metrics is None else json.loads(row.metrics)
+        return cls(row.number, row.owner, row.name, row.definition, row.default, metrics, row.created_at)
+
+    @cached_property
+    def definition(self) -> ModelDefinition:
+        """The newest definition."""
+        return ModelDefinition.stored(json.loads(self.text))
+
+    def document(self, *, whole: bool = True) -> dict[str, Any]:
+        """The model as the API shows it; if it is not ``whole``, the members ``UNDEFINED``."""
+        found = {name: getattr(self, name) for name in UNDEFINED}
+        if not whole:
+            return found
         definition = self.definition
         return {
             **definition.document(),
             "inputs": definition.inputs or None,
             "parameters": definition.parameter_count if definition.inputs else None,
-            "default": self.default,
-            "created_at": self.created_at,
+            **found,
         }
 
 
@@ -102,19 +123,26 @@ def find_model(connection: sa.Connection, name: str) -> ModelRow:
     row = connection.execute(own(connection, _SELECT, MODELS).where(MODELS.c.name == name)).first()
     if row is None:
         raise missing(connection, "model", name)
-    return _model_row(row)
+    return ModelRow.of(row)
 
 
-def list_models(connection: sa.Connection, limit: int, after: str | None) -> Iterator[ModelRow]:
-    """Models, newest first, beginning below the one named ``after``; raises MissingError if there is none.
+def numbers_of(connection: sa.Connection, limit: int, after: str | None, prefix: str | None = None) -> list[int]:
+    """The numbers of models, newest first, beginning below the one named ``after``, whose names start with ``prefix``.
 
-    ``after`` is a qualified name if the model is another owner's. Each row is read when it is asked for, because it may
-    be large.
+    ``after`` is a qualified name if the model is another owner's. Raises MissingError if there is none.
     """
-    query = visible(connection, _SELECT, MODELS).order_by(MODELS.c.number.desc()).limit(limit)
+    query = visible(connection, sa.select(MODELS.c.number), MODELS).order_by(MODELS.c.number.desc()).limit(limit)
     if after is not None:
         query = query.where(MODELS.c.number < _place_of(connection, after))
-    return map(_model_row, connection.execute(query))
+    if prefix is not None:
+        query = query.where(starts_with(MODELS.c.name, prefix))
+    return list(connection.scalars(query))
+
+
+def list_models(connection: sa.Connection, numbers: Sequence[int]) -> Iterator[ModelRow]:
+    """The models with these numbers, newest first. Each row is read when it is asked for, because it may be large."""
+    query = visible(connection, _SELECT, MODELS).where(MODELS.c.number.in_(numbers))
+    return map(ModelRow.of, connection.execute(query.order_by(MODELS.c.number.desc())))
 
 
 def _place_of(connection: sa.Connection, name: str) -> int:
@@ -129,12 +157,7 @@ def _place_of(connection: sa.Connection, name: str) -> int:
     return number
 
 
-_SELECT = sa.select(MODELS, DEFAULT_VERSION.label("default"))
-
-
-def _model_row(row: sa.Row[Any]) -> ModelRow:
-    definition = ModelDefinition.stored(json.loads(row.definition))
-    return ModelRow(row.number, row.owner, definition, row.default, row.created_at)
+_SELECT = sa.select(MODELS, DEFAULT_VERSION.label("default"), DEFAULT_METRICS.label("metrics"))
 
 
 def delete_model(connection: sa.Connection, name: str) -> list[str]:

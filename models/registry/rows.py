@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from models.registry.callers import caller_of, visible
 from models.registry.tables import CHECKPOINTS, DATASETS
 
-__all__ = ["Metrics", "fault_of", "files_at_fault", "insert_if_free", "named_ids", "older_than"]
+__all__ = ["Metrics", "fault_of", "files_at_fault", "insert_if_free", "named_ids", "older_than", "starts_with"]
 
 #: Metrics of an epoch by name; None for a number that is not finite, or if no rows are held out.
 Metrics = dict[str, float | None]
@@ -48,6 +48,11 @@ def older_than(connection: sa.Connection, table: sa.Table, row_id: str) -> sa.Co
     found = visible(connection, sa.select(table.c.number), table).where(table.c.id == row_id)
     number: int | None = connection.scalar(found)
     return table.c.id < row_id if number is None else table.c.number < number
+
+
+def starts_with(name: sa.Column[Any], prefix: str) -> sa.ColumnElement[bool]:
+    """The rows whose names, which are in lower case, start with a text."""
+    return name.startswith(prefix, autoescape=True)
 
 
 def fault_of(fault: str | None) -> dict[str, str]:

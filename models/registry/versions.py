@@ -23,6 +23,7 @@ from models.registry.tables import ALIASES, CHECKPOINTS, MODELS, VERSIONS
 
 __all__ = [
     "DEFAULT",
+    "DEFAULT_METRICS",
     "DEFAULT_VERSION",
     "LATEST",
     "SERVING_QUERY",
@@ -130,6 +131,14 @@ _NEWEST_GOOD = (
 #: The version for requests that name no version; null if there is none. It is that of the alias ``default``, else the
 #: newest version without a known fault of its file, else the newest version.
 DEFAULT_VERSION: sa.ColumnElement[int | None] = sa.func.coalesce(_named(DEFAULT), _NEWEST_GOOD, NEWEST_VERSION)
+
+#: The metrics of that version, as they are stored.
+DEFAULT_METRICS: sa.ScalarSelect[str | None] = (
+    sa.select(VERSIONS.c.metrics)
+    .where(_of_model(VERSIONS), VERSIONS.c.version == DEFAULT_VERSION)
+    .correlate(MODELS)
+    .scalar_subquery()
+)
 
 
 def _target(alias: sa.ColumnElement[str]) -> sa.ColumnElement[int | None]:

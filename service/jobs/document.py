@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import sqlalchemy as sa
+
 from service.jobs.record import Job
 
-__all__ = ["job_document"]
+__all__ = ["job_document", "progress_document"]
+
+
+def progress_document(job: Job | sa.Row[Any]) -> dict[str, Any]:
+    """How far a job, or the job of a row, is."""
+    return {
+        "epoch": job.epoch,
+        "epochs": job.epochs,
+        "step": job.step,
+        "fraction": job.fraction,
+        "eta_seconds": job.eta_seconds,
+    }
 
 
 def job_document(job: Job) -> dict[str, Any]:
@@ -19,13 +32,7 @@ def job_document(job: Job) -> dict[str, Any]:
         "started_at": job.started_at,
         "finished_at": job.finished_at,
         "attempt": job.attempt,
-        "progress": {
-            "epoch": job.epoch,
-            "epochs": job.epochs,
-            "step": job.step,
-            "fraction": job.fraction,
-            "eta_seconds": job.eta_seconds,
-        },
+        "progress": progress_document(job),
         "metrics": job.metrics,
         "best": job.details.get("best"),
         "stopped_by": job.details.get("stopped_by"),

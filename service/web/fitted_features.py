@@ -13,7 +13,10 @@ from models.training.prepared_table import with_width
 from service.store.files import FileKind
 from service.web.context import context
 
-__all__ = ["fitted_members", "learned_by"]
+__all__ = ["FITTED", "fitted_members", "learned_by"]
+
+#: The members of a document that depend on what a version has learned.
+FITTED = ("inputs", "parameters", "features")
 
 
 def learned_by(checkpoint: str) -> tuple[ModelDefinition, FittedFeatures | None] | None:
@@ -25,7 +28,7 @@ def learned_by(checkpoint: str) -> tuple[ModelDefinition, FittedFeatures | None]
 
 
 def fitted_members(definition: ModelDefinition, checkpoint: str | None) -> dict[str, Any]:
-    """The members of a document that depend on what a version has learned: inputs, parameters and features.
+    """The members ``FITTED`` of a document.
 
     There are none if the version has other features or cannot be read, and of a model of plain inputs.
     """

@@ -9,6 +9,7 @@ from flask import Response
 
 from models.identifiers import NAME_PATTERN, QUALIFIED_PATTERN, id_pattern
 from models.schemas import StrictSchema, Text, left_out
+from service.web.fields import Fields
 from service.web.json_bodies import json_bytes
 from service.web.query_numbers import QueryWhole
 
@@ -24,6 +25,7 @@ __all__ = [
     "ModelPage",
     "NumberPage",
     "PageSchema",
+    "VersionPage",
     "page",
 ]
 
@@ -50,6 +52,14 @@ def _after(pattern: str, description: str = "") -> Text:
     return Text(pattern=pattern, load_default=left_out, metadata={"description": described})
 
 
+def _prefix() -> Text:
+    return Text(
+        pattern=NAME_PATTERN,
+        load_default=left_out,
+        metadata={"description": "Only those whose names start with this, as in `class-`."},
+    )
+
+
 class PageSchema(StrictSchema):
     """Query parameters of a list: which page to return."""
 
@@ -61,24 +71,30 @@ class ModelPage(PageSchema):
     """A page of models."""
 
     after = _after(QUALIFIED_PATTERN)
+    prefix = _prefix()
+    members = Fields("Model")
 
 
 class JobPage(PageSchema):
     """A page of jobs."""
 
     after = _after(id_pattern("job"))
+    members = Fields("Job")
 
 
 class CheckpointPage(PageSchema):
     """A page of checkpoints."""
 
     after = _after(id_pattern("ckpt"))
+    members = Fields("Checkpoint")
 
 
 class DatasetPage(PageSchema):
     """A page of datasets."""
 
     after = _after(id_pattern("ds"))
+    prefix = _prefix()
+    members = Fields("Dataset")
 
 
 class AliasPage(PageSchema):
@@ -104,6 +120,12 @@ class NumberPage(PageSchema):
     """A page of entries that are ordered by number."""
 
     after = _after(NUMBER_PATTERN)
+
+
+class VersionPage(NumberPage):
+    """A page of versions, without what depends on their definitions."""
+
+    members = Fields("Version", "definition", "inputs", "parameters", "features")
 
 
 def page(rows: Iterable[Any], limit: int) -> Response:

@@ -53,6 +53,14 @@ _METRICS = {
         "epoch": {"type": "integer", "description": "The best epoch, of a checkpoint or version that holds that one."},
     },
 }
+_PROGRESS = described(
+    "Progress of the job.",
+    epoch={"type": "integer"},
+    epochs={"type": "integer"},
+    step={"type": "integer"},
+    fraction={"type": "number"},
+    eta_seconds=OPTIONAL_NUMBER,
+)
 _AVERAGE: dict[str, Any] = {
     "type": "object",
     "properties": dict.fromkeys(("precision", "recall", "f1"), NUMBER),
@@ -127,6 +135,25 @@ SHAPES: dict[str, dict[str, Any]] = {
         metadata={"type": "object"},
         parameters={"type": ["integer", "null"], "description": "Number of trainable parameters; null as `inputs`."},
         default={"type": ["integer", "null"], "description": "The version for requests that name no version."},
+        metrics={
+            "anyOf": [_METRICS, {"type": "null"}],
+            "description": "Those of the default version; null if there is none.",
+        },
+        job={
+            "anyOf": [
+                described(
+                    "A short form of a job.",
+                    id={"type": "string"},
+                    state={"type": "string", "enum": [*State]},
+                    created_at=_TIME,
+                    finished_at={"type": ["string", "null"], "format": "date-time"},
+                    progress=_PROGRESS,
+                    members={"type": "integer", "description": "How many networks it trains; 0 for a single one."},
+                ),
+                {"type": "null"},
+            ],
+            "description": "Its newest job; null if there is none.",
+        },
         owner=_OWNER,
         created_at=_TIME,
     ),
@@ -245,14 +272,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         started_at={"type": ["string", "null"], "format": "date-time"},
         finished_at={"type": ["string", "null"], "format": "date-time"},
         attempt={"type": "integer", "description": "Number of the present attempt; rises by one after each crash."},
-        progress=described(
-            "Progress of the job.",
-            epoch={"type": "integer"},
-            epochs={"type": "integer"},
-            step={"type": "integer"},
-            fraction={"type": "number"},
-            eta_seconds=OPTIONAL_NUMBER,
-        ),
+        progress=_PROGRESS,
         metrics=_METRICS,
         best={
             "type": ["object", "null"],
@@ -329,6 +349,8 @@ SHAPES: dict[str, dict[str, Any]] = {
         "One page of a job's epochs, oldest first. If the job trains at most 10,000 epochs, all are there. Of more, "
         "there are the first 1,000, then one of so many that there are at most 10,000, and always the best one and the "
         "last one. Several members share these points, but each has 200 or more, and its first 100 epochs.",
+        ("event",),
+        event={"type": "integer", "description": "With `points`: the newest event of the job when they were read."},
         data={"type": "array", "items": {"$ref": "#/components/schemas/Epoch"}},
         has_more={"type": "boolean"},
     ),

@@ -8,6 +8,7 @@ from flask import Response, request, send_file, url_for
 
 from models.errors import MissingError, UnsupportedError, shortened
 from models.registry import checkpoints, models
+from models.schemas import StrictSchema
 from service.access.audit import Subject
 from service.access.usage import Usage
 from service.store.files import FileKind
@@ -18,6 +19,7 @@ from service.web import links
 from service.web.bodies import body_file
 from service.web.context import context
 from service.web.downloads import record_download
+from service.web.fields import Fields, picked
 from service.web.json_bodies import json_response
 from service.web.making_room import makes_room
 from service.web.openapi import Resource, partial_file, refusals
@@ -44,7 +46,7 @@ def list_checkpoints(query: dict[str, Any], name: str) -> Response:
     """
     with context().database.read() as connection:
         rows = checkpoints.list_checkpoints(connection, query["limit"] + 1, query["after"], model=name)
-    return page([row.document() for row in rows], query["limit"])
+    return page([picked(row.document(), query["members"]) for row in rows], query["limit"])
 
 
 @routes.route("/models/<name>/checkpoints", methods=["POST"])
@@ -79,13 +81,21 @@ def import_checkpoint(name: str) -> Response:
     return json_response(version.document(), 201, {"Location": location})
 
 
+class CheckpointQuery(StrictSchema):
+    """Query parameter of a checkpoint: which of its members to show."""
+
+    members = Fields("Checkpoint")
+
+
 @routes.route("/checkpoints/<checkpoint_id>", methods=["GET"])
+@routes.arguments(CheckpointQuery, location="query")
 @routes.response(200, "Checkpoint")
 @routes.doc(responses=refusals(404))
-def show_checkpoint(checkpoint_id: str) -> Response:
+def show_checkpoint(query: dict[str, Any], checkpoint_id: str) -> Response:
     """Show a checkpoint."""
     with context().database.read() as connection:
-        return json_response(checkpoints.find_checkpoint(connection, checkpoint_id).document())
+        found = checkpoints.find_checkpoint(connection, checkpoint_id)
+    return json_response(picked(found.document(), query["members"]))
 
 
 @routes.route("/checkpoints/<checkpoint_id>/file", methods=["GET"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ from models.identifiers import NAME_PATTERN, new_id
 from models.reading.options import OPTION_NAMES
 from models.registry import datasets
 from models.registry.callers import visible
-from models.registry.datasets import add_dataset, find_dataset, require_free_dataset_name
+from models.registry.datasets import DETAILED, DatasetRow, add_dataset, find_dataset, require_free_dataset_name
 from models.schemas import StrictSchema, Text, left_out, load
 from service.access.audit import Action, Subject, record
 from service.access.usage import Usage
@@ -28,6 +28,7 @@ from service.uploads.publication import keep_table
 from service.web import links
 from service.web.context import context, shown
 from service.web.dataset_bodies import JSON_OPTIONS, ReceivedRows, dataset_of
+from service.web.fields import Fields, picked
 from service.web.file_bodies import fitting_name, read_upload, received_upload, uploaded_file
 from service.web.idempotency import idempotent_after, remember
 from service.web.json_bodies import json_response, read_json
@@ -180,19 +181,31 @@ def list_datasets(query: dict[str, Any]) -> Response:
     `after` takes a dataset's id.
     """
     with context().database.read() as connection:
-        rows = datasets.list_datasets(connection, query["limit"] + 1, query["after"])
-        return page((shown(row.document(), row.owner) for row in rows), query["limit"])
+        rows = datasets.list_datasets(connection, query["limit"] + 1, query["after"], query["prefix"])
+        return page((_document(row, query["members"]) for row in rows), query["limit"])
+
+
+def _document(row: DatasetRow, fields: Collection[str] | None) -> dict[str, Any]:
+    whole = fields is None or not DETAILED.isdisjoint(fields)
+    return picked(shown(row.document(whole=whole), row.owner), fields)
+
+
+class DatasetQuery(StrictSchema):
+    """Query parameter of a dataset: which of its members to show."""
+
+    members = Fields("Dataset")
 
 
 @routes.route("/datasets/<key>", methods=["GET"])
+@routes.arguments(DatasetQuery, location="query")
 @routes.response(200, "Dataset")
 @routes.leads_to(200, links.DATASET)
 @routes.doc(responses=refusals(404))
-def show_dataset(key: str) -> Response:
+def show_dataset(query: dict[str, Any], key: str) -> Response:
     """Show a dataset, by id or name."""
     with context().database.read() as connection:
         row = find_dataset(connection, key)
-    return json_response(shown(row.document(), row.owner))
+    return json_response(_document(row, query["members"]))
 
 
 @routes.route("/datasets/<key>", methods=["DELETE"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from inspect import cleandoc
 from time import monotonic
@@ -23,6 +23,7 @@ from service.jobs.transitions import Trigger, accepting
 from service.store.database import Database
 from service.web import links
 from service.web.context import context, shown
+from service.web.fields import Fields, picked
 from service.web.json_bodies import json_bytes, json_response
 from service.web.making_room import makes_room
 from service.web.openapi import Resource, refusals
@@ -58,12 +59,13 @@ def list_jobs(query: dict[str, Any]) -> Response:
         jobs = lifecycle.list_jobs(
             connection, query["limit"] + 1, query["after"], model=query["model"], state=query["state"]
         )
-    return page([shown(job_document(job), job.owner) for job in jobs], query["limit"])
+    return page([picked(shown(job_document(job), job.owner), query["members"]) for job in jobs], query["limit"])
 
 
-class WaitQuery(StrictSchema):
-    """Query parameter of a job: how long to wait for its end."""
+class JobQuery(StrictSchema):
+    """Query parameters of a job: how long to wait for its end, and which of its members to show."""
 
+    members = Fields("Job")
     wait = QueryNumber(
         load_default=0.0,
         metadata={"description": "Wait until the job has ended, for at most this many seconds (at most 60)."},
@@ -71,7 +73,7 @@ class WaitQuery(StrictSchema):
 
 
 @routes.route("/jobs/<job_id>", methods=["GET"])
-@routes.arguments(WaitQuery, location="query")
+@routes.arguments(JobQuery, location="query")
 @routes.response(200, "Job")
 @routes.leads_to(200, links.JOB)
 @routes.doc(responses=refusals(404, 503))
@@ -82,16 +84,17 @@ def show_job(query: dict[str, Any], job_id: str) -> Response:
     """
     job = _find(job_id)
     if not query["wait"] or job.state in FINAL:
-        return json_response(shown(job_document(job), job.owner))
-    answer = _Ended(context().database, job, monotonic() + min(query["wait"], MAXIMUM_WAIT))
+        return json_response(picked(shown(job_document(job), job.owner), query["members"]))
+    until = monotonic() + min(query["wait"], MAXIMUM_WAIT)
+    answer = _Ended(context().database, job, query["members"], until)
     return Response(answer, content_type="application/json", direct_passthrough=True)
 
 
 class _Ended(Later):
     """The document of a job, once that has ended or the time is up."""
 
-    def __init__(self, database: Database, job: Job, until: float) -> None:
-        self._database, self._job = database, job
+    def __init__(self, database: Database, job: Job, fields: Collection[str] | None, until: float) -> None:
+        self._database, self._job, self._fields = database, job, fields
         self.subject, self.wake_at = job.id, until
 
     def look(self) -> bytes:
@@ -101,7 +104,10 @@ class _Ended(Later):
             with suppress(MissingError):  # If the job was deleted, its last document is the answer.
                 self._job = lifecycle.find(connection, self.subject)
         self.ended = self._job.state in FINAL or self.stopping or monotonic() >= self.wake_at
-        return json_bytes(shown(job_document(self._job), self._job.owner, self._database.caller)) if self.ended else b""
+        if not self.ended:
+            return b""
+        document = shown(job_document(self._job), self._job.owner, self._database.caller)
+        return json_bytes(picked(document, self._fields))
 
 
 def _find(job_id: str) -> Job:
@@ -193,4 +199,4 @@ def list_job_checkpoints(query: dict[str, Any], job_id: str) -> Response:
     with context().database.read() as connection:
         lifecycle.find(connection, job_id)
         rows = checkpoints.list_checkpoints(connection, query["limit"] + 1, query["after"], job=job_id)
-    return page([row.document() for row in rows], query["limit"])
+    return page([picked(row.document(), query["members"]) for row in rows], query["limit"])

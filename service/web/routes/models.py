@@ -18,18 +18,21 @@ from models.schemas import Bounds, StrictSchema, Text, Whole
 from service.access.audit import Action, Subject, record
 from service.access.usage import Usage
 from service.jobs import lifecycle
+from service.jobs.newest import newest_jobs
 from service.jobs.record import ACTIVE
 from service.jobs.submission import check_size
 from service.store.files import FileKind
 from service.store.tables import JOBS
 from service.web import links
-from service.web.context import context, shown
-from service.web.fitted_features import fitted_members
+from service.web.context import context
+from service.web.fields import Fields, picked
+from service.web.fitted_features import FITTED, fitted_members
 from service.web.idempotency import idempotent, remember
 from service.web.json_bodies import json_response, read_json
 from service.web.making_room import makes_room
+from service.web.model_documents import model_document, newest_jobs_if_asked
 from service.web.openapi import Resource, refusals
-from service.web.pagination import NUMBER_PATTERN, AliasPage, ModelPage, NumberPage, page
+from service.web.pagination import NUMBER_PATTERN, AliasPage, ModelPage, VersionPage, page
 
 __all__ = ["routes"]
 
@@ -70,7 +73,8 @@ def define_model(given: tuple[ModelDefinition, bool]) -> Response:
         if before != definition:
             record(connection, Action.MADE, Subject.MODEL, definition.name)
         location = url_for("models.show_model", name=definition.name)
-        return remember(connection, json_response(row.document(), 201 if new else 200, {"Location": location}))
+        document = model_document(row, newest_jobs(connection, [row.number]))
+        return remember(connection, json_response(document, 201 if new else 200, {"Location": location}))
 
 
 @routes.route("/models", methods=["GET"])
@@ -81,31 +85,47 @@ def list_models(query: dict[str, Any]) -> Response:
     """List all models, newest first.
 
     `after` takes a model's name. A key with the scope `admin` lists the models of all owners, and `after` then takes
-    `owner~name` for those of others.
+    `owner~name` for those of others. With `fields=name,default,metrics,job,created_at`, or some of these, no
+    definition is read, which is many times faster.
     """
+    limit, fields = query["limit"], query["members"]
     with context().database.read() as connection:
         try:
-            rows = models.list_models(connection, query["limit"] + 1, query["after"])
+            numbers = models.numbers_of(connection, limit + 1, query["after"], query["prefix"])
         except MissingError as error:
             raise InvalidError.at("/after", error.detail) from None
-        return page((shown(row.document(), row.owner) for row in rows), query["limit"])
+        jobs = newest_jobs_if_asked(connection, numbers, fields)
+        rows = models.list_models(connection, numbers)
+        return page((model_document(row, jobs, fields) for row in rows), limit)
+
+
+class ModelQuery(StrictSchema):
+    """Query parameter of a model: which of its members to show."""
+
+    members = Fields("Model")
 
 
 @routes.route("/models/<name>", methods=["GET"])
+@routes.arguments(ModelQuery, location="query")
 @routes.response(200, "Model")
 @routes.leads_to(200, links.MODEL)
 @routes.doc(responses=refusals(404))
-def show_model(name: str) -> Response:
+def show_model(query: dict[str, Any], name: str) -> Response:
     """Show a model.
 
     Of a model that reads a table, `features`, `inputs` and `parameters` show what the default version has learned:
     the width, range and levels of each column. `inputs` and `parameters` are null before the first version, and if the
     newest definition has other features than the default version, which `GET /models/{name}/versions/default` shows.
     """
+    fields = query["members"]
     with context().database.read() as connection:
         row = find_model(connection, name)
         default = None if row.default is None else versions.resolve(connection, name, row.default).checkpoint
-    return json_response({**row.document(), **fitted_members(row.definition, default)})
+        jobs = newest_jobs_if_asked(connection, [row.number], fields)
+    document = model_document(row, jobs, fields)
+    if fields is None or not fields.isdisjoint(FITTED):
+        document |= picked(fitted_members(row.definition, default), fields)
+    return json_response(document)
 
 
 class ForceSchema(StrictSchema):
@@ -142,7 +162,7 @@ def delete_model(query: dict[str, Any], name: str) -> Response:
 
 
 @routes.route("/models/<name>/versions", methods=["GET"])
-@routes.arguments(NumberPage, location="query")
+@routes.arguments(VersionPage, location="query")
 @routes.response(200, "VersionList")
 @routes.doc(responses=refusals(404))
 def list_versions(query: dict[str, Any], name: str) -> Response:
@@ -153,14 +173,21 @@ def list_versions(query: dict[str, Any], name: str) -> Response:
     after = None if query["after"] is None else int(query["after"])
     with context().database.read() as connection:
         rows = versions.list_versions(connection, name, query["limit"] + 1, after)
-    return page([row.document(whole=False) for row in rows], query["limit"])
+    return page([picked(row.document(whole=False), query["members"]) for row in rows], query["limit"])
+
+
+class VersionQuery(StrictSchema):
+    """Query parameter of a version: which of its members to show."""
+
+    members = Fields("Version")
 
 
 @routes.route("/models/<name>/versions/<version>", methods=["GET"])
+@routes.arguments(VersionQuery, location="query")
 @routes.response(200, "Version")
 @routes.leads_to(200, links.VERSION)
 @routes.doc(responses=refusals(404, 409))
-def show_version(name: str, version: str) -> Response:
+def show_version(query: dict[str, Any], name: str, version: str) -> Response:
     """Show a version with its definition, by number or alias.
 
     Of a version that reads a table, `inputs`, `parameters` and `features` show what it has learned of each column.
@@ -168,8 +195,10 @@ def show_version(name: str, version: str) -> Response:
     wanted = int(version) if re.fullmatch(NUMBER_PATTERN, version) else version
     with context().database.read() as connection:
         row = versions.resolve(connection, name, wanted)
-    definition = ModelDefinition.parse(row.definition)
-    return json_response({**row.document(), **fitted_members(definition, row.checkpoint)})
+    fields, fitted = query["members"], dict[str, Any]()
+    if fields is None or not fields.isdisjoint(FITTED):
+        fitted = fitted_members(ModelDefinition.parse(row.definition), row.checkpoint)
+    return json_response(picked({**row.document(), **fitted}, fields))
 
 
 @routes.route("/models/<name>/aliases", methods=["GET"])

@@ -69,7 +69,7 @@ def test_each_owner_has_its_own_again(lost: Path, with_models: bool) -> None:
         store(connection, rebuilt)
     for owner in OWNERS:
         with database.of(Caller(owner)).read() as connection:
-            (row,) = models.list_models(connection, 10, None)
+            (row,) = models.list_models(connection, models.numbers_of(connection, 10, None))
             assert (row.owner, row.definition.name, row.default) == (owner, NAME, 1)
             (dataset,) = datasets.list_datasets(connection, 10, None)
             assert (dataset.owner, dataset.name) == (owner, "rows")
@@ -77,7 +77,9 @@ def test_each_owner_has_its_own_again(lost: Path, with_models: bool) -> None:
             assert versions.resolve(connection, NAME, None).checkpoint == checkpoint.id
             assert versions.aliases(connection, NAME) == ({owner: 1} if with_models else {})
     with database.of(SERVICE).read() as connection:
-        assert sorted(row.owner for row in models.list_models(connection, 10, None)) == sorted(OWNERS)
+        assert sorted(
+            row.owner for row in models.list_models(connection, models.numbers_of(connection, 10, None))
+        ) == sorted(OWNERS)
         places = connection.scalars(sa.text("SELECT name FROM models"))
         assert set(places) == {NAME}
     database.dispose()

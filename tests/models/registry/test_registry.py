@@ -92,7 +92,8 @@ class TestModels:
         before = versions.states(connection)
         changed, new = models.define_model(connection, a_definition(units=6))
         assert not new
-        assert changed == replace(first, definition=a_definition(units=6))
+        assert changed == replace(first, text=a_definition(units=6).canonical())
+        assert changed.definition == a_definition(units=6)
         assert models.find_model(connection, "small") == changed
         assert versions.states(connection) != before  # so that its file is written again
 
@@ -142,15 +143,23 @@ class TestModels:
     def test_an_unknown_model_is_missing(self, connection: sa.Connection) -> None:
         assert refused(MissingError, models.find_model, connection, "none") == "not_found"
         assert refused(MissingError, models.delete_model, connection, "none") == "not_found"
-        assert refused(MissingError, models.list_models, connection, 5, "none") == "not_found"
+        assert refused(MissingError, models.numbers_of, connection, 5, "none") == "not_found"
 
     def test_names_are_listed_newest_first(self, connection: sa.Connection) -> None:
         for name in ("b", "a", "c"):
             models.define_model(connection, a_definition(name=name))
-        assert [row.definition.name for row in models.list_models(connection, 10, None)] == ["c", "a", "b"]
-        assert [row.definition.name for row in models.list_models(connection, 2, None)] == ["c", "a"]
-        assert [row.definition.name for row in models.list_models(connection, 10, "c")] == ["a", "b"]
-        assert [row.definition.name for row in models.list_models(connection, 10, "b")] == []
+        assert [
+            row.definition.name for row in models.list_models(connection, models.numbers_of(connection, 10, None))
+        ] == ["c", "a", "b"]
+        assert [
+            row.definition.name for row in models.list_models(connection, models.numbers_of(connection, 2, None))
+        ] == ["c", "a"]
+        assert [
+            row.definition.name for row in models.list_models(connection, models.numbers_of(connection, 10, "c"))
+        ] == ["a", "b"]
+        assert [
+            row.definition.name for row in models.list_models(connection, models.numbers_of(connection, 10, "b"))
+        ] == []
 
     def test_deleting_takes_versions_aliases_and_checkpoints_along(self, connection: sa.Connection) -> None:
         for name in ("small", "other"):

@@ -71,6 +71,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     },
     "service/jobs/events.py": {"*": _OF_JOB},
     "service/jobs/deletion.py": {"drop_old_jobs": _SERVICE, "_delete_rows": _OF_JOB},
+    "service/jobs/newest.py": {"newest_jobs": "of models that the caller has found"},
     "service/jobs/history.py": {"_read_passing": _OWNER},
     "service/jobs/retention.py": {"*": _SERVICE},
     "service/jobs/sweep_plans.py": {"*": _OWNER},

@@ -34,7 +34,8 @@ class TestDefine:
         assert (answer.status, answer.headers["location"]) == (201, f"/models/{name}")
         document = answer.json
         assert TIME.fullmatch(document.pop("created_at"))
-        assert document == {**CANONICAL, "name": name, "parameters": 2 * 64 + 64 + 64 * 3 + 3, "default": None}
+        state = {"default": None, "metrics": None, "job": None}
+        assert document == {**CANONICAL, "name": name, "parameters": 2 * 64 + 64 + 64 * 3 + 3, **state}
 
     def test_the_same_definition_again_is_answered_with_200(self, client: Client) -> None:
         name = fresh("model")
