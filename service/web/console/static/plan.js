@@ -91,7 +91,7 @@ export function planPanel(plan, screen, signal) {
     completed(plan);
     for (const { element, follow: each, of } of settings) each(), (element.hidden = of !== undefined && of !== kind);
     for (const each of kinds.querySelectorAll("input")) each.checked = each.value === kind;
-    same.hidden = typeof plan.request.model !== "string";
+    same.hidden = kind !== "model";
     publish.hidden = kind !== "one";
     publish.value = JSON.stringify(plan.request.publish ?? true);
     button.disabled = !plan.label;

@@ -21,10 +21,11 @@ export function drawPlan(plan, run) {
   if (!plan.label) return null;
   const columns = plan.used.length, classes = run?.classes ?? (plan.columns.find(({ name }) => name === plan.label)?.distinct || null);
   const hidden = [run?.hidden ?? plan.at("model.hidden") ?? unitsOf(plan.at("model.layers") ?? [])].flat().filter(Number.isInteger);
+  const known = run?.hidden ?? plan.at("model.hidden") ?? plan.at("model.layers");
   const told = plan.classes.slice(0, 2).map(({ value }) => value), inputs = run?.inputs;
   const layers = [
     { units: inputs ?? null, title: inputs === undefined ? `${count(columns)} columns` : `${count(inputs)} inputs`, under: inputs === undefined ? undefined : `of ${count(columns)} columns` },
-    ...(hidden.length || plan.network === "one" ? hidden.map((/** @type {number} */ units) => ({ units, title: count(units), under: "units" })) : [{ units: null, title: "as the rows need" }]),
+    ...(known ? hidden.map((/** @type {number} */ units) => ({ units, title: count(units), under: "units" })) : [{ units: null, title: "…" }]),
     { units: classes, title: plan.label, under: told.length === 2 && classes === 2 ? told.join(" or ") : classes ? `${count(classes)} classes` : undefined },
   ];
   return networkDrawing(layers, run?.members);

@@ -79,7 +79,7 @@ function lineOf(plan, column, examples) {
   const box = h("input", { type: "checkbox", "aria-label": `Use ${name}`, onchange: () => plan.setFeature(column, box.checked ? column.type : "ignore") });
   const choose = () => (type.value === "label" ? (plan.label = name) : plan.setFeature(column, type.value));
   const type = h("select", { "aria-label": `Type of ${name}`, "data-pointer": pointer, onchange: choose }, [...TYPES, "ignore", "label"].map((each) => h("option", { value: each }, each)));
-  const mark = h("td", null), note = h("td", { class: "note", "data-faults": "" }), meter = h("td", { class: "meter-of" }), values = h("td", { class: "values" });
+  const mark = h("td", null), note = h("td", { class: "note" }), meter = h("td", { class: "meter-of" }), values = h("td", { class: "values" });
   const first = [mark, h("th", { scope: "row", title: name }, name), h("td", { class: "type" }, type), h("td", null, shapeOf(column, examples)), values];
   const element = h("tr", null, first,
     h("td", { class: gaps > SPARSE ? "num warn" : "num", title: `${count(column.missing)} rows` }, column.missing ? percent(gaps, gaps < 0.01 ? 2 : 0) : "–"), meter, note);
@@ -96,9 +96,8 @@ function lineOf(plan, column, examples) {
     element.className = label ? "label" : weight || is === "ignore" ? "out" : "";
     [box.checked, type.value, type.disabled] = [is !== "ignore", label ? "label" : is, label || weight];
     const found = noteOf(column, plan, plan.dataset.rows), { fix } = found ?? {};
-    const faults = [...note.querySelectorAll(".fault")];
     const words = found && h("span", { class: found.warns ? "warn" : "" }, found.warns && "▲ ", found.text, fix && " ");
-    fill(note, words, fix && h("button", { type: "button", class: "link", title: `${fix.label}: ${name}`, onclick: () => plan.setFeature(column, fix.to) }, fix.label), ...faults);
+    fill(note, words, fix && h("button", { type: "button", class: "link", title: `${fix.label}: ${name}`, onclick: () => plan.setFeature(column, fix.to) }, fix.label));
   };
   follow();
   return { column, element, follow };
