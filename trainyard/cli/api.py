@@ -42,7 +42,9 @@ def api(session: Session, method: str, path: str, data: str | None, headers: tup
     request = session.request(method.upper(), target, _body(data), headers=given)
     try:
         with session.streamed(request) as response:
-            _copy(session, response)
+            last = session.output.stream(response)
+            if response.is_json and last and not last.endswith(b"\n"):
+                session.output.line("")
     except Refused as error:
         if isinstance(error.document, str):
             session.output.line(text.harmless(error.document, lines=True))
@@ -60,17 +62,3 @@ def _body(data: str | None) -> Any:
     if not path.is_file():
         raise click.BadParameter(f"there is no file {path}", param_hint="--data")
     return path
-
-
-def _copy(session: Session, response: Any) -> None:
-    """Print a body as it comes; a terminal gets no control characters, and text ends with a line."""
-    out, last = sys.stdout.buffer, b""
-    for block in response:
-        shown = block
-        if session.output.at_terminal:
-            shown = text.harmless(block.decode("utf-8", "replace"), lines=True).encode()
-        out.write(shown)
-        out.flush()
-        last = block
-    if response.is_json and last and not last.endswith(b"\n"):
-        out.write(b"\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import click
@@ -121,7 +120,7 @@ def add(session: Session, file: str, name: str | None, label: str | None, **read
     """
     from trainyard.cli.upload import local_file, name_of, stored, upload_request
 
-    with local_file(file) as path:
+    with local_file(file, kept_back=session.choices.curl) as path:
         if path is None:
             raise click.UsageError(f"there is no file {file}")
         if file == "-" and name is None:
@@ -129,8 +128,7 @@ def add(session: Session, file: str, name: str | None, label: str | None, **read
         options = {"label": label, **reading}
         wanted = name or name_of(path)
         if session.choices.curl:
-            request = upload_request(session, path if file != "-" else Path("-"), wanted, options)
-            session.show(request)
+            session.show(upload_request(session, path, wanted, options))
         document = stored(session, path, wanted, options, exact=True)
     for warning in document.get("warnings") or []:
         column = warning.get("column")

@@ -14,6 +14,7 @@ from trainyard.cli.command import command
 from trainyard.cli.output import Column
 from trainyard.cli.session import Session
 from trainyard.cli.types import NAME_OF_JOB, NAME_OF_MODEL
+from trainyard.cli.versions import VERSION, version_member
 
 __all__ = ["evaluate"]
 
@@ -39,7 +40,7 @@ MEASURES = (
 @click.argument("source", metavar="[FILE|DATASET]", required=False)
 @click.option("--held-out", "job", metavar="JOB", type=NAME_OF_JOB, help="The rows that this job held out.")
 @click.option("--label", metavar="COLUMN", help="The column that holds the classes; else that of the model.")
-@click.option("--version", metavar="VERSION", help="A version's number, an alias, or a checkpoint's id.")
+@click.option("--version", metavar="VERSION", help=VERSION)
 def evaluate(
     session: Session, model: str, source: str | None, job: str | None, label: str | None, version: str | None
 ) -> None:
@@ -52,13 +53,11 @@ def evaluate(
 
     if (source is None) == (job is None):
         raise click.UsageError("give a file, a dataset, or --held-out JOB")
-    body: dict[str, Any] = {"model": model}
-    if version is not None:
-        body["version"] = int(version) if version.isdecimal() else version
+    body: dict[str, Any] = {"model": model, **version_member(version)}
     if source is None:
         _print(session, session.ask("POST", "/evaluate", {**body, "data": {"job": job, "part": "validation"}}))
         return
-    with local_file(source) as file:
+    with local_file(source, kept_back=session.choices.curl) as file:
         if file is None:
             _print(session, session.ask("POST", "/evaluate", {**body, "data": _data(source, label)}))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -104,6 +105,17 @@ class Output:
         sign = f"{click.style(mark, fg=colour) if self.coloured(self.watched) else mark} " if mark else ""
         whole = sign + text.harmless(line, lines=True)
         click.echo(text.sign(whole, sys.stderr.encoding), err=True)
+
+    def stream(self, blocks: Iterable[bytes]) -> bytes:
+        """Write bytes as they come, and return the last of them; a terminal gets no control characters."""
+        out, last = sys.stdout.buffer, b""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        for block in blocks:
+            shown = text.harmless(decoder.decode(block), lines=True).encode() if self.at_terminal else block
+            out.write(shown)
+            out.flush()
+            last = block
+        return last
 
     def styled(self, line: str, **style: Any) -> str:
         """A line of the result in a colour, if there is a terminal and nobody forbids it."""

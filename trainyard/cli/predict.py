@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from trainyard.cli import text
 from trainyard.cli.command import command
 from trainyard.cli.output import Column
 from trainyard.cli.session import Session
 from trainyard.cli.training_request import read_value
 from trainyard.cli.types import NAME_OF_MODEL
+from trainyard.cli.versions import VERSION, version_member
 
 __all__ = ["predict"]
 
@@ -30,7 +29,7 @@ BAR = 20
 @command(name="predict", example=EXAMPLE, places=PLACES)
 @click.argument("model", type=NAME_OF_MODEL)
 @click.argument("rows", metavar="FILE|-|COLUMN=VALUE...", nargs=-1, required=True)
-@click.option("--version", metavar="VERSION", help="A version's number, an alias, or a checkpoint's id.")
+@click.option("--version", metavar="VERSION", help=VERSION)
 @click.option("--top-k", type=click.IntRange(min=1), metavar="K", help="Show the K likeliest classes.")
 @click.option("-o", "--output", "place", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
 def predict(
@@ -55,9 +54,7 @@ def predict(
 
 def _predict_row(session: Session, model: str, written: Iterable[str], version: str | None, top_k: int | None) -> None:
     row = {name: _value(value) for name, _, value in (each.partition("=") for each in written)}
-    body: dict[str, Any] = {"model": model, "rows": [row]}
-    if version is not None:
-        body["version"] = int(version) if version.isdecimal() else version
+    body: dict[str, Any] = {"model": model, "rows": [row], **version_member(version)}
     answer = session.ask("POST", "/predict", body)
     probabilities = answer["probabilities"][0]
     order = sorted(range(len(probabilities)), key=lambda place: -probabilities[place])
@@ -84,15 +81,14 @@ def _value(written: str) -> Any:
 def _predict_file(
     session: Session, model: str, written: str, version: str | None, top_k: int | None, place: Path | None
 ) -> None:
-    from trainyard.bodies import StreamBody
     from trainyard.cli.upload import local_file
 
+    if version is not None and version.startswith("job_"):
+        raise click.UsageError("--version: a file is answered by a version or a checkpoint, not by a job")
     as_json = session.output.as_json
     query = {"model": model, "version": version, "probabilities": True if top_k and not as_json else None}
     accept = "application/x-ndjson" if as_json else "text/csv"
-    if session.choices.curl and written == "-":
-        session.show(session.request("POST", "/predict", StreamBody(()), query=query, accept=accept))
-    with local_file(written) as file:
+    with local_file(written, kept_back=session.choices.curl) as file:
         if file is None:
             raise click.UsageError(f"{written} is neither a file nor a value, as in petal_length=4.9")
         request = session.request("POST", "/predict", file, query=query, accept=accept)
@@ -115,12 +111,7 @@ def _write(session: Session, blocks: Iterable[bytes], place: Path | None) -> Non
             beside.unlink(missing_ok=True)
         session.output.say(f"written: {place}")
         return
-    out = sys.stdout.buffer
-    if session.output.at_terminal:
-        blocks = (text.harmless(block.decode("utf-8", "replace"), lines=True).encode() for block in blocks)
-    for block in blocks:
-        out.write(block)
-        out.flush()
+    session.output.stream(blocks)
 
 
 def _likeliest(lines: Iterator[str], top_k: int) -> Iterator[bytes]:

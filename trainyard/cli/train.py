@@ -54,7 +54,7 @@ trainyard train titanic --set optimizer.type=adamw --expect 'validation_accuracy
     metavar="PATH=JSON",
     help="Anything else in the request, as in optimizer.type=adamw or model.class_weights=balanced; may be repeated.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be trained and how long it would take.")
+@click.option("--dry-run", is_flag=True, help="Store a file, say how long the training would take, and train nothing.")
 @click.option("--no-wait", is_flag=True, help="Print the job's id, and do not wait for its end.")
 @click.option(
     "--expect",
@@ -90,7 +90,7 @@ def train(
 
     if expected and (dry_run or no_wait):
         raise click.UsageError(f"--expect waits for the job's end: leave {'--dry-run' if dry_run else '--no-wait'} out")
-    with local_file(source) as file:
+    with local_file(source, kept_back=session.choices.curl) as file:
         if source == "-" and name is None:
             raise click.UsageError("--name is required for standard input")
         wanted = source if file is None else name if source == "-" and name else name_of(file)
@@ -236,9 +236,11 @@ def _warning(warning: Mapping[str, Any]) -> str:
 
 def _which_label(source: str, file: Path) -> str:
     """A sentence that asks for the label; the beginning of a file of text helps to answer."""
+    told = "--label is required: which column holds the classes?"
+    if source == "-":
+        return told
     with file.open("rb") as opened:
         line = opened.readline(2000)
-    told = "--label is required: which column holds the classes?"
     try:
         first = text.cut(text.harmless(line.decode().strip()), 300)
     except UnicodeDecodeError:

@@ -22,13 +22,17 @@ __all__ = ["local_file", "name_of", "stored", "upload_request"]
 
 
 @contextmanager
-def local_file(written: str) -> Iterator[Path | None]:
+def local_file(written: str, *, kept_back: bool = False) -> Iterator[Path | None]:
     """The file that an argument names, standard input for ``-``, None for the name of a dataset.
 
-    Raises UsageError for a file that does not exist.
+    ``kept_back``: nothing will be sent, so that standard input need not be read. Raises UsageError for a file that does
+    not exist.
     """
     from trainyard.tables import as_file
 
+    if written == "-" and kept_back:
+        yield Path("-")
+        return
     if written == "-":
         with tempfile.NamedTemporaryFile(prefix="trainyard-") as kept:
             shutil.copyfileobj(sys.stdin.buffer, kept)

@@ -107,6 +107,7 @@ def made(server: Server) -> Made:
                 "model": {"name": name, "hidden": [units]},
                 "epochs": 30,
                 "validation": 0.2,
+                "publish": "best",
                 "optimizer": {"type": "adam", "learning_rate": 0.05},
             }
         )

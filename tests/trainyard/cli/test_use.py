@@ -138,6 +138,15 @@ def test_a_dataset_a_file_and_held_out_rows_are_evaluated(shell: Shell, made: Ma
     assert json.loads(held_out.stdout)["rows"] == 18
 
 
+def test_a_job_answers_with_its_best_checkpoint(shell: Shell, made: Made) -> None:
+    """Also while it runs; of a file, its version or checkpoint must be named."""
+    checkpoint = shell.client.get(f"/models/{made.model}/versions/1").json["checkpoint"]
+    done = shell("predict", made.model, *ROW, "--version", made.jobs[0], "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["checkpoint"] == checkpoint
+    assert shell("predict", made.model, "flowers.csv", "--version", made.jobs[0]).returncode == 2
+
+
 @pytest.mark.parametrize("words", [[], ["flowers.csv", "--held-out", "job_1"]])
 def test_a_wrong_use_of_evaluate(shell: Shell, made: Made, words: list[str]) -> None:
     done = shell("evaluate", made.model, *words)
