@@ -40,9 +40,10 @@ def own_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 @pytest.mark.processes
-def test_the_table_of_settings_in_the_readme_is_the_generated_one() -> None:
-    """`python -m service settings` prints what README shows."""
-    shown = re.search(r"<!-- settings -->\n(.*)\n<!-- /settings -->", README, re.DOTALL)
+def test_the_table_of_settings_is_the_generated_one() -> None:
+    """`python -m service settings` prints what docs/settings.md shows."""
+    page = (ROOT / "docs/settings.md").read_text()
+    shown = re.search(r"<!-- settings -->\n(.*)\n<!-- /settings -->", page, re.DOTALL)
     assert shown is not None
     assert shown[1] == table()
     printed = subprocess.run(
@@ -183,6 +184,48 @@ def test_the_curl_tour_of_the_readme(own_client: Client) -> None:
     assert "(`red` and `green`)" in README
     assert checkpoints["data"][0]["model"] == "tour"
     assert run_script(ROOT / "examples" / "define.sh", own_client).returncode == 0
+
+
+@pytest.mark.processes
+def test_the_one_curl_of_the_readme(own_client: Client) -> None:
+    """Beside a model like that of the demo, whose table this is."""
+    rows = subprocess.run(
+        [sys.executable, "-c", "from demo_rentals import rentals; print(rentals(200, 0), end='')"],
+        cwd=ROOT / "examples",
+        capture_output=True,
+        check=True,
+    ).stdout
+    own_client.post("/datasets?name=rentals&label=returned", rows, headers={"Content-Type": "text/csv"})
+    own_client.run({"data": "rentals", "model": {"name": "rentals", "hidden": [8]}, "epochs": 30})
+    (command,) = re.findall(r"^    (curl localhost:8000/predict .*)$", README, re.MULTILINE)
+    done = subprocess.run(
+        ["bash", "-c", command.replace("localhost:8000", own_client.base.removeprefix("http://"))],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert json.loads(done.stdout)["predictions"] == ["late"]
+
+
+@pytest.mark.processes
+def test_the_ways_of_the_readme(own_client: Client, tmp_path: Path) -> None:
+    """The lines for a shell and for Python, in a folder that has a file like iris.csv."""
+    rows = [f"{5 + place % 7 / 10},{place % 2 * 3 + 1.4},{place % 2 + 0.3},{'ab'[place % 2]}" for place in range(40)]
+    names = "sepal_length,petal_length,petal_width,species"
+    (tmp_path / "iris.csv").write_text("\n".join([names, *rows, ""]))
+    environment = {**os.environ, "TRAINYARD_URL": own_client.base, "PYTHONPATH": str(ROOT)}
+    shell = "\n".join(re.findall(r"^    (trainyard (?:train|predict) .*)$", README, re.MULTILINE))
+    assert shell.count("\n") == 1
+    script = f'set -e; trainyard() {{ "{sys.executable}" -m trainyard "$@"; }}\n{shell}'
+    options: dict[str, Any] = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+    done = subprocess.run(["bash", "-c", script], timeout=200, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "b" in done.stdout
+    block = re.search(r"\*\*In Python\*\*.*?```python\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    done = subprocess.run([sys.executable, "-c", block[1]], timeout=200, **options)
+    assert (done.returncode, done.stdout.strip()) == (0, "('b',)"), done.stderr
 
 
 def answers(text: str) -> list[Any]:
