@@ -1,6 +1,6 @@
 /** Follows a job while it runs: its epochs, kept checkpoints and state; and what it has published when it has ended. */
 
-import { Refused, Unreachable, get, send, service } from "./api.js";
+import { Refused, Unreachable, get, service } from "./api.js";
 import { events } from "./events.js";
 import { checkpointsOf, definitionFacts, firstChosen, versionsOf } from "./model_facts.js";
 import { ended } from "./model_state.js";
@@ -11,30 +11,15 @@ import { notice } from "./notices.js";
 
 /** Seconds between two looks at a running job's progress. */
 const LOOK = 1;
+/** Epochs of a network that its curves are drawn of at first; those to come are all drawn. */
+const POINTS = 2000;
 
 /** Whether an error says that the service is away, or too busy: it is asked again. @param {unknown} error */
 const passing = (error) => error instanceof Unreachable || (error instanceof Refused && (error.status === 503 || error.status === 429));
 
-/**
- * Call `drawn` after each part of the history of a job that has ended.
- * @param {string} job @param {RunHistory} history @param {() => void} drawn @param {AbortSignal} signal
- */
-async function readHistory(job, history, drawn, signal) {
-  const response = await send("GET", `/jobs/${job}/history`, { headers: { Accept: "application/x-ndjson" }, signal, quiet: true });
-  const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).pipeThrough(/** @type {any} */ (new TextDecoderStream())).getReader();
-  for (let rest = ""; ;) {
-    const { value, done } = await reader.read();
-    const lines = (rest + (value ?? "")).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) if (line) history.add(JSON.parse(line));
-    drawn();
-    if (done) return;
-  }
-}
-
 export class Follower {
   /** @type {string[]} */ troubles = [];
-  #looking = false;
+  /** @type {Promise<void> | null} */ #looking = null;
   #again = false;
 
   /** @param {ModelState} state @param {RunHistory} history @param {() => void} drawn  called if the history or `troubles` have changed @param {AbortSignal} signal */
@@ -55,9 +40,14 @@ export class Follower {
     service.addEventListener("up", up, { signal });
     signal.addEventListener("abort", () => clearInterval(timer));
     try {
-      if (ended(job)) await readHistory(job.id, this.history, this.drawn, signal);
-      else for await (const event of events(`/jobs/${job.id}/events`, { signal })) this.#take(event);
-      if (!ended(job)) await this.look();
+      const { data, event } = await get(`/jobs/${job.id}/history`, { query: { points: POINTS }, signal, quiet: true });
+      for (const epoch of data) this.history.add(epoch);
+      this.drawn();
+      // What has happened before the history was read, is not in the stream that goes on behind it.
+      await this.look();
+      if (ended(this.state.value.job)) return;
+      for await (const each of events(`/jobs/${job.id}/events`, { signal, lastId: String(event) })) this.#take(each);
+      await this.look();
     } catch (error) {
       if (!signal.aborted) notice(error, () => void this.run());
     } finally {
@@ -75,18 +65,20 @@ export class Follower {
   }
 
   /** Look at the job, at most once at a time; what happens meanwhile is looked at afterwards. */
-  async look() {
-    if (this.#looking) return void (this.#again = true);
-    this.#looking = true;
+  look() {
+    this.#again = true;
+    this.#looking ??= this.#lookAgain().finally(() => (this.#looking = null));
+    return this.#looking;
+  }
+
+  async #lookAgain() {
     try {
-      do {
+      while (this.#again && !this.signal.aborted) {
         this.#again = false;
         await this.#see();
-      } while (this.#again && !this.signal.aborted);
+      }
     } catch (error) {
       if (!this.signal.aborted && !passing(error)) notice(error);
-    } finally {
-      this.#looking = false;
     }
   }
 
