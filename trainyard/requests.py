@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,8 +15,8 @@ __all__ = ["Request", "path_of", "request_for"]
 
 #: Routes that answer a repeated POST as they did at first, if it has an Idempotency-Key.
 KEYED = ("/models", "/datasets", "/train", "/sweeps")
-#: Routes whose POST stores nothing, so that it may be repeated.
-STORELESS = ("/predict", "/evaluate")
+#: Routes whose POST may be repeated: it stores nothing, or what is there already is the answer.
+REPEATABLE = re.compile("/predict|/evaluate|/models/[^/]+/versions")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ def request_for(
     if content.content_type is not None:
         sent.setdefault("Content-Type", content.content_type)
     method, route = method.upper(), urlsplit(path).path
-    repeatable = method in ("GET", "HEAD", "PUT", "DELETE") or route in STORELESS
+    repeatable = method in ("GET", "HEAD", "PUT", "DELETE") or (
+        method == "POST" and REPEATABLE.fullmatch(route) is not None
+    )
     if method == "POST" and route in KEYED and "Idempotency-Key" not in sent:
         sent["Idempotency-Key"] = str(uuid.uuid4())
     return Request(method, _target(path, query or {}), sent, content, repeatable or "Idempotency-Key" in sent)

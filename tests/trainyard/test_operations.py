@@ -94,6 +94,8 @@ def test_every_operation_is_asked_for(server: Server, flowers: Path, tmp_path: P
     assert job.resume().state == "queued"
     job = job.wait()
     assert [epoch.number for epoch in job.history()] == list(range(1, 2001))
+    some = [epoch.number for epoch in job.history(points=50)]
+    assert (some[0], some[-1], some == sorted(set(some)), 20 < len(some) < 400) == (1, 2000, True, True)
     assert job.id in [one.id for one in ty.jobs(model=name)]
     checkpoint = next(iter(job.checkpoints))
     assert checkpoint.id in [one.id for one in model.checkpoints]
@@ -103,6 +105,7 @@ def test_every_operation_is_asked_for(server: Server, flowers: Path, tmp_path: P
     file = checkpoint.download(tmp_path / "model.h5")
     assert model.import_checkpoint(file).number == 2
     assert [version.number for version in model.versions] == [2, 1]
+    assert model.publish(checkpoint).number == 1  # it is one already
     assert model.version(1).definition is not None
     assert model.promote(1).version == 1
     assert {alias.alias: alias.version for alias in model.aliases} == {"default": 1}
