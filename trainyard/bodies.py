@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,7 +28,7 @@ def _plain(value: Any) -> Any:
     """A value that JSON knows, for one that it does not."""
     if isinstance(value, datetime | date):
         return value.isoformat()
-    if isinstance(value, Decimal):
+    if type(value).__name__ == "Decimal":  # importing its module takes 5 ms
         return float(value)
     if isinstance(value, set | frozenset | tuple):
         return list(value)

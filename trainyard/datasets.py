@@ -133,9 +133,9 @@ class Dataset:
         """The dataset as it is now."""
         return self.client.dataset(self.id)
 
-    def profile(self) -> Profile:
-        """What each column holds."""
-        document = self.client.request("GET", f"{self._path}/profile").json()
+    def profile(self, label: str | None = None) -> Profile:
+        """What each column holds, and how much it tells about the dataset's ``label`` or another column."""
+        document = self.client.request("GET", f"{self._path}/profile", query={"label": label}).json()
         return read(Profile, {**document, "columns": [read(Column, column) for column in document["columns"]]})
 
     def list_rows(self, where: str | None = None) -> Pages[Row]:

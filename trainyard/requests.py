@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import uuid
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,7 +61,7 @@ def request_for(
         method == "POST" and REPEATABLE.fullmatch(route) is not None
     )
     if method == "POST" and route in KEYED and "Idempotency-Key" not in sent:
-        sent["Idempotency-Key"] = str(uuid.uuid4())
+        sent["Idempotency-Key"] = secrets.token_hex(16)
     return Request(method, _target(path, query or {}), sent, content, repeatable or "Idempotency-Key" in sent)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -90,6 +89,8 @@ class Response:
 
         ``check`` may look at it before that, and raise an error.
         """
+        import tempfile  # takes 10 ms, which a command that saves nothing need not wait for
+
         place = Path(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent, prefix=".trainyard-") as folder:

@@ -43,11 +43,17 @@ class AuditRecord:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a training run would need: ``bytes`` of memory and ``rows`` by part, and an ``estimate`` of seconds."""
+    """What a training run would need: ``bytes`` of memory and ``rows`` by part, and an ``estimate`` of seconds.
+
+    The largest network has ``inputs``, ``hidden`` layers of so many units, and ``classes``.
+    """
 
     model: str
     parameters: int
     members: int = 1
+    inputs: int | None = None
+    hidden: Sequence[int] = ()
+    classes: int | None = None
     bytes: Mapping[str, int] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
     batches_per_epoch: int = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tempfile
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -84,6 +83,8 @@ def _prepared(data: Any) -> Iterator[_Table]:
         kind = TABLE_TYPES.get(path.suffix.lower(), "application/octet-stream")
         yield _Table(FileBody(path, kind), tables.ENDINGS.sub("", path.name), {})
         return
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="trainyard-") as folder:
         file = Path(folder) / "rows.ndjson"
         with file.open("w", encoding="utf-8", newline="\n") as lines:
