@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -127,6 +128,12 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
+def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The wheel without an extra."""
+    return Installed(tmp_path_factory.mktemp("base"), str(wheel))
+
+
+@pytest.fixture(scope="module")
 def whole(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """The wheel with the extra "server"."""
     installed = Installed(tmp_path_factory.mktemp("whole"), f"{wheel}[server]")
@@ -156,6 +163,21 @@ def running(whole: Installed, port: int) -> Iterator[Client]:
     eventually(lambda: not processes_of(whole.elsewhere / "var"), 60.0, "no process left")
 
 
+def test_the_client_comes_without_the_service(base: Installed) -> None:
+    """It imports and says its version; to serve, the command names the extra that is missing."""
+    assert base.distributions == {"trainyard-server", "click"}
+    assert base.importable() == []
+    assert base.run("trainyard", "--version").stdout == f"Trainyard {nncore.__version__}\n"
+    assert base.run("python", "-I", "-c", "from trainyard import Trainyard; Trainyard()").stderr == ""
+    port = free_port()
+    refused = base.run("trainyard", "model", "list", port=port, status=3)
+    assert refused.stdout == ""
+    assert f"no service at http://127.0.0.1:{port}" in refused.stderr
+    missing = base.run("trainyard", "serve", status=2)
+    assert "trainyard-server[server]" in missing.stderr
+    assert "Traceback" not in missing.stderr
+
+
 def test_no_generic_name_is_importable(whole: Installed) -> None:
     assert whole.importable() == []
 
@@ -182,14 +204,29 @@ def test_an_installed_project_serves(whole: Installed, running: Client, port: in
     assert (whole.elsewhere / "var/trainyard.db").is_file()
 
 
-def test_the_console_is_served_with_its_files(whole: Installed, running: Client) -> None:
-    """The page, and each file beside it, as they are in the checkout."""
+def test_the_command_trains_and_predicts(whole: Installed, running: Client, port: int) -> None:
+    """From a file to predictions of the model that it made."""
+    rows = [f"{index / 10},{'low' if index < 20 else 'high'}" for index in range(40)]
+    (whole.elsewhere / "levels.csv").write_text("\n".join(["x,level", *rows, ""]))
+    network = ["--hidden", "8", "--epochs", "1500"]
+    trained = whole.run("trainyard", "train", "levels.csv", "--label", "level", *network, port=port)
+    assert f"{running.base}/console/models/levels" in trained.stderr + trained.stdout
+    predicted = whole.run("trainyard", "predict", "levels", "x=0.1", port=port)
+    assert "low" in predicted.stdout
+    (whole.elsewhere / "more.csv").write_text("x\n0.2\n3.8\n")
+    answered = whole.run("trainyard", "predict", "levels", "more.csv", port=port).stdout
+    assert re.findall(r"low|high", answered.partition("\n")[2]) == ["low", "high"]
+
+
+def test_the_console_is_served_with_its_files(wheel: Path, running: Client) -> None:
+    """The page, and each file beside it, as they are in the wheel."""
     page = running.get("/console/", headers={"Accept": "text/html"})
     assert page.status == 200
     assert page.headers["content-type"].startswith("text/html")
-    static = ROOT / "service/web/console/static"
-    files = [path for path in static.rglob("*") if path.is_file()]
+    static = "trainyard/house/service/web/console/static/"
+    with zipfile.ZipFile(wheel) as file:
+        files = {name.removeprefix(static): file.read(name) for name in file.namelist() if name.startswith(static)}
     assert len(files) > 5
-    for path in files:
-        answer = running.get(f"/console/static/{path.relative_to(static).as_posix()}")
-        assert (answer.status, answer.body) == (200, path.read_bytes()), path
+    for name, content in files.items():
+        answer = running.get(f"/console/static/{name}")
+        assert (answer.status, answer.body) == (200, content), name
