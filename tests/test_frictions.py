@@ -18,6 +18,8 @@ from testing.harness import ROOT, Answer, Client, Server, serving
 datasets = pytest.importorskip("sklearn.datasets")
 pytestmark = pytest.mark.processes
 
+#: Still runs when an answer has waited for it; the server ends it.
+LONG = {"data": "iris", "model": {"name": "longer", "hidden": [2]}, "epochs": 10**6}
 JOINED = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -368,6 +370,7 @@ def test_33_operations_have_names(client: Client) -> None:
         lambda client: client.post("/predict", {"model": "iris", "inputs": [[5.1, 3.5, 1.4, 0.2]] * 9_000, "top_k": 2}),
         lambda client: client.post("/predict", {"model": "iris", "inputs": []}),
         lambda client: client.get(f"/jobs/{client.get('/jobs').json['data'][0]['id']}?wait=5"),
+        lambda client: client.get(f"/jobs/{client.train(LONG)['id']}?wait=0.2"),
     ],
 )
 def test_36_an_answer_ends_its_line(client: Client, ask: Callable[[Client], Answer]) -> None:

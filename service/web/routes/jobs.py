@@ -24,7 +24,7 @@ from service.store.database import Database
 from service.web import links
 from service.web.context import context, shown
 from service.web.fields import Fields, picked
-from service.web.json_bodies import json_bytes, json_response
+from service.web.json_bodies import json_line, json_response
 from service.web.making_room import makes_room
 from service.web.openapi import Resource, refusals
 from service.web.pagination import CheckpointPage, JobPage, page
@@ -107,7 +107,7 @@ class _Ended(Later):
         if not self.ended:
             return b""
         document = shown(job_document(self._job), self._job.owner, self._database.caller)
-        return json_bytes(picked(document, self._fields))
+        return json_line(picked(document, self._fields))
 
 
 def _find(job_id: str) -> Job:
