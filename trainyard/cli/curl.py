@@ -14,8 +14,8 @@ __all__ = ["curl_line"]
 _LEFT_OUT = ("Content-Type", "Idempotency-Key")
 
 
-def curl_line(address: Address, request: Request, *, has_key: bool = False, more: str = "") -> str:
-    """The line that sends ``request`` with curl; ``more`` are further words.
+def curl_line(address: Address, request: Request, *, has_key: bool = False) -> str:
+    """The line that sends ``request`` with curl.
 
     A key is taken from the variable TRAINYARD_KEY, so that it does not show.
     """
@@ -39,4 +39,4 @@ def curl_line(address: Address, request: Request, *, has_key: bool = False, more
         words += ["--data-binary", shlex.quote(f"@{body.path}")]
     elif not isinstance(body, NoBody):
         words += ["--data-binary", "@-"]
-    return " ".join([*words, more] if more else words)
+    return " ".join(words)

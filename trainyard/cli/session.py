@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Choices", "Session"]
 
-#: Seconds without a byte after which the service counts as gone; reading a large file takes it some time.
-PATIENCE = 300.0
+#: Seconds without a byte after which the service counts as gone; what it is sent it may read and compute for longer.
+PATIENCE, LONG_PATIENCE = 30.0, 300.0
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Session:
         """What was given, else TRAINYARD_KEY."""
         import os
 
-        return self.choices.key or os.environ.get("TRAINYARD_KEY") or None
+        return (self.choices.key or os.environ.get("TRAINYARD_KEY") or "").strip() or None
 
     @cached_property
     def transport(self) -> HttpTransport:
@@ -89,9 +89,10 @@ class Session:
         """The service's document for a request. With --curl it is shown, and the command ends."""
         return self.send(self.request(method, path, body, **options)).json()
 
-    def send(self, request: Request, *, stream: bool = False, timeout: float | None = None) -> Response:
+    def send(self, request: Request, *, stream: bool = False) -> Response:
         """The response to a request. With --curl it is shown, and the command ends."""
         self.show(request)
+        timeout = PATIENCE if request.method == "GET" and not stream else LONG_PATIENCE
         return self.transport.send(request, stream=stream, timeout=timeout)
 
     def streamed(self, request: Request) -> AbstractContextManager[Response]:
@@ -108,11 +109,11 @@ class Session:
             click.echo("The lines take the key from the variable TRAINYARD_KEY.", err=True)
         raise click.exceptions.Exit(0)
 
-    def curl(self, request: Request, more: str = "") -> str:
+    def curl(self, request: Request) -> str:
         """A request as a line for a shell."""
         from trainyard.cli.curl import curl_line
 
-        return curl_line(self.address, request, has_key=self.key is not None, more=more)
+        return curl_line(self.address, request, has_key=self.key is not None)
 
     def result(self, document: Any, show: Callable[[], None]) -> None:
         """Print the service's document if it is asked for, else what ``show`` prints."""

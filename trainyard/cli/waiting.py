@@ -51,7 +51,7 @@ def _follow(session: Session, job: Mapping[str, Any], past: Mapping[str, Any], *
     run = Run(job)
     for epoch in past.get("data", ()):
         run.report(epoch)
-    progress = Progress(session.output, run, lambda: _job(session, job["id"]))
+    progress = Progress(session.output, run, lambda: _now(session, run))
     request = session.request("GET", path_of("jobs", job["id"], "events"), accept="text/event-stream")
     over = lambda: _job(session, job["id"])["state"] in FINAL  # noqa: E731
     try:
@@ -75,6 +75,19 @@ def _job(session: Session, job_id: str) -> dict[str, Any]:
     from trainyard.requests import path_of
 
     document: dict[str, Any] = session.ask("GET", path_of("jobs", job_id))
+    return document
+
+
+def _now(session: Session, run: Run) -> Mapping[str, Any]:
+    """The job as it is now, or as it was at last while the service is away: the stream tells when that is too long."""
+    from trainyard.errors import Busy, Unreachable
+    from trainyard.requests import path_of
+
+    request = session.request("GET", path_of("jobs", run.job["id"]))
+    try:
+        document: dict[str, Any] = session.transport.send(request, retries=0).json()
+    except (Unreachable, Busy):
+        return run.job
     return document
 
 

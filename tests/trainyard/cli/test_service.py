@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from testing.harness import Client, Server, eventually, processes_of
-from tests.trainyard.cli.conftest import Shell, environment
+from testing.samples import fresh
+from tests.trainyard.cli.conftest import Made, Shell, environment
+from tests.trainyard.proxy import before, closed, cut, passed
 
 
 def a_free_port() -> int:
@@ -141,6 +143,18 @@ def test_a_service_is_started_where_it_is_wanted(shell: Shell) -> None:
         taken = shell("serve", "--bind", f"127.0.0.1:{port}", "--data", str(data))
         assert taken.returncode == 1
         assert f"another process listens on 127.0.0.1:{port}" in taken.stderr
+
+
+def test_a_stream_that_breaks_is_gone_on_with(shell: Shell, made: Made) -> None:
+    """Behind the last event that came, also if the service does not answer for a moment."""
+    words = ("train", made.dataset, "--name", fresh("broken"), "--hidden", "8", "--epochs", "300", "--json")
+    with before(shell.url, passed, cut(3000), closed, closed, cut(3000)) as proxy:
+        done = shell(*words, variables={"TRAINYARD_URL": proxy.url})
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["progress"]["epoch"] == 300
+    resumed = [head for head in proxy.heads if "Last-Event-ID: " in head]
+    assert len(resumed) >= 2
+    assert all("/events" in head.splitlines()[0] for head in resumed)
 
 
 def test_a_console_that_no_browser_can_open(shell: Shell) -> None:
