@@ -37,12 +37,13 @@ def data() -> None:
     """List, show, add and delete datasets."""
 
 
-@command(data, "list", example="trainyard data list\ntrainyard data list | cut -f 1")
+@command(data, "list", example="trainyard data list\ntrainyard data list --prefix class- | cut -f 1")
+@click.option("--prefix", metavar="TEXT", help="Show only those whose name begins so.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show so many at most.")
 @click.option("--after", metavar="ID", help="Show those that are older than this one.")
-def list_datasets(session: Session, limit: int, after: str | None) -> None:
+def list_datasets(session: Session, prefix: str | None, limit: int, after: str | None) -> None:
     """List datasets, the newest first."""
-    page = session.pages("/datasets", {"after": after}, limit)
+    page = session.pages("/datasets", {"prefix": prefix, "after": after}, limit)
     columns = (
         Column("NAME", lambda each: each["name"]),
         Column("ROWS", lambda each: each["rows"], right=True),

@@ -24,12 +24,13 @@ def model() -> None:
     """List, show, promote, export and delete models."""
 
 
-@command(model, "list", example="trainyard model list")
+@command(model, "list", example="trainyard model list --prefix class-")
+@click.option("--prefix", metavar="TEXT", help="Show only those whose name begins so.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show so many at most.")
 @click.option("--after", metavar="NAME", help="Show those that are older than this one.")
-def list_models(session: Session, limit: int, after: str | None) -> None:
+def list_models(session: Session, prefix: str | None, limit: int, after: str | None) -> None:
     """List models, the newest first."""
-    page = session.pages("/models", {"after": after}, limit, _place)
+    page = session.pages("/models", {"prefix": prefix, "after": after}, limit, _place)
     columns = (
         Column("NAME", lambda each: each["name"]),
         Column("VERSION", lambda each: each["default"], right=True),

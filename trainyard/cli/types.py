@@ -84,15 +84,17 @@ class _Known(click.ParamType[str]):
     ) -> list[click.shell_completion.CompletionItem]:
         from click.shell_completion import CompletionItem
 
-        return [CompletionItem(name) for name in self._names(context) if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in self._names(context, incomplete) if name.startswith(incomplete)]
 
-    def _names(self, context: click.Context) -> Sequence[str]:
-        """The newest hundred; none if the service does not answer at once."""
+    def _names(self, context: click.Context, incomplete: str) -> Sequence[str]:
+        """The newest hundred that fit; none if the service does not answer at once."""
         from trainyard.cli.session import Choices, Session
         from trainyard.errors import TrainyardError
 
         session = Session(context.find_object(Choices) or Choices())
-        request = session.request("GET", self.path, query={"limit": 100})
+        prefix = (incomplete or None) if self.member == "name" else None
+        query = {"limit": 100, "fields": self.member, "prefix": prefix}
+        request = session.request("GET", self.path, query=query)
         try:
             page = session.transport.send(request, timeout=1.0, retries=0).json()
         except TrainyardError:

@@ -22,6 +22,8 @@ READS: list[tuple[str, str]] = [
     ("data rows {dataset} --limit 2 --after 5", "/datasets/{dataset}/rows?limit=2&after=5"),
     ("data profile {dataset}", "/datasets/{dataset}/profile"),
     ("model list --limit 2", "/models?limit=2"),
+    ("model list --prefix {model}", "/models?prefix={model}"),
+    ("data list --prefix {dataset}", "/datasets?prefix={dataset}"),
     ("model show {model}", "/models/{model}"),
     ("model versions {model}", "/models/{model}/versions"),
     ("model versions {model} --limit 1 --after 2", "/models/{model}/versions?limit=1&after=2"),
