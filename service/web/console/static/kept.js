@@ -118,14 +118,14 @@ export function keptPanel(state) {
           { class: "chips" },
           served
             ? h("span", { class: "chip good" }, "✓ served")
-            : link("serve", () => void setAlias(state, "default", one.version, learn), { "aria-label": `Serve version ${one.version} by default` }),
+            : link("serve", () => void setAlias(state, "default", one.version, learn), { id: `serve-${one.version}`, "aria-label": `Serve version ${one.version} by default` }),
           chips,
         ),
       ),
       h(
         "td",
         null,
-        link(".h5", () => void downloadCheckpoint(name, one.checkpoint, one.version), { "aria-label": `Download version ${one.version}` }),
+        link(".h5", () => void downloadCheckpoint(name, one.checkpoint, one.version), { id: `file-${one.version}`, "aria-label": `Download version ${one.version}` }),
       ),
     );
   };
@@ -155,8 +155,10 @@ export function keptPanel(state) {
         h(
           "div",
           { class: "chips" },
-          version ? h("span", { class: "chip good" }, `version ${version}`) : link("publish", () => void publish(state, one), { "aria-label": `Publish epoch ${one.epoch}` }),
-          link(".h5", () => void downloadCheckpoint(name, one.id, one.id), { "aria-label": `Download epoch ${one.epoch}` }),
+          version
+            ? h("span", { class: "chip good" }, `version ${version}`)
+            : link("publish", () => void publish(state, one), { id: `publish-${one.id}`, "aria-label": `Publish epoch ${one.epoch}` }),
+          link(".h5", () => void downloadCheckpoint(name, one.id, one.id), { id: `file-${one.id}`, "aria-label": `Download epoch ${one.epoch}` }),
         ),
       ),
     );

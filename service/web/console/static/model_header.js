@@ -103,7 +103,7 @@ export function modelHeader(state, history) {
       buttons,
       running
         ? [
-            press(job.state === "paused" ? "Resume" : "Pause", pause, "p"),
+            press(job.state === "paused" ? "Resume" : "Pause", pause, "p", { id: "do-pause" }),
             press("Stop here", () => void stop(state)),
             press("Publish best so far", () => void publish(state, bestKept(state.value)), "", {
               disabled: !kept,
