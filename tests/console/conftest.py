@@ -78,10 +78,10 @@ def faults() -> Iterator[Faults]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, faults: Faults) -> Iterator[Callable[..., Page]]:
+def open_page(browser: Browser, faults: Faults, make_server: Callable[..., Server]) -> Iterator[Callable[..., Page]]:
     """Opens a page in a context of its own: `open_page(server, "/console/", width=400, dark=True)`.
 
-    Further arguments are those of Playwright's `new_context`.
+    Further arguments are those of Playwright's `new_context`. Pages are closed before the servers of their test.
     """
     contexts = []
 

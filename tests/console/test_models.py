@@ -125,15 +125,31 @@ def test_a_delete_that_is_refused_comes_back(page: Page, client: Client, faults:
     client.post(f"/jobs/{job}/cancel")
 
 
-def test_a_checkpoint_becomes_a_model(page: Page, client: Client, tmp_path: Path) -> None:
+def test_a_checkpoint_becomes_a_version_of_the_model_that_its_name_says(
+    page: Page, client: Client, tmp_path: Path
+) -> None:
     from playwright.sync_api import expect
 
     checkpoint = client.get("/models/alpha/versions/1").json["checkpoint"]
-    file = tmp_path / "Imported One.h5"
+    file = tmp_path / "alpha 7.h5"
     file.write_bytes(client.get(f"/checkpoints/{checkpoint}/file").body)
     page.locator("#file").set_input_files(file)
-    expect(page.get_by_role("heading", level=1, name="imported-one")).to_be_visible()
-    assert client.get("/models/imported-one").json["default"] == 1
+    expect(page.get_by_role("heading", level=1, name="alpha")).to_be_visible()
+    assert page.url.endswith("/console/models/alpha?version=2")
+    assert client.get("/models/alpha/versions/2").status == 200
+
+
+def test_a_checkpoint_of_another_name_asks_whose_it_is(page: Page, client: Client, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
+    checkpoint = client.get("/models/alpha/versions/1").json["checkpoint"]
+    file = tmp_path / "downloaded.h5"
+    file.write_bytes(client.get(f"/checkpoints/{checkpoint}/file").body)
+    page.locator("#file").set_input_files(file)
+    page.get_by_role("dialog").get_by_label("Model").select_option("beta")
+    page.get_by_role("button", name="Import").click()
+    expect(page.get_by_role("heading", level=1, name="beta")).to_be_visible()
+    assert client.get("/models/beta/versions/2").status == 200
 
 
 def test_a_file_is_dropped_anywhere(page: Page, client: Client) -> None:
@@ -162,7 +178,7 @@ def test_a_file_that_cannot_be_read_says_why_and_can_be_tried_again(page: Page, 
     file = tmp_path / "broken.parquet"
     file.write_bytes(b"PAR1" + bytes(100))
     page.locator("#file").set_input_files(file)
-    expect(page.get_by_role("alert")).to_contain_text("invalid_file")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be read as parquet")
     expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
 

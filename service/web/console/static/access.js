@@ -1,6 +1,7 @@
 /** The key of a service with keys: asked for once, kept for the session of this tab, sent as a header. */
 
 import { access, get, key } from "./api.js";
+import { dialog } from "./dialogs.js";
 import { h } from "./dom.js";
 
 /** @type {Promise<boolean> | null} */
@@ -12,14 +13,15 @@ export function startAccess() {
 }
 
 /** Ask for a key; resolves to whether one is given. @param {string} problem  why the present one is refused @returns {Promise<boolean>} */
-function askForKey(problem) {
+async function askForKey(problem) {
   const input = h("input", { id: "key", type: "password", autocomplete: "off", required: true, placeholder: "ty_…", spellcheck: false });
-  return dialog("This service needs a key", (close) => [
+  const given = await dialog("This service needs a key", (close) => [
     h("form", { onsubmit: (/** @type {Event} */ event) => (event.preventDefault(), key.set(input.value.trim()), close(true)) },
       h("p", { class: "sub" }, "It stays in this tab and is forgotten when you close it. ", h("code", null, "trainyard keys create NAME"), " makes one."),
       problem && h("p", { class: "fault", role: "alert", id: "key-problem" }, problem),
       h("p", { class: "row" }, h("label", { for: "key" }, "Key"), input,
-        h("button", { class: "primary", type: "submit" }, "Use this key"), h("button", { type: "button", onclick: () => close(false) }, "Not now")))]);
+        h("button", { class: "primary", type: "submit" }, "Use this key"), h("button", { type: "button", onclick: () => close() }, "Not now")))]);
+  return given === true;
 }
 
 /** The button that shows what the key in use may do, and forgets it. */
@@ -37,21 +39,7 @@ async function showKey() {
   await dialog("Your key", (close) => [
     h("dl", { class: "facts" }, Object.entries(facts).flatMap(([name, value]) => [h("dt", null, name), h("dd", null, value)])),
     h("p", { class: "row" },
-      h("button", { type: "button", onclick: () => (key.set(null), close(false), location.reload()) }, "Forget it"),
+      h("button", { type: "button", onclick: () => (key.set(null), close(), location.reload()) }, "Forget it"),
       h("span", { class: "grow" }),
-      h("button", { type: "button", onclick: () => close(false) }, "Close"))]);
-}
-
-/**
- * @param {string} title @param {(close: (answer: boolean) => void) => any[]} content
- * @returns {Promise<boolean>} what it was closed with; false for Esc
- */
-function dialog(title, content) {
-  return new Promise((done) => {
-    let answer = false;
-    const box = h("dialog", { "aria-labelledby": "access-title" }, h("h2", { id: "access-title" }, title), content((given) => ((answer = given), box.close())));
-    box.addEventListener("close", () => (box.remove(), done(answer)));
-    document.body.append(box);
-    box.showModal();
-  });
+      h("button", { type: "button", onclick: () => close() }, "Close"))]);
 }

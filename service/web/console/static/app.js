@@ -112,7 +112,11 @@ service.addEventListener("up", () => (document.body.classList.remove("away"), aw
 history.scrollRestoration = "manual";
 document.addEventListener("click", followLink);
 addEventListener("popstate", ({ state: kept }) => void show({ scroll: kept?.scroll ?? 0 }));
-addEventListener("unhandledrejection", ({ reason }) => reason?.name === "AbortError" || notice(reason));
+addEventListener("unhandledrejection", (event) => {
+  // What a screen had asked for when it was left, is no error.
+  if (event.reason?.name === "AbortError") event.preventDefault();
+  else notice(event.reason);
+});
 document.addEventListener("trainyard:show", () => void show());
 document.addEventListener("trainyard:copied", () => toast("Copied"));
 document.addEventListener("trainyard:uncopied", () => toast("The browser does not let this page copy: select the text, then Ctrl+C"));

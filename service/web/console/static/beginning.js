@@ -26,7 +26,7 @@ export function beginning() {
   return h("div", { class: "stack" },
     h("section", { class: "panel beginning", "aria-label": "Begin" },
       h("p", { class: "big" }, "Drop a table anywhere on this page."),
-      h("p", { class: "sub" }, "CSV, Parquet or JSON: it is read, and you see what is in it before anything is trained. A checkpoint (.h5) becomes a model."),
+      h("p", { class: "sub" }, "CSV, Parquet or JSON: it is read, and you see what is in it before anything is trained."),
       h("p", null, h("button", { type: "button", class: "primary", onclick: chooseFile }, "Choose a file… ", h("kbd", { "aria-hidden": "true" }, "n"))), known),
     h("section", { class: "panel", "aria-labelledby": "samples", "data-panel": "samples" },
       h("div", { class: "row" }, h("h2", { id: "samples" }, "Or begin with a sample"), h("span", { class: "hint" }, "one click uploads it and trains a network")),

@@ -3,6 +3,7 @@
 import { get, post } from "./api.js";
 import { fill, h } from "./dom.js";
 import { cell, count, percent } from "./format.js";
+import { datasetOf } from "./job_row.js";
 import { notice } from "./notices.js";
 import { choice, panel, scrollingTable } from "./panels.js";
 
@@ -22,7 +23,8 @@ export function chance(one, other) {
 
 /** The rows that can be asked for: those that a job held out, and datasets. @param {Run[]} runs @param {any[]} datasets */
 function sources(runs, datasets) {
-  const held = runs.filter(({ job }) => job).map(({ label, job }) => ({ name: `held out by ${label}`, data: { job: job.id, part: "validation" } }));
+  // Rows of a request are deleted when its job ends.
+  const held = runs.filter(({ job }) => job && datasetOf(job)).map(({ label, job }) => ({ name: `held out by ${label}`, data: { job: job.id, part: "validation" } }));
   return [...held, ...datasets.map((/** @type {any} */ { name, rows }) => ({ name: `${name}, all ${count(rows)} rows`, data: { dataset: name, label: /** @type {any} */ (null) } }))];
 }
 

@@ -72,7 +72,7 @@ export async function trainSample({ name, label, rows, plan: { hidden, epochs, o
   try {
     const free = await freeName(name);
     await post("/datasets", { query: { name: free, label }, file: new Blob([await rows()]), headers: { "Content-Type": "text/csv" }, once: true });
-    const checkpoint = { every_epochs: epochs / 20, keep: 24 };
+    const checkpoint = { every_epochs: Math.ceil(epochs / 20), keep: 24 };
     const job = await post("/train", { json: { model: { name: free, hidden }, data: { dataset: free }, epochs, optimizer, checkpoint, ...TRAINING }, once: true });
     go(`/console/models/${free}?job=${job.id}`);
   } catch (error) {

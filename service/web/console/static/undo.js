@@ -17,13 +17,19 @@ export const isLeaving = (path) => waiting.has(path);
  */
 export function removeLater(what, path, { hide, back, query } = {}) {
   if (waiting.has(path)) return;
-  const settle = () => (clearTimeout(timer), waiting.delete(path));
-  const undo = () => (settle(), back?.());
+  const undo = () => {
+    clearTimeout(timer);
+    waiting.delete(path);
+    back?.();
+  };
+  // Until the service has answered, lists leave it out.
   const send = async (/** @type {boolean} */ keepalive) => {
-    settle();
+    clearTimeout(timer);
     try {
       await remove(path, { query, keepalive, again: !keepalive });
+      waiting.delete(path);
     } catch (error) {
+      waiting.delete(path);
       if (error instanceof Refused && error.status === 404) return;
       notice(error);
       back?.();
