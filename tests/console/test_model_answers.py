@@ -100,7 +100,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         jobs.append(client.train({"model": "plain", "data": {"dataset": "plain"}, **single}))
         jobs.append(client.train({"model": {"name": "folds", "hidden": [8]}, "data": "ship", "folds": 3, "epochs": 4}))
         for job in jobs:
-            ended = client.wait(job["id"])
+            ended = client.wait(job["id"], seconds=300)
             assert ended["state"] == "succeeded", ended
         yield running
 
