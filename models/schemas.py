@@ -6,7 +6,7 @@ A dataclass declares its fields and bounds once (``nncore.hyperparameters``); it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cache
 from itertools import islice
@@ -101,6 +101,8 @@ class StrictSchema(ma.Schema):
 
     #: What holds between fields, as members of the schema's JSON schema.
     rules: ClassVar[Mapping[str, Any]] = {}
+    #: Documents that the schema accepts, for people who read or try them; they follow one another.
+    examples: ClassVar[Sequence[Any]] = ()
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -32,7 +32,7 @@ from models.reading.read_table import ReadTable
 from models.registry.callers import SERVICE
 from models.registry.versions import require_version_form
 from models.training.request import TrainSchema
-from models.training.search import SearchSchema
+from models.training.search import SweepSchema
 from service.settings import Settings
 from service.web import idempotency
 from service.web.app import create_app
@@ -272,7 +272,7 @@ PARSERS: tuple[Parser, ...] = (
     Parser("stated table", lambda data: ReadTable.of(orjson.loads(data), 16), (_DETAILS,), _UNBELIEVED),
     Parser("definition", _documents(_definition), (_DEFINITION, _FEATURES), _LOADED, 256),
     Parser("training", _documents(TrainSchema().load), (_TRAINING,), _LOADED, 256),
-    Parser("search", _documents(SearchSchema().load), (_SEARCH,), _LOADED, 256),
+    Parser("search", _documents(SweepSchema().load), (_SEARCH,), _LOADED, 256),
     Parser("version", _documents(require_version_form), (b"1", b'"default"', b'{"job":"job_1","checkpoint":"best"}')),
     Parser("where", _text(lambda text: condition_of(text, _COLUMNS, "/where")), (b"a:1", b"a:b:x", b"day:2024-01-01")),
     Parser("idempotency key", _text(idempotency.key_of), (b"a-b", b'"a \\" b"')),

@@ -470,6 +470,22 @@ class StoredDefinitionSchema(DefinitionSchema):
 class NewDefinitionSchema(DefinitionSchema):
     """The body of ``POST /models``: loaded as the definition, and whether it must be the model's only one."""
 
+    examples: ClassVar[Sequence[Any]] = (
+        {"name": "points", "inputs": 2, "classes": ["red", "blue"], "hidden": [16]},
+        {
+            "name": "points",
+            "inputs": 2,
+            "classes": ["red", "blue"],
+            "layers": [
+                {"type": "dense", "units": 8},
+                {"type": "relu"},
+                {"type": "dense", "units": 2},
+                {"type": "softmax"},
+            ],
+            "optimizer": {"type": "adamw", "learning_rate": 0.01},
+        },
+    )
+
     exact = Flag(
         load_default=False,
         metadata={"description": "Refuse the definition (409 `name_taken`) if the model exists with another one."},

@@ -121,6 +121,15 @@ class EvaluatedSchema(RowsSchema):
 class EvaluateSchema(StrictSchema):
     """The body of ``POST /evaluate``."""
 
+    examples: ClassVar[Sequence[Any]] = (
+        {"model": "sample", "data": "sample"},
+        {
+            "model": "sample",
+            "data": {"job": "job_06f3n9w0s5vkqk2d3a4b5", "part": "validation"},
+            "rows": {"limit": 5},
+        },
+    )
+
     model = Text(required=True, pattern=NAME_PATTERN, maximum=63, metadata={"description": "The model's name."})
     version = VersionReference(
         load_default=None,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import marshmallow as ma
 
@@ -198,6 +199,12 @@ def _described(text: str) -> dict[str, str]:
 
 class TrainSchema(StrictSchema):
     """The body of ``POST /train``."""
+
+    examples: ClassVar[Sequence[Any]] = (
+        {"data": "sample", "effort": "quick"},
+        {"data": "sample", "model": {"name": "sample-network", "hidden": [16]}, "validation": 0.25, "epochs": 50},
+        {"data": "sample", "dry_run": True},
+    )
 
     model = ModelReference(
         metadata=_described(

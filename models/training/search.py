@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import marshmallow as ma
 import numpy as np
@@ -30,7 +30,7 @@ __all__ = [
     "Random",
     "Range",
     "Search",
-    "SearchSchema",
+    "SweepSchema",
     "Trial",
     "checked",
     "of_each",
@@ -255,8 +255,16 @@ class VariedRequest(DescribedField):
 SEARCHES: dict[str, type[Search]] = {"grid": Grid, "random": Random, "halving": Halving}
 
 
-class SearchSchema(StrictSchema):
+class SweepSchema(StrictSchema):
     """The body of ``POST /sweeps``: a training request, and what to try in it."""
+
+    examples: ClassVar[Sequence[Any]] = (
+        {
+            "train": {"data": "sample", "model": {"name": "sample-sweep"}, "optimizer": "adam", "epochs": 20},
+            "search": {"type": "grid"},
+            "over": {"/model/hidden": [[4], [16]], "/optimizer/learning_rate": [0.001, 0.01]},
+        },
+    )
 
     train = VariedRequest(
         required=True,

@@ -127,7 +127,7 @@ def _seconds(run: DryRun) -> float | None:
 def check_sweep(
     database: Database, files: FileStore, settings: Settings, body: dict[str, Any], limits: Limits | None = None
 ) -> CheckedSweep:
-    """Check what ``SearchSchema`` has loaded against what is stored; nothing is written.
+    """Check what ``SweepSchema`` has loaded against what is stored; nothing is written.
 
     Raises InvalidError with the problems of all trials, or if the sweep is beyond the limits, those of the settings if
     left out; and MissingError for an unknown model.
@@ -230,7 +230,7 @@ def submit_sweep(
     record: Record | None = None,
     limits: Limits | None = None,
 ) -> Job:
-    """Check what ``SearchSchema`` has loaded, and store it as one queued job, in one transaction with ``record``."""
+    """Check what ``SweepSchema`` has loaded, and store it as one queued job, in one transaction with ``record``."""
     limits = limits or Limits.of(settings)
     sweep = check_sweep(database, files, settings, body, limits)
     plan = sweep.plan()

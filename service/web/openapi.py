@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -50,6 +51,8 @@ def json_body(name: str) -> dict[str, Any]:
 _OF_JSON = (400, 413, 415, 422, 503)
 
 
+#: Variables of paths as the examples of bodies name what they make. Ids exist only when something is made.
+_IN_PATHS = {"key": "sample", "name": "sample", "version": "1", "alias": "best"}
 #: How a caller sends its key (docs/keys.md).
 _SECURITY = {
     "key": {"type": "http", "scheme": "bearer", "bearerFormat": "ty_…"},
@@ -86,7 +89,12 @@ class Resource(Blueprint):  # type: ignore[misc]
     # flask-smorest has no type hints. These methods declare that its decorators keep the type of the function.
 
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
-        register = cast("Callable[[View], View]", super().route(rule, **options))
+        shown = [
+            {"in": "path", "name": name, "required": True, "example": _IN_PATHS[name]}
+            for name in re.findall(r"<(\w+)>", rule)
+            if name in _IN_PATHS
+        ]
+        register = cast("Callable[[View], View]", super().route(rule, parameters=shown, **options))
         return lambda view: register(self.doc(operationId=view.__name__)(view))
 
     def arguments(self, schema: type[ma.Schema], **options: Any) -> Callable[[Any], Callable[..., Response]]:
@@ -112,7 +120,9 @@ class _Converter(OpenAPIConverter):
 
     def schema2jsonschema(self, schema: ma.Schema) -> dict[str, Any]:
         found: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
-        return {**found, **schema.rules} if isinstance(schema, StrictSchema) else found
+        if not isinstance(schema, StrictSchema):
+            return found
+        return {**found, **schema.rules, **({"examples": [*schema.examples]} if schema.examples else {})}
 
 
 class _Plugin(MarshmallowPlugin):

@@ -19,6 +19,7 @@ from service.jobs.events import EVENT_TYPES
 from service.jobs.record import State
 from service.web.errors import PROBLEM_SCHEMA
 from service.web.member_shapes import HELD_OUT, MEMBERS, NETWORK
+from service.web.sample import SAMPLE
 from service.web.shape_parts import NUMBER, OPTIONAL_NUMBER, described
 from service.web.trust_shapes import ASKED, BESIDE, EVALUATED, EXAMPLES, ROW_DISTANCE
 
@@ -420,12 +421,18 @@ SHAPES: dict[str, dict[str, Any]] = {
         "additionalProperties": False,
         "oneOf": [{"required": ["inputs"]}, {"required": ["rows"]}],
         "examples": [
-            {"model": "spiral", "inputs": [[0.1, 0.2], [0.3, 0.1]]},
-            {"model": "passengers", "rows": [{"age": 22, "sex": "male"}, {"sex": "female"}], "report": True},
+            {"model": "sample", "rows": [{"petal_length": 1.5, "petal_width": 0.2, "site": "meadow"}]},
             {
-                "model": "spiral",
-                "inputs": [[0.1, 0.2]],
-                "version": {"job": "job_06f3n9w0s5vkqk2d3a4b5", "checkpoint": "best"},
+                "model": "sample",
+                "columns": ["petal_length", "petal_width", "site"],
+                "rows": [[4.9, None, "wood"], [6.1, 2.3, "wood"]],
+                "report": True,
+                "top_k": 2,
+            },
+            {
+                "model": "sample",
+                "rows": [{"petal_length": 4.9}],
+                "version": {"job": "job_06f3n9w0s5vkqk2d3a4b5", "checkpoint": "last"},
             },
             *EXAMPLES,
         ],
@@ -593,17 +600,7 @@ SHAPES: dict[str, dict[str, Any]] = {
                 "additionalProperties": False,
             },
         ],
-        "examples": [
-            {
-                "name": "passengers",
-                "label": "survived",
-                "rows": [
-                    {"age": 22, "sex": "male", "survived": "no"},
-                    {"age": 38, "sex": "female", "survived": "yes"},
-                    {"age": None, "sex": "female", "survived": "yes"},
-                ],
-            }
-        ],
+        "examples": [{"name": "sample", "label": "species", "rows": SAMPLE}],
     },
     "Readiness": described("The state of each part.", status={"const": "ready"}, **_PARTS),
     "NotReady": {

@@ -45,12 +45,12 @@ ASKED: dict[str, Any] = {
 
 EXAMPLES: list[dict[str, Any]] = [
     {
-        "model": "passengers",
-        "rows": [{"age": 22, "sex": "male"}],
+        "model": "sample",
+        "rows": [{"petal_length": 4.9, "petal_width": 1.7, "site": "wood"}],
         "coverage": 0.9,
         "uncertainty": True,
         "report": True,
-        "explain": {"class": "yes"},
+        "explain": {"class": "virginica"},
     }
 ]
 

@@ -55,7 +55,11 @@ def list_checkpoints(query: dict[str, Any], name: str) -> Response:
 @routes.doc(
     requestBody={
         "required": True,
-        "content": {"application/x-hdf5": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {
+            kind: {"schema": {"type": "string", "format": "binary"}}
+            # Makers of clients know the second one.
+            for kind in ("application/x-hdf5", "application/octet-stream")
+        },
     },
     responses=refusals(400, 404, 409, 413, 415, 422, 429, 503, 507),
 )

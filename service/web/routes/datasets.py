@@ -89,10 +89,10 @@ class UploadSchema(StrictSchema):
     requestBody={
         "required": True,
         "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/RowsRequest"}},
             "text/csv": _FILE_BODY,
             "application/octet-stream": _FILE_BODY,
             "multipart/form-data": _FORM_BODY,
-            "application/json": {"schema": {"$ref": "#/components/schemas/RowsRequest"}},
         },
     },
     responses=refusals(400, 409, 413, 415, 429, 503, 507),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import marshmallow as ma
 import sqlalchemy as sa
@@ -216,6 +217,8 @@ def list_aliases(query: dict[str, Any], name: str) -> Response:
 class AliasTargetSchema(StrictSchema):
     """The version that an alias will name."""
 
+    examples: ClassVar[Sequence[Any]] = ({"version": 1},)
+
     version = Whole(Bounds(minimum=1, maximum=2**53), required=True)
 
 
@@ -229,6 +232,7 @@ class AliasTargetSchema(StrictSchema):
             "name": "alias",
             "required": True,
             "description": "A name that is no number, because numbers name versions.",
+            "example": "best",
             "schema": {"type": "string", "pattern": f"^(?![0-9]+$){NAME_PATTERN}$"},
         }
     ],

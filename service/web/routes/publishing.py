@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from flask import Response, url_for
@@ -27,6 +28,8 @@ routes = Resource("publishing", __name__, description="Makes a checkpoint that a
 
 class KeptSchema(StrictSchema):
     """The checkpoint that becomes a version."""
+
+    examples: ClassVar[Sequence[Any]] = ({"checkpoint": "ckpt_06f3n9w0s5vkqk2d3a4b5"},)
 
     checkpoint = Text(
         required=True,

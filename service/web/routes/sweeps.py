@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Response
 
-from models.training.search import SearchSchema
+from models.training.search import SweepSchema
 from service.jobs.record import Job
 from service.jobs.sweeps import check_sweep, submit_sweep
 from service.web import links
@@ -26,7 +26,7 @@ routes = Resource("sweeps", __name__, description="Trains a request with many va
 
 @routes.route("/sweeps", methods=["POST"])
 @idempotent
-@routes.arguments(SearchSchema)
+@routes.arguments(SweepSchema)
 @routes.response(202, "Job")
 @routes.leads_to(202, links.JOB)
 @routes.doc(

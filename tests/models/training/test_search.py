@@ -16,20 +16,20 @@ from hypothesis import strategies as st
 from models.errors import InvalidError
 from models.schemas import load
 from models.training.request import TrainSchema
-from models.training.search import Grid, Halving, Random, SearchSchema, Trial, checked, trials_of
+from models.training.search import Grid, Halving, Random, SweepSchema, Trial, checked, trials_of
 
 RATE, HIDDEN, BATCH = "/optimizer/learning_rate", "/model/hidden", "/batch_size"
 BODY: dict[str, Any] = {"data": {"dataset": "iris"}, "model": {"name": "m"}, "optimizer": "adam", "epochs": 9}
 
 
 def searched(parameters: dict[str, Any], search: Any = "random") -> list[Trial]:
-    loaded = load(SearchSchema(), {"train": BODY, "search": search, "over": parameters})
+    loaded = load(SweepSchema(), {"train": BODY, "search": search, "over": parameters})
     return trials_of(loaded["search"], loaded["over"])
 
 
 def refusal(document: dict[str, Any]) -> dict[str, str]:
     with pytest.raises(InvalidError) as caught:
-        load(SearchSchema(), {"train": {}, **document})
+        load(SweepSchema(), {"train": {}, **document})
     return {problem.pointer: problem.detail for problem in caught.value.problems}
 
 
@@ -246,7 +246,7 @@ def test_a_search_must_fit_its_parameters() -> None:
 
 
 def test_a_search_is_random_if_left_out() -> None:
-    loaded = load(SearchSchema(), {"train": {}, "over": {"/a": [1]}})
+    loaded = load(SweepSchema(), {"train": {}, "over": {"/a": [1]}})
     assert loaded["search"] == Random(trials=32, seed=0)
-    assert [type(load(SearchSchema(), {"train": {}, "search": name, "over": {"/a": [1]}})["search"]) for name in
+    assert [type(load(SweepSchema(), {"train": {}, "search": name, "over": {"/a": [1]}})["search"]) for name in
             ("grid", "random", "halving")] == [Grid, Random, Halving]  # fmt: skip

@@ -81,6 +81,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     "service/web/idempotency.py": {"remember": "of the claim's owner, and old ones of all"},
     "service/web/routes/datasets.py": {"delete_dataset": "the active jobs of a dataset that the caller has found"},
     "service/web/routes/models.py": {"delete_model": _BY_NUMBER},
+    "service/web/routes/publishing.py": {"publish_checkpoint": _BY_NUMBER},
     "service/web/service_metrics.py": {"_jobs": "totals of all owners, for admins"},
 }
 

@@ -33,7 +33,9 @@ ABOUT_ITSELF = re.compile(r"/docs|/openapi\.json|/static|/console|/favicon\.ico"
 
 
 #: The first word of an operation's summary. Summaries have no backticks, because many clients show them unformatted.
-VERBS = "Cancel|Check|Define|Delete|Download|Evaluate|Import|List|Pause|Predict|Publish|Report|Resume|Set|Show|Train|Upload"
+VERBS = (
+    "Cancel|Check|Define|Delete|Download|Evaluate|Import|List|Pause|Predict|Publish|Report|Resume|Set|Show|Train|Upload"
+)
 
 #: By the names of their unions in the document.
 TABLES: dict[str, dict[str, Any]] = {
