@@ -560,6 +560,23 @@ def test_datasets_are_listed_and_deleted_with_undo(page: Page, server: Server, a
     assert server.client.get("/datasets/leaving").status == 404
 
 
+def test_a_dataset_may_be_addressed_by_its_id(page: Page, ship: str, server: Server) -> None:
+    found = server.client.get("/datasets/ship").json["id"]
+    page.goto(f"/console/data/{found}?hidden=4&epochs=2&name=x")
+    page.get_by_text("dry run").filter(has_text="ms").wait_for()
+    assert body_of(shown(page, "curl"))["data"] == {"dataset": found}
+    page.get_by_label("Type of Port").select_option("ignore")
+    assert body_of(run(shown(page, "CLI"), server, "--curl")) == body_of(shown(page, "curl"))
+
+
+def test_a_dataset_that_is_not_there(page: Page, faults: Faults) -> None:
+    from playwright.sync_api import expect
+
+    faults.allow("status of 404")
+    page.goto("/console/data/No%20<b>such")
+    expect(page.get_by_role("heading", name="Not found")).to_be_visible()
+
+
 def test_no_dataset_yet(open_page: Callable[..., Page], server: Server) -> None:
     from playwright.sync_api import expect
 

@@ -28,13 +28,13 @@ function named(body, name) {
 }
 
 export class Plan {
-  /** @param {any} dataset @param {Column[]} columns  of its profile */
-  constructor(dataset, columns) {
+  /** @param {any} dataset @param {Column[]} columns  of its profile @param {string} key  its name or id, as the address has it */
+  constructor(dataset, columns, key) {
     this.dataset = dataset;
     this.columns = columns;
     /** The column that says how much each row counts. @type {string | undefined} */
     this.weight = dataset.features && dataset.columns?.find((/** @type {any} */ { name, use }) => use !== false && name !== dataset.label && !dataset.features.includes(name))?.name;
-    /** @type {Train} */ this.request = { data: { dataset: dataset.name ?? dataset.id } };
+    /** @type {Train} */ this.request = { data: { dataset: key } };
     /** Whether a model of this name is there, so that leaving the name out would train it as it is defined. */
     this.known = false;
     /** @type {(() => void)[]} */ this.listeners = [];
@@ -94,8 +94,8 @@ export class Plan {
 
   /** The name of the model that is trained. */
   get name() {
-    const { model, data } = this.request;
-    return typeof model === "string" ? model : (model?.name ?? data.dataset);
+    const { model } = this.request;
+    return typeof model === "string" ? model : (model?.name ?? this.dataset.name ?? this.dataset.id);
   }
 
   /** The column that is predicted, null if nobody has named one. */

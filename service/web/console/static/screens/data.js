@@ -26,9 +26,11 @@ const EXAMPLES = 3;
 export async function show({ main, params, signal }) {
   const path = `/datasets/${encodeURIComponent(params.name)}`;
   const read = (/** @type {string} */ what, /** @type {any} */ query) => get(path + what, { query, signal });
-  const [dataset, profile, rows] = await Promise.all([read("", {}), read("/profile", { listed: LISTED }), read("/rows", { limit: 10 })]);
+  const found = read("", {}), known = found.then(({ name, id }) => isKnown(name ?? id, signal));
+  const [dataset, profile, rows, isThere] = await Promise.all([found, read("/profile", { listed: LISTED }), read("/rows", { limit: 10 }), known]);
   if (signal.aborted) return;
-  const plan = new Plan(dataset, profile.columns);
+  const plan = new Plan(dataset, profile.columns, params.name);
+  plan.known = isThere;
   try {
     plan.fromAddress();
   } catch (error) {
@@ -50,21 +52,20 @@ export async function show({ main, params, signal }) {
     const { label } = plan;
     if (label === related) return;
     related = label;
-    const found = label ? await read("/profile", { label, listed: 0 }) : { columns: [] };
+    const asked = label ? await read("/profile", { label, listed: 0 }) : { columns: [] };
     if (related !== label) return;
-    const relations = new Map(found.columns.map((/** @type {any} */ each) => [each.name, each.relation]));
+    const relations = new Map(asked.columns.map((/** @type {any} */ each) => [each.name, each.relation]));
     for (const column of plan.columns) column.relation = relations.get(column.name) ?? null;
     columns.related();
   };
   plan.on(() => void relate());
   void relate();
-  plan.known = await isKnown(plan.request.data.dataset, signal);
-  if (plan.known) plan.tell();
 }
 
 /** Whether there is a model of a name. @param {string} name @param {AbortSignal} signal */
 async function isKnown(name, signal) {
-  for await (const page of pages("/models", { query: { prefix: name, fields: "name" }, signal, quiet: true })) if (page.some((/** @type {{ name: string }} */ each) => each.name === name)) return true;
+  for await (const page of pages("/models", { query: { prefix: name, fields: "name" }, signal, quiet: true }))
+    if (page.some((/** @type {{ name: string }} */ each) => each.name === name)) return true;
   return false;
 }
 
