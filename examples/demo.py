@@ -7,6 +7,7 @@ library. At a terminal the service runs until Ctrl-C, with the console at the ad
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -24,6 +25,9 @@ from demo_spiral import COLORS, draw, spiral_points
 OUTPUT = ROOT / "demo-output"
 #: Minimum accuracies, which every seed that was tried has reached.
 SPIRAL_ACCURACY, RENTALS_ACCURACY, DIGITS_ACCURACY = 0.93, 0.84, 0.97
+
+#: What the demo asks the model of the table, and what README shows.
+ASKED = {"model": "rentals", "rows": [{"district": "airport", "bike": "cargo", "distance_km": 9.5}]}
 
 
 def train_spiral(client: Client, picture: Path) -> None:
@@ -70,11 +74,10 @@ def train_rentals(client: Client, file: Path) -> None:
     job = client.follow(client.call("POST", "/train", {"data": "rentals"}))
     accuracy = compare(job)
     report(client, "accuracy", accuracy, RENTALS_ACCURACY, job)
-    row = {"district": "airport", "bike": "cargo", "distance_km": 9.5}
-    answer = client.call("POST", "/predict", {"model": "rentals", "rows": [row], "report": True})
+    answer = client.call("POST", "/predict", {**ASKED, "report": True})
     shares = zip(answer["classes"], answer["probabilities"][0], strict=True)
     told = ", ".join(f"{label} {share:.2f}" for label, share in shares)
-    print(f"  prediction for {row}: {told} (missing: {', '.join(answer['report'][0]['missing'])})")
+    print(f"  prediction for {ASKED['rows'][0]}: {told} (missing: {', '.join(answer['report'][0]['missing'])})")
 
 
 def train_digits(client: Client) -> None:
@@ -121,7 +124,8 @@ def stay(client: Client) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print(f"The console is at {console} while the service runs. It ends now: this is no terminal.")
         return
-    print(f"\nThe console: {console}  (the API: {client.address}/docs)\nCtrl-C ends the service.", flush=True)
+    print(f"\nAsk a model:  curl {client.address}/predict -d '{json.dumps(ASKED)}'")
+    print(f"The console:  {console}  (the API: {client.address}/docs)\nCtrl-C ends the service.", flush=True)
     if sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         webbrowser.open(console)
     try:

@@ -100,8 +100,11 @@ def test_at_a_terminal_the_demo_ends_on_a_running_service(tmp_path: Path, displa
     os.close(inside)
     try:
         text = until(terminal, "Ctrl-C ends the service.")
-        console = re.search(r"The console: (\S+)", text)
+        console = re.search(r"The console:  (\S+)", text)
         assert console is not None
+        asked = re.search(r"curl \S+/predict -d '(.*)'", text)
+        assert asked is not None
+        assert f"    curl localhost:8000/predict -d '{asked[1]}'\n" in (ROOT / "README.md").read_text()
         page = Client(console[1]).get("")
         assert (page.status, page.headers["content-type"].partition(";")[0]) == (200, "text/html")
         if display:
