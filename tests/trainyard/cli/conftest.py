@@ -15,6 +15,11 @@ from testing.harness import ROOT, Client, Server
 from testing.samples import fresh
 from tests.trainyard.conftest import iris_like
 
+#: The command as a program that Ctrl-C reaches, also if the tests run where it does not: in the background of a shell.
+PROGRAM = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from trainyard.cli.main import main; main(prog_name='trainyard')"
+)
 Done = subprocess.CompletedProcess[str]
 
 
@@ -100,17 +105,16 @@ def made(server: Server) -> Made:
         f"/datasets?name={name}&label=kind", iris_like().encode(), headers={"Content-Type": "text/csv"}
     )
     assert answer.status == 201, answer
-    jobs = [
-        client.run(
-            {
-                "data": {"dataset": name},
-                "model": {"name": name, "hidden": [units]},
-                "epochs": 30,
-                "validation": 0.2,
-                "publish": "best",
-                "optimizer": {"type": "adam", "learning_rate": 0.05},
-            }
-        )
-        for units in (4, 8)
-    ]
-    return Made(name, name, [job["id"] for job in jobs])
+    jobs: list[str] = []
+    for units in (4, 8):
+        request = {
+            "data": {"dataset": name},
+            "model": {"name": name, "hidden": [units]},
+            "epochs": 30,
+            "validation": 0.2,
+            "publish": "best",
+            "optimizer": {"type": "adam", "learning_rate": 0.05},
+        }
+        jobs.append(client.train(request)["id"])
+        client.until_state(jobs[-1], "succeeded", timeout=300.0)
+    return Made(name, name, jobs)

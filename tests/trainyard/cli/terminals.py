@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from testing.harness import eventually
-from tests.trainyard.cli.conftest import Shell, environment
+from tests.trainyard.cli.conftest import PROGRAM, Shell, environment
 
 __all__ = ["Terminal", "terminal"]
 
@@ -58,7 +58,7 @@ def terminal(shell: Shell, words: Sequence[str], columns: int = 100, **variables
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     process = subprocess.Popen(
-        [sys.executable, "-m", "trainyard", *words],
+        [sys.executable, "-c", PROGRAM, *words],
         cwd=shell.folder,
         env=environment(shell.url, **{"TERM": "xterm", **variables}),
         stdin=theirs,

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from testing.samples import fresh
-from tests.trainyard.cli.conftest import Made, Shell, environment
+from tests.trainyard.cli.conftest import PROGRAM, Made, Shell, environment
 from tests.trainyard.cli.terminals import terminal
 
 
@@ -21,7 +21,7 @@ def a_long_job(shell: Shell, made: Made, *more: str) -> Iterator[tuple[subproces
     name = fresh("interrupted")
     words = ("train", made.dataset, "--name", name, "--hidden", "8", "--epochs", "10000000", *more)
     process = subprocess.Popen(
-        [sys.executable, "-m", "trainyard", *words, "--set", "max_seconds=300"],
+        [sys.executable, "-c", PROGRAM, *words, "--set", "max_seconds=300"],
         cwd=shell.folder,
         env=environment(shell.url),
         stdout=subprocess.PIPE,
