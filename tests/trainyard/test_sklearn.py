@@ -147,7 +147,7 @@ def test_a_service_trains_the_same_kind_of_network(server: Server, ty: Trainyard
         .set_params(early_stopping=False)
         .fit(frame, labels, sample_weight=np.where(labels == "a", 1.0, 0.0))
     )
-    assert (weighted.predict(frame) == "a").all()
+    assert (weighted.predict(frame) == "a").mean() > 0.7 > 2 * (labels == "a").mean()
     assert weighted.version_ == 2
     again = pickle.loads(pickle.dumps(remote))
     assert (again.predict(frame) == remote.predict(frame)).all()
