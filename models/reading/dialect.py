@@ -127,7 +127,7 @@ def _evenness(lead: str, delimiter: str, quote: str, cut: bool, escape: str | No
             if len(widths) == 200:
                 break
     except csv.Error:
-        pass
+        widths.append(0)  # A delimiter that makes no sense of a quote explains nothing from there on.
     if cut and len(widths) < 200:
         widths = widths[:-1] or widths
     if not widths or widths[0] < 2:

@@ -56,6 +56,16 @@ def test_quotes_may_hold_commas_quotes_and_line_ends() -> None:
     assert values(table) == {"a, b": [1.0, 3.0], 'say "x"': [2.0, 4.0], "label": ["two\r\nlines", "with, comma"]}
 
 
+def test_a_sign_in_a_name_is_no_delimiter() -> None:
+    """Split at the bar, the header is two cells, and the quotes below it make no sense."""
+    table = read(b'name,tab|pipe,label\n"""q""",4,x\ny & z,1,y\n"""q""",2,x\n', label="label")
+    assert values(table) == {
+        "name": ['"q"', "y & z", '"q"'],
+        "tab|pipe": [4.0, 1.0, 2.0],
+        "label": ["x", "y", "x"],
+    }
+
+
 def test_a_file_that_is_written_again_has_the_same_rows() -> None:
     """With every sign in its cells that means something to a reader."""
     rows = [["a", "b"], ["x\ry", "p\nq"], ['"', ","], ["'", "\r\n"], ["", " "], ["\r", ";"]]
