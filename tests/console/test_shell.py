@@ -208,7 +208,7 @@ class TestCalls:
         page.goto("/console/jobs")
         heading(page, "Jobs")
         page.keyboard.press("a")
-        page.get_by_role("button", name="as curl").first.click()
+        page.get_by_role("button", name="Copy GET /jobs?limit=50 as curl").click()
         page.get_by_text("Copied").wait_for()
         page.keyboard.press("Escape")
         page.keyboard.press("/")
@@ -218,12 +218,14 @@ class TestCalls:
 
 class TestLook:
     def test_the_theme_follows_the_system_until_it_is_chosen(self, page: Page) -> None:
+        from playwright.sync_api import expect
+
         heading(page, "Models")
         ground = "() => getComputedStyle(document.body).backgroundColor"
         light = page.evaluate(ground)
         page.emulate_media(color_scheme="dark")
-        dark = page.evaluate(ground)
-        assert dark != light
+        expect(page.locator(":root")).to_have_attribute("data-theme", "dark")
+        assert page.evaluate(ground) != light
         page.get_by_role("button", name="Light or dark").click()
         assert page.evaluate(ground) == light
         page.reload()
