@@ -108,4 +108,4 @@ def _page(rows: list[EventRecord], limit: int) -> Response:
     """A page of a list of at most ``limit`` events; one more means more pages."""
     body = ",".join(f'{{"id":{row.id},"type":"{row.type}","at":"{row.at}","data":{row.data}}}' for row in rows[:limit])
     more = "true" if len(rows) > limit else "false"
-    return Response(f'{{"data":[{body}],"has_more":{more}}}', content_type="application/json")
+    return Response(f'{{"data":[{body}],"has_more":{more}}}\n', content_type="application/json")

@@ -69,7 +69,7 @@ def show_history(query: dict[str, Any], job_id: str) -> Response:
         limit = MAXIMUM_EPOCHS if limit is None else limit
         epochs = list_epochs(connection, job_id, after, limit + 1, member)
     data, more = ",".join(text for _, text in epochs[:limit]), "true" if len(epochs) > limit else "false"
-    return Response(f'{{"data":[{data}],"has_more":{more}}}', content_type="application/json")
+    return Response(f'{{"data":[{data}],"has_more":{more}}}\n', content_type="application/json")
 
 
 def _few(connection: sa.Connection, job: Job, epochs: Iterator[str]) -> Response:
@@ -78,7 +78,7 @@ def _few(connection: sa.Connection, job: Job, epochs: Iterator[str]) -> Response
     if _wants_lines():
         return Response("".join(f"{text}\n" for text in epochs), content_type=NDJSON)
     return Response(
-        f'{{"data":[{",".join(epochs)}],"has_more":false,"event":{newest}}}', content_type="application/json"
+        f'{{"data":[{",".join(epochs)}],"has_more":false,"event":{newest}}}\n', content_type="application/json"
     )
 
 

@@ -390,6 +390,7 @@ class TestAnswers:
         answer = client.get(path.format_map(known))
         assert answer.status == 200, answer
         self.strictly(validators, self.answer(document, path, "get", 200), answer.json)
+        assert answer.body.endswith(b"\n"), "a terminal's prompt follows it"
 
     def strictly(self, validators: Any, name: str, value: Any) -> None:
         """Valid, and with no member that the schema does not name."""
