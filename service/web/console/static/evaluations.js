@@ -1,6 +1,19 @@
 /** How what answers does on the rows that were held out, those trained on, or those of a dataset. */
 
 import { post } from "./api.js";
+import { ended } from "./model_state.js";
+
+/**
+ * Why the rows of a job cannot be asked for, empty if they can: it would be known only from a refusal.
+ * @param {any} job @param {string} part
+ */
+export function whyNoRows(job, part) {
+  const over = ended(job), { data, validation } = job.request;
+  if (over && typeof data === "object" && !data.dataset) return "The rows came with the request, and were deleted when the job ended.";
+  if (part !== "validation") return "";
+  if (job.members.length) return job.held_out ? "" : `The held-out rows are predicted when the job ${over ? "succeeds" : "has ended"}.`;
+  return validation ? "" : "This job has held out no rows.";
+}
 
 /** @typedef {import("./model_state.js").ModelState} ModelState */
 /** @typedef {import("./model_state.js").Value} Value */

@@ -5,7 +5,7 @@ import { Refused } from "./api.js";
 import { calibration } from "./calibration.js";
 import { confusion, mixedUp } from "./confusion.js";
 import { fill, h, newId } from "./dom.js";
-import { evaluate, evaluation } from "./evaluations.js";
+import { evaluate, evaluation, whyNoRows } from "./evaluations.js";
 import { count, number } from "./format.js";
 import { otherRows } from "./other_rows.js";
 import { swatch } from "./probabilities.js";
@@ -89,6 +89,8 @@ export function wrongPanel(state) {
       unfold();
       return fail("This model was imported: choose labelled rows to judge it on.");
     }
+    const why = value.part.startsWith("dataset:") ? "" : whyNoRows(value.job, value.part);
+    if (why) return fail(why);
     try {
       found = await evaluation(state, value);
     } catch (error) {

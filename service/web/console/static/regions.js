@@ -3,7 +3,7 @@
 import { setQuery } from "./address.js";
 import { Refused } from "./api.js";
 import { fill, h, newId, settled } from "./dom.js";
-import { evaluation } from "./evaluations.js";
+import { evaluation, whyNoRows } from "./evaluations.js";
 import { percent } from "./format.js";
 import { brief, swatch } from "./probabilities.js";
 import { firstAnswer, following, largest, listOf, predict, room } from "./questions.js";
@@ -117,7 +117,7 @@ export function regionsPanel(state) {
     await firstAnswer(state).promise;
     const { value } = state;
     right.textContent = "";
-    if (value.wanted === null || !value.job) return;
+    if (value.wanted === null || !value.job || whyNoRows(value.job, "validation")) return;
     try {
       const { accuracy } = await evaluation(state, { ...value, part: "validation" });
       right.textContent = `${percent(accuracy, 0)} of the held-out rows right`;

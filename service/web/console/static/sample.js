@@ -1,6 +1,7 @@
 /** Some of the rows that a job held out and trained on, what they say about the columns, and which columns tell most. */
 
 import { Refused, get, post } from "./api.js";
+import { whyNoRows } from "./evaluations.js";
 import { ended } from "./model_state.js";
 import { firstAnswer, following, room } from "./questions.js";
 import { ordered, scaleOf } from "./scales.js";
@@ -42,6 +43,11 @@ async function rowsOf(value, signal) {
   if (!job) return [[], "This model was imported, so its training rows are not here."];
   let why = "";
   const ask = async (/** @type {"validation" | "training"} */ part) => {
+    const none = whyNoRows(job, part);
+    if (none) {
+      why = none;
+      return null;
+    }
     try {
       const json = { model: name, version: wanted, data: { job: job.id, part }, rows: { limit: part === "training" ? limit : Math.ceil(limit / 2) } };
       return await post("/evaluate", { json, signal, quiet: true });
