@@ -213,7 +213,7 @@ class TestCalls:
         page.keyboard.press("Escape")
         page.keyboard.press("/")
         page.keyboard.press("Control+V")
-        expect(page.locator("#find")).to_have_value(f"curl {server.client.base}/jobs?limit=50")
+        expect(page.locator("#find")).to_have_value(f"curl '{server.client.base}/jobs?limit=50'")
 
 
 class TestLook:
