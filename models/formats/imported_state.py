@@ -18,7 +18,7 @@ from models.formats.foreign_arrays import Place, Places, group_of, names_below
 from models.formats.run_state import ADDED_COLUMNS, OPTIONAL_COLUMNS
 from models.formats.untrusted_hdf5 import MAXIMUM_COUNT, ForeignFile
 from models.schemas import StrictSchema, Whole, load
-from models.training.checkpoint import Checkpoint
+from models.training.checkpoint import Checkpoint, CheckpointKind
 from nncore.arrays import Array
 from nncore.best import Best
 from nncore.hyperparameters import Bounds
@@ -42,6 +42,7 @@ class StateSchema(StrictSchema):
     epoch = Whole(COUNT, required=True)
     step = Whole(COUNT, required=True)
     epochs = Whole(Bounds(minimum=0, maximum=MAXIMUM_EPOCHS), required=True)
+    best_epoch = Whole(COUNT, load_default=0)
 
 
 def find_state(file: ForeignFile, top: str = "") -> dict[str, Any]:
@@ -56,7 +57,13 @@ def find_state(file: ForeignFile, top: str = "") -> dict[str, Any]:
         "epoch": file.count(f"{top}/training", "epoch") or 0,
         "step": file.count(f"{top}/training", "step") or 0,
         "epochs": epochs,
+        "best_epoch": 0 if top else _best_epoch(file),
     }
+
+
+def _best_epoch(file: ForeignFile) -> int:
+    """The epoch whose parameters a file of one network holds, if it was saved as the best one; else 0."""
+    return (file.count("/best", "epoch") or 0) if file.text("/", "kind") == CheckpointKind.BEST else 0
 
 
 def state_places(definition: ModelDefinition, optimizer: Optimizer | None, epochs: int, top: str = "") -> Places:
@@ -164,6 +171,7 @@ def state_of(
         best=best,
         created_at=utc_now(),
         features=features,
+        imported_epoch=values["best_epoch"],
     )
 
 

@@ -27,7 +27,7 @@ from models.formats.stored_table import classes_in, is_table, open_table
 from models.identifiers import LOCAL, qualified, unqualified
 from models.registry.datasets import details_text, feature_names
 from models.registry.tables import ALIASES, CHECKPOINTS, DATASETS, MODELS, VERSIONS
-from models.training.checkpoint import CheckpointKind, Origin
+from models.training.checkpoint import Checkpoint, CheckpointKind, Origin
 
 __all__ = ["RebuiltRows", "find", "store"]
 
@@ -77,13 +77,15 @@ def _add_checkpoint(rebuilt: RebuiltRows, path: Path) -> None:
         rebuilt.warnings.append(f"{error}: left out")
         return
     origin = checkpoint.origin or _UNKNOWN
+    held = checkpoint.held if isinstance(checkpoint, Checkpoint) else checkpoint
     rebuilt.checkpoints[path.stem] = {
         "id": path.stem,
         "model": qualified(origin.owner, checkpoint.definition.name),
         "job": origin.job,
         "kind": origin.kind,
-        "epoch": checkpoint.epoch,
-        "step": checkpoint.step,
+        "epoch": held.epoch,
+        "step": held.step,
+        "saved_at": checkpoint.step,
         "metrics": origin.metrics,
         "created_at": checkpoint.created_at,
         **_record(path),
@@ -252,13 +254,13 @@ def _columns(table: sa.Table, row: dict[str, Any], numbers: dict[str, int]) -> d
 
 
 def _in_order(checkpoints: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Checkpoints in the order of their ids, but those of a job in the order of their steps.
+    """Checkpoints in the order of their ids, but those of a job in the order of the steps at which they were saved.
 
     A job continues from its newest checkpoint, and the clock in the ids may have been set back while it ran. If steps
     are equal, the last state comes before the best one, as they were saved.
     """
     by_id = sorted(checkpoints, key=lambda row: str(row["id"]))
-    by_step = sorted(by_id, key=lambda row: (row["step"], row["kind"] == "best"))
+    by_step = sorted(by_id, key=lambda row: (row.get("saved_at", row["step"]), row["kind"] == "best"))
     of_job: dict[str | None, deque[dict[str, Any]]] = {row["job"]: deque() for row in by_id}
     for row in by_step:
         of_job[row["job"]].append(row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.definition.definition import ModelDefinition
 from models.features.fitted import FittedFeatures
@@ -15,7 +15,7 @@ from nncore.best import Best
 from nncore.optimizers import Optimizer
 from nncore.training import Epoch, TrainingState
 
-__all__ = ["METRICS", "Checkpoint", "CheckpointKind", "Origin"]
+__all__ = ["METRICS", "Checkpoint", "CheckpointKind", "Held", "Origin"]
 
 
 class CheckpointKind(StrEnum):
@@ -61,12 +61,24 @@ class Origin:
         return cls(attributes.get("job"), CheckpointKind(attributes["kind"]), attributes["metrics"], owner)
 
 
+class Held(NamedTuple):
+    """The epoch whose parameters a checkpoint holds, the step at its end, and its metrics.
+
+    The metrics of a best epoch, which is saved when later ones have ended, name their ``epoch``.
+    """
+
+    epoch: int
+    step: int
+    metrics: dict[str, float | None]
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """The content of a checkpoint file.
 
     ``rows`` are the row numbers of the training rows in the data as given. ``features`` are None if the model reads
-    rows as they are.
+    rows as they are. ``imported_epoch`` is the one whose parameters a file of another service holds if that is its best
+    one, else 0.
     """
 
     definition: ModelDefinition
@@ -80,6 +92,7 @@ class Checkpoint:
     created_at: str
     origin: Origin | None = None
     features: FittedFeatures | None = None
+    imported_epoch: int = 0
 
     def copied(self) -> Checkpoint:
         """The same state, which does not change with the next step; it can be sent to another process."""
@@ -118,6 +131,17 @@ class Checkpoint:
     def step(self) -> int:
         """Steps so far."""
         return self.state.step
+
+    @property
+    def held(self) -> Held:
+        """The epoch whose parameters it holds: the best one if it was saved as that, else the last one."""
+        number, step = self.imported_epoch, self.step
+        if self.origin is not None and self.origin.kind is CheckpointKind.BEST and self.best is not None:
+            number, step = self.best.epoch, self.best.step or self.step
+        if not 0 < number <= len(self.history):
+            return Held(self.epoch, self.step, self.metrics)
+        metrics = {name: getattr(self.history[number - 1], name) for name in METRICS}
+        return Held(number, step, {**metrics, "epoch": number})
 
     @property
     def metrics(self) -> dict[str, float | None]:

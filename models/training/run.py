@@ -151,7 +151,7 @@ class TrainingRun:
     def metrics_of(self, kind: CheckpointKind) -> dict[str, float | None]:
         """The metrics of the epoch whose parameters a checkpoint of this kind holds; empty before the first epoch.
 
-        A checkpoint of the best epoch is saved at the end and counts all epochs, so its metrics name their ``epoch``.
+        A checkpoint of the best epoch is saved when later ones have ended, so its metrics name their ``epoch``.
         """
         best = self.best.epoch if kind is CheckpointKind.BEST and self.best is not None else 0
         epoch = best or len(self.history)

@@ -11,7 +11,7 @@ from models.formats.checkpoint_file import AnyCheckpoint, checkpoint_image
 from models.formats.durable import FileRecord
 from models.formats.hdf5_image import Memory
 from models.identifiers import new_id
-from models.training.checkpoint import CheckpointKind
+from models.training.checkpoint import Checkpoint, CheckpointKind
 from service.store.files import FileKind, FileStore
 
 __all__ = ["Save", "Saver", "Written"]
@@ -59,11 +59,13 @@ class Saver:
             record = self._files.put(FileKind.CHECKPOINT, checkpoint_id, image)
             return Written(record, monotonic() - begin)
 
+        kind = checkpoint.origin.kind
+        held = checkpoint.held if isinstance(checkpoint, Checkpoint) and kind is CheckpointKind.BEST else checkpoint
         return Save(
             id=checkpoint_id,
-            kind=checkpoint.origin.kind,
-            epoch=checkpoint.epoch,
-            step=checkpoint.step,
+            kind=kind,
+            epoch=held.epoch,
+            step=held.step,
             metrics=checkpoint.origin.metrics,
             created_at=checkpoint.created_at,
             written=self._pool.submit(write),

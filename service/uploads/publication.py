@@ -41,7 +41,8 @@ def publish_upload(
     Raises MissingError if the model was deleted meanwhile, and QuotaError if more is stored than may be.
     """
     checkpoint_id, definition = new_id("ckpt"), checkpoint.definition
-    metrics = json.dumps(checkpoint.metrics)
+    held = checkpoint.held if isinstance(checkpoint, Checkpoint) else checkpoint
+    metrics = json.dumps(held.metrics)
     origin = Origin(None, CheckpointKind.IMPORT, metrics, database.caller.owner)
     image = checkpoint_image(replace(checkpoint, origin=origin))
     values = {

@@ -54,13 +54,23 @@ class TestBest:
         job = client.run({**overfitting(name, publish="best"), "epochs": 80})
         assert (job["stopped_by"], job["progress"]["epoch"]) == (None, 80)
         kept = client.get(f"/jobs/{job['id']}/checkpoints").json["data"]
-        assert [one["epoch"] for one in kept] == [80, 80, 0]
+        assert [one["epoch"] for one in kept] == [job["best"]["epoch"], 80, 0]
+        assert [one["step"] for one in kept] == [job["best"]["epoch"] * kept[1]["step"] // 80, kept[1]["step"], 0]
         version = client.get(f"/models/{name}/versions/1").json
         assert version["checkpoint"] == kept[0]["id"] == job["checkpoint"]
         history = client.history(job["id"])
         assert version["metrics"]["validation_loss"] == min(epoch["validation_loss"] for epoch in history)
         assert kept[1]["metrics"]["validation_loss"] == history[-1]["validation_loss"]
         assert [one["metrics"].get("epoch") for one in kept] == [job["best"]["epoch"], None, None]
+
+    def test_a_downloaded_best_epoch_is_imported_with_its_metrics(self, client: Client, name: str) -> None:
+        """Those of the epoch whose parameters it holds."""
+        job = client.run({**overfitting(name, publish="best"), "epochs": 60})
+        best = client.get(f"/models/{name}/versions/1").json
+        file = client.get(f"/checkpoints/{job['checkpoint']}/file").body
+        imported = client.post(f"/models/{name}/checkpoints", file, headers={"Content-Type": "application/x-hdf5"})
+        assert (imported.status, imported.json["metrics"]) == (201, best["metrics"])
+        assert best["metrics"]["epoch"] == job["best"]["epoch"]
 
     def test_looks_at_every_third_epoch_by_the_log_loss(self, client: Client, name: str) -> None:
         smoothed = {"type": "categorical_crossentropy", "label_smoothing": 0.1}
