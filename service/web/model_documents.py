@@ -12,7 +12,7 @@ from service.jobs.newest import newest_jobs
 from service.web.context import shown
 from service.web.fields import picked
 
-__all__ = ["model_document", "newest_jobs_if_asked"]
+__all__ = ["is_short", "model_document", "newest_jobs_if_asked"]
 
 #: The newest jobs of models by their numbers; None if nobody asks for them.
 JobsOfModels = dict[int, dict[str, Any]] | None
@@ -23,11 +23,15 @@ def newest_jobs_if_asked(connection: sa.Connection, numbers: list[int], fields: 
     return newest_jobs(connection, numbers) if fields is None or "job" in fields else None
 
 
+def is_short(fields: Collection[str] | None) -> bool:
+    """Whether ``fields`` names no part of a definition, which may be long."""
+    return fields is not None and {*UNDEFINED, "job", "owner"}.issuperset(fields)
+
+
 def model_document(row: ModelRow, jobs: JobsOfModels, fields: Collection[str] | None = None) -> dict[str, Any]:
     """The document of a model as the caller of the current request sees it.
 
     The definition, which may be long, is read only if ``fields`` names a part of it.
     """
-    whole = fields is None or not {*UNDEFINED, "job", "owner"}.issuperset(fields)
     job = None if jobs is None else jobs.get(row.number)
-    return picked(shown({**row.document(whole=whole), "job": job}, row.owner), fields)
+    return picked(shown({**row.document(whole=not is_short(fields)), "job": job}, row.owner), fields)

@@ -15,6 +15,7 @@ from service.web.query_numbers import QueryWhole
 
 __all__ = [
     "MAXIMUM_EPOCHS",
+    "MAXIMUM_MODELS",
     "NUMBER_PATTERN",
     "PAGE_BYTES",
     "AliasPage",
@@ -36,6 +37,8 @@ NUMBER_PATTERN = "[0-9]{1,18}"
 HISTORY_PATTERN = f"([0-9]{{1,5}}:)?{NUMBER_PATTERN}"
 #: Bytes of rows after which a page ends, whatever its limit.
 PAGE_BYTES = 8 * 2**20
+#: Models in one page, with their definitions and without: those of a whole service come in one answer then.
+MAXIMUM_MODELS, MAXIMUM_SHORT_MODELS = 100, 1000
 #: Epochs of a job in one page: two megabytes of text.
 MAXIMUM_EPOCHS = 10_000
 
@@ -70,6 +73,11 @@ class PageSchema(StrictSchema):
 class ModelPage(PageSchema):
     """A page of models."""
 
+    limit = _limit(
+        20,
+        MAXIMUM_SHORT_MODELS,
+        f"Maximum number of entries on the page; at most {MAXIMUM_MODELS} unless `fields` leaves out the definition.",
+    )
     after = _after(QUALIFIED_PATTERN)
     prefix = _prefix()
     members = Fields("Model")

@@ -31,9 +31,9 @@ from service.web.fitted_features import FITTED, fitted_members
 from service.web.idempotency import idempotent, remember
 from service.web.json_bodies import json_response, read_json
 from service.web.making_room import makes_room
-from service.web.model_documents import model_document, newest_jobs_if_asked
+from service.web.model_documents import is_short, model_document, newest_jobs_if_asked
 from service.web.openapi import Resource, refusals
-from service.web.pagination import NUMBER_PATTERN, AliasPage, ModelPage, VersionPage, page
+from service.web.pagination import MAXIMUM_MODELS, NUMBER_PATTERN, AliasPage, ModelPage, VersionPage, page
 
 __all__ = ["routes"]
 
@@ -87,9 +87,11 @@ def list_models(query: dict[str, Any]) -> Response:
 
     `after` takes a model's name. A key with the scope `admin` lists the models of all owners, and `after` then takes
     `owner~name` for those of others. With `fields=name,default,metrics,job,created_at`, or some of these, no
-    definition is read, which is many times faster.
+    definition is read, which is many times faster, and `limit` may be up to 1,000.
     """
     limit, fields = query["limit"], query["members"]
+    if limit > MAXIMUM_MODELS and not is_short(fields):
+        raise InvalidError.at("/limit", f"must be at most {MAXIMUM_MODELS} with definitions. Received: {limit}")
     with context().database.read() as connection:
         try:
             numbers = models.numbers_of(connection, limit + 1, query["after"], query["prefix"])

@@ -72,6 +72,23 @@ def test_a_name_that_is_nearly_right_is_told(client: Client) -> None:
     assert "did you mean 'fields'?" in misspelt.json["errors"][0]["detail"]
 
 
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("limit=1000&fields=name,default,metrics,job,created_at", 200),
+        ("limit=1001&fields=name", 422),
+        ("limit=101&fields=name,classes", 422),
+        ("limit=101", 422),
+        ("limit=100", 200),
+    ],
+)
+def test_a_thousand_models_come_at_once_without_definitions(client: Client, query: str, status: int) -> None:
+    answer = client.get(f"/models?{query}")
+    assert answer.status == status
+    if status == 422:
+        assert [fault["pointer"] for fault in answer.json["errors"]] == ["/limit"]
+
+
 def test_a_job_is_waited_for_in_short_form(client: Client, trained: Trained) -> None:
     job = client.train(a_training(trained.name, publish=False))["id"]
     assert client.get(f"/jobs/{job}?wait=60&fields=state").json == {"state": "succeeded"}

@@ -56,7 +56,7 @@ export function showFinder() {
 
   /** @param {string} kind @param {string} path @param {string} at */
   async function load(kind, path, at) {
-    for await (const page of pages(path, { query: { fields: kind === "model" ? "name" : "id,name" }, signal: leaving.signal, quiet: true })) {
+    for await (const page of pages(path, { query: kind === "model" ? { fields: "name", limit: 1000 } : { fields: "id,name" }, signal: leaving.signal, quiet: true })) {
       places.push(...page.map((/** @type {any} */ { name }) => ({ kind, name, address: `/console/${at}/${encodeURIComponent(name)}` })));
       draw();
     }

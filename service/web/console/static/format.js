@@ -5,13 +5,23 @@ const whole = new Intl.NumberFormat("en");
 /** @param {number | null | undefined} value */
 export const count = (value) => (value === null || value === undefined ? "–" : whole.format(value));
 
+/** Formatters by their significant digits: to make one takes longer than to use it. @type {Map<number, Intl.NumberFormat>} */
+const formatters = new Map();
+
+/** @param {number} digits */
+function formatter(digits) {
+  const known = formatters.get(digits) ?? new Intl.NumberFormat("en", { maximumSignificantDigits: digits });
+  formatters.set(digits, known);
+  return known;
+}
+
 /** A number in at most `digits` significant digits. @param {number | null | undefined} value */
 export function number(value, digits = 4) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size < 1e-4 || size >= 1e15) return value.toExponential(2);
-  return new Intl.NumberFormat("en", { maximumSignificantDigits: Math.max(digits, Math.ceil(Math.log10(size + 1))) }).format(value);
+  return formatter(Math.max(digits, Math.ceil(Math.log10(size + 1)))).format(value);
 }
 
 /** @param {number | null | undefined} share  0 to 1 */

@@ -96,7 +96,7 @@ export async function show({ main, query, signal }) {
 
   /** Show the first page at once, and the others as they come. */
   async function list(/** @type {() => void} */ first) {
-    for await (const page of pages("/models", { query: { prefix, fields: FIELDS, limit: 100 }, signal })) {
+    for await (const page of pages("/models", { query: { prefix, fields: FIELDS, limit: 1000 }, signal })) {
       page.forEach((/** @type {Model} */ model) => take(model));
       if (listed.size === page.length) (listed.size ? full() : empty(), first());
       filter();
