@@ -1,6 +1,7 @@
 # make demo: an example.  make serve: run the service.  make quick: checks in a minute.  make test: all checks.
 # make bench: measurements.  make bench-tabular: real tables beside gradient boosting.  make reliability: kills, power
 # cuts, full disks.  make security: hostile requests and tables, fuzzing, known vulnerabilities, build/sbom.json.
+# make console: every test of the console in a browser, of which make test runs the short form.
 # make release: wheel, sdist and bill of materials in dist/.
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 LOCK = $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--custom-compile-command 'make lock'
 
-.PHONY: demo serve quick test lint format bench bench-tabular reliability security release lock clean
+.PHONY: demo serve quick test lint format bench bench-tabular reliability security console release lock clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python examples/demo.py
@@ -21,7 +22,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "short or not console"
 
 # The inner loop: no test that starts a process, and none that is slow.
 quick: $(VENV)/.test
@@ -49,6 +50,10 @@ bench-tabular: $(VENV)/.bench
 reliability: $(VENV)/.test
 	.ci/packages
 	$(BIN)/python -m reliability
+
+console: $(VENV)/.test
+	.ci/packages chromium
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope tests/console
 
 # With TRAINYARD_OFFLINE=1 it goes on if the database of vulnerabilities cannot be reached.
 security: $(VENV)/.security

@@ -31,7 +31,7 @@ STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use a server: ``make quick`` leaves them out.
+    """Mark the tests that use a server, which ``make quick`` leaves out, and those that use a browser.
 
     Files with such tests come first. They take long, and a long file at the end would occupy one of several workers
     while the others have nothing left to do.
@@ -39,6 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SERVERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("processes")
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("console")
     long = {item.path for item in items if item.get_closest_marker("processes") is not None}
     items.sort(key=lambda item: item.path not in long)
 

@@ -122,6 +122,7 @@ def by_python(program: str) -> Any:
     return body if not isinstance(validation, float) else {**body, "validation": {"fraction": validation}}
 
 
+@pytest.mark.short
 def test_each_column_is_described(page: Page, ship: str, a11y: Callable[..., None], look: Callable[..., None]) -> None:
     from playwright.sync_api import expect
 
@@ -270,6 +271,7 @@ PLANS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 @pytest.mark.parametrize(("query", "members"), PLANS, ids=[query or "nothing" for query, _ in PLANS])
+@pytest.mark.short
 def test_command_line_and_curl_send_the_same(
     page: Page, ship: str, server: Server, query: str, members: dict[str, Any]
 ) -> None:
@@ -327,6 +329,7 @@ def test_an_address_says_the_whole_request(page: Page, ship: str) -> None:
         assert len(address.split("#")[0]) < 4000, "the service reads no longer line"
 
 
+@pytest.mark.short
 def test_the_address_of_a_job_trains_it_again_to_the_same_bits(page: Page, ship: str, server: Server) -> None:
     client = server.client
     asked = {
@@ -488,6 +491,7 @@ def test_downloads(page: Page, ship: str, label: str, end: str) -> None:
     assert content.startswith({"csv": b"Id,Survived", "parquet": b"PAR1", "h5": b"\x89HDF"}[end])
 
 
+@pytest.mark.short
 def test_hostile_names(
     open_page: Callable[..., Page], server: Server, a11y: Callable[..., None], no_sideways: Callable[..., None]
 ) -> None:

@@ -57,6 +57,7 @@ def test_an_empty_list_says_so(page: Page, a11y: Callable[[Page], None]) -> None
     a11y(page)
 
 
+@pytest.mark.short
 def test_states_follow_the_service(
     page: Page, client: Client, running: Callable[[str], str], a11y: Callable[[Page], None], look: Any
 ) -> None:
@@ -141,6 +142,7 @@ def test_who_leaves_has_not_undone_it(page: Page, client: Client, ended: str) ->
     eventually(lambda: client.get(f"/jobs/{ended}").status == 404, what="the job's end")
 
 
+@pytest.mark.short
 def test_a_stream_that_breaks_goes_on(
     page: Page, client: Client, running: Callable[[str], str], faults: Faults
 ) -> None:

@@ -160,6 +160,7 @@ def sample(client: Client, name: str, part: str) -> list[Row]:
     return client.post("/evaluate", asked).json["cell"]["rows"]
 
 
+@pytest.mark.short
 def test_the_form_answers_as_the_service_does(
     shown: Callable[..., Page], client: Client, a11y: Callable[[Page], None], look: Callable[[Page, str], None]
 ) -> None:
@@ -238,6 +239,7 @@ def test_everything_follows_the_checkpoint(shown: Callable[..., Page], client: C
     assert matrix(page, 3) == measured["confusion_matrix"]
 
 
+@pytest.mark.short
 def test_the_answer_changes_at_the_flip_point(shown: Callable[..., Page], client: Client) -> None:
     page = shown("iris")
     notes = panel(page, "Try it").get_by_text("It would be")
@@ -305,6 +307,7 @@ def test_the_closest_row_and_a_random_one(shown: Callable[..., Page], client: Cl
     assert in_form(page) in [{name: row["values"][name] for name in IRIS} for row in known]
 
 
+@pytest.mark.short
 def test_the_map_is_what_the_service_answers(
     shown: Callable[..., Page], client: Client, look: Callable[[Page, str], None]
 ) -> None:
@@ -398,6 +401,7 @@ def matrix(page: Page, classes: int) -> list[list[int]]:
     return [numbers[start : start + classes] for start in range(0, len(numbers), classes)]
 
 
+@pytest.mark.short
 def test_the_confusion_matrix_and_its_rows(shown: Callable[..., Page], client: Client) -> None:
     from playwright.sync_api import expect
 
@@ -571,6 +575,7 @@ def test_wide_models_and_many_classes(
 
 
 @pytest.mark.parametrize("width", [400, 1440])
+@pytest.mark.short
 def test_names_from_others_do_no_harm(
     shown: Callable[..., Page],
     a11y: Callable[[Page], None],

@@ -92,6 +92,7 @@ def close(found: list[float], wanted: list[float]) -> bool:
     return bool(np.allclose(found, wanted, rtol=6e-4))
 
 
+@pytest.mark.short
 def test_curves_move_while_a_job_trains(
     open_page: Callable[..., Page], server: Server, client: Client, look: Callable[[Page, str], None]
 ) -> None:
@@ -163,6 +164,7 @@ def test_curves_of_a_job_that_has_ended(
     look(narrow, "model-ended-narrow-dark")
 
 
+@pytest.mark.short
 def test_the_slider_moves_over_what_is_kept(open_page: Callable[..., Page], server: Server, client: Client) -> None:
     from playwright.sync_api import expect
 

@@ -31,6 +31,7 @@ def row_of(page: Page, name: str) -> Locator:
     return page.locator(f"table.models tr[data-name='{name}']")
 
 
+@pytest.mark.short
 def test_a_row_says_how_good_a_model_is(
     page: Page, client: Client, a11y: Callable[[Page], None], look: Callable[[Page, str], None]
 ) -> None:
@@ -182,6 +183,7 @@ def test_a_file_that_cannot_be_read_says_why_and_can_be_tried_again(page: Page, 
     expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
 
+@pytest.mark.short
 def test_names_and_columns_of_others_are_text(page: Page, client: Client, no_sideways: Callable[[Page], None]) -> None:
     from playwright.sync_api import expect
 
@@ -230,6 +232,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
+@pytest.mark.short
 def test_all_are_listed_found_and_filtered(open_page: Callable[..., Page], many: Server) -> None:
     from playwright.sync_api import expect
 

@@ -64,6 +64,7 @@ def answer_of(command: str, **variables: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.short
 def test_five_actions_from_an_empty_page_to_a_curl_that_answers(
     open_page: Callable[..., Page], fresh: Server, table: Path, look: Callable[[Page, str], None]
 ) -> None:
@@ -95,6 +96,7 @@ def test_five_actions_from_an_empty_page_to_a_curl_that_answers(
     assert answer_of(command)["predictions"][0] in ARMS
 
 
+@pytest.mark.short
 def test_with_a_key_and_by_the_keyboard_alone(
     open_page: Callable[..., Page], fresh: Server, table: Path, faults: Faults
 ) -> None:

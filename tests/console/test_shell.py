@@ -45,6 +45,7 @@ def keyed(make_server: Callable[..., Server]) -> Callable[..., tuple[Server, str
 
 
 class TestAddresses:
+    @pytest.mark.short
     def test_a_link_shows_another_screen_and_its_heading_has_the_focus(self, page: Page) -> None:
         heading(page, "Models")
         page.get_by_role("link", name="Jobs").click()
@@ -88,6 +89,7 @@ class TestAddresses:
         assert not page.get_by_role("heading", name="Running").is_visible()
 
     @pytest.mark.parametrize("path", SCREENS)
+    @pytest.mark.short
     def test_no_screen_is_wider_than_a_telephone_or_hard_to_read(
         self,
         open_page: Callable[..., Page],
@@ -101,6 +103,7 @@ class TestAddresses:
         no_sideways(page)
         a11y(page)
 
+    @pytest.mark.short
     def test_nothing_comes_from_elsewhere_and_nothing_is_kept(
         self, open_page: Callable[..., Page], server: Server
     ) -> None:
@@ -234,6 +237,7 @@ class TestLook:
 
 
 class TestKeysOfTheService:
+    @pytest.mark.short
     def test_a_key_is_asked_for_and_kept_for_this_tab(
         self, open_page: Callable[..., Page], keyed: Callable[..., tuple[Server, str]], faults: Faults
     ) -> None:
@@ -298,6 +302,7 @@ class TestKeysOfTheService:
 
 
 class TestAbsence:
+    @pytest.mark.short
     def test_a_service_that_goes_and_comes_back_costs_nothing_that_was_typed(
         self, open_page: Callable[..., Page], make_server: Callable[..., Server], faults: Faults
     ) -> None:
