@@ -7,7 +7,19 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CLASSES", "CSV", "DATA", "LABELS", "PROBLEM", "ROWS", "a_model", "a_training", "fresh", "spiral"]
+__all__ = [
+    "CLASSES",
+    "CSV",
+    "DATA",
+    "LABELS",
+    "PROBLEM",
+    "ROWS",
+    "a_model",
+    "a_training",
+    "fresh",
+    "spiral",
+    "without_jobs",
+]
 
 
 CLASSES = ["red", "green", "blue"]
@@ -43,6 +55,11 @@ def a_training(model: Any, **members: Any) -> dict[str, Any]:
 
 #: A problem document has exactly these members.
 PROBLEM = {"type", "title", "status", "detail", "code", "instance", "request_id", "errors"}
+
+
+def without_jobs(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Documents of models, without what they say of their newest jobs: jobs change, end and are deleted."""
+    return [{name: value for name, value in model.items() if name != "job"} for model in models]
 
 
 def spiral(seed: int) -> tuple[list[list[float]], list[int]]:

@@ -19,6 +19,7 @@ EXCEPTIONS = {
     "service/jobs/exit_causes.py": 5,  # the kernel's counters of cgroups
     "service/jobs/members/frames.py": 1,  # memory that processes share, which is a file without a name
     "service/jobs/readiness.py": 1,  # the kernel's choice of what to kill if memory runs out
+    "service/web/console/pages.py": 3,  # files of the package, which it sends
     "service/web/shared_metrics.py": 14,  # the folder in memory in which workers count
     "service/uploads/parser_process.py": 3,  # its own size in memory, and a file without a name for the warm-up
     "service/uploads/table_process.py": 4,  # files without a name for the warm-up

@@ -190,7 +190,7 @@ def _seen(connection: sa.Connection) -> sa.Select[Any]:
     query = sa.select(*(EVENTS.c[name] for name in EventRecord._fields), EVENTS.c.job)
     if caller_of(connection).sees_all:
         return query
-    return query.where(visible(connection, sa.select(JOBS.c.id).where(JOBS.c.id == EVENTS.c.job), JOBS).exists())
+    return query.where(sa.exists(visible(connection, sa.select(JOBS.c.id).where(JOBS.c.id == EVENTS.c.job), JOBS)))
 
 
 def _named(connection: sa.Connection, query: sa.Select[Any]) -> list[EventRecord]:

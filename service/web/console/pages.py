@@ -30,10 +30,10 @@ STATIC = Path(__file__).resolve().parent / "static"
 routes = Blueprint("console", __name__)
 
 
-@routes.get("/console/static/<path:name>")
-def static(name: str) -> Response:
+@routes.get("/console/static/<path:path>")
+def static(path: str) -> Response:
     """Send a file. Browsers keep a copy and ask whether it still holds, so a new release shows at once."""
-    return _file(name)
+    return _file(path)
 
 
 @routes.get("/console/")

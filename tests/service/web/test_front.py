@@ -84,7 +84,8 @@ def test_what_is_refused_or_takes_long_is_left_to_the_application(
 def test_kinds_are_those_of_routes(front: ServiceFront) -> None:
     assert front.kind(environ("GET", "/jobs/job_1/history")) == front.kind(environ("GET", "/jobs")) == "GET /jobs"
     assert front.kind(environ("POST", "/train")) == "POST /train"
-    for method, path in (("GET", "/made-up"), ("FROBNICATE", "/jobs"), ("GET", ""), ("POST", "/health/live")):
+    assert front.kind(environ("GET", "/")) == "GET /"
+    for method, path in (("GET", "/made-up"), ("FROBNICATE", "/jobs"), ("GET", "/jobless"), ("POST", "/health/live")):
         assert front.kind(environ(method, path)) == "none"
 
 

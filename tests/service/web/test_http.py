@@ -27,6 +27,7 @@ def routes(app: Flask, trained: Trained) -> dict[str, set[str]]:
         "job_id": job["id"],
         "checkpoint_id": job["checkpoint"],
         "path": "index.html",
+        "address": "jobs",
     }
     found: dict[str, set[str]] = {}
     for rule in app.url_map.iter_rules():
