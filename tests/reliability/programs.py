@@ -1,4 +1,4 @@
-"""The programs from Debian's packages that tests of reliability need; .ci/packages installs them."""
+"""The programs from Debian's packages that tests of reliability and security need; .ci/packages installs them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import pytest
 __all__ = ["require"]
 
 #: The package of each program.
-PACKAGES = {"cc": "gcc", "strace": "strace", "mkfs.ext4": "e2fsprogs", "mkfs.xfs": "xfsprogs", "xfs_io": "xfsprogs"}
+PACKAGES = {
+    "cc": "gcc",
+    "strace": "strace",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
+    "xfs_io": "xfsprogs",
+    "wrk": "wrk",
+}
 
 
 def require(*programs: str) -> None:

@@ -24,11 +24,13 @@ Done = subprocess.CompletedProcess[str]
 
 
 def environment(url: str, **variables: str) -> dict[str, str]:
-    """The variables of a user's shell: none of Trainyard's but the address of the service."""
+    """The variables of a user's shell: none of Trainyard's but the address of the service.
+
+    COLUMNS and LINES, which some shells and runners of tests export, would stand for the size of a terminal.
+    """
+    others = ("NO_COLOR", "DISPLAY", "WAYLAND_DISPLAY", "COLUMNS", "LINES")
     clean = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("TRAINYARD_") and name not in ("NO_COLOR", "DISPLAY", "WAYLAND_DISPLAY")
+        name: value for name, value in os.environ.items() if not name.startswith("TRAINYARD_") and name not in others
     }
     own = {"TRAINYARD_URL": url, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "PYTHONUTF8": "1"}
     return {**clean, **own, **variables}
