@@ -263,8 +263,10 @@ class SweepRun(MembersRun):
         return None if best is None else {name: getattr(best, name) for name in METRICS}
 
     def metrics_of(self, _kind: CheckpointKind) -> dict[str, float | None]:
-        """The metrics of a checkpoint that is saved now: those of the best trial so far."""
-        return self._metrics() or {}
+        """The metrics of a checkpoint that is saved now: those of the best trial's best epoch, and its ``epoch``."""
+        number = self._best()
+        best = None if number is None else self._trials[number].best
+        return {} if best is None else {**(self._metrics() or {}), "epoch": best.number}
 
     def details(self) -> dict[str, Any]:
         """What a job shows of its run beside its progress."""

@@ -99,7 +99,8 @@ class TestTheResult:
         plain = client.run(plain_request(job))
         assert same_version(client, job, plain, tmp_path)
         versions = [client.get(f"/models/{each['model']}/versions/{each['version']}").json for each in (job, plain)]
-        assert versions[0]["metrics"] == versions[1]["metrics"] == job["metrics"]
+        assert versions[0]["metrics"] == versions[1]["metrics"]
+        assert versions[0]["metrics"] == {**job["metrics"], "epoch": job["best"]["epoch"]}
         rows = load_iris().data.tolist()
         answers = [client.post("/predict", {"model": each["model"], "inputs": rows}).json for each in (job, plain)]
         assert answers[0]["probabilities"] == answers[1]["probabilities"]
