@@ -153,10 +153,11 @@ class TestEventsOfAllJobs:
                 event = next(iter(stream))
             assert (event.id, event.data["job"]) == (first, trained.jobs[-1]["id"]), (path, last)
 
-    def test_without_a_beginning_it_starts_with_what_comes_from_now_on(self, client: Client, trained: Trained) -> None:
+    def test_without_a_beginning_it_starts_with_what_comes_from_now_on(self, client: Client) -> None:
+        name = client.define(a_model(fresh("job")))["name"]
         with Stream(client, "/events") as stream:
             assert stream.greeting() == "events of all jobs"
-            job = client.train(a_training(trained.name))["id"]
+            job = client.train(a_training(name))["id"]
             mine: list[Event] = []
             for event in stream:
                 if event.data["job"] == job:

@@ -89,8 +89,9 @@ def test_a_thousand_models_come_at_once_without_definitions(client: Client, quer
         assert [fault["pointer"] for fault in answer.json["errors"]] == ["/limit"]
 
 
-def test_a_job_is_waited_for_in_short_form(client: Client, trained: Trained) -> None:
-    job = client.train(a_training(trained.name, publish=False))["id"]
+def test_a_job_is_waited_for_in_short_form(client: Client) -> None:
+    name = client.define(a_model(fresh("waited")))["name"]
+    job = client.train(a_training(name))["id"]
     assert client.get(f"/jobs/{job}?wait=60&fields=state").json == {"state": "succeeded"}
 
 
