@@ -104,6 +104,7 @@ class Disk:
             os.close(descriptor)
 
     def give_up_reserve(self) -> None:
-        """Free the space of the reserve."""
+        """Free the space of the reserve, also while the process that makes it still has it open."""
         with suppress(FileNotFoundError):
+            os.truncate(self._reserve, 0)
             self._reserve.unlink()

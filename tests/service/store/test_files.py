@@ -130,6 +130,15 @@ def test_the_reserve_takes_space_until_it_is_given_up(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_reserve_that_is_still_open_gives_up_its_space(tmp_path: Path) -> None:
+    disk, path = Disk(tmp_path), tmp_path / ".reserve"
+    disk.hold_reserve()
+    with path.open("rb") as held:
+        disk.give_up_reserve()
+        assert os.fstat(held.fileno()).st_blocks == 0
+    assert not path.exists()
+
+
 def test_no_reserve_is_left_if_it_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_arguments: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
