@@ -49,7 +49,7 @@ def test_the_demo_reaches_its_goals_and_draws_its_picture() -> None:
     assert len(found) == 2
     assert all(float(ours) > float(other) for ours, other in found)
     assert "rental is not used: counts the rows" in done.stdout
-    assert re.search(r"'bike': 'cargo', .*late 0\.\d+ \(missing: started, member\)", done.stdout)
+    assert re.search(r"'bike': 'cargo', .*late (0\.\d\d|1\.00) \(missing: started, member\)", done.stdout)
     folder = re.search(r"are in (\S+)", done.stdout)
     assert folder is not None
     # Of the spiral the first and the last state, of the others the last and perhaps some on the way.
