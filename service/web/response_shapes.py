@@ -23,19 +23,37 @@ from service.web.sample import SAMPLE
 from service.web.shape_parts import NUMBER, OPTIONAL_NUMBER, described
 from service.web.trust_shapes import ASKED, BESIDE, EVALUATED, EXAMPLES, ROW_DISTANCE
 
-__all__ = ["SHAPES"]
+__all__ = ["SHAPES", "whole_or_short"]
+
+#: The documents of which the query parameter ``fields`` asks for some members.
+SHORTENED = ("Model", "Version", "Dataset", "Job", "Checkpoint")
 
 
 _TIME = {"type": "string", "format": "date-time"}
 
 
 def _list_of(name: str) -> dict[str, Any]:
-    items = {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
+    one = whole_or_short(name) if name in SHORTENED else {"$ref": f"#/components/schemas/{name}"}
     return described(
         "One page of a list, newest first. Large entries make it shorter than its limit.",
-        data=items,
+        data={"type": "array", "items": one},
         has_more={"type": "boolean"},
     )
+
+
+def whole_or_short(name: str) -> dict[str, Any]:
+    """What a route with the query parameter ``fields`` answers: the whole document, or what was asked for of it."""
+    return {"anyOf": [{"$ref": f"#/components/schemas/{each}"} for each in (name, f"Short{name}")]}
+
+
+def _short(name: str) -> dict[str, Any]:
+    """A document of a shape of which any member may be left out."""
+    return {
+        "type": "object",
+        "description": f"Those members of a {name} that `fields` names.",
+        "properties": SHAPES[name]["properties"],
+        "additionalProperties": False,
+    }
 
 
 _FAULT = {
@@ -645,3 +663,4 @@ SHAPES: dict[str, dict[str, Any]] = {
     **{f"{name}List": _list_of(name) for name in ("Model", "Version", "Dataset", "Job", "Event", "Checkpoint")},
     "AliasList": _list_of("Alias"),
 }
+SHAPES |= {f"Short{name}": _short(name) for name in SHORTENED}

@@ -24,6 +24,7 @@ from service.web.json_bodies import json_response
 from service.web.making_room import makes_room
 from service.web.openapi import Resource, partial_file, refusals
 from service.web.pagination import CheckpointPage, page
+from service.web.response_shapes import whole_or_short
 
 __all__ = ["routes"]
 
@@ -93,7 +94,7 @@ class CheckpointQuery(StrictSchema):
 
 @routes.route("/checkpoints/<checkpoint_id>", methods=["GET"])
 @routes.arguments(CheckpointQuery, location="query")
-@routes.response(200, "Checkpoint")
+@routes.response(200, whole_or_short("Checkpoint"))
 @routes.doc(responses=refusals(404))
 def show_checkpoint(query: dict[str, Any], checkpoint_id: str) -> Response:
     """Show a checkpoint."""

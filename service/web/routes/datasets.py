@@ -35,6 +35,7 @@ from service.web.json_bodies import json_response, read_json
 from service.web.making_room import makes_room
 from service.web.openapi import Resource, refusals
 from service.web.pagination import DatasetPage, page
+from service.web.response_shapes import whole_or_short
 
 __all__ = ["routes"]
 
@@ -198,7 +199,7 @@ class DatasetQuery(StrictSchema):
 
 @routes.route("/datasets/<key>", methods=["GET"])
 @routes.arguments(DatasetQuery, location="query")
-@routes.response(200, "Dataset")
+@routes.response(200, whole_or_short("Dataset"))
 @routes.leads_to(200, links.DATASET)
 @routes.doc(responses=refusals(404))
 def show_dataset(query: dict[str, Any], key: str) -> Response:

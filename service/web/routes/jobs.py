@@ -29,6 +29,7 @@ from service.web.making_room import makes_room
 from service.web.openapi import Resource, refusals
 from service.web.pagination import CheckpointPage, JobPage, page
 from service.web.query_numbers import QueryNumber
+from service.web.response_shapes import whole_or_short
 from service.web.worker.later import Later
 
 __all__ = ["routes"]
@@ -74,7 +75,7 @@ class JobQuery(StrictSchema):
 
 @routes.route("/jobs/<job_id>", methods=["GET"])
 @routes.arguments(JobQuery, location="query")
-@routes.response(200, "Job")
+@routes.response(200, whole_or_short("Job"))
 @routes.leads_to(200, links.JOB)
 @routes.doc(responses=refusals(404, 503))
 def show_job(query: dict[str, Any], job_id: str) -> Response:

@@ -34,6 +34,7 @@ from service.web.making_room import makes_room
 from service.web.model_documents import is_short, model_document, newest_jobs_if_asked
 from service.web.openapi import Resource, refusals
 from service.web.pagination import MAXIMUM_MODELS, NUMBER_PATTERN, AliasPage, ModelPage, VersionPage, page
+from service.web.response_shapes import whole_or_short
 
 __all__ = ["routes"]
 
@@ -110,7 +111,7 @@ class ModelQuery(StrictSchema):
 
 @routes.route("/models/<name>", methods=["GET"])
 @routes.arguments(ModelQuery, location="query")
-@routes.response(200, "Model")
+@routes.response(200, whole_or_short("Model"))
 @routes.leads_to(200, links.MODEL)
 @routes.doc(responses=refusals(404))
 def show_model(query: dict[str, Any], name: str) -> Response:
@@ -187,7 +188,7 @@ class VersionQuery(StrictSchema):
 
 @routes.route("/models/<name>/versions/<version>", methods=["GET"])
 @routes.arguments(VersionQuery, location="query")
-@routes.response(200, "Version")
+@routes.response(200, whole_or_short("Version"))
 @routes.leads_to(200, links.VERSION)
 @routes.doc(responses=refusals(404, 409))
 def show_version(query: dict[str, Any], name: str, version: str) -> Response:
