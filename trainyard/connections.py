@@ -11,6 +11,7 @@ import threading
 
 from trainyard.addresses import Address
 from trainyard.bodies import BLOCK
+from trainyard.heads import WholeHead
 
 __all__ = ["Connections"]
 
@@ -63,6 +64,11 @@ class Connections:
 
     def new(self, timeout: float | None = None) -> http.client.HTTPConnection:
         """A connection that is not open yet and that no other caller has."""
+        connection = self._new(timeout)
+        connection.response_class = WholeHead
+        return connection
+
+    def _new(self, timeout: float | None) -> http.client.HTTPConnection:
         address, seconds = self._address, self._timeout if timeout is None else timeout
         if address.scheme == "unix":
             return _UnixConnection(address.host, seconds)

@@ -45,6 +45,14 @@ def test_epochs_go_on_after_lost_connections(server: Server) -> None:
     assert len(proxy.heads) >= 6
 
 
+@pytest.mark.parametrize("after", [70, 17])
+def test_a_head_that_breaks_off_is_no_end_of_a_job_that_has_ended(server: Server, after: int) -> None:
+    """In a field, and behind the status line: the body's length is lost, so that nothing would look like all."""
+    job = a_job(Trainyard(server.client.base), 20).wait()
+    with before(server.client.base, cut(after)) as proxy:
+        assert len(list(Job(Trainyard(proxy.url), job.id, job.model_name, "running"))) == 20
+
+
 def test_a_service_that_is_busy_is_asked_again(server: Server) -> None:
     job = a_job(Trainyard(server.client.base), 5)
     away = response("503 Service Unavailable", Retry_After="0")
