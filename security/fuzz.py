@@ -1,6 +1,7 @@
 """Requests made from the OpenAPI document by schemathesis, and raw ones: each is answered as the document says.
 
-Schemathesis runs in processes of its own, beside each other, with all its checks and those of ``security.fuzz_checks``.
+Schemathesis runs in processes of its own with all its checks and those of ``security.fuzz_checks``; the process that
+follows links starts when the others have ended.
 """
 
 from __future__ import annotations
@@ -44,8 +45,10 @@ class Part(NamedTuple):
     least: float = 0.0
 
 
-#: The first one has a fixed number of cases, which a short form has no time for. The last one follows links.
-PARTS = (Part("coverage", 1, 1.0), Part("examples,fuzzing", 60), Part("stateful", 300))
+#: The first one has a fixed number of cases, which a short form has no time for.
+BESIDE = (Part("coverage", 1, 1.0), Part("examples,fuzzing", 60))
+#: Follows links.
+LINKED = Part("stateful", 300)
 
 
 def run(scale: float) -> Figure:
@@ -61,14 +64,16 @@ def run(scale: float) -> Figure:
         with ThreadPoolExecutor(2) as pool:
             parts = [
                 pool.submit(_generate, server, part, scale, environment, Path(folder))
-                for part in PARTS
+                for part in BESIDE
                 if scale >= part.least
             ]
             attack(server, figure, int(GOALS["raw requests"] * scale))
-            for part in parts:
-                cases, failures = part.result()
-                figure.count("cases of schemathesis", cases)
-                figure.broken += failures
+            found = [part.result() for part in parts]
+        # What it makes and goes on with, the others may delete by its name.
+        found.append(_generate(server, LINKED, scale, environment, Path(folder)))
+        for cases, failures in found:
+            figure.count("cases of schemathesis", cases)
+            figure.broken += failures
         if {process.pid for process in server.processes("gunicorn")} != before:
             figure.broken.append("processes of the service ended")
         if server.client.get("/health/ready").status != 200:
