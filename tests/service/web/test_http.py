@@ -14,7 +14,6 @@ from testing.harness import Answer, Client, Server
 from testing.samples import PROBLEM, a_model, fresh
 from tests.service.conftest import Trained
 
-
 #: Addresses that lead to another one, which the client follows.
 ELSEWHERE = {"/console", "/favicon.ico"}
 
