@@ -85,7 +85,6 @@ def test_figures_and_differences(
     a11y(page)
 
 
-@pytest.mark.short
 def test_rows_on_which_one_is_right_and_the_other_wrong(page: Page, client: Client) -> None:
     from playwright.sync_api import expect
 

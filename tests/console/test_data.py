@@ -271,7 +271,6 @@ PLANS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 @pytest.mark.parametrize(("query", "members"), PLANS, ids=[query or "nothing" for query, _ in PLANS])
-@pytest.mark.short
 def test_command_line_and_curl_send_the_same(
     page: Page, ship: str, server: Server, query: str, members: dict[str, Any]
 ) -> None:

@@ -57,7 +57,6 @@ def test_an_empty_list_says_so(page: Page, a11y: Callable[[Page], None]) -> None
     a11y(page)
 
 
-@pytest.mark.short
 def test_states_follow_the_service(
     page: Page, client: Client, running: Callable[[str], str], a11y: Callable[[Page], None], look: Any
 ) -> None:

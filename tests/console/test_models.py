@@ -31,7 +31,6 @@ def row_of(page: Page, name: str) -> Locator:
     return page.locator(f"table.models tr[data-name='{name}']")
 
 
-@pytest.mark.short
 def test_a_row_says_how_good_a_model_is(
     page: Page, client: Client, a11y: Callable[[Page], None], look: Callable[[Page, str], None]
 ) -> None:

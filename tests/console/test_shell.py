@@ -45,7 +45,6 @@ def keyed(make_server: Callable[..., Server]) -> Callable[..., tuple[Server, str
 
 
 class TestAddresses:
-    @pytest.mark.short
     def test_a_link_shows_another_screen_and_its_heading_has_the_focus(self, page: Page) -> None:
         heading(page, "Models")
         page.get_by_role("link", name="Jobs").click()
