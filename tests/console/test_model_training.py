@@ -164,7 +164,6 @@ def test_curves_of_a_job_that_has_ended(
     look(narrow, "model-ended-narrow-dark")
 
 
-@pytest.mark.short
 def test_the_slider_moves_over_what_is_kept(open_page: Callable[..., Page], server: Server, client: Client) -> None:
     from playwright.sync_api import expect
 

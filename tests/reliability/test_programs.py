@@ -77,7 +77,7 @@ def test_only_root_calls_apt_get(packages: Callable[..., subprocess.CompletedPro
     done = packages()
     assert (done.returncode, done.stdout) == (0, "")
     assert "Not root, so nothing is installed" in done.stderr
-    assert "strace e2fsprogs xfsprogs gcc libc6-dev redis-server chromium\n" in done.stderr
+    assert "strace e2fsprogs xfsprogs gcc libc6-dev redis-server chromium wrk\n" in done.stderr
 
 
 @pytest.mark.processes

@@ -163,7 +163,7 @@ def test_a_refused_evaluation_leaves_no_dataset(shell: Shell, made: Made) -> Non
 
 def test_versions_are_compared(shell: Shell, made: Made) -> None:
     """What is the same is not shown."""
-    done = shell("compare", f"{made.model}@1", made.model)
+    done = shell("compare", f"{made.model}@1", f"{made.model}@2")
     assert (done.returncode, done.stderr) == (0, "")
     head, *rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert head == ["", f"{made.model}@1", f"{made.model}@2"]
