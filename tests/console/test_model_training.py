@@ -79,6 +79,8 @@ def at_epoch(page: Page, epoch: int, chart: str = "Loss by epoch") -> list[float
     """Move the cursor to an epoch of a history without gaps; the values there."""
     from playwright.sync_api import expect
 
+    # Keys move nothing before the history is drawn, as after a reload.
+    expect(page.get_by_label(chart).locator("output")).to_contain_text(re.compile(r"epoch \d"))
     page.get_by_label(chart).focus()
     page.keyboard.press("Home")
     for _ in range(epoch - 1):
@@ -164,6 +166,7 @@ def test_curves_of_a_job_that_has_ended(
     look(narrow, "model-ended-narrow-dark")
 
 
+@pytest.mark.short
 def test_the_slider_moves_over_what_is_kept(open_page: Callable[..., Page], server: Server, client: Client) -> None:
     from playwright.sync_api import expect
 
