@@ -70,13 +70,14 @@ class Serving:
         both = (self._loaded, self._unpublished)
         return sum(cache.hits for cache in both), sum(cache.misses for cache in both)
 
-    def version(self, model: str, wanted: Wanted) -> ServedVersion:
+    def version(self, model: str, wanted: Wanted, sticky: str | None = None) -> ServedVersion:
         """What a request wants of a model: a version by its number or alias, or a checkpoint; None is the default one.
 
         Every call asks the database, so that all processes serve the same version. Raises MissingError if there is no
         such version or checkpoint, InvalidError for a checkpoint of another model, ConflictError if there is none yet,
         and DamagedError if its file is not as it was written. The default version is then the newest one with a good
-        file, unless the alias ``default`` is set.
+        file, unless the alias ``default`` is set. Requests with the same ``sticky`` get the same version of an alias
+        that names several.
         """
         if isinstance(wanted, OfJob):
             return self._checkpoint(model, wanted)
@@ -101,7 +102,7 @@ class Serving:
             else:
                 return ServedVersion(model, found.number, network, found.checkpoint)
 
-    def at_once(self, model: str, wanted: Wanted) -> ServedVersion | None:
+    def at_once(self, model: str, wanted: Wanted, sticky: str | None = None) -> ServedVersion | None:
         """A version by an alias, as ``version`` returns it; None if a database or a file would have to be read."""
         if not (wanted is None or isinstance(wanted, str)):
             return None
