@@ -65,11 +65,18 @@ class ServingPlan:
         """Whether a row of so many numbers has one for each column, those that are set aside included."""
         return length == len(self.fitted.features) > len(self.columns)
 
+    def allows(self, name: str) -> bool:
+        """Whether rows may have a column of this name: a feature reads it, or it is set aside."""
+        return name in self._allowed
+
     def matrix(self, inputs: Array) -> Array:
-        """The numbers of rows (n_rows, n_features) of float64, a column for each feature in their order."""
+        """The numbers of rows (n_rows, n_features) of float64, a column for each feature in their order.
+
+        NaN is a missing value, unless the network reads the numbers as they are.
+        """
         if self.plain:
             return inputs
-        if self._quick is not None:
+        if self._quick is not None and not np.isnan(inputs).any():
             return self._quick.numbers.of(inputs)
         values = {name: Column("number", inputs[:, place]) for place, name in enumerate(self.columns)}
         specs = tuple(ColumnSpec(name, "number") for name in self.columns)
