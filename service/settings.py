@@ -109,6 +109,13 @@ SETTINGS = (
         "may use twice its worker's share.",
         2**20,
     ),
+    Setting(
+        "batching",
+        "on",
+        "on: requests for predictions of one version that come at the same time share a pass through the network; off: "
+        "each is computed alone, and equal requests have equal answers to the last bit.",
+        choices=("on", "off"),
+    ),
     Setting("access_log", "on", "on: each answered request is a line of the log; off: none is.", choices=("on", "off")),
     Setting(
         "log_format",
@@ -165,6 +172,7 @@ class Settings:
     idempotency_seconds: int
     served_bytes: int
     memory_bytes: int
+    batching: str
     access_log: str
     log_format: str
 

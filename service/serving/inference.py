@@ -24,6 +24,7 @@ __all__ = [
     "RowOverflowError",
     "class_code",
     "infer",
+    "infer_all",
     "require_asked",
     "require_explained",
     "require_top_k",
@@ -130,6 +131,29 @@ def infer(version: ServedVersion, rows: Array, asked: Asked = NOTHING) -> Predic
     return Prediction(
         version.model, version.number, network.classes, probabilities, version.checkpoint, *answer[1:], explanations
     )
+
+
+def infer_all(parts: Sequence[tuple[ServedVersion, Array]]) -> list[Prediction | None]:
+    """Predict the rows of several requests in one pass; None for a request with a row that overflows.
+
+    Each part is a version, all of the same network, and rows (n_rows, inputs). A product with more rows may differ in
+    the last bits from one with fewer.
+    """
+    network = parts[0][0].network
+    rows = parts[0][1] if len(parts) == 1 else np.concatenate([rows for _, rows in parts])
+    probabilities = network.predict_proba(rows)
+    all_finite = bool(np.isfinite(probabilities).all())
+    predictions: list[Prediction | None] = []
+    start = 0
+    for version, own in parts:
+        stop = start + len(own)
+        found = probabilities if len(parts) == 1 else probabilities[start:stop]
+        start = stop
+        if all_finite or np.isfinite(found).all():
+            predictions.append(Prediction(version.model, version.number, network.classes, found, version.checkpoint))
+        else:
+            predictions.append(None)
+    return predictions
 
 
 def _answer(network: ServedModel, rows: Array, asked: Asked) -> Answer:

@@ -21,7 +21,8 @@ from service.web.json_bodies import OrjsonProvider
 from service.web.memory import MemoryServer
 from service.web.openapi import Documentation
 from service.web.protocols import native
-from service.web.protocols.native import PredictionServer
+from service.web.protocols.readers import reader_of
+from service.web.protocols.server import PredictionServer
 from service.web.request_metrics import RequestMetrics
 from service.web.request_records import RequestRecords
 from service.web.routes import (
@@ -78,7 +79,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     requests = RequestRecords(app, RequestMetrics(serving.cache_uses), logs=settings.access_log == "on")
     parts = app.extensions["trainyard"] = Context.make(settings, database, files, serving, requests)
     gate = Gate(app, settings, KeyRing(database))
-    predictions = PredictionServer(app.wsgi_app, parts)
+    predictions = PredictionServer(app.wsgi_app, parts, reader_of, batches=settings.batching == "on")
     app.wsgi_app = GateServer(MemoryServer(predictions, parts.memory), gate)  # type: ignore[method-assign]
     app.front = ServiceFront(app, parts, predictions, gate)  # type: ignore[attr-defined]
     errors.install(app)

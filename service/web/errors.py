@@ -32,7 +32,7 @@ from models.formats.checkpoint_file import CheckpointError
 from service.store.storage_errors import storage_error_code
 from service.web.bodies import bound_body
 from service.web.console import pages as console
-from service.web.worker.refusals import PAGE_HEADERS, common_headers, problem_document, request_id_of
+from service.web.worker.refusals import PAGE_HEADERS, common_headers, refusal, request_id_of
 
 __all__ = ["PROBLEM_SCHEMA", "install", "problem", "request_id"]
 
@@ -124,11 +124,11 @@ def problem(
     larger.
     """
     more = {"errors_total": total} if total > len(errors) else {}
-    content = problem_document(request.environ, status, code, detail, errors, **more, **extensions)
-    if len(content) > PROBLEM_BYTES and errors:
+    found = refusal(request.environ, status, code, detail, errors, **more, **extensions)
+    if len(found.body) > PROBLEM_BYTES and errors:
         # Many control characters, each of which takes six bytes.
         return problem(status, code, detail, errors[:-1], headers, total=max(total, len(errors)), **extensions)
-    return Response(content, status, headers, content_type="application/problem+json")
+    return Response(found.body, found.status, headers, content_type=found.content_type)
 
 
 def _refusal(error: TrainyardError) -> Response:

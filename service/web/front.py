@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import IO, Any
 from urllib.parse import parse_qs
@@ -18,15 +18,15 @@ from service.web.bodies import takes_file
 from service.web.context import Context
 from service.web.gate import ADMITTED, CALLER, Gate
 from service.web.json_bodies import json_line
-from service.web.protocols.native import PredictionServer
-from service.web.worker.front import Front, QuickAnswer
+from service.web.protocols.server import PredictionServer
+from service.web.worker.front import Batchable, Front, QuickAnswer
 from service.web.worker.head import RequestError
 from service.web.worker.refusals import CORS, DATA_FIELDS, quick_headers
 
 __all__ = ["ServiceFront"]
 
-#: The methods of the paths that are answered at once.
-_QUICK = {"/predict": ("POST",), "/health/live": ("GET", "HEAD")}
+#: The path that is answered at once beside those of predictions.
+_LIVE_PATH = "/health/live"
 #: The endpoints that store their bodies, of which chunks are refused before they come; and those that make jobs.
 _UPLOADS, _JOBS = {"datasets.upload_dataset", "checkpoints.import_checkpoint"}, {"training.train", "sweeps.sweep"}
 #: Key in ``environ`` for the most bytes that an imported checkpoint may have.
@@ -71,7 +71,9 @@ class ServiceFront(Front):
         return True
 
     def is_quick(self, environ: dict[str, Any]) -> bool:
-        return environ["REQUEST_METHOD"] in _QUICK.get(environ["PATH_INFO"], ())
+        if environ["PATH_INFO"] == _LIVE_PATH:
+            return environ["REQUEST_METHOD"] in ("GET", "HEAD")
+        return self._predictions.reader(environ) is not None
 
     @cached_property
     def _kinds(self) -> dict[tuple[str, str], str]:
@@ -86,14 +88,15 @@ class ServiceFront(Front):
         part = environ["PATH_INFO"].partition("/")[2].partition("/")[0]
         return self._kinds.get((environ["REQUEST_METHOD"], part), "none")
 
-    def at_once(self, environ: dict[str, Any], body: bytes) -> QuickAnswer | None:
+    def at_once(self, environ: dict[str, Any], body: bytes) -> QuickAnswer | Batchable | None:
         if CALLER not in environ:
             return None
-        if environ["PATH_INFO"] == "/predict":
-            return self._predictions.at_once(environ, body)
-        if environ["PATH_INFO"] == "/health/live":
+        if environ["PATH_INFO"] == _LIVE_PATH:
             return QuickAnswer("200 OK", quick_headers(environ), _LIVE, DATA_FIELDS)
-        return None
+        return self._predictions.at_once(environ, body)
+
+    def batch(self, requests: Sequence[Any]) -> list[QuickAnswer | None]:
+        return self._predictions.batch(requests)
 
     def body_limit(self, environ: dict[str, Any]) -> int:
         settings = self._parts.settings

@@ -29,7 +29,7 @@ from service.settings import Settings
 from service.web.scopes import OPEN, scopes_of
 from service.web.worker.head import RequestError
 from service.web.worker.records import KEY
-from service.web.worker.refusals import CORS, common_headers, problem_document, request_id_of
+from service.web.worker.refusals import CORS, common_headers, refusal, request_id_of
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -45,6 +45,8 @@ _SAFE = {"GET", "HEAD", "OPTIONS"}
 #: What a browser says of requests of the user's own, and of those of a page of this service.
 _OWN_SITE = {"none", "same-origin"}
 _CHALLENGE = 'Bearer realm="trainyard"'
+#: Methods and paths whose endpoints are kept; to look one up takes longer than a prediction.
+_MOST_PATHS = 1_000
 #: Seconds for which a browser may remember what a page of another site may send.
 _PREFLIGHT_SECONDS = 600
 _ALLOWED_HEADERS = (
@@ -69,6 +71,7 @@ class Gate:
         self._app, self._settings, self._ring = app, settings, ring
         self._limits, self._rates = Limits.of(settings), Rates(settings.rate_store)
         self._own_limits: dict[str, Limits] = {}
+        self._endpoints: dict[tuple[str, str], str | None] = {}
         self._origins = frozenset(_words(settings.origins))
         self._hosts = frozenset(_words(settings.hosts.lower()))
 
@@ -135,9 +138,14 @@ class Gate:
 
     def _endpoint(self, environ: dict[str, Any]) -> str | None:
         """The endpoint of a request; None if there is none, which the application reports."""
-        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        if path == "/predict" and method == "POST":
-            return "predictions.predict"
+        asked = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        if asked not in self._endpoints:
+            if len(self._endpoints) >= _MOST_PATHS:
+                self._endpoints.clear()
+            self._endpoints[asked] = self._look_up(*asked)
+        return self._endpoints[asked]
+
+    def _look_up(self, method: str, path: str) -> str | None:
         routes, path = self._app.url_map.bind(""), path.encode("latin-1").decode(errors="replace")
         try:
             try:
@@ -294,17 +302,17 @@ class GateServer:
         try:
             self._gate.admit(environ, environ.get("REMOTE_ADDR") or None, wait=True)
         except RequestError as error:
-            body = problem_document(environ, error.status, error.code, error.detail)
+            found = refusal(environ, error.status, error.code, error.detail)
             headers = [
-                ("Content-Type", "application/problem+json"),
-                ("Content-Length", str(len(body))),
+                ("Content-Type", found.content_type),
+                ("Content-Length", str(len(found.body))),
                 ("X-Request-Id", request_id_of(environ)),
                 *([("Retry-After", "1")] if error.status == 503 else []),
                 *error.headers,
                 *common_headers(environ),
             ]
-            start_response(f"{error.status} {error.phrase}", headers)
-            return [body]
+            start_response(found.status_line, headers)
+            return [found.body]
         if "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ and environ["REQUEST_METHOD"] == "OPTIONS":
             return _preflight(environ, start_response)
         return self._application(environ, start_response)

@@ -22,6 +22,7 @@ __all__ = [
     "parse_json",
     "read_body",
     "read_json",
+    "require_json",
     "reserve_body",
 ]
 
@@ -40,12 +41,17 @@ def read_json(request: Request) -> Any:
 
     Raises MalformedError, UnsupportedError, BusyError or TooLargeError.
     """
+    require_json(request)
+    return parse_json(read_body(request), held_by(request.environ))
+
+
+def require_json(request: Request) -> None:
+    """Raise UnsupportedError if the body of a request has another type than JSON."""
     if not is_json(request.content_type or ""):
         kind = request.mimetype
         raise UnsupportedError(
             "unsupported_media_type", f"the body must be application/json. Received: {shortened(kind)}"
         )
-    return parse_json(read_body(request), held_by(request.environ))
 
 
 def read_body(request: Request) -> bytes:

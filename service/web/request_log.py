@@ -57,7 +57,7 @@ def _moment(milliseconds: int) -> str:
 def _json(record: Record, route: str | None) -> str:
     at, request_id, key, method, _, status, seconds, sent, code, predicted, traceparent, cut = record
     identity = "null" if request_id is None else orjson.dumps(request_id).decode()
-    more = "" if predicted is None else _of_prediction(*predicted)
+    more = "" if predicted is None else _of_prediction(*predicted[:3])
     if traceparent is not None and _TRACEPARENT.fullmatch(traceparent):
         more += f',"trace":"{traceparent[3:35]}"'
     if cut:

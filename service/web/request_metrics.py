@@ -6,17 +6,18 @@ import os
 from bisect import bisect_right
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from math import fsum
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from service.web.shared_metrics import DIRECTORY
-from service.web.worker.records import METHODS, Record
+from service.web.shared_metrics import DIRECTORY, reading
+from service.web.worker.records import METHODS, Predicted, Record
 
-__all__ = ["RequestMetrics"]
+__all__ = ["RequestMetrics", "Served"]
 
 #: Seconds of a request up to which it is counted in each bucket.
 BUCKETS = (
@@ -25,6 +26,10 @@ BUCKETS = (
 )
 #: Pairs of model and version whose rows are counted apart. A client may define any number of models.
 PAIRS = 1_000
+#: The counters of rows, and of passes through a network.
+ROWS, PASSES = "trainyard_rows_predicted", "trainyard_prediction_passes"
+#: The phases of a prediction, as ``Predicted`` names them.
+PHASES = ("queue", "read", "infer", "write")
 
 
 class _Times(Histogram):
@@ -38,6 +43,25 @@ class _Times(Histogram):
             if end > begin:
                 bucket.inc(end - begin)
         self._sum.inc(fsum(ordered))
+
+
+class Served(NamedTuple):
+    """What was served of a version: requests, rows, passes through the network, and seconds of each phase."""
+
+    answered: int
+    failed: int
+    rows: int
+    passes: int
+    queue: float
+    read: float
+    infer: float
+    write: float
+
+    @classmethod
+    def of(cls, parts: Mapping[str, float]) -> Served:
+        """By the values of the counters."""
+        counts = ("answered", "failed", f"{ROWS}_total", f"{PASSES}_total")
+        return cls(*(int(parts[name]) for name in counts), *(parts[phase] for phase in PHASES))
 
 
 class RequestMetrics:
@@ -56,7 +80,26 @@ class RequestMetrics:
             buckets=BUCKETS,
             registry=own,
         )
-        self._rows = Counter("trainyard_rows_predicted", "Rows predicted.", ("model", "version"), registry=own)
+        self._rows = Counter(ROWS, "Rows predicted.", ("model", "version"), registry=own)
+        of_version = ("model", "version")
+        self._requests = Counter(
+            "trainyard_prediction_requests",
+            "Requests for predictions that a version was found for, by whether they were answered.",
+            (*of_version, "outcome"),
+            registry=own,
+        )
+        self._passes = Counter(
+            PASSES,
+            "Passes through the network; requests that come at the same time share one.",
+            of_version,
+            registry=own,
+        )
+        self._phases = Counter(
+            "trainyard_prediction_seconds",
+            "Seconds of these requests by phase: queue, read, infer (all of a shared pass) and write.",
+            (*of_version, "phase"),
+            registry=own,
+        )
         self._refusals = Counter("trainyard_refusals", "Problem documents, by their code.", ("code",), registry=own)
         self._cache = Counter(
             "trainyard_model_cache",
@@ -78,22 +121,46 @@ class RequestMetrics:
     def count(self, records: Sequence[Record], routes: Sequence[str | None]) -> None:
         """Count answered requests; ``routes`` are their routes."""
         times: defaultdict[tuple[str | None, str | None, int], list[float]] = defaultdict(list)
-        codes, rows = Tally[str](), Tally[tuple[str, int | None]]()
+        codes, predicted = Tally[str](), defaultdict[tuple[str, int | None], list[Predicted]](list)
         for record, route in zip(records, routes, strict=True):
             times[route, record.method, record.status].append(record.seconds)
             if record.code is not None:
                 codes[record.code] += 1
             if record.predicted is not None:
-                model, version, count = record.predicted
-                rows[model, version] += count
+                predicted[record.predicted[:2]].append(record.predicted)
         for (route, method, status), seconds in times.items():
             known = method if method in METHODS else "other"
             self._times.labels(route or "none", known, str(status)).observe_all(seconds)
         for code, number in codes.items():
             self._refusals.labels(code).inc(number)
-        for pair, number in rows.items():
-            self._rows.labels(*self._bounded(*pair)).inc(number)
+        for pair, found in predicted.items():
+            self._count_predicted(self._bounded(*pair), found)
         self._count_hits()
+
+    def _count_predicted(self, pair: tuple[str, str], found: Sequence[Predicted]) -> None:
+        """Count what was predicted with a version."""
+        failed = sum(each.failed for each in found)
+        for outcome, number in (("answered", len(found) - failed), ("failed", failed)):
+            if number:
+                self._requests.labels(*pair, outcome).inc(number)
+        self._rows.labels(*pair).inc(sum(each.rows for each in found))
+        self._passes.labels(*pair).inc(sum(each.passes for each in found))
+        for phase in PHASES:
+            self._phases.labels(*pair, phase).inc(fsum(getattr(each, phase) for each in found))
+
+    def served(self, model: str) -> dict[str, Served]:
+        """What all workers have served of a model by its qualified name, by version as text.
+
+        The version ``checkpoint`` stands for those that were named by a checkpoint.
+        """
+        found: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+        with reading():
+            for sample in (sample for metric in self.registry.collect() for sample in metric.samples):
+                labels = sample.labels
+                if labels.get("model") == model and sample.name.endswith("_total"):
+                    part = labels.get("outcome") or labels.get("phase") or sample.name
+                    found[labels["version"]][part] += sample.value
+        return {version: Served.of(parts) for version, parts in found.items()}
 
     def count_dropped(self, dropped: int) -> None:
         """Count dropped lines of the log: those so far."""

@@ -34,7 +34,7 @@ def _span(record: Record, route: str | None) -> Span:
     }
     attributes |= {name: value for name, value in optional.items() if value is not None}
     if record.predicted is not None:
-        model, version, rows = record.predicted
+        model, version, rows = record.predicted[:3]
         attributes |= {"trainyard.model": model, "trainyard.rows": rows}
         attributes |= {} if version is None else {"trainyard.version": version}
     name = " ".join(filter(None, ("HTTP" if method == "_OTHER" else method, route)))

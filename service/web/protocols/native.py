@@ -1,15 +1,11 @@
-"""Predictions. Speed matters here, so the route parses its body without a schema and without a loop over numbers.
+"""This service's own protocol: ``POST /predict``.
 
-``PredictionServer`` responds without Flask, whose request and response objects would double the time. It leaves
-everything that it cannot answer, above all errors, to the route.
+Speed matters here, so the body is parsed without a schema and without a loop over numbers.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
-from functools import partial
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,21 +13,17 @@ from flask import Response, request
 
 from models.data.labels import is_label
 from models.data.rows import Array, NumberRows, number_matrix, row_length
-from models.errors import Faults, InvalidError, TrainyardError, describe, escaped, unknown_field
+from models.errors import Faults, InvalidError, describe, escaped, unknown_field
 from models.features.plan import ServingPlan
 from models.features.report import RowReport, out_of_ranges
-from models.identifiers import qualified
 from models.registry import versions
 from models.registry.versions import Wanted
 from models.serving.asked import NOTHING, Asked
 from models.serving.served_model import ServedModel
-from service.serving.inference import RowOverflowError, infer
-from service.serving.resolution import ServedVersion, Serving
-from service.web.computing import Computing
-from service.web.context import Context, context
-from service.web.gate import CALLER
-from service.web.json_bodies import LARGE, is_json, json_line, parse_json, read_json, reserve_body
-from service.web.memory import SMALL, Held, held_by
+from service.serving.inference import Prediction
+from service.serving.resolution import ServedVersion
+from service.web.json_bodies import is_json, json_line, parse_json, require_json
+from service.web.memory import SMALL, Held
 from service.web.openapi import Resource, json_body, refusals
 from service.web.predicted_files import (
     FILE_ANSWERS,
@@ -42,14 +34,14 @@ from service.web.predicted_files import (
     require_no_file_options,
 )
 from service.web.predictions import PredictionAnswer, plain_document
-from service.web.worker.front import QuickAnswer
-from service.web.worker.records import PREDICTED, Predicted
-from service.web.worker.refusals import DATA_FIELDS, json_headers, quick_headers
+from service.web.protocols.exchange import Exchange, Reader, Reply
+from service.web.protocols.npy import NpyExchange, accepts_npy, is_npy, npy_reply
+from service.web.protocols.server import raise_refusal, respond
 
 if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+    from wsgiref.types import WSGIEnvironment
 
-__all__ = ["PredictionServer", "routes"]
+__all__ = ["reader_of", "routes"]
 
 
 routes = Resource("predictions", __name__, description="Class predictions with softmax probabilities.")
@@ -62,14 +54,6 @@ _FIELDS = {
 }
 #: The members that a request for probabilities alone lacks.
 _ASKED = ("coverage", "by_class", "uncertainty", "explain", "report")
-#: Bytes of a number that the network reads, while rows become such numbers.
-ENCODED = 8
-#: Key in ``environ`` under which the middleware passes its error to the route.
-_REFUSAL = "trainyard.refusal"
-#: Rows times bytes of parameters up to which a prediction takes well under a millisecond.
-_AT_ONCE_BYTES = 8 * 2**20
-#: Longer numbers exceed every limit, and Python refuses to parse integers with thousands of digits.
-_LENGTH_DIGITS = 18
 
 
 @routes.route("/predict", methods=["POST"])
@@ -91,153 +75,70 @@ def predict() -> Response:
     those of a stored dataset. Values are written in their shortest form,
     times in ISO 8601, missing values empty or null. The header `X-Model-Version` names the version that answered.
     """
-    refusal: TrainyardError | None = request.environ.get(_REFUSAL)
-    if refusal is not None:
-        try:
-            raise refusal
-        finally:
-            del refusal  # Its traceback refers to this frame.
-    if names_file():
+    raise_refusal(request.environ)
+    if names_file() and not is_npy(request.content_type or ""):
         return predicted_file()
-    require_no_file_options()
-    answer = _answer(context().serving, read_json(request), request.environ)
-    return Response(answer, content_type="application/json")
+    if not is_npy(request.content_type or ""):
+        require_no_file_options()
+        require_json(request)
+    return respond(_READER)
 
 
-class NotQuickError(Exception):
-    """A request takes so much memory that it must not be answered at once."""
+class _Native(Exchange):
+    """A request of this service's own protocol, parsed."""
+
+    def __init__(self, body: Any, *, as_npy: bool = False) -> None:
+        self.model, self.wanted, self._top_k, self.asked = _arguments(body)
+        self._body, self._as_npy = body, as_npy
+        name = "inputs" if "inputs" in body else "rows"
+        self.place, self._given = f"/{name}", body[name]
+        if as_npy and (self._top_k is not None or self.asked is not NOTHING):
+            detail = "an array holds probabilities alone: accept application/json for what is asked for besides"
+            raise InvalidError.at("/top_k" if self._top_k is not None else "", detail)
+        self._report: list[RowReport] | None = None
+
+    @property
+    def count(self) -> int:
+        return _row_count(self._given)
+
+    def shares(self, network: ServedModel) -> bool:
+        plain = self._top_k is None and self.asked is NOTHING
+        return plain and (self._as_npy or self.count * network.row_memory <= SMALL)
+
+    def rows(self, network: ServedModel) -> Array:
+        if self.asked.distance:
+            rows, self._report = _reported_rows(self._body, network)
+            return rows
+        return _rows(self._body, network)
+
+    def reply(self, version: ServedVersion, prediction: Prediction) -> Reply:
+        if self._as_npy:
+            return npy_reply(prediction)
+        return Reply(json_line(plain_document(prediction)))
+
+    def answer(self, version: ServedVersion, rows: Array, held: Callable[[], Held]) -> Reply:
+        return Reply(PredictionAnswer(version, rows, self._top_k, self.asked, self._report).content(held, self.place))
 
 
-class PredictionServer:
-    """WSGI middleware that responds to valid ``POST /predict`` requests and passes on all others."""
+class _NativeReader(Reader):
+    """Reads JSON, and matrices as NumPy stores them. Files of rows, and what is compressed, are left to the route."""
 
-    def __init__(self, application: WSGIApplication, parts: Context) -> None:
-        self._application, self._parts, self._computing = application, parts, Computing()
+    def takes(self, environ: WSGIEnvironment) -> bool:
+        kind = environ.get("CONTENT_TYPE", "")
+        return is_npy(kind) or (is_json(kind) and not environ.get("QUERY_STRING"))
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ.get("PATH_INFO") == "/predict" and environ["REQUEST_METHOD"] == "POST":
-            answer = self._try(environ)
-            if answer is not None:
-                headers = json_headers(environ)
-                if not isinstance(answer, bytes):
-                    start_response("200 OK", headers)
-                    return answer
-                headers.append(("Content-Length", str(len(answer))))
-                start_response("200 OK", headers)
-                return [answer]
-        return self._application(environ, start_response)
-
-    def at_once(self, environ: WSGIEnvironment, body: bytes) -> QuickAnswer | None:
-        """The response to a request for few rows of a version that is loaded; None if ``__call__`` must respond."""
-        if environ.get("HTTP_CONTENT_ENCODING") or environ["QUERY_STRING"]:
-            return None
-        if not is_json(environ.get("CONTENT_TYPE", "")) or len(body) > self._parts.body_bytes(environ):
-            return None
-        try:
-            parsed = parse_json(body)
-            model, wanted, top_k, asked = _arguments(parsed)
-            version = None if asked.explain else self._parts.serving_of(environ).at_once(model, wanted)
-            if version is None or not _is_quick(version.network, _row_count(parsed[_place(parsed)])):
-                return None
-            answer = _answered(version, parsed, top_k, asked, _hold_nothing, environ)
-        except (TrainyardError, NotQuickError):
-            return None
-        assert isinstance(answer, bytes)
-        return QuickAnswer("200 OK", quick_headers(environ), answer, DATA_FIELDS)
-
-    def _try(self, environ: WSGIEnvironment) -> bytes | Iterator[bytes] | None:
-        """The response body, whole or in blocks; None if the route must respond.
-
-        The route gets the error or the body through ``environ``.
-        """
-        length = _length(environ)
-        if environ.get("HTTP_CONTENT_ENCODING") or environ.get("QUERY_STRING"):
-            return None
-        if length is None or length > self._parts.body_bytes(environ):
-            return None
-        if not is_json(environ.get("CONTENT_TYPE", "")):
-            return None
-        held = None
-        try:
-            if length > LARGE:
-                held = held_by(environ)
-                reserve_body(held, length)
-            body = environ["wsgi.input"].read(length)
-        except TrainyardError as error:
-            environ[_REFUSAL] = error.with_traceback(None)
-            return None
-        except OSError:
-            return None
-        # The route may have to read the body again; it refuses a body that ended early.
-        environ["wsgi.input"] = io.BytesIO(body)
-        if len(body) != length:
-            return None
-        try:
-            with self._computing.turn() if length > LARGE else nullcontext():
-                return _answer(self._parts.serving_of(environ), parse_json(body, held), environ)
-        except TrainyardError as error:
-            # The body must not outlive the request, as it would until the next garbage collection, in a cycle.
-            environ[_REFUSAL] = error.with_traceback(None)
-            environ["wsgi.input"] = io.BytesIO()
-        except Exception:  # noqa: BLE001, S110 - the route raises it again
-            pass
-        return None
+    def read(self, environ: WSGIEnvironment, body: bytes, held: Held | None) -> Exchange:
+        if is_npy(environ.get("CONTENT_TYPE", "")):
+            return NpyExchange(environ, body)
+        return _Native(parse_json(body, held), as_npy=accepts_npy(environ))
 
 
-def _hold_nothing() -> Held:
-    raise NotQuickError
+_READER = _NativeReader()
 
 
-def _place(body: dict[str, Any]) -> str:
-    return "inputs" if "inputs" in body else "rows"
-
-
-def _is_quick(network: ServedModel, count: int) -> bool:
-    """Whether rows are predicted in well under a millisecond, and take little memory."""
-    return count * network.nbytes <= _AT_ONCE_BYTES and count * network.row_memory <= SMALL
-
-
-def _length(environ: WSGIEnvironment) -> int | None:
-    """The body's length according to the request; None if it is missing or invalid."""
-    text = environ.get("CONTENT_LENGTH", "")
-    return int(text) if text.isdecimal() and len(text) <= _LENGTH_DIGITS else None
-
-
-def _answer(serving: Serving, body: Any, environ: WSGIEnvironment) -> bytes | Iterator[bytes]:
-    """The JSON of the response for a parsed body, whole or in blocks."""
-    model, wanted, top_k, asked = _arguments(body)
-    return _answered(serving.version(model, wanted), body, top_k, asked, partial(held_by, environ), environ)
-
-
-def _answered(
-    version: ServedVersion,
-    body: Any,
-    top_k: int | None,
-    asked: Asked,
-    held: Callable[[], Held],
-    environ: WSGIEnvironment,
-) -> bytes | Iterator[bytes]:
-    """What a version answers to a parsed body, which is noted in ``environ``; ``held`` is what the request holds."""
-    network = version.network
-    place = f"/{_place(body)}"
-    count = _row_count(body[_place(body)])
-    small = count * network.row_memory <= SMALL
-    if not small:
-        held().add(count * network.definition.inputs * ENCODED)
-    report: list[RowReport] | None = None
-    try:
-        if asked.distance:
-            rows, report = _reported_rows(body, network)
-        else:
-            rows = _rows(body, network)
-        if small and top_k is None and asked is NOTHING:
-            answer: bytes | Iterator[bytes] = json_line(plain_document(infer(version, rows)))
-        else:
-            answer = PredictionAnswer(version, rows, top_k, asked, report).content(held, place)
-    except RowOverflowError as error:
-        raise error.moved("", place) from None
-    environ[PREDICTED] = Predicted(qualified(environ[CALLER].owner, version.model), version.number, len(rows))
-    return answer
+def reader_of(path: str) -> Reader | None:
+    """The reader of ``/predict``."""
+    return _READER if path == "/predict" else None
 
 
 def _row_count(rows: Any) -> int:

@@ -12,19 +12,22 @@ from datetime import timedelta
 from enum import Enum, auto
 from functools import partial
 from time import monotonic
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from service.web.worker.answer import Answer, frame
 from service.web.worker.body import ReceivedBody
 from service.web.worker.chunks import ChunkReader
 from service.web.worker.environ import Peer, Server
-from service.web.worker.front import Front, QuickAnswer
+from service.web.worker.front import Batchable, Front, QuickAnswer
 from service.web.worker.head import HEAD_BYTES, Head, RequestError, Rules, read_head
 from service.web.worker.later import Later
 from service.web.worker.pool import BusyPoolError, Place
 from service.web.worker.records import Record
-from service.web.worker.refusals import common_headers, problem_document, request_id_of
+from service.web.worker.refusals import common_headers, refusal, request_id_of
 from service.web.worker.wire import Wire
+
+if TYPE_CHECKING:
+    from service.web.worker.batches import Batches
 
 __all__ = ["Connection", "Door", "State"]
 
@@ -93,6 +96,7 @@ class Door(Protocol):
     idle_seconds: float
     #: Bytes of bodies that all connections hold in memory.
     held: int
+    batches: Batches
 
     @property
     def application(self) -> Callable[..., Any]:
@@ -177,6 +181,7 @@ class Connection:
         self._moved = 0  # bytes of a body or an answer in the present window, or bytes left to discard
         self._began = 0.0
         self._place: Place | None = None  # of the request while it arrives
+        self._whole = b""  # the body of a request that waits for a batch
         self._half_closed = False  # whether the client has closed its end
         self._last = False  # whether the answer is the last one
         self._unread = False  # whether a body is not read to its end
@@ -559,16 +564,47 @@ class Connection:
                 self._refuse(_busy(), whole=True)
                 return
             quick = self._at_once(head, body)
-            if quick is not None:
-                keep_alive = head.keep_alive and door.alive
-                headers = [*quick.headers, ("Content-Length", str(len(quick.body)))]
-                self._send_whole(head.environ, quick.status, headers, quick.body, keep_alive, quick.fields)
+            if isinstance(quick, Batchable):
+                self._join_batch(quick, body)
                 return
-        received = ReceivedBody(door.front.temporary)
+            if quick is not None:
+                self._send_quick(head, quick)
+                return
+        self._call_with(head, body)
+
+    def _send_quick(self, head: Head, quick: QuickAnswer) -> None:
+        keep_alive = head.keep_alive and self.door.alive
+        headers = [*quick.headers, ("Content-Length", str(len(quick.body)))]
+        self._send_whole(head.environ, quick.status, headers, quick.body, keep_alive, quick.fields)
+
+    def _join_batch(self, request: Batchable, body: bytes) -> None:
+        """Wait until the request is answered together with others. Its body is kept for the application."""
+        if not self.door.batches.add(self, request):
+            self._refuse(_busy(), whole=True)
+            return
+        self.state, self.deadline, self._whole = State.AWAY, math.inf, body
+        self._hold(len(body))
+
+    def batched(self, quick: QuickAnswer | None) -> None:
+        """The batch is computed: send the answer, or have the application make one if there is none."""
+        if self.state is State.AWAY:
+            self._attempt(self._batched, quick)
+
+    def _batched(self, quick: QuickAnswer | None) -> None:
+        assert self._head is not None
+        body, self._whole = self._whole, b""
+        self._hold(0)
+        if quick is None:
+            self._call_with(self._head, body)
+        else:
+            self._send_quick(self._head, quick)
+
+    def _call_with(self, head: Head, body: bytes) -> None:
+        received = ReceivedBody(self.door.front.temporary)
         received.add(body)
         self._call(head, received)
 
-    def _at_once(self, head: Head, body: bytes) -> QuickAnswer | None:
+    def _at_once(self, head: Head, body: bytes) -> QuickAnswer | Batchable | None:
         try:
             return self.door.front.at_once(head.environ, body)
         except Exception:  # noqa: BLE001 - the application answers instead, which has handlers for everything
@@ -685,20 +721,19 @@ class Connection:
         """Answer with a problem document. Unless the request has arrived ``whole``, the connection ends with it."""
         head = self._head
         environ: dict[str, Any] = {} if head is None else head.environ
-        body = problem_document(environ, error.status, error.code, error.detail)
+        found = refusal(environ, error.status, error.code, error.detail)
         headers = [
-            ("Content-Type", "application/problem+json"),
+            ("Content-Type", found.content_type),
             ("X-Request-Id", request_id_of(environ)),
-            ("Content-Length", str(len(body))),
+            ("Content-Length", str(len(found.body))),
         ]
         if error.status == 503:
             headers.append(("Retry-After", "60" if error.code in _SLOW else "1"))
         headers += [*error.headers, *common_headers(environ)]
-        status = f"{error.status} {error.phrase}"
         self._forget_body()
         self._unread = head is not None and not whole
         keep_alive = whole and head is not None and head.keep_alive and self.door.alive
-        self._send_whole(environ, status, headers, body, keep_alive)
+        self._send_whole(environ, found.status_line, headers, found.body, keep_alive)
 
     def _send_whole(
         self,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
 from service.web.worker.records import Record
 
-__all__ = ["Front", "QuickAnswer"]
+__all__ = ["Batchable", "Front", "QuickAnswer"]
 
 
 class QuickAnswer(NamedTuple):
@@ -18,6 +18,18 @@ class QuickAnswer(NamedTuple):
     headers: list[tuple[str, str]]
     body: bytes
     fields: str = ""
+
+
+class Batchable(NamedTuple):
+    """A request that is answered in a batch, with others that have the same ``key``.
+
+    ``cost`` is roughly how much it takes of the time that the loop may compute at once, and ``memory`` are bytes.
+    """
+
+    key: Hashable
+    cost: float
+    memory: int
+    request: Any
 
 
 class Front:
@@ -50,12 +62,20 @@ class Front:
         """The kind of a request, among a few dozen: requests of a kind take similar time."""
         return "all"
 
-    def at_once(self, environ: dict[str, Any], body: bytes) -> QuickAnswer | None:
+    def at_once(self, environ: dict[str, Any], body: bytes) -> QuickAnswer | Batchable | None:
         """The response to a request that takes well under a millisecond; None if the application must respond.
 
-        It runs on the loop, so it waits for nothing: no lock that is held for long, no disk, no other process.
+        Or what ``batch`` makes it of. It runs on the loop, so it waits for nothing: no lock that is held for long, no
+        disk, no other process.
         """
         return None
+
+    def batch(self, requests: Sequence[Any]) -> list[QuickAnswer | None]:
+        """The responses to requests of ``Batchable`` with the same key; None for one that the application must answer.
+
+        It runs on the loop or in a thread.
+        """
+        raise NotImplementedError
 
     def body_limit(self, environ: dict[str, Any]) -> int:
         """The maximum size of a request's body in bytes."""

@@ -18,6 +18,7 @@ from typing import Any
 from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker
 
+from service.web.worker.batches import Batches
 from service.web.worker.connection import Connection, State
 from service.web.worker.entrance import Entrance
 from service.web.worker.environ import Peer, Server
@@ -196,6 +197,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until asked to end, then answer what is under way, for at most ``graceful_timeout``."""
         self.front: Front = getattr(self.wsgi, "front", None) or Front()
+        self.batches = Batches(self.front, self.away)
         self._watch = Watch(self.front.newest, self._wake)
         drain = Drain(self.front.drain)
         self._entrance = Entrance(self.sockets, self.epoll, self.shares, self.age, self._connections)
@@ -268,10 +270,12 @@ class FrontDoor(Worker):  # type: ignore[misc]
                 connection.fetch(mask)
             for connection, mask in clients:
                 connection.ready(mask)
+            self.batches.compute()
             self._deliver()
         if listeners or patience is not None:
             self._accept(listeners, self._round)
         self._take_results()
+        self.batches.compute()
         self._deliver()
 
     def _sleep_seconds(self, patience: float | None) -> float:

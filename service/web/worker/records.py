@@ -22,11 +22,22 @@ DRAIN_SECONDS = 0.1
 
 
 class Predicted(NamedTuple):
-    """Rows that a request predicts with a model by its qualified name; ``version`` is None for another checkpoint."""
+    """What a request predicts with a model by its qualified name; ``version`` is None for another checkpoint.
+
+    ``passes`` counts passes through the network: several requests may share one, which counts for one of them. The
+    seconds are those in which the rows waited for others, were read, were predicted, with all that share the pass, and
+    in which the answer was written. A request that ``failed`` has no rows.
+    """
 
     model: str
     version: int | None
     rows: int
+    passes: int = 1
+    queue: float = 0.0
+    read: float = 0.0
+    infer: float = 0.0
+    write: float = 0.0
+    failed: bool = False
 
 
 class Record(NamedTuple):

@@ -1,4 +1,7 @@
-"""Problem documents (RFC 9457), which also requests get that never reach the application, and the ids of requests."""
+"""Refusals, which also requests get that never reach the application, and the ids of requests.
+
+A refusal is a problem document (RFC 9457). Under the paths of another protocol it has that protocol's own shape.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import os
 import re
 import secrets
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -19,11 +22,13 @@ __all__ = [
     "CORS",
     "DATA_FIELDS",
     "PAGE_HEADERS",
+    "Refusal",
     "common_headers",
     "cors_headers",
-    "json_headers",
-    "problem_document",
+    "cors_of",
+    "data_headers",
     "quick_headers",
+    "refusal",
     "request_id_of",
 ]
 
@@ -84,18 +89,18 @@ DATA_FIELDS = "".join(f"{name}: {value}\r\n" for name, value in _DATA_HEADERS)
 
 def quick_headers(environ: dict[str, Any]) -> list[tuple[str, str]]:
     """The headers of an answer that is JSON, beside ``DATA_FIELDS``."""
-    headers = [("Content-Type", "application/json"), ("X-Request-Id", request_id_of(environ))]
+    return [("Content-Type", "application/json"), ("X-Request-Id", request_id_of(environ)), *cors_of(environ)]
+
+
+def data_headers(environ: dict[str, Any]) -> list[tuple[str, str]]:
+    """The headers of an answer that is data, beside its type."""
+    return [("X-Request-Id", request_id_of(environ)), *common_headers(environ)]
+
+
+def cors_of(environ: dict[str, Any]) -> list[tuple[str, str]]:
+    """The headers by which the page that asks may read the answer, if it is one of another site."""
     origin: str | None = environ.get(CORS)
-    return headers if origin is None else [*headers, *cors_headers(origin)]
-
-
-def json_headers(environ: dict[str, Any]) -> list[tuple[str, str]]:
-    """The headers of an answer that is JSON."""
-    return [
-        ("Content-Type", "application/json"),
-        ("X-Request-Id", request_id_of(environ)),
-        *common_headers(environ),
-    ]
+    return [] if origin is None else cors_headers(origin)
 
 
 def cors_headers(origin: str) -> list[tuple[str, str]]:
@@ -108,28 +113,83 @@ def cors_headers(origin: str) -> list[tuple[str, str]]:
     ]
 
 
-def problem_document(
+class Refusal(NamedTuple):
+    """What is answered to a request that is refused."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+    @property
+    def status_line(self) -> str:
+        """The status with its phrase."""
+        return f"{self.status} {http.HTTPStatus(self.status).phrase}"
+
+
+def refusal(
     environ: dict[str, Any],
     status: int,
     code: str,
     detail: str,
     errors: Sequence[dict[str, Any]] = (),
     **extensions: Any,
-) -> bytes:
-    """A problem document as JSON; ``extensions`` are additional members.
+) -> Refusal:
+    """The refusal of a request, with the place of each fault; ``extensions`` are further members of a problem document.
 
     ``environ`` may lack what was not read. The code is noted there, for the record of the request.
     """
     environ[CODE] = code
+    path: str = environ.get("PATH_INFO", "")
+    shape = _SHAPES.get(path.split("/", 2)[1] if path.startswith("/") else "")
+    if shape is not None:
+        status = _STATUSES.get(status, status)
+        return Refusal(status, "application/json", _line(shape(status, _all_faults(detail, errors))))
     document = {
         "type": "about:blank",
         "title": http.HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "code": code,
-        "instance": shortened(environ.get("PATH_INFO", "").encode("latin-1").decode(errors="replace")),
+        "instance": shortened(path.encode("latin-1").decode(errors="replace")),
         "request_id": request_id_of(environ),
         "errors": list(errors),
         **extensions,
     }
+    return Refusal(status, "application/problem+json", _line(document))
+
+
+def _line(document: dict[str, Any]) -> bytes:
     return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _all_faults(detail: str, errors: Sequence[dict[str, Any]]) -> str:
+    """The faults of a request as one text; other protocols have no list of them."""
+    if len(errors) < 2:
+        return detail
+    return "; ".join(f"{error['pointer'] or 'the request'}: {error['detail']}" for error in errors)
+
+
+def _error(_status: int, detail: str) -> dict[str, Any]:
+    """As the Open Inference Protocol and TensorFlow Serving have it."""
+    return {"error": detail}
+
+
+def _mlflow(status: int, detail: str) -> dict[str, Any]:
+    """As MLflow has it (``mlflow.exceptions``)."""
+    return {"error_code": _MLFLOW_CODES.get(status, "INTERNAL_ERROR"), "message": detail}
+
+
+#: How protocols other than the service's own write errors, by the first part of their paths.
+_SHAPES = {"v2": _error, "v1": _error, "invocations": _mlflow, "endpoints": _mlflow}
+#: What they answer where this service distinguishes more: clients of theirs expect these.
+_STATUSES = {409: 404, 422: 400}
+_MLFLOW_CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "RESOURCE_DOES_NOT_EXIST",
+    413: "BAD_REQUEST",
+    415: "BAD_REQUEST",
+    429: "REQUEST_LIMIT_EXCEEDED",
+    503: "TEMPORARILY_UNAVAILABLE",
+}
