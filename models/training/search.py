@@ -147,7 +147,7 @@ class Parameters(DescribedField):
             "required": ["min", "max"],
             "additionalProperties": False,
         }
-        values = {"type": "array", "minItems": 1, "maxItems": MAXIMUM_TRIALS}
+        values = {"type": "array", "items": {}, "minItems": 1, "maxItems": MAXIMUM_TRIALS}
         return {
             "type": "object",
             "propertyNames": {"pattern": "^/"},

@@ -9,7 +9,11 @@ from flask import Response, request
 from service.access.audit import Action, Subject, record
 from service.web.context import context
 
-__all__ = ["record_download"]
+__all__ = ["HDF5", "HDF5_KINDS", "record_download"]
+
+HDF5 = "application/x-hdf5"
+#: Content types of an HDF5 file. Makers of clients know the second one; a file is sent as it if ``Accept`` prefers it.
+HDF5_KINDS = (HDF5, "application/octet-stream")
 
 
 def record_download(response: Response, kind: Subject, subject: str, owner: str) -> Response:

@@ -81,6 +81,12 @@ class _Parser(FlaskParser):
         raise refusal_of(messages) from None
 
 
+def _short_default(field: Tagged) -> dict[str, str]:
+    """The ``default`` of a field in its short form, which makers of clients understand; empty if it has none."""
+    short = next((name for name in field.short_names if field.load_default == field.table[name]()), None)
+    return {} if short is None else {"default": short}
+
+
 class Resource(Blueprint):  # type: ignore[misc]
     """A blueprint that reads its arguments with ``_Parser``."""
 
@@ -162,7 +168,7 @@ class Documentation(Api):  # type: ignore[misc]
         """The JSON schema of a field."""
         if isinstance(field, Tagged):
             names = {"type": "string", "enum": field.short_names, "description": "Short form, with every default."}
-            schema = {"oneOf": [names, self._one_of(field.table)]}
+            schema = {"oneOf": [names, self._one_of(field.table)], **_short_default(field)}
         elif isinstance(field, Rows):
             whole = self.ma_plugin.converter.resolve_nested_schema(shared(field.schema))
             schema = {"oneOf": [*field.short_forms, whole]}

@@ -224,7 +224,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         min=_VALUE,
         max=_VALUE,
         levels={**_NAMES, "description": f"The first {LISTED} words of a category, or the two of a boolean column."},
-        use={"const": False, "description": "Present if the column is set aside."},
+        use={"type": "boolean", "description": "Present, and false, if the column is set aside."},
         reason={"type": "string", "description": "Why the column is set aside."},
     ),
     "Profile": described(
@@ -573,52 +573,51 @@ SHAPES: dict[str, dict[str, Any]] = {
     "RowsRequest": {
         "description": "Rows as `inputs` and `labels`, as `inputs` with the names of their columns in `features`, or "
         "as `rows`: objects, or lists in the order of `columns`.",
-        "oneOf": [
-            {
-                **described(
-                    "A matrix with labels.",
-                    ("weights",),
-                    name={"type": "string"},
-                    inputs=MATRIX,
-                    labels=LABELS,
-                    weights=WEIGHTS,
-                ),
-                "additionalProperties": False,
-            },
-            {
-                **described(
-                    "A matrix with the names of its columns.",
-                    ("labels", "weights", *_TABLE_OPTIONS),
-                    name={"type": "string"},
-                    inputs=MATRIX,
-                    features=_NAMES,
-                    labels=LABELS,
-                    weights=WEIGHTS,
-                    **_TABLE_OPTIONS,
-                ),
-                "additionalProperties": False,
-            },
-            {
-                **described(
-                    "Rows of values by column.",
-                    ("columns", *_TABLE_OPTIONS),
-                    name={"type": "string"},
-                    rows={
-                        "type": "array",
-                        "items": {
-                            "oneOf": [
-                                {"type": "object", "additionalProperties": _VALUE},
-                                {"type": "array", "items": _VALUE},
-                            ]
-                        },
-                    },
-                    columns=_NAMES,
-                    **_TABLE_OPTIONS,
-                ),
-                "additionalProperties": False,
-            },
-        ],
+        "oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("MatrixRows", "NamedMatrixRows", "ValueRows")],
         "examples": [{"name": "sample", "label": "species", "rows": SAMPLE}],
+    },
+    "MatrixRows": {
+        **described(
+            "A matrix with labels.",
+            ("weights",),
+            name={"type": "string"},
+            inputs=MATRIX,
+            labels=LABELS,
+            weights=WEIGHTS,
+        ),
+        "additionalProperties": False,
+    },
+    "NamedMatrixRows": {
+        **described(
+            "A matrix with the names of its columns.",
+            ("labels", "weights", *_TABLE_OPTIONS),
+            name={"type": "string"},
+            inputs=MATRIX,
+            features=_NAMES,
+            labels=LABELS,
+            weights=WEIGHTS,
+            **_TABLE_OPTIONS,
+        ),
+        "additionalProperties": False,
+    },
+    "ValueRows": {
+        **described(
+            "Rows of values by column.",
+            ("columns", *_TABLE_OPTIONS),
+            name={"type": "string"},
+            rows={
+                "type": "array",
+                "items": {
+                    "oneOf": [
+                        {"type": "object", "additionalProperties": _VALUE},
+                        {"type": "array", "items": _VALUE},
+                    ]
+                },
+            },
+            columns=_NAMES,
+            **_TABLE_OPTIONS,
+        ),
+        "additionalProperties": False,
     },
     "Readiness": described("The state of each part.", status={"const": "ready"}, **_PARTS),
     "NotReady": {

@@ -18,7 +18,7 @@ from service.uploads.publication import publish_upload
 from service.web import links
 from service.web.bodies import body_file
 from service.web.context import context
-from service.web.downloads import record_download
+from service.web.downloads import HDF5, HDF5_KINDS, record_download
 from service.web.fields import Fields, picked
 from service.web.json_bodies import json_response
 from service.web.making_room import makes_room
@@ -32,7 +32,7 @@ __all__ = ["routes"]
 routes = Resource("checkpoints", __name__, description="HDF5 files with the state of a model during or after training.")
 
 #: Content types accepted for a file. ``curl --data-binary`` sends a form's type, and some clients send none.
-_FILE_TYPES = ("application/x-hdf5", "application/octet-stream", "application/x-www-form-urlencoded", "")
+_FILE_TYPES = (*HDF5_KINDS, "application/x-www-form-urlencoded", "")
 
 
 @routes.route("/models/<name>/checkpoints", methods=["GET"])
@@ -56,11 +56,7 @@ def list_checkpoints(query: dict[str, Any], name: str) -> Response:
 @routes.doc(
     requestBody={
         "required": True,
-        "content": {
-            kind: {"schema": {"type": "string", "format": "binary"}}
-            # Makers of clients know the second one.
-            for kind in ("application/x-hdf5", "application/octet-stream")
-        },
+        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in HDF5_KINDS},
     },
     responses=refusals(400, 404, 409, 413, 415, 422, 429, 503, 507),
 )
@@ -104,8 +100,17 @@ def show_checkpoint(query: dict[str, Any], checkpoint_id: str) -> Response:
 
 
 @routes.route("/checkpoints/<checkpoint_id>/file", methods=["GET"])
-@routes.response(200, {"type": "string", "format": "binary"}, content_type="application/x-hdf5")
-@routes.doc(responses={**partial_file("application/x-hdf5"), **refusals(404)})
+@routes.response(200, {"type": "string", "format": "binary"}, content_type=HDF5)
+@routes.doc(
+    responses={
+        "200": {
+            "description": "The file.",
+            "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in HDF5_KINDS},
+        },
+        **partial_file(*HDF5_KINDS),
+        **refusals(404),
+    }
+)
 @makes_room
 def download_checkpoint(checkpoint_id: str) -> Response:
     """Download a checkpoint's HDF5 file.
@@ -119,7 +124,7 @@ def download_checkpoint(checkpoint_id: str) -> Response:
         raise MissingError("file_missing", f"the file of checkpoint {checkpoint_id} is not in the data directory")
     response = send_file(
         intact_checkpoint(parts.database, parts.files, checkpoint_id),
-        "application/x-hdf5",
+        request.accept_mimetypes.best_match(HDF5_KINDS, HDF5),
         as_attachment=True,
         download_name=f"{found.model}-{checkpoint_id}.h5",
         etag=found.file.sha256,
