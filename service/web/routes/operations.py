@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import platform
-from typing import Any
 
 import h5py
 import numpy as np
-import sqlalchemy as sa
 from flask import Response
 
 from models.version import VERSION
-from service.store.tables import TRAINERS
 from service.web.context import context
 from service.web.errors import problem
 from service.web.json_bodies import json_response
 from service.web.openapi import Resource
+from service.web.readiness import readiness, trainer_is_up
 from service.web.service_metrics import exposition
 
 __all__ = ["routes"]
 
 
 routes = Resource("operations", __name__, description="Health, metrics and version of the service.")
-
-#: A trainer counts as absent after a lease without a heartbeat, and after at least this many seconds.
-TRAINER_SECONDS = 5.0
 
 
 @routes.route("/health/live", methods=["GET"])
@@ -52,23 +47,10 @@ def check_ready() -> Response:
     An absent trainer is reported, but the service is still ready: jobs wait until a trainer starts. So is a disk with
     less space than is kept for running jobs (`low`), on which uploads, large bodies and new jobs are refused.
     """
-    parts = context()
-    storage = parts.files.disk.condition(parts.files.temporary)
-    database, up = parts.database.probe.ask(_trainer_is_up)
-    trainer = "unknown" if up is None else "ok" if up else "absent: jobs are queued until one starts"
-    state: dict[str, Any] = {"database": database, "storage": storage, "trainer": trainer}
-    wrong = [part for part in ("database", "storage") if not state[part].startswith(("ok", "low"))]
+    state, wrong = readiness()
     if not wrong:
         return json_response({"status": "ready", **state})
-    detail = "; ".join(f"{part} is {state[part]}" for part in wrong)
-    return problem(503, "not_ready", detail, headers={"Retry-After": "1"}, **state)
-
-
-def _trainer_is_up(connection: sa.Connection) -> bool:
-    now, silence = context().database.now(connection), max(TRAINER_SECONDS, context().settings.lease_seconds)
-    # One that was seen in the future was seen before the clock was set back.
-    seen = sa.select(TRAINERS.c.id).where(TRAINERS.c.seen_at > now - silence, TRAINERS.c.seen_at < now + silence)
-    return connection.scalar(seen.limit(1)) is not None
+    return problem(503, "not_ready", "; ".join(wrong), headers={"Retry-After": "1"}, **state)
 
 
 @routes.route("/version", methods=["GET"])
@@ -91,5 +73,5 @@ def show_service_version() -> Response:
 @routes.response(200, {"type": "string"}, content_type="text/plain")
 def report_metrics() -> Response:
     """Report metrics in the text format of Prometheus."""
-    content = exposition(context(), _trainer_is_up)
+    content = exposition(context(), trainer_is_up)
     return Response(content, content_type="text/plain; version=0.0.4; charset=utf-8")
