@@ -84,11 +84,14 @@ def client(server: Server) -> Client:
 
 @pytest.fixture
 def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Creates servers, not yet started, that are stopped after the test."""
+    """Creates servers, not yet started, that are stopped after the test.
+
+    They have one worker unless the test asks for several: each takes more than a second of processor time to start.
+    """
     made: list[Server] = []
 
     def make(name: str = "data", **options: object) -> Server:
-        made.append(Server(tmp_path / name, **options))
+        made.append(Server(tmp_path / name, **{"WORKERS": 1, **options}))
         return made[-1]
 
     try:

@@ -65,7 +65,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server for the tests of one module, with a trainer, without keys."""
-    with serving(tmp_path_factory.mktemp("console") / "data") as running:
+    with serving(tmp_path_factory.mktemp("console") / "data", WORKERS=1) as running:
         yield running
 
 

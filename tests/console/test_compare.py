@@ -30,7 +30,7 @@ def a_table() -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a good model and a bad one, trained on the same rows."""
-    with serving(tmp_path_factory.mktemp("compare") / "data") as running:
+    with serving(tmp_path_factory.mktemp("compare") / "data", WORKERS=1) as running:
         client = running.client
         answer = client.post("/datasets", {"name": "ring", "rows": a_table(), "label": "place"})
         assert answer.status == 201, answer

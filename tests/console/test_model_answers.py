@@ -90,7 +90,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     inputs = np.random.default_rng(2).normal(size=(60, 2)).round(3)
     plain = {"name": "plain", "inputs": inputs.tolist(), "labels": (inputs.sum(axis=1) > 0).astype(int).tolist()}
     single = {"epochs": 40, "validation": {"fraction": 0.2}, "publish": "best", "checkpoint": {"every_epochs": 10}}
-    with serving(tmp_path_factory.mktemp("answers") / "data") as running:
+    with serving(tmp_path_factory.mktemp("answers") / "data", WORKERS=1) as running:
         client = running.client
         for name, (label, rows) in tables.items():
             assert client.post("/datasets", {"name": name, "label": label, "rows": rows}).status == 201

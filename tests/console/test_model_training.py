@@ -28,7 +28,7 @@ SECONDS = EPOCHS / 1000
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that trains one job at a time, with three clusters in two dimensions."""
-    with serving(tmp_path_factory.mktemp("console") / "data", PARALLEL_JOBS=1) as running:
+    with serving(tmp_path_factory.mktemp("console") / "data", WORKERS=1, PARALLEL_JOBS=1) as running:
         random = np.random.default_rng(0)
         labels = np.tile(["left", "right", HOSTILE], 40)
         centers = {"left": (-1.0, 0.0), "right": (1.0, 0.0), HOSTILE: (0.0, 1.5)}
@@ -357,7 +357,7 @@ def test_a_page_goes_on_when_the_service_is_back(
     from playwright.sync_api import expect
 
     faults.allow("ERR_")
-    with serving(tmp_path_factory.mktemp("restarted") / "data") as server:
+    with serving(tmp_path_factory.mktemp("restarted") / "data", WORKERS=1) as server:
         server.settings["BIND"] = server.client.base.removeprefix("http://")
         rows = [{"x": x / 50, "kind": "low" if x < 30 else "high"} for x in range(60)]
         data = {"rows": rows, "label": "kind"}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with two models that are served."""
-    with serving(tmp_path_factory.mktemp("models") / "data") as running:
+    with serving(tmp_path_factory.mktemp("models") / "data", WORKERS=1) as running:
         for name in ("alpha", "beta"):
             running.client.run(a_training(a_model(name), validation={"fraction": 0.25}, epochs=30, publish="best"))
         yield running
@@ -225,7 +225,7 @@ class TestBeginning:
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a thousand models."""
-    with serving(tmp_path_factory.mktemp("thousand") / "data") as running:
+    with serving(tmp_path_factory.mktemp("thousand") / "data", WORKERS=1) as running:
         for number in range(1000):
             running.client.define({"name": f"model-{number:04}", "inputs": 1, "classes": 2, "hidden": []})
         yield running

@@ -220,7 +220,7 @@ def slow(name: str, iris: str) -> dict[str, Any]:
 
 def test_kills_and_pauses_change_no_bit(tmp_path: Path) -> None:
     """The runner and members are killed, the job is paused: the version is that of a job that nothing disturbed."""
-    with serving(tmp_path / "data", REPORT_SECONDS=0.1) as server:
+    with serving(tmp_path / "data", WORKERS=1, REPORT_SECONDS=0.1) as server:
         client = server.client
         assert client.post("/datasets?name=iris&label=target", iris_csv(), headers=CSV).status == 201
         calm = client.wait(client.train(slow("calm", "iris"))["id"])

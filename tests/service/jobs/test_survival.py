@@ -279,7 +279,7 @@ class TestEverything:
 
     @pytest.fixture
     def server(self, make_server: Callable[..., Server]) -> Server:
-        server = make_server(**SETTINGS)
+        server = make_server(WORKERS=2, **SETTINGS)
         server.start_ready()
         return server
 

@@ -249,7 +249,7 @@ def kill(server: Server, command: str) -> None:
 
 
 def test_kills_and_pauses_change_no_bit(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", REPORT_SECONDS=0.1) as server:
+    with serving(tmp_path / "data", WORKERS=1, REPORT_SECONDS=0.1) as server:
         client = server.client
         upload(client, "iris")
         calm = swept(client, slow("iris"))

@@ -137,7 +137,7 @@ def test_a_restored_service_is_the_service(make_server: Callable[..., Server], t
 
 
 def test_files_that_are_deleted_meanwhile_are_in_the_copy(make_server: Callable[..., Server], tmp_path: Path) -> None:
-    server = make_server(REPORT_SECONDS=0.01)
+    server = make_server(WORKERS=2, REPORT_SECONDS=0.01)
     server.start_ready()
     with churning(server) as rounds:
         for number in range(12):
@@ -153,7 +153,7 @@ def test_files_that_are_deleted_meanwhile_are_in_the_copy(make_server: Callable[
 @pytest.fixture(scope="module")
 def trained_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data directory of a stopped service that has trained one model."""
-    with serving(tmp_path_factory.mktemp("backup") / "data") as server:
+    with serving(tmp_path_factory.mktemp("backup") / "data", WORKERS=1) as server:
         server.client.define(a_model("m"))
         server.client.run(a_training("m"))
         server.terminate()

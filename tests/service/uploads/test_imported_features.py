@@ -31,7 +31,7 @@ FILE = {"Content-Type": "application/x-hdf5"}
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("imports") / "data", MAX_IMPORT_BYTES=64 * 2**20)
+    running = Server(tmp_path_factory.mktemp("imports") / "data", WORKERS=1, MAX_IMPORT_BYTES=64 * 2**20)
     try:
         running.start_ready()
         running.client.define(TABLE_MODEL)

@@ -32,7 +32,7 @@ class Prepared(NamedTuple):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
     """Models base and other, datasets colours and wide, one version of other; the trainer has left again."""
-    server = Server(tmp_path_factory.mktemp("refusals") / "data", TRAINER="external", **LIMITS)
+    server = Server(tmp_path_factory.mktemp("refusals") / "data", WORKERS=1, TRAINER="external", **LIMITS)
     try:
         client = server.start()
         for name, units in (("base", 8), ("other", 9)):

@@ -23,7 +23,7 @@ CASES = Path(__file__).parents[2] / "data" / "cases"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("tables") / "data") as server:
+    with serving(tmp_path_factory.mktemp("tables") / "data", WORKERS=1) as server:
         yield server
 
 
