@@ -88,9 +88,16 @@ def _short_default(field: Tagged) -> dict[str, str]:
 
 
 class Resource(Blueprint):  # type: ignore[misc]
-    """A blueprint that reads its arguments with ``_Parser``."""
+    """A blueprint that reads its arguments with ``_Parser``.
+
+    ``shapes`` are named schemas of its own, which it adds to those that all share.
+    """
 
     ARGUMENTS_PARSER = _Parser()
+
+    def __init__(self, *names: Any, shapes: Mapping[str, dict[str, Any]] | None = None, **options: Any) -> None:
+        super().__init__(*names, **options)
+        self.shapes = shapes or {}
 
     # flask-smorest has no type hints. These methods declare that its decorators keep the type of the function.
 
@@ -140,6 +147,13 @@ class Documentation(Api):  # type: ignore[misc]
 
     def _register_error_handlers(self) -> None:
         pass
+
+    def register_blueprint(self, blueprint: Resource, **options: Any) -> None:
+        known = self.spec.components.schemas
+        for name, schema in blueprint.shapes.items():
+            if name not in known:
+                self.spec.components.schema(name, schema)
+        super().register_blueprint(blueprint, **options)
 
     def _register_responses(self) -> None:
         problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

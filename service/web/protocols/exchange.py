@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from models.data.rows import Array
+from models.errors import InvalidError
 from models.registry.versions import Wanted
 from models.serving.asked import NOTHING, Asked
 from models.serving.served_model import ServedModel
-from service.serving.inference import Prediction
+from service.serving.inference import Prediction, RowOverflowError
 from service.serving.resolution import ServedVersion
 from service.web.memory import SMALL, Held
 
@@ -60,6 +61,10 @@ class Exchange(ABC):
     @abstractmethod
     def reply(self, version: ServedVersion, prediction: Prediction) -> Reply:
         """The answer for the prediction of these rows. Raises InvalidError for what the version cannot answer."""
+
+    def moved(self, error: RowOverflowError) -> InvalidError:
+        """The error of a row that overflows, with its place in the request."""
+        return error.moved("", self.place)
 
     def answer(self, version: ServedVersion, rows: Array, held: Callable[[], Held]) -> Reply:
         """The answer for rows that were read, if it does not share; what it takes is ``held``.

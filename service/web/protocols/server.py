@@ -225,7 +225,7 @@ def _answered(serving: Serving, exchange: Exchange, held: Callable[[], Held], en
             reply = exchange.answer(version, rows, held)
     except RowOverflowError as error:
         _note(environ, version, 0, 0, 0.0, perf_counter() - began, 0.0, 0.0, failed=True)
-        raise error.moved("", exchange.place) from None
+        raise exchange.moved(error) from None
     except TrainyardError:
         _note(environ, version, 0, 0, 0.0, perf_counter() - began, 0.0, 0.0, failed=True)
         raise
