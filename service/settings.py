@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from models.identifiers import NAME_PATTERN
 from service.mounts import network_mount_of
 
 __all__ = ["PREFIX", "SETTINGS", "Setting", "Settings", "SettingsError"]
@@ -52,6 +53,7 @@ SETTINGS = (
         "Where requests a second are counted: memory://, for which each web worker counts for itself, or redis://HOST.",
     ),
     Setting("origins", "", "Origins whose pages may use the service, as in https://app.example.org, with commas."),
+    Setting("default_model", "", "Model that POST /invocations asks if a request names none."),
     Setting("workers", 2, "Number of web worker processes.", 1, 64),
     Setting(
         "threads",
@@ -141,6 +143,7 @@ class Settings:
     hosts: str
     rate_store: str
     origins: str
+    default_model: str
     workers: int
     threads: int
     trainer: str
@@ -263,6 +266,10 @@ def _hosts_problem(text: str) -> str | None:
     return None if good else "names or addresses without ports, separated by commas"
 
 
+def _model_problem(text: str) -> str | None:
+    return None if not text or re.fullmatch(NAME_PATTERN, text) else "empty or a model's name, as in flowers"
+
+
 def _origins_problem(text: str) -> str | None:
     good = all(re.fullmatch(r"https?://[^/\s,*]+", word.strip()) for word in text.split(",") if text)
     return None if good else "origins without a path, as in https://app.example.org, separated by commas"
@@ -275,6 +282,7 @@ _CHECKS: dict[str, Callable[[str], str | None]] = {
     "bind": _bind_problem,
     "hosts": _hosts_problem,
     "origins": _origins_problem,
+    "default_model": _model_problem,
 }
 
 
