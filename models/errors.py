@@ -17,6 +17,7 @@ __all__ = [
     "LowStorageError",
     "MalformedError",
     "MissingError",
+    "MissingExtraError",
     "NoRoomError",
     "Problem",
     "QuotaError",
@@ -277,3 +278,10 @@ class MalformedError(TrainyardError):
 
 class UnsupportedError(TrainyardError):
     """The route does not accept the body's content type."""
+
+
+class MissingExtraError(TrainyardError):
+    """The service was installed without a package that the request needs, one of an extra of its own."""
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__("extra_missing", f'{purpose}, the service needs: pip install "trainyard-server[{extra}]"')

@@ -54,6 +54,12 @@ RESPONSES = (
         "The body is not JSON, is not an object, has a key twice in one object, or has a number that is not finite.",
         "Correct the body. `detail` names the place.",
     ),
+    Refusal(
+        "invalid_network_file",
+        400,
+        "An uploaded ONNX or skops file is damaged, or it takes too much time or memory to read.",
+        "Save the model again and upload the new file. [What is taken](imports.md) is described.",
+    ),
     Refusal("missing_file", 400, "A form has no field `file`.", "Send the file in the field `file`."),
     Refusal(
         "invalid_key",
@@ -307,6 +313,12 @@ RESPONSES = (
         500,
         "A file or the database cannot be read or written.",
         "Check the disk. The service's log names the path.",
+    ),
+    Refusal(
+        "extra_missing",
+        501,
+        "The service was installed without a package that the request needs.",
+        "Install the extra that `detail` names, then start the service again.",
     ),
     Refusal(
         "not_implemented",

@@ -20,6 +20,7 @@ from models.errors import (
     InvalidError,
     MalformedError,
     MissingError,
+    MissingExtraError,
     NoRoomError,
     QuotaError,
     TooLargeError,
@@ -53,6 +54,7 @@ _STATUS: dict[type[TrainyardError], int] = {
     UnsupportedError: 415,
     InvalidError: 422,
     QuotaError: 429,
+    MissingExtraError: 501,
     BusyError: 503,
     NoRoomError: 507,
 }
