@@ -132,6 +132,24 @@ _ANSWERING = {"type": ["integer", "null"], "description": "Null if a checkpoint 
 _CHECKPOINT_ID = {"type": "string", "description": "The checkpoint that answers, if it was not asked for as a version."}
 _OWNER = {"type": "string", "description": "Whose it is, if not the caller's."}
 _PARTS: dict[str, Any] = {part: {"type": "string"} for part in ("database", "storage", "trainer")}
+#: What may be asked of rows to classify.
+_ASKED_OF_ROWS: dict[str, dict[str, Any]] = {
+    "version": {
+        "description": "What answers; the alias `default` if left out.",
+        "anyOf": [VERSION, {"type": "null"}],
+    },
+    "top_k": {
+        "type": ["integer", "null"],
+        "minimum": 1,
+        "description": "Also return the `top_k` likeliest classes of each row.",
+    },
+    "report": {
+        "type": "boolean",
+        "description": "Also say which values of each row were missing, unseen in training, or out of range, "
+        "and how far the row lies from the training rows.",
+    },
+    **ASKED,
+}
 SHAPES: dict[str, dict[str, Any]] = {
     "Problem": PROBLEM_SCHEMA,
     "Model": described(
@@ -189,12 +207,6 @@ SHAPES: dict[str, dict[str, Any]] = {
         inputs={"type": "integer", "description": "Numbers that the network reads, if the model reads a table."},
         parameters={"type": "integer", "description": "Number of trainable parameters, if the model reads a table."},
         features=_FITTED,
-    ),
-    "Alias": described(
-        "A name for a version.",
-        model={"type": "string"},
-        alias={"type": "string"},
-        version={"type": ["integer", "null"]},
     ),
     "Dataset": described(
         "Rows of named columns, stored under a name.",
@@ -400,44 +412,8 @@ SHAPES: dict[str, dict[str, Any]] = {
         fault=_FAULT,
     ),
     "PredictRequest": {
-        **described(
-            "Rows to classify.",
-            ("version", "top_k", "inputs", "rows", "columns", "report", *ASKED),
-            model={"type": "string"},
-            rows={
-                "description": "Rows of a table: objects by column, or with `columns` lists of values. A missing "
-                "value is null or left out. Columns that the model does not use, and the labels, may be among them.",
-                "type": "array",
-                "items": {
-                    "oneOf": [
-                        {"type": "object", "additionalProperties": _VALUE},
-                        {"type": "array", "items": _VALUE},
-                    ]
-                },
-            },
-            columns={**_NAMES, "description": "The names of the columns, if rows are lists."},
-            report={
-                "type": "boolean",
-                "description": "Also say which values of each row were missing, unseen in training, or out of range, "
-                "and how far the row lies from the training rows.",
-            },
-            **ASKED,
-            inputs={
-                "description": "Rows with one number for each input of the model; a single row may be a flat array.",
-                "oneOf": [MATRIX, {"type": "array", "items": {"type": "number"}}],
-            },
-            version={
-                "description": "What answers; the alias `default` if left out.",
-                "anyOf": [VERSION, {"type": "null"}],
-            },
-            top_k={
-                "type": ["integer", "null"],
-                "minimum": 1,
-                "description": "Also return the `top_k` likeliest classes of each row.",
-            },
-        ),
-        "additionalProperties": False,
-        "oneOf": [{"required": ["inputs"]}, {"required": ["rows"]}],
+        "description": "Rows to classify: of a table, or of numbers.",
+        "oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("PredictRows", "PredictInputs")],
         "examples": [
             {"model": "sample", "rows": [{"petal_length": 1.5, "petal_width": 0.2, "site": "meadow"}]},
             {
@@ -454,6 +430,40 @@ SHAPES: dict[str, dict[str, Any]] = {
             },
             *EXAMPLES,
         ],
+    },
+    "PredictRows": {
+        **described(
+            "Rows of a table to classify.",
+            ("columns", *_ASKED_OF_ROWS),
+            model={"type": "string"},
+            rows={
+                "description": "Rows of a table: objects by column, or with `columns` lists of values. A missing "
+                "value is null or left out. Columns that the model does not use, and the labels, may be among them.",
+                "type": "array",
+                "items": {
+                    "oneOf": [
+                        {"type": "object", "additionalProperties": _VALUE},
+                        {"type": "array", "items": _VALUE},
+                    ]
+                },
+            },
+            columns={**_NAMES, "description": "The names of the columns, if rows are lists."},
+            **_ASKED_OF_ROWS,
+        ),
+        "additionalProperties": False,
+    },
+    "PredictInputs": {
+        **described(
+            "Rows of numbers to classify.",
+            (*_ASKED_OF_ROWS,),
+            model={"type": "string"},
+            inputs={
+                "description": "Rows with one number for each input of the model; a single row may be a flat array.",
+                "oneOf": [MATRIX, {"type": "array", "items": {"type": "number"}}],
+            },
+            **_ASKED_OF_ROWS,
+        ),
+        "additionalProperties": False,
     },
     "Prediction": described(
         "The likeliest class of each row, and the probability of every class in the order of `classes`.",
