@@ -18,7 +18,7 @@ from service.web.memory import SMALL, Held
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
-__all__ = ["Exchange", "Reader", "Reply"]
+__all__ = ["Exchange", "Reader", "Reply", "version_header"]
 
 #: Bytes of a number that the network reads, while rows become such numbers.
 ENCODED = 8
@@ -30,6 +30,12 @@ class Reply(NamedTuple):
     body: bytes | Iterator[bytes]
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
+
+
+def version_header(prediction: Prediction) -> tuple[tuple[str, str], ...]:
+    """The field that names the version or the checkpoint that answered, for answers whose body does not."""
+    answered = prediction.checkpoint if prediction.version is None else prediction.version
+    return (("X-Model-Version", str(answered)),)
 
 
 class Exchange(ABC):

@@ -17,6 +17,7 @@ from numpy.lib import format as npy_format
 from models.data.rows import Array
 from models.errors import InvalidError, MalformedError, unknown_field
 from models.registry import versions
+from models.registry.traffic import require_sticky
 from models.registry.versions import Wanted
 from models.serving.given_matrix import matrix_rows
 from models.serving.served_model import ServedModel
@@ -24,7 +25,7 @@ from service.serving.inference import Prediction
 from service.serving.resolution import ServedVersion
 from service.web.json_bodies import json_line
 from service.web.predictions import plain_document
-from service.web.protocols.exchange import Exchange, Reply
+from service.web.protocols.exchange import Exchange, Reply, version_header
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
@@ -83,8 +84,7 @@ def npy_reply(prediction: Prediction) -> Reply:
     """Probabilities (n_rows, n_classes) as a stored array; a header names the version that answered."""
     out = io.BytesIO()
     npy_format.write_array(out, np.ascontiguousarray(prediction.probabilities), (1, 0), allow_pickle=False)
-    version = prediction.checkpoint if prediction.version is None else prediction.version
-    return Reply(out.getvalue(), NPY, (("X-Model-Version", str(version)),))
+    return Reply(out.getvalue(), NPY, version_header(prediction))
 
 
 def npy_array(body: bytes) -> Array:
@@ -141,4 +141,4 @@ def _named(query: str) -> tuple[str, Wanted, str | None]:
 
     wanted = given["version"][0] if "version" in given else None
     number = int(wanted) if wanted is not None and wanted.isdecimal() and len(wanted) < 10 else wanted
-    return given["model"][0], versions.require_version_form(number), given.get("sticky", [None])[0]
+    return given["model"][0], versions.require_version_form(number), require_sticky(given.get("sticky", [None])[0])

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
-from service.web.protocols import native
+from service.settings import Settings
+from service.web.protocols import mlflow, native, tensorflow
 from service.web.protocols.exchange import Reader
 
-__all__ = ["reader_of"]
-
-#: Each returns the reader of a path, None if the path is not one of its protocol.
-_PROTOCOLS = (native.reader_of,)
+__all__ = ["readers_by_path"]
 
 
-@lru_cache(maxsize=4_096)
-def reader_of(path: str) -> Reader | None:
-    """The reader of a path to which predictions are posted; None if there is none."""
-    found = (reader for protocol in _PROTOCOLS if (reader := protocol(path)) is not None)
-    return next(found, None)
+def readers_by_path(settings: Settings) -> Callable[[str], Reader | None]:
+    """A function that returns the reader of a path to which predictions are posted; None for any other path."""
+    #: Each returns the reader of a path, None if the path is not one of its protocol.
+    protocols: tuple[Callable[[str], Reader | None], ...] = (
+        native.reader_of,
+        tensorflow.reader_of,
+        partial(mlflow.reader_of, default_model=settings.default_model),
+    )
+
+    @lru_cache(maxsize=4_096)
+    def reader_of(path: str) -> Reader | None:
+        found = (reader for protocol in protocols if (reader := protocol(path)) is not None)
+        return next(found, None)
+
+    return reader_of
