@@ -20,8 +20,8 @@ from service.web.gate import Gate, GateServer
 from service.web.json_bodies import OrjsonProvider
 from service.web.memory import MemoryServer
 from service.web.openapi import Documentation
-from service.web.protocols import native
-from service.web.protocols.readers import reader_of
+from service.web.protocols import mlflow, native, tensorflow
+from service.web.protocols.readers import readers_by_path
 from service.web.protocols.server import PredictionServer
 from service.web.request_metrics import RequestMetrics
 from service.web.request_records import RequestRecords
@@ -79,7 +79,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     requests = RequestRecords(app, RequestMetrics(serving.cache_uses), logs=settings.access_log == "on")
     parts = app.extensions["trainyard"] = Context.make(settings, database, files, serving, requests)
     gate = Gate(app, settings, KeyRing(database))
-    predictions = PredictionServer(app.wsgi_app, parts, reader_of, batches=settings.batching == "on")
+    predictions = PredictionServer(app.wsgi_app, parts, readers_by_path(settings), batches=settings.batching == "on")
     app.wsgi_app = GateServer(MemoryServer(predictions, parts.memory), gate)  # type: ignore[method-assign]
     app.front = ServiceFront(app, parts, predictions, gate)  # type: ignore[attr-defined]
     errors.install(app)
@@ -94,6 +94,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         history,
         models,
         native,
+        tensorflow,
+        mlflow,
         evaluation,
         held_out,
         checkpoints,

@@ -12,6 +12,8 @@ __all__ = ["OPEN", "scopes_of"]
 OPEN = {
     "operations.check_live",
     "operations.check_ready",
+    "mlflow.check_ping",
+    "mlflow.check_health",
     "api-docs.openapi_json",
     "swagger_ui.show",
     "swagger_ui.static",
@@ -31,6 +33,16 @@ _SCOPES: dict[str, tuple[Scope, ...]] = {
     ),
     **dict.fromkeys(("models.list_aliases", "models.show_alias"), (*_PREDICT, *_TRAIN)),
     "predictions": _PREDICT,
+    "tensorflow": _PREDICT,
+    **dict.fromkeys(
+        (
+            *("tensorflow.list_model_names", "tensorflow.show_model_status", "tensorflow.show_model_metadata"),
+            *("tensorflow.show_model_status_by_version", "tensorflow.show_model_metadata_by_version"),
+            *("tensorflow.show_model_status_by_label", "tensorflow.show_model_metadata_by_label"),
+        ),
+        (*_PREDICT, *_TRAIN),
+    ),
+    "mlflow": _PREDICT,
     "datasets": _TRAIN,
     "dataset contents": _TRAIN,
     "training": _TRAIN,
