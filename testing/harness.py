@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from testing.databases import place_database
+
 ROOT = Path(__file__).parents[1]
 FINAL = ("succeeded", "failed", "cancelled")
 Value = TypeVar("Value")
@@ -257,7 +259,12 @@ class Server:
         return self.beside[-1]
 
     def start(self) -> Client:
-        """Start, and wait until it answers."""
+        """Start, and wait until it answers.
+
+        In a data directory that is not there yet it finds a new database; an empty one has it make its own.
+        """
+        if not self.data.exists() and "DATABASE_URL" not in self.settings:
+            place_database(self.data)
         before = len(self.log) if self.log_path.exists() else 0
         self.process = self._popen(Path(sys.executable).with_name("gunicorn"), "wsgi:app")
 

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
 from models.registry.models import define_model
-from service.settings import Settings
 from service.store.database import Database
+from testing.databases import new_database
 from testing.harness import ROOT, Client, Server, serving
 from testing.runs import a_definition
 
@@ -72,7 +72,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A shared server for tests that do not change its state."""
-    with serving(tmp_path_factory.mktemp("shared") / "data") as running:
+    data = tmp_path_factory.mktemp("shared") / "data"
+    data.mkdir()  # so that the service makes its database here by itself
+    with serving(data) as running:
         yield running
 
 
@@ -104,8 +106,7 @@ def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """A new database with one model, that of ``a_definition``."""
-    made = Database(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))
-    made.migrate()
+    made = new_database(tmp_path)
     with made.write() as connection:
         define_model(connection, a_definition())
     yield made

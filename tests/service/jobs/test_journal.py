@@ -20,10 +20,9 @@ from service.jobs import journal, lifecycle
 from service.jobs.events import events_after
 from service.jobs.journal import EndOfInput, JobJournal
 from service.jobs.record import Job, JobError
-from service.settings import Settings
 from service.store.counters import Total, totals
-from service.store.database import Database
 from service.store.files import FileKind, FileStore
+from testing.databases import new_database
 from testing.runs import a_definition, a_run
 
 LEASE = 10.0
@@ -46,8 +45,7 @@ class Owner:
     """One owner of the one job, with a run that is never started."""
 
     def __init__(self, folder: Path) -> None:
-        self.database = Database(Settings.read({"TRAINYARD_DATA": str(folder)}))
-        self.database.migrate()
+        self.database = new_database(folder)
         self.files = FileStore(folder)
         with self.database.write() as connection:
             models.define_model(connection, a_definition())

@@ -24,9 +24,9 @@ from service.jobs import lifecycle, submission
 from service.jobs.needs import needs_of, parts_of
 from service.jobs.record import Job, State
 from service.settings import Settings
-from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.request_rows import keep
+from testing.databases import new_database
 from testing.runs import a_definition
 
 ROWS = {"inputs": [[0, 1], [1, 0], [1, 1], [0, 0]], "labels": ["a", "b", "c", "a"]}
@@ -39,8 +39,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.settings = Settings.read({"TRAINYARD_DATA": str(folder)})
-        self.database, self.files = Database(self.settings), FileStore(folder)
-        self.database.migrate()
+        self.database, self.files = new_database(folder), FileStore(folder)
         with self.database.write() as connection:
             models.define_model(connection, a_definition())
 

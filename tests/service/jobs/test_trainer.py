@@ -28,6 +28,7 @@ from service.jobs.trainer import Trainer
 from service.settings import Settings
 from service.store.files import FileKind
 from service.store.tables import JOBS, TRAINERS
+from testing.databases import place_database
 from testing.engines import MemoryEngine, MemoryPlacement
 from testing.harness import ROOT
 from testing.runs import a_definition
@@ -42,10 +43,10 @@ class House:
 
     def __init__(self, folder: Path) -> None:
         self.engine = MemoryEngine()
+        place_database(folder)
         settings = Settings.read({**SETTINGS, "TRAINYARD_DATA": str(folder)})
         self.trainer = Trainer(settings, self.engine, while_web_lives=False)
         self.database = self.trainer.database
-        self.database.migrate()
         with self.database.write() as connection:
             models.define_model(connection, a_definition())
 

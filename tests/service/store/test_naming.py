@@ -10,21 +10,19 @@ import sqlalchemy as sa
 from models.data.dataset import from_rows
 from models.identifiers import new_id
 from models.registry import datasets
-from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.locks import LockTakenError
 from service.store.naming import delete_unnamed, naming, unnamed
 from service.store.request_rows import keep
+from testing.databases import new_database
 
 DATASET = from_rows([[1.0], [2.0]], ["a", "b"])
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    database = Database(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))
-    database.migrate()
-    return database
+    return new_database(tmp_path)
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from models.errors import InvalidError
 from models.formats.dataset_file import load_label
 from models.identifiers import new_id
 from models.registry import datasets
-from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.request_rows import Source, keep
+from testing.databases import new_database
 from testing.runs import a_definition
 
 ROWS = [[1.0, 2.0], [3.0, 4.0], [5.0, 1e39]]
@@ -40,9 +40,7 @@ class Store(NamedTuple):
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    database = Database(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))
-    database.migrate()
-    return Store(database, FileStore(tmp_path))
+    return Store(new_database(tmp_path), FileStore(tmp_path))
 
 
 def test_inline_rows_have_no_dataset_yet(store: Store) -> None:

@@ -14,10 +14,10 @@ import sqlalchemy.event
 
 from models.registry import models
 from service.settings import Settings
-from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.tables import TRAINERS
 from service.upkeep.supervisor import UpkeepSupervisor
+from testing.databases import new_database
 from testing.harness import Process, Server, eventually, processes_of
 from testing.runs import a_definition
 from testing.samples import a_model
@@ -36,8 +36,7 @@ def test_models_files_follow(make_server: Callable[..., Server]) -> None:
 def test_models_files_follow_whatever_becomes_of_their_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is started if there is work, started again if it was killed, and ends if there is no work."""
     settings = Settings.read({"TRAINYARD_DATA": str(tmp_path)})
-    database, files = Database(settings), FileStore(tmp_path)
-    database.migrate()
+    database, files = new_database(tmp_path), FileStore(tmp_path)
     supervisor = UpkeepSupervisor(settings, database, files)
 
     def writers() -> list[Process]:
@@ -76,8 +75,7 @@ def test_models_files_follow_whatever_becomes_of_their_writer(tmp_path: Path, mo
 def test_the_last_change_is_written_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that is too new for a writer to have been started."""
     settings = Settings.read({"TRAINYARD_DATA": str(tmp_path)})
-    database, files = Database(settings), FileStore(tmp_path)
-    database.migrate()
+    database, files = new_database(tmp_path), FileStore(tmp_path)
     monkeypatch.setattr("service.upkeep.supervisor.DELAY_SECONDS", 3600.0)
     supervisor = UpkeepSupervisor(settings, database, files)
     with database.write() as connection:
@@ -93,8 +91,7 @@ def test_the_last_change_is_written_before_the_end(tmp_path: Path, monkeypatch: 
 @pytest.mark.processes
 def test_models_are_read_again_only_after_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings.read({"TRAINYARD_DATA": str(tmp_path)})
-    database, files = Database(settings), FileStore(tmp_path)
-    database.migrate()
+    database, files = new_database(tmp_path), FileStore(tmp_path)
     monkeypatch.setattr("service.upkeep.supervisor.DELAY_SECONDS", 0.0)
     with database.write() as connection:
         models.define_model(connection, a_definition(name="one"))
