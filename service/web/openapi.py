@@ -148,6 +148,12 @@ class Documentation(Api):  # type: ignore[misc]
     def _register_error_handlers(self) -> None:
         pass
 
+    def _openapi_json(self) -> Response:
+        """The document, which ends with a newline as every other JSON answer does."""
+        answer: Response = super()._openapi_json()
+        answer.set_data(answer.get_data() + b"\n")
+        return answer
+
     def register_blueprint(self, blueprint: Resource, **options: Any) -> None:
         known = self.spec.components.schemas
         for name, schema in blueprint.shapes.items():

@@ -162,6 +162,15 @@ class TestRequestId:
         assert client.get(path).headers["x-request-id"]
 
 
+@pytest.mark.parametrize(
+    "path", ["/", "/health/ready", "/version", "/models", "/openapi.json", "/models/none", "/none"]
+)
+def test_json_ends_with_a_newline(client: Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.json
+    assert answer.body.endswith(b"}\n")
+
+
 @pytest.fixture(scope="module")
 def names(server: Server) -> list[str]:
     """Five models, the newest first."""
