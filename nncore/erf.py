@@ -16,9 +16,9 @@ from numpy.polynomial.chebyshev import cheb2poly
 from nncore.arrays import Array
 from nncore.layer import Calls
 
-__all__ = ["erf", "erf_calls"]
+__all__ = ["CENTRE", "erf", "erf_calls", "erf_polynomial"]
 
-_CENTRE = 3.75
+CENTRE = 3.75
 #: Coefficients of T_0, T_1, …, computed with 60 digits at 64 Chebyshev nodes.
 _SERIES = (
     1.177578934567401754,
@@ -49,14 +49,20 @@ _SERIES = (
 _TERMS = {"float32": 12, "float64": len(_SERIES)}
 
 
+def erf_polynomial(dtype: np.dtype[np.generic]) -> Array:
+    """The coefficients of 1, t, t², … in the sum of the series in t, as precise as ``dtype``, of that type."""
+    coefficients: Array = cheb2poly(_SERIES[: _TERMS[dtype.name]]).astype(dtype)
+    return coefficients
+
+
 def erf_calls(x: Array, y: Array, gaussian: Array, scratch: Array) -> Calls:
     """Return the calls that fill ``y`` with erf x and ``gaussian`` with exp(-x²), for x ≥ 0.
 
     All arrays have the same shape. The error of erf x is at most 1e-15 in float64 and 3e-7 in float32.
     """
     number = partial(np.array, dtype=x.dtype)
-    centre, one, two = number(_CENTRE), number(1.0), number(2.0)
-    highest, *others = map(number, cheb2poly(_SERIES[: _TERMS[x.dtype.name]])[::-1])
+    centre, one, two = number(CENTRE), number(1.0), number(2.0)
+    highest, *others = map(number, erf_polynomial(x.dtype)[::-1])
     calls: Calls = [
         partial(np.add, x, centre, out=gaussian),
         partial(np.subtract, x, centre, out=scratch),

@@ -14,13 +14,14 @@ from models.features.feature import ArrayForm, Encoded, Feature, Learned, Number
 from nncore.arrays import Array
 from nncore.hyperparameters import hyperparameter
 
-__all__ = ["PARTS", "Datetime", "Part", "as_text"]
+__all__ = ["DAY", "HOUR", "PARTS", "PERIODS", "Datetime", "Part", "as_text"]
 
 Part = Literal["elapsed", "year", "month", "weekday", "hour"]
 PARTS: tuple[Part, ...] = ("elapsed", "year", "month", "weekday", "hour")
 #: Parts that return after so many units; they become a sine and a cosine.
-_PERIODS: dict[Part, float] = {"month": 12.0, "weekday": 7.0, "hour": 24.0}
-_SECOND, _HOUR, _DAY = 1_000_000, 3_600_000_000, 86_400_000_000
+PERIODS: dict[Part, float] = {"month": 12.0, "weekday": 7.0, "hour": 24.0}
+#: Microseconds.
+_SECOND, HOUR, DAY = 1_000_000, 3_600_000_000, 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Datetime(Feature):
         if not MISSING_TIME < first <= last:
             raise ValueError(f"range must be the first and the last time. Received: {first} and {last}")
 
-    def _used(self, learned: Learned) -> list[tuple[Part, float, float]]:
+    def used(self, learned: Learned) -> list[tuple[Part, float, float]]:
         """The parts that differ among the training rows, with center and scale."""
         values = zip(self.parts, learned["center"].tolist(), learned["scale"].tolist(), strict=True)
         return [(part, center, scale) for part, center, scale in values if scale > 0]
@@ -83,19 +84,19 @@ class Datetime(Feature):
 
     def names(self, learned: Learned) -> list[str]:
         names = []
-        for part, _, _ in self._used(learned):
+        for part, _, _ in self.used(learned):
             name = f"{self.column} {part}"
-            names += [f"{name} sine", f"{name} cosine"] if part in _PERIODS else [name]
+            names += [f"{name} sine", f"{name} cosine"] if part in PERIODS else [name]
         return [*names, f"{self.column} is missing"] if learned["gaps"][0] else names
 
     def encode(self, column: Column, learned: Learned) -> Encoded:
         gaps = column.missing()
         values = np.where(gaps, 0, column.values)
         numbers: list[Array] = []
-        for part, center, scale in self._used(learned):
+        for part, center, scale in self.used(learned):
             found = _part(part, values)
-            if part in _PERIODS:
-                angle = found * (2.0 * np.pi / _PERIODS[part])
+            if part in PERIODS:
+                angle = found * (2.0 * np.pi / PERIODS[part])
                 numbers += [np.sin(angle), np.cos(angle)]
             else:
                 numbers.append((found - center) / scale)
@@ -128,12 +129,12 @@ def as_text(microseconds: int) -> str:
 def _part(part: Part, values: Array) -> Array:
     """One part of times in microseconds, as numbers."""
     if part == "elapsed":
-        elapsed: Array = np.true_divide(values, _DAY)
+        elapsed: Array = np.true_divide(values, DAY)
         return elapsed
     if part == "hour":
-        hours: Array = np.true_divide(np.mod(values, _DAY), _HOUR)
+        hours: Array = np.true_divide(np.mod(values, DAY), HOUR)
         return hours
-    days = np.floor_divide(values, _DAY)
+    days = np.floor_divide(values, DAY)
     if part == "weekday":
         weekdays: Array = np.mod(days + 3, 7)  # 1970-01-01 was a Thursday.
         return weekdays.astype(np.float64)

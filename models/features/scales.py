@@ -16,7 +16,24 @@ from models.features.feature import ArrayForm, Learned, one
 from models.features.normal import normal_quantiles
 from nncore.arrays import Array
 
-__all__ = ["BINS", "SCALES", "RobustBins", "RobustClip", "Scale", "ScaleName", "soft_clip"]
+__all__ = [
+    "BINS",
+    "EDGE_SHARE",
+    "SCALES",
+    "SOFT_LIMIT",
+    "SQUARED_LIMIT",
+    "Log",
+    "PiecewiseLinear",
+    "Quantile",
+    "Robust",
+    "RobustBins",
+    "RobustClip",
+    "Scale",
+    "ScaleName",
+    "Standardize",
+    "Unscaled",
+    "soft_clip",
+]
 
 ScaleName = Literal[
     "standardize", "robust", "robust_clip", "robust_bins", "quantile", "piecewise_linear", "log", "none"
@@ -28,6 +45,8 @@ QUANTILES, INTERVALS = 1000, 16
 EDGE_SHARE = 1e-7
 #: Default number of bins of ``robust_bins``, and the magnitude that ``robust_clip`` comes close to.
 BINS, SOFT_LIMIT = 16, 3.0
+#: The square of a larger number is infinite.
+SQUARED_LIMIT = 1e100
 _LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -200,7 +219,7 @@ def _widths(low: Array, high: Array) -> Array:
 
 def soft_clip(scaled: Array) -> Array:
     """z / √(1 + (z / 3)²): nearly z for small numbers, and never beyond ±3."""
-    scaled = _bounded(scaled, -1e100, 1e100)  # The square of a larger number is infinite.
+    scaled = _bounded(scaled, -SQUARED_LIMIT, SQUARED_LIMIT)
     bent: Array = scaled / np.sqrt(1.0 + np.square(scaled / SOFT_LIMIT))
     return bent
 
@@ -290,9 +309,14 @@ class PiecewiseLinear(Scale):
     def apply(self, values: Array, learned: Learned) -> Array:
         edges = learned["edges"]
         shares = (values[:, None] - edges[:-1]) / np.diff(edges)
-        lowest, highest = np.zeros(len(edges) - 1), np.ones(len(edges) - 1)
+        return np.clip(shares, *self.bounds(learned))
+
+    def bounds(self, learned: Learned) -> tuple[Array, Array]:
+        """The smallest and the largest number that each interval becomes."""
+        width = self.width(learned)
+        lowest, highest = np.zeros(width), np.ones(width)
         lowest[0], highest[-1] = -np.inf, np.inf
-        return np.clip(shares, lowest, highest)
+        return lowest, highest
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,11 @@ class MappedVersion(NamedTuple):
     trust: Mapping[str, Array] = MappingProxyType({})
 
     @property
+    def nbytes(self) -> int:
+        """The bytes of all networks' parameters and statistics."""
+        return sum(array.nbytes for network in self.networks for array in network.parameters.values())
+
+    @property
     def parameters(self) -> dict[str, Array]:
         """Parameters and statistics of the only network."""
         (network,) = self.networks

@@ -38,7 +38,7 @@ class ServedModel:
         definition, features = mapped.definition, mapped.features
         self.definition = definition
         self.classes: tuple[Label, ...] = definition.classes
-        self.nbytes = sum(array.nbytes for network in mapped.networks for array in network.parameters.values())
+        self.nbytes = mapped.nbytes
         #: All members, if there are several, and what was fitted on the rows that they held out.
         self.ensemble: EnsemblePredictor | None = None
         self.trust: Trust | None = None
