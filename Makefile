@@ -44,6 +44,7 @@ format: $(VENV)/.test
 
 bench: $(VENV)/.bench
 	.ci/packages wrk
+	$(BIN)/python -m benchmarks.serving_contestants.environments
 	$(BIN)/python -m benchmarks
 
 bench-tabular: $(VENV)/.bench
@@ -90,7 +91,7 @@ $(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.test: requirements-test.txt requirements-otel.txt requirements-oracle.txt $(VENV)/.runtime
+$(VENV)/.test: requirements-test.txt requirements-otel.txt requirements-onnx.txt requirements-oracle.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt -r requirements-oracle.txt
 	@touch $@
 

@@ -24,6 +24,7 @@ MODELS = (
     "models/formats",
     "models/registry",
     "models/serving",
+    "models/export",
 )
 #: Each folder, and the folders that it may import beside itself. Every arrow that exists is listed here.
 FOLDERS: dict[str, tuple[str, ...]] = {
@@ -42,11 +43,13 @@ FOLDERS: dict[str, tuple[str, ...]] = {
         *("nncore", "models", "models/data", "models/features", "models/definition", "models/training"),
         "models/trust",
     ),
+    "models/imports": ("nncore", "models", "models/data", "models/definition", "models/training", "models/formats"),
     "models/registry": ("nncore", "models", "models/data", "models/definition", "models/training", "models/formats"),
     "models/serving": (
         *("nncore", "models", "models/data", "models/features", "models/definition", "models/formats"),
         *("models/registry", "models/training", "models/trust"),
     ),
+    "models/export": ("nncore", "models", "models/data", "models/features", "models/definition", "models/formats"),
     "service": ("models",),
     "service/store": (*MODELS, "service", "service/store/migrations"),
     "service/store/migrations": ("models/registry",),
@@ -105,7 +108,7 @@ class Rule(NamedTuple):
 PACKAGES = {
     "nncore": Rule({"numpy"}, FILES_AND_NETWORK | PROCESSES),
     "models": Rule(
-        {"numpy", "h5py", "marshmallow", "sqlalchemy", "duckdb", "nanoarrow", "charset_normalizer"},
+        {"numpy", "h5py", "marshmallow", "sqlalchemy", "duckdb", "nanoarrow", "charset_normalizer", "onnx", "google"},
         PROCESSES | {"socket", "http", "urllib"},
     ),
     "service": Rule(

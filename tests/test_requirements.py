@@ -35,9 +35,10 @@ def test_pyproject_lists_what_the_requirements_files_list() -> None:
     assert spelled(extras["server"]) == required("requirements.txt")
     assert spelled(PROJECT["project"]["dependencies"]) < spelled(extras["server"])
     assert spelled(extras["test"]) == required(
-        "requirements-test.txt", "requirements-otel.txt", "requirements-oracle.txt"
+        "requirements-test.txt", "requirements-otel.txt", "requirements-onnx.txt", "requirements-oracle.txt"
     )
     assert spelled(extras["otel"]) == required("requirements-otel.txt")
+    assert spelled(extras["onnx"]) == required("requirements-onnx.txt")
     assert spelled(extras["bench"]) == required("requirements-bench.txt")
     assert spelled(extras["security"]) == required("requirements-security.txt")
     assert spelled(extras["release"]) == required("requirements-release.txt")
