@@ -24,7 +24,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "short or not console"
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "short or not console"
 
 # The inner loop: no test that starts a process, and none that is slow.
 quick: $(VENV)/.test
@@ -56,7 +56,7 @@ reliability: $(VENV)/.test
 
 console: $(VENV)/.test
 	.ci/packages chromium
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope tests/console
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/console
 
 # With TRAINYARD_OFFLINE=1 it goes on if the database of vulnerabilities cannot be reached.
 security: $(VENV)/.security
