@@ -236,7 +236,8 @@ def store(connection: sa.Connection, rebuilt: RebuiltRows) -> None:
         numbers[name] = model.number
         versions += [{**each, "model": name, "checkpoint": each["checkpoint"]["id"]} for each in model.versions]
         for alias, number in model.aliases.items():
-            connection.execute(sa.insert(ALIASES).values(model_number=model.number, alias=alias, version=number))
+            values = {"alias": alias, "version": number, "traffic": model.traffic.get(alias)}
+            connection.execute(sa.insert(ALIASES).values(model_number=model.number, **values))
     if connection.dialect.name == "postgresql":
         # Its sequence does not see numbers that come with the rows, as SQLite's does.
         newest = "SELECT setval(pg_get_serial_sequence('models', 'number'), max(number)) FROM models"

@@ -38,10 +38,8 @@ def model_file(connection: sa.Connection, name: str) -> ModelFile:
     named = connection.execute(sa.select(*_shown(CHECKPOINTS)).where(CHECKPOINTS.c.id.in_(published)))
     checkpoints = {found.id: {"model": row.name, **_plain(found)} for found in named}
     aliases = connection.execute(
-        sa.select(ALIASES.c.alias, ALIASES.c.version)
-        .where(ALIASES.c.model_number == row.number)
-        .order_by(ALIASES.c.alias)
-    )
+        sa.select(ALIASES).where(ALIASES.c.model_number == row.number).order_by(ALIASES.c.alias)
+    ).all()
     return ModelFile(
         row.owner,
         row.name,
@@ -56,4 +54,5 @@ def model_file(connection: sa.Connection, name: str) -> ModelFile:
             if version.checkpoint in checkpoints
         ],
         {row.alias: row.version for row in aliases},
+        {row.alias: row.traffic for row in aliases if row.traffic is not None},
     )

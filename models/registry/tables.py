@@ -60,7 +60,9 @@ ALIASES = sa.Table(
     METADATA,
     sa.Column("model_number", sa.Integer, _model(), primary_key=True),
     sa.Column("alias", sa.String(63), primary_key=True),
+    # The one with the greatest weight, if there are several.
     sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("traffic", sa.Text, nullable=True),  # JSON (models.registry.traffic); null: the version alone
 )
 CHECKPOINTS = sa.Table(
     "checkpoints",

@@ -20,13 +20,16 @@ from models.registry.callers import own
 from models.registry.names import missing
 from models.registry.rows import Metrics
 from models.registry.tables import ALIASES, CHECKPOINTS, MODELS, VERSIONS
+from models.registry.traffic import Traffic
 
 __all__ = [
     "DEFAULT",
     "DEFAULT_METRICS",
     "DEFAULT_VERSION",
     "LATEST",
+    "MAXIMUM_VERSION",
     "SERVING_QUERY",
+    "VERSION_QUERY",
     "OfJob",
     "State",
     "VersionRow",
@@ -44,6 +47,7 @@ __all__ = [
     "resolve",
     "set_alias",
     "states",
+    "traffic",
 ]
 
 
@@ -147,18 +151,33 @@ def _target(alias: sa.ColumnElement[str]) -> sa.ColumnElement[int | None]:
 
 
 _ALIAS: sa.BindParameter[str] = sa.bindparam("alias", type_=sa.String)
-#: One row (version, checkpoint, fault and time of its file) for the parameters ``owner``, ``model`` and ``alias``, or
-#: none. Who asks it must compare the caller's models.
-SERVING_QUERY = (
-    sa.select(VERSIONS.c.version, VERSIONS.c.checkpoint, CHECKPOINTS.c.fault, CHECKPOINTS.c.mtime_ns)
-    .select_from(MODELS)
-    .join(VERSIONS, sa.and_(_of_model(VERSIONS), VERSIONS.c.version == _target(_ALIAS)))
-    .outerjoin(CHECKPOINTS, CHECKPOINTS.c.id == VERSIONS.c.checkpoint)
-    .where(
-        MODELS.c.owner == sa.bindparam("owner", type_=sa.String),
-        MODELS.c.name == sa.bindparam("model", type_=sa.String),
+
+
+def _serving(version: sa.ColumnElement[Any], *more: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """What a version is served by, and ``more``, for the parameters ``owner`` and ``model``."""
+    return (
+        sa.select(VERSIONS.c.version, VERSIONS.c.checkpoint, CHECKPOINTS.c.fault, CHECKPOINTS.c.mtime_ns, *more)
+        .select_from(MODELS)
+        .join(VERSIONS, sa.and_(_of_model(VERSIONS), VERSIONS.c.version == version))
+        .outerjoin(CHECKPOINTS, CHECKPOINTS.c.id == VERSIONS.c.checkpoint)
+        .where(
+            MODELS.c.owner == sa.bindparam("owner", type_=sa.String),
+            MODELS.c.name == sa.bindparam("model", type_=sa.String),
+        )
     )
+
+
+_TRAFFIC = (
+    sa.select(ALIASES.c.traffic)
+    .where(_of_model(ALIASES), ALIASES.c.alias == _ALIAS)
+    .correlate(MODELS)
+    .scalar_subquery()
 )
+#: One row (version, checkpoint, fault and time of its file, traffic of the alias) for the parameters ``owner``,
+#: ``model`` and ``alias``, or none. Who asks it must compare the caller's models.
+SERVING_QUERY = _serving(_target(_ALIAS), _TRAFFIC)
+#: The same by the parameter ``version``, without traffic.
+VERSION_QUERY = _serving(sa.bindparam("version", type_=sa.Integer))
 
 
 def number_of(connection: sa.Connection, model: str) -> sa.ScalarSelect[int]:
@@ -223,14 +242,25 @@ def alias_target(connection: sa.Connection, model: str, alias: str) -> int | Non
 
     Raises MissingError for an unknown model or alias.
     """
-    query = own(connection, sa.select(_target(_ALIAS).label("version")), MODELS).where(MODELS.c.name == model)
+    found = traffic(connection, model, alias)
+    return None if found is None else found.main
+
+
+def traffic(connection: sa.Connection, model: str, alias: str) -> Traffic | None:
+    """What answers requests that name an alias, ``default`` and ``latest`` too; None if these two mean none yet.
+
+    Raises MissingError for an unknown model or alias.
+    """
+    target = sa.select(_target(_ALIAS).label("version"), _TRAFFIC.label("traffic"))
+    query = own(connection, target, MODELS).where(MODELS.c.name == model)
     row = connection.execute(query, {"alias": alias}).first()
     if row is None:
         raise missing(connection, "model", model)
-    if row.version is None and alias not in (DEFAULT, LATEST):
+    if row.version is None:
+        if alias in (DEFAULT, LATEST):
+            return None
         raise MissingError("not_found", f"model {describe(model)} has no alias {describe(alias)}")
-    version: int | None = row.version
-    return version
+    return Traffic.of(row.version, row.traffic)
 
 
 def resolve(connection: sa.Connection, model: str, wanted: int | str | None) -> VersionRow:
@@ -264,10 +294,11 @@ def states(connection: sa.Connection) -> dict[str, State]:
     found: dict[str, State] = {}
     for owner, model, *rest in connection.execute(sa.select(*name, *columns)):
         found[qualified(owner, model)] = tuple(rest)
-    named = sa.select(*name, ALIASES.c.alias, ALIASES.c.version).join(ALIASES, _of_model(ALIASES))
-    for owner, model, alias, version in connection.execute(named.order_by(*name, ALIASES.c.alias)):
+    of_alias = (ALIASES.c.alias, ALIASES.c.version, ALIASES.c.traffic)
+    named = sa.select(*name, *of_alias).join(ALIASES, _of_model(ALIASES))
+    for owner, model, *alias in connection.execute(named.order_by(*name, ALIASES.c.alias)):
         if (place := qualified(owner, model)) in found:
-            found[place] += ((alias, version),)
+            found[place] += (tuple(alias),)
     return found
 
 
@@ -279,31 +310,36 @@ def aliases(connection: sa.Connection, model: str) -> dict[str, int]:
     return {row.alias: row.version for row in connection.execute(query)}
 
 
-def list_aliases(connection: sa.Connection, model: str, limit: int, after: str | None) -> list[tuple[str, int]]:
-    """The aliases that were set, with their versions, in alphabetical order.
+def list_aliases(connection: sa.Connection, model: str, limit: int, after: str | None) -> list[tuple[str, Traffic]]:
+    """The aliases that were set, with what they name, in alphabetical order.
 
     Raises MissingError for an unknown model.
     """
     number = require_model(connection, model)
-    query = sa.select(ALIASES.c.alias, ALIASES.c.version).where(ALIASES.c.model_number == number)
+    query = sa.select(ALIASES).where(ALIASES.c.model_number == number)
     if after is not None:
         query = query.where(ALIASES.c.alias > after)
-    return [(row.alias, row.version) for row in connection.execute(query.order_by(ALIASES.c.alias).limit(limit))]
+    rows = connection.execute(query.order_by(ALIASES.c.alias).limit(limit))
+    return [(row.alias, Traffic.of(row.version, row.traffic)) for row in rows]
 
 
-def set_alias(connection: sa.Connection, model: str, alias: str, version: int) -> None:
-    """Set an alias to a version. Raises MissingError for an unknown model or version."""
+def set_alias(connection: sa.Connection, model: str, alias: str, target: int | Traffic) -> None:
+    """Let an alias name one version or several. Raises MissingError for an unknown model or version."""
     if alias == LATEST:
         raise ConflictError(
             "reserved_alias", f"the alias {describe(LATEST)} always means the newest version and cannot be set"
         )
-    try:
-        resolve(connection, model, version)
-    except ConflictError:
-        raise MissingError("not_found", f"model {describe(model)} has no version {version}") from None
+    wanted = Traffic.of(target, None) if isinstance(target, int) else target
     number = require_model(connection, model, to_change=True)
+    asked = [each for each in wanted.numbers if each <= MAXIMUM_VERSION]
+    query = sa.select(VERSIONS.c.version).where(VERSIONS.c.model_number == number, VERSIONS.c.version.in_(asked))
+    unknown = sorted({*wanted.numbers} - set(connection.scalars(query)))
+    if unknown:
+        named = f"version {unknown[0]}" if len(unknown) == 1 else f"versions {', '.join(map(str, unknown))}"
+        raise MissingError("not_found", f"model {describe(model)} has no {named}")
     connection.execute(sa.delete(ALIASES).where(ALIASES.c.model_number == number, ALIASES.c.alias == alias))
-    connection.execute(sa.insert(ALIASES).values(model_number=number, alias=alias, version=version))
+    values = {"alias": alias, "version": wanted.main, "traffic": wanted.text}
+    connection.execute(sa.insert(ALIASES).values(model_number=number, **values))
 
 
 def remove_alias(connection: sa.Connection, model: str, alias: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from copy import copy
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from models.errors import MissingError
 from models.formats.checkpoint_file import CheckpointError
@@ -12,6 +13,8 @@ from models.formats.mapped_parameters import NoBestError
 from models.registry import checkpoints, versions
 from models.registry.callers import Caller
 from models.registry.integrity import DamagedError
+from models.registry.published import published_checkpoints
+from models.registry.traffic import Shadow, Traffic
 from models.registry.versions import OfJob, Wanted, is_checkpoint_id
 from models.serving.cache import CheckpointFile, ServedModels
 from models.serving.served_model import ServedModel
@@ -26,26 +29,47 @@ __all__ = ["ServedVersion", "Serving"]
 class ServedVersion(NamedTuple):
     """What answers, loaded: the model's name, the version's number, its network and the checkpoint's id.
 
-    ``number`` is None for a checkpoint that was not asked for as a version.
+    ``number`` is None for a checkpoint that was not asked for as a version. ``shadowed`` is the alias that was asked
+    for, and its shadow, if it has one.
     """
 
     model: str
     number: int | None
     network: ServedModel
     checkpoint: str
+    shadowed: tuple[str, Shadow] | None = None
 
 
 class PublishedVersion(NamedTuple):
-    """A version as it stands in the database: its number, its checkpoint, and what is wrong with that one's file."""
+    """A version as it stands in the database: its number, its checkpoint, and what is wrong with that one's file.
+
+    ``traffic`` is the text of the alias that it was asked for by, if that names several versions or has a shadow.
+    """
 
     number: int
     checkpoint: str
     fault: str | None
     mtime_ns: int | None
+    traffic: str | None = None
+
+    def shadowed(self, alias: str) -> tuple[str, Shadow] | None:
+        """The alias and its shadow, if it has one."""
+        shadow = None if self.traffic is None else Traffic.of(self.number, self.traffic).shadow
+        return None if shadow is None else (alias, shadow)
 
 
 #: Checkpoints other than versions that stay loaded. While one is, its deleted file takes disk space.
 UNPUBLISHED = 8
+
+
+def _alias(wanted: Wanted) -> str:
+    """The alias that a request names, or means if it names none; of no account if it names no alias."""
+    return wanted if isinstance(wanted, str) and wanted else versions.DEFAULT
+
+
+def _place(model: str, wanted: Wanted) -> str:
+    """What the texts that keep requests on one version belong to."""
+    return f"{model}\0{_alias(wanted)}"
 
 
 class Serving:
@@ -76,48 +100,80 @@ class Serving:
         Every call asks the database, so that all processes serve the same version. Raises MissingError if there is no
         such version or checkpoint, InvalidError for a checkpoint of another model, ConflictError if there is none yet,
         and DamagedError if its file is not as it was written. The default version is then the newest one with a good
-        file, unless the alias ``default`` is set. Requests with the same ``sticky`` get the same version of an alias
-        that names several.
+        file, unless the alias ``default`` is set.
+
+        Of an alias that names several versions, requests with the same ``sticky`` get the same one, and others one by
+        chance. If the file of one is damaged, the others answer its requests.
         """
+        return self._served(model, wanted, sticky)
+
+    def steady(self, model: str, wanted: Wanted) -> ServedVersion:
+        """As ``version``, but of an alias that names several versions the one with the greatest weight."""
+        return self._served(model, wanted, None, draws=False)
+
+    def unload(self, model: str) -> None:
+        """Forget the loaded versions of a model; the next request for one loads it. Raises MissingError."""
+        with self._database.read() as connection:
+            gone = published_checkpoints(connection, model)
+        self._loaded.drop(gone)
+        self._unpublished.drop(gone)
+
+    def _served(self, model: str, wanted: Wanted, sticky: str | None, *, draws: bool = True) -> ServedVersion:
         if isinstance(wanted, OfJob):
             return self._checkpoint(model, wanted)
-        refused = None
+        left_out: set[int] = set()
         while True:
             try:
-                found = self._published(model, wanted)
+                found, others = self._candidate(model, wanted, sticky, left_out, draws=draws)
             except MissingError:
                 if not (isinstance(wanted, str) and is_checkpoint_id(wanted)):
                     raise
                 return self._checkpoint(model, wanted)
-            if found.fault is not None:
+            if found.fault is None:
+                try:
+                    network = self._loaded.get(CheckpointFile(found.checkpoint, found.mtime_ns))
+                except DamagedError:
+                    # The database has the fault now, so the default version is looked up again.
+                    if found.number in left_out:
+                        raise
+                else:
+                    shadowed = found.shadowed(_alias(wanted))
+                    return ServedVersion(model, found.number, network, found.checkpoint, shadowed)
+            elif not others:
                 # A loaded version is refused too: it is mapped from that file.
                 raise self._damage(found.checkpoint, found.fault)
-            try:
-                network = self._loaded.get(CheckpointFile(found.checkpoint, found.mtime_ns))
-            except DamagedError:
-                # The database has the fault now, so the default version is looked up again.
-                if found.checkpoint == refused:
-                    raise
-                refused = found.checkpoint
-            else:
-                return ServedVersion(model, found.number, network, found.checkpoint)
+            left_out.add(found.number)
 
     def at_once(self, model: str, wanted: Wanted, sticky: str | None = None) -> ServedVersion | None:
-        """A version by an alias, as ``version`` returns it; None if a database or a file would have to be read."""
-        if not (wanted is None or isinstance(wanted, str)):
-            return None
+        """A version by its number or alias, as ``version``; None if a database or a file would have to be read."""
         caller = self._database.caller
-        if caller.models is not None and model not in caller.models:
+        if isinstance(wanted, OfJob) or (caller.models is not None and model not in caller.models):
             return None
-        asked = {"owner": caller.owner, "model": model, "alias": wanted or versions.DEFAULT}
-        row = self._database.serving_version.at_once(**asked)
+        if isinstance(wanted, int):
+            row = self._numbered_at_once(caller.owner, model, wanted)
+        else:
+            alias = wanted or versions.DEFAULT
+            row = self._database.serving_version.at_once(owner=caller.owner, model=model, alias=alias)
         if row is None:
             return None
-        found = PublishedVersion(*row)
-        network = (
-            None if found.fault is not None else self._loaded.loaded(CheckpointFile(found.checkpoint, found.mtime_ns))
-        )
-        return None if network is None else ServedVersion(model, found.number, network, found.checkpoint)
+        found, shadowed = PublishedVersion(*row), None
+        if found.traffic is not None:
+            number = Traffic.of(found.number, found.traffic).drawn(_place(model, wanted), sticky)
+            if number != found.number:
+                row = self._numbered_at_once(caller.owner, model, number)
+                if row is None:
+                    return None
+                found = PublishedVersion(row[0], row[1], row[2], row[3], found.traffic)
+            shadowed = found.shadowed(_alias(wanted))
+        if found.fault is not None:
+            return None
+        network = self._loaded.loaded(CheckpointFile(found.checkpoint, found.mtime_ns))
+        return None if network is None else ServedVersion(model, found.number, network, found.checkpoint, shadowed)
+
+    def _numbered_at_once(self, owner: str, model: str, number: int) -> tuple[Any, ...] | None:
+        if number > versions.MAXIMUM_VERSION:
+            return None
+        return self._database.numbered_version.at_once(owner=owner, model=model, version=number)
 
     def _checkpoint(self, model: str, wanted: str | OfJob) -> ServedVersion:
         """A checkpoint that a request names; old ones of a running job may be deleted at any time."""
@@ -141,15 +197,31 @@ class Serving:
 
     def _published(self, model: str, wanted: int | str | None) -> PublishedVersion:
         caller = self._database.caller
-        if not isinstance(wanted, int) and (caller.models is None or model in caller.models):
-            asked = {"owner": caller.owner, "model": model, "alias": wanted or versions.DEFAULT}
-            row = self._database.serving_version.first(**asked)
+        if caller.models is None or model in caller.models:
+            owner, row = caller.owner, None
+            if not isinstance(wanted, int):
+                row = self._database.serving_version.first(owner=owner, model=model, alias=_alias(wanted))
+            elif wanted <= versions.MAXIMUM_VERSION:
+                row = self._database.numbered_version.first(owner=owner, model=model, version=wanted)
             if row is not None:
                 return PublishedVersion(*row)
         with self._database.read() as connection:
             version = versions.resolve(connection, model, wanted)
             checkpoint = checkpoints.find_checkpoint(connection, version.checkpoint)
         return PublishedVersion(version.version, version.checkpoint, checkpoint.fault, checkpoint.file.mtime_ns)
+
+    def _candidate(
+        self, model: str, wanted: int | str | None, sticky: str | None, left_out: Collection[int], *, draws: bool
+    ) -> tuple[PublishedVersion, bool]:
+        """A version to try, and whether there are others if it cannot answer; ``left_out`` could not."""
+        found = self._published(model, wanted)
+        if not draws or found.traffic is None:
+            return found, False
+        traffic = Traffic.of(found.number, found.traffic)
+        number = traffic.drawn(_place(model, wanted), sticky, left_out)
+        if number != found.number:
+            found = self._published(model, number)._replace(traffic=found.traffic)
+        return found, traffic.others(left_out)
 
     def _damage(self, checkpoint: str, fault: str) -> DamagedError:
         with self._database.read() as connection:

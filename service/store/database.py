@@ -14,7 +14,7 @@ import sqlalchemy.event
 
 from models.registry.callers import SERVICE, Caller
 from models.registry.tables import ALIASES, CHECKPOINTS, METADATA, MODELS, VERSIONS
-from models.registry.versions import SERVING_QUERY
+from models.registry.versions import SERVING_QUERY, VERSION_QUERY
 from service.settings import Settings, SettingsError
 from service.store.changes import CachedQuery, Changes
 from service.store.fast_query import FastQuery
@@ -28,7 +28,7 @@ __all__ = ["HEAD", "METADATA", "Database"]
 Answer = TypeVar("Answer")
 
 #: The newest migration in service/store/migrations/versions.
-HEAD = "0013"
+HEAD = "0014"
 
 
 #: The present time in seconds since 1970, by dialect. A Julian day begins at noon, 1970 in the middle of one.
@@ -66,6 +66,7 @@ class Database:
         self._bind(SERVICE)
         self._counter = UserVersion(self.engine)
         self.serving_version = self.fast_query(SERVING_QUERY)
+        self.numbered_version = self.fast_query(VERSION_QUERY)
         if self.engine.dialect.name == "sqlite":
             sqlalchemy.event.listen(self.engine, "before_execute", self._count_change)
         self.changes = Changes(self._writer)

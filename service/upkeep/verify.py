@@ -20,6 +20,7 @@ from models.formats.model_file import ModelFileError, load_model_file
 from models.formats.stored_table import is_table, open_table
 from models.registry.snapshots import model_file
 from models.registry.tables import ALIASES, CHECKPOINTS, MODELS, VERSIONS
+from models.registry.traffic import Traffic
 from models.registry.versions import states
 from service.settings import Settings
 from service.store.database import Database
@@ -125,11 +126,23 @@ def _rows(database: Database) -> Iterator[Wrong]:
         )
         for row in connection.execute(dangling):
             yield Wrong(f"{row.model} alias {row.alias}", "no_version", f"it names version {row.version}")
+        yield from _traffic_to_nothing(connection)
     if database.engine.dialect.name == "sqlite":
         with closing(database.engine.raw_connection()) as raw, closing(raw.cursor()) as cursor:
             for (result,) in cursor.execute("PRAGMA integrity_check").fetchall():
                 if result != "ok":
                     yield Wrong("the database", "damaged", result)
+
+
+def _traffic_to_nothing(connection: sa.Connection) -> Iterator[Wrong]:
+    """Aliases that name several versions or a shadow, of which some do not exist."""
+    of_model = ALIASES.c.model_number == MODELS.c.number
+    for row in connection.execute(sa.select(MODELS.c.name, ALIASES).where(of_model, ALIASES.c.traffic.is_not(None))):
+        there = sa.select(VERSIONS.c.version).where(VERSIONS.c.model_number == row.model_number)
+        # The version of the row itself is reported already.
+        named = {*Traffic.of(row.version, row.traffic).numbers} - {row.version}
+        for version in sorted(named - set(connection.scalars(there))):
+            yield Wrong(f"{row.name} alias {row.alias}", "no_version", f"it names version {version}")
 
 
 def _strangers(files: FileStore) -> Iterator[Wrong]:

@@ -26,6 +26,7 @@ from service.web.protocols.server import PredictionServer
 from service.web.request_metrics import RequestMetrics
 from service.web.request_records import RequestRecords
 from service.web.routes import (
+    aliases,
     audit,
     checkpoints,
     dataset_contents,
@@ -93,6 +94,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         events,
         history,
         models,
+        aliases,
         native,
         tensorflow,
         mlflow,

@@ -51,7 +51,7 @@ _MOST_PATHS = 1_000
 _PREFLIGHT_SECONDS = 600
 _ALLOWED_HEADERS = (
     "Accept, Authorization, Content-Encoding, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, "
-    "Trainyard-Owner, X-Request-Id"
+    "Trainyard-Owner, Trainyard-Sticky, X-Request-Id"
 )
 
 

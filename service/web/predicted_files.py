@@ -27,6 +27,7 @@ from service.uploads.exchange_table import ExchangeTable
 from service.web.context import context
 from service.web.file_bodies import FILE_TYPES, UploadedFile, received_upload, uploaded_file
 from service.web.pagination import NUMBER_PATTERN
+from service.web.sticky import sticky_of
 from service.web.stored_rows import hold_dataset
 from service.web.table_answers import CSV, TABLE_TYPES, accepted_type, table_answer
 from service.web.worker.records import PREDICTED, Predicted
@@ -144,7 +145,7 @@ def predicted_file() -> Response:
         raise InvalidError.of([Problem(f"/{escaped(name)}", "must be given once") for name in twice])
     query = load(FileQuerySchema(), request.args.to_dict())
     kind = accepted_type("predictions")
-    version = context().serving.version(query["model"], _wanted(query["version"]))
+    version = context().serving.version(query["model"], _wanted(query["version"]), sticky_of(request.environ))
     options = {name: query[name] for name in _OPTIONS if query[name] is not None}
     asked, each = _asked(query), query["probabilities"] == "true"
     with ExitStack() as held:

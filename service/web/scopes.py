@@ -31,7 +31,8 @@ _SCOPES: dict[str, tuple[Scope, ...]] = {
     **dict.fromkeys(
         ("models.list_models", "models.show_model", "models.list_versions", "models.show_version"), (*_PREDICT, *_TRAIN)
     ),
-    **dict.fromkeys(("models.list_aliases", "models.show_alias"), (*_PREDICT, *_TRAIN)),
+    "aliases": _TRAIN,
+    **dict.fromkeys(("aliases.list_aliases", "aliases.show_alias"), (*_PREDICT, *_TRAIN)),
     "predictions": _PREDICT,
     "tensorflow": _PREDICT,
     **dict.fromkeys(

@@ -17,6 +17,7 @@ from models.errors import Faults, InvalidError, describe, escaped, unknown_field
 from models.features.plan import ServingPlan
 from models.features.report import RowReport, out_of_ranges
 from models.registry import versions
+from models.registry.traffic import require_sticky
 from models.registry.versions import Wanted
 from models.serving.asked import NOTHING, Asked
 from models.serving.served_model import ServedModel
@@ -49,7 +50,7 @@ routes = Resource("predictions", __name__, description="Class predictions with s
 #: The members that give rows, of which a request has one.
 _ROWS = ("inputs", "rows")
 _FIELDS = {
-    *("model", "version", "top_k", "report", "columns", *_ROWS),
+    *("model", "version", "sticky", "top_k", "report", "columns", *_ROWS),
     *("coverage", "by_class", "uncertainty", "explain"),
 }
 #: The members that a request for probabilities alone lacks.
@@ -89,6 +90,7 @@ class _Native(Exchange):
 
     def __init__(self, body: Any, *, as_npy: bool = False) -> None:
         self.model, self.wanted, self._top_k, self.asked = _arguments(body)
+        self.sticky = require_sticky(body.get("sticky"))
         self._body, self._as_npy = body, as_npy
         name = "inputs" if "inputs" in body else "rows"
         self.place, self._given = f"/{name}", body[name]

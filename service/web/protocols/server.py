@@ -27,6 +27,7 @@ from service.web.gate import CALLER
 from service.web.json_bodies import LARGE, read_body, reserve_body
 from service.web.memory import SMALL, Held, held_by
 from service.web.protocols.exchange import Exchange, Reader, Reply
+from service.web.sticky import sticky_of
 from service.web.worker.front import Batchable, QuickAnswer
 from service.web.worker.records import PREDICTED, Predicted
 from service.web.worker.refusals import DATA_FIELDS, cors_of, data_headers, request_id_of
@@ -132,7 +133,8 @@ class PredictionServer:
             exchange = reader.read(environ, body, None)
             if exchange.asked.explain:
                 return None
-            version = self._parts.serving_of(environ).at_once(exchange.model, exchange.wanted, exchange.sticky)
+            sticky = exchange.sticky or sticky_of(environ)
+            version = self._parts.serving_of(environ).at_once(exchange.model, exchange.wanted, sticky)
             if version is None:
                 return None
             network, count = version.network, exchange.count
@@ -211,7 +213,7 @@ class PredictionServer:
 
 def _answered(serving: Serving, exchange: Exchange, held: Callable[[], Held], environ: WSGIEnvironment) -> Reply:
     """What a version answers, which is noted in ``environ``; ``held`` is what the request holds."""
-    version = serving.version(exchange.model, exchange.wanted, exchange.sticky)
+    version = serving.version(exchange.model, exchange.wanted, exchange.sticky or sticky_of(environ))
     began = perf_counter()
     try:
         rows = exchange.read(version, held)

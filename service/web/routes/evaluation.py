@@ -67,7 +67,7 @@ def evaluate(body: dict[str, Any]) -> Response:
 
 def _evaluation(body: dict[str, Any]) -> dict[str, Any]:
     parts, top_k, data = context(), body["top_k"], body["data"]
-    version = parts.serving.version(body["model"], body["version"])
+    version = parts.serving.steady(body["model"], body["version"])
     classes = version.network.classes
     if top_k is not None:
         require_top_k(top_k, classes)

@@ -1,10 +1,9 @@
-"""Routes of models, versions and aliases."""
+"""Routes of models and versions."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import marshmallow as ma
 import sqlalchemy as sa
@@ -12,10 +11,9 @@ from flask import Response, request, url_for
 
 from models.definition.definition import ModelDefinition, NewDefinitionSchema
 from models.errors import ConflictError, InvalidError, MissingError, describe
-from models.identifiers import NAME_PATTERN
 from models.registry import models, versions
 from models.registry.models import find_model
-from models.schemas import Bounds, StrictSchema, Text, Whole
+from models.schemas import StrictSchema
 from service.access.audit import Action, Subject, record
 from service.access.usage import Usage
 from service.jobs import lifecycle
@@ -33,13 +31,13 @@ from service.web.json_bodies import json_response, read_json
 from service.web.making_room import makes_room
 from service.web.model_documents import is_short, model_document, newest_jobs_if_asked
 from service.web.openapi import Resource, refusals
-from service.web.pagination import MAXIMUM_MODELS, NUMBER_PATTERN, AliasPage, ModelPage, VersionPage, page
+from service.web.pagination import MAXIMUM_MODELS, NUMBER_PATTERN, ModelPage, VersionPage, page
 from service.web.response_shapes import whole_or_short
 
 __all__ = ["routes"]
 
 
-routes = Resource("models", __name__, description="Definitions, versions and aliases.")
+routes = Resource("models", __name__, description="Definitions and versions.")
 
 
 @routes.route("/models", methods=["POST"])
@@ -203,86 +201,3 @@ def show_version(query: dict[str, Any], name: str, version: str) -> Response:
     if fields is None or not fields.isdisjoint(FITTED):
         fitted = fitted_members(ModelDefinition.parse(row.definition), row.checkpoint)
     return json_response(picked({**row.document(), **fitted}, fields))
-
-
-@routes.route("/models/<name>/aliases", methods=["GET"])
-@routes.arguments(AliasPage, location="query")
-@routes.response(200, "AliasList")
-@routes.doc(responses=refusals(404))
-def list_aliases(query: dict[str, Any], name: str) -> Response:
-    """List a model's aliases in alphabetical order."""
-    with context().database.read() as connection:
-        found = versions.list_aliases(connection, name, query["limit"] + 1, query["after"])
-    rows = [{"model": name, "alias": alias, "version": version} for alias, version in found]
-    return page(rows, query["limit"])
-
-
-class AliasTargetSchema(StrictSchema):
-    """The version that an alias will name."""
-
-    examples: ClassVar[Sequence[Any]] = ({"version": 1},)
-
-    version = Whole(Bounds(minimum=1, maximum=2**53), required=True)
-
-
-@routes.route("/models/<name>/aliases/<alias>", methods=["PUT"])
-@routes.arguments(AliasTargetSchema)
-@routes.response(200, "Alias")
-@routes.doc(
-    parameters=[
-        {
-            "in": "path",
-            "name": "alias",
-            "required": True,
-            "description": "A name that is no number, because numbers name versions.",
-            "example": "best",
-            "schema": {"type": "string", "pattern": f"^(?![0-9]+$){NAME_PATTERN}$"},
-        }
-    ],
-    responses=refusals(404, 409),
-)
-def put_alias(body: dict[str, Any], name: str, alias: str) -> Response:
-    """Set an alias to a version.
-
-    The alias `default` selects the version for requests that name no version.
-    """
-    try:
-        Text(pattern=NAME_PATTERN, maximum=63).deserialize(alias)
-    except ma.ValidationError as error:
-        raise InvalidError.at("", f"the alias {error.messages[0]}") from None
-    if alias.isdecimal():
-        raise InvalidError.at(
-            "", f"the alias must not be a number, because numbers name versions. Received: {describe(alias)}"
-        )
-    with context().database.write() as connection:
-        versions.set_alias(connection, name, alias, body["version"])
-        record(connection, Action.PUBLISHED, Subject.ALIAS, f"{name}/{alias}")
-    return json_response({"model": name, "alias": alias, "version": body["version"]})
-
-
-@routes.route("/models/<name>/aliases/<alias>", methods=["GET"])
-@routes.response(200, "Alias")
-@routes.doc(responses=refusals(404))
-def show_alias(name: str, alias: str) -> Response:
-    """Show the version that an alias names.
-
-    `default` and `latest` always exist. `latest` names the newest version, and so does `default` if it is not set.
-    """
-    with context().database.read() as connection:
-        version = versions.alias_target(connection, name, alias)
-    return json_response({"model": name, "alias": alias, "version": version})
-
-
-@routes.route("/models/<name>/aliases/<alias>", methods=["DELETE"])
-@routes.response(204)
-@routes.doc(responses=refusals(404))
-@makes_room
-def delete_alias(name: str, alias: str) -> Response:
-    """Delete an alias.
-
-    If `default` is deleted, it names the newest version again.
-    """
-    with context().database.write() as connection:
-        versions.remove_alias(connection, name, alias)
-        record(connection, Action.DELETED, Subject.ALIAS, f"{name}/{alias}")
-    return Response(status=204)

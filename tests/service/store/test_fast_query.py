@@ -63,10 +63,10 @@ def test_no_answer_outlives_a_count_that_comes_twice(database: Database, tmp_pat
     query._known["local", "m", "default"] = fast_query._Known(
         b"older", (0, "older"), monotonic()
     )  # so that the counter is asked
-    assert query.first(owner="local", model="m", alias="default") == (1, "first", None, None)
+    assert query.first(owner="local", model="m", alias="default") == (1, "first", None, None, None)
     commit()
     assert real() == left_behind
-    assert query.first(owner="local", model="m", alias="default") == (1, "second", None, None)
+    assert query.first(owner="local", model="m", alias="default") == (1, "second", None, None, None)
     assert len(calls) >= 2
     other.close()
 
@@ -170,13 +170,13 @@ def test_a_change_that_did_not_count_is_noticed_in_the_end(
         publish(connection, MODEL, "j", "ckpt_1", "{}")
     now = monotonic()
     monkeypatch.setattr(fast_query, "monotonic", lambda: now)
-    assert _answers(database)[1] == (1, "ckpt_1", None, None)
+    assert _answers(database)[1] == (1, "ckpt_1", None, None, None)
     with closing(sqlite3.connect(tmp_path / "trainyard.db")) as other, other:
         other.execute("UPDATE versions SET checkpoint = 'ckpt_9'")
     now += fast_query.MAXIMUM_AGE
     assert database.serving_version.at_once(owner="local", model=MODEL, alias="latest") is None
     assert _answers(database) == _selected(database)
-    assert _answers(database)[1] == (1, "ckpt_9", None, None)
+    assert _answers(database)[1] == (1, "ckpt_9", None, None, None)
 
 
 def test_a_full_disk_is_reported_as_by_any_write(database: Database) -> None:
@@ -229,7 +229,7 @@ def test_with_the_write_ahead_log_each_answer_is_selected_at_once(
         publish(connection, MODEL, "j", "ckpt_1", "{}")
     with logged.write() as connection:
         publish(connection, MODEL, "j", "ckpt_2", "{}")
-        assert logged.serving_version.at_once(**asked) == (1, "ckpt_1", None, None)
-    assert logged.serving_version.at_once(**asked) == (2, "ckpt_2", None, None)
+        assert logged.serving_version.at_once(**asked) == (1, "ckpt_1", None, None, None)
+    assert logged.serving_version.at_once(**asked) == (2, "ckpt_2", None, None, None)
     assert logged.serving_version.at_once(owner="local", model="other", alias="latest") is None
     logged.dispose()

@@ -1,0 +1,174 @@
+"""Routes of aliases: names for versions, of which several may share the requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import marshmallow as ma
+from flask import Response
+
+from models.errors import InvalidError, describe
+from models.identifiers import NAME_PATTERN
+from models.registry import versions
+from models.registry.traffic import MOST_SHARES, Shadow, Share, Traffic
+from models.schemas import Bounds, Flag, Items, Number, StrictSchema, Text, Whole
+from service.access.audit import Action, Subject, record
+from service.web.alias_documents import ALIAS_SHAPES, alias_document, whole_alias
+from service.web.context import context
+from service.web.json_bodies import json_response
+from service.web.making_room import makes_room
+from service.web.openapi import Resource, refusals
+from service.web.pagination import AliasPage, page
+
+__all__ = ["routes"]
+
+
+routes = Resource(
+    "aliases", __name__, description="Names for versions, which may share the requests.", shapes=ALIAS_SHAPES
+)
+
+#: The greatest weight; weights need not sum to anything.
+MOST_WEIGHT = 1e9
+
+
+def _version() -> Whole:
+    return Whole(Bounds(minimum=1, maximum=2**53), required=True)
+
+
+class ShareSchema(StrictSchema):
+    """A version, and how much of the requests it answers in proportion to the others."""
+
+    version = _version()
+    weight = Number(Bounds(above=0, maximum=MOST_WEIGHT), required=True)
+
+
+class ShadowSchema(StrictSchema):
+    """A version that predicts rows after another one has answered them."""
+
+    version = _version()
+    share = Number(
+        Bounds(above=0, maximum=1), load_default=1.0, metadata={"description": "Share of the requests it predicts."}
+    )
+    log = Flag(load_default=False, metadata={"description": "Keep the rows with what both versions predict."})
+
+
+class AliasTargetSchema(StrictSchema):
+    """What an alias will name: a version, or several by their weights."""
+
+    examples: ClassVar[Sequence[Any]] = ({"version": 1}, {"versions": [{"version": 1, "weight": 0.9}]})
+    rules: ClassVar[Mapping[str, Any]] = {"oneOf": [{"required": ["version"]}, {"required": ["versions"]}]}
+
+    version = Whole(Bounds(minimum=1, maximum=2**53))
+    versions = Items(
+        ma.fields.Nested(ShareSchema),
+        minimum=1,
+        maximum=MOST_SHARES,
+        metadata={"description": "Different versions. Each answers its weight of the sum of all weights."},
+    )
+    shadow = ma.fields.Nested(ShadowSchema, load_default=None, allow_none=True)
+
+    @ma.validates_schema
+    def _check(self, data: dict[str, Any], **_options: Any) -> None:
+        """Whether the members fit together."""
+        messages: dict[Any, Any] = {}
+        if "version" in data and "versions" in data:
+            messages["version"] = ["must be left out if the request has versions"]
+        elif "version" not in data and "versions" not in data:
+            messages["version"] = ["is required, or versions: a list of objects with version and weight"]
+        seen: set[int] = {data["version"]} if "version" in data else set()
+        repeated: dict[Any, Any] = {}
+        for index, share in enumerate(data.get("versions", [])):
+            if share["version"] in seen:
+                repeated[index] = {"version": [f"must not be repeated. Received: {share['version']}"]}
+            seen.add(share["version"])
+        if repeated:
+            messages["versions"] = repeated
+        shadow = data["shadow"]
+        if shadow is not None and shadow["version"] in seen:
+            detail = f"must be a version that the alias does not name. Received: {shadow['version']}"
+            messages["shadow"] = {"version": [detail]}
+        if messages:
+            raise ma.ValidationError(messages)
+
+    @ma.post_load
+    def _traffic(self, data: dict[str, Any], **_options: Any) -> Traffic:
+        shares = [Share(**share) for share in data["versions"]] if "versions" in data else [Share(data["version"], 1.0)]
+        return Traffic(tuple(sorted(shares)), None if data["shadow"] is None else Shadow(**data["shadow"]))
+
+
+@routes.route("/models/<name>/aliases", methods=["GET"])
+@routes.arguments(AliasPage, location="query")
+@routes.response(200, "AliasList")
+@routes.doc(responses=refusals(404))
+def list_aliases(query: dict[str, Any], name: str) -> Response:
+    """List a model's aliases in alphabetical order."""
+    with context().database.read() as connection:
+        found = versions.list_aliases(connection, name, query["limit"] + 1, query["after"])
+    return page([alias_document(name, alias, traffic) for alias, traffic in found], query["limit"])
+
+
+@routes.route("/models/<name>/aliases/<alias>", methods=["PUT"])
+@routes.arguments(AliasTargetSchema)
+@routes.response(200, "Alias")
+@routes.doc(
+    parameters=[
+        {
+            "in": "path",
+            "name": "alias",
+            "required": True,
+            "description": "A name that is no number, because numbers name versions.",
+            "example": "best",
+            "schema": {"type": "string", "pattern": f"^(?![0-9]+$){NAME_PATTERN}$"},
+        }
+    ],
+    responses=refusals(404, 409),
+)
+def put_alias(traffic: Traffic, name: str, alias: str) -> Response:
+    """Set an alias to a version, or to several that share its requests by their weights.
+
+    The alias `default` selects the version for requests that name no version. A request to several versions is
+    answered by one of them, which the answer names: by chance, or always by the same one if the request has `sticky`, a
+    text such as a customer's number, or the header `Trainyard-Sticky`. With `shadow`, another version predicts the same
+    rows after the answer was sent, and `GET` shows how often both agree.
+    """
+    try:
+        Text(pattern=NAME_PATTERN, maximum=63).deserialize(alias)
+    except ma.ValidationError as error:
+        raise InvalidError.at("", f"the alias {error.messages[0]}") from None
+    if alias.isdecimal():
+        raise InvalidError.at(
+            "", f"the alias must not be a number, because numbers name versions. Received: {describe(alias)}"
+        )
+    with context().database.write() as connection:
+        versions.set_alias(connection, name, alias, traffic)
+        record(connection, Action.PUBLISHED, Subject.ALIAS, f"{name}/{alias}")
+    return json_response(alias_document(name, alias, traffic))
+
+
+@routes.route("/models/<name>/aliases/<alias>", methods=["GET"])
+@routes.response(200, "Alias")
+@routes.doc(responses=refusals(404))
+def show_alias(name: str, alias: str) -> Response:
+    """Show what an alias names, and of each version its metrics and what it has served.
+
+    `default` and `latest` always exist. `latest` names the newest version, and so does `default` if it is not set.
+    `version` is the one with the greatest weight. What was served is counted since the service started, whichever name
+    the requests have used.
+    """
+    return json_response(whole_alias(context(), name, alias))
+
+
+@routes.route("/models/<name>/aliases/<alias>", methods=["DELETE"])
+@routes.response(204)
+@routes.doc(responses=refusals(404))
+@makes_room
+def delete_alias(name: str, alias: str) -> Response:
+    """Delete an alias.
+
+    If `default` is deleted, it names the newest version again.
+    """
+    with context().database.write() as connection:
+        versions.remove_alias(connection, name, alias)
+        record(connection, Action.DELETED, Subject.ALIAS, f"{name}/{alias}")
+    return Response(status=204)
