@@ -6,7 +6,7 @@ import copy
 import json
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from service.store.migrations import configuration
 from service.store.tables import JOBS
 from service.upkeep.reindex import reindex
 from service.upkeep.verify import verify
-from testing.harness import ROOT, Server
+from testing.harness import ROOT, Client, Server
 from testing.jobs import arrays, timeless
 
 #: The folder of each state, and its migration.
@@ -55,11 +55,25 @@ def known(state: State) -> dict[str, Any]:
     return {**copy.deepcopy(state.known), "revision": REVISIONS[state.folder.name]}
 
 
+def extracted(state: State, folder: Path) -> Path:
+    with tarfile.open(state.folder / "data.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "data"
+
+
 @pytest.fixture
 def data(state: State, tmp_path: Path) -> Path:
-    with tarfile.open(state.folder / "data.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path / "data"
+    return extracted(state, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def unchanged(state: State, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A service on the directory without a trainer, for tests that change nothing there."""
+    server = Server(extracted(state, tmp_path_factory.mktemp("unchanged")), TRAINER="external", **SETTINGS)
+    try:
+        yield server.start()
+    finally:
+        server.close()
 
 
 @pytest.fixture
@@ -92,10 +106,10 @@ def assert_as_before(history: list[dict[str, Any]], known: list[dict[str, Any]])
     assert as_before(history, known) == known
 
 
-def test_every_answer_is_as_it_was(data: Path, known: dict[str, Any], make_server: Callable[..., Server]) -> None:
-    client = make_server("data", TRAINER="external", **SETTINGS).start()
+@pytest.mark.processes
+def test_every_answer_is_as_it_was(unchanged: Client, known: dict[str, Any]) -> None:
     for one in known["answers"]:
-        answer = client.request(one["method"], one["path"], one["body"])
+        answer = unchanged.request(one["method"], one["path"], one["body"])
         found, expected = answer.json, one["answer"]
         expected.pop("request_id", None)
         found = as_before(found, expected)
@@ -117,12 +131,10 @@ def test_the_queue_goes_on_in_order(data: Path, known: dict[str, Any], make_serv
         assert_as_before(client.history(job), nearly(timeless(histories[job])))
 
 
-def test_a_request_is_answered_again_under_its_key(
-    data: Path, known: dict[str, Any], make_server: Callable[..., Server]
-) -> None:
-    client = make_server("data", TRAINER="external", **SETTINGS).start()
+@pytest.mark.processes
+def test_a_request_is_answered_again_under_its_key(unchanged: Client, known: dict[str, Any]) -> None:
     for keyed in known["keyed"]:
-        again = client.post(keyed["path"], keyed["body"], headers={"Idempotency-Key": keyed["key"]})
+        again = unchanged.post(keyed["path"], keyed["body"], headers={"Idempotency-Key": keyed["key"]})
         assert (again.status, again.json) == (keyed["status"], keyed["answer"])
         assert again.headers["idempotent-replayed"] == "true"
 
