@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,6 +72,12 @@ class ServedModels:
         """The version in a file if it is loaded. It waits for nothing that takes time."""
         with self._lock:
             return self._known(key)
+
+    def drop(self, checkpoints: Collection[str]) -> None:
+        """Forget the versions in the files of these checkpoints; requests that use one of them go on to do so."""
+        with self._lock:
+            for key in [key for key in self._loaded if key.checkpoint in checkpoints]:
+                del self._loaded[key]
 
     def _known(self, key: CheckpointFile) -> ServedModel | None:
         served = self._loaded.get(key)

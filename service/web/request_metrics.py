@@ -6,12 +6,12 @@ import os
 from bisect import bisect_right
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 from math import fsum
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from service.web.shared_metrics import DIRECTORY, reading
@@ -26,10 +26,10 @@ BUCKETS = (
 )
 #: Pairs of model and version whose rows are counted apart. A client may define any number of models.
 PAIRS = 1_000
-#: The counters of rows, and of passes through a network.
-ROWS, PASSES = "trainyard_rows_predicted", "trainyard_prediction_passes"
-#: The phases of a prediction, as ``Predicted`` names them.
-PHASES = ("queue", "read", "infer", "write")
+#: The counters of rows, and of passes through a network, and the time of the last prediction.
+ROWS, PASSES, LAST = "trainyard_rows_predicted", "trainyard_prediction_passes", "trainyard_prediction_last_seconds"
+#: The phases of a prediction, as ``Predicted`` names them, and all of a request that failed.
+PHASES, FAILED = ("queue", "read", "infer", "write"), "refuse"
 
 
 class _Times(Histogram):
@@ -46,7 +46,10 @@ class _Times(Histogram):
 
 
 class Served(NamedTuple):
-    """What was served of a version: requests, rows, passes through the network, and seconds of each phase."""
+    """What was served of a version: requests, rows, passes through the network, and seconds of each phase.
+
+    ``refuse`` are the seconds of requests that failed, ``last`` is the time of the last prediction since 1970.
+    """
 
     answered: int
     failed: int
@@ -56,12 +59,14 @@ class Served(NamedTuple):
     read: float
     infer: float
     write: float
+    refuse: float
+    last: float
 
     @classmethod
     def of(cls, parts: Mapping[str, float]) -> Served:
         """By the values of the counters."""
         counts = ("answered", "failed", f"{ROWS}_total", f"{PASSES}_total")
-        return cls(*(int(parts[name]) for name in counts), *(parts[phase] for phase in PHASES))
+        return cls(*(int(parts[name]) for name in counts), *(parts[name] for name in (*PHASES, FAILED, LAST)))
 
 
 class RequestMetrics:
@@ -96,9 +101,12 @@ class RequestMetrics:
         )
         self._phases = Counter(
             "trainyard_prediction_seconds",
-            "Seconds of these requests by phase: queue, read, infer (all of a shared pass) and write.",
+            "Seconds of these requests by phase: queue, read, infer (all of a shared pass) and write; and refuse.",
             (*of_version, "phase"),
             registry=own,
+        )
+        self._last = Gauge(
+            LAST, "Time of the last prediction since 1970.", of_version, registry=own, multiprocess_mode="max"
         )
         self._refusals = Counter("trainyard_refusals", "Problem documents, by their code.", ("code",), registry=own)
         self._cache = Counter(
@@ -122,45 +130,59 @@ class RequestMetrics:
         """Count answered requests; ``routes`` are their routes."""
         times: defaultdict[tuple[str | None, str | None, int], list[float]] = defaultdict(list)
         codes, predicted = Tally[str](), defaultdict[tuple[str, int | None], list[Predicted]](list)
+        last: dict[tuple[str, int | None], float] = {}
         for record, route in zip(records, routes, strict=True):
             times[route, record.method, record.status].append(record.seconds)
             if record.code is not None:
                 codes[record.code] += 1
             if record.predicted is not None:
                 predicted[record.predicted[:2]].append(record.predicted)
+                if not record.predicted.failed:
+                    last[record.predicted[:2]] = record.at
         for (route, method, status), seconds in times.items():
             known = method if method in METHODS else "other"
             self._times.labels(route or "none", known, str(status)).observe_all(seconds)
         for code, number in codes.items():
             self._refusals.labels(code).inc(number)
         for pair, found in predicted.items():
-            self._count_predicted(self._bounded(*pair), found)
+            self._count_predicted(self._bounded(*pair), found, last.get(pair))
         self._count_hits()
 
-    def _count_predicted(self, pair: tuple[str, str], found: Sequence[Predicted]) -> None:
+    def _count_predicted(self, pair: tuple[str, str], found: Sequence[Predicted], last: float | None) -> None:
         """Count what was predicted with a version."""
-        failed = sum(each.failed for each in found)
-        for outcome, number in (("answered", len(found) - failed), ("failed", failed)):
+        answered, failed = [each for each in found if not each.failed], [each for each in found if each.failed]
+        for outcome, number in (("answered", len(answered)), ("failed", len(failed))):
             if number:
                 self._requests.labels(*pair, outcome).inc(number)
-        self._rows.labels(*pair).inc(sum(each.rows for each in found))
-        self._passes.labels(*pair).inc(sum(each.passes for each in found))
+        self._rows.labels(*pair).inc(sum(each.rows for each in answered))
+        self._passes.labels(*pair).inc(sum(each.passes for each in answered))
         for phase in PHASES:
-            self._phases.labels(*pair, phase).inc(fsum(getattr(each, phase) for each in found))
+            self._phases.labels(*pair, phase).inc(fsum(getattr(each, phase) for each in answered))
+        if failed:
+            self._phases.labels(*pair, FAILED).inc(fsum(getattr(each, phase) for each in failed for phase in PHASES))
+        if last is not None:
+            self._last.labels(*pair).set(last)
 
     def served(self, model: str) -> dict[str, Served]:
         """What all workers have served of a model by its qualified name, by version as text.
 
         The version ``checkpoint`` stands for those that were named by a checkpoint.
         """
-        found: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+        return self.all_served({model}).get(model, {})
+
+    def all_served(self, models: Collection[str]) -> dict[str, dict[str, Served]]:
+        """As ``served``, of each of these models; those of which nothing was served are left out."""
+        found: defaultdict[tuple[str, str], defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
         with reading():
             for sample in (sample for metric in self.registry.collect() for sample in metric.samples):
                 labels = sample.labels
-                if labels.get("model") == model and sample.name.endswith("_total"):
+                if labels.get("model") in models and (sample.name == LAST or sample.name.endswith("_total")):
                     part = labels.get("outcome") or labels.get("phase") or sample.name
-                    found[labels["version"]][part] += sample.value
-        return {version: Served.of(parts) for version, parts in found.items()}
+                    found[labels["model"], labels["version"]][part] += sample.value
+        served: defaultdict[str, dict[str, Served]] = defaultdict(dict)
+        for (model, version), parts in found.items():
+            served[model][version] = Served.of(parts)
+        return served
 
     def count_dropped(self, dropped: int) -> None:
         """Count dropped lines of the log: those so far."""

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from operator import add
 from pathlib import Path
 
 __all__ = ["DIRECTORY", "end", "prepare", "reading", "worker_ended"]
@@ -53,15 +54,17 @@ def end() -> None:
 
 
 def worker_ended(pid: int) -> None:
-    """Add what a worker had counted to what workers that have ended had, and delete its files."""
+    """Combine what a worker had counted with what workers that have ended had, and delete its files."""
     from prometheus_client.mmap_dict import MmapedDict
 
     folder = Path(os.environ[DIRECTORY])
     with _lock(folder, fcntl.LOCK_EX):
         for path in folder.glob(f"*_{pid}.db"):
-            total = MmapedDict(str(path.with_name(f"{path.name.partition('_')[0]}_0.db")))
+            total = MmapedDict(str(path.with_name(path.name.removesuffix(f"{pid}.db") + "0.db")))
+            # Gauges are times, of which the last one counts.
+            combined = max if path.name.startswith("gauge_max_") else add
             for key, value, *_ in MmapedDict.read_all_values_from_file(str(path)):
-                total.write_value(key, total.read_value(key)[0] + value, 0.0)
+                total.write_value(key, combined(total.read_value(key)[0], value), 0.0)
             total.close()
             path.unlink()
 
