@@ -11,14 +11,18 @@ import json
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
-__all__ = ["Load", "WrkError", "load", "parse", "require"]
+__all__ = ["JSON", "Load", "WrkError", "load", "parse", "require"]
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 #: Seconds after which wrk counts a request as timed out and leaves it out of the latencies.
 TIMEOUT = 30
+#: The headers of a JSON body.
+JSON = MappingProxyType({"Content-Type": "application/json"})
 
 
 class WrkError(Exception):
@@ -72,16 +76,27 @@ def require() -> str:
     return found
 
 
-def load(port: int, body: bytes, connections: int, seconds: int) -> Load:
-    """Post ``body`` to /predict on so many connections for so many seconds. Raises WrkError."""
+def load(
+    port: int,
+    body: bytes,
+    connections: int,
+    seconds: int,
+    path: str = "/predict",
+    headers: Mapping[str, str] = JSON,
+    cores: Collection[int] = (),
+) -> Load:
+    """Post ``body`` to a path on so many connections for so many seconds; wrk runs on these ``cores``, or on any.
+
+    Raises WrkError.
+    """
     with tempfile.NamedTemporaryFile(prefix="trainyard-bench-") as file:
         file.write(body)
         file.flush()
-        command = [require(), "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
-        command += ["--timeout", f"{TIMEOUT}s", "--script", str(SCRIPT), f"http://127.0.0.1:{port}/predict"]
-        done = subprocess.run(
-            [*command, "--", file.name], capture_output=True, text=True, check=False, timeout=seconds + 2 * TIMEOUT
-        )
+        command = ["taskset", "--cpu-list", ",".join(map(str, cores))] if cores else []
+        command += [require(), "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
+        command += ["--timeout", f"{TIMEOUT}s", "--script", str(SCRIPT), f"http://127.0.0.1:{port}{path}"]
+        command += ["--", file.name, *(part for header in headers.items() for part in header)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 2 * TIMEOUT)
     if done.returncode:
         raise WrkError(f"wrk ended with status {done.returncode}: {(done.stderr or done.stdout).strip()}")
     return parse(done.stdout)

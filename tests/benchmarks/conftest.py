@@ -18,6 +18,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # An answer is sent at once, so no part of it waits for an acknowledgement.
     answer: Callable[[int, bytes], int]
+    expected = ("/predict", "application/json")
     count = 0
 
     def do_POST(self) -> None:
@@ -25,7 +26,7 @@ class Handler(BaseHTTPRequestHandler):
         cls.count += 1
         body = self.rfile.read(int(self.headers["Content-Length"]))
         status = cls.answer(cls.count, body)
-        if (self.path, self.headers["Content-Type"]) != ("/predict", "application/json"):
+        if (self.path, self.headers["Content-Type"]) != self.expected:
             status = 400
         self.close_connection = status in (0, 503)
         if status:
@@ -41,12 +42,15 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Callable[[int, bytes], int]], int]]:
-    """Starts servers that answer as a function says; returns the port of each."""
+def serve() -> Iterator[Callable[..., int]]:
+    """Starts servers that answer as a function says; returns the port of each.
+
+    To other paths and types than those ``expected``, they answer with status 400.
+    """
     started = []
 
-    def start(answer: Callable[[int, bytes], int]) -> int:
-        handler = type("_Handler", (Handler,), {"answer": staticmethod(answer)})
+    def start(answer: Callable[[int, bytes], int], expected: tuple[str, str] = Handler.expected) -> int:
+        handler = type("_Handler", (Handler,), {"answer": staticmethod(answer), "expected": expected})
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -70,6 +71,13 @@ class TestWithWrk:
         assert not any(load.failures.values())
         assert 1.0 <= load.seconds < 2.0
         assert 0.0 < load.p50 <= load.p90 <= load.p99 <= load.longest
+
+    def test_it_posts_any_bytes_to_any_path_with_any_headers(self, serve: Callable[..., int]) -> None:
+        expected = bytes(range(256))
+        port = serve(lambda _, body: 200 if body == expected else 400, ("/v2/infer?a=1", "application/octet-stream"))
+        headers = {"Inference-Header-Content-Length": "0", "Content-Type": "application/octet-stream"}
+        load = wrk.load(port, expected, 1, 1, "/v2/infer?a=1", headers, cores=[min(os.sched_getaffinity(0))])
+        assert load.all_good().answers > 30
 
     def test_a_port_without_a_server_is_an_error(self) -> None:
         with pytest.raises(wrk.WrkError, match=r"wrk ended with status 1: .*[Cc]onnection refused"):
