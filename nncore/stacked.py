@@ -16,13 +16,17 @@ __all__ = ["StackedPredictor"]
 #: Maximum number of rows for products of all members at once. For more rows, Python's share of the time is small, and
 #: the activations of one member fit into a nearer cache than those of all.
 FEW_ROWS = 32
+#: Maximum bytes of a member's arrays for such products, which need a copy of all members. With more, reading the arrays
+#: takes most of the time either way.
+STACKED_BYTES = 2**20
 
 
 class StackedPredictor:
     """Predicts with several sets of parameters and statistics, ``members``, of one stack of layers. Thread-safe.
 
-    The members' arrays are not copied, but those of dense layers are kept a second time, stacked. Raises ValueError if
-    there are no members, or for the first array that is missing, unexpected or has the wrong shape.
+    The members' arrays are not copied, but those of dense layers are kept a second time, stacked, if a member has at
+    most ``STACKED_BYTES``. Raises ValueError if there are no members, or for the first array that is missing,
+    unexpected or has the wrong shape.
     """
 
     def __init__(self, layers: Sequence[Layer], inputs: int, members: Sequence[Mapping[str, Array]]) -> None:
@@ -31,11 +35,15 @@ class StackedPredictor:
         #: One for each member.
         self.predictors = [Predictor(layers, inputs, member) for member in members]
         self.inputs, self.dtype = inputs, self.predictors[0].dtype
-        self._steps = [
-            _step(layer, [_group(member, group) for member in members])
-            for group, layer in zip(group_names(layers), layers, strict=True)
-            if not isinstance(layer, (Dropout, GaussianNoise))  # They do nothing at prediction.
-        ]
+        #: The most rows that all members predict together.
+        self._few_rows, self._steps = 0, []
+        if sum(array.nbytes for array in members[0].values()) <= STACKED_BYTES:
+            self._few_rows = FEW_ROWS
+            self._steps = [
+                _step(layer, [_group(member, group) for member in members])
+                for group, layer in zip(group_names(layers), layers, strict=True)
+                if not isinstance(layer, (Dropout, GaussianNoise))  # They do nothing at prediction.
+            ]
 
     def predict_proba(self, x: Array) -> Array:
         """Return each member's probabilities (n_members, n_samples, n_classes) for ``x`` (n_samples, inputs).
@@ -45,7 +53,7 @@ class StackedPredictor:
         if x.ndim != 2 or x.shape[1] != self.inputs:
             raise ValueError(f"x must have shape (n_samples, {self.inputs}). Received: {x.shape}")
         y = np.asarray(x, self.dtype)
-        if len(x) > FEW_ROWS:
+        if len(x) > self._few_rows:
             return np.stack([predictor.predict_proba(y) for predictor in self.predictors])
         y = np.broadcast_to(y, (len(self.predictors), *y.shape))
         with np.errstate(over="ignore", invalid="ignore"):  # The result shows an overflow as NaN.

@@ -1,11 +1,13 @@
 """The stacked predictor equals a predictor of each member, with every layer, few rows and many."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from nncore import Dense, Dropout, Network, ReLU, Softmax
 from nncore.network import Predictor
-from nncore.stacked import FEW_ROWS, StackedPredictor
+from nncore.stacked import FEW_ROWS, STACKED_BYTES, StackedPredictor
 from testing import cases
 
 LAYERS = [layer for layer in cases.every(cases.LAYERS) if not isinstance(layer, Softmax)]
@@ -71,3 +73,20 @@ def test_what_does_not_fit():
         StackedPredictor(PLAIN, 4, [*members, {"0_dense/weights": np.zeros((4, 16))}])
     with pytest.raises(ValueError, match=r"x must have shape \(n_samples, 4\)"):
         StackedPredictor(PLAIN, 4, members).predict_proba(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("rows", [1, FEW_ROWS + 1])
+def test_large_members_are_not_copied(rows):
+    """Their arrays are read where they are, however few rows there are."""
+    layers = [Dense(512), ReLU(), Dense(512), ReLU(), Dense(3), Softmax()]
+    members = members_of(layers, 300, count=4, dtype="float32")
+    assert sum(array.nbytes for array in members[0].values()) > STACKED_BYTES
+    tracemalloc.start()
+    try:
+        predictor = StackedPredictor(layers, 300, members)
+        assert tracemalloc.get_traced_memory()[1] < STACKED_BYTES / 10
+    finally:
+        tracemalloc.stop()
+    x = np.random.default_rng(1).normal(size=(rows, 300)).astype(np.float32)
+    for member, probabilities in zip(members, predictor.predict_proba(x), strict=True):
+        np.testing.assert_array_equal(probabilities, Predictor(layers, 300, member).predict_proba(x))
