@@ -16,6 +16,7 @@ from service.settings import Settings
 from service.web.app import create_app
 from service.web.front import ServiceFront
 from service.web.gate import CALLER, LIMITS
+from service.web.worker.front import Batchable
 from testing.harness import Client, Server
 from tests.service.conftest import Trained
 
@@ -42,6 +43,8 @@ def asked(client: Client, app: Flask, front: ServiceFront, body: dict[str, Any])
     content = json.dumps(body).encode()
     assert app.test_client().post("/predict", data=content).status_code == 200  # So the version is loaded.
     quick = front.at_once(environ("POST", "/predict"), content)
+    if isinstance(quick, Batchable):
+        (quick,) = front.batch([quick.request])
     if quick is None:
         return False
     answer = client.post("/predict", content)

@@ -14,9 +14,12 @@ import pytest
 from flask import Flask
 
 from models.registry.callers import SERVICE
+from service.settings import Settings
+from service.web.app import create_app
 from service.web.gate import CALLER
 from service.web.protocols import native
-from service.web.protocols.native import PredictionServer
+from service.web.protocols.native import reader_of
+from service.web.protocols.server import PredictionServer
 from testing.harness import Client, Server
 from testing.samples import CLASSES, ROWS, a_model, a_training, fresh
 from tests.service.conftest import Trained
@@ -176,7 +179,7 @@ class Beneath:
 
     def __init__(self, app: Flask) -> None:
         self.received: list[dict[str, Any]] = []
-        self.server = PredictionServer(self, app.extensions["trainyard"])
+        self.server = PredictionServer(self, app.extensions["trainyard"], reader_of)
 
     def __call__(self, environ: dict[str, Any], _start_response: Any) -> Iterable[bytes]:
         self.received.append(environ)
@@ -224,16 +227,16 @@ def test_a_refused_request_is_worked_through_once(app: Flask, monkeypatch: pytes
         return json.loads(body)
 
     monkeypatch.setattr(native, "parse_json", parse_json)
-    monkeypatch.setattr(native, "read_json", lambda request: parse_json(request.get_data()))
     answer = app.test_client().post("/predict", json={"model": "none", "inputs": [[1]]})
     assert (answer.status_code, answer.get_json()["code"]) == (404, "not_found")
     assert len(parsed) == 1
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON"])
-def test_good_requests_take_the_fast_path(app: Flask, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr(native, "_answer", lambda _parts, body, _environ: json.dumps({"read": body}).encode())
-    beneath = Beneath(app)
-    body = io.BytesIO(b'{"a": 1}')
-    assert beneath.ask(CONTENT_LENGTH="8", CONTENT_TYPE=kind, **{"wsgi.input": body}) == b'{"read": {"a": 1}}'
+def test_good_requests_take_the_fast_path(server: Server, trained: Trained, kind: str) -> None:
+    settings = {"TRAINYARD_DATA": str(server.data), "TRAINYARD_TRAINER": "external"}
+    beneath = Beneath(create_app(Settings.read(settings)))
+    body = json.dumps({"model": trained.name, "version": 1, "inputs": [[0, 1]]}).encode()
+    answer = beneath.ask(CONTENT_LENGTH=str(len(body)), CONTENT_TYPE=kind, **{"wsgi.input": io.BytesIO(body)})
+    assert json.loads(answer) == predict(server.client, trained.name, [[0, 1]], version=1)
     assert beneath.received == []
