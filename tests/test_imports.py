@@ -22,6 +22,7 @@ MODELS = (
     "models/trust",
     "models/training",
     "models/formats",
+    "models/imports",
     "models/registry",
     "models/serving",
     "models/export",

@@ -11,7 +11,7 @@ from service.cli.settings import read_settings
 from service.settings import Settings, SettingsError
 from trainyard.cli.command import WithExample
 
-__all__ = ["healthcheck", "member", "parser", "runner", "table_reader", "trainer", "upkeep"]
+__all__ = ["healthcheck", "member", "network_reader", "parser", "runner", "table_reader", "trainer", "upkeep"]
 
 
 def start_log(process: str, *, ready: bool = False) -> None:
@@ -83,6 +83,15 @@ def parser() -> None:
     from service.uploads.parser_process import main
 
     start_log("parser", ready=True)
+    main()
+
+
+@click.command(hidden=True)
+def network_reader() -> None:
+    """Read files of other programs for the socket on standard input; used by the web service."""
+    from service.uploads.network_process import main
+
+    start_log("network-reader", ready=True)
     main()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
 import logging
 import math
@@ -10,12 +11,16 @@ import mmap
 import os
 import signal
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any, NoReturn
 
 from models.data.limits import ANY_SIZE, TableSize
 from models.definition.definition import ModelDefinition
-from models.errors import InvalidError, NoRoomError, Problem, UnreadableError, file_problem
+from models.errors import InvalidError, MissingExtraError, NoRoomError, Problem, UnreadableError, file_problem
 from models.formats.checkpoint_import import checkpoint_of
+from models.imports.kinds import Kind
+from models.imports.network import ForeignNetwork, network_of
 from models.reading.options import ReadOptions
 from models.reading.read_table import ReadTable
 from models.training.checkpoint import Checkpoint
@@ -23,6 +28,7 @@ from models.training.ensemble_checkpoint import EnsembleCheckpoint
 from service.settings import Settings
 from service.store.disk import Disk
 from service.uploads.exchange_check import require_values
+from service.uploads.network_process import NETWORK_DOCUMENT_BYTES
 from service.uploads.parser_process import DOCUMENT_BYTES, LENGTH, WALL_SECONDS
 from service.uploads.reader_process import ReaderProcess
 from service.uploads.received_table import ReceivedTable
@@ -56,11 +62,15 @@ _TABLE_ENDS: dict[int, str] = {
 
 
 class UploadParser:
-    """The processes that read files, one for checkpoints and one for tables; each reads one file at a time."""
+    """The processes that read files: for checkpoints, for networks of other programs, and for tables.
+
+    Each reads one file at a time.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._disk = settings, Disk(settings.data, settings.min_free_bytes)
         self._checkpoints = ReaderProcess(settings, "parser", WALL_SECONDS)
+        self._networks = ReaderProcess(settings, "network-reader", WALL_SECONDS)
         self._tables = ReaderProcess(settings, "table-reader", table_seconds(settings.max_dataset_bytes))
 
     def checkpoint(
@@ -71,24 +81,41 @@ class UploadParser:
         Raises InvalidError or UnreadableError if the file is refused, NoRoomError if ``exchange`` would take what is
         kept of the disk, OSError if it cannot be written, and BusyError if the parser process ended.
         """
+        order = {"definition": definition.canonical()}
+        with self._answered(self._checkpoints, order, upload, exchange, "invalid_hdf5"):
+            document, content = _content_of(exchange, DOCUMENT_BYTES)
+            return checkpoint_of(definition, document, content)
+
+    def network(self, upload: IO[bytes], exchange: IO[bytes], kind: Kind) -> ForeignNetwork:
+        """The network in ``upload``, an ONNX or a skops file; its arrays are views of ``exchange``, an empty file.
+
+        Raises MissingExtraError if the package that parses ONNX files is not installed, else as ``checkpoint`` does.
+        """
+        if kind is Kind.ONNX and importlib.util.find_spec("onnx") is None:
+            raise MissingExtraError("onnx", "to read an ONNX file")
+        with self._answered(self._networks, {"kind": kind}, upload, exchange, "invalid_network_file"):
+            return network_of(*_content_of(exchange, NETWORK_DOCUMENT_BYTES))
+
+    @contextmanager
+    def _answered(
+        self, process: ReaderProcess, order: dict[str, Any], upload: IO[bytes], exchange: IO[bytes], code: str
+    ) -> Iterator[None]:
+        """A block that reads the answer to an order. A file without a good one is refused with this code."""
         upload.flush()
         self._disk.require_room(os.fstat(upload.fileno()).st_size)
-        exchange.write(json.dumps({"definition": definition.canonical()}).encode())
+        exchange.write(json.dumps(order).encode())
         exchange.flush()
-        status = self._checkpoints.ask(upload.fileno(), exchange.fileno())
+        status = process.ask(upload.fileno(), exchange.fileno())
         if status > 0:
             raise RuntimeError(f"the parser's child ended with status {status}; see the log")
         if status < 0:
             why = _ENDS.get(-status) or f"its parser was killed by {signal.Signals(-status).name}"
-            raise UnreadableError("invalid_hdf5", f"the file cannot be read: {why}")
+            raise UnreadableError(code, f"the file cannot be read: {why}")
         try:
-            document, end = _document_in(exchange.fileno(), DOCUMENT_BYTES)
-            _raise_refusal(document)
-            content = memoryview(mmap.mmap(exchange.fileno(), 0, access=mmap.ACCESS_READ))
-            return checkpoint_of(definition, document, content[:end])
+            yield
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, struct.error) as error:
             _log.error("a child answered what cannot be: %s", type(error).__name__)
-            raise UnreadableError("invalid_hdf5", "the file cannot be read: its parser gave no good answer") from error
+            raise UnreadableError(code, "the file cannot be read: its parser gave no good answer") from error
 
     def table(
         self,
@@ -138,7 +165,16 @@ class UploadParser:
     def close(self) -> None:
         """Kill the processes and their children, if any."""
         self._checkpoints.close()
+        self._networks.close()
         self._tables.close()
+
+
+def _content_of(exchange: IO[bytes], most: int) -> tuple[dict[str, Any], memoryview]:
+    """The document in an exchange, of at most so many bytes, and the bytes of the arrays. Raises what it holds."""
+    document, end = _document_in(exchange.fileno(), most)
+    _raise_refusal(document)
+    content = memoryview(mmap.mmap(exchange.fileno(), 0, access=mmap.ACCESS_READ))
+    return document, content[:end]
 
 
 def _document_in(exchange: int, most: int) -> tuple[dict[str, Any], int]:
@@ -173,6 +209,6 @@ def _raise_refusal(document: dict[str, Any]) -> None:
 
 
 def _refusal(code: str, detail: str, places: list[dict[str, Any]], total: int) -> InvalidError | UnreadableError:
-    if code == "invalid_hdf5":
+    if code in ("invalid_hdf5", "invalid_network_file"):
         return UnreadableError(code, detail)
     return InvalidError(code, detail, [Problem(**place) for place in places], total)

@@ -38,7 +38,20 @@ from models.formats.durable import chunks
 from models.formats.hdf5_image import Put, hdf5_image
 from service.uploads.reader_process import STATUS
 
-__all__ = ["DOCUMENT_BYTES", "LENGTH", "WALL_SECONDS", "answer", "limit", "main", "own_bytes", "serve", "warm_up"]
+__all__ = [
+    "DOCUMENT_BYTES",
+    "LENGTH",
+    "RESERVE_BYTES",
+    "WALL_SECONDS",
+    "WriteError",
+    "answer",
+    "limit",
+    "main",
+    "own_bytes",
+    "serve",
+    "warm_up",
+    "write_exchange",
+]
 
 _log = logging.getLogger("trainyard.parser")
 
@@ -151,7 +164,7 @@ def limit(size: int, definition: ModelDefinition, own: int) -> None:
         resource.setrlimit(what, (soft, hard))
 
 
-class _WriteError(Exception):
+class WriteError(Exception):
     """The exchange could not be written."""
 
 
@@ -159,21 +172,23 @@ def answer(upload: int, exchange: int, definition: ModelDefinition) -> None:
     """Read the upload, and write into the exchange what it holds or why it is refused."""
     try:
         document, arrays = read_import(upload, definition)
-        _write(exchange, document, arrays)
+        write_exchange(exchange, document, arrays)
     except TrainyardError as error:
         places = [{"pointer": problem.pointer, "detail": problem.detail} for problem in error.problems]
         refused = {"code": error.code, "detail": error.detail, "places": places, "total": error.total}
-        _write(exchange, {"refused": refused})
-    except _WriteError as error:
+        write_exchange(exchange, {"refused": refused})
+    except WriteError as error:
         os.ftruncate(exchange, 0)
-        _write(exchange, {"errno": error.args[0]})
+        write_exchange(exchange, {"errno": error.args[0]})
     except Exception as error:  # noqa: BLE001 - h5py raises many exceptions for damaged files
         _log.info("a file could not be read: %s", type(error).__name__)
         refusal = UnreadableError("invalid_hdf5", f"the file is damaged or not an HDF5 file: {error}"[:500])
-        _write(exchange, {"refused": {"code": refusal.code, "detail": refusal.detail, "places": [], "total": 0}})
+        write_exchange(
+            exchange, {"refused": {"code": refusal.code, "detail": refusal.detail, "places": [], "total": 0}}
+        )
 
 
-def _write(exchange: int, document: dict[str, Any], arrays: Iterable[Array] = ()) -> None:
+def write_exchange(exchange: int, document: dict[str, Any], arrays: Iterable[Array] = ()) -> None:
     """Replace the content of the exchange by the arrays, the document and its length."""
     content = json.dumps(document).encode()
     with io.FileIO(exchange, "r+", closefd=False) as file:
@@ -189,4 +204,4 @@ def _write_all(file: io.FileIO, content: memoryview) -> None:
         while content:
             content = content[file.write(content) :]
     except OSError as error:
-        raise _WriteError(error.errno) from error
+        raise WriteError(error.errno) from error

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import sqlalchemy as sa
 
 from models.clock import utc_now
 from models.data.columns import Column
 from models.data.labels import Label, classes_of
 from models.data.profile import Provenance, TableDetails
+from models.definition.definition import ModelDefinition
 from models.formats.checkpoint_file import checkpoint_image
 from models.formats.dataset_file import DatasetLabel
 from models.formats.durable import FileRecord
 from models.identifiers import new_id
-from models.registry import versions
+from models.registry import models, versions
 from models.registry.checkpoints import add_checkpoint
 from models.registry.datasets import feature_names
 from models.training.checkpoint import Checkpoint, CheckpointKind, Origin
@@ -32,13 +34,23 @@ from service.uploads.received_table import ReceivedTable
 
 __all__ = ["keep_table", "publish_upload"]
 
+Answer = TypeVar("Answer")
+
 
 def publish_upload(
-    database: Database, files: FileStore, checkpoint: Checkpoint | EnsembleCheckpoint, limits: Limits
-) -> versions.VersionRow:
-    """Write the checkpoint to a file, then name that as the next version; that version.
+    database: Database,
+    files: FileStore,
+    checkpoint: Checkpoint | EnsembleCheckpoint,
+    limits: Limits,
+    answer: Callable[[sa.Connection, versions.VersionRow], Answer],
+    *,
+    new: bool = False,
+) -> Answer:
+    """Write the checkpoint to a file, then name that as the next version; what ``answer`` makes of it.
 
-    Raises MissingError if the model was deleted meanwhile, and QuotaError if more is stored than may be.
+    ``answer`` runs in the same transaction. If the model is ``new``, the checkpoint's definition is its definition.
+    Raises MissingError if the model was deleted meanwhile, ConflictError if a new one was defined otherwise meanwhile,
+    ForbiddenError if the caller may not use its name, and QuotaError if more is stored than may be.
     """
     checkpoint_id, definition = new_id("ckpt"), checkpoint.definition
     held = checkpoint.held if isinstance(checkpoint, Checkpoint) else checkpoint
@@ -58,6 +70,8 @@ def publish_upload(
     with naming(database, files, FileKind.CHECKPOINT, [checkpoint_id]):
         written = files.put(FileKind.CHECKPOINT, checkpoint_id, image)
         with database.write() as connection:
+            if new:
+                _define(connection, definition, limits)
             versions.require_model(connection, definition.name)
             limits.require_stored(Usage(connection), written.bytes)
             add_checkpoint(connection, values, written)
@@ -65,7 +79,16 @@ def publish_upload(
                 connection, definition.name, None, checkpoint_id, metrics, definition.canonical()
             )
             record(connection, Action.PUBLISHED, Subject.VERSION, f"{definition.name}/{version}")
-            return versions.resolve(connection, definition.name, version)
+            return answer(connection, versions.resolve(connection, definition.name, version))
+
+
+def _define(connection: sa.Connection, definition: ModelDefinition, limits: Limits) -> None:
+    """Define the model of a file, unless another request has done so meanwhile."""
+    if not models.exists(connection, definition.name):
+        limits.require_model(Usage(connection))
+    _, made = models.define_model(connection, definition, exact=True)
+    if made:
+        record(connection, Action.MADE, Subject.MODEL, definition.name)
 
 
 def keep_table(

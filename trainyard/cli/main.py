@@ -73,6 +73,7 @@ COMMANDS: dict[str, dict[str, Entry]] = {
         "member": Entry("service.cli.processes:member"),
         "upkeep": Entry("service.cli.processes:upkeep"),
         "parser": Entry("service.cli.processes:parser"),
+        "network-reader": Entry("service.cli.processes:network_reader"),
         "table-reader": Entry("service.cli.processes:table_reader"),
     },
 }
