@@ -162,6 +162,12 @@ RESPONSES = (
     Refusal(
         "no_version", 409, "The model has no version yet.", "Train it. A version is published when a job succeeds."
     ),
+    Refusal(
+        "not_exportable",
+        409,
+        "The version cannot be written in the format: it reads a column of texts, or is larger than a file may be.",
+        "Train a version as `detail` says, or predict with the service.",
+    ),
     Refusal("reserved_alias", 409, "The alias `latest` always means the newest version.", "Choose another alias."),
     Refusal(
         "wrong_state",

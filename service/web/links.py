@@ -23,7 +23,7 @@ _OF_JOBS = (
     *("cancel_job", "pause_job", "resume_job", "delete_job"),
 )
 _OF_CHECKPOINTS = ("show_checkpoint", "download_checkpoint")
-_OF_VERSIONS = ("show_version",)
+_OF_VERSIONS = ("show_version", "export_version")
 
 #: Of the answer with one of them, and of a list with its first entry.
 MODEL = {**_links({"name": "/name"}, *_OF_MODELS), **_links({"query.model": "/name"}, "predict")}

@@ -13,25 +13,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.data.table import MemoryTable
-from models.definition.definition import ModelDefinition, complete
+from models.definition.definition import ModelDefinition
 from models.errors import ConflictError
 from models.export import onnx_file
 from models.export.onnx_file import IR_VERSION, OPSET, Exported, onnx_bytes, onnx_model
 from models.features.features import Feature
 from models.formats.mapped_parameters import MappedNetwork, MappedVersion, map_parameters
 from models.serving.served_model import ServedModel
-from models.training.ensemble_run import EnsembleRun
-from models.training.prepared_table import PreparedTable
 from models.version import VERSION
 from nncore import Dense, Network, Softmax
 from nncore.arrays import Array
 from testing import cases
-from testing.members_journal import MembersRecorder, QuickPool
 from testing.onnx import answer_of, feeds_of, session_of
-from testing.runs import a_request, a_run
+from testing.runs import a_run
 from testing.saving import save_checkpoint
-from testing.tables import a_frame, a_table, a_table_run, given_table, of_table
+from testing.table_members import an_ensemble
+from testing.tables import a_frame, a_table, a_table_run, of_table
 from tests.models.training.test_ensemble_run import finished, kind
 
 WHAT = Exported("points", 3, "ckpt_1")
@@ -176,24 +173,15 @@ def test_members_that_read_bins_and_members_that_do_not(tmp_path: Path, dtype: s
         {**kind("binned", 4), "layers": [*both, {"type": "dense", "units": 2}, "softmax"]},
         {**kind("plain", 5, bins=False), "layers": [*both, {"type": "dense", "units": 2}, "softmax"]},
     ]
-    definition = _many_of_a_table(table, kinds, dtype)
-    asked, journal = a_request(epochs=0), MembersRecorder()
-    prepared = PreparedTable.of(definition, asked, given_table(table), None, None)
-    assert EnsembleRun(asked, prepared, QuickPool(1)).run(journal)
-    save_checkpoint(tmp_path / "bins.h5", journal.newest)
+    features = {"age": {"scale": "robust_bins"}}
+    checkpoint = an_ensemble(table, name="many", features=features, network={"folds": 3, "kinds": kinds}, dtype=dtype)
+    save_checkpoint(tmp_path / "bins.h5", checkpoint)
     version, served = map_parameters(tmp_path / "bins.h5"), ServedModel(tmp_path / "bins.h5")
     assert version.features is not None
     assert version.features.bin_columns.any()
     assert served.plan is not None
     others = a_table(a_frame(40, seed=9).drop(columns="notes"))
     assert_same(version, feeds_of(_features(version), others), served.predict_proba(served.plan.table(others)))
-
-
-def _many_of_a_table(table: MemoryTable, kinds: list[dict[str, Any]], dtype: str) -> ModelDefinition:
-    network = {"folds": 3, "kinds": kinds}
-    document = {"name": "many", "features": {"age": {"scale": "robust_bins"}}, "network": network, "dtype": dtype}
-    classes = given_table(table).labels.classes
-    return ModelDefinition.load(complete(document, None, classes)).for_table(table.columns, "label", None, table.rows)
 
 
 @pytest.mark.parametrize(
