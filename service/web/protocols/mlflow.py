@@ -44,6 +44,7 @@ from service.web.errors import problem
 from service.web.json_bodies import is_json, json_bytes, json_line, json_response
 from service.web.memory import Held
 from service.web.openapi import Resource, json_body
+from service.web.openapi import refusals as problems
 from service.web.protocols import json_rows, python_json
 from service.web.protocols.csv_rows import CsvRows
 from service.web.protocols.exchange import Exchange, Reader, Reply, version_header
@@ -134,7 +135,7 @@ class _Invocation(Exchange):
     """A request in JSON."""
 
     def __init__(self, environ: WSGIEnvironment, body: Any) -> None:
-        self.sticky, self._as_csv = environ.get("HTTP_TRAINYARD_STICKY"), accepts_csv(environ)
+        self._as_csv = accepts_csv(environ)
         if not isinstance(body, dict):
             raise InvalidError.at("", f"must be an object with one of {listed(_ROWS)}. Received: {describe(body)}")
         _require_known(body, _FIELDS)
@@ -166,7 +167,7 @@ class _CsvInvocation(Exchange):
     """A request in CSV."""
 
     def __init__(self, environ: WSGIEnvironment, body: bytes) -> None:
-        self.sticky, self._as_csv = environ.get("HTTP_TRAINYARD_STICKY"), accepts_csv(environ)
+        self._as_csv = accepts_csv(environ)
         _, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
         self._rows = CsvRows(_text(body, options.get("charset", "utf-8")), header=_header(options.get("header")))
 
@@ -364,7 +365,7 @@ def invoke_endpoint(name: str) -> Response:
 
 @routes.route("/ping", methods=["GET"])
 @routes.response(200, {"type": "object", "properties": {"status": {"const": "ready"}}})
-@routes.doc(security=[], responses={"503": {"$ref": "#/components/responses/SERVICE_UNAVAILABLE"}})
+@routes.doc(security=[], responses=problems(503))
 def check_ping() -> Response:
     """Check that the service can predict.
 
@@ -384,7 +385,7 @@ def _fault_of_default() -> str | None:
     if not parts.settings.default_model or parts.settings.keys != "off":
         return None
     try:
-        parts.serving.of(SERVICE).version(parts.settings.default_model, None)
+        parts.serving.of(SERVICE).steady(parts.settings.default_model, None)
     except TrainyardError as error:
         return f"TRAINYARD_DEFAULT_MODEL: {error.detail}"
     except CheckpointError as error:
@@ -394,7 +395,7 @@ def _fault_of_default() -> str | None:
 
 @routes.route("/health", methods=["GET"])
 @routes.response(200, {"type": "object", "properties": {"status": {"const": "ready"}}})
-@routes.doc(security=[], responses={"503": {"$ref": "#/components/responses/SERVICE_UNAVAILABLE"}})
+@routes.doc(security=[], responses=problems(503))
 def check_health() -> Response:
     """Check as `GET /ping`."""
     return check_ping()

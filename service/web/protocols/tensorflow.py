@@ -56,8 +56,8 @@ _NO_REGRESSION = "models here are classifiers, which regress nothing; use :class
 class _Predict(Exchange):
     """A request for predictions: rows as ``instances``, or columns as ``inputs``."""
 
-    def __init__(self, environ: WSGIEnvironment, model: str, wanted: Wanted, body: Any) -> None:
-        self.model, self.wanted, self.sticky = model, wanted, environ.get("HTTP_TRAINYARD_STICKY")
+    def __init__(self, model: str, wanted: Wanted, body: Any) -> None:
+        self.model, self.wanted = model, wanted
         _require_members(body, _PREDICT_FIELDS)
         if ("instances" in body) == ("inputs" in body):
             have = "both" if "instances" in body else "neither"
@@ -90,8 +90,8 @@ class _Classify(Exchange):
 
     place = "/examples"
 
-    def __init__(self, environ: WSGIEnvironment, model: str, wanted: Wanted, body: Any) -> None:
-        self.model, self.wanted, self.sticky = model, wanted, environ.get("HTTP_TRAINYARD_STICKY")
+    def __init__(self, model: str, wanted: Wanted, body: Any) -> None:
+        self.model, self.wanted = model, wanted
         _require_members(body, _CLASSIFY_FIELDS)
         _signature(body, _CLASSIFY_SIGNATURES)
         self._examples = _examples(body)
@@ -117,7 +117,7 @@ class _Reading(Reader):
         return is_json(environ.get("CONTENT_TYPE", ""))
 
     def read(self, environ: WSGIEnvironment, body: bytes, held: Held | None) -> Exchange:
-        return self._exchange(environ, self._model, self._wanted, python_json.parse(body, held))
+        return self._exchange(self._model, self._wanted, python_json.parse(body, held))
 
 
 def reader_of(path: str) -> Reader | None:
@@ -311,7 +311,7 @@ def show_model_status_by_label(name: str, alias: str) -> Response:
 
 
 def _metadata(name: str, wanted: Wanted = None) -> Response:
-    return json_response(metadata_document(context().serving.version(name, wanted)))
+    return json_response(metadata_document(context().serving.steady(name, wanted)))
 
 
 @routes.route("/v1/models/<name>/metadata", methods=["GET"])
