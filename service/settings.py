@@ -102,6 +102,7 @@ SETTINGS = (
     Setting("max_batch_bytes", 4 * 2**30, "Maximum memory for one training batch or one evaluation.", 2**20),
     Setting("min_free_bytes", 256 * 2**20,
             "Disk space kept for what running jobs save: bodies and new jobs that would take it are refused.", 0),
+    Setting("shadow_bytes", 256 * 2**20, "Maximum size of the logs of all shadows together; 0: nothing is logged.", 0),
     Setting("idempotency_seconds", 24 * 3600, "Seconds for which a response is stored under its Idempotency-Key.", 1),
     Setting("served_bytes", 512 * 2**20, "Size of each web worker's cache of loaded models.", 0),
     Setting(
@@ -172,6 +173,7 @@ class Settings:
     max_requests_per_second: int
     max_batch_bytes: int
     min_free_bytes: int
+    shadow_bytes: int
     idempotency_seconds: int
     served_bytes: int
     memory_bytes: int

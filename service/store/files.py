@@ -16,6 +16,7 @@ from models.identifiers import QUALIFIED_PATTERN, id_pattern
 from service.store.disk import Disk
 from service.store.locks import Lock, Locks
 from service.store.pins import pins, sweep_pins
+from service.store.shadow_log import ShadowLog
 
 __all__ = ["FileKind", "FileStore", "Space"]
 
@@ -56,6 +57,7 @@ class FileStore:
     def __init__(self, data: Path, *, kept: int = 0) -> None:
         self.data, self.disk = data, Disk(data, kept)
         self.locks = Locks(data)
+        self.shadows = ShadowLog(data, self.disk, self.locks)
         for kind in FileKind:
             (data / kind).mkdir(parents=True, exist_ok=True)
         self.locks.prepare()

@@ -34,6 +34,8 @@ class Lock(StrEnum):
     BACKUP = "backup.lock"
     #: Exclusive: the process that writes the files of models, so that no older state replaces a newer one.
     MODEL_FILES = "keeper.lock"
+    #: Exclusive: a process that writes a log of a shadow, or deletes files of such logs.
+    SHADOWS = "shadows.lock"
 
 
 #: One byte for each key of ``Locks.keyed``. No ``Lock``: opening and closing the file would drop this process's locks.

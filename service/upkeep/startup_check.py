@@ -17,6 +17,7 @@ from service.store.files import FileStore
 from service.upkeep.clearing import clear_between_writes, must_end
 from service.upkeep.directory import is_own
 from service.upkeep.inspection import inspect
+from service.upkeep.shadow_logs import clear_shadow_logs
 
 __all__ = ["check"]
 
@@ -49,4 +50,7 @@ def _check(database: Database, files: FileStore) -> bool:
             _log.error("%s: %s; it is not used", found.path.name, found.finding.fault)
         if must_end():
             return False
-    return not own or clear_between_writes(database, files)
+    if not own:
+        return True
+    clear_shadow_logs(database, files)
+    return clear_between_writes(database, files)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import sqlalchemy as sa
-
 from models.identifiers import qualified
 from models.registry import versions
 from models.registry.traffic import Traffic
 from service.web.context import Context
 from service.web.request_metrics import Served
+from service.web.shadow_metrics import Shadowing
 from service.web.shape_parts import NUMBER, OPTIONAL_NUMBER, described
 
 __all__ = ["ALIAS_SHAPES", "alias_document", "whole_alias"]
@@ -25,6 +24,21 @@ _SERVED = described(
 _OF_VERSION = {
     "metrics": {"type": "object", "description": "Its metrics, as `GET /models/{name}/versions/{version}`."},
     "served": _SERVED,
+}
+_SHARE = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+_OF_SHADOW = {
+    "metrics": _OF_VERSION["metrics"],
+    "predicted": described(
+        "What became of the requests since the service started.",
+        requests={"type": "integer", "description": "Requests that the shadow has predicted."},
+        dropped={"type": "integer", "description": "Requests that came while too many waited, or were too large."},
+        failed={"type": "integer", "description": "Requests that the shadow could not predict."},
+        unlogged={"type": "integer", "description": "Requests that it has predicted, but whose rows found no room."},
+        rows={"type": "integer"},
+        agreement={**_SHARE, "description": "Share of the rows with the same most probable class; null before any."},
+        difference={**_SHARE, "description": "Mean of |p - q| over these rows and their classes; null before any."},
+    ),
+    "log_bytes": {"type": "integer", "description": "Size of `GET /models/{name}/aliases/{alias}/shadow`."},
 }
 
 #: The shapes of what this module returns.
@@ -51,11 +65,11 @@ ALIAS_SHAPES = {
             "anyOf": [
                 described(
                     "A version that predicts rows after another one has answered them.",
-                    tuple(_OF_VERSION),
+                    tuple(_OF_SHADOW),
                     version={"type": "integer"},
                     share={**NUMBER, "description": "Share of the requests that it predicts."},
                     log={"type": "boolean", "description": "Whether rows are kept with what both versions predict."},
-                    **_OF_VERSION,
+                    **_OF_SHADOW,
                 ),
                 {"type": "null"},
             ]
@@ -78,18 +92,33 @@ def whole_alias(parts: Context, model: str, alias: str) -> dict[str, Any]:
         document = alias_document(model, alias, traffic)
         if traffic is None:
             return document
-        metrics = _metrics(connection, model, traffic)
+        number = versions.require_model(connection, model)
+        metrics = {each: versions.resolve(connection, model, each).metrics for each in traffic.numbers}
     parts.requests.drain()
-    served = parts.requests.metrics.served(qualified(parts.database.caller.owner, model))
-    shadow = [] if document["shadow"] is None else [document["shadow"]]
-    for each in (*document["versions"], *shadow):
+    counted, name = parts.requests.metrics, qualified(parts.database.caller.owner, model)
+    served = counted.served(name)
+    for each in document["versions"]:
         each["metrics"] = metrics[each["version"]]
         each["served"] = _served(served.get(str(each["version"])))
+    if traffic.shadow is not None:
+        document["shadow"] |= {
+            "metrics": metrics[traffic.shadow.version],
+            "predicted": _predicted(counted.shadows.of(name, alias, traffic.shadow.version)),
+            "log_bytes": parts.files.shadows.size(number, alias),
+        }
     return document
 
 
-def _metrics(connection: sa.Connection, model: str, traffic: Traffic) -> dict[int, Any]:
-    return {number: versions.resolve(connection, model, number).metrics for number in traffic.numbers}
+def _predicted(found: Shadowing) -> dict[str, Any]:
+    return {
+        "requests": found.predicted,
+        "dropped": found.dropped,
+        "failed": found.failed,
+        "unlogged": found.unlogged,
+        "rows": found.rows,
+        "agreement": found.agreeing / found.rows if found.rows else None,
+        "difference": found.difference / found.rows if found.rows else None,
+    }
 
 
 def _served(found: Served | None) -> dict[str, Any]:

@@ -20,7 +20,14 @@ from service.web.gate import Gate, GateServer
 from service.web.json_bodies import OrjsonProvider
 from service.web.memory import MemoryServer
 from service.web.openapi import Documentation
-from service.web.protocols import mlflow, native, tensorflow
+from service.web.protocols import (
+    mlflow,
+    native,
+    open_inference,
+    open_inference_repository,
+    open_inference_statistics,
+    tensorflow,
+)
 from service.web.protocols.readers import readers_by_path
 from service.web.protocols.server import PredictionServer
 from service.web.request_metrics import RequestMetrics
@@ -33,7 +40,6 @@ from service.web.routes import (
     datasets,
     evaluation,
     events,
-    exports,
     held_out,
     history,
     index,
@@ -45,6 +51,7 @@ from service.web.routes import (
     sweeps,
     training,
 )
+from service.web.shadows import Shadows
 
 __all__ = ["create_app"]
 
@@ -80,6 +87,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     serving = Serving(database, files, settings.served_bytes)
     requests = RequestRecords(app, RequestMetrics(serving.cache_uses), logs=settings.access_log == "on")
     parts = app.extensions["trainyard"] = Context.make(settings, database, files, serving, requests)
+    shadows = Shadows(database, serving, files, parts.computing, requests.metrics.shadows, settings.shadow_bytes)
+    requests.shadowed = shadows.take
     gate = Gate(app, settings, KeyRing(database))
     predictions = PredictionServer(app.wsgi_app, parts, readers_by_path(settings), batches=settings.batching == "on")
     app.wsgi_app = GateServer(MemoryServer(predictions, parts.memory), gate)  # type: ignore[method-assign]
@@ -97,13 +106,15 @@ def create_app(settings: Settings | None = None) -> Flask:
         models,
         aliases,
         native,
+        open_inference,
+        open_inference_repository,
+        open_inference_statistics,
         tensorflow,
         mlflow,
         evaluation,
         held_out,
         checkpoints,
         publishing,
-        exports,
         sweeps,
         key,
         audit,

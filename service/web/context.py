@@ -18,6 +18,7 @@ from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileStore
 from service.uploads.parser import UploadParser
+from service.web.computing import Computing
 from service.web.gate import CALLER, LIMITS
 from service.web.memory import Memory
 from service.web.request_records import RequestRecords
@@ -45,6 +46,8 @@ class Context:
     measuring: threading.Lock
     parser: UploadParser
     memory: Memory
+    #: Whose turn it is to compute, in this process.
+    computing: Computing
     limits: Limits
     _served: dict[Caller, Serving]
 
@@ -64,6 +67,7 @@ class Context:
             measuring=threading.Lock(),
             parser=UploadParser(settings),
             memory=Memory(settings.worker_memory, max(1, settings.threads // 2)),
+            computing=Computing(),
             limits=Limits.of(settings),
             _served={},
         )

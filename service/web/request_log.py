@@ -55,7 +55,7 @@ def _moment(milliseconds: int) -> str:
 
 
 def _json(record: Record, route: str | None) -> str:
-    at, request_id, key, method, _, status, seconds, sent, code, predicted, traceparent, cut = record
+    at, request_id, key, method, _, status, seconds, sent, code, predicted, traceparent, cut, _ = record
     identity = "null" if request_id is None else orjson.dumps(request_id).decode()
     more = "" if predicted is None else _of_prediction(*predicted[:3])
     if traceparent is not None and _TRACEPARENT.fullmatch(traceparent):

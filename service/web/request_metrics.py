@@ -14,6 +14,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from service.web.shadow_metrics import ShadowMetrics
 from service.web.shared_metrics import DIRECTORY, reading
 from service.web.worker.records import METHODS, Predicted, Record
 
@@ -115,6 +116,8 @@ class RequestMetrics:
             ("result",),
             registry=own,
         )
+        #: What shadows have predicted.
+        self.shadows = ShadowMetrics(own, lambda: self.registry)
         self._lost = Counter("trainyard_log_records_dropped", "Lines that the log had no room for.", registry=own)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 
 from flask import Flask
 
@@ -17,6 +18,10 @@ from service.web.worker.records import Record
 __all__ = ["RequestRecords"]
 
 
+def _no_shadows(_record: Record) -> None:
+    """Nobody predicts with shadows."""
+
+
 class RequestRecords:
     """The records of one process. The loop appends to ``waiting``; ``drain`` takes what is there, in any thread."""
 
@@ -24,6 +29,8 @@ class RequestRecords:
         self.waiting: deque[Record] = deque()
         self.metrics, self._routes, self._logs = metrics, PathRoutes(app), logs
         self._lock = threading.Lock()
+        #: Takes the records of requests that another version is to predict too.
+        self.shadowed: Callable[[Record], None] = _no_shadows
 
     def drain(self) -> None:
         """Count what is recorded, then log it. It waits for no reader of the log."""
@@ -36,3 +43,6 @@ class RequestRecords:
             if records and tracing.is_on():
                 send_spans(records, routes)
             self.metrics.count_dropped(log.output.dropped)
+        for record in records:
+            if record.shadowed is not None:
+                self.shadowed(record)

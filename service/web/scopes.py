@@ -12,6 +12,8 @@ __all__ = ["OPEN", "scopes_of"]
 OPEN = {
     "operations.check_live",
     "operations.check_ready",
+    "open inference.check_inference_live",
+    "open inference.check_inference_ready",
     "mlflow.check_ping",
     "mlflow.check_health",
     "api-docs.openapi_json",
@@ -34,6 +36,12 @@ _SCOPES: dict[str, tuple[Scope, ...]] = {
     "aliases": _TRAIN,
     **dict.fromkeys(("aliases.list_aliases", "aliases.show_alias"), (*_PREDICT, *_TRAIN)),
     "predictions": _PREDICT,
+    "open inference": (*_PREDICT, *_TRAIN),
+    **dict.fromkeys(("open inference.infer_with_model", "open inference.infer_with_version"), _PREDICT),
+    "open inference.show_inference_server": _ANY,
+    "inference repository": _PREDICT,
+    "inference repository.index_inference_models": (*_PREDICT, *_TRAIN),
+    "inference statistics": (*_PREDICT, *_TRAIN),
     "tensorflow": _PREDICT,
     **dict.fromkeys(
         (
@@ -54,7 +62,6 @@ _SCOPES: dict[str, tuple[Scope, ...]] = {
     "held-out rows": _TRAIN,
     "checkpoints": _TRAIN,
     "publishing": _TRAIN,
-    "exports": _TRAIN,
     "evaluation": _TRAIN,
     "key": _ANY,
     "audit": _ADMIN,

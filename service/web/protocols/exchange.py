@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from models.data.rows import Array
 from models.errors import InvalidError
@@ -67,6 +67,10 @@ class Exchange(ABC):
     @abstractmethod
     def reply(self, version: ServedVersion, prediction: Prediction) -> Reply:
         """The answer for the prediction of these rows. Raises InvalidError for what the version cannot answer."""
+
+    def given(self) -> Sequence[Any] | None:
+        """The rows as they came, as JSON has them: lists, or objects by column; None if they came otherwise."""
+        return None
 
     def moved(self, error: RowOverflowError) -> InvalidError:
         """The error of a row that overflows, with its place in the request."""

@@ -5,7 +5,7 @@ Speed matters here, so the body is parsed without a schema and without a loop ov
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,6 +112,12 @@ class _Native(Exchange):
             rows, self._report = _reported_rows(self._body, network)
             return rows
         return _rows(self._body, network)
+
+    def given(self) -> Sequence[Any]:
+        rows: Any = self._given.numbers if isinstance(self._given, NumberRows) else self._given
+        if "columns" in self._body:
+            return [dict(zip(self._body["columns"], row, strict=True)) for row in rows]
+        return rows if isinstance(rows[0], (list, dict, np.ndarray)) else [rows]
 
     def reply(self, version: ServedVersion, prediction: Prediction) -> Reply:
         if self._as_npy:

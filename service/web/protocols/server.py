@@ -21,12 +21,12 @@ from models.identifiers import qualified
 from models.serving.served_model import ServedModel
 from service.serving.inference import RowOverflowError, infer, infer_all
 from service.serving.resolution import ServedVersion, Serving
-from service.web.computing import Computing
 from service.web.context import Context, context
 from service.web.gate import CALLER
 from service.web.json_bodies import LARGE, read_body, reserve_body
 from service.web.memory import SMALL, Held, held_by
 from service.web.protocols.exchange import Exchange, Reader, Reply
+from service.web.shadows import note_shadowed
 from service.web.sticky import sticky_of
 from service.web.worker.front import Batchable, QuickAnswer
 from service.web.worker.records import PREDICTED, Predicted
@@ -98,7 +98,7 @@ class PredictionServer:
         batches: bool = True,
     ) -> None:
         self._application, self._parts, self._reader_of = application, parts, reader_of
-        self._computing, self._batches = Computing(), batches
+        self._computing, self._batches = parts.computing, batches
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         reader = self.reader(environ)
@@ -151,6 +151,8 @@ class PredictionServer:
             return None
         now = perf_counter()
         _note(environ, version, len(rows), 1, 0.0, 0.0, now - began, 0.0)
+        if version.shadowed is not None:
+            note_shadowed(environ, version, exchange, rows, None)
         return _quick(environ, reply)
 
     def batch(self, requests: Sequence[_Waiting]) -> list[QuickAnswer | None]:
@@ -172,6 +174,8 @@ class PredictionServer:
             now = perf_counter()
             environ, rows = each.environ, len(each.rows)
             _note(environ, each.version, rows, passes, began - each.read, each.read - each.began, inferred, now - ended)
+            if each.version.shadowed is not None:
+                note_shadowed(environ, each.version, each.exchange, each.rows, prediction.probabilities)
             answers.append(_quick(environ, reply))
             passes, ended = 0, now
         return answers
@@ -214,7 +218,7 @@ class PredictionServer:
 def _answered(serving: Serving, exchange: Exchange, held: Callable[[], Held], environ: WSGIEnvironment) -> Reply:
     """What a version answers, which is noted in ``environ``; ``held`` is what the request holds."""
     version = serving.version(exchange.model, exchange.wanted, exchange.sticky or sticky_of(environ))
-    began = perf_counter()
+    began, prediction = perf_counter(), None
     try:
         rows = exchange.read(version, held)
         read = inferred = perf_counter()
@@ -232,6 +236,8 @@ def _answered(serving: Serving, exchange: Exchange, held: Callable[[], Held], en
         _note(environ, version, 0, 0, 0.0, perf_counter() - began, 0.0, 0.0, failed=True)
         raise
     _note(environ, version, len(rows), 1, 0.0, read - began, inferred - read, perf_counter() - inferred)
+    if version.shadowed is not None:
+        note_shadowed(environ, version, exchange, rows, None if prediction is None else prediction.probabilities)
     return reply
 
 

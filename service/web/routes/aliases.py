@@ -15,11 +15,14 @@ from models.registry.traffic import MOST_SHARES, Shadow, Share, Traffic
 from models.schemas import Bounds, Flag, Items, Number, StrictSchema, Text, Whole
 from service.access.audit import Action, Subject, record
 from service.web.alias_documents import ALIAS_SHAPES, alias_document, whole_alias
-from service.web.context import context
+from service.web.context import Context, context
+from service.web.downloads import record_download
 from service.web.json_bodies import json_response
 from service.web.making_room import makes_room
 from service.web.openapi import Resource, refusals
 from service.web.pagination import AliasPage, page
+from service.web.streaming import streamed
+from service.web.table_answers import NDJSON
 
 __all__ = ["routes"]
 
@@ -166,9 +169,47 @@ def show_alias(name: str, alias: str) -> Response:
 def delete_alias(name: str, alias: str) -> Response:
     """Delete an alias.
 
-    If `default` is deleted, it names the newest version again.
+    If `default` is deleted, it names the newest version again. What its shadow has logged is deleted too.
     """
-    with context().database.write() as connection:
+    parts = context()
+    with parts.database.write() as connection:
+        number = versions.require_model(connection, name)
         versions.remove_alias(connection, name, alias)
         record(connection, Action.DELETED, Subject.ALIAS, f"{name}/{alias}")
+    parts.files.shadows.clear(number, alias)
     return Response(status=204)
+
+
+@routes.route("/models/<name>/aliases/<alias>/shadow", methods=["GET"])
+@routes.response(200, {"type": "string"}, content_type=NDJSON)
+@routes.doc(responses=refusals(404))
+def download_shadow_log(name: str, alias: str) -> Response:
+    """Download the rows that a shadow has predicted, as lines of JSON, the oldest first.
+
+    Each line is a row: `at`, `request_id`, `index` (its place in the request), `sticky`, `model`, `alias`, `version`
+    and `shadow_version`, `row` as the request has it (null if that was no JSON), `prediction` and `probabilities` of
+    the version that answered, `shadow_prediction` and `shadow_probabilities` of the other. There are none unless the
+    shadow has `log`. The oldest lines are deleted if all logs take more than `TRAINYARD_SHADOW_BYTES`.
+    """
+    parts = context()
+    number = _number_of(parts, name, alias)
+    response = streamed(parts.files.shadows.lines(number, alias), NDJSON)
+    return record_download(response, Subject.ALIAS, f"{name}/{alias}", parts.database.caller.owner)
+
+
+@routes.route("/models/<name>/aliases/<alias>/shadow", methods=["DELETE"])
+@routes.response(204)
+@routes.doc(responses=refusals(404))
+@makes_room
+def clear_shadow_log(name: str, alias: str) -> Response:
+    """Delete the rows that a shadow has logged. It goes on to log new ones."""
+    parts = context()
+    parts.files.shadows.clear(_number_of(parts, name, alias), alias)
+    return Response(status=204)
+
+
+def _number_of(parts: Context, name: str, alias: str) -> int:
+    """The number of a model with this alias; raises MissingError."""
+    with parts.database.read() as connection:
+        versions.traffic(connection, name, alias)
+        return versions.require_model(connection, name)

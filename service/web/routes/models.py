@@ -160,6 +160,7 @@ def delete_model(query: dict[str, Any], name: str) -> Response:
         gone = models.delete_model(connection, name)
         record(connection, Action.DELETED, Subject.MODEL, name)
     parts.files.delete(FileKind.CHECKPOINT, *gone)
+    parts.files.shadows.clear(number)
     return Response(status=204)
 
 

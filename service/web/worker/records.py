@@ -8,13 +8,16 @@ from collections.abc import Callable
 from time import time
 from typing import Any, NamedTuple
 
-__all__ = ["CODE", "KEY", "METHODS", "NOTED", "PREDICTED", "Drain", "Predicted", "Record"]
+__all__ = ["CODE", "KEY", "METHODS", "NOTED", "PREDICTED", "SHADOWED", "Drain", "Predicted", "Record"]
 
 _log = logging.getLogger("trainyard.web")
 
 #: Keys of the environment under which an application notes what is recorded: the id of the caller's key, the code of
-#: a problem document, and what was predicted.
-KEY, CODE, PREDICTED = NOTED = ("trainyard.key", "trainyard.code", "trainyard.predicted")
+#: a problem document, what was predicted, and what another version is to predict after the answer was sent.
+KEY, CODE, PREDICTED, SHADOWED = NOTED = (
+    *("trainyard.key", "trainyard.code"),
+    *("trainyard.predicted", "trainyard.shadowed"),
+)
 #: Methods that count as such; a request may name any word as one.
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 #: Seconds between two drains.
@@ -45,7 +48,8 @@ class Record(NamedTuple):
 
     ``at`` is the end of the answer in seconds since 1970, ``seconds`` is the time since the head was read, and
     ``sent`` are bytes of the body. ``method`` and ``path`` are None if the head could not be read. A status of 499
-    means that the client has left before there was an answer, and ``cut`` that it has not taken all of it.
+    means that the client has left before there was an answer, and ``cut`` that it has not taken all of it. ``shadowed``
+    is what the application has noted for another version to predict.
     """
 
     at: float
@@ -60,6 +64,7 @@ class Record(NamedTuple):
     predicted: Predicted | None
     traceparent: str | None
     cut: bool
+    shadowed: Any = None
 
     @classmethod
     def of(cls, environ: dict[str, Any], status: int, seconds: float, sent: int, cut: bool) -> Record:
@@ -81,6 +86,7 @@ class Record(NamedTuple):
                 get(PREDICTED),
                 get("HTTP_TRACEPARENT"),
                 cut,
+                get(SHADOWED),
             ),
         )
 
