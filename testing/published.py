@@ -37,17 +37,10 @@ def publish_runs(
         job, checkpoint_id = new_id("job"), new_id("ckpt")
         saved = replace(run.checkpoint(), origin=Origin(job, CheckpointKind.LAST, "{}", owner))
         record = files.put(FileKind.CHECKPOINT, checkpoint_id, checkpoint_image(saved))
-        values = {
-            "id": checkpoint_id,
-            "model": saved.definition.name,
-            "job": job,
-            "kind": "last",
-            "epoch": 1,
-            "step": 6,
-        }
+        values = {"id": checkpoint_id, "model": saved.definition.name, "job": job, "kind": "last"}
         with database.of(Caller(owner)).write() as connection:
             models.define_model(connection, saved.definition)
-            row = {**values, "metrics": "{}", "created_at": saved.created_at}
+            row = {**values, "epoch": 1, "step": 6, "metrics": "{}", "created_at": saved.created_at}
             checkpoints.add_checkpoint(connection, row, record)
             metrics = json.dumps({"loss": 1.0 / seed, "validation_accuracy": 0.5})
             versions.publish(connection, saved.definition.name, job, checkpoint_id, metrics)

@@ -56,6 +56,12 @@ class ShadowSchema(StrictSchema):
     log = Flag(load_default=False, metadata={"description": "Keep the rows with what both versions predict."})
 
 
+def _number(given: Any) -> int | None:
+    """The version that an object names; None if it names none."""
+    number = given.get("version") if isinstance(given, Mapping) else None
+    return number if type(number) is int else None
+
+
 class AliasTargetSchema(StrictSchema):
     """What an alias will name: a version, or several by their weights."""
 
@@ -71,26 +77,27 @@ class AliasTargetSchema(StrictSchema):
     )
     shadow = ma.fields.Nested(ShadowSchema, load_default=None, allow_none=True)
 
-    @ma.validates_schema
-    def _check(self, data: dict[str, Any], **_options: Any) -> None:
-        """Whether the members fit together."""
+    @ma.validates_schema(pass_original=True, skip_on_field_errors=False)
+    def _check(self, _data: dict[str, Any], given: Mapping[str, Any], **_options: Any) -> None:
+        """Whether the members fit together, also if there are faults in some."""
         messages: dict[Any, Any] = {}
-        if "version" in data and "versions" in data:
+        if "version" in given and "versions" in given:
             messages["version"] = ["must be left out if the request has versions"]
-        elif "version" not in data and "versions" not in data:
+        elif "version" not in given and "versions" not in given:
             messages["version"] = ["is required, or versions: a list of objects with version and weight"]
-        seen: set[int] = {data["version"]} if "version" in data else set()
+        seen = {_number(given)} - {None}
         repeated: dict[Any, Any] = {}
-        for index, share in enumerate(data.get("versions", [])):
-            if share["version"] in seen:
-                repeated[index] = {"version": [f"must not be repeated. Received: {share['version']}"]}
-            seen.add(share["version"])
+        shares = given.get("versions")
+        for index, share in enumerate(shares if isinstance(shares, list) and len(shares) <= MOST_SHARES else ()):
+            number = _number(share)
+            if number in seen:
+                repeated[index] = {"version": [f"must not be repeated. Received: {number}"]}
+            seen |= {number} - {None}
         if repeated:
             messages["versions"] = repeated
-        shadow = data["shadow"]
-        if shadow is not None and shadow["version"] in seen:
-            detail = f"must be a version that the alias does not name. Received: {shadow['version']}"
-            messages["shadow"] = {"version": [detail]}
+        shadow = _number(given.get("shadow"))
+        if shadow in seen:
+            messages["shadow"] = {"version": [f"must be a version that the alias does not name. Received: {shadow}"]}
         if messages:
             raise ma.ValidationError(messages)
 
