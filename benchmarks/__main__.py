@@ -21,6 +21,8 @@ from benchmarks import (
     predict_trust,
     processor,
     reading,
+    served_memory,
+    serving,
     sweeps,
     tables,
     training_step,
@@ -30,7 +32,7 @@ from benchmarks import (
 
 MODULES = (
     *(training_step, checkpoint, predict, predict_beside_training, predict_overload),
-    *(predict_names, predict_trust),
+    *(predict_names, predict_trust, serving, served_memory),
     *(loading, reading, idle, tables, trust, sweeps, console),
 )
 
