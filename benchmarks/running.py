@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.workers import OVERRIDES
+
 __all__ = ["running"]
 
 #: Seconds within which a server must answer, and within which it must end.
@@ -27,11 +29,12 @@ def running(
 
     Raises RuntimeError with what it printed at last, unless it is ``quiet``, if it ends before, or takes too long.
     """
+    inherited = {name: value for name, value in os.environ.items() if name not in OVERRIDES}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, **variables},
+            env={**inherited, **variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if quiet else log,
             stderr=subprocess.DEVNULL if quiet else log,
