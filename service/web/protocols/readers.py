@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 
 from service.settings import Settings
-from service.web.protocols import mlflow, native, tensorflow
+from service.web.protocols import mlflow, native, open_inference, tensorflow
 from service.web.protocols.exchange import Reader
 
 __all__ = ["readers_by_path"]
@@ -17,6 +17,7 @@ def readers_by_path(settings: Settings) -> Callable[[str], Reader | None]:
     #: Each returns the reader of a path, None if the path is not one of its protocol.
     protocols: tuple[Callable[[str], Reader | None], ...] = (
         native.reader_of,
+        open_inference.reader_of,
         tensorflow.reader_of,
         partial(mlflow.reader_of, default_model=settings.default_model),
     )
