@@ -64,7 +64,11 @@ _INFER: dict[str, Any] = {
     "requestBody": {**_BODY, "content": {**_BODY["content"], **BINARY}},
     "parameters": [{"in": "header", "name": HEADER, **LENGTH_HEADER}],
     "responses": {
-        "200": {"content": BINARY, "headers": {HEADER: LENGTH_HEADER}},
+        "200": {
+            "description": "The outputs.",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/InferResponse"}}, **BINARY},
+            "headers": {HEADER: LENGTH_HEADER},
+        },
         **refusals(400, 401, 403, 404, 413, 503),
     },
 }
