@@ -36,9 +36,9 @@ from models.training.search import SweepSchema
 from service.settings import Settings
 from service.web import idempotency
 from service.web.app import create_app
+from service.web.compressed_body import CompressedBody
 from service.web.file_bodies import fitting_name, received_upload, uploaded_file
 from service.web.gate import CALLER
-from service.web.gzip_body import GzipBody
 from service.web.json_bodies import parse_json
 from service.web.large_json import parse_large
 from service.web.pagination import HistoryPage
@@ -184,7 +184,7 @@ def _file_name(text: str) -> None:
 
 def _gzip(data: bytes) -> None:
     """At most so many bytes are unpacked as are asked for."""
-    body = GzipBody(io.BytesIO(data), len(data), 100_000)
+    body = CompressedBody(io.BytesIO(data), len(data), 100_000)
     assert len(body.read(50_000)) <= 50_000
     body.read(50_000)
 

@@ -11,15 +11,15 @@ from flask import g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from models.errors import UnsupportedError, describe
+from service.web.compressed_body import CODINGS, CompressedBody
 from service.web.gate import LIMITS
-from service.web.gzip_body import GzipBody
 from service.web.memory import held_by
 
 __all__ = ["body_file", "bound_body", "read_from", "takes_file", "uploaded"]
 
 
 _CHUNK = 1 << 20
-#: Key in ``environ``: that the body is compressed, and a ``GzipBody`` reads it.
+#: Key in ``environ``: that the body is compressed, and a ``CompressedBody`` reads it.
 _COMPRESSED = "trainyard.compressed"
 #: Endpoints that take files, with a limit of their own; of some, only those with this query parameter.
 _FILES = {"checkpoints.import_checkpoint": None, "datasets.upload_dataset": None, "predictions.predict": "model"}
@@ -29,8 +29,8 @@ def bound_body() -> None:
     """Apply the caller's limit, and have a compressed body decompressed as it is read, up to that.
 
     The server has received every body whole, within ``Content-Length`` or its chunks, and has refused longer ones.
-    Raises UnsupportedError for another coding than gzip, MalformedError for what is no gzip, RequestEntityTooLarge, and
-    what ``Held.reserve`` raises.
+    Raises UnsupportedError for another coding than gzip and deflate, MalformedError for what is no such data,
+    RequestEntityTooLarge, and what ``Held.reserve`` raises.
     """
     environ = request.environ
     if LIMITS in environ:
@@ -38,14 +38,14 @@ def bound_body() -> None:
     coding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if coding in ("", "identity") or request.method in ("GET", "HEAD") or request.endpoint is None:
         return
-    if coding not in ("gzip", "x-gzip"):
-        detail = f"the Content-Encoding of the body must be gzip or identity. Received: {describe(coding)}"
+    if coding not in CODINGS:
+        detail = f"the Content-Encoding of the body must be gzip, deflate or identity. Received: {describe(coding)}"
         raise UnsupportedError("unsupported_encoding", detail)
     length = request.content_length or 0
     if not length:
         return
     limit = request.max_content_length or 0
-    body = GzipBody(environ["wsgi.input"], length, limit)
+    body = CompressedBody(environ["wsgi.input"], length, limit, coding)
     if takes_file(request.endpoint, request.args):
         environ[_COMPRESSED] = environ["wsgi.input"] = body
         environ.pop("CONTENT_LENGTH", None)
@@ -72,10 +72,10 @@ def body_file(limit: int, another: Callable[[], IO[bytes]], require_room: Callab
     """A block with the current request's body, decompressed, in a file with a descriptor, at its beginning.
 
     ``another`` makes an empty file, and ``require_room`` is called before so many bytes are written to it. Raises
-    RequestEntityTooLarge if the body exceeds ``limit`` bytes, and MalformedError if it is no gzip data.
+    RequestEntityTooLarge if the body exceeds ``limit`` bytes, and MalformedError if it cannot be decompressed.
     """
     request.max_content_length = limit
-    compressed: GzipBody | None = request.environ.get(_COMPRESSED)
+    compressed: CompressedBody | None = request.environ.get(_COMPRESSED)
     received = request.environ["wsgi.input"]
     if compressed is None and isinstance(received, io.BufferedRandom):
         # The server has received it into a file.

@@ -194,7 +194,7 @@ RESPONSES = (
         "unsupported_encoding",
         415,
         "The service does not decompress this `Content-Encoding`.",
-        "Send the body as it is, or with gzip.",
+        "Send the body as it is, or with gzip or deflate.",
     ),
     Refusal(
         "unsupported_media_type",

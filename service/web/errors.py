@@ -106,7 +106,7 @@ def _complete(response: Response) -> Response:
         else:
             response.headers[name] = value
     if response.status_code == 415:
-        response.headers["Accept-Encoding"] = "gzip"
+        response.headers["Accept-Encoding"] = "gzip, deflate"
     return response
 
 

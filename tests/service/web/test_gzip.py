@@ -1,4 +1,4 @@
-"""``Content-Encoding: gzip`` on every route: what the plain body would do, and clear refusals."""
+"""``Content-Encoding`` gzip and deflate on every route: what the plain body would do, and clear refusals."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gzip
 import http.client
 import json
 import socket
+import zlib
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -70,10 +71,10 @@ def test_the_case_is_answered_as_its_plain_body(client: Client) -> None:
     assert found.status == client.post("/predict", plain).status
 
 
-@pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip", "identity"])
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip", "deflate", "identity"])
 def test_codings(client: Client, coding: str) -> None:
     body = json.dumps({"model": "m", "inputs": ROWS}).encode()
-    sent = body if coding == "identity" else gzip.compress(body)
+    sent = {"identity": body, "deflate": zlib.compress(body)}.get(coding, gzip.compress(body))
     answer = client.post("/predict", sent, headers={"Content-Encoding": coding})
     assert answer.json == client.post("/predict", body).json
 
@@ -159,12 +160,28 @@ def test_bad_data(client: Client, path: str, body: bytes, send: str) -> None:
     refused(answer, 400, "invalid_body")
 
 
-@pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "gzip, gzip", "utf-8"])
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "utf-8"])
 @pytest.mark.parametrize("path", ["/models", "/predict", "/models/m/checkpoints"])
 def test_other_codings(client: Client, path: str, coding: str) -> None:
     answer = client.post(path, b"x" * 1000, headers={"Content-Encoding": coding})
     assert "gzip" in refused(answer, 415, "unsupported_encoding")["detail"]
-    assert answer.headers["accept-encoding"] == "gzip"
+    assert answer.headers["accept-encoding"] == "gzip, deflate"
+
+
+@pytest.mark.parametrize("path", ["/models", "/predict"])
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", zlib.compress(b"{}")[:-3], zlib.compress(b"{}") + b"{}", zlib.compress(b"{}")[:-4] + bytes(4), packed({})],
+    ids=["no zlib", "cut", "more after the end", "wrong checksum", "gzip"],
+)
+def test_bad_deflate_data(client: Client, path: str, body: bytes) -> None:
+    answer = client.post(path, body, headers={"Content-Encoding": "deflate"})
+    assert "deflate" in refused(answer, 400, "invalid_body")["detail"]
+
+
+def test_the_limit_is_that_of_what_deflate_data_hold(client: Client) -> None:
+    for body in (zlib.compress(b" " * 100_000_000 + b"{}"), zlib.compress(b"x" * (LIMIT + 1), 0)):
+        refused(client.post("/models", body, headers={"Content-Encoding": "deflate"}), 413, "too_large")
 
 
 def test_an_empty_body_is_empty(client: Client) -> None:
