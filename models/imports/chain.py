@@ -10,12 +10,14 @@ import numpy as np
 
 from models.errors import InvalidError
 from nncore.arrays import Array
-from nncore.layers import BatchNorm, Dense, Layer, Softmax
+from nncore.layers import BatchNorm, Dense, Layer, LayerNorm, Softmax
 
 __all__ = ["Chain", "Step", "refused"]
 
 #: Layers while a file is read; those that only scale are merged afterwards.
 MAXIMUM_STEPS = 1024
+#: Units of a layer, as a definition may have them.
+MAXIMUM_UNITS = 65_536
 #: The layer that scales numbers as a file says.
 _SCALING = BatchNorm()
 
@@ -67,8 +69,8 @@ class Chain:
             wanted = f"the weights must have the shape ({self.width}, units)"
             raise refused(place, wanted, f"shape {weights.shape}")
         units = weights.shape[1]
-        if units > 65_536:
-            raise refused(place, "a layer must have at most 65536 units", units)
+        if units > MAXIMUM_UNITS:
+            raise refused(place, f"a layer must have at most {MAXIMUM_UNITS} units", units)
         if bias is None:
             return self.then(place, Dense(units, use_bias=False), {"weights": weights})
         return self.then(place, Dense(units), {"weights": weights, "bias": _row(place, bias, units)})
@@ -77,21 +79,38 @@ class Chain:
         """``x + by``: the bias of a layer that has none, else a layer that adds."""
         by = _row(place, by, self.width)
         if isinstance(self.last, Dense) and not self.last.use_bias:
-            weights = self.steps[-1].arrays["weights"]
-            step = Step(replace(self.last, use_bias=True), {"weights": weights, "bias": by}, place)
-            return replace(self, steps=(*self.steps[:-1], step))
-        return self.scaled(place, np.zeros(1), np.ones(1), by)
+            return self._instead(1, Dense(self.width), {**self.steps[-1].arrays, "bias": by})
+        if isinstance(self.last, BatchNorm | LayerNorm) and not _moves_only(self.steps[-1].arrays):
+            return self.scaled(place, np.zeros(1), np.ones(1), by)
+        if isinstance(self.last, BatchNorm):
+            arrays = self.steps[-1].arrays
+            return self._instead(1, self.last, {**arrays, "running_mean": arrays["running_mean"] - by})
+        return self.scaled(place, -by, np.ones(1))
 
     def scaled(self, place: str, center: Array, factor: Array, by: Array | None = None) -> Chain:
-        """``(x - center)·factor + by``; each is one number, or one for each number of a row."""
+        """``(x - center)·factor + by``; each is one number, or one for each number of a row.
+
+        A layer that scales already does this, too.
+        """
         center, factor = _row(place, center, self.width), _row(place, factor, self.width)
+        by = np.zeros(self.width) if by is None else _row(place, by, self.width)
+        if isinstance(self.last, BatchNorm | LayerNorm):
+            arrays = self.steps[-1].arrays
+            beta = (arrays["beta"].astype(np.float64) - center) * factor + by
+            gamma = arrays["gamma"].astype(np.float64) * factor
+            return self._instead(1, self.last, {**arrays, "gamma": gamma, "beta": beta})
         arrays = {
             "gamma": factor,
-            "beta": np.zeros_like(factor) if by is None else _row(place, by, self.width),
+            "beta": by,
             "running_mean": center,
             "running_variance": np.full(self.width, 1.0 - _SCALING.epsilon),
         }
         return self.then(place, _SCALING, arrays)
+
+    def _instead(self, count: int, layer: Layer, arrays: Mapping[str, Array]) -> Chain:
+        """The chain with one layer in place of the last ``count``."""
+        step = Step(layer, arrays, self.steps[-count].place)
+        return replace(self, steps=(*self.steps[:-count], step))
 
     def two_classes(self, place: str) -> Chain:
         """The probabilities of two classes by the logit z of the second one: the softmax of (-z/2, z/2)."""
@@ -99,8 +118,7 @@ class Chain:
         arrays = {
             name: np.concatenate([array / -2, array / 2], axis=-1) for name, array in found.steps[-1].arrays.items()
         }
-        step = Step(Dense(2, use_bias="bias" in arrays), arrays, found.steps[-1].place)
-        return replace(found, width=2, steps=(*found.steps[:-1], step)).then(place, Softmax())
+        return replace(found._instead(1, Dense(2, use_bias="bias" in arrays), arrays), width=2).then(place, Softmax())
 
     def softmax(self, place: str) -> Chain:
         """The probabilities of classes by their logits; a dense layer comes before them."""
@@ -108,20 +126,23 @@ class Chain:
 
     def _with_last_dense(self, place: str) -> Chain:
         """The chain with a dense layer at its end: what only scales is merged into it, else the identity is added."""
-        if isinstance(self.last, BatchNorm) and len(self.steps) > 1 and isinstance(self.steps[-2].layer, Dense):
-            dense, scaling = self.steps[-2:]
-            weights, bias = dense.arrays["weights"], dense.arrays.get("bias", np.zeros(self.width))
-            given = {name: np.asarray(array, np.float64) for name, array in scaling.arrays.items()}
-            factor = given["gamma"] / np.sqrt(given["running_variance"] + self.last.epsilon)
-            shift = (bias - given["running_mean"]) * factor + given["beta"]
-            merged = {"weights": (weights * factor).astype(weights.dtype), "bias": shift.astype(weights.dtype)}
-            step = Step(Dense(self.width), merged, scaling.place)
-            return replace(self, steps=(*self.steps[:-2], step))._with_last_dense(place)
         if isinstance(self.last, Dense):
             return self
-        if self.width > 65_536:
-            raise refused(place, "the layer before the softmax must have at most 65536 units", self.width)
+        if isinstance(self.last, BatchNorm) and len(self.steps) > 1 and isinstance(self.steps[-2].layer, Dense):
+            given, weights = self.steps[-2].arrays, self.steps[-2].arrays["weights"]
+            scaling = {name: array.astype(np.float64) for name, array in self.steps[-1].arrays.items()}
+            factor = scaling["gamma"] / np.sqrt(scaling["running_variance"] + self.last.epsilon)
+            bias = (given.get("bias", np.zeros(1)) - scaling["running_mean"]) * factor + scaling["beta"]
+            merged = {"weights": (weights * factor).astype(weights.dtype), "bias": bias}
+            return self._instead(2, Dense(self.width), merged)
+        if self.width > MAXIMUM_UNITS:
+            raise refused(place, f"the layer before the softmax must have at most {MAXIMUM_UNITS} units", self.width)
         return self.then(place, Dense(self.width, use_bias=False), {"weights": np.eye(self.width, dtype="f4")})
+
+
+def _moves_only(arrays: Mapping[str, Array]) -> bool:
+    """Whether a layer that scales only subtracts so far."""
+    return "running_mean" in arrays and bool((arrays["gamma"] == 1.0).all() and not arrays["beta"].any())
 
 
 def _row(place: str, values: Array, width: int) -> Array:

@@ -21,6 +21,7 @@ from models.imports.onnx_values import (
     Curve,
     Input,
     Labels,
+    Moment,
     Value,
     curve_of,
     described,
@@ -174,7 +175,8 @@ _POINTWISE: Mapping[str, Callable[[Call], Function]] = {
     "Exp": lambda call: np.exp,
     "Log": lambda call: np.log,
     "Neg": lambda call: np.negative,
-    "Sqrt": lambda call: np.sqrt,
+    "Abs": lambda call: np.abs,
+    "Sign": lambda call: np.sign,
     "Reciprocal": lambda call: np.reciprocal,
     "Clip": _clip,
 }
@@ -202,6 +204,11 @@ _ARITHMETIC: Mapping[str, Function] = {
     "Max": np.maximum,
     "Min": np.minimum,
     "PRelu": lambda x, slope: np.where(x > 0, x, slope * x),
+    "Equal": np.equal,
+    "Less": np.less,
+    "LessOrEqual": np.less_equal,
+    "Greater": np.greater,
+    "GreaterOrEqual": np.greater_equal,
 }
 
 
@@ -211,6 +218,8 @@ def _arithmetic(function: Function, call: Call) -> Value:
     if len(call.inputs) > 2:
         raise call.refused("must have 2 inputs", len(call.inputs))
     with np.errstate(all="ignore"):
+        if isinstance(one, Moment) or isinstance(other, Moment):
+            return _normalizing(call, one, other)
         if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
             return function(call.array(0), call.array(1))
         if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
@@ -247,6 +256,56 @@ def _with_constant(function: Function, call: Call, *, first: bool) -> Value:
     raise call.refused("must have one number as its constant", f"shape {constant.shape}")
 
 
+def _normalizing(call: Call, one: Value, other: Value) -> Value:
+    """The next step of ``(x - mean)/√(variance + ε)``, a layer normalization in several nodes."""
+    kind = call.node.op_type
+    if isinstance(other, Moment):
+        if kind == "Sub" and other.what == "mean" and isinstance(one, Chain | Curve) and settled(one) is other.chain:
+            return other._replace(what="centered")
+        if kind == "Mul" and one is other and other.what == "centered":
+            return other._replace(what="square")
+        if kind == "Div" and other.what == "deviation" and one == Moment(other.chain, "centered"):
+            return _layer_norm_of(call, other.chain, other.epsilon, {"gamma": np.ones(1), "beta": np.zeros(1)})
+        one, other = other, one
+    if isinstance(one, Moment) and isinstance(other, np.ndarray) and other.size == 1:
+        number = float(other.reshape(()))
+        if kind == "Pow" and one.what == "centered" and number == 2.0:
+            return one._replace(what="square")
+        if kind == "Add" and one.what == "variance":
+            return one._replace(what="more", epsilon=number)
+    raise call.refused("must be a part of a layer normalization", f"{described(one)} and {described(other)}")
+
+
+def _reduce_mean(call: Call) -> Value:
+    """The mean of each row, or the variance."""
+    value = call.given(0)
+    axes = _axes(call)
+    if axes not in ((-1,), (1,)) or not call.attribute("keepdims", 1):
+        raise call.refused("must keep rows, with the axis 1 or -1", f"axes {axes}")
+    if isinstance(value, Moment) and value.what == "square":
+        return value._replace(what="variance")
+    return Moment(call.chain(0), "mean")
+
+
+def _sqrt(call: Call) -> Value:
+    """The root of a variance, of a constant, or of each number."""
+    value = call.given(0)
+    if isinstance(value, Moment) and value.what == "more":
+        return value._replace(what="deviation")
+    return _pointwise(lambda call: np.sqrt, call)
+
+
+def _where(call: Call) -> Value:
+    """One of two functions of each number, as a third one says."""
+    values = [call.given(index) for index in range(3)]
+    if any(not isinstance(each, Chain | Curve) for each in values):
+        raise call.refused("must have rows of numbers as inputs", ", ".join(map(described, values)))
+    first, *others = [curve_of(each, call.place) for each in values if isinstance(each, Chain | Curve)]
+    if any(each.chain is not first.chain for each in others):
+        raise call.refused("must not join two branches: the layers must follow one another", "a branch")
+    return Curve(first.chain, np.where(first.values, others[0].values, others[1].values), call.place)
+
+
 def _batch_norm(call: Call) -> Value:
     call.require("training_mode", (0,), 0)
     chain = call.chain(0)
@@ -263,9 +322,14 @@ def _layer_norm(call: Call) -> Value:
     chain, epsilon = call.chain(0), call.attribute("epsilon", 1e-5)
     gamma = _of_width(call, 1, chain.width)
     beta = _of_width(call, 2, chain.width) if len(call.inputs) > 2 else np.zeros_like(gamma)
+    return _layer_norm_of(call, chain, epsilon, {"gamma": gamma, "beta": beta})
+
+
+def _layer_norm_of(call: Call, chain: Chain, epsilon: float, arrays: Mapping[str, Array]) -> Chain:
     if not 0.0 < epsilon <= 1.0:
         raise call.refused("must have an epsilon above 0 and at most 1", epsilon)
-    return chain.then(call.place, LayerNorm(epsilon=_rounded(epsilon)), {"gamma": gamma, "beta": beta})
+    rows = {name: np.broadcast_to(array, (chain.width,)) for name, array in arrays.items()}
+    return chain.then(call.place, LayerNorm(epsilon=_rounded(epsilon)), rows)
 
 
 def _rounded(number: float) -> float:
@@ -424,6 +488,9 @@ OPERATORS: Mapping[tuple[str, str], Callable[[Call], Value]] = {
     ("", "MatMul"): _matmul,
     **{("", name): partial(_pointwise, function) for name, function in _POINTWISE.items()},
     **{("", name): partial(_arithmetic, function) for name, function in _ARITHMETIC.items()},
+    ("", "Sqrt"): _sqrt,
+    ("", "Where"): _where,
+    ("", "ReduceMean"): _reduce_mean,
     ("", "BatchNormalization"): _batch_norm,
     ("", "LayerNormalization"): _layer_norm,
     (ML, "Scaler"): _scaler,

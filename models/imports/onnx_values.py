@@ -1,7 +1,8 @@
 """What a name in an ONNX graph stands for while the graph is read.
 
 A value is an array that the graph has as a constant (``Array``), the network up to there (``Chain``), a function of
-each of its numbers (``Curve``), one of several inputs (``Column``), or the class with the largest number (``Labels``).
+each of its numbers (``Curve``), one of several inputs (``Column``), a part of a layer normalization (``Moment``), or
+the class with the largest number (``Labels``).
 
 A file may have an activation in several nodes, such as ``x·σ(x)`` or ``x/2·(1 + erf(x/√2))``. A ``Curve`` holds the
 function's values at many points. It becomes the layer that has the same values there.
@@ -10,6 +11,8 @@ function's values at many points. It becomes the layer that has the same values 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +23,19 @@ from models.imports.chain import Chain, refused
 from nncore.arrays import Array
 from nncore.layers import ELU, GELU, SELU, Layer, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 
-__all__ = ["POINTS", "Column", "Curve", "Input", "Labels", "Value", "curve_of", "described", "is_logistic", "settled"]
+__all__ = [
+    "POINTS",
+    "Column",
+    "Curve",
+    "Input",
+    "Labels",
+    "Moment",
+    "Value",
+    "curve_of",
+    "described",
+    "is_logistic",
+    "settled",
+]
 
 _FAR = np.logspace(1.1, 6, 40)
 #: The points at which functions are compared.
@@ -33,12 +48,31 @@ _FIXED: tuple[Layer, ...] = (ReLU(), Tanh(), Sigmoid(), Softplus(), SELU(), SiLU
 NAMES = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softplus")
 
 
-class Curve(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Curve:
     """A function of each number of a chain by its values at ``POINTS``; ``place`` is the node that made it."""
 
     chain: Chain
     values: Array
     place: str
+
+    @cached_property
+    def settled(self) -> Chain:
+        """The chain with the layer that has the curve's values. Raises InvalidError if there is none."""
+        chain, values, place = self.chain, self.values, self.place
+        rise, start = values[_ONE] - values[_ZERO], values[_ZERO]
+        if _equal(values, rise * POINTS + start):
+            if start == 0.0 and rise == 1.0:
+                return chain
+            if rise == 1.0:
+                return chain.shifted(place, np.array([start]))
+            return chain.scaled(place, np.zeros(1), np.array([rise]), np.array([start]))
+        for layer in (*_FIXED, *_fitted(values)):
+            if _equal(values, _values(layer)):
+                return chain.then(place, layer)
+        wanted = f"each number must go through one of the activations {listed(NAMES)}"
+        shown = ", ".join(f"{values[at]:.4g} at {POINTS[at]:.4g}" for at in (_MINUS_ONE, _ZERO, _ONE))
+        raise refused(place, wanted, f"a function that is {shown}")
 
 
 class Input(NamedTuple):
@@ -54,6 +88,18 @@ class Column(NamedTuple):
     place: int
 
 
+class Moment(NamedTuple):
+    """What a layer normalization of several nodes makes of a row x on its way.
+
+    ``what`` is the "mean" of the row, the "centered" row, its "square", the "variance", "more" with ``epsilon`` added,
+    and its root, the "deviation".
+    """
+
+    chain: Chain
+    what: str
+    epsilon: float = 0.0
+
+
 class Labels(NamedTuple):
     """The class with the largest number, or its label if ``classes`` are there."""
 
@@ -61,7 +107,7 @@ class Labels(NamedTuple):
     classes: Sequence[Label] | None = None
 
 
-Value = Array | Chain | Curve | Input | Column | Labels
+Value = Array | Chain | Curve | Input | Column | Moment | Labels
 
 
 def curve_of(value: Chain | Curve, place: str) -> Curve:
@@ -75,23 +121,8 @@ def is_logistic(curve: Curve) -> bool:
 
 
 def settled(value: Chain | Curve) -> Chain:
-    """The chain with the layer that has the curve's values. Raises InvalidError if there is none."""
-    if isinstance(value, Chain):
-        return value
-    chain, values, place = value
-    rise, start = values[_ONE] - values[_ZERO], values[_ZERO]
-    if _equal(values, rise * POINTS + start):
-        if start == 0.0 and rise == 1.0:
-            return chain
-        if rise == 1.0:
-            return chain.shifted(place, np.array([start]))
-        return chain.scaled(place, np.zeros(1), np.array([rise]), np.array([start]))
-    for layer in (*_FIXED, *_fitted(values)):
-        if _equal(values, _values(layer)):
-            return chain.then(place, layer)
-    wanted = f"each number must go through one of the activations {listed(NAMES)}"
-    shown = ", ".join(f"{values[at]:.4g} at {POINTS[at]:.4g}" for at in (_MINUS_ONE, _ZERO, _ONE))
-    raise refused(place, wanted, f"a function that is {shown}")
+    """The chain of a value, of a curve with its layer; the same one each time."""
+    return value if isinstance(value, Chain) else value.settled
 
 
 def _fitted(values: Array) -> list[Layer]:
@@ -122,4 +153,6 @@ def described(value: object) -> str:
         return f"a constant of shape {value.shape}"
     if isinstance(value, Chain | Curve):
         return "what the network computes"
+    if isinstance(value, Moment):
+        return f"the {value.what} of rows"
     return "labels" if isinstance(value, Labels) else "the graph's input"
