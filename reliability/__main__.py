@@ -21,6 +21,7 @@ PROMISES: tuple[str, ...] = (
     "causes",
     "retries",
     "serving",
+    "mixing",
     "hostile",
     "store",
     "clock",

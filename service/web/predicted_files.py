@@ -27,6 +27,7 @@ from service.uploads.exchange_table import ExchangeTable
 from service.web.context import context
 from service.web.file_bodies import FILE_TYPES, UploadedFile, received_upload, uploaded_file
 from service.web.pagination import NUMBER_PATTERN
+from service.web.protocols.npy import NPY
 from service.web.sticky import sticky_of
 from service.web.stored_rows import hold_dataset
 from service.web.table_answers import CSV, TABLE_TYPES, accepted_type, table_answer
@@ -42,9 +43,10 @@ __all__ = [
 ]
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-FILE_BODIES: dict[str, Any] = dict.fromkeys((CSV, "application/octet-stream"), _BINARY)
+FILE_BODIES: dict[str, Any] = dict.fromkeys((CSV, "application/octet-stream", NPY), _BINARY)
 FILE_ANSWERS: dict[str, Any] = {
-    "description": "The predictions; of a file, as the type that `Accept` names, CSV if any will do.",
+    "description": "The predictions; of a file, as the type that `Accept` names, CSV if any will do. Of a matrix, the "
+    "probabilities as a matrix, unless `Accept` names JSON.",
     "headers": {
         "X-Model-Version": {
             "description": "Of a file: the version's number, or the checkpoint's id.",
@@ -53,7 +55,7 @@ FILE_ANSWERS: dict[str, Any] = {
     },
     "content": {
         "application/json": {"schema": {"$ref": "#/components/schemas/Prediction"}},
-        **dict.fromkeys(TABLE_TYPES, _BINARY),
+        **dict.fromkeys((*TABLE_TYPES, NPY), _BINARY),
     },
 }
 _TRUTHS = ("true", "false")

@@ -18,11 +18,11 @@ ROOT = Path(__file__).parents[2]
 #: By promise: the share of the full figure, and the counts that must be reported.
 SHORT = {
     "kills": (
-        0.007,
+        0.004,
         ("kills at random moments", "of them with a table", "kills at a call", "kills of runners with members"),
     ),
     "power": (0.02, ("cuts of ext4", "cuts of xfs")),
-    "disks": (0.012, ("calls that failed", "disks that were full or limited")),
+    "disks": (0.006, ("calls that failed", "disks that were full or limited")),
     "resume": (
         0.02,
         (
@@ -34,6 +34,7 @@ SHORT = {
             "pairs of jobs",
         ),
     ),
+    "mixing": (0.04, ("requests", "rows", "refused", "requests that shared a pass")),
     "clock": (0.05, ("steps of the clock", "trainers killed", "runners killed", "pauses", "jobs in turn")),
     "owner": (0.01, ("pauses", "pauses in a service", "steps", "stale writes refused", "final states")),
 }

@@ -75,6 +75,9 @@ def predict() -> Response:
     `probability`, and with `?probabilities=true` a column for each class. With `&dataset=` and no body, the rows are
     those of a stored dataset. Values are written in their shortest form,
     times in ISO 8601, missing values empty or null. The header `X-Model-Version` names the version that answered.
+
+    With `?model=` and the type `application/x-npy`, the body is a matrix of numbers as `numpy.save` writes it, and the
+    answer is the matrix of probabilities, with a column for each class of the version.
     """
     raise_refusal(request.environ)
     if names_file() and not is_npy(request.content_type or ""):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 from functools import lru_cache
+from tokenize import TokenError
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs
 
@@ -121,7 +122,7 @@ def _parsed(beginning: bytes) -> _Header:
             shape, columns_first, dtype = npy_format.read_array_header_1_0(file)
         else:
             shape, columns_first, dtype = npy_format.read_array_header_2_0(file)
-    except (ValueError, TypeError, KeyError, SyntaxError, RecursionError, MemoryError) as error:
+    except (ValueError, TypeError, KeyError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
         detail = f"the body must be an array as numpy.save writes it: {str(error)[:200]}"
         raise MalformedError("invalid_body", detail) from None
     return _Header(shape, columns_first, dtype, file.tell())
