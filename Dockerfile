@@ -19,17 +19,18 @@ COPY nncore ./nncore
 COPY models ./models
 COPY service ./service
 COPY trainyard ./trainyard
-# The command `trainyard`, which runs what is here. Nothing stays of what builds it.
+# The command `trainyard`, which runs what is here. Nothing stays of what builds it. SageMaker calls the command `serve`.
 RUN pip install --disable-pip-version-check --require-hashes --target /build -r requirements-build.lock \
     && PYTHONPATH=/build pip install --disable-pip-version-check --no-deps --no-build-isolation --editable . \
-    && rm -r /build
+    && rm -r /build \
+    && ln -s /app/service/cli/container_serve /usr/local/bin/serve
 
 ENV TRAINYARD_DATA=/data \
     TRAINYARD_BIND=0.0.0.0:8000
 # By number, so that Kubernetes can see that it is not root. It writes to /data, /tmp and /dev/shm alone.
 USER 10001:10001
 VOLUME /data
-EXPOSE 8000
+EXPOSE 8000 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s \
     CMD ["python", "-m", "service", "healthcheck"]
 # Workers write their heartbeat to memory instead of the container's disk.

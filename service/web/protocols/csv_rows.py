@@ -23,8 +23,8 @@ __all__ = ["CsvRows"]
 class CsvRows:
     """The rows of a text, split into cells.
 
-    ``header`` says whether the first row has the names of the columns; if None, it has them unless all of its cells are
-    numbers. Raises InvalidError with the line if the text is no CSV or has no rows.
+    ``header`` says whether the first row has the names of the columns. If it is None, it has them unless its cells are
+    numbers, some of which may be missing. Raises InvalidError with the line if the text is no CSV or has no rows.
     """
 
     def __init__(self, text: str, *, header: bool | None = None) -> None:
@@ -37,9 +37,7 @@ class CsvRows:
                     self._lines.append(reader.line_num)
         except csv.Error as error:
             raise file_problem(f"is not CSV: {error}", line=reader.line_num) from None
-        named = (
-            header if header is not None else bool(rows) and not all(number_of(cell) is not None for cell in rows[0])
-        )
+        named = bool(rows) and (not _are_numbers(rows[0]) if header is None else header)
         #: The names of the columns; None if there are none.
         self.names = rows.pop(0) if named and rows else None
         if named:
@@ -73,7 +71,7 @@ class CsvRows:
         problems: list[Problem] = []
         try:
             if names is None:
-                return matrix(self._matrix(served.inputs), served, "/rows")
+                return matrix(self._matrix(served.inputs), served, "")
             assert served.plan is not None
             return named_lists(names, self.rows, served.plan, _place)
         except InvalidError as error:
@@ -112,3 +110,9 @@ class CsvRows:
 
 def _place(row: int | None, column: int | None) -> str:
     return f"/{'' if row is None else row}/{'' if column is None else column}"
+
+
+def _are_numbers(cells: list[str]) -> bool:
+    """Whether cells are numbers, of which some may be missing."""
+    numbers = [number_of(cell) for cell in cells if not is_missing(cell)]
+    return bool(numbers) and None not in numbers
