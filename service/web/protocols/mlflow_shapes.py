@@ -12,7 +12,7 @@ __all__ = ["METHODS", "SHAPES"]
 #: What may be asked for, by scikit-learn's names of methods: the likeliest classes, or probabilities.
 METHODS = ("predict", "predict_proba")
 _VALUE = {"type": ["number", "string", "boolean", "null"]}
-_ROWS: dict[str, Any] = {"type": "array", "minItems": 1}
+_ROWS: dict[str, Any] = {"type": "array", "items": {}, "minItems": 1}
 SHAPES: dict[str, dict[str, Any]] = {
     "InvocationRequest": {
         **described(
@@ -22,14 +22,15 @@ SHAPES: dict[str, dict[str, Any]] = {
             inputs={
                 "description": "Lists of values by column, or rows.",
                 "type": ["object", "array"],
-                "additionalProperties": {"type": "array"},
+                "items": {},
+                "additionalProperties": {"type": "array", "items": {}},
             },
             dataframe_split=described(
                 "A data frame as pandas splits it. Columns that are numbers have no names, and are taken in order.",
                 ("columns", "index"),
                 columns={"type": "array", "items": {"type": ["string", "integer"]}},
                 data={**_ROWS, "items": {"type": "array", "items": _VALUE}},
-                index={"type": "array", "description": "Left out."},
+                index={"type": "array", "items": {}, "description": "Left out."},
             ),
             dataframe_records={
                 **_ROWS,

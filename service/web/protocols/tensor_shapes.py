@@ -20,7 +20,8 @@ LENGTH_HEADER: dict[str, Any] = {
 _DATATYPE = {"type": "string", "enum": [*DATATYPES]}
 _SHAPE = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
 _PARAMETERS = {"type": ["object", "null"], "additionalProperties": True}
-_DATA = {"type": "array", "items": {"type": ["number", "string", "boolean", "array", "null"]}}
+_ELEMENT: dict[str, Any] = {"type": ["number", "string", "boolean", "null"]}
+_DATA = {"type": "array", "items": {"anyOf": [_ELEMENT, {"type": "array", "items": {}}]}}
 _FORMS = {
     "type": "array",
     "items": described(
@@ -192,7 +193,7 @@ SHAPES: dict[str, dict[str, Any]] = {
                 inference_count={"type": "integer", "description": "Rows."},
                 execution_count={"type": "integer", "description": "Passes through the network."},
                 inference_stats=_TIMES,
-                batch_stats={"type": "array", "maxItems": 0},
+                batch_stats={"type": "array", "items": {}, "maxItems": 0},
             ),
         },
     ),

@@ -315,7 +315,7 @@ def _metadata(name: str, wanted: Wanted = None) -> Response:
 
 
 @routes.route("/v1/models/<name>/metadata", methods=["GET"])
-@routes.response(200, "ModelMetadata")
+@routes.response(200, "SignatureMetadata")
 @routes.doc(responses=refusals(404, 503))
 def show_model_metadata(name: str) -> Response:
     """Show what the default version of a model takes and answers, as TensorFlow's signatures."""
@@ -323,7 +323,7 @@ def show_model_metadata(name: str) -> Response:
 
 
 @routes.route("/v1/models/<name>/versions/<version>/metadata", methods=["GET"])
-@routes.response(200, "ModelMetadata")
+@routes.response(200, "SignatureMetadata")
 @routes.doc(responses=refusals(404, 503))
 def show_model_metadata_by_version(name: str, version: str) -> Response:
     """Show what a version takes and answers, by its number."""
@@ -331,7 +331,7 @@ def show_model_metadata_by_version(name: str, version: str) -> Response:
 
 
 @routes.route("/v1/models/<name>/labels/<alias>/metadata", methods=["GET"])
-@routes.response(200, "ModelMetadata")
+@routes.response(200, "SignatureMetadata")
 @routes.doc(responses=refusals(404, 503))
 def show_model_metadata_by_label(name: str, alias: str) -> Response:
     """Show what a version takes and answers, by an alias."""

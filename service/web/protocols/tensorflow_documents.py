@@ -95,12 +95,17 @@ def _tensor(name: str, dtype: str, *sizes: int) -> dict[str, Any]:
 
 _VALUE: dict[str, Any] = {
     "description": "A value of a column. Text may be an object with its base64; a value may stand in a list.",
-    "type": ["number", "string", "boolean", "null", "object", "array"],
+    "anyOf": [
+        {"type": ["number", "string", "boolean", "null"]},
+        {"type": "object"},
+        {"type": "array", "items": {}},
+    ],
 }
 _ROWS: dict[str, Any] = {
     "description": "Rows: lists of numbers, or objects by column. The only input of a model without columns is "
     f"`{INPUT}`; if it takes one number, rows may be numbers.",
     "type": "array",
+    "items": {},
     "minItems": 1,
 }
 _SIGNATURE = {
@@ -125,7 +130,8 @@ SHAPES: dict[str, dict[str, Any]] = {
             inputs={
                 "description": "Lists of values by column, or rows.",
                 "type": ["object", "array"],
-                "additionalProperties": {"type": "array"},
+                "items": {},
+                "additionalProperties": {"type": "array", "items": {}},
             },
         ),
         "additionalProperties": False,
@@ -184,7 +190,7 @@ SHAPES: dict[str, dict[str, Any]] = {
             ),
         },
     ),
-    "ModelMetadata": described(
+    "SignatureMetadata": described(
         "What a version takes and answers.",
         model_spec={"type": "object", "additionalProperties": {"type": "string"}},
         metadata={"type": "object"},
