@@ -31,8 +31,9 @@ _LINKS = {
 def show_index() -> Response:
     """Show where the parts of the service are.
 
-    A request that prefers `text/html`, as browsers do, is led to the console.
+    A request that prefers `text/html`, as browsers do, is led to the console. `status` is `alive`, which clients of
+    KServe's protocol V1 look for here.
     """
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
         return redirect("/console/", 303)  # type: ignore[return-value]
-    return json_response({"trainyard": VERSION, **_LINKS})
+    return json_response({"trainyard": VERSION, "status": "alive", **_LINKS})
