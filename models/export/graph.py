@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, helper, numpy_helper
 
+from models.version import VERSION
 from nncore.arrays import Array
 
-__all__ = ["ML_DOMAIN", "Graph"]
+__all__ = ["IR_VERSION", "ML_DOMAIN", "ML_OPSET", "OPSET", "Graph"]
 
+#: The versions of the format, of its operators, and of those for classic machine learning.
+IR_VERSION, OPSET, ML_OPSET = 8, 18, 3
 #: The domain of the operators for classic machine learning.
 ML_DOMAIN = "ai.onnx.ml"
 #: The name of the number of rows in the shapes of inputs and outputs.
@@ -24,16 +27,21 @@ SMALL = 256
 class Graph:
     """Operators, each of which makes one value of others; a value is known by its name.
 
-    ``dtype`` is that of the networks. What an operator makes of the same values is computed once. ``reserved`` are
+    They are written into ``model`` at once, so that large arrays are in memory no more than once. ``dtype`` is that of
+    the networks. What an operator makes of the same values is computed once. ``reserved`` are
     names of inputs and outputs.
     """
 
     def __init__(self, dtype: np.dtype[np.generic], reserved: Iterable[str] = ()) -> None:
         self.dtype = dtype
-        self._nodes: list[NodeProto] = []
-        self._constants: list[TensorProto] = []
-        self._inputs: list[ValueInfoProto] = []
-        self._outputs: list[ValueInfoProto] = []
+        self.model = helper.make_model(
+            GraphProto(),
+            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(ML_DOMAIN, ML_OPSET)],
+            producer_name="trainyard",
+            producer_version=VERSION,
+        )
+        self._proto = self.model.graph
         self._reserved = set(reserved)
         self._used: Counter[str] = Counter()
         #: The values that were made, by what they were made of.
@@ -41,13 +49,13 @@ class Graph:
 
     def input(self, name: str, dtype: np.dtype[np.generic], width: int) -> str:
         """Declare an input (rows, width) with a reserved name."""
-        self._inputs.append(helper.make_tensor_value_info(name, _type(dtype), [ROWS, width]))
+        self._proto.input.append(helper.make_tensor_value_info(name, _type(dtype), [ROWS, width]))
         return name
 
     def output(self, name: str, value: str, dtype: np.dtype[np.generic], *widths: int) -> None:
         """Make a value (rows, *widths) an output with a reserved name."""
-        self._nodes.append(helper.make_node("Identity", [value], [name], name))
-        self._outputs.append(helper.make_tensor_value_info(name, _type(dtype), [ROWS, *widths]))
+        self._proto.node.append(helper.make_node("Identity", [value], [name], name))
+        self._proto.output.append(helper.make_tensor_value_info(name, _type(dtype), [ROWS, *widths]))
 
     def call(self, operator: str, *values: str | Array, domain: str = "", **attributes: Any) -> str:
         """The value that an operator makes of others; arrays become constants."""
@@ -55,7 +63,7 @@ class Graph:
         key = (operator, tuple(names), repr(sorted(attributes.items())))
         if key not in self._known:
             name = self._known[key] = self._free(operator.lower())
-            self._nodes.append(helper.make_node(operator, names, [name], name, domain=domain, **attributes))
+            self._proto.node.append(helper.make_node(operator, names, [name], name, domain=domain, **attributes))
         return self._known[key]
 
     def constant(self, array: Array, name: str = "constant") -> str:
@@ -65,7 +73,7 @@ class Graph:
         key = (array.dtype.str, array.shape, array.tobytes()) if same else None
         if key is None or key not in self._known:
             found = self._known[key] = self._free(name)
-            self._constants.append(numpy_helper.from_array(array, found))
+            self._proto.initializer.append(numpy_helper.from_array(array, found))
             return found
         return self._known[key]
 
@@ -80,10 +88,6 @@ class Graph:
     def joined(self, values: list[str]) -> str:
         """Values (rows, widths) side by side."""
         return values[0] if len(values) == 1 else self.call("Concat", *values, axis=1)
-
-    def proto(self, name: str) -> GraphProto:
-        """The graph as ONNX stores it."""
-        return helper.make_graph(self._nodes, name, self._inputs, self._outputs, self._constants)
 
     def _free(self, stem: str) -> str:
         """A name that begins with ``stem`` and that no other value has."""

@@ -17,17 +17,14 @@ from onnx import ModelProto, helper
 
 from models.data.labels import Label, label_text
 from models.errors import ConflictError
-from models.export.graph import ML_DOMAIN, Graph
+from models.export.graph import Graph
 from models.export.inputs import Inputs, columns_of, read
 from models.export.networks import probabilities
 from models.formats.mapped_parameters import MappedVersion
-from models.version import VERSION
 from nncore.arrays import Array
 
-__all__ = ["INPUTS", "IR_VERSION", "ML_OPSET", "OPSET", "OUTPUTS", "Exported", "onnx_bytes", "onnx_model"]
+__all__ = ["INPUTS", "OUTPUTS", "Exported", "onnx_bytes", "onnx_model"]
 
-#: The versions of the format, of its operators, and of those for classic machine learning.
-IR_VERSION, OPSET, ML_OPSET = 8, 18, 3
 INPUTS = "inputs"
 OUTPUTS = PROBABILITIES, PREDICTIONS = "probabilities", "predictions"
 #: Bytes of parameters that a file may hold at most: protobuf counts its bytes with 31 bits.
@@ -73,14 +70,8 @@ def onnx_model(version: MappedVersion, exported: Exported) -> ModelProto:
     labels = _labels(definition.classes)
     graph.output(PROBABILITIES, answer, dtype, len(labels))
     graph.output(PREDICTIONS, graph.call("Gather", labels, best, axis=0), labels.dtype)
-    model = helper.make_model(
-        graph.proto(exported.model),
-        ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(ML_DOMAIN, ML_OPSET)],
-        producer_name="trainyard",
-        producer_version=VERSION,
-        model_version=exported.version,
-    )
+    model = graph.model
+    model.graph.name, model.model_version = exported.model, exported.version
     facts = {
         "model": exported.model,
         "version": str(exported.version),

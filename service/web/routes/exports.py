@@ -30,7 +30,8 @@ routes = Resource("exports", __name__, description="Versions as files that other
 
 #: The content type of an ONNX file, as that of any file without one of its own.
 _KIND = "application/octet-stream"
-#: How often the parameters are in memory at most: stacked or copied, in the graph, in the file, and as it is sent.
+#: How often the parameters are in memory at most, if one layer has nearly all of them: stacked, as bytes, and twice as
+#: parts of the file.
 _COPIES = 4
 
 

@@ -18,7 +18,6 @@ from models.errors import ConflictError
 from models.export.feature_nodes import FEATURE_NODES, INPUT_FORMS, PART_NODES
 from models.export.graph import Graph
 from models.export.inputs import columns_of, read
-from models.export.onnx_file import IR_VERSION, ML_OPSET, OPSET
 from models.export.scale_nodes import SCALE_NODES
 from models.features.category import Boolean, Category
 from models.features.features import FEATURES, Ignored
@@ -67,11 +66,10 @@ def exported(fitted: FittedFeatures, table: MemoryTable, dtype: str) -> Array:
     if inputs.refused is not None:
         x = graph.call("Where", inputs.refused, graph.number(np.nan), x)
     graph.output("x of networks", x, graph.dtype, fitted.width)
-    imports = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
-    model = onnx.helper.make_model(graph.proto("features"), ir_version=IR_VERSION, opset_imports=imports)
-    onnx.checker.check_model(model, full_check=True)
+    graph.model.graph.name = "features"
+    onnx.checker.check_model(graph.model, full_check=True)
     feeds = feeds_of([column.feature for column in columns], table)
-    return answer_of(model.SerializeToString(), feeds)["x of networks"]
+    return answer_of(graph.model.SerializeToString(), feeds)["x of networks"]
 
 
 @st.composite

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from models.export.graph import Graph
 from models.export.layer_nodes import LAYER_NODES
-from models.export.onnx_file import IR_VERSION, ML_OPSET, OPSET
 from nncore.arrays import Array
 from nncore.layers import LAYERS, Layer
 from nncore.network import Dtype
@@ -48,13 +47,9 @@ def exported(layer: Layer, parameters: Mapping[str, Array], dtype: Dtype, x: Arr
     y = LAYER_NODES[type(layer)](graph, layer, parameters, read)
     units = layer.output_size(x.shape[1])
     graph.output("y", graph.call("Reshape", y, np.array([-1, units])), graph.dtype, units)
-    model = onnx.helper.make_model(
-        graph.proto("layer"),
-        ir_version=IR_VERSION,
-        opset_imports=[onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", ML_OPSET)],
-    )
-    onnx.checker.check_model(model, full_check=True)
-    return answer_of(model.SerializeToString(), {"x": x})["y"]
+    graph.model.graph.name = "layer"
+    onnx.checker.check_model(graph.model, full_check=True)
+    return answer_of(graph.model.SerializeToString(), {"x": x})["y"]
 
 
 def assert_close(found: Array, expected: Array, dtype: Dtype) -> None:

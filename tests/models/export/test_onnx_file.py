@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from models.definition.definition import ModelDefinition
 from models.errors import ConflictError
 from models.export import onnx_file
-from models.export.onnx_file import IR_VERSION, OPSET, Exported, onnx_bytes, onnx_model
+from models.export.graph import IR_VERSION, OPSET
+from models.export.onnx_file import Exported, onnx_bytes, onnx_model
 from models.features.features import Feature
 from models.formats.mapped_parameters import MappedNetwork, MappedVersion, map_parameters
 from models.serving.served_model import ServedModel

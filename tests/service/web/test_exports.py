@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from models.formats.checkpoint_file import AnyCheckpoint
 from service.settings import Settings
 from service.web.app import create_app
-from testing.harness import Client, Server
+from testing.harness import ROOT, Client, Server
 from testing.onnx import answer_of, session_of
 from testing.runs import Recorder, a_definition, a_run
 from testing.samples import ROWS, a_model, fresh
@@ -112,6 +113,19 @@ def test_a_table_with_missing_and_unseen_values(client: Client, people: str) -> 
     expected = client.post("/predict", {"model": people, "rows": PEOPLE}).json
     np.testing.assert_allclose(found["probabilities"], expected["probabilities"], rtol=0, atol=1e-5)
     assert found["predictions"].tolist() == expected["predictions"]
+
+
+def test_the_example_of_the_page(client: Client, people: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/export.md: its lines, beside a file of the name that they read."""
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)
+    (tmp_path / "people.onnx").write_bytes(export(client, people).body)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(block, "docs/export.md", "exec"), names)
+    rows = [{"age": 31.5, "sex": "female", "member": True, "day": "2021-03-04T08:30"}, {}]
+    expected = client.post("/predict", {"model": people, "rows": rows}).json
+    np.testing.assert_allclose(names["probabilities"], expected["probabilities"], rtol=0, atol=1e-5)
+    assert names["predictions"].tolist() == expected["predictions"]
 
 
 def test_it_is_a_download_like_others(client: Client, points: str) -> None:
