@@ -73,11 +73,11 @@ release: $(VENV)/.release
 	PYTHONWARNINGS=ignore::UserWarning $(BIN)/cyclonedx-py requirements requirements.lock --pyproject build/pyproject.toml --output-reproducible \
 		--output-file "dist/trainyard_server-$$($(BIN)/hatchling version).cdx.json"
 
-# The locks: the newest versions that are allowed, for every Python and processor, of what the service needs and of what
-# installs it in the image.
+# The locks: the newest versions that are allowed, for every Python and processor, of what the service in the image has,
+# and of what installs it there.
 lock: $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
-	$(LOCK) --output-file requirements.lock requirements.txt
+	$(LOCK) --output-file requirements.lock requirements.txt requirements-onnx.txt
 	grep -h '^hatchling' requirements-release.txt | $(LOCK) --output-file requirements-build.lock -
 
 clean:
