@@ -1,7 +1,7 @@
 """The table of all layers, with the name of each in definitions, checkpoints and tests.
 
-To add a layer, write one class, one line in ``LAYERS`` in this file, one case in ``testing/cases.py`` and its
-equation in ``tests/nncore/plain.py``.
+To add a layer, write one class, one line in ``LAYERS`` in this file, one case in ``testing/cases.py``, its equation in
+``tests/nncore/plain.py``, and its operators in ``models/export/layer_nodes.py``.
 """
 
 from __future__ import annotations

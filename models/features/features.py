@@ -1,6 +1,7 @@
 """The table of all features, with the name of each in definitions.
 
-To add a feature, write one class, one line in ``FEATURES`` in this file, and a case in ``testing/features.py``.
+To add a feature, write one class, one line in ``FEATURES`` in this file, a case in ``testing/features.py``, and its
+operators in ``models/export/feature_nodes.py``.
 """
 
 from __future__ import annotations

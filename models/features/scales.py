@@ -1,7 +1,7 @@
 """The table of scales: how a number feature brings its values to a common size.
 
-To add a scale, write one class, one name in ``ScaleName`` and one line in ``SCALES``, and a case in
-``testing/features.py``.
+To add a scale, write one class, one name in ``ScaleName`` and one line in ``SCALES``, a case in
+``testing/features.py``, and its operators in ``models/export/scale_nodes.py``.
 """
 
 from __future__ import annotations
