@@ -55,16 +55,18 @@ class ForeignNetwork:
 def sent(found: Found) -> tuple[dict[str, Any], Iterator[Array]]:
     """What is passed to the web worker: a document, and the arrays in order. Raises InvalidError."""
     steps, names = found.chain.steps, list(found.names)
-    definition = ModelDefinition.load(
-        {
-            "name": _NAME,
-            "inputs": found.chain.inputs,
-            "classes": found.chain.width if found.classes is None else list(found.classes),
-            "layers": [layer_field().serialize("layer", {"layer": step.layer}) for step in steps],
-            "dtype": _dtype(found.chain),
-            "metadata": {"feature_names": names} if names and sum(map(len, names)) < METADATA_BYTES // 8 else {},
-        }
-    )
+    document = {
+        "name": _NAME,
+        "inputs": found.chain.inputs,
+        "classes": found.chain.width if found.classes is None else list(found.classes),
+        "layers": [layer_field().serialize("layer", {"layer": step.layer}) for step in steps],
+        "dtype": _dtype(found.chain),
+        "metadata": {"feature_names": names} if names and sum(map(len, names)) < METADATA_BYTES // 8 else {},
+    }
+    try:
+        definition = ModelDefinition.load(document)
+    except InvalidError as error:
+        raise error.moved("", "/definition") from None
     groups = dict(zip(group_names(definition.layers), steps, strict=True))
     document = {"definition": definition.document(), "labelled": found.classes is not None}
     return document, _finite(_places(definition), groups, np.dtype(definition.dtype))

@@ -62,7 +62,10 @@ class _Graph:
 
     def __init__(self, model: Any) -> None:
         self._graph = model.graph
-        self._opset = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=1)
+        opsets = [each.version for each in model.opset_import if each.domain in ("", "ai.onnx")]
+        if not opsets:
+            raise refused("/opsetImport", "must state the version of ONNX's operators", "nothing")
+        self._opset = max(opsets)
         self._names: list[str] = []
         self._values: dict[str, Value] = {}
 
@@ -99,7 +102,13 @@ class _Graph:
 
     def _needed(self) -> set[int]:
         """The numbers of the nodes that the outputs depend on."""
-        makers = {name: index for index, node in enumerate(self._graph.node) for name in node.output if name}
+        makers = dict[str, int]()
+        for index, node in enumerate(self._graph.node):
+            for name in filter(None, node.output):
+                if name in makers or name in self._values:
+                    wanted = "must make names of its own"
+                    raise refused(f"/graph/node/{index}", wanted, f"{describe(name)}, which there is already")
+                makers[name] = index
         needed, left = set[int](), [makers[each.name] for each in self._graph.output if each.name in makers]
         while left:
             index = left.pop()
@@ -121,8 +130,6 @@ class _Graph:
             kind = f"{node.domain}.{node.op_type}" if domain else node.op_type
             wanted = f"the node {describe(node.name)} must be an operator of a multilayer perceptron: {known}"
             raise refused(place, wanted, kind)
-        if not node.output or node.output[0] in self._values:
-            raise call.refused("must make a name of its own", describe(list(node.output)))
         self._values[node.output[0]] = operator(call)
 
     def _classifier(self) -> Found:
@@ -149,6 +156,8 @@ class _Graph:
     def _with_softmax(chain: Chain) -> Chain:
         if isinstance(chain.last, Softmax):
             return chain
+        if not chain.steps:
+            raise refused("/graph/output", "must be made by a layer", "the graph's input")
         if chain.width == 1:
             wanted = "must be probabilities or logits of two classes or more, or one probability made by Sigmoid"
             raise refused("/graph/output", wanted, "one number a row")

@@ -29,25 +29,29 @@ _ACTIVATIONS: Mapping[str, Layer | None] = {"identity": None, "logistic": Sigmoi
 
 
 def _standard(node: Node, chain: Chain) -> Chain:
-    """``(x - mean_)/scale_``, without what ``with_mean`` and ``with_std`` leave out."""
-    return _centered(node, chain, "mean_", "scale_")
+    """``(x - mean_)/scale_``; without a mean, mean_ is there and not used."""
+    return _centered(node, chain, _used(node, "with_mean", "mean_"), _used(node, "with_std", "scale_"))
 
 
 def _robust(node: Node, chain: Chain) -> Chain:
-    """``(x - center_)/scale_``, without what ``with_centering`` and ``with_scaling`` leave out."""
-    return _centered(node, chain, "center_", "scale_")
+    """``(x - center_)/scale_``."""
+    return _centered(node, chain, _used(node, "with_centering", "center_"), _used(node, "with_scaling", "scale_"))
 
 
 def _max_abs(node: Node, chain: Chain) -> Chain:
     """``x/scale_``."""
-    return _centered(node, chain, "", "scale_")
+    return _centered(node, chain, None, _numbers(node.attribute("scale_")))
 
 
-def _centered(node: Node, chain: Chain, center: str, scale: str) -> Chain:
-    middle = _numbers(node.attribute(center)) if center and node.has(center) else np.zeros(1)
-    size = _numbers(node.attribute(scale)) if node.has(scale) else np.ones(1)
+def _used(node: Node, whether: str, name: str) -> Array | None:
+    """An attribute that a scaler uses if its option ``whether`` is true."""
+    return _numbers(node.attribute(name)) if node.attribute(whether).value() else None
+
+
+def _centered(node: Node, chain: Chain, center: Array | None, scale: Array | None) -> Chain:
     with np.errstate(divide="ignore"):  # An infinite factor is refused.
-        return chain.scaled(node.place, middle, 1.0 / size)
+        factor = np.ones(1) if scale is None else 1.0 / scale
+    return chain.scaled(node.place, np.zeros(1) if center is None else center, factor)
 
 
 def _min_max(node: Node, chain: Chain) -> Chain:
