@@ -2,6 +2,7 @@
 # make bench: measurements.  make bench-tabular: real tables beside gradient boosting.  make reliability: kills, power
 # cuts, full disks.  make security: hostile requests and tables, fuzzing, known vulnerabilities, build/sbom.json.
 # make console: every test of the console in a browser, of which make test runs the short form.
+# make clients: all clients that speak to it, each from its registry; make test has those that are small.
 # make release: wheel, sdist and bill of materials in dist/.
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 LOCK = $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--custom-compile-command 'make lock'
 
-.PHONY: demo serve quick test lint format bench bench-tabular reliability security console release lock clean
+.PHONY: demo serve quick test lint format bench bench-tabular reliability security console clients release lock clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python examples/demo.py
@@ -19,7 +20,7 @@ demo: $(VENV)/.runtime
 serve: $(VENV)/.runtime
 	$(BIN)/gunicorn wsgi:app
 
-test: $(VENV)/.test
+test: $(VENV)/.test .venv-clients/triton/.made .venv-clients/generated/.made
 	.ci/packages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -58,6 +59,9 @@ console: $(VENV)/.test
 	.ci/packages chromium
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/console
 
+clients: $(VENV)/.test $(patsubst tests/clients/requirements/%.txt,.venv-clients/%/.made,$(wildcard tests/clients/requirements/*.txt))
+	$(BIN)/python -m pytest tests/clients
+
 # With TRAINYARD_OFFLINE=1 it goes on if the database of vulnerabilities cannot be reached.
 security: $(VENV)/.security
 	.ci/packages strace wrk chromium
@@ -81,7 +85,7 @@ lock: $(VENV)/bin/python
 	grep -h '^hatchling' requirements-release.txt | $(LOCK) --output-file requirements-build.lock -
 
 clean:
-	rm -rf $(VENV) .venv-bench build dist demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-bench .venv-clients build dist demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Trainyard needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12")'
@@ -105,4 +109,10 @@ $(VENV)/.release: requirements-release.txt | $(VENV)/bin/python
 
 $(VENV)/.bench: requirements-bench.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
+
+# Clients have environments of their own: what they pin must not decide what the service runs with.
+.venv-clients/%/.made: tests/clients/requirements/%.txt | $(VENV)/bin/python
+	$(BIN)/python -m venv --clear --without-pip .venv-clients/$*
+	$(BIN)/python -m pip --python .venv-clients/$*/bin/python install --quiet --disable-pip-version-check -r $<
 	@touch $@
