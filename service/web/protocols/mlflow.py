@@ -340,10 +340,10 @@ def _answered(reader: _Reading) -> Response:
 @routes.response(200, "Invocation")
 @routes.doc(parameters=[_MODEL, _VERSION], **_ASKED)
 def invoke_model() -> Response:
-    """Predict the class of each row, or its probabilities with `"params": {"predict_method": "predict_proba"}`.
+    """Predict the class of each row, or its probabilities.
 
-    The rows are `instances`, `inputs`, `dataframe_split` or `dataframe_records` in JSON, or CSV. The answer is CSV if
-    `Accept` says so.
+    Probabilities are the answer to `"params": {"predict_method": "predict_proba"}`. The rows are `instances`, `inputs`,
+    `dataframe_split` or `dataframe_records` in JSON, or CSV. The answer is CSV if `Accept` says so.
     """
     parts = context()
     reader = _Reading(None, parts.settings.default_model)
@@ -359,7 +359,7 @@ def invoke_model() -> Response:
 @routes.response(200, "Invocation")
 @routes.doc(parameters=[_VERSION], **_ASKED)
 def invoke_endpoint(name: str) -> Response:
-    """Predict as `POST /invocations`, with the model that the path names."""
+    """Predict with the model that the path names, and else as without one."""
     return _answered(_Reading(name))
 
 
@@ -397,5 +397,5 @@ def _fault_of_default() -> str | None:
 @routes.response(200, {"type": "object", "properties": {"status": {"const": "ready"}}})
 @routes.doc(security=[], responses=problems(503))
 def check_health() -> Response:
-    """Check as `GET /ping`."""
+    """Check that the service can predict, under another name."""
     return check_ping()

@@ -198,9 +198,10 @@ _CLASSIFIED = {"requestBody": json_body("ExamplesRequest"), "responses": refusal
 @routes.response(200, "InstancesAnswer")
 @routes.doc(**_PREDICTED)
 def predict_instances(name: str) -> Response:
-    """Predict rows with a model's default version: probabilities, or the classes of the signature `predictions`.
+    """Predict rows with a model's default version.
 
-    `instances` are answered as `predictions`, `inputs` as `outputs`. Rows are lists of numbers, or objects by column.
+    `instances` are answered as `predictions`, `inputs` as `outputs`: probabilities, or with the signature `predictions`
+    the class of each row. Rows are lists of numbers, or objects by column.
     """
     return _answered(_Predict, name)
 

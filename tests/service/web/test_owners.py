@@ -241,11 +241,11 @@ def test_the_owner_sees_all_of_it_with_any_key(place: Place, name: str) -> None:
     """The same requests find it, so that the test above would notice a leak."""
     alice = place.caller(name)
     for method, path, body in requests(place.document, place.things):
+        if re.match("/v1/.*/versions/[^0-9]", path):
+            continue  # A version is a number there.
         if method == "GET" and "{" not in path and "?after" not in path and not path.startswith(ABOUT_THE_SERVICE):
             answer = alice.ask(method, path)
             assert answer.status == 200 or answer.json["code"] == "no_held_out_rows", (path, answer)
-        if re.match("/v1/.*/versions/[^0-9]", path):
-            continue  # A version is a number there.
         if path in ("/predict", "/evaluate", "/train", "/sweeps") or path.endswith((":predict", ":classify", "/infer")):
             answer = alice.ask(method, path, body)
             assert answer.status == 200 or "start_from" in body, (path, body, answer)
