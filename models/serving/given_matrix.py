@@ -33,8 +33,10 @@ def matrix_rows(served: ServedModel, numbers: Array, pointer: str) -> Array:
         detail = f"must hold {served.inputs} numbers, one per input of the model. Received: {length}"
         raise InvalidError.at(f"{pointer}/0", detail)
     dtype = served.dtype if plan is None or plan.plain else np.dtype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        matrix = numbers.astype(dtype, copy=False)
+    matrix = numbers
+    if numbers.dtype != dtype:
+        with np.errstate(over="ignore", invalid="ignore"):
+            matrix = numbers.astype(dtype)
     if not np.isfinite(matrix).all():
         _require_finite(numbers, matrix, pointer, gaps=plan is not None and not plan.plain)
     if plan is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from models.errors import Faults, InvalidError, MalformedError, describe, escaped, listed, near, unknown_field
@@ -23,10 +24,15 @@ _DIGITS = 18
 _MEMBERS = {"id", "model_name", "model_version", "parameters", "inputs", "outputs"}
 _INPUT = {"name", "shape", "datatype", "parameters", "data"}
 _OUTPUT = {"name", "parameters"}
+#: The members of a tensor whose elements are in JSON.
+_PLAIN = {"name", "shape", "datatype", "data"}
+_WHOLE: set[type] = {int}
+#: Bytes of a JSON before raw tensors of which the form is remembered.
+_REMEMBERED = 2_048
 
 
 class InputTensor(NamedTuple):
-    """A tensor of a request: its elements are in ``data``, as JSON has them, or in ``raw``.
+    """A tensor of a request: its elements are in ``data``, as JSON has them, or they are ``size`` bytes, in ``raw``.
 
     ``place`` is its JSON pointer. ``shape`` has at least one dimension, and none is negative.
     """
@@ -36,7 +42,8 @@ class InputTensor(NamedTuple):
     datatype: str
     shape: list[int]
     data: Any
-    raw: memoryview | None
+    size: int | None = None
+    raw: memoryview | None = None
 
 
 class WantedOutput(NamedTuple):
@@ -70,20 +77,38 @@ def read_request(body: bytes, header: str | None, held: Held | None = None) -> I
     says, and InvalidError with the first faults of the request's form.
     """
     if header is None:
-        document = _parsed(body, body, None, held)
-        rest = None
-    else:
-        length = _header_length(header, len(body))
-        if not length:
-            return InferRequest(None, None, {}, [], None, binary=True, raw=memoryview(body))
-        document = _parsed(body[:length], body, header, held)
-        rest = memoryview(body)[length:]
+        given = _form(_parsed(body, body, None, held))
+        return given if all(tensor.size is None for tensor in given.inputs) else _with_raw(given, None)
+    length = _header_length(header, len(body))
+    if not length:
+        return InferRequest(None, None, {}, [], None, binary=True, raw=memoryview(body))
+    head, rest = body[:length], memoryview(body)[length:]
+    if length > _REMEMBERED:
+        return _with_raw(_form(_parsed(head, body, header, held)), rest)
+    try:
+        given = _known_form(head)
+    except MalformedError:
+        given = _form(_parsed(head, body, header, held))  # It has the length that the header should have.
+    return _with_raw(given, rest)
+
+
+@lru_cache(maxsize=1_024)
+def _known_form(head: bytes) -> InferRequest:
+    """The form of the JSON before raw tensors: clients send the same one again and again, with other bytes after it."""
+    return _form(parse_json(head))
+
+
+def _form(document: Any) -> InferRequest:
+    """A request without its raw bytes. Raises InvalidError with the first faults."""
     if type(document) is not dict:
         raise InvalidError.at("", f"must be an object. Received: {describe(document)}")
     faults = Faults()
     _require_known(document, _MEMBERS, "", faults)
+    inputs = _inputs(document.get("inputs"), faults)
+    if len(document) == 1:
+        faults.check()
+        return InferRequest(None, None, {}, inputs, None, binary=False)
     parameters = _object(document.get("parameters"), "/parameters", faults)
-    inputs = _inputs(document.get("inputs"), rest, faults)
     wanted = document.get("outputs")
     outputs = None if wanted is None or wanted == [] else _outputs(wanted, faults)
     binary = parameters.get("binary_data_output", False)
@@ -95,6 +120,33 @@ def read_request(body: bytes, header: str | None, held: Held | None = None) -> I
             faults.add(f"/{name}", f"must be a string. Received: {describe(text)}")
     faults.check()
     return InferRequest(texts["id"], texts["model_version"], parameters, inputs, outputs, binary)
+
+
+def _with_raw(given: InferRequest, rest: memoryview | None) -> InferRequest:
+    """The request with the raw bytes of its tensors, from the ``rest`` of the body; None if the body is JSON alone.
+
+    Raises InvalidError if they have other sizes.
+    """
+    faults, found = Faults(), given.inputs.copy()
+    start, left = 0, 0 if rest is None else len(rest)
+    for number, (place, name, datatype, shape, _, size, _) in enumerate(found):
+        if size is None:
+            continue
+        if rest is None:
+            detail = f"goes with the header {HEADER}, the length of the JSON, which the request lacks"
+            faults.add(f"{place}/parameters/binary_data_size", detail)
+        elif size > left - start:
+            detail = f"must be at most {left - start}, the bytes of the body that are left for the tensor"
+            faults.add(f"{place}/parameters/binary_data_size", f"{detail}. Received: {size}")
+            left = start  # What follows has no place.
+        else:
+            found[number] = InputTensor(place, name, datatype, shape, None, size, rest[start : start + size])
+            start += size
+    if start < left:
+        detail = f"the tensors have {start} bytes by their binary_data_size, and {left} follow the JSON"
+        faults.add("/inputs", f"{detail}; is {HEADER} right?")
+    faults.check()
+    return InferRequest(given.id, given.version, given.parameters, found, given.outputs, given.binary)
 
 
 def _header_length(text: str, size: int) -> int:
@@ -156,82 +208,52 @@ def _object(value: Any, place: str, faults: Faults) -> dict[str, Any]:
     return {}
 
 
-def _inputs(given: Any, rest: memoryview | None, faults: Faults) -> list[InputTensor]:
-    """The tensors, and their bytes among the ``rest`` of the body; None if the body is JSON alone."""
+def _inputs(given: Any, faults: Faults) -> list[InputTensor]:
     if type(given) is not list or not given:
         faults.add("/inputs", f"must be a list of at least one tensor. Received: {describe(given)}")
         return []
     found: list[InputTensor] = []
-    start, whole = 0, True
     for number, tensor in enumerate(given):
         place = f"/inputs/{number}"
         if type(tensor) is not dict:
             faults.add(place, f"must be an object. Received: {describe(tensor)}")
-            whole = False
             continue
-        _require_known(tensor, _INPUT, place, faults)
-        _check_tensor(tensor, place, faults)
-        parameters = _object(tensor.get("parameters"), f"{place}/parameters", faults)
-        size = parameters.get("binary_data_size")
-        raw = None
-        if size is None:
-            _require_data(tensor, parameters, place, faults)
-        elif (complaint := _wrong_size(size, tensor, rest, start)) is not None:
-            faults.add(f"{place}/parameters/binary_data_size", complaint)
-            whole = False
-        else:
-            assert rest is not None
-            raw = rest[start : start + size]
-            start += size
-        found.append(
-            InputTensor(
-                place,
-                tensor.get("name", ""),
-                tensor.get("datatype", ""),
-                tensor.get("shape", []),
-                tensor.get("data"),
-                raw,
-            )
-        )
-    if whole and rest is not None and start < len(rest):
-        detail = f"the tensors have {start} bytes by their binary_data_size, and {len(rest)} follow the JSON"
-        faults.add("/inputs", f"{detail}; is {HEADER} right?")
+        get = tensor.get
+        name, datatype, shape, size = get("name"), get("datatype"), get("shape"), None
+        if tensor.keys() != _PLAIN:
+            _require_known(tensor, _INPUT, place, faults)
+            size = _size(tensor, place, faults)
+        if type(name) is not str:
+            faults.add(f"{place}/name", f"must be the name of an input. Received: {describe(name)}")
+        if type(datatype) is not str or datatype not in DATATYPES:
+            hint = near(datatype, DATATYPES) if type(datatype) is str else ""
+            detail = f"must be one of {listed(DATATYPES)}{hint}. Received: {describe(datatype)}"
+            faults.add(f"{place}/datatype", detail)
+        if type(shape) is not list or not shape or set(map(type, shape)) != _WHOLE or min(shape) < 0:
+            detail = f"must be a list of the tensor's dimensions, such as [1, 4]. Received: {describe(shape)}"
+            faults.add(f"{place}/shape", detail)
+        found.append(InputTensor(place, name, datatype, shape, get("data"), size))
     return found
 
 
-def _check_tensor(tensor: dict[str, Any], place: str, faults: Faults) -> None:
-    name, datatype, shape = tensor.get("name"), tensor.get("datatype"), tensor.get("shape")
-    if type(name) is not str:
-        faults.add(f"{place}/name", f"must be the name of an input. Received: {describe(name)}")
-    if type(datatype) is not str or datatype not in DATATYPES:
-        hint = near(datatype, DATATYPES) if type(datatype) is str else ""
-        detail = f"must be one of {listed(DATATYPES)}{hint}. Received: {describe(datatype)}"
-        faults.add(f"{place}/datatype", detail)
-    if type(shape) is not list or not shape or any(type(size) is not int or size < 0 for size in shape):
-        detail = f"must be a list of the tensor's dimensions, such as [1, 4]. Received: {describe(shape)}"
-        faults.add(f"{place}/shape", detail)
-
-
-def _require_data(tensor: dict[str, Any], parameters: dict[str, Any], place: str, faults: Faults) -> None:
-    if "shared_memory_region" in parameters:
-        detail = "shared memory is not offered; send the elements in data, or as raw bytes with binary_data_size"
-        faults.add(f"{place}/parameters/shared_memory_region", detail)
-    elif "data" not in tensor:
-        detail = "is required: a list of the tensor's elements, or parameters with binary_data_size and raw bytes"
-        faults.add(f"{place}/data", detail)
-
-
-def _wrong_size(size: Any, tensor: dict[str, Any], rest: memoryview | None, start: int) -> str | None:
-    """What is wrong with a tensor's ``binary_data_size``; None if nothing is."""
-    if type(size) is not int or size < 0:
-        return f"must be the number of the tensor's bytes. Received: {describe(size)}"
+def _size(tensor: dict[str, Any], place: str, faults: Faults) -> int | None:
+    """The number of a tensor's raw bytes; None if it has none."""
+    parameters = _object(tensor.get("parameters"), f"{place}/parameters", faults)
+    size: Any = parameters.get("binary_data_size")
+    if size is None:
+        if "shared_memory_region" in parameters:
+            detail = "shared memory is not offered; send the elements in data, or as raw bytes with binary_data_size"
+            faults.add(f"{place}/parameters/shared_memory_region", detail)
+        elif "data" not in tensor:
+            detail = "is required: a list of the tensor's elements, or parameters with binary_data_size and raw bytes"
+            faults.add(f"{place}/data", detail)
+        return None
+    if type(size) is int and size >= 0 and "data" not in tensor:
+        return size
+    detail = f"must be the number of the tensor's bytes. Received: {describe(size)}"
     if "data" in tensor:
-        return "must be left out if the tensor has data"
-    if rest is None:
-        return f"goes with the header {HEADER}, the length of the JSON, which the request lacks"
-    if size > len(rest) - start:
-        left = len(rest) - start
-        return f"must be at most {left}, the bytes of the body that are left for the tensor. Received: {size}"
+        detail = "must be left out if the tensor has data"
+    faults.add(f"{place}/parameters/binary_data_size", detail)
     return None
 
 

@@ -83,7 +83,7 @@ def _raw_rows(raw: memoryview, network: ServedModel) -> Array:
         detail = f"must be rows of {size} bytes, {width} elements of {datatype} each. Received: {len(raw)} bytes"
         raise InvalidError.at("", detail)
     shape = [len(raw) // size, width]
-    tensor = InputTensor("", name, datatype, shape, None, raw)
+    tensor = InputTensor("", name, datatype, shape, None, len(raw), raw)
     if network.plan is not None and not network.takes_matrix:
         return _Columns([tensor], network.plan).rows(network)
     return _matrix(tensor, network)

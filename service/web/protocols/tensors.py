@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -42,8 +42,6 @@ DATATYPES: dict[str, np.dtype[Any] | None] = {
 
 #: The length before the bytes of each string.
 _LENGTH = struct.Struct("<I")
-_FLOATS: set[type] = {int, float}
-_WHOLE: set[type] = {int}
 
 
 def from_raw(datatype: str, raw: memoryview, count: int, pointer: str) -> Array:
@@ -129,7 +127,7 @@ def from_json(datatype: str, data: Any, shape: Sequence[int], pointer: str, *, g
     count = math.prod(shape)
     if len(values) != count:
         raise InvalidError.at(pointer, f"must hold {count} elements, as shape says. Received: {len(values)}")
-    _check(datatype, data, values, shape, pointer, {type(None)} if gaps else set())
+    _check(datatype, data, values, shape, pointer, gaps=gaps)
     return values
 
 
@@ -142,9 +140,12 @@ def element(data: Any, shape: Sequence[int], index: int) -> str:
 
 def _flat(data: list[Any], shape: Sequence[int], pointer: str) -> list[Any]:
     """The elements of lists within lists; raises InvalidError if they are not as ``shape`` says."""
-    level: list[Any] = [data]
-    for depth, size in enumerate(shape):
-        if set(map(type, level)) - {list} or set(map(len, level)) - {size}:
+    if len(data) != shape[0]:
+        raise InvalidError.at(pointer, f"must be a list of {shape[0]}, as shape says. Received: {len(data)}")
+    level = data
+    for depth in range(1, len(shape)):
+        size = shape[depth]
+        if set(map(type, level)) != _LISTS or set(map(len, level)) != {size}:
             index = next(place for place, each in enumerate(level) if type(each) is not list or len(each) != size)
             received = len(level[index]) if type(level[index]) is list else describe(level[index])
             place = "".join(f"/{part}" for part in np.unravel_index(index, tuple(shape[:depth])))
@@ -153,27 +154,21 @@ def _flat(data: list[Any], shape: Sequence[int], pointer: str) -> list[Any]:
     return level
 
 
-def _check(datatype: str, data: Any, values: list[Any], shape: Sequence[int], pointer: str, nothing: set[type]) -> None:
+def _check(datatype: str, data: Any, values: list[Any], shape: Sequence[int], pointer: str, *, gaps: bool) -> None:
     """Raise InvalidError for the elements that are not of the datatype."""
-    dtype = DATATYPES[datatype]
-    types, wanted = _FLOATS, "a number"
-    bad: Callable[[Any], bool] | None = None
-    if dtype is None:
-        types, wanted = {str}, "a string"
-    elif dtype.kind == "b":
-        types, wanted = {bool}, "true or false"
-    elif datatype != BF16 and dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        low, high = int(limits.min), int(limits.max)
-        types, wanted = _WHOLE, f"a whole number from {low} to {high}"
-        numbers = values if not nothing else [value for value in values if type(value) is int]
-        if set(map(type, numbers)) == _WHOLE and (min(numbers) < low or max(numbers) > high):
-            bad = lambda value: type(value) is int and not low <= value <= high  # noqa: E731
-    if bad is None and set(map(type, values)) <= types | nothing:
+    types, limits = _TYPES[datatype]
+    allowed = types | _NOTHING if gaps else types
+    fitting = set(map(type, values)) <= allowed
+    if fitting and limits is not None:
+        numbers = [value for value in values if value is not None] if gaps else values
+        fitting = not numbers or (min(numbers) >= limits[0] and max(numbers) <= limits[1])
+    if fitting:
         return
-    faults, allowed = Faults(), types | nothing
+    faults, wanted = Faults(), _WANTED.get(datatype, "a number")
+    if limits is not None:
+        wanted = f"a whole number from {limits[0]} to {limits[1]}"
     for index, value in enumerate(values):
-        if type(value) in allowed and not (bad is not None and bad(value)):
+        if type(value) in allowed and (limits is None or value is None or limits[0] <= value <= limits[1]):
             continue
         if faults.full:
             faults.count()
@@ -181,3 +176,23 @@ def _check(datatype: str, data: Any, values: list[Any], shape: Sequence[int], po
             place = pointer + element(data, shape, index)
             faults.add(place, f"must be {wanted}, because the datatype is {datatype}. Received: {describe(value)}")
     faults.check()
+
+
+_LISTS: set[type] = {list}
+_NOTHING: set[type] = {type(None)}
+_WANTED = {"BOOL": "true or false", BYTES: "a string"}
+
+
+def _types(datatype: str, dtype: np.dtype[Any] | None) -> tuple[set[type], tuple[int, int] | None]:
+    """The types that JSON has for the elements of a datatype, and the bounds of whole numbers."""
+    if dtype is None:
+        return {str}, None
+    if dtype.kind == "b":
+        return {bool}, None
+    if dtype.kind == "f" or datatype == BF16:
+        return {int, float}, None
+    bounds = np.iinfo(dtype)
+    return {int}, (int(bounds.min), int(bounds.max))
+
+
+_TYPES = {datatype: _types(datatype, dtype) for datatype, dtype in DATATYPES.items()}
