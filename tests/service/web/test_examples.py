@@ -117,7 +117,7 @@ class Tour:
 
 @pytest.mark.slow
 def test_the_examples_run_one_after_the_other(make_server: Callable[..., Server]) -> None:
-    tour = Tour(make_server().start_ready())
+    tour = Tour(make_server(DEFAULT_MODEL="sample").start_ready())
     for step in tour.steps():
         answer = tour.send(step)
         assert 200 <= answer.status < 300, (step.name, step.body, answer)
