@@ -51,6 +51,12 @@ class NoBody:
         yield None
 
 
+@contextmanager
+def _in_memory(body: RawBody | JsonBody) -> Iterator[Any]:
+    """What http.client sends."""
+    yield body.data
+
+
 @dataclass(frozen=True)
 class RawBody:
     """Bytes as they are."""
@@ -64,10 +70,7 @@ class RawBody:
         """Bytes in all."""
         return len(self.data)
 
-    @contextmanager
-    def opened(self) -> Iterator[Any]:
-        """What http.client sends."""
-        yield self.data
+    opened = _in_memory
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,7 @@ class JsonBody:
         """Bytes in all, which are counted as they are sent."""
         return None
 
-    @contextmanager
-    def opened(self) -> Iterator[Any]:
-        """What http.client sends."""
-        yield self.data
+    opened = _in_memory
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from trainyard.closing import Closing
 from trainyard.errors import Unreachable
 from trainyard.requests import Request
 
@@ -18,7 +18,7 @@ __all__ = ["Response"]
 BLOCK = 1 << 16
 
 
-class Response:
+class Response(Closing):
     """A response: its ``status``, its ``headers`` by lower-case name, and its body.
 
     The body is in ``content``. If a stream was asked for, it is read by iterating over its blocks, ``lines()`` or
@@ -106,14 +106,6 @@ class Response:
         """Close the connection of a stream."""
         if self._close is not None:
             self._close()
-
-    def __enter__(self) -> Response:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Response {self.status} to {self.request.method} {self.request.target}>"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from trainyard.addresses import DEFAULT_URL, Address
 from trainyard.bodies import FileBody
+from trainyard.closing import Closing
 from trainyard.errors import NotFound, Unreachable
 from trainyard.requests import request_for
 from trainyard.responses import Response
@@ -21,7 +21,7 @@ __all__ = ["Session"]
 READING = 600.0
 
 
-class Session:
+class Session(Closing):
     """Requests to the service at ``url``, with a key and as another owner if these are given."""
 
     def __init__(
@@ -113,14 +113,6 @@ class Session:
     def close(self) -> None:
         """Close this thread's connection; the next request opens a new one."""
         self.transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
