@@ -104,7 +104,7 @@ class Resource(Blueprint):  # type: ignore[misc]
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
         shown = [
             {"in": "path", "name": name, "required": True, "example": _IN_PATHS[name]}
-            for name in re.findall(r"<(\w+)>", rule)
+            for name in re.findall(r"<(?:\w+:)?(\w+)>", rule)
             if name in _IN_PATHS
         ]
         register = cast("Callable[[View], View]", super().route(rule, parameters=shown, **options))

@@ -194,7 +194,7 @@ _PREDICTED = {"requestBody": json_body("InstancesRequest"), "responses": refusal
 _CLASSIFIED = {"requestBody": json_body("ExamplesRequest"), "responses": refusals(400, 404, 413, 415, 503)}
 
 
-@routes.route("/v1/models/<name>:predict", methods=["POST"])
+@routes.route("/v1/models/<bare:name>:predict", methods=["POST"])
 @routes.response(200, "InstancesAnswer")
 @routes.doc(**_PREDICTED)
 def predict_instances(name: str) -> Response:
@@ -206,7 +206,7 @@ def predict_instances(name: str) -> Response:
     return _answered(_Predict, name)
 
 
-@routes.route("/v1/models/<name>/versions/<version>:predict", methods=["POST"])
+@routes.route("/v1/models/<bare:name>/versions/<bare:version>:predict", methods=["POST"])
 @routes.response(200, "InstancesAnswer")
 @routes.doc(**_PREDICTED)
 def predict_instances_by_version(name: str, version: str) -> Response:
@@ -214,7 +214,7 @@ def predict_instances_by_version(name: str, version: str) -> Response:
     return _answered(_Predict, name, _number(version))
 
 
-@routes.route("/v1/models/<name>/labels/<alias>:predict", methods=["POST"])
+@routes.route("/v1/models/<bare:name>/labels/<bare:alias>:predict", methods=["POST"])
 @routes.response(200, "InstancesAnswer")
 @routes.doc(**_PREDICTED)
 def predict_instances_by_label(name: str, alias: str) -> Response:
@@ -222,7 +222,7 @@ def predict_instances_by_label(name: str, alias: str) -> Response:
     return _answered(_Predict, name, alias)
 
 
-@routes.route("/v1/models/<name>:classify", methods=["POST"])
+@routes.route("/v1/models/<bare:name>:classify", methods=["POST"])
 @routes.response(200, "ExamplesAnswer")
 @routes.doc(**_CLASSIFIED)
 def classify_examples(name: str) -> Response:
@@ -230,7 +230,7 @@ def classify_examples(name: str) -> Response:
     return _answered(_Classify, name)
 
 
-@routes.route("/v1/models/<name>/versions/<version>:classify", methods=["POST"])
+@routes.route("/v1/models/<bare:name>/versions/<bare:version>:classify", methods=["POST"])
 @routes.response(200, "ExamplesAnswer")
 @routes.doc(**_CLASSIFIED)
 def classify_examples_by_version(name: str, version: str) -> Response:
@@ -238,7 +238,7 @@ def classify_examples_by_version(name: str, version: str) -> Response:
     return _answered(_Classify, name, _number(version))
 
 
-@routes.route("/v1/models/<name>/labels/<alias>:classify", methods=["POST"])
+@routes.route("/v1/models/<bare:name>/labels/<bare:alias>:classify", methods=["POST"])
 @routes.response(200, "ExamplesAnswer")
 @routes.doc(**_CLASSIFIED)
 def classify_examples_by_label(name: str, alias: str) -> Response:
@@ -284,7 +284,7 @@ _STATUS = {
 }
 
 
-@routes.route("/v1/models/<name>", methods=["GET"])
+@routes.route("/v1/models/<bare:name>", methods=["GET"])
 @routes.response(200, "ModelStatus")
 @routes.doc(**_STATUS)
 def show_model_status(name: str) -> Response:
@@ -295,7 +295,7 @@ def show_model_status(name: str) -> Response:
     return _status(name)
 
 
-@routes.route("/v1/models/<name>/versions/<version>", methods=["GET"])
+@routes.route("/v1/models/<bare:name>/versions/<bare:version>", methods=["GET"])
 @routes.response(200, "ModelStatus")
 @routes.doc(**_STATUS)
 def show_model_status_by_version(name: str, version: str) -> Response:
@@ -303,7 +303,7 @@ def show_model_status_by_version(name: str, version: str) -> Response:
     return _status(name, _number(version))
 
 
-@routes.route("/v1/models/<name>/labels/<alias>", methods=["GET"])
+@routes.route("/v1/models/<bare:name>/labels/<bare:alias>", methods=["GET"])
 @routes.response(200, "ModelStatus")
 @routes.doc(**_STATUS)
 def show_model_status_by_label(name: str, alias: str) -> Response:
@@ -315,7 +315,7 @@ def _metadata(name: str, wanted: Wanted = None) -> Response:
     return json_response(metadata_document(context().serving.steady(name, wanted)))
 
 
-@routes.route("/v1/models/<name>/metadata", methods=["GET"])
+@routes.route("/v1/models/<bare:name>/metadata", methods=["GET"])
 @routes.response(200, "SignatureMetadata")
 @routes.doc(responses=refusals(404, 503))
 def show_model_metadata(name: str) -> Response:
@@ -323,7 +323,7 @@ def show_model_metadata(name: str) -> Response:
     return _metadata(name)
 
 
-@routes.route("/v1/models/<name>/versions/<version>/metadata", methods=["GET"])
+@routes.route("/v1/models/<bare:name>/versions/<bare:version>/metadata", methods=["GET"])
 @routes.response(200, "SignatureMetadata")
 @routes.doc(responses=refusals(404, 503))
 def show_model_metadata_by_version(name: str, version: str) -> Response:
@@ -331,7 +331,7 @@ def show_model_metadata_by_version(name: str, version: str) -> Response:
     return _metadata(name, _number(version))
 
 
-@routes.route("/v1/models/<name>/labels/<alias>/metadata", methods=["GET"])
+@routes.route("/v1/models/<bare:name>/labels/<bare:alias>/metadata", methods=["GET"])
 @routes.response(200, "SignatureMetadata")
 @routes.doc(responses=refusals(404, 503))
 def show_model_metadata_by_label(name: str, alias: str) -> Response:
