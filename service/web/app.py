@@ -19,6 +19,7 @@ from service.web.front import ServiceFront
 from service.web.gate import Gate, GateServer
 from service.web.json_bodies import OrjsonProvider
 from service.web.memory import MemoryServer
+from service.web.names_in_paths import BareName
 from service.web.openapi import Documentation
 from service.web.protocols import (
     mlflow,
@@ -68,6 +69,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json = OrjsonProvider(app)
     # Else a path with two slashes is answered with a page that leads to another one, at the host that the client names.
     app.url_map.merge_slashes = False
+    app.url_map.converters["bare"] = BareName
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         API_TITLE="Trainyard",
