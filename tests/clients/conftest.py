@@ -28,7 +28,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     ``colours`` takes two numbers and answers words; its version 1 has the alias ``stable``, version 2 is the default.
     ``digits`` answers whole numbers. ``people`` takes a table.
     """
-    with serving(tmp_path_factory.mktemp("clients") / "data", DEFAULT_MODEL="colours", WORKERS=1) as running:
+    settings = {"DEFAULT_MODEL": "colours", "HOSTS": "colours.example.com", "WORKERS": 1}
+    with serving(tmp_path_factory.mktemp("clients") / "data", **settings) as running:
         client = running.client
         client.define(a_model("colours"))
         client.run(a_training("colours"))

@@ -21,6 +21,9 @@ _LINKS = {
     "models": "/models",
     "datasets": "/datasets",
     "jobs": "/jobs",
+    "v2": "/v2",
+    "v1": "/v1/models",
+    "mlflow": "/invocations",
     "ready": "/health/ready",
 }
 
