@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import skl2onnx
+import torch
 from onnx import TensorProto, helper
 
 from models.errors import InvalidError, UnreadableError
@@ -271,3 +273,26 @@ def test_changed_bytes_are_read_or_refused() -> None:
         except (InvalidError, UnreadableError):
             continue
     assert 0 < read < 1500
+
+
+@pytest.mark.parametrize("opset", [11, 17, 20])
+def test_what_torch_exports(opset: int) -> None:
+    """Activations and normalizations come in one node or in several, by the version of the operators."""
+    torch.manual_seed(0)
+    stack = [
+        *(torch.nn.Flatten(), torch.nn.Linear(INPUTS, 8), torch.nn.GELU(), torch.nn.LayerNorm(8)),
+        *(torch.nn.Linear(8, 6, bias=False), torch.nn.BatchNorm1d(6), torch.nn.SiLU(), torch.nn.Dropout()),
+        *(torch.nn.Linear(6, 6), torch.nn.GELU(approximate="tanh"), torch.nn.Linear(6, 3), torch.nn.LogSoftmax(dim=1)),
+    ]
+    network = torch.nn.Sequential(*stack)
+    network[5].running_mean.uniform_()
+    network[5].running_var.uniform_(0.5, 2.0)
+    network.eval()
+    file, rows = io.BytesIO(), torch.randn(30, 2, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch has a newer exporter, which needs one more package.
+        options = {"dynamic_axes": {"x": {0: "rows"}}, "input_names": ["x"], "opset_version": opset}
+        torch.onnx.export(network, (rows[:1],), file, dynamo=False, **options)
+        expected = network(rows).exp().detach().numpy()
+    version = imported(onnx_network(file.getvalue()))
+    np.testing.assert_allclose(predict(version, rows.numpy().reshape(-1, INPUTS)), expected, rtol=0, atol=2e-6)
