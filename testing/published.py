@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from models.data.dataset import Dataset
 from models.definition.definition import ModelDefinition
 from models.formats.checkpoint_file import checkpoint_image
 from models.identifiers import new_id
@@ -22,17 +23,22 @@ __all__ = ["publish_runs"]
 
 
 def publish_runs(
-    data: Path, seeds: Iterable[int], *, definition: ModelDefinition | None = None, owner: str = "local"
+    data: Path,
+    seeds: Iterable[int],
+    *,
+    definition: ModelDefinition | None = None,
+    rows: Dataset | None = None,
+    owner: str = "local",
 ) -> None:
-    """Publish a version for each seed, of a model with two inputs and the classes a, b and c; "small" if none is given.
+    """Publish a version for each seed, of the model "small" with two inputs and the classes a, b and c, or another one.
 
-    Each is one epoch of ``testing.runs.a_run``.
+    Each is one epoch of ``testing.runs.a_run``, over ``rows`` if they are given.
     """
     database = Database(Settings.read({"TRAINYARD_DATA": str(data)}))
     database.migrate()
     files = FileStore(data)
     for seed in seeds:
-        run = a_run(epochs=1, seed=seed, definition=definition)
+        run = a_run(epochs=1, seed=seed, definition=definition, data=rows)
         run.run(Recorder())
         job, checkpoint_id = new_id("job"), new_id("ckpt")
         saved = replace(run.checkpoint(), origin=Origin(job, CheckpointKind.LAST, "{}", owner))

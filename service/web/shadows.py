@@ -24,6 +24,7 @@ from models.errors import NoRoomError, TrainyardError
 from models.identifiers import qualified
 from models.registry import versions
 from models.registry.callers import Caller
+from models.registry.integrity import DamagedError
 from models.registry.traffic import Shadow
 from models.serving.served_model import ServedModel
 from service.serving.agreement import agreement
@@ -185,7 +186,7 @@ class Shadows:
         left = group[0].left
         try:
             shadow = self._serving.of(left.caller).version(left.version.model, left.shadow.version)
-        except (TrainyardError, sa.exc.OperationalError) as error:
+        except (TrainyardError, DamagedError, sa.exc.OperationalError) as error:
             _log.warning("version %s of %s cannot predict: %s", left.shadow.version, left.model, error)
             self._count(left, Outcome.FAILED, len(group))
             return
