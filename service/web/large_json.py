@@ -12,7 +12,7 @@ from models.data.rows import NumberRows
 from models.errors import MalformedError, describe
 from service.web.json_tokens import colons_outside_strings, object_bytes, repeated_key
 from service.web.memory import Held
-from service.web.number_rows import BLOCK, RowsSyntaxError, RowsText, read_rows, rows_texts
+from service.web.number_rows import BLOCK, ROWS, RowsSyntaxError, RowsText, read_rows, rows_texts
 
 __all__ = ["EMPTY", "parse_large", "require_unique_keys"]
 
@@ -90,10 +90,11 @@ def _put_back(document: Any, apart: list[_Apart], mark: int) -> bool:
     for part in (document, *(document.get(name) for name in _PARTS)) if isinstance(document, dict) else ():
         if not isinstance(part, dict):
             continue
-        stands = part.get("inputs")
-        if isinstance(stands, list) and len(stands) == 2 and stands[0] == mark:
-            part["inputs"] = apart[stands[1]].rows
-            found += 1
+        for name in ROWS:
+            stands = part.get(name)
+            if isinstance(stands, list) and len(stands) == 2 and stands[0] == mark:
+                part[name] = apart[stands[1]].rows
+                found += 1
     return found == len(apart)
 
 

@@ -39,8 +39,9 @@ def outcome(body: bytes, parse: Any, width: int | None, dtype: str) -> Any:
     if not isinstance(document, dict):
         return document
     for part in (document, document.get("data"), document.get("validation")):
-        if isinstance(part, dict) and isinstance(part.get("inputs"), (list, NumberRows)):
-            part["inputs"] = matrix_or_faults(part["inputs"], width, dtype)
+        for name in ("inputs", "instances") if isinstance(part, dict) else ():
+            if isinstance(part.get(name), (list, NumberRows)):
+                part[name] = matrix_or_faults(part[name], width, dtype)
     return document
 
 
@@ -108,7 +109,7 @@ FRAMES = st.sampled_from(
      '{"a":"\\"inputs\\":%s"}', '{"inputs":%s', '{"inputs":%s,}', '{"inputs":%s]}', '{"inputs":%s}}', '{"inputs" %s}',
      '{"inputs":%s:1}', '{%s:"inputs"}', '{"x\\"inputs":%s}', '{"inputs":[%s]}', '{"inputs":%s,"a":1,"a":2}',
      '{"inputs":%s,"validation":{"inputs":%s}}', '{"\\u0069nputs":%s}', '{"metadata":{"inputs":%s},"inputs":%s}',
-     '{"inputs":"%s"}']
+     '{"inputs":"%s"}', '{"instances":%s}', '{"instances":%s,"inputs":%s}', '{"signature_name":"a","instances":%s}']
 )  # fmt: skip
 
 
