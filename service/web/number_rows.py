@@ -14,8 +14,10 @@ from models.data.rows import Array, NumberRows
 from models.errors import describe
 from service.web.json_tokens import byte_counts
 
-__all__ = ["LONG", "RowsSyntaxError", "RowsText", "read_rows", "rows_texts"]
+__all__ = ["LONG", "ROWS", "RowsSyntaxError", "RowsText", "read_rows", "rows_texts"]
 
+#: The members of requests that hold rows of numbers.
+ROWS = ("inputs", "instances")
 #: Bytes of a list of rows from which on it is read in blocks.
 LONG = 32 * 1024
 #: Bytes that are parsed at a time. Parsing them takes a few milliseconds, in which no other thread runs.
@@ -23,7 +25,9 @@ BLOCK = 256 * 1024
 
 #: What stands between the key of the rows and their first row.
 _BEGIN = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+(\[)[ \t\r\n]*+(?=\[)")
-_KEY = b'"inputs"'
+#: The keys that they follow, and the length of the longest one.
+_KEYS = tuple(b'"%b"' % name.encode() for name in ROWS)
+_KEY_LENGTH = max(map(len, _KEYS))
 #: What may stand between the end of the rows and the next string.
 _AFTER = b" \t\r\n,}"
 _OPEN, _CLOSE, _COMMA = b"[],"
@@ -46,7 +50,7 @@ class RowsSyntaxError(Exception):
 
 
 def rows_texts(body: bytes) -> Iterator[RowsText]:
-    """The long lists of rows that follow a key ``inputs`` and contain no strings, in their order.
+    """The long lists of rows that follow a key of ``ROWS`` and contain no strings, in their order.
 
     If the body is JSON, they are outside of strings: the text before them ends with a whole key.
     """
@@ -59,7 +63,8 @@ def rows_texts(body: bytes) -> Iterator[RowsText]:
             continue
         end = body.find(b'"', place + LONG)
         end = length if end < 0 else end
-        begin = _BEGIN.match(body, place, end) if body[max(place - len(_KEY), 0) : place] == _KEY else None
+        named = body[max(place - _KEY_LENGTH, 0) : place].endswith(_KEYS)
+        begin = _BEGIN.match(body, place, end) if named else None
         if begin is not None:
             stop = _end_of_rows(body, begin.start(1), end)
             if stop - begin.start(1) >= LONG:
