@@ -150,7 +150,7 @@ def _with_raw(given: InferRequest, rest: memoryview | None) -> InferRequest:
 
 
 def _header_length(text: str, size: int) -> int:
-    if not text.isdecimal() or len(text) > _DIGITS:
+    if not (text.isascii() and text.isdecimal()) or len(text) > _DIGITS:
         detail = f"the header {HEADER} must be the length of the JSON in bytes. Received: {describe(text)}"
         raise MalformedError("invalid_body", detail)
     length = int(text)
@@ -213,6 +213,9 @@ def _inputs(given: Any, faults: Faults) -> list[InputTensor]:
         faults.add("/inputs", f"must be a list of at least one tensor. Received: {describe(given)}")
         return []
     found: list[InputTensor] = []
+    name: Any
+    datatype: Any
+    shape: Any
     for number, tensor in enumerate(given):
         place = f"/inputs/{number}"
         if type(tensor) is not dict:
