@@ -78,7 +78,8 @@ def parse_json(body: bytes, held: Held | None = None) -> Any:
     """Parse strict JSON: no NaN or infinity, no number beyond float64, no duplicate keys, at most 1,024 levels deep.
 
     Of a body longer than ``LARGE``, long rows of numbers under ``/inputs``, ``/instances``, ``/data/inputs`` and
-    ``/validation/inputs`` become NumberRows. What the values take is ``held``. Raises MalformedError, and BusyError or TooLargeError.
+    ``/validation/inputs`` become NumberRows. What the values take is ``held``. Raises MalformedError, and BusyError or
+    TooLargeError.
     """
     if len(body) > LARGE:
         return parse_large(body, held)

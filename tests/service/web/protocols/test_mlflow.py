@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from service.settings import Settings
+from service.web.app import create_app
 from testing.harness import Answer, Client, Server, eventually
 from testing.samples import CLASSES, CSV, LABELS, ROWS, a_model, a_training
 from tests.service.conftest import Trained
@@ -336,6 +338,17 @@ def test_the_service_says_that_it_is_ready(client: Client) -> None:
         assert (answer.status, answer.json) == (200, {"status": "ready"})
 
 
+def test_the_service_is_not_ready_without_its_default_model(tmp_path: Path) -> None:
+    """If everybody is let in; otherwise each owner has models of its own."""
+    for keys, status in (("off", 503), ("auto", 200)):
+        own = {"DATA": str(tmp_path), "TRAINER": "external", "KEYS": keys, "DEFAULT_MODEL": "absent"}
+        app = create_app(Settings.read({f"TRAINYARD_{name}": value for name, value in own.items()}))
+        answer = app.test_client().get("/ping")
+        assert answer.status_code == status
+        if keys == "off":
+            assert answer.get_json()["detail"] == "TRAINYARD_DEFAULT_MODEL: there is no model 'absent'"
+
+
 def test_a_container_of_sagemaker(make_server: Callable[..., Server], tmp_path: Path) -> None:
     """``serve`` listens on its port with a model from where SageMaker unpacks it, which cannot be written to."""
     trainer = make_server("training")
@@ -346,6 +359,7 @@ def test_a_container_of_sagemaker(make_server: Callable[..., Server], tmp_path: 
     model = tmp_path / "model"
     backed_up = trainer.run_to_end(Path(sys.executable), "-m", "service", "backup", model)
     assert backed_up.returncode == 0, backed_up
+    assert all(path.stat().st_mode & 0o044 for path in model.rglob("*")), "another user can read it"
     trainer.close()
     served = Container(tmp_path, model)
     try:
