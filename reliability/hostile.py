@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,9 @@ _TINY = {"name": "tiny", "inputs": 2, "classes": CLASSES, "hidden": [], "optimiz
 _MODELS = (MODEL, _TINY, TABLE_MODEL)
 #: One in so many mutated files is of members, whose files are larger and take longer.
 MEMBERS_ONE_IN = 16
-#: A short form sends one in so many of their bad files, all of which tests/service/uploads reads.
-FEW_MEMBERS = 4
+#: A short form sends one in so many bad files to the service, and one in so many of members at all:
+#: tests/service/uploads sends the service every one.
+FEW = 4
 #: By model of a table: data to train it on, and rows to predict.
 _TABLES: dict[str, tuple[Any, Any]] = {
     TABLE_MODEL["name"]: (TABLE_DATA, TABLE_ROWS),
@@ -143,7 +144,6 @@ class _Trial:
         for model in (*_MODELS, MEMBERS_MODEL):
             self.client.define(model)
         self.bases = {name: list(_bases(self.client, name)) for name in self.definitions}
-        self.ways = (self.service, self.parser)
         self._lock = threading.Lock()
 
     def service(self, model: str, content: bytes) -> str:
@@ -179,11 +179,13 @@ class _Trial:
         return "accepted"
 
     def send_bad_files(self, scale: float) -> None:
-        """Send every hand-made file to both."""
+        """Send every hand-made file to both; at a scale below 1, some of them to the service."""
         files = list(_bad_files({name: bases[0] for name, bases in self.bases.items()}, scale))
+        ways = ((self.service, files if scale >= 1 else files[::FEW]), (self.parser, files))
         with ThreadPoolExecutor(2) as pool:
-            for outcomes in pool.map(lambda ask: [ask(model, content) for model, _, content in files], self.ways):
-                for (_, case, _), outcome in zip(files, outcomes, strict=True):
+            done = [pool.submit(_outcomes, ask, chosen) for ask, chosen in ways]
+            for outcomes in done:
+                for case, outcome in outcomes.result():
                     self.figure.count("bad files")
                     if outcome != "refused" and not (outcome == "accepted" and case in ODD_FEATURES):
                         self.figure.broken.append(f"{case}: {outcome}")
@@ -229,6 +231,11 @@ class _Trial:
                 self.figure.count(outcome)
             else:
                 self.figure.broken.append(f"{case}: {outcome}")
+
+
+def _outcomes(ask: Callable[[str, bytes], str], files: list[tuple[str, str, bytes]]) -> list[tuple[str, str]]:
+    """Ask for each file; return the names of the files and what became of each."""
+    return [(case, ask(model, content)) for model, case, content in files]
 
 
 def _try_all(server: Server, watched: WatchedParser, figure: Figure, folder: Path, scale: float) -> None:
@@ -310,11 +317,12 @@ def _bad_files(good: Mapping[str, bytes], scale: float) -> Iterator[tuple[str, s
     matrix, table, members = MODEL["name"], TABLE_MODEL["name"], MEMBERS_MODEL["name"]
     yield from ((matrix, name, case.make()) for name, case in BAD.items())
     yield from ((table, f"features: {name}", case.make()) for name, case in BAD_FEATURES.items())
-    few = [*BAD_MEMBERS.items()][:: 1 if scale >= 1 else FEW_MEMBERS]
+    few = [*BAD_MEMBERS.items()][:: 1 if scale >= 1 else FEW]
     yield from ((members, f"members: {name}", case.make()) for name, case in few)
     yield from ((table, name, make()) for name, make in ODD_FEATURES.items())
     for model, whole in ((matrix, GOOD), (matrix, good[matrix]), (table, GOOD_TABLE), (table, good[table])):
-        yield from ((model, f"{model} cut at {len(content)}", content) for content in truncated(whole))
+        cuts = [*truncated(whole)][:: 1 if scale >= 1 else FEW]
+        yield from ((model, f"{model} cut at {len(content)}", content) for content in cuts)
     cuts = [*truncated(GOOD_MEMBERS)][:: MEMBERS_ONE_IN if scale < 1 else 1]
     yield from ((members, f"members cut at {len(content)}", content) for content in cuts)
     if scale >= 1:

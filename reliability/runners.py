@@ -1,18 +1,20 @@
 """Real runners that start fast: they are forked from this process, which has imported their modules and opened nothing.
 
-A runner is ``service.runner.main`` with a real database file and a real data directory. Only the start of the
-interpreter is skipped. Use this module in a process without other threads.
+A runner is ``service.runner.main`` with a real database file and a real data directory, to which the application adds
+its job, in a forked process too. Only the start of the interpreter is skipped. Use this module in a process without
+other threads.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,27 +31,28 @@ from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.tables import JOBS
+from service.web.app import create_app
 from testing.samples import a_model, a_training
 
 __all__ = ["Runner", "Store"]
 
 LEASE = 3600.0
-_DEFINE = """
-import json, sys
-from service.web.app import create_app
-client = create_app().test_client()
-document, query, content = json.loads(sys.argv[1]), sys.argv[2], sys.stdin.buffer.read()
-if content:
-    answer = client.post("/datasets?" + query, data=content, content_type="text/csv")
-    assert answer.status_code == 201, answer.text
-answer = client.post("/train", json=document)
-assert answer.status_code == 202, answer.text
-print(answer.json["id"])
-"""
 
 
 def _environment(data: Path) -> dict[str, str]:
     return {"TRAINYARD_DATA": str(data), "TRAINYARD_TRAINER": "external", "TRAINYARD_REPORT_SECONDS": "60"}
+
+
+def _submit(data: Path, document: dict[str, Any], query: str, content: str) -> str:
+    """Send the file of a dataset, if there is one, and a training to the application; returns the job."""
+    client = create_app(Settings.read(_environment(data))).test_client()
+    if content:
+        answer = client.post(f"/datasets?{query}", data=content, content_type="text/csv")
+        assert answer.status_code == 201, answer.text
+    answer = client.post("/train", json=document)
+    assert answer.status_code == 202, answer.text
+    job: str = answer.get_json()["id"]
+    return job
 
 
 @dataclass
@@ -110,20 +113,12 @@ class Store:
         cls, data: Path, model: dict[str, Any] | None = None, *, sample: Sample | None = None, **training: Any
     ) -> Store:
         """Create a store: define the model and queue the job, as a client does; with a sample, on its dataset."""
-        document, query = a_training(a_model("tried", **(model or {})), **training), ""
+        document, query, content = a_training(a_model("tried", **(model or {})), **training), "", ""
         if sample is not None:
             document = sample.training(sample.named("tried", **(model or {})), **training)
-            query = f"name={sample.dataset}&label={sample.label}"
-        done = subprocess.run(
-            [sys.executable, "-c", _DEFINE, json.dumps(document), query],
-            input="" if sample is None else sample.csv,
-            env={**os.environ, **_environment(data)},
-            cwd=Path(__file__).parent.parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return cls(data, done.stdout.strip())
+            query, content = f"name={sample.dataset}&label={sample.label}", sample.csv
+        with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as child:
+            return cls(data, child.submit(_submit, data, document, query, content).result())
 
     def copy(self, data: Path) -> Store:
         """Copy the store to another directory."""
