@@ -12,7 +12,6 @@ import orjson
 
 from models.data.rows import Array, NumberRows
 from models.errors import describe
-from service.web.json_tokens import byte_counts
 
 __all__ = ["LONG", "ROWS", "RowsSyntaxError", "RowsText", "read_rows", "rows_texts"]
 
@@ -32,6 +31,8 @@ _KEY_LENGTH = max(map(len, _KEYS))
 _AFTER = b" \t\r\n,}"
 _OPEN, _CLOSE, _COMMA = b"[],"
 _NUMBERS = {int, float}
+#: The first signs of true, false, null and objects.
+_OTHERS = (b"t", b"f", b"n", b"{")
 
 
 class RowsText(NamedTuple):
@@ -111,7 +112,9 @@ def read_rows(body: bytes, text: RowsText, reserve: Callable[[int], None]) -> Nu
             raise RowsSyntaxError(error.msg, first + max(error.pos - len(before), 0)) from None
         if not found or (within and not found[0]):
             raise RowsSyntaxError("unexpected character", cut)  # Nothing stands beside a comma.
-        rows.add(found, continues=within, ends_within=ends_within)
+        # Without strings, which the text does not have, all else but numbers and lists has one of these signs.
+        plain = not any(sign in block for sign in _OTHERS)
+        rows.add(found, continues=within, ends_within=ends_within, plain=plain)
         if cut == stop:
             return rows.result()
         first, within = cut + 1, ends_within
@@ -122,6 +125,13 @@ def _is_deep(block: bytes, *, within: bool) -> bool:
     signs = np.frombuffer(block, np.uint8)
     depths = np.cumsum((signs == _OPEN).astype(np.int8) - (signs == _CLOSE).astype(np.int8), dtype=np.int64)
     return bool(depths.max(initial=0) + within > 1)
+
+
+def _commas(body: bytes, text: RowsText) -> int:
+    """The number of commas in a text; ``bytes.count`` takes several times as long."""
+    signs = np.frombuffer(body, np.uint8)
+    pieces = (signs[start : min(start + BLOCK, text.stop)] for start in range(text.start, text.stop, BLOCK))
+    return sum(int(np.count_nonzero(piece == _COMMA)) for piece in pieces)
 
 
 class _Rows:
@@ -136,8 +146,11 @@ class _Rows:
         self._uneven: tuple[int, int | str] | None = None
         self._no_number: tuple[int, str] | None = None
 
-    def add(self, rows: list[Any], *, continues: bool, ends_within: bool) -> None:
-        """Add the rows of a block: the first one continues the last one, and the last one may go on."""
+    def add(self, rows: list[Any], *, continues: bool, ends_within: bool, plain: bool) -> None:
+        """Add the rows of a block: the first one continues the last one, and the last one may go on.
+
+        ``plain`` says that the text of the block has nothing but numbers and lists.
+        """
         if self._uneven is not None:
             self._count += len(rows) - ends_within
             return
@@ -153,7 +166,7 @@ class _Rows:
                 self._uneven = self._count + odd, lengths[odd]
         self._count += len(rows) - ends_within
         if self._uneven is None and self._no_number is None:
-            self._add_cells(list(chain.from_iterable(rows)))
+            self._add_cells(rows, sum(map(len, rows)), plain=plain)
 
     def _lengths(self, rows: list[Any]) -> list[int]:
         """The lengths of the rows, up to before the first one that is no list, which is noted."""
@@ -163,19 +176,31 @@ class _Rows:
             rows = rows[:odd]
         return list(map(len, rows))
 
-    def _add_cells(self, cells: list[Any]) -> None:
-        if not set(map(type, cells)) <= _NUMBERS:
-            place = next(place for place, cell in enumerate(cells) if type(cell) not in _NUMBERS)
-            self._no_number = self._cells + place, describe(cells[place])
+    def _add_cells(self, rows: list[list[Any]], count: int, *, plain: bool) -> None:
+        if not plain and not self._are_numbers(rows):
             return
         if self._numbers is None:
             # One more than there are commas, if no row is empty.
-            commas = int(byte_counts(self._body, self._text.start, self._text.stop)[_COMMA])
-            self._reserve(8 * (commas + 1))
-            self._numbers = np.empty(commas + 1, np.float64)
-        stop = self._cells + len(cells)
-        self._numbers[self._cells : stop] = cells
-        self._cells = stop
+            size = _commas(self._body, self._text) + 1
+            self._reserve(8 * size)
+            self._numbers = np.empty(size, np.float64)
+        try:
+            cells = np.fromiter(chain.from_iterable(rows), np.float64, count)
+        except (TypeError, ValueError):  # A list stands where a number should.
+            if self._are_numbers(rows):
+                raise
+            return
+        self._numbers[self._cells : self._cells + count] = cells
+        self._cells += count
+
+    def _are_numbers(self, rows: list[list[Any]]) -> bool:
+        """Whether all cells are numbers; the first one that is none is noted."""
+        cells = list(chain.from_iterable(rows))
+        if set(map(type, cells)) <= _NUMBERS:
+            return True
+        place = next(place for place, cell in enumerate(cells) if type(cell) not in _NUMBERS)
+        self._no_number = self._cells + place, describe(cells[place])
+        return False
 
     def result(self) -> NumberRows:
         """All rows."""

@@ -51,8 +51,10 @@ LITTLE_BYTES = 8_192
 LEAST_REFUSED_BYTES, MOST_REFUSED_BYTES = 65_536, 8 * 2**20
 #: Size of a head up to which it is remembered until the next one of the same client.
 REPEATED_BYTES = 1_024
+#: Bytes of a body that need no room on the disk, as they stay in memory even if there is little.
+HELD_BYTES = 262_144
 #: Bytes of a body that stay in memory, if there is room, and if there is none.
-HELD_BYTES, LEAST_HELD_BYTES = 262_144, 16_384
+MOST_HELD_BYTES, LEAST_HELD_BYTES = 4 * 2**20, 16_384
 
 Argument = TypeVar("Argument")
 
@@ -476,7 +478,7 @@ class Connection:
         body = self._body
         try:
             ended = self._add(data, body)
-            writes = not ended and body.held > (HELD_BYTES if self.door.has_room else LEAST_HELD_BYTES)
+            writes = not ended and body.held > (MOST_HELD_BYTES if self.door.has_room else LEAST_HELD_BYTES)
             if writes:
                 left = 0 if self._head.length is None else self._head.length - body.size
                 self.door.front.require_room(self._head.environ, body.held + left)
@@ -615,7 +617,8 @@ class Connection:
         """Have a thread call the application."""
         door, peer, environ, size = self.door, self.peer, head.environ, body.size
         self._give_up_place()
-        if body.held > LEAST_HELD_BYTES and not body.in_file and not door.has_room:
+        # A larger one has taken its room bit by bit, and would be in a file if there had been none.
+        if LEAST_HELD_BYTES < body.held <= HELD_BYTES and not body.in_file and not door.has_room:
             self._body = body
             self._refuse(_busy(), whole=True)
             return

@@ -177,7 +177,7 @@ def test_a_body_that_is_too_large_is_refused_while_it_comes(door: Gunicorn, fram
         assert wire.rest() == b"", "no second response"
 
 
-SIZES = [0, 1, 1_000, 1_001, 16_384, 16_385, 65_536, 262_143, 262_144, 262_145, 400_000, 5_000_000]
+SIZES = [0, 1, 1_000, 1_001, 16_384, 16_385, 65_536, 262_143, 262_144, 262_145, 400_000, 2**22, 2**22 + 1, 5_000_000]
 
 
 def chunked(body: bytes, size: int = 30_000) -> bytes:
