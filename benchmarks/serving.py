@@ -25,7 +25,7 @@ __all__ = ["main"]
 
 ROUNDS, SECONDS = 5, 1
 CONNECTIONS = (1, 8, 32)
-BEFORE, GRANIAN = "/predict, before", "/predict, granian"
+BEFORE, GTHREAD, GRANIAN = "/predict, before", "/predict, gthread", "/predict, granian"
 #: Ours at least so many times the one before, by connections.
 GAINS = {1: 2.6, 8: 5.5}
 #: Other routes at least so much of /predict.
@@ -83,8 +83,7 @@ def _started(stack: ExitStack, folder: Path, data: Path, x: Any) -> dict[str, Co
     asked = requests(service.SMALL, service.TABLE, x)
     contestants = {name: Contestant(ours, request) for name, request in asked.items()}
     one = asked[PREDICT]
-    for name, command in (("/predict, gthread", service.gthread()),):
-        contestants[name] = Contestant(stack.enter_context(service.serve(data, command)), one)
+    contestants[GTHREAD] = Contestant(stack.enter_context(service.serve(data, service.gthread())), one)
     contestants[GRANIAN] = Contestant(stack.enter_context(service.granian(data)), one)
     root = service.before(folder / "before")
     service.train(folder / "data-before", (service.SMALL,), root)
