@@ -18,10 +18,9 @@ from models.errors import InvalidError, UnreadableError
 from models.imports.onnx_network import onnx_network
 from models.imports.onnx_operators import OPERATORS
 from nncore.arrays import Array
-from testing.onnx import session_of
 from tests.models.imports import test_sklearn_network as sklearn_cases
 from tests.models.imports.cases import CASES, INPUTS, ML, W1, a_model, keras_like, node, number, torch_like
-from tests.models.imports.support import imported, predict
+from tests.models.imports.support import by_runtime, imported, predict
 
 
 def test_every_operator_has_a_case() -> None:
@@ -29,20 +28,6 @@ def test_every_operator_has_a_case() -> None:
     for make in CASES.values():
         found |= {(each.domain, each.op_type) for each in onnx.ModelProto.FromString(make()).graph.node}
     assert found == set(OPERATORS)
-
-
-def by_runtime(content: bytes, rows: Array) -> list[Any]:
-    """The outputs of ONNX Runtime, in the order of the graph."""
-    session = session_of(content)
-    inputs = session.get_inputs()
-    kinds = {"tensor(float)": "f4", "tensor(double)": "f8", "tensor(int64)": "i8"}
-    rows = rows.astype(kinds[inputs[0].type])
-    if len(inputs) > 1:
-        feeds = {each.name: rows[:, index : index + 1] for index, each in enumerate(inputs)}
-    else:
-        feeds = {inputs[0].name: rows.reshape(len(rows), *inputs[0].shape[1:])}
-    found: list[Any] = session.run(None, feeds)
-    return found
 
 
 def probabilities(content: bytes, rows: Array, classes: Sequence[Any]) -> Array:
