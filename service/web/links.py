@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["CHECKPOINTS", "DATASET", "DATASETS", "JOB", "JOBS", "MODEL", "MODELS", "VERSION"]
+__all__ = ["ALIAS", "CHECKPOINTS", "DATASET", "DATASETS", "JOB", "JOBS", "MODEL", "MODELS", "VERSION"]
 
 
 def _links(parameters: dict[str, str], *operations: str) -> dict[str, Any]:
@@ -28,6 +28,10 @@ _OF_VERSIONS = ("show_version", "export_version")
 #: Of the answer with one of them, and of a list with its first entry.
 MODEL = {**_links({"name": "/name"}, *_OF_MODELS), **_links({"query.model": "/name"}, "predict")}
 MODELS = _links({"name": "/data/0/name"}, *_OF_MODELS)
+#: Of the answer with an alias.
+ALIAS = _links(
+    {"name": "/model", "alias": "/alias"}, "show_alias", "download_shadow_log", "clear_shadow_log", "delete_alias"
+)
 VERSION = {
     **_links({"name": "/model", "version": "/version"}, *_OF_VERSIONS),
     **_links({"checkpoint_id": "/checkpoint"}, *_OF_CHECKPOINTS),

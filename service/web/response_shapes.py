@@ -11,6 +11,7 @@ from models.definition.class_weights import ClassWeights
 from models.identifiers import NAME_PATTERN
 from models.registry.datasets import LISTED
 from models.registry.integrity import Fault
+from models.registry.traffic import STICKY_CHARACTERS
 from models.serving.evaluation import VERSION
 from models.training.checkpoint import METRICS
 from service.access.audit import Action, Subject
@@ -137,6 +138,13 @@ _ASKED_OF_ROWS: dict[str, dict[str, Any]] = {
     "version": {
         "description": "What answers; the alias `default` if left out.",
         "anyOf": [VERSION, {"type": "null"}],
+    },
+    "sticky": {
+        "type": ["string", "null"],
+        "minLength": 1,
+        "maxLength": STICKY_CHARACTERS,
+        "description": "Requests with the same text get the same version of an alias that names several; the header "
+        "`Trainyard-Sticky` says it too.",
     },
     "top_k": {
         "type": ["integer", "null"],

@@ -14,6 +14,7 @@ from models.registry import versions
 from models.registry.traffic import MOST_SHARES, Shadow, Share, Traffic
 from models.schemas import Bounds, Flag, Items, Number, StrictSchema, Text, Whole
 from service.access.audit import Action, Subject, record
+from service.web import links
 from service.web.alias_documents import ALIAS_SHAPES, alias_document, whole_alias
 from service.web.context import Context, context
 from service.web.downloads import record_download
@@ -121,6 +122,7 @@ def list_aliases(query: dict[str, Any], name: str) -> Response:
 @routes.route("/models/<name>/aliases/<alias>", methods=["PUT"])
 @routes.arguments(AliasTargetSchema)
 @routes.response(200, "Alias")
+@routes.leads_to(200, links.ALIAS)
 @routes.doc(
     parameters=[
         {
@@ -158,6 +160,7 @@ def put_alias(traffic: Traffic, name: str, alias: str) -> Response:
 
 @routes.route("/models/<name>/aliases/<alias>", methods=["GET"])
 @routes.response(200, "Alias")
+@routes.leads_to(200, links.ALIAS)
 @routes.doc(responses=refusals(404))
 def show_alias(name: str, alias: str) -> Response:
     """Show what an alias names, and of each version its metrics and what it has served.

@@ -49,7 +49,8 @@ def test_get_routes_answer_and_head_tells_the_same(client: Client, routes: dict[
             assert got.status == head.status == (409 if path.endswith("/held_out") else 200), path
             assert head.body == b""
             assert head.headers["content-type"] == got.headers["content-type"]
-            if path != "/metrics":  # They count the first request by the time of the second one.
+            # Metrics count the first request by the time of the second one; a log has no length before it is read.
+            if path != "/metrics" and not path.endswith("/shadow"):
                 assert head.headers["content-length"] == got.headers["content-length"], path
             asked += 1
     assert asked > 20
