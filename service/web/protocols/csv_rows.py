@@ -85,7 +85,7 @@ class CsvRows:
         name = None
         if column:
             place = int(column)
-            name = names[place] if names is not None else f"{place + 1}"
+            name = names[place] if names is not None and place < len(names) else f"{place + 1}"
         if not row:
             return replace(problem, pointer="", row=0 if column else None, column=name)
         return replace(problem, pointer="", row=int(row) + 1, column=name, line=self._lines[int(row)])

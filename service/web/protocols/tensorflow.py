@@ -7,6 +7,7 @@ https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protoc
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -135,15 +136,16 @@ _VERBS: dict[str, type[_Predict] | type[_Classify]] = {"predict": _Predict, "cla
 def _require_members(body: Any, known: set[str]) -> None:
     if not isinstance(body, dict):
         raise InvalidError.at("", f"must be an object. Received: {describe(body)}")
-    faults = Faults()
-    for name in body.keys() - known:
-        faults.add(f"/{escaped(name)}", unknown_field(name, known))
-    faults.check()
+    if not body.keys() <= known:
+        faults = Faults()
+        for name in body.keys() - known:
+            faults.add(f"/{escaped(name)}", unknown_field(name, known))
+        faults.check()
 
 
-def _signature(body: dict[str, Any], known: Any) -> str:
+def _signature(body: dict[str, Any], known: Collection[str]) -> str:
     name = body.get("signature_name", "serving_default")
-    if not isinstance(name, str) or name not in (known := [*known]):
+    if not isinstance(name, str) or name not in known:
         raise InvalidError.at("/signature_name", f"must be one of {listed(known)}. Received: {describe(name)}")
     return name
 
