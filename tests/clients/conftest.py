@@ -25,16 +25,16 @@ PEOPLE = [
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the models that the clients' tests ask.
 
-    ``colours`` takes two numbers and answers words; its version 1 has the alias ``stable``, version 2 is the default.
+    ``tour`` takes two numbers and answers words; its version 1 has the alias ``stable``, version 2 is the default.
     ``digits`` answers whole numbers. ``people`` takes a table.
     """
-    settings = {"DEFAULT_MODEL": "colours", "HOSTS": "colours.example.com", "WORKERS": 1}
+    settings = {"DEFAULT_MODEL": "tour", "HOSTS": "tour.example.com", "WORKERS": 1}
     with serving(tmp_path_factory.mktemp("clients") / "data", **settings) as running:
         client = running.client
-        client.define(a_model("colours"))
-        client.run(a_training("colours"))
-        client.run(a_training("colours", seed=4))
-        assert client.put("/models/colours/aliases/stable", {"version": 1}).status == 200
+        client.define(a_model("tour"))
+        client.run(a_training("tour"))
+        client.run(a_training("tour", seed=4))
+        assert client.put("/models/tour/aliases/stable", {"version": 1}).status == 200
         digits = {"inputs": ROWS, "labels": [number % 3 for number in range(len(ROWS))]}
         client.run({"model": {"name": "digits", "hidden": [8]}, "data": digits, "epochs": 5})
         people = {"rows": PEOPLE, "label": "came"}

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from testing.harness import ROOT
+from tests.clients.readme import LINES
 
-__all__ = ["CLIENTS", "Outcome", "cases", "outcomes", "python_of"]
+__all__ = ["CLIENTS", "Outcome", "cases", "outcomes", "program_of", "python_of"]
 
 #: ``make clients`` makes an environment in it from each file of ``requirements/``, ``make test`` from some.
 ENVIRONMENTS = ROOT / ".venv-clients"
@@ -45,6 +46,7 @@ def cases(client: str) -> list[str]:
 def outcomes(client: str, base: str, folder: Path) -> Mapping[str, Outcome]:
     """Run a client's tests against a server. ``folder`` is for temporary files."""
     report = folder / f"{client}.xml"
+    (line,) = (each for each in LINES if each.test == str(program_of(client).relative_to(ROOT)))
     places = ["--rootdir", PROGRAMS, "--confcutdir", PROGRAMS, "-c", PROGRAMS / "pytest.ini"]
     finished = subprocess.run(
         [
@@ -59,7 +61,7 @@ def outcomes(client: str, base: str, folder: Path) -> Mapping[str, Outcome]:
             report,
         ],
         cwd=folder,
-        env={**os.environ, "CLIENTS_SERVER": base},
+        env={**os.environ, "CLIENTS_SERVER": base, "CLIENTS_LINE": line.at(base)},
         capture_output=True,
         text=True,
         timeout=300,

@@ -11,6 +11,8 @@ import pytest
 
 from testing.harness import Answer, Server
 
+pytestmark = pytest.mark.processes
+
 ROWS = [[-1.0, 0.25], [1.0, 0.75]]
 HEADER = "Inference-Header-Content-Length"
 PEOPLE = [
@@ -20,7 +22,7 @@ PEOPLE = [
 ]
 
 
-def infer(served: Server, document: dict[str, Any], raw: bytes = b"", model: str = "colours", **headers: str) -> Answer:
+def infer(served: Server, document: dict[str, Any], raw: bytes = b"", model: str = "tour", **headers: str) -> Answer:
     head = json.dumps(document).encode()
     sent = {HEADER: str(len(head)), **headers} if raw else headers
     return served.client.post(f"/v2/models/{model}/infer", head + raw, headers=sent)
@@ -64,9 +66,9 @@ def test_kserve_5297_what_a_server_speaks(served: Server) -> None:
     index = served.client.get("/").json
     assert (index["v2"], index["v1"], index["mlflow"]) == ("/v2", "/v1/models", "/invocations")
     assert served.client.get(index["v2"]).json["name"] == "trainyard"
-    assert "colours" in served.client.get(index["v1"]).json["models"]
-    model = served.client.get("/v2/models/colours").json
-    assert (model["name"], model["platform"]) == ("colours", "trainyard")
+    assert "tour" in served.client.get(index["v1"]).json["models"]
+    model = served.client.get("/v2/models/tour").json
+    assert (model["name"], model["platform"]) == ("tour", "trainyard")
 
 
 def test_kserve_2746_bytes_as_one_text_or_a_list(served: Server) -> None:
@@ -87,7 +89,7 @@ def test_triton_4244_1822_2563_lengths_of_the_json(served: Server, given: str | 
     raw = np.array(ROWS, "<f4").tobytes()
     body = json.dumps(document).encode() + raw
     header = {} if given is None else {HEADER: given.format(short=length - 1, long=length + 1)}
-    answer = served.client.post("/v2/models/colours/infer", body, headers=header)
+    answer = served.client.post("/v2/models/tour/infer", body, headers=header)
     if given == "0":
         refused(answer, str(len(body)))
     else:
@@ -118,7 +120,7 @@ def test_triton_5649_sizes_past_what_counters_hold(served: Server, shape: list[i
 def test_triton_5649_a_body_of_three_gigabytes(served: Server) -> None:
     """It is refused by its length, before it has come."""
     host, _, port = served.client.base.removeprefix("http://").partition(":")
-    head = f"POST /v2/models/colours/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: {3 * 2**30}\r\n\r\n"
+    head = f"POST /v2/models/tour/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: {3 * 2**30}\r\n\r\n"
     with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(head.encode())
         answer = connection.recv(4096)
@@ -142,7 +144,7 @@ def test_triton_5649_a_body_of_three_gigabytes(served: Server) -> None:
 )
 def test_tensorflow_2104_1571_1036_rows_and_columns(served: Server, body: Any, words: tuple[str, ...]) -> None:
     """The place and what belongs there are named, not a matrix that cannot be multiplied."""
-    refused(served.client.post("/v1/models/colours:predict", body), *words)
+    refused(served.client.post("/v1/models/tour:predict", body), *words)
 
 
 def test_tensorflow_1047_columns_of_unlike_length(served: Server) -> None:

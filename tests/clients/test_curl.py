@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from testing.harness import Server
+from testing.harness import Server, eventually
 
 pytestmark = [
     pytest.mark.processes,
@@ -30,7 +30,7 @@ PERSON = {"age": 31, "city": "Rome", "member": True}
 @pytest.fixture
 def predicted(served: Server) -> dict[str, Any]:
     """What ``POST /predict`` answers to ``ROWS``."""
-    return dict(served.client.post("/predict", {"model": "colours", "inputs": ROWS}).json)
+    return dict(served.client.post("/predict", {"model": "tour", "inputs": ROWS}).json)
 
 
 @pytest.fixture
@@ -69,11 +69,11 @@ def tensors(served: Server, line: str, folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "line",
     [
-        """curl -d '{"instances": [[-1.0, 0.25], [1.0, 0.75]]}' -X POST http://HOST/v1/models/colours:predict""",
-        """curl -d '{"instances": [[-1.0, 0.25], [1.0, 0.75]]}' http://HOST/v1/models/colours/versions/2:predict""",
-        """curl -d '{"inputs": [[-1.0, 0.25], [1.0, 0.75]]}' http://HOST/v1/models/colours:predict""",
-        """curl -v -H "Host: colours.example.com" -H "Content-Type: application/json" \\
-            "http://HOST/v1/models/colours:predict" -d @./iris-input.json""",
+        """curl -d '{"instances": [[-1.0, 0.25], [1.0, 0.75]]}' -X POST http://HOST/v1/models/tour:predict""",
+        """curl -d '{"instances": [[-1.0, 0.25], [1.0, 0.75]]}' http://HOST/v1/models/tour/versions/2:predict""",
+        """curl -d '{"inputs": [[-1.0, 0.25], [1.0, 0.75]]}' http://HOST/v1/models/tour:predict""",
+        """curl -v -H "Host: tour.example.com" -H "Content-Type: application/json" \\
+            "http://HOST/v1/models/tour:predict" -d @./iris-input.json""",
     ],
 )
 def test_tensorflow_serving_and_kserve_v1(served: Server, line: str, predicted: dict[str, Any], tmp_path: Path) -> None:
@@ -86,11 +86,11 @@ def test_tensorflow_serving_and_kserve_v1(served: Server, line: str, predicted: 
 
 
 def test_tensorflow_serving_status(served: Server, tmp_path: Path) -> None:
-    answer = answered(served, "curl http://HOST/v1/models/colours/labels/stable", tmp_path)
+    answer = answered(served, "curl http://HOST/v1/models/tour/labels/stable", tmp_path)
     (status,) = answer["model_version_status"]
     assert status == {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-    metadata = answered(served, "curl http://HOST/v1/models/colours/metadata", tmp_path)
-    assert metadata["model_spec"]["name"] == "colours"
+    metadata = answered(served, "curl http://HOST/v1/models/tour/metadata", tmp_path)
+    assert metadata["model_spec"]["name"] == "tour"
     assert "serving_default" in metadata["metadata"]["signature_def"]["signature_def"]
 
 
@@ -115,8 +115,8 @@ def test_kserve_v2(served: Server, predicted: dict[str, Any], tmp_path: Path) ->
     """KServe's page of the Open Inference Protocol."""
     tensor = {"name": "inputs", "shape": [2, 2], "datatype": "FP32", "data": ROWS}
     (tmp_path / "iris-input-v2.json").write_text(json.dumps({"inputs": [tensor]}))
-    line = """curl -v -H "Host: colours.example.com" -H "Content-Type: application/json" \\
-        -d @./iris-input-v2.json http://HOST/v2/models/colours/infer"""
+    line = """curl -v -H "Host: tour.example.com" -H "Content-Type: application/json" \\
+        -d @./iris-input-v2.json http://HOST/v2/models/tour/infer"""
     answer = answered(served, line, tmp_path)
     outputs = {output["name"]: output["data"] for output in answer["outputs"]}
     assert outputs["predictions"] == predicted["predictions"]
@@ -132,7 +132,7 @@ def test_triton_binary(served: Server, predicted: dict[str, Any], tmp_path: Path
         }
     ).encode()
     (tmp_path / "request.bin").write_bytes(head + np.array(ROWS, "<f4").tobytes())
-    line = f"""curl -D headers -X POST http://HOST/v2/models/colours/infer \\
+    line = f"""curl -D headers -X POST http://HOST/v2/models/tour/infer \\
         -H "Content-Type: application/octet-stream" -H "Inference-Header-Content-Length: {len(head)}" \\
         --data-binary @request.bin"""
     ((output, content),) = tensors(served, line, tmp_path).values()
@@ -143,10 +143,10 @@ def test_triton_binary(served: Server, predicted: dict[str, Any], tmp_path: Path
 def test_triton_raw(served: Server, tmp_path: Path) -> None:
     """The same page, "Raw Binary Request": the body is the only tensor, the header is 0, and the answer is raw."""
     (tmp_path / "raw").write_bytes(struct.pack("<2f", *ROW))
-    line = """curl -D headers -X POST http://HOST/v2/models/colours/infer \\
+    line = """curl -D headers -X POST http://HOST/v2/models/tour/infer \\
         -H "Content-Type: application/octet-stream" -H "Inference-Header-Content-Length: 0" --data-binary @raw"""
     found = tensors(served, line, tmp_path)
-    expected = served.client.post("/predict", {"model": "colours", "inputs": [ROW]}).json
+    expected = served.client.post("/predict", {"model": "tour", "inputs": [ROW]}).json
     probabilities = np.frombuffer(found["probabilities"][1], "<f4")
     np.testing.assert_array_equal(probabilities, np.float32(expected["probabilities"][0]))
     label = expected["predictions"][0].encode()
@@ -155,10 +155,10 @@ def test_triton_raw(served: Server, tmp_path: Path) -> None:
 
 def test_triton_health_and_repository(served: Server, tmp_path: Path) -> None:
     """Triton's quick start waits for 200 from this address."""
-    status = run(served, "curl -s -o /dev/null -w '%{http_code}' HOST/v2/health/ready", tmp_path)
-    assert status == b"200"
+    line = "curl -s -o /dev/null -w '%{http_code}' HOST/v2/health/ready"
+    eventually(lambda: run(served, line, tmp_path) == b"200", what="a service that is ready")
     index = answered(served, "curl -X POST HOST/v2/repository/index", tmp_path)
-    assert {"colours", "people"} <= {each["name"] for each in index}
+    assert {"tour", "people"} <= {each["name"] for each in index}
 
 
 @pytest.mark.parametrize(
@@ -199,10 +199,8 @@ def test_sagemaker(served: Server, predicted: dict[str, Any], tmp_path: Path) ->
 def test_own_page(served: Server, predicted: dict[str, Any], tmp_path: Path) -> None:
     """The service's own protocol, in JSON and as NumPy stores arrays."""
     np.save(tmp_path / "rows.npy", np.array(ROWS, np.float32))
-    line = (
-        """curl "HOST/predict?model=colours" -H "Content-Type: application/x-npy" --data-binary @rows.npy -o out.npy"""
-    )
+    line = """curl "HOST/predict?model=tour" -H "Content-Type: application/x-npy" --data-binary @rows.npy -o out.npy"""
     run(served, line, tmp_path)
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), np.float32(predicted["probabilities"]))
-    line = """curl HOST/predict -d '{"model": "colours", "inputs": [[-1, 0.25], [1, 0.75]]}'"""
+    line = """curl HOST/predict -d '{"model": "tour", "inputs": [[-1, 0.25], [1, 0.75]]}'"""
     assert answered(served, line, tmp_path)["probabilities"] == predicted["probabilities"]

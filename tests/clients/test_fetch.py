@@ -26,7 +26,7 @@ def test_fetch(served: Server) -> None:
     )
     assert finished.returncode == 0, finished.stderr
     found = json.loads(finished.stdout)
-    expected = served.client.post("/predict", {"model": "colours", "inputs": [[-1, 0.25], [1, 0.75]]}).json
+    expected = served.client.post("/predict", {"model": "tour", "inputs": [[-1, 0.25], [1, 0.75]]}).json
     probabilities = np.float32(expected["probabilities"])
     assert found["binary"]["shape"] == [2, 3]
     np.testing.assert_array_equal(np.float32(found["binary"]["data"]).reshape(2, 3), probabilities)

@@ -13,8 +13,6 @@ import pytest
 from testing.harness import Server
 from tests.clients.environments import CLIENTS, Outcome, cases, outcomes, python_of
 
-pytestmark = pytest.mark.processes
-
 
 @pytest.fixture(scope="module")
 def outcomes_of(served: Server, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Mapping[str, Outcome]]:
@@ -22,12 +20,15 @@ def outcomes_of(served: Server, tmp_path_factory: pytest.TempPathFactory) -> Cal
     return cache(lambda client: outcomes(client, served.client.base, tmp_path_factory.mktemp(client)))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("client", "case"), [(client, case) for client in CLIENTS for case in cases(client)])
 def test_client(client: str, case: str, outcomes_of: Callable[[str], Mapping[str, Outcome]]) -> None:
     """Each test of a client's program passes in that client's environment."""
     if not python_of(client).exists():
         pytest.skip(f"make clients makes the environment {client}")
-    assert outcomes_of(client)[case].failure == ""
+    failure = outcomes_of(client)[case].failure
+    if failure:
+        pytest.fail(failure, pytrace=False)
 
 
 def test_every_environment_has_tests() -> None:

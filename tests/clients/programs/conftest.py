@@ -24,6 +24,12 @@ def address(base: str) -> str:
 
 
 @pytest.fixture(scope="session")
+def line() -> str:
+    """The line of code that the README has for this client, with the address of the server."""
+    return os.environ["CLIENTS_LINE"]
+
+
+@pytest.fixture(scope="session")
 def predict(base: str) -> Callable[..., Any]:
     """The answer of ``POST /predict`` to a document with these members, which other clients' answers must equal."""
 

@@ -7,7 +7,7 @@ async function binary() {
     inputs: [{name: "inputs", shape: [2, 2], datatype: "FP32", parameters: {binary_data_size: rows.byteLength}}],
     outputs: [{name: "probabilities", parameters: {binary_data: true}}],
   });
-  const answer = await fetch(`${base}/v2/models/colours/infer`, {
+  const answer = await fetch(`${base}/v2/models/tour/infer`, {
     method: "POST",
     headers: {"inference-header-content-length": String(Buffer.byteLength(head))},
     body: Buffer.concat([Buffer.from(head), Buffer.from(rows.buffer)]),
@@ -26,8 +26,8 @@ async function json(path, document) {
 
 console.log(JSON.stringify({
   binary: await binary(),
-  json: await json("/v2/models/colours/infer", {
+  json: await json("/v2/models/tour/infer", {
     inputs: [{name: "inputs", shape: [2, 2], datatype: "FP32", data: [...rows]}],
   }),
-  instances: await json("/v1/models/colours:predict", {instances: [[-1, 0.25], [1, 0.75]]}),
+  instances: await json("/v1/models/tour:predict", {instances: [[-1, 0.25], [1, 0.75]]}),
 }));

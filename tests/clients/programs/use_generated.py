@@ -14,9 +14,11 @@ from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+NAME = f"generated-{uuid4().hex[:8]}"
 CSV = b"x,y,colour\n" + b"".join(
     f"{number % 3 - 1},{number / 12},{('red', 'green', 'blue')[number % 3]}\n".encode() for number in range(12)
 )
@@ -67,9 +69,9 @@ def made(base: str, tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture(scope="session")
 def trained(made: Made) -> str:
     """The name of a model that the client has uploaded data for and trained."""
-    uploaded = made.ask("datasets.upload_dataset", body=made.file(CSV), name="generated", label="colour")
-    assert (uploaded.name, uploaded.rows, uploaded.label) == ("generated", 12, "colour")
-    job = made.ask("training.train", body=made.models.Train(data="generated", epochs=5))
+    uploaded = made.ask("datasets.upload_dataset", body=made.file(CSV), name=NAME, label="colour")
+    assert (uploaded.name, uploaded.rows, uploaded.label) == (NAME, 12, "colour")
+    job = made.ask("training.train", body=made.models.Train(data=NAME, epochs=5))
     job = made.ask("jobs.show_job", job.id, wait=60.0)
     assert job.state == made.models.JobState.SUCCEEDED
     return str(job.model)
@@ -90,7 +92,7 @@ def test_every_operation_is_made(made: Made, base: str) -> None:
 
 def test_upload_as_a_form(made: Made) -> None:
     form = made.models.UploadDatasetFilesBody(
-        file=made.file(CSV, file_name="points.csv", mime_type="text/csv"), name="generated-form", label="colour"
+        file=made.file(CSV, file_name="points.csv", mime_type="text/csv"), name=f"{NAME}-form", label="colour"
     )
     assert made.ask("datasets.upload_dataset", body=form).rows == 12
 
@@ -112,7 +114,7 @@ def test_predict_numbers(made: Made, trained: str, predict: Callable[..., Any]) 
 
 def test_download_a_dataset(made: Made, trained: str) -> None:
     """It comes as text, whose lines are the cells that were uploaded."""
-    text = made.ask("dataset_contents.download_dataset", "generated")
+    text = made.ask("dataset_contents.download_dataset", NAME)
     cells = [line.split(",") for line in text.splitlines()]
     sent = [line.split(",") for line in CSV.decode().splitlines()]
     assert cells[0] == sent[0]
@@ -138,3 +140,12 @@ def test_a_refusal_is_a_problem(made: Made) -> None:
     problem = operation.sync("nothing-here", client=made.client)
     assert isinstance(problem, made.models.Problem)
     assert problem.code == "not_found"
+
+
+def test_the_line_of_the_readme(made: Made, line: str, predict: Callable[..., Any]) -> None:
+    names = {
+        "Client": importlib.import_module("made").Client,
+        "PredictInputs": made.models.PredictInputs,
+        "predict": importlib.import_module("made.api.predictions.predict"),
+    }
+    assert eval(line, names).probabilities == predict(model="tour", inputs=[[0.8, 0.2]])["probabilities"]

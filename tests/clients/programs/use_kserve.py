@@ -35,7 +35,7 @@ def tensor(values: Any, name: str = "inputs", datatype: str = "FP32", *, binary:
     return made
 
 
-def inferred(base: str, request: InferRequest, model: str = "colours", **options: Any) -> InferResponse:
+def inferred(base: str, request: InferRequest, model: str = "tour", **options: Any) -> InferResponse:
     return asked("v2", lambda client: client.infer(base, request, model_name=model, **options))
 
 
@@ -56,14 +56,14 @@ def assert_same(answer: InferResponse, expected: Any) -> None:
 
 def test_v1_predicts(base: str, predict: Predict) -> None:
     """``instances`` are answered with the probabilities of all classes, as a TensorFlow model with one output does."""
-    answer = asked("v1", lambda client: client.infer(base, {"instances": ROWS.tolist()}, model_name="colours"))
-    expected = predict(model="colours", inputs=ROWS.tolist())["probabilities"]
+    answer = asked("v1", lambda client: client.infer(base, {"instances": ROWS.tolist()}, model_name="tour"))
+    expected = predict(model="tour", inputs=ROWS.tolist())["probabilities"]
     np.testing.assert_allclose(answer["predictions"], expected, rtol=1e-6)
 
 
 def test_v1_readiness(base: str) -> None:
     assert asked("v1", lambda client: client.is_server_live(base)) is True
-    assert asked("v1", lambda client: client.is_model_ready(base, "colours")) is True
+    assert asked("v1", lambda client: client.is_model_ready(base, "tour")) is True
     with pytest.raises(httpx.HTTPStatusError, match="404"):
         asked("v1", lambda client: client.is_model_ready(base, "nothing-here"))
 
@@ -71,31 +71,31 @@ def test_v1_readiness(base: str) -> None:
 def test_v2_readiness(base: str) -> None:
     assert asked("v2", lambda client: client.is_server_live(base)) is True
     assert asked("v2", lambda client: client.is_server_ready(base)) is True
-    assert asked("v2", lambda client: client.is_model_ready(base, "colours")) is True
+    assert asked("v2", lambda client: client.is_model_ready(base, "tour")) is True
     assert asked("v2", lambda client: client.is_model_ready(base, "nothing-here")) is False
 
 
 @pytest.mark.parametrize("binary", [False, True])
 def test_v2_infers(base: str, predict: Predict, binary: bool) -> None:
-    request = InferRequest(model_name="colours", infer_inputs=[tensor(ROWS, binary=binary)], request_id="of-kserve")
+    request = InferRequest(model_name="tour", infer_inputs=[tensor(ROWS, binary=binary)], request_id="of-kserve")
     answer = inferred(base, request)
     # The client does not keep the version of an answer.
-    assert (answer.id, answer.model_name) == ("of-kserve", "colours")
-    assert_same(answer, predict(model="colours", inputs=ROWS.tolist()))
+    assert (answer.id, answer.model_name) == ("of-kserve", "tour")
+    assert_same(answer, predict(model="tour", inputs=ROWS.tolist()))
 
 
 def test_v2_raw_answers(base: str, predict: Predict) -> None:
     """``binary_data_output`` at the top is the default of outputs that are listed, too (kserve/kserve#5907)."""
     for outputs in (None, [RequestedOutput("predictions"), RequestedOutput("probabilities")]):
         request = InferRequest(
-            model_name="colours",
+            model_name="tour",
             infer_inputs=[tensor(ROWS, binary=True)],
             parameters={"binary_data_output": True},
             request_outputs=outputs,
         )
         headers: dict[str, str] = {}
         answer = inferred(base, request, response_headers=headers)
-        assert_same(answer, predict(model="colours", inputs=ROWS.tolist()))
+        assert_same(answer, predict(model="tour", inputs=ROWS.tolist()))
         assert headers["content-type"] == "application/octet-stream"
         assert int(headers["inference-header-content-length"]) < int(headers["content-length"])
 
@@ -103,8 +103,8 @@ def test_v2_raw_answers(base: str, predict: Predict) -> None:
 def test_v2_half_precision(base: str, predict: Predict) -> None:
     """FP16 has no JSON; it comes raw."""
     rows = ROWS.astype(np.float16)
-    request = InferRequest(model_name="colours", infer_inputs=[tensor(rows, datatype="FP16", binary=True)])
-    assert_same(inferred(base, request), predict(model="colours", inputs=rows.tolist()))
+    request = InferRequest(model_name="tour", infer_inputs=[tensor(rows, datatype="FP16", binary=True)])
+    assert_same(inferred(base, request), predict(model="tour", inputs=rows.tolist()))
 
 
 @pytest.mark.parametrize("binary", [False, True])
@@ -121,6 +121,14 @@ def test_v2_tables(base: str, predict: Predict, binary: bool) -> None:
 
 
 def test_v2_errors(base: str) -> None:
-    request = InferRequest(model_name="colours", infer_inputs=[tensor(ROWS[:, :1], binary=True)])
+    request = InferRequest(model_name="tour", infer_inputs=[tensor(ROWS[:, :1], binary=True)])
     with pytest.raises(httpx.HTTPStatusError, match="400"):
         inferred(base, request)
+
+
+def test_the_line_of_the_readme(line: str, predict: Predict) -> None:
+    rows = np.array([[0.8, 0.2]], np.float32)
+    request = InferRequest(model_name="tour", infer_inputs=[tensor(rows, binary=True)])
+    names = {"InferenceRESTClient": InferenceRESTClient, "RESTConfig": RESTConfig, "request": request}
+    answer = asyncio.run(eval(line.removeprefix("await "), names))
+    assert_same(answer, predict(model="tour", inputs=[[0.8, 0.2]]))

@@ -28,13 +28,13 @@ def scoring(address: str) -> ScoringServerClient:
 
 
 def labels(predict: Predict) -> Any:
-    return predict(model="colours", inputs=ROWS)["predictions"]
+    return predict(model="tour", inputs=ROWS)["predictions"]
 
 
 @pytest.mark.parametrize("member", ["inputs", "instances"])
 def test_deployments_send_rows(deployments: Any, predict: Predict, member: str) -> None:
     """An endpoint is a model; the answer is classes, as of ``predict`` in scikit-learn."""
-    assert deployments.predict(endpoint="colours", inputs={member: ROWS}) == {"predictions": labels(predict)}
+    assert deployments.predict(endpoint="tour", inputs={member: ROWS}) == {"predictions": labels(predict)}
 
 
 def test_deployments_send_data_frames(deployments: Any, predict: Predict) -> None:
@@ -48,8 +48,8 @@ def test_deployments_send_data_frames(deployments: Any, predict: Predict) -> Non
 
 def test_probabilities(deployments: Any, predict: Predict) -> None:
     asked = {"inputs": ROWS, "params": {"predict_method": "predict_proba"}}
-    found = deployments.predict(endpoint="colours", inputs=asked)["predictions"]
-    np.testing.assert_allclose(found, predict(model="colours", inputs=ROWS)["probabilities"], rtol=1e-6)
+    found = deployments.predict(endpoint="tour", inputs=asked)["predictions"]
+    np.testing.assert_allclose(found, predict(model="tour", inputs=ROWS)["probabilities"], rtol=1e-6)
 
 
 def test_deployments_errors(deployments: Any) -> None:
@@ -57,7 +57,7 @@ def test_deployments_errors(deployments: Any) -> None:
     with pytest.raises(Exception, match="nothing-here"):
         deployments.predict(endpoint="nothing-here", inputs={"inputs": ROWS})
     with pytest.raises(Exception, match="2"):
-        deployments.predict(endpoint="colours", inputs={"inputs": [[1.0]]})
+        deployments.predict(endpoint="tour", inputs={"inputs": [[1.0]]})
 
 
 def test_scoring_server(scoring: ScoringServerClient, predict: Predict) -> None:
@@ -82,3 +82,8 @@ def test_scoring_server(scoring: ScoringServerClient, predict: Predict) -> None:
 def test_scoring_errors(scoring: ScoringServerClient) -> None:
     with pytest.raises(Exception, match=r"400.*BAD_REQUEST"):
         scoring.invoke(np.array([[1.0, 2.0, 3.0]]))
+
+
+def test_the_line_of_the_readme(line: str, predict: Predict) -> None:
+    found = eval(line, {"get_deploy_client": get_deploy_client})
+    assert found == {"predictions": predict(model="tour", inputs=[[0.8, 0.2]])["predictions"]}

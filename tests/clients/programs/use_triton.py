@@ -43,7 +43,7 @@ def columns(*, binary: bool = True) -> list[http.InferInput]:
     ]
 
 
-def predicted(predict: Predict, model: str = "colours", rows: Any = ROWS, **more: Any) -> Any:
+def predicted(predict: Predict, model: str = "tour", rows: Any = ROWS, **more: Any) -> Any:
     """What our own client gets for rows of numbers."""
     return predict(model=model, inputs=np.asarray(rows).tolist(), **more)
 
@@ -64,7 +64,7 @@ def outputs_of(answer: http.InferResult) -> dict[str, dict[str, Any]]:
 
 def test_binary_both_ways(triton: http.InferenceServerClient, predict: Predict) -> None:
     """The default: the request's tensor is raw bytes, and so are both outputs."""
-    answer = triton.infer("colours", [tensor(ROWS)])
+    answer = triton.infer("tour", [tensor(ROWS)])
     assert_same(answer, predicted(predict))
     outputs = outputs_of(answer)
     assert [*outputs] == ["probabilities", "predictions"]
@@ -73,7 +73,7 @@ def test_binary_both_ways(triton: http.InferenceServerClient, predict: Predict) 
 
 
 def test_json_both_ways(triton: http.InferenceServerClient, predict: Predict) -> None:
-    answer = triton.infer("colours", [tensor(ROWS, binary=False)], outputs=AS_JSON)
+    answer = triton.infer("tour", [tensor(ROWS, binary=False)], outputs=AS_JSON)
     assert_same(answer, predicted(predict))
     assert all("data" in output for output in outputs_of(answer).values())
 
@@ -83,7 +83,7 @@ def test_compressed_both_ways(triton: http.InferenceServerClient, predict: Predi
     """The length of the JSON in a request is that of the text before it was compressed."""
     for rows in (ROWS, MANY):
         answer = triton.infer(
-            "colours",
+            "tour",
             [tensor(rows)],
             outputs=AS_JSON,
             request_compression_algorithm=algorithm,
@@ -97,7 +97,7 @@ def test_a_compressed_answer_names_its_encoding(base: str, predict: Predict, alg
     """An answer without the header, as in triton-inference-server/server#5185, could not be read."""
     body, length = http.InferenceServerClient.generate_request_body([tensor(MANY)], outputs=AS_JSON)
     headers = {"Inference-Header-Content-Length": str(length), "Accept-Encoding": algorithm}
-    request = urllib.request.Request(f"{base}/v2/models/colours/infer", body, headers)
+    request = urllib.request.Request(f"{base}/v2/models/tour/infer", body, headers)
     with urllib.request.urlopen(request) as response:
         coding, length = response.headers["Content-Encoding"], response.headers["Inference-Header-Content-Length"]
         content = response.read()
@@ -111,7 +111,7 @@ def test_a_compressed_answer_names_its_encoding(base: str, predict: Predict, alg
 def test_classification(triton: http.InferenceServerClient, predict: Predict) -> None:
     """``class_count`` asks for texts ``score:index:label``, the likeliest class first."""
     wanted = [http.InferRequestedOutput("probabilities", class_count=2)]
-    found = triton.infer("colours", [tensor(ROWS)], outputs=wanted).as_numpy("probabilities")
+    found = triton.infer("tour", [tensor(ROWS)], outputs=wanted).as_numpy("probabilities")
     assert found.shape == (len(ROWS), 2)
     expected = predicted(predict, top_k=2)
     for row, top in zip(found.tolist(), expected["top"], strict=True):
@@ -125,16 +125,16 @@ def test_statistics(triton: http.InferenceServerClient) -> None:
     """They count requests and rows, refused ones too, and add up times."""
 
     def stats() -> dict[str, Any]:
-        (found,) = triton.get_inference_statistics("colours", "2")["model_stats"]
+        (found,) = triton.get_inference_statistics("tour", "2")["model_stats"]
         return found
 
     before = stats()
     for _ in range(3):
-        triton.infer("colours", [tensor(ROWS)], model_version="2")
+        triton.infer("tour", [tensor(ROWS)], model_version="2")
     with pytest.raises(InferenceServerException):
-        triton.infer("colours", [tensor(ROWS[:, :1])], model_version="2")
+        triton.infer("tour", [tensor(ROWS[:, :1])], model_version="2")
     after = stats()
-    assert after["name"] == "colours"
+    assert after["name"] == "tour"
     assert after["version"] == "2"
     assert after["inference_count"] - before["inference_count"] == 3 * len(ROWS)
     assert after["execution_count"] - before["execution_count"] == 3
@@ -144,19 +144,19 @@ def test_statistics(triton: http.InferenceServerClient) -> None:
     assert timed["success"]["ns"] > timed_before["success"]["ns"]
     assert after["last_inference"] >= before["last_inference"]
     everything = triton.get_inference_statistics()["model_stats"]
-    assert ("colours", "2") in {(each["name"], each["version"]) for each in everything}
+    assert ("tour", "2") in {(each["name"], each["version"]) for each in everything}
 
 
 def test_repository(triton: http.InferenceServerClient, predict: Predict) -> None:
     """The index has an empty body; a model that was unloaded loads again when it is asked."""
     index = {each["name"]: each for each in triton.get_model_repository_index()}
-    assert {"colours", "digits", "people"} <= index.keys()
-    assert index["colours"]["state"] == "READY"
-    assert index["colours"]["version"] == "2"
-    triton.load_model("colours")
-    triton.unload_model("colours")
-    assert triton.is_model_ready("colours")
-    assert_same(triton.infer("colours", [tensor(ROWS)]), predicted(predict))
+    assert {"tour", "digits", "people"} <= index.keys()
+    assert index["tour"]["state"] == "READY"
+    assert index["tour"]["version"] == "2"
+    triton.load_model("tour")
+    triton.unload_model("tour")
+    assert triton.is_model_ready("tour")
+    assert_same(triton.infer("tour", [tensor(ROWS)]), predicted(predict))
     with pytest.raises(InferenceServerException, match="nothing-here"):
         triton.load_model("nothing-here")
 
@@ -167,8 +167,8 @@ def test_metadata_and_health(triton: http.InferenceServerClient) -> None:
     server = triton.get_server_metadata()
     assert server["name"] == "trainyard"
     assert {"binary_tensor_data", "classification", "statistics", "model_repository"} <= {*server["extensions"]}
-    model = triton.get_model_metadata("colours")
-    assert model["name"] == "colours"
+    model = triton.get_model_metadata("tour")
+    assert model["name"] == "tour"
     assert {*model["versions"]} == {"1", "2"}
     assert model["inputs"] == [{"name": "inputs", "datatype": "FP32", "shape": [-1, 2]}]
     assert [output["name"] for output in model["outputs"]] == ["probabilities", "predictions"]
@@ -178,8 +178,8 @@ def test_metadata_and_health(triton: http.InferenceServerClient) -> None:
         "city": "BYTES",
         "member": "BOOL",
     }
-    assert triton.is_model_ready("colours", "1")
-    assert not triton.is_model_ready("colours", "77")
+    assert triton.is_model_ready("tour", "1")
+    assert not triton.is_model_ready("tour", "77")
     assert not triton.is_model_ready("nothing-here")
 
 
@@ -204,9 +204,9 @@ def test_a_missing_value_is_an_empty_text_or_not_a_number(triton: http.Inference
 def test_outputs_are_chosen_and_ordered(triton: http.InferenceServerClient) -> None:
     for names in (["predictions", "probabilities"], ["predictions"], ["probabilities"]):
         wanted = [http.InferRequestedOutput(name) for name in names]
-        assert [*outputs_of(triton.infer("colours", [tensor(ROWS)], outputs=wanted))] == names
+        assert [*outputs_of(triton.infer("tour", [tensor(ROWS)], outputs=wanted))] == names
     with pytest.raises(InferenceServerException, match="probabilities"):
-        triton.infer("colours", [tensor(ROWS)], outputs=[http.InferRequestedOutput("logits")])
+        triton.infer("tour", [tensor(ROWS)], outputs=[http.InferRequestedOutput("logits")])
 
 
 @pytest.mark.parametrize(
@@ -216,9 +216,9 @@ def test_types_of_numbers(triton: http.InferenceServerClient, predict: Predict, 
     """All are converted, raw; those that JSON has, in JSON too."""
     rows = np.array([[1, 0], [0, 1]]).astype(kind)
     expected = predicted(predict, rows=rows)
-    assert_same(triton.infer("colours", [tensor(rows)]), expected)
+    assert_same(triton.infer("tour", [tensor(rows)]), expected)
     if kind != "float16":
-        assert_same(triton.infer("colours", [tensor(rows, binary=False)]), expected)
+        assert_same(triton.infer("tour", [tensor(rows, binary=False)]), expected)
 
 
 def test_whole_numbers_as_classes(triton: http.InferenceServerClient, predict: Predict) -> None:
@@ -230,7 +230,7 @@ def test_whole_numbers_as_classes(triton: http.InferenceServerClient, predict: P
 def test_versions(triton: http.InferenceServerClient, predict: Predict) -> None:
     """By number, and by alias, which Triton does not have; both are in the address."""
     for version, number in (("1", 1), ("2", 2), ("stable", 1)):
-        answer = triton.infer("colours", [tensor(ROWS)], model_version=version)
+        answer = triton.infer("tour", [tensor(ROWS)], model_version=version)
         assert answer.get_response()["model_version"] == str(number)
         assert_same(answer, predicted(predict, version=number))
 
@@ -238,7 +238,7 @@ def test_versions(triton: http.InferenceServerClient, predict: Predict) -> None:
 def test_ids_and_parameters(triton: http.InferenceServerClient, predict: Predict) -> None:
     """The id comes back; priorities, time limits, sequences and unknown parameters are allowed."""
     answer = triton.infer(
-        "colours",
+        "tour",
         [tensor(ROWS)],
         request_id="ä request of mine",
         sequence_id=7,
@@ -257,10 +257,10 @@ def test_ids_and_parameters(triton: http.InferenceServerClient, predict: Predict
     ("model", "given", "status", "said"),
     [
         ("nothing-here", tensor(ROWS), "404", "nothing-here"),
-        ("colours", tensor(ROWS, "input-0"), "400", "input-0.*inputs|inputs.*input-0"),
-        ("colours", tensor(ROWS[:, :1]), "400", r"2"),
-        ("colours", tensor(ROWS.astype(np.bool_)), "400", "BOOL"),
-        ("colours", tensor(np.array([[b"a", b"b"]], np.object_)), "400", "BYTES"),
+        ("tour", tensor(ROWS, "input-0"), "400", "input-0.*inputs|inputs.*input-0"),
+        ("tour", tensor(ROWS[:, :1]), "400", r"2"),
+        ("tour", tensor(ROWS.astype(np.bool_)), "400", "BOOL"),
+        ("tour", tensor(np.array([[b"a", b"b"]], np.object_)), "400", "BYTES"),
     ],
 )
 def test_errors(triton: http.InferenceServerClient, model: str, given: http.InferInput, status: str, said: str) -> None:
@@ -275,7 +275,7 @@ def test_many_at_once(address: str, predict: Predict) -> None:
     generator = np.random.default_rng(5)
     blocks = [generator.normal(size=(1 + number % 4, 2)).astype(np.float32) for number in range(64)]
     with http.InferenceServerClient(address, concurrency=16) as client:
-        waiting = [client.async_infer("colours", [tensor(block)], request_id=str(n)) for n, block in enumerate(blocks)]
+        waiting = [client.async_infer("tour", [tensor(block)], request_id=str(n)) for n, block in enumerate(blocks)]
         for number, (block, each) in enumerate(zip(blocks, waiting, strict=True)):
             answer = each.get_result()
             assert answer.get_response()["id"] == str(number)
@@ -285,8 +285,14 @@ def test_many_at_once(address: str, predict: Predict) -> None:
 def test_asyncio(address: str, predict: Predict) -> None:
     async def ask() -> list[http.InferResult]:
         async with aio.InferenceServerClient(address) as client:
-            assert await client.is_model_ready("colours")
-            return await asyncio.gather(*(client.infer("colours", [tensor(ROWS)]) for _ in range(8)))
+            assert await client.is_model_ready("tour")
+            return await asyncio.gather(*(client.infer("tour", [tensor(ROWS)]) for _ in range(8)))
 
     for answer in asyncio.run(ask()):
         assert_same(answer, predicted(predict))
+
+
+def test_the_line_of_the_readme(line: str, predict: Predict) -> None:
+    x = tensor(np.array([[0.8, 0.2]], np.float32))
+    found = eval(line, {"httpclient": http, "x": x})
+    np.testing.assert_allclose(found, predict(model="tour", inputs=[[0.8, 0.2]])["probabilities"], rtol=1e-6)
