@@ -7,7 +7,7 @@ https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protoc
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -23,7 +23,7 @@ from service.serving.inference import Prediction, RowOverflowError
 from service.serving.resolution import ServedVersion
 from service.web.context import context
 from service.web.json_bodies import is_json, json_line, json_response, require_json
-from service.web.memory import Held
+from service.web.memory import SMALL, Held
 from service.web.openapi import Resource, json_body
 from service.web.protocols import json_rows, python_json
 from service.web.protocols.exchange import Exchange, Reader, Reply, version_header
@@ -50,6 +50,8 @@ _PREDICT_FIELDS = {"signature_name", "instances", "inputs"}
 _CLASSIFY_FIELDS = {"signature_name", "context", "examples"}
 #: Names of the signature of ``:classify``.
 _CLASSIFY_SIGNATURES = ("serving_default", "classify", "tensorflow/serving/classify")
+#: Times its JSON that the answer of ``:classify`` takes while it is made.
+_PAIRED = 3
 #: Why ``:regress`` is refused.
 _NO_REGRESSION = "models here are classifiers, which regress nothing; use :classify or :predict"
 
@@ -103,6 +105,14 @@ class _Classify(Exchange):
 
     def rows(self, network: ServedModel) -> Array:
         return json_rows.objects(self._examples, network, self.place)
+
+    def read(self, version: ServedVersion, held: Callable[[], Held]) -> Array:
+        rows, network = super().read(version, held), version.network
+        # Every class of every row has its label, and all of these pairs are in memory until they are joined.
+        memory = _PAIRED * len(rows) * (network.label_bytes + network.row_bytes)
+        if memory > SMALL:
+            held().add(memory)
+        return rows
 
     def reply(self, version: ServedVersion, prediction: Prediction) -> Reply:
         return Reply(b'{"results":%b}\n' % _results(prediction), headers=version_header(prediction))
