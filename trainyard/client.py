@@ -142,9 +142,21 @@ class Trainyard(Session):
         """A model by its name."""
         return Model.of(self.request("GET", path_of("models", name)).json(), self)
 
-    def put_alias(self, model: str, alias: str, version: int) -> Alias:
-        """Let an alias of a model name a version."""
-        return read(Alias, self.request("PUT", path_of("models", model, "aliases", alias), {"version": version}).json())
+    def put_alias(
+        self,
+        model: str,
+        alias: str,
+        version: int | Mapping[int, float],
+        *,
+        shadow: int | Mapping[str, Any] | None = None,
+    ) -> Alias:
+        """Let an alias of a model name a version, or several with their weights; see ``Model.promote``."""
+        body: dict[str, Any] = {"version": version}
+        if isinstance(version, Mapping):
+            body = {"versions": [{"version": number, "weight": weight} for number, weight in version.items()]}
+        if shadow is not None:
+            body["shadow"] = {"version": shadow} if isinstance(shadow, int) else dict(shadow)
+        return read(Alias, self.request("PUT", path_of("models", model, "aliases", alias), body).json())
 
     def checkpoint(self, checkpoint_id: str) -> Checkpoint:
         """A checkpoint by its id."""
@@ -156,7 +168,7 @@ class Trainyard(Session):
         ``data`` is an object or a list of objects by column, a frame, an array or lists of numbers, or a file's path.
         Many rows are sent in several requests, which one version answers. ``version`` is a number, an alias, a
         checkpoint's id, or ``{"job": …, "checkpoint": "best"}``. ``options`` are ``coverage``, ``by_class``,
-        ``uncertainty``, ``report`` and ``explain``, or those for reading a file.
+        ``uncertainty``, ``report``, ``explain`` and ``sticky``, or those for reading a file.
         """
         return predict(self, model, data, version, options)
 

@@ -26,11 +26,17 @@ __all__ = ["Alias", "Model", "Version"]
 
 @dataclass(frozen=True)
 class Alias:
-    """A name for a version; ``version`` is None if there is none yet."""
+    """A name for a version, or for several that share its requests; ``version`` is None if there is none yet.
+
+    ``versions`` have a ``weight`` each, and ``version`` is the one with the greatest. ``shadow`` predicts the same rows
+    after one of them has answered. If one alias was asked for, both have metrics and counts.
+    """
 
     model: str
     alias: str
     version: int | None = None
+    versions: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    shadow: Mapping[str, Any] | None = field(default=None, repr=False)
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -68,6 +74,10 @@ class Version:
     def evaluate(self, data: Any, **options: Any) -> Evaluation:
         """How good this version is on labelled rows; see ``Trainyard.evaluate``."""
         return self.client.evaluate(self.model_name, data, version=self.number, **options)
+
+    def export(self, path: str | os.PathLike[str] | None = None, format: str = "onnx") -> Path:
+        """Write this version to a file that other programs run; see ``Model.export``."""
+        return self.model.export(self.number, path, format)
 
     def promote(self, alias: str = "default") -> Alias:
         """Let an alias name this version; ``default`` answers requests that name no version."""
@@ -147,10 +157,29 @@ class Model:
         """One alias."""
         return read(Alias, self.client.request("GET", f"{self._path}{path_of('aliases', alias)}").json())
 
-    def promote(self, version: int | Version, alias: str = "default") -> Alias:
-        """Let an alias name a version; ``default`` answers requests that name no version."""
-        number = version.number if isinstance(version, Version) else version
-        return self.client.put_alias(self.name, alias, number)
+    def promote(
+        self,
+        version: int | Version | Mapping[int, float],
+        alias: str = "default",
+        *,
+        shadow: int | Mapping[str, Any] | None = None,
+    ) -> Alias:
+        """Let an alias name a version; ``default`` answers requests that name no version.
+
+        Several versions share its requests by their weights, ``{3: 0.9, 4: 0.1}``. ``shadow`` is the number of a
+        version that predicts the same rows besides, or an object with ``version``, ``share`` and ``log``.
+        """
+        target = version.number if isinstance(version, Version) else version
+        return self.client.put_alias(self.name, alias, target, shadow=shadow)
+
+    def download_shadow_log(self, path: str | os.PathLike[str], alias: str = "default") -> Path:
+        """Write the rows that the shadow of an alias has logged to a file, a line of JSON each. Returns the path."""
+        place = f"{self._path}{path_of('aliases', alias)}/shadow"
+        return self.client.save(place, path, accept="application/x-ndjson")
+
+    def clear_shadow_log(self, alias: str = "default") -> None:
+        """Delete these rows."""
+        self.client.delete(f"{self._path}{path_of('aliases', alias)}/shadow")
 
     def delete_alias(self, alias: str) -> None:
         """Delete an alias; without ``default``, the newest version answers."""
@@ -174,6 +203,21 @@ class Model:
         wanted = checkpoint if isinstance(checkpoint, str) else checkpoint.id
         answer = self.client.request("POST", f"{self._path}/versions", {"checkpoint": wanted}).json()
         return Version.of(answer, self.client)
+
+    def export(
+        self,
+        version: int | str | Version = "default",
+        path: str | os.PathLike[str] | None = None,
+        format: str = "onnx",
+    ) -> Path:
+        """Write a version, by its number or an alias, to a file that other programs run, and return the path.
+
+        The file is ``path``, or ``NAME-VERSION.onnx`` in the present directory.
+        """
+        wanted = version.number if isinstance(version, Version) else version
+        place = Path(f"{self.name}-{wanted}.{format}" if path is None else path)
+        request = f"{self._path}{path_of('versions', wanted, 'export')}"
+        return self.client.save(request, place, query={"format": format}, accept="application/octet-stream")
 
     @property
     def jobs(self) -> Pages[Job]:

@@ -9,7 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from testing.harness import Server
+from testing.harness import Server, eventually
 from testing.protocols import is_foreign
 from testing.samples import fresh
 from trainyard import Trainyard
@@ -108,9 +108,23 @@ def test_every_operation_is_asked_for(server: Server, flowers: Path, tmp_path: P
     assert [version.number for version in model.versions] == [2, 1]
     assert model.publish(checkpoint).number == 1  # it is one already
     assert model.version(1).definition is not None
+    assert model.export(1, tmp_path / "model.onnx") == model.version(1).export(tmp_path / "model.onnx")
+    assert b"trainyard" in (tmp_path / "model.onnx").read_bytes()[:100]
     assert model.promote(1).version == 1
     assert {alias.alias: alias.version for alias in model.aliases} == {"default": 1}
     assert model.alias("latest").version == 2
+    assert model.promote({1: 0.75, 2: 0.25}).version == 1
+    shadowed = model.promote(1, "canary", shadow={"version": 2, "log": True})
+    assert (shadowed.versions, shadowed.shadow) == (
+        ({"version": 1, "weight": 1.0},),
+        {"version": 2, "share": 1.0, "log": True},
+    )
+    assert model.predict([{"wide": 4.1, "tall": 1, "deep": 6.1}], version="canary", sticky="x").version == 1
+    log = tmp_path / "shadow.ndjson"
+    assert eventually(lambda: model.download_shadow_log(log, "canary").read_text(), what="a line").count("\n") == 1
+    model.clear_shadow_log("canary")
+    assert model.download_shadow_log(log, "canary").read_text() == ""
+    model.delete_alias("canary")
     model.delete_alias("default")
     assert ty.predict(name, [{"wide": 4.1, "tall": 1, "deep": 6.1}]).labels == ("virginica",)
     assert ty.evaluate(name, name).accuracy > 0.9

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,9 +15,15 @@ from trainyard.cli import text
 from trainyard.cli.command import Group, command
 from trainyard.cli.output import Column
 from trainyard.cli.session import Session
-from trainyard.cli.types import NAME_OF_MODEL
+from trainyard.cli.types import NAME_OF_MODEL, WEIGHTED
+
+if TYPE_CHECKING:
+    from trainyard.requests import Request
 
 __all__ = ["model"]
+
+#: The formats of files that a version is exported as.
+HDF5, ONNX = "hdf5", "onnx"
 
 
 @click.group(name="model", cls=Group, example="trainyard model list\ntrainyard model promote iris 3")
@@ -107,7 +114,11 @@ def versions(session: Session, name: str, limit: int, after: int | None) -> None
         return
     aliases: dict[int, list[str]] = {}
     for alias in session.pages(path_of("models", name, "aliases"), {}, 10_000, itemgetter("alias"))["data"]:
-        aliases.setdefault(alias["version"], []).append(alias["alias"])
+        shares = alias.get("versions") or [{"version": alias["version"], "weight": 1}]
+        total = sum(share["weight"] for share in shares)
+        for share in shares:
+            part = "" if len(shares) == 1 else f" {share['weight'] / total:.0%}"
+            aliases.setdefault(share["version"], []).append(f"{alias['alias']}{part}")
     columns = (
         Column("VERSION", lambda each: each["version"], right=True),
         Column("ALIASES", lambda each: ", ".join(aliases.get(each["version"], [])) or None),
@@ -123,39 +134,67 @@ def versions(session: Session, name: str, limit: int, after: int | None) -> None
 @command(
     model,
     "promote",
-    example="trainyard model promote iris 3\ntrainyard model promote iris 4 --alias canary",
-    places={"/version": "VERSION", "/alias": "--alias"},
+    example="trainyard model promote iris 3\ntrainyard model promote iris 3=0.9 4=0.1 --alias canary --shadow 5",
+    places={"/version": "VERSION", "/versions": "VERSION", "/shadow": "--shadow", "/alias": "--alias"},
 )
 @click.argument("name", metavar="MODEL", type=NAME_OF_MODEL)
-@click.argument("version", type=click.IntRange(min=1))
+@click.argument("targets", metavar="VERSION[=WEIGHT]...", type=WEIGHTED, nargs=-1, required=True)
 @click.option("--alias", default="default", show_default=True, help="The alias that is to name the version.")
-def promote(session: Session, name: str, version: int, alias: str) -> None:
-    """Let an alias name a version: requests without a version are answered by "default"."""
+@click.option("--shadow", type=click.IntRange(min=1), help="A version that predicts the same rows after the answer.")
+@click.option("--log", is_flag=True, help="Keep these rows with what both have predicted.")
+def promote(
+    session: Session, name: str, targets: Sequence[tuple[int, float]], alias: str, shadow: int | None, log: bool
+) -> None:
+    """Let an alias name a version: requests without a version are answered by "default".
+
+    Several versions share its requests by their weights.
+    """
     from trainyard.requests import path_of
 
-    document = session.ask("PUT", path_of("models", name, "aliases", alias), {"version": version})
-    session.result(document, lambda: session.output.line(f"{name}@{version}"))
+    if log and shadow is None:
+        raise click.UsageError("--log goes with --shadow")
+    body: dict[str, Any] = {"version": targets[0][0]}
+    if len(targets) > 1:
+        body = {"versions": [{"version": number, "weight": weight} for number, weight in targets]}
+    if shadow is not None:
+        body["shadow"] = {"version": shadow, "log": log}
+    document = session.ask("PUT", path_of("models", name, "aliases", alias), body)
+    lines = [f"{name}@{number}{f'={weight:g}' if len(targets) > 1 else ''}" for number, weight in targets]
+    session.result(document, lambda: session.output.line(" ".join(lines)))
 
 
 @command(
     model,
     "export",
-    example="trainyard model export iris -o iris.h5\ntrainyard model export iris --version 3 > iris-3.h5",
+    example="trainyard model export iris -o iris.h5\ntrainyard model export iris --version 3 -o iris-3.onnx",
+    places={"/format": "--format"},
 )
 @click.argument("name", metavar="MODEL", type=NAME_OF_MODEL)
 @click.option("--version", default="default", show_default=True, help="A version's number or an alias.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice([HDF5, ONNX]),
+    help="A checkpoint (hdf5), which can be imported again, or a file for ONNX Runtime and others; "
+    "without it the ending of --output decides, and else it is hdf5.",
+)
 @click.option("-o", "--output", "place", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
-def export(session: Session, name: str, version: str, place: Path | None) -> None:
-    """Write a version as a checkpoint file (HDF5), which "model import" reads."""
+def export(session: Session, name: str, version: str, kind: str | None, place: Path | None) -> None:
+    """Write a version to a file: HDF5, which "model import" reads, or ONNX."""
     from trainyard.requests import path_of
 
+    as_onnx = kind == ONNX or (kind is None and place is not None and place.suffix.lower() == ".onnx")
     asked = session.request("GET", path_of("models", name, "versions", version))
     if session.choices.curl:
-        session.show(_nested(session, asked, place))
+        line = session.curl(_onnx(session, name, version)) + _to(place) if as_onnx else _nested(session, asked, place)
+        session.show(line)
     found = session.send(asked).json()
     if place is None and session.output.at_terminal:
         raise click.UsageError("a terminal cannot show a file: name one with --output")
-    request = session.request("GET", path_of("checkpoints", found["checkpoint"], "file"), accept="*/*")
+    if as_onnx:
+        request = _onnx(session, name, found["version"])
+    else:
+        request = session.request("GET", path_of("checkpoints", found["checkpoint"], "file"), accept="*/*")
     with session.streamed(request) as response:
         if place is None:
             out = sys.stdout.buffer
@@ -166,13 +205,26 @@ def export(session: Session, name: str, version: str, place: Path | None) -> Non
     session.result(found, lambda: session.output.line(str(place)))
 
 
+def _onnx(session: Session, name: str, version: int | str) -> Request:
+    from trainyard.requests import path_of
+
+    return session.request(
+        "GET", path_of("models", name, "versions", version, "export"), query={"format": ONNX}, accept="*/*"
+    )
+
+
+def _to(place: Path | None) -> str:
+    """The end of a line of curl that writes to a file."""
+    return "" if place is None else f" -o {shlex.quote(str(place))}"
+
+
 def _nested(session: Session, asked: Any, place: Path | None) -> str:
     """One line that asks for the checkpoint's id, then for its file."""
     inner = f"{session.curl(asked)} -s | grep -o 'ckpt_[0-9a-z]*' | head -n 1"
     outer = session.curl(session.request("GET", "/checkpoints/CHECKPOINT/file"))
     target = f"{session.address.url}/checkpoints/CHECKPOINT/file"
     found = f'"{session.address.url}/checkpoints/$({inner})/file"'
-    return outer.replace(target, found) + (f" -o {place}" if place else "")
+    return outer.replace(target, found) + _to(place)
 
 
 @command(model, "import", example="trainyard model import iris iris.h5")

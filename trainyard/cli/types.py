@@ -10,7 +10,7 @@ import click
 from trainyard.cli.expectation import Expectation
 from trainyard.cli.training_request import read_value
 
-__all__ = ["ASSIGNMENT", "CONDITION", "NAMES", "NAME_OF_DATASET", "NAME_OF_JOB", "NAME_OF_MODEL", "NUMBERS"]
+__all__ = ["ASSIGNMENT", "CONDITION", "NAMES", "NAME_OF_DATASET", "NAME_OF_JOB", "NAME_OF_MODEL", "NUMBERS", "WEIGHTED"]
 
 
 class _Names(click.ParamType[tuple[str, ...]]):
@@ -39,6 +39,23 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
             self.fail(
                 f"must be whole numbers, separated by commas, as in 64,64. Received: {value!r}", parameter, context
             )
+
+
+class _Weighted(click.ParamType[tuple[int, float]]):
+    """The number of a version, and its weight: ``3=0.9``; without one it is 1."""
+
+    name = "version"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> tuple[int, float]:
+        if isinstance(value, tuple):
+            return value
+        number, mark, weight = value.partition("=")
+        try:
+            return int(number), float(weight) if mark else 1.0
+        except ValueError:
+            self.fail(f"must be a version and its weight, as in 3=0.9. Received: {value!r}", parameter, context)
 
 
 class _Assignment(click.ParamType[tuple[tuple[str, ...], Any]]):
@@ -103,6 +120,7 @@ class _Known(click.ParamType[str]):
 
 
 NAMES, NUMBERS, ASSIGNMENT, CONDITION = _Names(), _Numbers(), _Assignment(), _Condition()
+WEIGHTED = _Weighted()
 NAME_OF_MODEL = _Known("/models", "name", "model")
 NAME_OF_DATASET = _Known("/datasets", "name", "dataset")
 NAME_OF_JOB = _Known("/jobs", "id", "job")
