@@ -7,6 +7,7 @@ import re
 import sys
 
 import h5py
+import onnx
 import pytest
 
 from testing.harness import FINAL
@@ -100,12 +101,24 @@ def test_a_version_from_file_to_file(shell: Shell, made: Made) -> None:
     assert (shell.folder / "made.h5").read_bytes() == (shell.folder / "piped.h5").read_bytes()
     with h5py.File(shell.folder / "made.h5") as file:
         assert len(file) > 0
+    exported = shell("model", "export", made.model, "--version", "1", "-o", "made.ONNX", "--json")
+    assert json.loads(exported.stdout)["version"] == 1
+    assert shell("model", "export", made.model, "--version", "1", "--format", "onnx", "-o", "made.bin").returncode == 0
+    assert (shell.folder / "made.ONNX").read_bytes() == (shell.folder / "made.bin").read_bytes()
+    onnx.checker.check_model((shell.folder / "made.bin").read_bytes())
     for number in (1, 2):
         assert shell("model", "import", name, "made.h5").stdout == f"{name}@{number}\n"
     assert shell("model", "promote", name, "1").stdout == f"{name}@1\n"
     assert json.loads(shell("model", "promote", name, "2", "--alias", "canary", "--json").stdout)["alias"] == "canary"
     listed = [line.split("\t")[:2] for line in shell("model", "versions", name).stdout.splitlines()]
     assert listed == [["2", "canary"], ["1", "default"]]
+    both = shell("model", "promote", name, "1=3", "2=1", "--alias", "both")
+    assert both.stdout == f"{name}@1=3 {name}@2=1\n"
+    shadowed = shell("model", "promote", name, "1", "--alias", "canary", "--shadow", "2", "--log", "--json")
+    assert json.loads(shadowed.stdout)["shadow"] == {"version": 2, "share": 1.0, "log": True}
+    listed = [line.split("\t")[:2] for line in shell("model", "versions", name).stdout.splitlines()]
+    assert listed == [["2", "both 25%"], ["1", "both 75%, canary, default"]]
+    assert "as in 3=0.9" in shell("model", "promote", name, "1=a").stderr
     assert shell("model", "rm", name).returncode == 0
     assert shell.client.get(f"/models/{name}").status == 404
     wrong = shell("model", "promote", made.model, "99")
