@@ -120,7 +120,9 @@ def _datetime(graph: Graph, feature: Datetime, learned: Learned, values: str) ->
         found = PART_NODES[part](graph, moments)
         if part in PERIODS:
             angle = graph.call("Mul", found, np.array(2.0 * np.pi / PERIODS[part]))
-            numbers += [graph.call("Sin", angle), graph.call("Cos", angle)]
+            # Older runtimes have no cosine of float64.
+            quarter = graph.call("Add", angle, np.array(np.pi / 2.0))
+            numbers += [graph.call("Sin", angle), graph.call("Sin", quarter)]
         else:
             numbers.append(graph.call("Div", graph.call("Sub", found, np.array(center)), np.array(scale)))
     blocks = [graph.cast(graph.call("Where", gaps, np.array(0.0), each), graph.dtype) for each in numbers]

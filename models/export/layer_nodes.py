@@ -86,7 +86,8 @@ def _gelu(graph: Graph, layer: GELU, parameters: Parameters, x: str) -> str:
 
 
 def _silu(graph: Graph, layer: SiLU, parameters: Parameters, x: str) -> str:
-    return graph.call("Mul", x, graph.call("Sigmoid", x))
+    """``x/(1 + exp(-x))``: runtimes make one operator of x and its logistic function, which some lack for float64."""
+    return graph.call("Div", x, graph.call("Add", graph.call("Exp", graph.call("Neg", x)), graph.number(1.0)))
 
 
 def _tanh(graph: Graph, layer: Tanh, parameters: Parameters, x: str) -> str:
