@@ -12,7 +12,7 @@ import numpy as np
 from flask import Response, request
 
 from models.data.labels import is_label
-from models.data.rows import Array, NumberRows, number_matrix, row_length
+from models.data.rows import Array, NumberRows, number_matrix, packed_matrix, row_length
 from models.errors import Faults, InvalidError, describe, escaped, unknown_field
 from models.features.plan import ServingPlan
 from models.features.report import RowReport, out_of_ranges
@@ -91,7 +91,8 @@ def predict() -> Response:
 class _Native(Exchange):
     """A request of this service's own protocol, parsed."""
 
-    def __init__(self, body: Any, *, as_npy: bool = False) -> None:
+    def __init__(self, body: Any, *, as_npy: bool = False, has_truths: bool = True) -> None:
+        self._packs = not has_truths
         self.model, self.wanted, self._top_k, self.asked = _arguments(body)
         self.sticky = require_sticky(body.get("sticky"))
         self._body, self._as_npy = body, as_npy
@@ -114,7 +115,7 @@ class _Native(Exchange):
         if self.asked.distance:
             rows, self._report = _reported_rows(self._body, network)
             return rows
-        return _rows(self._body, network)
+        return _rows(self._body, network, packs=self._packs)
 
     def given(self) -> Sequence[Any]:
         rows: Any = self._given.numbers if isinstance(self._given, NumberRows) else self._given
@@ -141,7 +142,13 @@ class _NativeReader(Reader):
     def read(self, environ: WSGIEnvironment, body: bytes, held: Held | None) -> Exchange:
         if is_npy(environ.get("CONTENT_TYPE", "")):
             return NpyExchange(environ, body)
-        return _Native(parse_json(body, held), as_npy=accepts_npy(environ))
+        return _Native(parse_json(body, held), as_npy=accepts_npy(environ), has_truths=_has_truths(body))
+
+
+def _has_truths(body: bytes) -> bool:
+    """Whether there may be true or false in the lists of a body: none if no letter of both follows the first one."""
+    start = body.find(b"[")
+    return start < 0 or body.find(b"t", start) >= 0 or body.find(b"f", start) >= 0
 
 
 _READER = _NativeReader()
@@ -159,12 +166,12 @@ def _row_count(rows: Any) -> int:
     return len(rows) if isinstance(rows, list) and rows and isinstance(rows[0], (list, dict)) else 1
 
 
-def _rows(body: dict[str, Any], served: ServedModel) -> Array:
+def _rows(body: dict[str, Any], served: ServedModel, *, packs: bool) -> Array:
     """What the network reads for the rows of a request."""
     if "inputs" in body:
         if served.plan is not None and _are_objects(body["inputs"]):
             return served.plan.records(body["inputs"], "/inputs")
-        return _matrix(body["inputs"], served)
+        return _matrix(body["inputs"], served, packs=packs)
     plan = _plan(served)
     return plan.lists(body["columns"], body["rows"]) if "columns" in body else plan.records(body["rows"])
 
@@ -206,14 +213,20 @@ def _are_objects(inputs: Any) -> bool:
     return isinstance(inputs, list) and bool(inputs) and type(inputs[0]) is dict
 
 
-def _matrix(inputs: Any, served: ServedModel) -> Array:
-    """The numbers of rows in the order of the model's columns; a flat list is one row."""
+def _matrix(inputs: Any, served: ServedModel, *, packs: bool = False) -> Array:
+    """The numbers of rows in the order of the model's columns; a flat list is one row.
+
+    ``packs`` says that there are no truths among them.
+    """
     if not served.takes_matrix:
         raise InvalidError.at("/inputs", 'is for models of numbers alone; write "rows": [{column: value, …}, …]')
     plan = None if served.plan is None or served.plan.plain else served.plan
     dtype = served.dtype if plan is None else np.float64
     flat = isinstance(inputs, list) and bool(inputs) and type(inputs[0]) is not list
     rows = [inputs] if flat else inputs
+    numbers = packed_matrix(rows, np.dtype(dtype), served.inputs) if packs else None
+    if numbers is not None:
+        return numbers if plan is None else plan.matrix(numbers)
     length = row_length(rows)
     whole = plan is not None and plan.is_whole(length)
     try:
