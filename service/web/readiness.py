@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from service.store.tables import TRAINERS
@@ -13,7 +15,7 @@ __all__ = ["readiness", "trainer_is_up"]
 TRAINER_SECONDS = 5.0
 
 
-def readiness() -> tuple[dict[str, str], list[str]]:
+def readiness() -> tuple[dict[str, Any], list[str]]:
     """The state of each part of the service, and a clause for each part without which it is not ready.
 
     An absent trainer is no such part: jobs wait until one starts.
