@@ -44,6 +44,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "": "parts of statements about the model of an enclosing select",
         "_named": "a part of a statement about the model of an enclosing select",
         "_target": "a part of a statement about the model of an enclosing select",
+        "_serving": "by the owner that is a parameter of the statement",
         "publish": _BY_NUMBER,
         "list_versions": _BY_NUMBER,
         "aliases": _BY_NUMBER,
