@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from models.data.rows import Array
 from models.errors import Faults, InvalidError, describe
-from nncore.arrays import Array
 
 __all__ = ["BF16", "BYTES", "DATATYPES", "element", "from_json", "from_raw", "raw_strings", "to_raw"]
 

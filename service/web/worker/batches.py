@@ -10,12 +10,9 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from service.web.worker.front import Batchable, Front, QuickAnswer
-
-if TYPE_CHECKING:
-    from service.web.worker.connection import Connection
 
 __all__ = ["Batches"]
 
@@ -27,6 +24,12 @@ LOOP_COST = 4.0
 BATCH_BYTES = 8 * 2**20
 #: Seconds of computing behind which no further request is taken.
 WAITING_SECONDS = 2.0
+
+
+class _Connection(Protocol):
+    """What waits for its answer (``Connection``)."""
+
+    def batched(self, quick: QuickAnswer | None) -> None: ...
 
 
 class _Away(Protocol):
@@ -50,12 +53,12 @@ class _Queue:
     __slots__ = ("memory", "running", "seconds", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: deque[tuple[Connection, Batchable]] = deque()
+        self.waiting: deque[tuple[_Connection, Batchable]] = deque()
         self.memory = 0
         #: Whether a thread computes a batch, and the seconds that the last one took there.
         self.running, self.seconds = False, 0.0
 
-    def take(self) -> list[tuple[Connection, Batchable]]:
+    def take(self) -> list[tuple[_Connection, Batchable]]:
         """The next batch."""
         taken = [self.waiting.popleft()]
         memory = taken[0][1].memory
@@ -75,7 +78,7 @@ class Batches:
         #: Keys with requests that wait for no thread.
         self._ready: list[Hashable] = []
 
-    def add(self, connection: Connection, request: Batchable) -> bool:
+    def add(self, connection: _Connection, request: Batchable) -> bool:
         """Have a request answered in a batch: ``compute`` begins it. Returns False if it would wait for long."""
         queue = self._queues.get(request.key)
         if queue is None:
@@ -104,7 +107,7 @@ class Batches:
             if not queue.running:
                 del self._queues[key]
 
-    def _computed(self, taken: Sequence[tuple[Connection, Batchable]]) -> _Computed:
+    def _computed(self, taken: Sequence[tuple[_Connection, Batchable]]) -> _Computed:
         """Compute a batch, on the loop or in a thread. If that fails, the application answers each request alone."""
         began = perf_counter()
         try:
@@ -114,7 +117,7 @@ class Batches:
             answers = [None] * len(taken)
         return _Computed(answers, perf_counter() - began)
 
-    def _done(self, key: Hashable, taken: Sequence[tuple[Connection, Batchable]], result: object) -> None:
+    def _done(self, key: Hashable, taken: Sequence[tuple[_Connection, Batchable]], result: object) -> None:
         """A thread has computed a batch: answer its requests, and go on with those that have come meanwhile."""
         assert isinstance(result, _Computed)
         queue = self._queues[key]
@@ -123,6 +126,6 @@ class Batches:
         self._deliver(taken, result.answers)
 
     @staticmethod
-    def _deliver(taken: Sequence[tuple[Connection, Batchable]], answers: Sequence[QuickAnswer | None]) -> None:
+    def _deliver(taken: Sequence[tuple[_Connection, Batchable]], answers: Sequence[QuickAnswer | None]) -> None:
         for (connection, _), answer in zip(taken, answers, strict=True):
             connection.batched(answer)

@@ -12,9 +12,10 @@ from datetime import timedelta
 from enum import Enum, auto
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from service.web.worker.answer import Answer, frame
+from service.web.worker.batches import Batches
 from service.web.worker.body import ReceivedBody
 from service.web.worker.chunks import ChunkReader
 from service.web.worker.environ import Peer, Server
@@ -25,9 +26,6 @@ from service.web.worker.pool import BusyPoolError, Place
 from service.web.worker.records import Record
 from service.web.worker.refusals import common_headers, refusal, request_id_of
 from service.web.worker.wire import Wire
-
-if TYPE_CHECKING:
-    from service.web.worker.batches import Batches
 
 __all__ = ["Connection", "Door", "State"]
 
