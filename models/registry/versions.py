@@ -251,8 +251,8 @@ def traffic(connection: sa.Connection, model: str, alias: str) -> Traffic | None
 
     Raises MissingError for an unknown model or alias.
     """
-    columns = (_target(_ALIAS).label("version"), _TRAFFIC.label("traffic"))
-    query = own(connection, sa.select(*columns), MODELS).where(MODELS.c.name == model)
+    found = own(connection, sa.select(_target(_ALIAS).label("version"), _TRAFFIC.label("traffic")), MODELS)
+    query = found.where(MODELS.c.name == model)
     row = connection.execute(query, {"alias": alias}).first()
     if row is None:
         raise missing(connection, "model", model)
