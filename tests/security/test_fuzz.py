@@ -1,4 +1,4 @@
-"""The short form: some hundred cases of schemathesis and as many raw requests; and that the judgement can fail."""
+"""The short form: a hundred cases of schemathesis and some hundred raw requests; and that the judgement can fail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from security.answers import Operations, fault_of, is_documented, received
 from security.fuzz import run
 from security.raw import Corpus, Request, judge
 
-SCALE = 0.04
+SCALE = 0.02
 PROBLEM = {
     "type": "about:blank",
     "title": "Not Found",
@@ -30,9 +30,9 @@ HEADERS = {"content-type": "application/problem+json", "x-request-id": "r"}
 def test_what_is_made_from_the_document_is_answered_as_it_says() -> None:
     figure = run(SCALE)
     assert not figure.broken
-    assert figure.counts["cases of schemathesis"] > 120
-    assert figure.counts["raw requests"] == 1_400
-    assert figure.counts["answered with 2xx"] > 140
+    assert figure.counts["cases of schemathesis"] > 60
+    assert figure.counts["raw requests"] == 700
+    assert figure.counts["answered with 2xx"] > 70
 
 
 @pytest.mark.parametrize(
