@@ -14,7 +14,7 @@ from trainyard.errors import Busy
 from trainyard.evaluations import Evaluation
 from trainyard.event_stream import Event
 from trainyard.jobs import Job
-from trainyard.models import Alias, Model
+from trainyard.models import Alias, Model, Version
 from trainyard.paging import Pages
 from trainyard.predicted_files import predict_file
 from trainyard.predicting import predict
@@ -141,6 +141,22 @@ class Trainyard(Session):
     def model(self, name: str) -> Model:
         """A model by its name."""
         return Model.of(self.request("GET", path_of("models", name)).json(), self)
+
+    def import_model(
+        self, name: str, path: str | os.PathLike[str], classes: Sequence[str | int | bool] = ()
+    ) -> Version:
+        """Publish a file as the next version of a model: a checkpoint, or a network in an ONNX or a skops file.
+
+        The model need not exist if the file is one of the latter two. ``classes`` are the labels of the network's
+        outputs in their order, in place of those of the file.
+        """
+        labels = [str(label).lower() if isinstance(label, bool) else str(label) for label in classes]
+        query = {"classes": ",".join(labels) or None}
+        # The service sees what the file is by its content.
+        document = self.upload_file(
+            path_of("models", name, "checkpoints"), Path(path), "application/octet-stream", query
+        )
+        return Version.of(document, self)
 
     def put_alias(
         self,

@@ -193,10 +193,9 @@ class Model:
         transport, client = self.client.transport, self.client
         return Pages(transport, f"{self._path}/checkpoints", lambda one: Checkpoint.of(one, client), "id")
 
-    def import_checkpoint(self, path: str | os.PathLike[str]) -> Version:
-        """Publish a checkpoint file as the model's next version."""
-        answer = self.client.upload_file(f"{self._path}/checkpoints", Path(path), "application/x-hdf5")
-        return Version.of(answer, self.client)
+    def import_checkpoint(self, path: str | os.PathLike[str], classes: Sequence[str | int | bool] = ()) -> Version:
+        """Publish a file as the model's next version; see ``Trainyard.import_model``."""
+        return self.client.import_model(self.name, path, classes)
 
     def publish(self, checkpoint: str | Checkpoint) -> Version:
         """Make a checkpoint that a job has kept the model's next version; its version if it is one already."""

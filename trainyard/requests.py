@@ -14,7 +14,7 @@ from trainyard.bodies import Body, NoBody, body_of
 __all__ = ["Request", "path_of", "request_for"]
 
 #: Routes that answer a repeated POST as they did at first, if it has an Idempotency-Key.
-KEYED = ("/models", "/datasets", "/train", "/sweeps")
+KEYED = re.compile("/models|/datasets|/train|/sweeps|/models/[^/]+/checkpoints")
 #: Routes whose POST may be repeated: it stores nothing, or what is there already is the answer.
 REPEATABLE = re.compile("/predict|/evaluate|/models/[^/]+/versions")
 
@@ -60,7 +60,7 @@ def request_for(
     repeatable = method in ("GET", "HEAD", "PUT", "DELETE") or (
         method == "POST" and REPEATABLE.fullmatch(route) is not None
     )
-    if method == "POST" and route in KEYED and "Idempotency-Key" not in sent:
+    if method == "POST" and KEYED.fullmatch(route) and "Idempotency-Key" not in sent:
         sent["Idempotency-Key"] = secrets.token_hex(16)
     return Request(method, _target(path, query or {}), sent, content, repeatable or "Idempotency-Key" in sent)
 

@@ -106,9 +106,9 @@ class Session(Closing):
             if not error.repeated:
                 raise
 
-    def upload_file(self, path: str, file: Path, content_type: str) -> Any:
+    def upload_file(self, path: str, file: Path, content_type: str, query: Mapping[str, Any] | None = None) -> Any:
         """The document that answers a POST of a file."""
-        return self.request("POST", path, FileBody(file, content_type), timeout=READING).json()
+        return self.request("POST", path, FileBody(file, content_type), query=query, timeout=READING).json()
 
     def close(self) -> None:
         """Close this thread's connection; the next request opens a new one."""

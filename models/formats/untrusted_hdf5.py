@@ -88,7 +88,8 @@ class ForeignFile:
         # This also refuses a user block, which would precede the signature.
         if beginning != SIGNATURE:
             received = "an empty file" if not beginning else f"the bytes {beginning.hex(' ')}"
-            raise UnreadableError("invalid_hdf5", f"the file must begin with HDF5's signature. Received: {received}")
+            wanted = "the file must begin as an HDF5 file, an ONNX file or a skops file"
+            raise UnreadableError("invalid_hdf5", f"{wanted}. Received: {received}")
         access = h5p.create(h5p.FILE_ACCESS)
         access.set_fileobj_driver(h5fd.fileobj_driver, content)
         #: The groups that were found, by path, because thousands of arrays lie in a few of them.

@@ -20,14 +20,14 @@ class Kind(StrEnum):
     SKOPS = "skops"
 
 
-def kind_of(beginning: bytes) -> Kind:
-    """The kind of a file by its first ``BEGINNING`` bytes; a file that is none of the others is read as HDF5.
+def kind_of(beginning: bytes) -> Kind | None:
+    """The kind of a file by its first ``BEGINNING`` bytes, None if it is none of them.
 
     An ONNX file is a protocol buffer without a signature. Every program that writes one begins with the first field of
     ``ModelProto``, ``ir_version``, a number.
     """
     if beginning.startswith(SIGNATURE):
         return Kind.HDF5
-    if beginning.startswith(b"PK\x03\x04"):
+    if beginning.startswith(b"PK"):
         return Kind.SKOPS
-    return Kind.ONNX if beginning[:1] == b"\x08" else Kind.HDF5
+    return Kind.ONNX if beginning[:1] == b"\x08" else None

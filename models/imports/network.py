@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -12,7 +13,7 @@ import numpy as np
 from models.data.labels import Label, same_labels
 from models.definition.definition import METADATA_BYTES, ModelDefinition
 from models.definition.rules import layer_field
-from models.errors import InvalidError, describe
+from models.errors import QUOTED, InvalidError, shortened
 from models.formats.foreign_arrays import Places, arrays_in, in_order
 from models.formats.imported_state import network_places, state_of
 from models.imports.chain import Chain, refused
@@ -154,7 +155,9 @@ def _require_alike(own: ModelDefinition, model: ModelDefinition) -> None:
         detail = f"must be {model.inputs}, as in the model; {another}. Received: {own.inputs}"
         raise InvalidError.at("/inputs", detail)
     if not same_labels(own.classes, model.classes):
-        wanted, received = describe(list(model.classes)), describe(list(own.classes))
+        wanted, received = (
+            shortened(json.dumps(list(each.classes), ensure_ascii=False), 2 * QUOTED) for each in (model, own)
+        )
         detail = f"must be {wanted} in this order, as in the model; {another}. Received: {received}"
         raise InvalidError.at("/classes", detail)
 

@@ -227,15 +227,27 @@ def _nested(session: Session, asked: Any, place: Path | None) -> str:
     return outer.replace(target, found) + _to(place)
 
 
-@command(model, "import", example="trainyard model import iris iris.h5")
+@command(
+    model,
+    "import",
+    example="trainyard model import iris iris.h5\ntrainyard model import spam spam.onnx --classes no,yes",
+    places={"/classes": "--classes"},
+)
 @click.argument("name", metavar="MODEL", type=NAME_OF_MODEL)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def import_file(session: Session, name: str, file: Path) -> None:
-    """Make a checkpoint file a model's next version."""
+@click.option(
+    "--classes", help="The labels of the network's outputs in their order, as in no,yes, in place of those of the file."
+)
+def import_file(session: Session, name: str, file: Path, classes: str | None) -> None:
+    """Make an HDF5, ONNX or skops file a model's next version.
+
+    The first is a checkpoint. The others hold a network of another program, and define the model if it does not exist.
+    """
     from trainyard.bodies import FileBody
     from trainyard.requests import path_of
 
-    document = session.ask("POST", path_of("models", name, "checkpoints"), FileBody(file, "application/x-hdf5"))
+    body, path = FileBody(file, "application/octet-stream"), path_of("models", name, "checkpoints")
+    document = session.ask("POST", path, body, query={"classes": classes})
     session.result(document, lambda: session.output.line(f"{name}@{document['version']}"))
 
 

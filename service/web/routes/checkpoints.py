@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from flask import Response, request, send_file, url_for
 
 from models.data.labels import Label
-from models.errors import InvalidError, MissingError, UnsupportedError, shortened
+from models.errors import InvalidError, MissingError, UnreadableError, UnsupportedError, shortened
 from models.imports.kinds import BEGINNING, Kind, kind_of
 from models.imports.network import version_of
 from models.registry import checkpoints, models
@@ -81,6 +81,7 @@ class ImportQuery(StrictSchema):
 
     classes = Text(
         load_default=None,
+        maximum=8192,
         metadata={
             "description": "The labels of the network's outputs in their order, as in `no,yes`, in place of those that "
             "an ONNX or skops file has. Whole numbers are numbers, `false` and `true` booleans.",
@@ -133,15 +134,19 @@ def import_checkpoint(query: dict[str, Any], name: str) -> Response:
     """
     parts, upload = context(), uploaded()
     assert upload is not None
-    kind = kind_of(os.pread(upload.fileno(), BEGINNING, 0))
+    beginning = os.pread(upload.fileno(), BEGINNING, 0)
+    kind = kind_of(beginning)
     with parts.database.read() as connection:
-        new = kind is not Kind.HDF5 and not models.exists(connection, name)
-        model = None if new else models.find_model(connection, name).definition
-        if new:
+        new = not models.exists(connection, name)
+        if new and kind is None:
+            wanted = "to define a model, the file must be an ONNX file or a skops file"
+            raise UnreadableError("invalid_network_file", f"{wanted}. Received: the bytes {beginning.hex(' ')}")
+        if new and kind is not Kind.HDF5:
             parts.limits.require_model(Usage(connection))
+        model = None if new and kind is not Kind.HDF5 else models.find_model(connection, name).definition
     with parts.files.temporary() as exchange:
         checkpoint: Checkpoint | EnsembleCheckpoint
-        if kind is not Kind.HDF5:
+        if kind in (Kind.ONNX, Kind.SKOPS):
             network = parts.parser.network(upload, exchange, kind)
             checkpoint = version_of(network, name, model, _labels(query["classes"]))
             check_size(checkpoint.definition, parts.limits, {}, "")

@@ -242,7 +242,7 @@ class TestBad:
             node("ZipMap", "z", "maps", domain="ai.onnx.ml", classlabels_strings=["a", "b", "c"]), outputs="maps"
         )
         place, detail = first_problem(send(client, name, content, ONNX))
-        assert (place, "['c', 'b', 'a'] in this order" in detail) == ("/classes", True)
+        assert (place, '["c", "b", "a"] in this order' in detail) == ("/classes", True)
         name = fresh("model")
         client.define({"name": name, "features": [{"column": "x", "type": "number"}], "classes": 3, "hidden": [5]})
         assert first_problem(send(client, name, torch_like(), ONNX))[0] == "/features"
@@ -250,7 +250,11 @@ class TestBad:
 
     @pytest.mark.parametrize(
         ("query", "wanted"),
-        [("?classes=a,b", "must be 3 labels"), ("?classes=a,b,a", "repeated"), ("?classes=", "3 labels")],
+        [
+            ("?classes=a,b", "must be 3 labels"),
+            ("?classes=a,b,a", "repeated"),
+            ("?classes=", "must have 1 to 8192 characters"),
+        ],
     )
     def test_classes_that_do_not_fit(self, unchanged: Client, query: str, wanted: str) -> None:
         place, detail = first_problem(send(unchanged, fresh("bad"), torch_like(), ONNX, query))
@@ -259,12 +263,19 @@ class TestBad:
 
     def test_classes_of_a_checkpoint(self, client: Client) -> None:
         name = fresh("model")
-        client.define({"name": name, "inputs": 2, "classes": 3})
+        client.define({"name": name, "inputs": 2, "classes": 3, "hidden": [4]})
         kind = {"Content-Type": "application/x-hdf5"}
         assert first_problem(send(client, name, GOOD, kind, "?classes=a,b,c"))[0] == "/classes"
 
     def test_a_checkpoint_of_no_model(self, unchanged: Client) -> None:
         assert send(unchanged, fresh("none"), GOOD).json["code"] == "not_found"
+
+    @pytest.mark.parametrize("content", [b"", b"\x80\x04\x95", b"a,b\n1,2\n"])
+    def test_another_file_of_no_model(self, unchanged: Client, content: bytes) -> None:
+        """A pickle, for example."""
+        answer = send(unchanged, fresh("none"), content)
+        assert (answer.status, answer.json["code"]) == (400, "invalid_network_file")
+        assert answer.json["detail"].endswith(f"Received: the bytes {content[:8].hex(' ')}")
 
     def test_a_name_that_no_model_may_have(self, unchanged: Client) -> None:
         place, _ = first_problem(send(unchanged, "a%20b", torch_like(), ONNX))
