@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from models.formats.checkpoint_file import AnyCheckpoint
 from service.settings import Settings
 from service.web.app import create_app
+from service.web.routes import exports
 from testing.harness import ROOT, Client, Server
 from testing.onnx import answer_of, session_of
 from testing.runs import Recorder, a_definition, a_run
@@ -179,7 +181,9 @@ def test_what_cannot_be_exported_is_refused(client: Client, points: str) -> None
 
 
 @pytest.mark.processes  # The file of a checkpoint is read in a process of its own.
-def test_without_the_package_it_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_takes_memory_of_the_budget_and_without_the_package_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = create_app(Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"}))
     client, parts = app.test_client(), app.extensions["trainyard"]
     checkpoint = a_run().checkpoint()
@@ -189,6 +193,10 @@ def test_without_the_package_it_names_the_extra(tmp_path: Path, monkeypatch: pyt
     assert client.post("/models/small/checkpoints", data=content).status_code == 201
     parts.parser.close()
     assert client.get("/models/small/versions/1/export").status_code == 200
+    with monkeypatch.context() as patch:
+        patch.setattr(exports, "_COPIES", 10**12)
+        answer = client.get("/models/small/versions/1/export")
+        assert (answer.status_code, answer.get_json()["code"]) == (413, "too_large")
     for name in [name for name in sys.modules if name.startswith(("models.export.", "onnx."))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "onnx", None)
@@ -197,3 +205,10 @@ def test_without_the_package_it_names_the_extra(tmp_path: Path, monkeypatch: pyt
     assert 'pip install "trainyard-server[onnx]"' in answer.get_json()["detail"]
     assert client.get("/models/small/versions/1").status_code == 200
     parts.database.dispose()
+
+
+@pytest.mark.processes
+def test_the_service_loads_the_package_with_the_first_export() -> None:
+    """It takes memory, and most services export nothing."""
+    code = "import sys, service.web.app; sys.exit('onnx' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
