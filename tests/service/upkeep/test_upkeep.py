@@ -56,7 +56,7 @@ def ask(client: Client, **members: Any) -> Any:
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
     """The data directory of a service that was stopped, with three versions of a model; and their jobs."""
     data = tmp_path_factory.mktemp("made") / "data"
-    with serving(data, WORKERS=2) as server:
+    with serving(data, WORKERS=1) as server:
         client = server.client
         client.define(a_model("served"))
         jobs = [client.run(a_training("served", seed=seed)) for seed in (1, 2, 3)]
@@ -73,9 +73,16 @@ def stopped(
 ) -> tuple[Server, list[dict[str, Any]]]:
     """A model with three versions, the oldest first, and its service, which is stopped."""
     data, jobs = made
-    server = make_server(WORKERS=2)
+    server = make_server()
     shutil.copytree(data, server.data, dirs_exist_ok=True)  # with its files' times, by which damage is seen
     return server, jobs
+
+
+@pytest.fixture(scope="module")
+def at_work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A service that reports often; each test has models of its own there, and leaves no job running."""
+    with serving(tmp_path_factory.mktemp("at-work") / "data", WORKERS=1, REPORT_SECONDS=0.01) as server:
+        yield server
 
 
 def file_of(server: Server, job: dict[str, Any]) -> Path:
@@ -147,6 +154,7 @@ class TestDamagedVersion:
     def test_a_file_that_was_put_back_is_served_again(self, stopped: tuple[Server, list[dict[str, Any]]]) -> None:
         """Also by workers that have the damaged one mapped."""
         server, jobs = stopped
+        server.settings["WORKERS"] = 2
         path, kept = file_of(server, jobs[2]), server.data / "kept"
         shutil.copyfile(path, kept)
         client = server.start_ready()
@@ -229,9 +237,9 @@ class TestVerify:
         assert f"{path.name}  wrong_digest" in done.stdout
         assert ask(server.start()).json == jobs[1]["answer"]
 
-    def test_beside_a_service_at_work_nothing_is_wrong(self, make_server: Callable[..., Server]) -> None:
-        server = make_server(WORKERS=1, REPORT_SECONDS=0.01)
-        client = server.start_ready()
+    @pytest.mark.processes
+    def test_beside_a_service_at_work_nothing_is_wrong(self, at_work: Server) -> None:
+        server, client = at_work, at_work.client
         client.define(a_model("busy"))
         job = client.train(a_training("busy", epochs=10**6, checkpoint={"every_epochs": 1, "keep": 1}))["id"]
         client.until_epoch(job, 3)
@@ -351,9 +359,9 @@ def eventually_alone(server: Server) -> Iterator[None]:
 class TestRetention:
     """Deleted and kept checkpoints, in the real service."""
 
-    def test_what_queued_jobs_start_from_stays(self, make_server: Callable[..., Server]) -> None:
-        server = make_server(WORKERS=1, REPORT_SECONDS=0.01)
-        client = server.start_ready()
+    @pytest.mark.processes
+    def test_what_queued_jobs_start_from_stays(self, at_work: Server) -> None:
+        server, client = at_work, at_work.client
         client.define(a_model("from"))
         client.define(a_model("to"))
         policy = {"every_epochs": 1, "keep": 0}
@@ -376,10 +384,10 @@ class TestRetention:
         assert not (server.data / "checkpoints" / f"{start}.h5").exists()
         assert client.delete("/models/from?force=true").status == 204
 
-    def test_the_best_between_stays(self, make_server: Callable[..., Server]) -> None:
+    @pytest.mark.processes
+    def test_the_best_between_stays(self, at_work: Server) -> None:
         """The learning rate makes the loss rise again, so the best checkpoint is not among the newest."""
-        server = make_server(WORKERS=1)
-        client = server.start_ready()
+        client = at_work.client
         client.define(a_model("best"))
         training = a_training(
             "best",
