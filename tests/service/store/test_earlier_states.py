@@ -118,9 +118,7 @@ def test_every_answer_is_as_it_was(unchanged: Client, known: dict[str, Any]) -> 
         assert (answer.status, found) == (one["status"], nearly(expected) if computed else expected), what
 
 
-@ENDS
-def test_the_queue_goes_on_in_order(data: Path, known: dict[str, Any], make_server: Callable[..., Server]) -> None:
-    client = make_server("data", **SETTINGS).start_ready()
+def assert_the_queue_went_on_in_order(client: Client, known: dict[str, Any]) -> None:
     ended = [client.wait(job) for job in known["queued"]]
     assert [job["state"] for job in ended] == ["succeeded"] * len(ended)
     starts = [job["started_at"] for job in ended]
@@ -224,10 +222,10 @@ def test_jobs_and_versions_have_the_one_definition_of_their_model(database: Data
 
 
 @ENDS
-def test_another_definition_makes_the_next_version(
+def test_the_queue_goes_on_in_order_and_another_definition_makes_the_next_version(
     data: Path, known: dict[str, Any], make_server: Callable[..., Server]
 ) -> None:
-    """Queued jobs and the versions of the release keep theirs, also if the database is lost."""
+    """Queued jobs and the versions of the release keep their definition, also if the database is lost."""
     server = make_server("data", TRAINER="external", **SETTINGS)
     client = server.start()
     old = client.get("/models/first").json
@@ -242,8 +240,7 @@ def test_another_definition_makes_the_next_version(
     server.wait_until_gone()
     server = make_server("data", **SETTINGS)
     client = server.start_ready()
-    for job in known["queued"]:
-        client.wait(job)
+    assert_the_queue_went_on_in_order(client, known)
     new = client.run({"model": "first", "data": {"dataset": "shades"}, "epochs": 2})["version"]
     shown = client.pages("/models/first/versions", 100)
     definitions = {row["version"]: client.get(f"/models/first/versions/{row['version']}").json for row in shown}
