@@ -24,8 +24,8 @@ FINAL = ("succeeded", "failed", "cancelled")
 Value = TypeVar("Value")
 
 
-def eventually(condition: Callable[[], Value], timeout: float = 20.0, what: str = "") -> Value:
-    """The first truthy answer of ``condition``, asked again and again; fails when the time is up."""
+def eventually(condition: Callable[[], Value], timeout: float = 20.0, what: str = "", pause: float = 0.01) -> Value:
+    """The first truthy answer of ``condition``, asked again after pauses of seconds; fails when the time is up."""
     until = time.monotonic() + timeout
     while True:
         value = condition()
@@ -33,7 +33,7 @@ def eventually(condition: Callable[[], Value], timeout: float = 20.0, what: str 
             return value
         if time.monotonic() > until:
             raise AssertionError(f"not within {timeout} s: {what or condition}; at last {value!r}")
-        time.sleep(0.01)
+        time.sleep(pause)
 
 
 def _refuse_constant(name: str) -> None:
@@ -281,7 +281,8 @@ class Server:
     def start_ready(self) -> Client:
         """Start, and wait until a trainer is running too."""
         self.start()
-        eventually(lambda: self.client.get("/health/ready").json["trainer"] == "ok", what="a trainer")
+        # Each request takes time from the trainer that starts.
+        eventually(lambda: self.client.get("/health/ready").json["trainer"] == "ok", what="a trainer", pause=0.05)
         return self.client
 
     def processes(self, word: str = "") -> list[Process]:
