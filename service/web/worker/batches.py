@@ -1,6 +1,8 @@
 """Requests that are answered together: those that come while others with the same key are computed.
 
-There is no timer. Whoever comes first is computed at once; whoever comes meanwhile is taken together next.
+There is no timer. Whoever comes first is computed at once; whoever comes meanwhile is taken together next. If a worker
+has several cores, as many batches of a key are computed side by side: a product with several threads of BLAS would wait
+for the slowest of them, and spin meanwhile.
 """
 
 from __future__ import annotations
@@ -55,8 +57,8 @@ class _Queue:
     def __init__(self) -> None:
         self.waiting: deque[tuple[_Connection, Batchable]] = deque()
         self.memory = 0
-        #: Whether a thread computes a batch, and the seconds that the last one took there.
-        self.running, self.seconds = False, 0.0
+        #: How many threads compute a batch, and the seconds that the last one took there.
+        self.running, self.seconds = 0, 0.0
 
     def take(self) -> list[tuple[_Connection, Batchable]]:
         """The next batch."""
@@ -70,12 +72,15 @@ class _Queue:
 
 
 class Batches:
-    """The batches of a worker. All methods run on the loop; ``away`` has a thread compute what takes long."""
+    """The batches of a worker, which has so many ``cores``.
 
-    def __init__(self, front: Front, away: _Away) -> None:
-        self._front, self._away = front, away
+    All methods run on the loop; ``away`` has a thread compute what takes long.
+    """
+
+    def __init__(self, front: Front, away: _Away, cores: int = 1) -> None:
+        self._front, self._away, self._cores = front, away, cores
         self._queues: dict[Hashable, _Queue] = {}
-        #: Keys with requests that wait for no thread.
+        #: Keys of which another batch may be begun.
         self._ready: list[Hashable] = []
 
     def add(self, connection: _Connection, request: Batchable) -> bool:
@@ -83,11 +88,11 @@ class Batches:
         queue = self._queues.get(request.key)
         if queue is None:
             queue = self._queues[request.key] = _Queue()
-        elif queue.seconds * (1 + queue.memory // BATCH_BYTES) > WAITING_SECONDS:
+        elif queue.seconds * (1 + queue.memory // BATCH_BYTES / self._cores) > WAITING_SECONDS:
             return False
         queue.waiting.append((connection, request))
         queue.memory += request.memory
-        if not queue.running and len(queue.waiting) == 1:
+        if queue.running < self._cores and len(queue.waiting) == 1:
             self._ready.append(request.key)
         return True
 
@@ -95,13 +100,15 @@ class Batches:
         """Answer what waits and is quick; have threads compute everything else."""
         while self._ready:
             key = self._ready.pop()
-            queue = self._queues[key]
-            while queue.waiting and not queue.running:
+            queue = self._queues.get(key)
+            if queue is None:
+                continue
+            while queue.waiting and queue.running < self._cores:
                 taken = queue.take()
-                if sum(request.cost for _, request in taken) <= LOOP_COST:
+                if not queue.running and sum(request.cost for _, request in taken) <= LOOP_COST:
                     self._deliver(taken, self._computed(taken).answers)
                 else:
-                    queue.running = True
+                    queue.running += 1
                     done = partial(self._done, key, taken)
                     self._away(None, "batch", partial(self._computed, taken), done, must=True)
             if not queue.running:
@@ -121,7 +128,7 @@ class Batches:
         """A thread has computed a batch: answer its requests, and go on with those that have come meanwhile."""
         assert isinstance(result, _Computed)
         queue = self._queues[key]
-        queue.running, queue.seconds = False, result.seconds
+        queue.running, queue.seconds = queue.running - 1, result.seconds
         self._ready.append(key)
         self._deliver(taken, result.answers)
 

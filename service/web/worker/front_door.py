@@ -197,7 +197,7 @@ class FrontDoor(Worker):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until asked to end, then answer what is under way, for at most ``graceful_timeout``."""
         self.front: Front = getattr(self.wsgi, "front", None) or Front()
-        self.batches = Batches(self.front, self.away)
+        self.batches = Batches(self.front, self.away, max(1, len(os.sched_getaffinity(0)) // self.cfg.workers))
         self._watch = Watch(self.front.newest, self._wake)
         drain = Drain(self.front.drain)
         self._entrance = Entrance(self.sockets, self.epoll, self.shares, self.age, self._connections)

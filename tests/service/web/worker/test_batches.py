@@ -29,8 +29,8 @@ class Client:
 class Place(Front):
     """A front that answers each request with itself; and threads that run when a test says so."""
 
-    def __init__(self) -> None:
-        self.batches = Batches(self, self.away)
+    def __init__(self, cores: int = 1) -> None:
+        self.batches = Batches(self, self.away, cores)
         self.computed: list[list[Any]] = []
         self.tasks: list[tuple[Callable[[], object], Callable[[object], None]]] = []
         self.fails = False
@@ -96,6 +96,26 @@ def test_one_alone_is_computed_at_once_by_a_thread_if_it_takes_long(place: Place
     place.run()
     assert place.computed == [["first"], [0, 1, 2]]
     assert bodies(meanwhile) == [b"0", b"1", b"2"]
+
+
+def test_each_core_has_a_batch() -> None:
+    place = Place(cores=2)
+    clients = []
+    for number in range(2):
+        clients.append(place.add(number, cost=HEAVY))
+        place.batches.compute()
+    clients += [place.add(number, cost=HEAVY) for number in range(2, 5)]
+    place.batches.compute()
+    assert len(place.tasks) == 2
+    (first, *place.tasks) = place.tasks
+    first[1](first[0]())
+    place.batches.compute()
+    assert len(place.tasks) == 2
+    place.run()
+    place.batches.compute()
+    assert place.computed == [[0], [1], [2, 3, 4]]
+    assert bodies(clients) == [b"0", b"1", b"2", b"3", b"4"]
+    assert not place.batches._queues
 
 
 def test_many_quick_ones_are_computed_by_a_thread(place: Place) -> None:
@@ -176,9 +196,9 @@ ROUNDS = st.lists(
 )
 
 
-@given(ROUNDS)
-def test_each_is_answered_once_and_in_its_order(rounds: list[tuple[list[tuple[str, float]], bool]]) -> None:
-    place, clients, number = Place(), [], 0
+@given(ROUNDS, st.integers(1, 3))
+def test_each_is_answered_once_and_in_its_order(rounds: list[tuple[list[tuple[str, float]], bool]], cores: int) -> None:
+    place, clients, number = Place(cores), [], 0
     for requests, runs in rounds:
         for key, cost in requests:
             clients.append((place.add(number, key, cost), number, key))
