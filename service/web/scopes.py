@@ -62,6 +62,7 @@ _SCOPES: dict[str, tuple[Scope, ...]] = {
     "held-out rows": _TRAIN,
     "checkpoints": _TRAIN,
     "publishing": _TRAIN,
+    "exports": _TRAIN,
     "evaluation": _TRAIN,
     "key": _ANY,
     "audit": _ADMIN,
