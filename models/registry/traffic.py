@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from bisect import bisect
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import blake2b
-from math import log
+from itertools import accumulate
+from math import inf, log
 from typing import Any, NamedTuple
 
 from models.errors import InvalidError, describe
@@ -86,23 +88,32 @@ class Traffic:
         Ravishankar 1998; weights as in Efraimidis and Spirakis 2006). So a text moves from one version to another only
         if the other's weight has grown in proportion to its own.
         """
-        shares = [share for share in self.shares if share.version not in left_out] or self.shares
-        if len(shares) == 1:
-            return shares[0].version
+        if left_out:
+            others = tuple(share for share in self.shares if share.version not in left_out)
+            return Traffic(others or self.shares).drawn(place, sticky)
+        if len(self.shares) == 1:
+            return self.shares[0].version
         if sticky is None:
-            weights = [share.weight for share in shares]
-            return random.choices(shares, weights)[0].version  # noqa: S311 - it guards nothing
-        begin = blake2b(f"{place}\0{sticky}\0".encode(errors="surrogatepass"), digest_size=_BYTES)
-        return min(shares, key=lambda share: _waiting(begin.copy(), share)).version
+            ends = self._ends
+            place_of_chance = random.random() * ends[-1]  # noqa: S311 - it guards nothing
+            return self.shares[bisect(ends, place_of_chance, 0, len(ends) - 1)].version
+        text = f"{place}\0{sticky}\0".encode(errors="surrogatepass")
+        least, found = inf, 0
+        for version, weight in self.shares:
+            digest = blake2b(text + b"%d" % version, digest_size=_BYTES).digest()
+            waiting = -log((int.from_bytes(digest, "big") + 0.5) / _HASHES) / weight
+            if waiting < least:
+                least, found = waiting, version
+        return found
+
+    @cached_property
+    def _ends(self) -> list[float]:
+        """The sums of the weights up to each version."""
+        return list(accumulate(share.weight for share in self.shares))
 
     def others(self, left_out: Collection[int]) -> bool:
         """Whether more than one version is not left out."""
         return sum(share.version not in left_out for share in self.shares) > 1
-
-
-def _waiting(begun: blake2b, share: Share) -> float:
-    begun.update(b"%d" % share.version)
-    return -log((int.from_bytes(begun.digest(), "big") + 0.5) / _HASHES) / share.weight
 
 
 def require_sticky(value: Any) -> str | None:
