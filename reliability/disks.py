@@ -136,7 +136,7 @@ def _expect_trouble(store: Store, code: str, what: str, figure: Figure) -> None:
         error: dict[str, Any] | None = store.document()["error"]
         return error
 
-    error = eventually(trouble, what=f"{what}: the job's error")
+    error = eventually(trouble, what=f"{what}: the job's error", pause=0.05)
     if error is None or error["code"] != code:
         figure.broken.append(f"{what}: the job reports {error} instead of {code}")
     figure.count("disks that were full or limited")
