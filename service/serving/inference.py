@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import compress
 from typing import NamedTuple
@@ -142,7 +143,8 @@ def infer_all(parts: Sequence[tuple[ServedVersion, Array]]) -> list[Prediction |
     network = parts[0][0].network
     rows = parts[0][1] if len(parts) == 1 else np.concatenate([rows for _, rows in parts])
     probabilities = network.predict_proba(rows)
-    all_finite = bool(np.isfinite(probabilities).all())
+    flat = probabilities.ravel()
+    all_finite = math.isfinite(flat.dot(flat))
     predictions: list[Prediction | None] = []
     start = 0
     for version, own in parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -68,6 +69,7 @@ def reserve_body(held: Held, length: int) -> None:
     held.reserve(max(length, min(PARSE_FACTOR * length, held.memory.size)))
 
 
+@lru_cache(maxsize=256)
 def is_json(content_type: str) -> bool:
     """Whether a body with this content type is read as JSON; parameters such as ``charset`` are ignored."""
     kind = content_type.partition(";")[0].strip().lower()
