@@ -23,6 +23,7 @@ __all__ = [
     "QuotaError",
     "TooLargeError",
     "TrainyardError",
+    "UnavailableError",
     "UnreadableError",
     "UnsupportedError",
     "describe",
@@ -280,7 +281,11 @@ class UnsupportedError(TrainyardError):
     """The route does not accept the body's content type."""
 
 
-class MissingExtraError(TrainyardError):
+class UnavailableError(TrainyardError):
+    """The service cannot do this as it is installed."""
+
+
+class MissingExtraError(UnavailableError):
     """The service was installed without a package that the request needs, one of an extra of its own."""
 
     def __init__(self, extra: str, purpose: str) -> None:
