@@ -78,7 +78,10 @@ def read_request(body: bytes, header: str | None, held: Held | None = None) -> I
     """
     if header is None:
         given = _form(_parsed(body, body, None, held))
-        return given if all(tensor.size is None for tensor in given.inputs) else _with_raw(given, None)
+        for tensor in given.inputs:
+            if tensor.size is not None:
+                return _with_raw(given, None)
+        return given
     length = _header_length(header, len(body))
     if not length:
         return InferRequest(None, None, {}, [], None, binary=True, raw=memoryview(body))
@@ -103,7 +106,8 @@ def _form(document: Any) -> InferRequest:
     if type(document) is not dict:
         raise InvalidError.at("", f"must be an object. Received: {describe(document)}")
     faults = Faults()
-    _require_known(document, _MEMBERS, "", faults)
+    if not document.keys() <= _MEMBERS:
+        _add_unknown(document, _MEMBERS, "", faults)
     inputs = _inputs(document.get("inputs"), faults)
     if len(document) == 1:
         faults.check()
@@ -187,9 +191,7 @@ def _end_of_json(body: bytes) -> int | None:
     return end
 
 
-def _require_known(given: dict[str, Any], known: AbstractSet[str], place: str, faults: Faults) -> None:
-    if given.keys() <= known:
-        return
+def _add_unknown(given: dict[str, Any], known: AbstractSet[str], place: str, faults: Faults) -> None:
     for name in given:
         if name not in known:
             if faults.full:
@@ -224,7 +226,7 @@ def _inputs(given: Any, faults: Faults) -> list[InputTensor]:
         get = tensor.get
         name, datatype, shape, size = get("name"), get("datatype"), get("shape"), None
         if tensor.keys() != _PLAIN:
-            _require_known(tensor, _INPUT, place, faults)
+            _add_unknown(tensor, _INPUT, place, faults)
             size = _size(tensor, place, faults)
         if type(name) is not str:
             faults.add(f"{place}/name", f"must be the name of an input. Received: {describe(name)}")
@@ -270,7 +272,7 @@ def _outputs(given: Any, faults: Faults) -> list[WantedOutput]:
         if type(output) is not dict:
             faults.add(place, f"must be an object. Received: {describe(output)}")
             continue
-        _require_known(output, _OUTPUT, place, faults)
+        _add_unknown(output, _OUTPUT, place, faults)
         name = output.get("name")
         if type(name) is not str:
             faults.add(f"{place}/name", f"must be the name of an output. Received: {describe(name)}")

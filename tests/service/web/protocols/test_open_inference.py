@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.data.dataset import from_rows
+from models.data.rows import Array
 from models.errors import InvalidError, MalformedError, TrainyardError
 from models.serving.served_model import ServedModel
-from nncore.arrays import Array
 from service.serving.inference import RowOverflowError, infer
 from service.serving.resolution import ServedVersion
 from service.web.protocols import native

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from models.data.rows import Array
 from models.errors import InvalidError
-from nncore.arrays import Array
 from service.web.protocols.tensors import BF16, BYTES, DATATYPES, element, from_json, from_raw, raw_strings, to_raw
 
 NUMBERS = sorted(DATATYPES.keys() - {BYTES, BF16})
