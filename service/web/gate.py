@@ -50,8 +50,8 @@ _MOST_PATHS = 1_000
 #: Seconds for which a browser may remember what a page of another site may send.
 _PREFLIGHT_SECONDS = 600
 _ALLOWED_HEADERS = (
-    "Accept, Authorization, Content-Encoding, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, "
-    "Trainyard-Owner, Trainyard-Sticky, X-Request-Id"
+    "Accept, Authorization, Content-Encoding, Content-Type, Idempotency-Key, If-None-Match, "
+    "Inference-Header-Content-Length, Last-Event-ID, Trainyard-Owner, Trainyard-Sticky, X-Request-Id"
 )
 
 

@@ -105,7 +105,10 @@ def cors_of(environ: dict[str, Any]) -> list[tuple[str, str]]:
 
 def cors_headers(origin: str) -> list[tuple[str, str]]:
     """Let a page of another site read the answer (Fetch standard, section 3.3)."""
-    exposed = "Content-Disposition, ETag, Idempotent-Replayed, Location, Retry-After, X-Model-Version, X-Request-Id"
+    exposed = (
+        "Content-Disposition, ETag, Idempotent-Replayed, Inference-Header-Content-Length, Location, Retry-After, "
+        "X-Model-Version, X-Request-Id"
+    )
     return [
         ("Access-Control-Allow-Origin", origin),
         ("Access-Control-Expose-Headers", exposed),
