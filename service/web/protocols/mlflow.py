@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,7 @@ from service.web.openapi import refusals as problems
 from service.web.protocols import json_rows, python_json
 from service.web.protocols.csv_rows import CsvRows
 from service.web.protocols.exchange import Exchange, Reader, Reply, version_header
+from service.web.protocols.given_rows import named_rows, rows_of_json
 from service.web.protocols.json_rows import in_order, matrix, named_lists
 from service.web.protocols.mlflow_shapes import METHODS, SHAPES
 from service.web.protocols.protocol_errors import SHAPES as ERRORS
@@ -158,6 +160,9 @@ class _Invocation(Exchange):
     def rows(self, network: ServedModel) -> Array:
         return self._read(self._given, network, self.place.removesuffix("/data"))
 
+    def given(self) -> Sequence[Any]:
+        return rows_of_json(self._given)
+
     def moved(self, error: RowOverflowError) -> InvalidError:
         return json_rows.overflow(error, self._given, self.place)
 
@@ -179,6 +184,9 @@ class _CsvInvocation(Exchange):
 
     def rows(self, network: ServedModel) -> Array:
         return self._rows.numbers(network)
+
+    def given(self) -> Sequence[Any]:
+        return named_rows(self._rows.names, self._rows.rows)
 
     def moved(self, error: RowOverflowError) -> InvalidError:
         return self._rows.overflow(error)

@@ -7,7 +7,7 @@ https://github.com/triton-inference-server/server/tree/main/docs/protocol
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from service.web.memory import SMALL, Held
 from service.web.openapi import Resource, json_body
 from service.web.protocols.compression import compressed
 from service.web.protocols.exchange import ENCODED, Exchange, Reader, Reply
+from service.web.protocols.given_rows import rows_of_tensors
 from service.web.protocols.protocol_errors import SHAPES as ERRORS
 from service.web.protocols.protocol_errors import refusals
 from service.web.protocols.server import respond
@@ -215,6 +216,9 @@ class _Inference(Exchange):
 
     def rows(self, network: ServedModel) -> Array:
         return tensor_rows(self._given, network)
+
+    def given(self) -> Sequence[Any] | None:
+        return rows_of_tensors(self._given)
 
     def reply(self, version: ServedVersion, prediction: Prediction) -> Reply:
         reply = tensor_reply(self._given, version, prediction)

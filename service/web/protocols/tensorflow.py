@@ -7,7 +7,7 @@ https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protoc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -27,6 +27,7 @@ from service.web.memory import SMALL, Held
 from service.web.openapi import Resource, json_body
 from service.web.protocols import json_rows, python_json
 from service.web.protocols.exchange import Exchange, Reader, Reply, version_header
+from service.web.protocols.given_rows import rows_of_json
 from service.web.protocols.protocol_errors import SHAPES as ERRORS
 from service.web.protocols.protocol_errors import refusals
 from service.web.protocols.server import respond
@@ -78,6 +79,9 @@ class _Predict(Exchange):
         read = json_rows.by_row if self._by_row else json_rows.by_column
         return read(self._given, network, self.place)
 
+    def given(self) -> Sequence[Any]:
+        return rows_of_json(self._given)
+
     def moved(self, error: RowOverflowError) -> InvalidError:
         return json_rows.overflow(error, self._given, self.place)
 
@@ -105,6 +109,9 @@ class _Classify(Exchange):
 
     def rows(self, network: ServedModel) -> Array:
         return json_rows.objects(self._examples, network, self.place)
+
+    def given(self) -> Sequence[Any]:
+        return rows_of_json(self._examples)
 
     def read(self, version: ServedVersion, held: Callable[[], Held]) -> Array:
         rows, network = super().read(version, held), version.network

@@ -152,6 +152,50 @@ def test_whatever_else_a_request_asks_for(service: Service, more: dict[str, Any]
     np.testing.assert_allclose([line["probabilities"] for line in found], expected, rtol=1e-6)
 
 
+FLAT = [number for row in ROWS for number in row]
+TENSOR = {"name": "inputs", "shape": [3, 2], "datatype": "FP32", "data": FLAT}
+NAMED = [dict(zip("xy", row, strict=True)) for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "rows"),
+    [
+        ("/v1/models/small/labels/canary:predict", {"instances": ROWS}, ROWS),
+        ("/v1/models/small:predict", {"inputs": {"inputs": ROWS}}, ROWS),
+        ("/v2/models/small/infer", {"inputs": [TENSOR]}, ROWS),
+        ("/invocations?model=small", {"dataframe_records": NAMED}, NAMED),
+        ("/invocations?model=small", {"dataframe_split": {"columns": ["x", "y"], "data": ROWS}}, NAMED),
+    ],
+)
+def test_rows_of_all_protocols_are_logged_as_they_came(service: Service, path: str, body: Any, rows: Any) -> None:
+    """Through the alias, or through the default one."""
+    service.put(target(log=True))
+    default = service.app.test_client().put("/models/small/aliases/default", json=target(log=True))
+    assert default.status_code == 200
+    alias = "canary" if "canary" in path else "default"
+    content, place = json.dumps(body).encode(), path.partition("?")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": place[0],
+        "QUERY_STRING": place[2],
+        CALLER: SERVICE,
+    }
+    environ |= {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(content)), "trainyard.request_id": "r"}
+    client = service.app.test_client()
+    assert client.post(path, data=content, content_type="application/json").status_code == 200
+    quick = service.front.at_once(environ, content)
+    assert isinstance(quick, Batchable)
+    assert service.front.batch([quick.request])[0] is not None
+    service.front.record(Record.of(environ, 200, 0.001, 100, False))
+    service.parts.requests.drain()
+
+    def lines() -> list[Any]:
+        answer = client.get(f"/models/small/aliases/{alias}/shadow")
+        return [json.loads(line) for line in answer.data.splitlines()]
+
+    assert [line["row"] for line in eventually(lines, what="lines")] == rows
+
+
 def test_a_share_of_the_requests(service: Service) -> None:
     service.put(target(share=0.25))
     noted = sum(SHADOWED in service.environ() for _ in range(400))
