@@ -197,9 +197,9 @@ def download_shadow_log(name: str, alias: str) -> Response:
     """Download the rows that a shadow has predicted, as lines of JSON, the oldest first.
 
     Each line is a row: `at`, `request_id`, `index` (its place in the request), `sticky`, `model`, `alias`, `version`
-    and `shadow_version`, `row` as the request has it (null for a table's row as an array), `prediction` and `probabilities` of
-    the version that answered, `shadow_prediction` and `shadow_probabilities` of the other. There are none unless the
-    shadow has `log`. The oldest lines are deleted if all logs take more than `TRAINYARD_SHADOW_BYTES`.
+    and `shadow_version`, `row` as the request has it (null for a table's row as an array), `prediction` and
+    `probabilities` of the version that answered, `shadow_prediction` and `shadow_probabilities` of the other. There are
+    none unless the shadow has `log`. The oldest lines are deleted if all logs take more than `TRAINYARD_SHADOW_BYTES`.
     """
     parts = context()
     number = _number_of(parts, name, alias)
