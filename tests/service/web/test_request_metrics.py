@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.mmap_dict import MmapedDict
 
 from service.log_output import Output
+from service.web import shared_metrics
 from service.web.request_log import write_requests
-from service.web.request_metrics import BUCKETS, PAIRS, RequestMetrics
+from service.web.request_metrics import BUCKETS, PAIRS, RequestMetrics, Served
 from service.web.routes_of_paths import PathRoutes
 from service.web.worker.records import Predicted, Record
 from testing.metrics import samples
@@ -106,3 +109,39 @@ def test_a_line_of_a_request(request_id: str, at: float) -> None:
     expected = {"level": "warning", "status": 503, "code": "busy", "ms": 100.0, "bytes": 7, "route": None, "key": None}
     assert expected.items() <= found[5].items()
     assert "trace" not in found[5]
+
+
+def test_what_was_served_of_a_model() -> None:
+    """Requests that failed count apart, and so does their time."""
+    metrics = RequestMetrics(lambda: (0, 0))
+    found = [
+        Predicted("m", 1, 5, 1, 0.5, 1.0, 2.0, 4.0),
+        Predicted("m", 1, 7, 0, 0.25, 1.0, 2.0, 4.0),
+        Predicted("m", 1, 0, 0, 0.0, 8.0, 0.0, 0.0, failed=True),
+        Predicted("m", None, 1),
+        Predicted("other", 1, 3),
+    ]
+    records = [a_record(at=1e9 + number, predicted=each) for number, each in enumerate(found)]
+    metrics.count(records, ["/predict"] * len(records))
+    versions = metrics.served("m")
+    assert versions.keys() == {"1", "checkpoint"}
+    assert versions["1"] == Served(2, 1, 12, 1, 0.75, 2.0, 4.0, 8.0, 8.0, 1e9 + 1)
+    assert metrics.served("none") == {}
+    assert metrics.all_served({"m", "other", "none"}).keys() == {"m", "other"}
+
+
+def test_what_workers_that_ended_have_counted_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts are added up, and of times the last one stays."""
+    monkeypatch.setenv(shared_metrics.DIRECTORY, str(tmp_path))
+    for pid, count, time in ((11, 2.0, 500.0), (12, 3.0, 400.0)):
+        for kind, value in (("counter", count), ("gauge_max", time)):
+            file = MmapedDict(str(tmp_path / f"{kind}_{pid}.db"))
+            file.write_value("key", value, 0.0)
+            file.close()
+        shared_metrics.worker_ended(pid)
+    assert sorted(path.name for path in tmp_path.glob("*.db")) == ["counter_0.db", "gauge_max_0.db"]
+    kept = {
+        path.name: [value for _, value, *_ in MmapedDict.read_all_values_from_file(str(path))]
+        for path in tmp_path.glob("*.db")
+    }
+    assert kept == {"counter_0.db": [5.0], "gauge_max_0.db": [500.0]}
