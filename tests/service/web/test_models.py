@@ -175,12 +175,15 @@ class TestAliases:
         path = f"/models/{name}/aliases/best"
         for version in (1, 2, 1):
             answer = client.put(path, {"version": version})
-            assert (answer.status, answer.json) == (200, {"model": name, "alias": "best", "version": version})
-            assert client.get(path).json == answer.json
+            shares = {"versions": [{"version": version, "weight": 1.0}], "shadow": None}
+            expected = {"model": name, "alias": "best", "version": version, **shares}
+            assert (answer.status, answer.json) == (200, expected)
+            shown = client.get(path).json
+            assert (shown["version"], shown["shadow"], len(shown["versions"])) == (version, None, 1)
             assert self.served(client, name, version="best") == version
             assert client.get(f"/models/{name}/versions/best").json["version"] == version
         assert client.get(f"/models/{name}/aliases").json == {
-            "data": [{"model": name, "alias": "best", "version": 1}],
+            "data": [expected],
             "has_more": False,
         }
         gone = client.delete(path)
