@@ -11,7 +11,20 @@ from models.features.normal import MIDDLE, SHOULDER, TAIL
 from nncore.arrays import Array
 from nncore.erf import CENTRE, erf_polynomial
 
-__all__ = ["erf", "expm1", "floor_divide", "interpolated", "log1p", "normal_quantiles", "polynomial"]
+__all__ = ["erf", "expm1", "floor_divide", "interpolated", "log1p", "normal_quantiles", "polynomial", "standardized"]
+
+#: The smallest number that is not 0 as float32 in any rounding.
+TINY = 1e-37
+
+
+def standardized(graph: Graph, x: str, center: Array, scale: Array) -> str:
+    """``(x - center)/scale``, all of float64.
+
+    ONNX Runtime drops a subtrahend of one element that is 0 as float32, so that such a center is subtracted afterwards.
+    """
+    if center.size == 1 and 0.0 < abs(center.item()) < TINY:
+        return graph.call("Sub", graph.call("Div", x, scale), center / scale)
+    return graph.call("Div", graph.call("Sub", x, center), scale)
 
 
 def expm1(graph: Graph, x: str) -> str:

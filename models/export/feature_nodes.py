@@ -15,7 +15,7 @@ import numpy as np
 from models.data.columns import MISSING_CODE, MISSING_TIME, ColumnKind
 from models.data.words import MISSING_WORDS
 from models.errors import ConflictError, describe
-from models.export.arithmetic import floor_divide
+from models.export.arithmetic import floor_divide, standardized
 from models.export.graph import ML_DOMAIN, Graph
 from models.export.scale_nodes import SCALE_NODES
 from models.features.category import Boolean, Category
@@ -124,7 +124,7 @@ def _datetime(graph: Graph, feature: Datetime, learned: Learned, values: str) ->
             quarter = graph.call("Add", angle, np.array(np.pi / 2.0))
             numbers += [graph.call("Sin", angle), graph.call("Sin", quarter)]
         else:
-            numbers.append(graph.call("Div", graph.call("Sub", found, np.array(center)), np.array(scale)))
+            numbers.append(standardized(graph, found, np.array(center), np.array(scale)))
     blocks = [graph.cast(graph.call("Where", gaps, np.array(0.0), each), graph.dtype) for each in numbers]
     if learned["gaps"][0]:
         blocks.append(graph.cast(gaps, graph.dtype))

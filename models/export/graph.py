@@ -22,14 +22,16 @@ ML_DOMAIN = "ai.onnx.ml"
 ROWS = "rows"
 #: Equal arrays of at most so many numbers are stored once.
 SMALL = 256
+#: Numbers that differ from 1 by at least this much do so as float32, too.
+NEARLY = 1e-7
 
 
 class Graph:
     """Operators, each of which makes one value of others; a value is known by its name.
 
     They are written into ``model`` at once, so that large arrays are in memory no more than once. ``dtype`` is that of
-    the networks. What an operator makes of the same values is computed once. ``reserved`` are
-    names of inputs and outputs.
+    the networks. What an operator makes of the same values is computed once. ``reserved`` are names of inputs and
+    outputs.
     """
 
     def __init__(self, dtype: np.dtype[np.generic], reserved: Iterable[str] = ()) -> None:
@@ -46,6 +48,8 @@ class Graph:
         self._used: Counter[str] = Counter()
         #: The values that were made, by what they were made of.
         self._known: dict[object, str] = {}
+        #: Constants of float64 that are not 1, but are as float32.
+        self._nearly_one: dict[str, Array] = {}
 
     def input(self, name: str, dtype: np.dtype[np.generic], width: int) -> str:
         """Declare an input (rows, width) with a reserved name."""
@@ -58,8 +62,15 @@ class Graph:
         self._proto.output.append(helper.make_tensor_value_info(name, _type(dtype), [ROWS, *widths]))
 
     def call(self, operator: str, *values: str | Array, domain: str = "", **attributes: Any) -> str:
-        """The value that an operator makes of others; arrays become constants."""
+        """The value that an operator makes of others; arrays become constants.
+
+        ONNX Runtime drops a factor or divisor of one element that is 1 as float32. Of such a one, an operator adds the
+        small part that it changes.
+        """
         names = [value if isinstance(value, str) else self.constant(value) for value in values]
+        if operator in ("Mul", "Div") and (factor := self._nearly_one.get(names[1])) is not None:
+            part = factor - 1.0 if operator == "Mul" else (1.0 - factor) / factor
+            return self.call("Add", names[0], self.call("Mul", names[0], part))
         key = (operator, tuple(names), repr(sorted(attributes.items())))
         if key not in self._known:
             name = self._known[key] = self._free(operator.lower())
@@ -69,13 +80,18 @@ class Graph:
     def constant(self, array: Array, name: str = "constant") -> str:
         """An array as a value."""
         # The objects of an array of strings are compared by their addresses only.
-        same = array.size <= SMALL and array.dtype != object
-        key = (array.dtype.str, array.shape, array.tobytes()) if same else None
-        if key is None or key not in self._known:
-            found = self._known[key] = self._free(name)
-            self._proto.initializer.append(numpy_helper.from_array(array, found))
-            return found
-        return self._known[key]
+        once = array.size <= SMALL and array.dtype != object
+        key = (array.dtype.str, array.shape, array.tobytes()) if once else None
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        made = self._free(name)
+        self._proto.initializer.append(numpy_helper.from_array(array, made))
+        if array.size == 1 and array.dtype == np.float64 and 0.0 < abs(array.item() - 1.0) < NEARLY:
+            self._nearly_one[made] = array
+        if once:
+            self._known[key] = made
+        return made
 
     def number(self, value: float) -> Array:
         """A number of the networks' type."""

@@ -47,7 +47,11 @@ def onnx_bytes(version: MappedVersion, exported: Exported) -> bytes:
     if version.nbytes > LARGEST:
         detail = f"an ONNX file holds at most {LARGEST:,} bytes of parameters. Received: {version.nbytes:,}"
         raise ConflictError("not_exportable", detail)
-    content: bytes = onnx_model(version, exported).SerializeToString(deterministic=True)
+    try:
+        content: bytes = onnx_model(version, exported).SerializeToString(deterministic=True)
+    except UnicodeEncodeError as error:  # JSON can hold halves of characters, which no string of a file can.
+        detail = f"all classes and columns must have names that are text. Received: {error.object!a}"
+        raise ConflictError("not_exportable", detail) from None
     return content
 
 

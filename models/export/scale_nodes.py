@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.export.arithmetic import interpolated, log1p, normal_quantiles
+from models.export.arithmetic import interpolated, log1p, normal_quantiles, standardized
 from models.export.graph import Graph
 from models.features.feature import Learned
 from models.features.scales import (
@@ -48,7 +48,7 @@ def _affine(graph: Graph, rule: Scale, learned: Learned, values: str) -> Scaled:
 
 
 def _standard(graph: Graph, learned: Learned, values: str) -> str:
-    return graph.call("Div", graph.call("Sub", values, learned["center"]), learned["scale"])
+    return standardized(graph, values, learned["center"], learned["scale"])
 
 
 def _log(graph: Graph, rule: Log, learned: Learned, values: str) -> Scaled:
@@ -90,7 +90,7 @@ def _ranked(graph: Graph, rule: Quantile, learned: Learned, values: str) -> Scal
 
 def _piecewise(graph: Graph, rule: PiecewiseLinear, learned: Learned, values: str) -> Scaled:
     edges = learned["edges"]
-    shares = graph.call("Div", graph.call("Sub", values, edges[None, :-1]), np.diff(edges)[None, :])
+    shares = standardized(graph, values, edges[None, :-1], np.diff(edges)[None, :])
     lowest, highest = rule.bounds(learned)
     return Scaled(graph.call("Min", graph.call("Max", shares, lowest[None, :]), highest[None, :]))
 

@@ -117,6 +117,19 @@ def test_numbers_at_and_beyond_what_was_learned(name: str) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", ["standardize", "robust", "robust_clip", "log", "piecewise_linear"])
+@pytest.mark.parametrize("size", [1.0, 1e-9, 1e-50, 1e-200, 1e200])
+def test_what_is_0_or_1_as_float32_alone_counts(scale: ScaleName, size: float) -> None:
+    """The runtime leaves out a subtrahend that is 0 as float32, and a divisor that is 1."""
+    known = _numbers({"x": [0.0, 1e-9 * size, size, size, 1.7 * size]})
+    fitted = FittedFeatures.fit([Number("x", scale=scale)], known)
+    expected = fitted.encode(known, None, np.dtype("float64")).expanded()
+    np.testing.assert_allclose(exported(fitted, known, "float64"), expected, rtol=1e-12, atol=1e-14)
+    if (scale, size) == ("robust", 1.0):
+        nearly = fitted.learned[0]["scale"].item()
+        assert np.float32(nearly) == 1.0 != nearly
+
+
 def test_a_category_has_the_words_for_missing_values_that_rows_have() -> None:
     words = [*MISSING_WORDS, "NA", "N/A", "NaN", "Null", "NULL", "None", "nOnE", "#N/A", "a", "other", "A"]
     for known in (["a", "a", "b", None], ["a", "a", "b"]):

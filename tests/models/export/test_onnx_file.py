@@ -212,6 +212,15 @@ def test_predictions_are_labels_of_the_classes_type(classes: tuple[Any, ...], ex
     assert [each.shape for each in outputs] == [["rows", len(classes)], ["rows"]]
 
 
+def test_a_class_that_is_no_text_is_refused() -> None:
+    stack = (Dense(2), Softmax())
+    definition = ModelDefinition(name="labels", inputs=2, classes=("\ud800", "b"), layers=stack)
+    version = MappedVersion(definition, [MappedNetwork("", dict(Network(stack, 2).parameters))], None)
+    with pytest.raises(ConflictError, match=r"names that are text\. Received: .*ud800") as refusal:
+        onnx_bytes(version, WHAT)
+    assert refusal.value.code == "not_exportable"
+
+
 def test_a_version_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_checkpoint(tmp_path / "one.h5", a_run().checkpoint())
     version = map_parameters(tmp_path / "one.h5")
