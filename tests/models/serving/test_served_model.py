@@ -65,6 +65,16 @@ def test_a_version_is_loaded_once(folder: Path, loads: list[str]) -> None:
     assert loads == ["c0"]
 
 
+def test_a_version_that_was_dropped_is_loaded_again(folder: Path, loads: list[str]) -> None:
+    served = cache(folder, 3 * SIZE)
+    first, other = served.get(key("c0")), served.get(key("c1"))
+    served.drop({"c0", "none"})
+    assert served.loaded(key("c0")) is None
+    assert served.get(key("c1")) is other
+    assert served.get(key("c0")) is not first
+    assert loads == ["c0", "c1", "c0"]
+
+
 def test_a_file_that_was_changed_is_loaded_again(folder: Path, loads: list[str]) -> None:
     served = cache(folder, 2 * SIZE)
     assert served.get(key("c0", 1)) is not served.get(key("c0", 2))
