@@ -34,7 +34,7 @@ DOCUMENTS = st.recursive(
     lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.sampled_from(COLUMNS), inner)),
     max_leaves=12,
 )
-MANY = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="session")
