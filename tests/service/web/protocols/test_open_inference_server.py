@@ -218,6 +218,32 @@ class TestInference:
         assert "row 1 is so large" in refused(client.post(path, {"inputs": [rows_tensor([[0, 0], [3e38, -3e38]])]}))
 
 
+def test_no_bytes_make_the_server_fail(client: Client, trained: Trained, visits: Tabled) -> None:
+    """Bodies that are cut, mixed up or have another length than the header says."""
+    random = np.random.default_rng(5)
+    connection = http.client.HTTPConnection(urlsplit(client.base).netloc, timeout=30)
+    good, end = raw_request()
+    statuses = set()
+    for _ in range(150):
+        body, length = bytearray(good), end
+        for _ in range(random.integers(0, 4)):
+            body[random.integers(len(body))] = random.integers(256)
+        if random.random() < 0.5:
+            del body[random.integers(len(body)) :]
+        if random.random() < 0.5:
+            length = int(random.choice([0, len(body), random.integers(len(good) + 9)]))
+        model = random.choice([trained.name, visits.name])
+        connection.request("POST", f"/v2/models/{model}/infer", bytes(body), {LENGTH: str(length)})
+        response = connection.getresponse()
+        document = response.read()
+        statuses.add(response.status)
+        if response.status != 200:
+            assert response.status == 400, document
+            assert json.loads(document).keys() == {"error"}
+    connection.close()
+    assert statuses == {200, 400}
+
+
 class TestRepository:
     """Which models there are, and which a worker has loaded."""
 
