@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -28,6 +30,8 @@ from testing.samples import fresh
 from tests.models.imports.cases import CASES, a_model, keras_like, node, torch_like
 from tests.models.imports.support import by_runtime
 from tests.models.imports.test_sklearn_network import HOSTILE, ROWS, THREE, TWO, fitted, mlp
+from trainyard import Trainyard
+from trainyard.requests import request_for
 
 pytestmark = pytest.mark.processes
 
@@ -213,6 +217,33 @@ class TestGood:
         assert client.get(f"/models/{again}").json["classes"] == sorted(set(THREE.tolist()))
         first, second = (predict(client, each, ROWS)["probabilities"] for each in (name, again))
         np.testing.assert_allclose(first, second, rtol=0, atol=1e-9)
+
+
+class TestClients:
+    """The client and the command, which see no kinds."""
+
+    def test_the_client(self, own: Server, tmp_path: Path) -> None:
+        place, name = tmp_path / "file.bin", fresh("client")
+        place.write_bytes(CASES["one logistic unit"]())
+        with Trainyard(own.client.base) as ty:
+            version = ty.import_model(name, place, classes=[False, True])
+            assert (version.number, ty.model(name).classes) == (1, (False, True))
+            assert ty.model(name).import_checkpoint(place).number == 2
+            assert set(ty.predict(name, ROWS.tolist()).labels) <= {False, True}
+            # A lost answer to a repeated request would be the same version.
+            assert "Idempotency-Key" in request_for("POST", f"/models/{name}/checkpoints", b"").headers
+
+    def test_the_command(self, own: Server, tmp_path: Path) -> None:
+        place, name = tmp_path / "spam.onnx", fresh("command")
+        place.write_bytes(torch_like())
+        words = ["model", "import", name, str(place), "--classes"]
+        command = [sys.executable, "-m", "trainyard", "--url", own.client.base, *words]
+        done = subprocess.run([*command, "a,b,c"], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, f"{name}@1\n"), done.stderr
+        refused = subprocess.run([*command, "a,b"], capture_output=True, text=True)
+        assert refused.returncode == 4
+        assert "--classes" in refused.stderr
+        assert "must be 3 labels" in refused.stderr
 
 
 class TestBad:
