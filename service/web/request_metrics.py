@@ -179,7 +179,9 @@ class RequestMetrics:
         with reading():
             for sample in (sample for metric in self.registry.collect() for sample in metric.samples):
                 labels = sample.labels
-                if labels.get("model") in models and (sample.name == LAST or sample.name.endswith("_total")):
+                if labels.get("model") not in models or "alias" in labels:  # What a shadow predicts is not served.
+                    continue
+                if sample.name == LAST or sample.name.endswith("_total"):
                     part = labels.get("outcome") or labels.get("phase") or sample.name
                     found[labels["model"], labels["version"]][part] += sample.value
         served: defaultdict[str, dict[str, Served]] = defaultdict(dict)

@@ -289,6 +289,10 @@ def test_a_shadow_that_cannot_predict_is_counted(service: Service, tmp_path: Pat
         patched.setattr(shadows, "infer_all", lambda _parts: 1 // 0)
         service.ask()
         service.until(failed=1)
+    # What a shadow does is none of what a version has served.
+    served = service.parts.requests.metrics.served("small")
+    assert served.keys() == {"1"}
+    assert served["1"].failed == 0
 
 
 def test_a_shadow_that_cannot_read_the_rows_is_counted(tmp_path: Path) -> None:
