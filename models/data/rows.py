@@ -18,7 +18,7 @@ import numpy.typing as npt
 from models.errors import InvalidError, describe
 from nncore.arrays import Array
 
-__all__ = ["MATRIX", "WEIGHTS", "Array", "NumberRows", "number_matrix", "packed_matrix", "row_length"]
+__all__ = ["MATRIX", "WEIGHTS", "Array", "NumberRows", "number_matrix", "packed_matrix", "packer", "row_length"]
 
 
 # JSON schemas of these values.
@@ -115,7 +115,7 @@ def packed_matrix(value: Any, dtype: np.dtype[Any], width: int) -> Array | None:
     """
     if type(value) is not list or not value or any(type(row) is not list or len(row) != width for row in value):
         return None
-    pack = _packer(len(value) * width, dtype.char)
+    pack = packer(len(value) * width, dtype.char)
     try:
         # It takes integers and floats alone.
         content = pack(*value[0]) if len(value) == 1 else pack(*chain.from_iterable(value))
@@ -126,8 +126,8 @@ def packed_matrix(value: Any, dtype: np.dtype[Any], width: int) -> Array | None:
 
 
 @lru_cache(maxsize=1_000)
-def _packer(count: int, kind: str) -> Callable[..., bytes]:
-    """Packs so many numbers, as C's float (f) or double (d)."""
+def packer(count: int, kind: str) -> Callable[..., bytes]:
+    """A function that packs so many numbers, as C's float (f) or double (d)."""
     return struct.Struct(f"{count}{kind}").pack
 
 

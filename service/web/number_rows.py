@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from models.data.rows import Array, NumberRows
+from models.data.rows import Array, NumberRows, packer
 from models.errors import describe
 
 __all__ = ["LONG", "ROWS", "RowsSyntaxError", "RowsText", "read_rows", "rows_texts"]
@@ -185,12 +186,13 @@ class _Rows:
             self._reserve(8 * size)
             self._numbers = np.empty(size, np.float64)
         try:
-            cells = np.fromiter(chain.from_iterable(rows), np.float64, count)
-        except (TypeError, ValueError):  # A list stands where a number should.
+            # Packing takes a third of the time of numpy.fromiter.
+            packed = b"".join([packer(len(row), "d")(*row) for row in rows])
+        except (struct.error, TypeError):  # A list stands where a number should.
             if self._are_numbers(rows):
                 raise
             return
-        self._numbers[self._cells : self._cells + count] = cells
+        self._numbers[self._cells : self._cells + count] = np.frombuffer(packed, np.float64)
         self._cells += count
 
     def _are_numbers(self, rows: list[list[Any]]) -> bool:
