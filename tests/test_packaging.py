@@ -204,6 +204,14 @@ def test_an_installed_project_serves(whole: Installed, running: Client, port: in
     assert (whole.elsewhere / "var/trainyard.db").is_file()
 
 
+def test_a_file_that_needs_an_extra_names_it(running: Client) -> None:
+    """The installed service lacks the extra "onnx"."""
+    refused = running.post("/models/spam/checkpoints", b"\x08\x09", headers={"Content-Type": "application/x-onnx"})
+    assert (refused.status, refused.json["code"]) == (501, "extra_missing")
+    assert 'pip install "trainyard-server[onnx]"' in refused.json["detail"]
+    assert running.get("/models/spam").status == 404
+
+
 def test_the_command_trains_and_predicts(whole: Installed, running: Client, port: int) -> None:
     """From a file to predictions of the model that it made."""
     rows = [f"{index / 10},{'low' if index < 20 else 'high'}" for index in range(40)]

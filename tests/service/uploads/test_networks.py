@@ -18,7 +18,7 @@ import skops.io
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from models.errors import MissingExtraError, UnreadableError
+from models.errors import InvalidError, MissingExtraError, UnreadableError
 from models.imports.kinds import Kind
 from models.imports.network import version_of
 from service.settings import Settings
@@ -28,6 +28,7 @@ from testing.bad_files import GOOD
 from testing.harness import Answer, Client, Server
 from testing.samples import fresh
 from tests.models.imports.cases import CASES, a_model, keras_like, node, torch_like
+from tests.models.imports.refused import REFUSED
 from tests.models.imports.support import by_runtime
 from tests.models.imports.test_sklearn_network import HOSTILE, ROWS, THREE, TWO, fitted, mlp
 from trainyard import Trainyard
@@ -378,6 +379,15 @@ class TestParser:
         assert process is not None
         assert self.ask(parser, torch_like(), Kind.ONNX, tmp_path).definition.inputs == 4
         assert parser._networks._process is process
+
+    @pytest.mark.parametrize("name", REFUSED)
+    def test_a_child_says_why_it_refuses_a_graph(self, parser: UploadParser, name: str, tmp_path: Path) -> None:
+        """It can import no module for that."""
+        make, place, detail = REFUSED[name]
+        with pytest.raises(InvalidError) as raised:
+            self.ask(parser, make(), Kind.ONNX, tmp_path)
+        assert raised.value.problems[0].pointer == place
+        assert detail in raised.value.problems[0].detail
 
     def test_a_large_network_fits(self, parser: UploadParser, tmp_path: Path) -> None:
         """The limits leave room for what is good: 40 MB of weights."""
