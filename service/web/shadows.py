@@ -203,17 +203,19 @@ class Shadows:
         with self._computing.turn():
             found = infer_all(parts)
             known = [_known(waiting) for waiting in readable]
-        lines = []
+        lines, predicted = [], 0
         for waiting, one, other in zip(readable, known, found, strict=True):
             if other is None:
                 self._count(left, Outcome.FAILED)
                 continue
-            self._count(left, Outcome.PREDICTED)
+            predicted += 1
             self._metrics.compare(left.model, left.alias, left.shadow.version, agreement(one, other))
             if left.shadow.log:
                 lines.append(_lines(waiting, one, other))
         if lines:
             self._append(left, lines)
+        # Last, so that who sees a request counted finds its rows compared and logged.
+        self._count(left, Outcome.PREDICTED, predicted)
 
     def _append(self, left: Shadowed, lines: Sequence[bytes]) -> None:
         """Append lines to the alias's log, if it still has this shadow."""
