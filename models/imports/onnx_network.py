@@ -42,7 +42,8 @@ def onnx_network(content: bytes) -> Found:
         raise UnreadableError("invalid_network_file", f"the ONNX file cannot be read: {error}"[:500]) from None
     if not model.HasField("graph"):
         raise refused("/graph", "must be the model's graph", "nothing")
-    return _Graph(model).found()
+    with np.errstate(all="ignore"):  # Weights that are not finite are refused in the end.
+        return _Graph(model).found()
 
 
 def small_onnx() -> bytes:

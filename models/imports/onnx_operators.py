@@ -134,13 +134,12 @@ def _pointwise(function: Callable[[Call], Function], call: Call) -> Value:
     """A function of each number."""
     apply = function(call)
     value = call.given(0)
-    with np.errstate(all="ignore"):
-        if isinstance(value, np.ndarray):
-            return apply(call.array(0))
-        if not isinstance(value, Chain | Curve):
-            call.chain(0)
-        curve = curve_of(value, call.place)  # type: ignore[arg-type]
-        return Curve(curve.chain, apply(curve.values), call.place)
+    if isinstance(value, np.ndarray):
+        return apply(call.array(0))
+    if not isinstance(value, Chain | Curve):
+        call.chain(0)
+    curve = curve_of(value, call.place)  # type: ignore[arg-type]
+    return Curve(curve.chain, apply(curve.values), call.place)
 
 
 def _clip(call: Call) -> Function:
@@ -236,8 +235,9 @@ def _with_constant(function: Function, call: Call, *, first: bool) -> Value:
     """A function of the network's numbers and a constant, which is the ``first`` input or the second."""
     constant, value = call.array(0 if first else 1), call.given(1 if first else 0)
     kind = call.node.op_type
-    # The bias of a layer of one unit is one number, too.
-    bias = kind in ("Add", "Sub") and isinstance(value, Chain) and value.width == 1
+    # What a layer of one unit has for each unit is one number, too; a number that a function has is no array.
+    row = kind in ("Add", "Sub", "Mul", "Div") and isinstance(value, Chain | Curve) and _units(value) == 1
+    bias = row and (constant.ndim > 0 or (isinstance(value, Chain) and kind in ("Add", "Sub")))
     if constant.size == 1 and not bias:
         if not isinstance(value, Chain | Curve):
             call.chain(1 if first else 0)
@@ -254,6 +254,11 @@ def _with_constant(function: Function, call: Call, *, first: bool) -> Value:
     if kind == "Div" and not first:
         return chain.scaled(call.place, zero, 1.0 / constant)
     raise call.refused("must have one number as its constant", f"shape {constant.shape}")
+
+
+def _units(value: Chain | Curve) -> int:
+    """The numbers in a row."""
+    return value.width if isinstance(value, Chain) else value.chain.width
 
 
 def _normalizing(call: Call, one: Value, other: Value) -> Value:

@@ -68,8 +68,13 @@ class Curve:
                 return chain.shifted(place, np.array([start]))
             return chain.scaled(place, np.zeros(1), np.array([rise]), np.array([start]))
         for layer in (*_FIXED, *_fitted(values)):
-            if _equal(values, _values(layer)):
+            known = _values(layer)
+            if _equal(values, known):
                 return chain.then(place, layer)
+            factor = rise / (known[_ONE] - known[_ZERO])
+            by = start - factor * known[_ZERO]
+            if _equal(values, factor * known + by):
+                return chain.then(place, layer).scaled(place, np.zeros(1), np.array([factor]), np.array([by]))
         wanted = f"each number must go through one of the activations {listed(NAMES)}"
         shown = ", ".join(f"{values[at]:.4g} at {POINTS[at]:.4g}" for at in (_MINUS_ONE, _ZERO, _ONE))
         raise refused(place, wanted, f"a function that is {shown}")
@@ -126,11 +131,12 @@ def settled(value: Chain | Curve) -> Chain:
 
 
 def _fitted(values: Array) -> list[Layer]:
-    """The activations with a hyperparameter, which is read off the values."""
-    found = list[Layer]()
+    """The activations with a hyperparameter, which is read off the values, also if these are scaled."""
+    found, rise = list[Layer](), values[_ONE] - values[_ZERO]
     for kind, at in ((LeakyReLU, _MINUS_ONE), (ELU, 0)):
         try:
-            found.append(kind(float(-values[at])))
+            with np.errstate(all="ignore"):
+                found.append(kind(float((values[_ZERO] - values[at]) / rise)))
         except ValueError:  # beyond its bounds
             continue
     return found

@@ -187,6 +187,20 @@ CASES: dict[str, Callable[[], bytes]] = {
         node("Reciprocal", "u", "a"),
         constants={"one": number(1)},
     ),
+    "an activation that is scaled": lambda: torch_like(
+        node("Tanh", "h", "t"), node("Mul", "t f", "s"), node("Sub", "s o", "a"),
+        constants={"f": number(-1.7), "o": number(0.6)},
+    ),
+    "elu that is scaled": lambda: torch_like(
+        node("Elu", "h", "t", alpha=0.3), node("Mul", "t f", "a"), constants={"f": number(2.5)}
+    ),
+    "one unit with a normalization": lambda: a_model(
+        [
+            node("Gemm", "x w b", "h"), node("Relu", "h", "r"), node("Sub", "r m", "c"), node("Mul", "c f", "s"),
+            node("Add", "s o", "n"), node("Tanh", "n", "t"), node("Gemm", "t v", "y"),
+        ],
+        {"w": W1[:, :1], "b": B1[:1], "m": B1[1:2], "f": B1[2:3], "o": B1[3:4], "v": W2[:1]},
+    ),
     "relu by sign": lambda: torch_like(
         node("Sign", "h", "s"),
         node("Equal", "s one", "c"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.definition.definition import ModelDefinition
@@ -11,7 +11,7 @@ from models.export.onnx_file import Exported, onnx_bytes
 from models.formats.mapped_parameters import MappedNetwork, MappedVersion
 from models.imports.network import version_of
 from models.imports.onnx_network import onnx_network
-from nncore import Dense, Dropout, GaussianNoise, Layer, Network, Softmax
+from nncore import BatchNorm, Dense, Dropout, GaussianNoise, Layer, Network, ReLU, Softmax, Tanh
 from nncore.network import Dtype
 from testing import cases
 from tests.models.imports.support import passed_on, predict
@@ -30,6 +30,8 @@ def _apart(layers: list[Layer]) -> list[Layer]:
     return found
 
 
+@example(layers=[Dense(1), ReLU(), BatchNorm()], dtype="float32", seed=1)
+@example(layers=[Dense(1), BatchNorm(), Tanh()], dtype="float64", seed=2)
 @given(
     layers=st.lists(st.sampled_from(LAYERS), min_size=0, max_size=5),
     dtype=st.sampled_from(["float32", "float64"]),
