@@ -17,6 +17,7 @@ EXCEPTIONS = {
     "service/niceness.py": 2,  # the kernel's priority of a session
     "service/settings.py": 2,  # creates the data directory itself, and asks whether it can be written
     "service/jobs/exit_causes.py": 5,  # the kernel's counters of cgroups
+    "models/imports/skops_file.py": 1,  # a member of an archive
     "service/jobs/members/frames.py": 1,  # memory that processes share, which is a file without a name
     "service/jobs/readiness.py": 1,  # the kernel's choice of what to kill if memory runs out
     "service/web/console/pages.py": 3,  # files of the package, which it sends

@@ -34,6 +34,11 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "count": "totals of all owners, for admins",
         "stored": "totals of all owners, for admins",
     },
+    "models/registry/availability.py": {"availability": _BY_NUMBER},
+    "models/registry/published.py": {
+        "default_versions": "of the caller's models, which are the enclosing select",
+        "published_checkpoints": _BY_NUMBER,
+    },
     "models/registry/rows.py": {
         "named_ids": "whether files that were just written have rows",
         "files_at_fault": "totals of all owners, for admins",

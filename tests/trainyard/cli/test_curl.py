@@ -44,6 +44,8 @@ EVERY = [
     ("model versions m", 1),
     ("model promote m 3", 1),
     ("model export m -o m.h5", 1),
+    ("model export m -o m.onnx", 1),
+    ("model export m --format onnx", 1),
     ("model import m flowers.csv", 1),
     ("model rm m --force", 1),
     ("job list --state running", 1),
@@ -146,3 +148,7 @@ def test_files_go_through_pipes(shell: Shell, made: Made) -> None:
     assert shell.sh(f"{line} -sS").returncode == 0
     assert shell("model", "export", made.model, "-o", "own.h5").returncode == 0
     assert (shell.folder / "curled.h5").read_bytes() == (shell.folder / "own.h5").read_bytes()
+    line = shell("model", "export", made.model, "-o", "my curled.onnx", "--curl").stdout.strip()
+    assert shell.sh(f"{line} -sS").returncode == 0
+    assert shell("model", "export", made.model, "-o", "own.onnx").returncode == 0
+    assert (shell.folder / "my curled.onnx").read_bytes() == (shell.folder / "own.onnx").read_bytes()
