@@ -141,8 +141,7 @@ def infer_all(parts: Sequence[tuple[ServedVersion, Array]]) -> list[Prediction |
     the last bits from one with fewer.
     """
     network = parts[0][0].network
-    rows = parts[0][1] if len(parts) == 1 else np.concatenate([rows for _, rows in parts])
-    probabilities = network.predict_proba(rows)
+    probabilities = network.predict_proba(parts[0][1] if len(parts) == 1 else _together([rows for _, rows in parts]))
     flat = probabilities.ravel()
     all_finite = math.isfinite(flat.dot(flat))
     predictions: list[Prediction | None] = []
@@ -156,6 +155,18 @@ def infer_all(parts: Sequence[tuple[ServedVersion, Array]]) -> list[Prediction |
         else:
             predictions.append(None)
     return predictions
+
+
+#: Rows of which a product takes less time than of one fewer (OpenBLAS, with matrices beyond the second-level cache).
+_EVEN = 4
+
+
+def _together(parts: Sequence[Array]) -> Array:
+    """The rows of all parts, and rows of zeros up to an even number."""
+    count = sum(map(len, parts))
+    together = np.zeros((count + -count % _EVEN, parts[0].shape[1]), parts[0].dtype)
+    np.concatenate(parts, out=together[:count])
+    return together
 
 
 def _answer(network: ServedModel, rows: Array, asked: Asked) -> Answer:

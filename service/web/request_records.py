@@ -32,8 +32,8 @@ class RequestRecords:
         #: Takes the records of requests that another version is to predict too.
         self.shadowed: Callable[[Record], None] = _no_shadows
 
-    def drain(self) -> None:
-        """Count what is recorded, then log it. It waits for no reader of the log."""
+    def drain(self) -> int:
+        """Count what is recorded, then log it; returns how many records. It waits for no reader of the log."""
         with self._lock:
             records = [self.waiting.popleft() for _ in range(len(self.waiting))]
             routes = [self._routes.rule(record.method, record.path) for record in records]
@@ -46,3 +46,4 @@ class RequestRecords:
         for record in records:
             if record.shadowed is not None:
                 self.shadowed(record)
+        return len(records)

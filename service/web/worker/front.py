@@ -43,8 +43,12 @@ class Front:
     def record(self, record: Record) -> None:
         """Keep how a request was answered. It runs on the loop."""
 
-    def drain(self) -> None:
-        """Do what is to be done with what was kept. It runs in a thread, every tenth of a second, and at the end."""
+    def drain(self) -> int:
+        """Do what is to be done with what was kept, and return how many there were.
+
+        It runs in a thread, every tenth of a second or more often, and at the end.
+        """
+        return 0
 
     def is_quick(self, environ: dict[str, Any]) -> bool:
         """Whether a request may be one for ``at_once``. If the loop is late, those with a body are refused."""

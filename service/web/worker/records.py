@@ -20,8 +20,9 @@ KEY, CODE, PREDICTED, SHADOWED = NOTED = (
 )
 #: Methods that count as such; a request may name any word as one.
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-#: Seconds between two drains.
-DRAIN_SECONDS = 0.1
+#: Seconds between two drains, and after one of many records: the next one is short then. The loop may wait for the
+#: interpreter's lock as long as a drain has it.
+DRAIN_SECONDS, MANY, BUSY_SECONDS = 0.1, 50, 0.01
 
 
 class Predicted(NamedTuple):
@@ -95,9 +96,12 @@ _new = tuple.__new__
 
 
 class Drain:
-    """A thread that calls ``drain`` every tenth of a second until ``stop``, which calls it a last time."""
+    """A thread that calls ``drain`` from time to time until ``stop``, which calls it a last time.
 
-    def __init__(self, drain: Callable[[], None]) -> None:
+    ``drain`` returns how many records it has taken.
+    """
+
+    def __init__(self, drain: Callable[[], int]) -> None:
         self._drain = drain
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="records", daemon=True)
@@ -109,10 +113,10 @@ class Drain:
         self._thread.join()
 
     def _run(self) -> None:
-        stopped = False
+        stopped, taken = False, 0
         while not stopped:
-            stopped = self._stopped.wait(DRAIN_SECONDS)
+            stopped = self._stopped.wait(DRAIN_SECONDS if taken < MANY else BUSY_SECONDS)
             try:
-                self._drain()
+                taken = self._drain()
             except Exception:  # noqa: BLE001 - whatever it is, the next records may be taken
                 _log.exception("records of requests could not be taken")

@@ -234,8 +234,10 @@ class TestRefusals:
             # Columns of different lengths.
             (
                 {"inputs": {"age": [1, 2], "sex": ["male"], "member": [True, True, False]}},
-                "/inputs/sex: must have 2 values, as many as /inputs/age. Received: 1; "
-                "/inputs/member: must have 2 values",
+                (
+                    "/inputs/sex: must have 2 values, as many as /inputs/age. Received: 1; "
+                    "/inputs/member: must have 2 values"
+                ),
             ),
             ({"inputs": {"age": 22}}, "/inputs/age: must be a list with a value for each row. Received: 22"),
             ({"inputs": {"aeg": [22]}}, "/inputs/aeg: is not a column of the model (did you mean 'age'?)"),
