@@ -30,7 +30,7 @@ from service.web.protocols.compression import compressed
 from service.web.protocols.exchange import ENCODED, Exchange, Reader, Reply
 from service.web.protocols.given_rows import rows_of_tensors
 from service.web.protocols.protocol_errors import SHAPES as ERRORS
-from service.web.protocols.protocol_errors import refusals
+from service.web.protocols.protocol_errors import not_ready, refusals
 from service.web.protocols.server import respond
 from service.web.protocols.tensor_outputs import output_forms, tensor_reply
 from service.web.protocols.tensor_request import HEADER, InferRequest, read_request
@@ -59,6 +59,7 @@ _CELL = 120
 #: Bytes of the smallest element of a body that is one tensor.
 _SMALLEST = 4
 _PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+_NOT_READY = "The version is malformed, or cannot predict."
 _BODY = json_body("InferRequest")
 #: The documentation of a route for inference, beside that of its answer in JSON.
 _INFER: dict[str, Any] = {
@@ -124,7 +125,7 @@ def show_inference_version(name: str, version: str) -> Response:
 
 @routes.route("/v2/models/<name>/ready", methods=["GET"])
 @routes.response(200, "InferenceModelReady")
-@routes.doc(responses=refusals(401, 403, 404, 503))
+@routes.doc(responses={"400": not_ready("InferenceModelReady", _NOT_READY), **refusals(401, 403, 404)})
 def check_model_ready(name: str) -> Response:
     """Check that a model's default version can predict: it has been published, and its file is as it was written."""
     return _ready(name, None)
@@ -132,7 +133,7 @@ def check_model_ready(name: str) -> Response:
 
 @routes.route("/v2/models/<name>/versions/<version>/ready", methods=["GET"])
 @routes.response(200, "InferenceModelReady")
-@routes.doc(responses=refusals(401, 403, 404, 503))
+@routes.doc(responses={"400": not_ready("InferenceModelReady", _NOT_READY), **refusals(401, 403, 404)})
 def check_version_ready(name: str, version: str) -> Response:
     """Check that a version can predict, by its number or an alias."""
     return _ready(name, wanted_of(version))
@@ -183,7 +184,8 @@ def _ready(name: str, wanted: Wanted) -> Response:
     try:
         context().serving.steady(name, wanted)
     except (ConflictError, DamagedError) as error:
-        return json_response({**document, "ready": False, "error": str(error)}, 503)
+        # The protocol wants a status of 4xx, and no one of 5xx for what a client may ask.
+        return json_response({**document, "ready": False, "error": str(error)}, 400)
     return json_response(document)
 
 

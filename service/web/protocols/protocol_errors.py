@@ -5,7 +5,7 @@ from __future__ import annotations
 import http
 from typing import Any
 
-__all__ = ["SHAPES", "refusals"]
+__all__ = ["SHAPES", "not_ready", "refusals"]
 
 SHAPES: dict[str, dict[str, Any]] = {
     "ProtocolError": {
@@ -30,3 +30,9 @@ def refusals(*statuses: int, shape: str = "ProtocolError") -> dict[str, Any]:
     """The ``responses`` of a route's documentation for errors with these statuses."""
     content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{shape}"}}}
     return {str(status): {"description": http.HTTPStatus(status).phrase, "content": content} for status in statuses}
+
+
+def not_ready(shape: str, description: str) -> dict[str, Any]:
+    """The documentation of an answer that says what is not ready, in a shape of its own, or an error."""
+    shapes = [{"$ref": f"#/components/schemas/{name}"} for name in (shape, "ProtocolError")]
+    return {"description": description, "content": {"application/json": {"schema": {"anyOf": shapes}}}}

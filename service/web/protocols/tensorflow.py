@@ -29,7 +29,7 @@ from service.web.protocols import json_rows, python_json
 from service.web.protocols.exchange import Exchange, Reader, Reply, version_header
 from service.web.protocols.given_rows import rows_of_json
 from service.web.protocols.protocol_errors import SHAPES as ERRORS
-from service.web.protocols.protocol_errors import refusals
+from service.web.protocols.protocol_errors import not_ready, refusals
 from service.web.protocols.server import respond
 from service.web.protocols.tensorflow_documents import SHAPES, SIGNATURES, metadata_document, status_document
 
@@ -289,17 +289,11 @@ def _status(name: str, wanted: Wanted = None) -> Response:
         only = None if wanted is None else resolve(connection, name, wanted).version
         found = availability(connection, name, only)
     document = status_document(name, found)
-    return json_response(document, 200 if document["ready"] else 503)
+    return json_response(document, 200 if document["ready"] else 404)
 
 
 _STATUS = {
-    "responses": {
-        "503": {
-            "description": "The model has no version that can answer.",
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ModelStatus"}}},
-        },
-        **refusals(404),
-    }
+    "responses": {"404": not_ready("ModelStatus", "There is no such model or version, or none of it can answer.")}
 }
 
 

@@ -48,7 +48,8 @@ def holder(data: Path, how: str, *, ready: bool = True) -> Iterator[subprocess.P
 
 def test_the_files_have_the_names_of_every_release(tmp_path: Path) -> None:
     """A process of an older release may hold one of them."""
-    assert [*Lock] == ["trainer.lock", "web.lock", "migrate.lock", "writing.lock", "backup.lock", "keeper.lock"]
+    names = ["trainer.lock", "web.lock", "migrate.lock", "writing.lock", "backup.lock", "keeper.lock", "shadows.lock"]
+    assert [*Lock] == names
     with Locks(tmp_path).keyed("scope", "key"):
         assert [path.name for path in tmp_path.iterdir()] == ["idempotency.lock"]
 

@@ -216,7 +216,8 @@ class TestVerify:
         (server.data / "datasets" / stranger).write_text("mine")
         change_definition(server.data / "models" / "served.h5")
         with closing(sqlite3.connect(server.data / "trainyard.db")) as database, database:
-            database.execute("INSERT INTO aliases SELECT number, 'lost', 9 FROM models WHERE name = 'served'")
+            lost = "SELECT number, 'lost', 9 FROM models WHERE name = 'served'"
+            database.execute(f"INSERT INTO aliases (model_number, alias, version) {lost}")
         expected |= {f"{orphan}.h5": "orphan", stranger: "unknown", "models/served.h5": "wrong_digest"}
         bad = command(server, "verify")
         assert bad.returncode == 1

@@ -297,7 +297,7 @@ class TestStatus:
         name = fresh("untrained")
         client.define({"name": name, "inputs": 2, "classes": 2})
         answer = client.get(f"/v1/models/{name}")
-        assert (answer.status, answer.json) == (503, {"name": name, "ready": False, "model_version_status": []})
+        assert (answer.status, answer.json) == (404, {"name": name, "ready": False, "model_version_status": []})
         error = refused(client, f"{name}:predict", {"instances": ROWS}, 404)
         assert error.startswith(f"model '{name}' has no version yet")
 
@@ -372,4 +372,4 @@ def test_a_version_at_fault_is_not_available(client: Client, server: Server) -> 
     assert document["ready"]
     assert ask(client, f"{name}:predict", {"instances": ROWS})["predictions"], "the default version is a good one"
     only = client.get(f"/v1/models/{name}/versions/2")
-    assert (only.status, only.json["ready"]) == (503, False)
+    assert (only.status, only.json["ready"]) == (404, False)
