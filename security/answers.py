@@ -20,6 +20,8 @@ GENERAL = {
 BEFORE_ROUTES = {401, 403, 429, 503, 507}
 #: Of statuses of the server, the only ones that may occur, with their codes: what is busy or full says so.
 OF_SERVER = {(each.status, each.code) for each in RESPONSES if each.status in (503, 507)}
+#: The statuses of these codes, by which errors of other protocols are known, that have no code.
+_GENERAL_STATUSES = {400, 405, 408, 413, 414, 417, 431, 501}
 _CODES = {(each.status, each.code) for each in RESPONSES}
 #: Members that problem documents may have beside those that all of them have.
 _FURTHER = {"errors_total", "database", "storage", "trainer"}
@@ -29,6 +31,8 @@ def fault_of(status: int, headers: dict[str, str], body: bytes) -> str | None:
     """What is wrong with an error's answer, whose headers have lower-case names; None if nothing is."""
     if status < 400:
         return None
+    if headers.get("content-type") == "application/json":
+        return _fault_of_foreign(status, headers, json.loads(body))
     if headers.get("content-type") != "application/problem+json":
         return f"{status} must be application/problem+json. Received: {headers.get('content-type')}, {body[:200]!r}"
     document = json.loads(body)
@@ -45,9 +49,22 @@ def fault_of(status: int, headers: dict[str, str], body: bytes) -> str | None:
     return None
 
 
+def _fault_of_foreign(status: int, headers: dict[str, str], document: Any) -> str | None:
+    """What is wrong with an error in the shape of another protocol, or with a model's answer that it is not ready."""
+    texts = [document[name] for name in ("error", "message") if name in document]
+    if document.get("ready") is not False and not (len(texts) == 1 and texts[0] and isinstance(texts[0], str)):
+        return f"{status} must say what is wrong. Received: {document}"
+    if status >= 500 and (status not in (503, 507) or not headers.get("retry-after", "").isdecimal()):
+        return f"the service failed: {status} {document}, {headers}"
+    return None if "x-request-id" in headers else f"{status} must have a request id. Received: {headers}"
+
+
 def is_documented(status: int, body: bytes, listed: set[str]) -> bool:
     """Whether a route lists a status, or any request may be answered with the error that the body is."""
-    return str(status) in listed or status in BEFORE_ROUTES or (status >= 400 and json.loads(body)["code"] in GENERAL)
+    if str(status) in listed or status in BEFORE_ROUTES:
+        return True
+    code = json.loads(body).get("code") if status >= 400 else ""
+    return code in GENERAL or (code is None and status in _GENERAL_STATUSES)
 
 
 class Operations:

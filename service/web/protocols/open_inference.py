@@ -59,7 +59,7 @@ _CELL = 120
 #: Bytes of the smallest element of a body that is one tensor.
 _SMALLEST = 4
 _PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
-_NOT_READY = "The version is malformed, or cannot predict."
+_NOT_READY = "There is no such model or version, or it cannot predict."
 _BODY = json_body("InferRequest")
 #: The documentation of a route for inference, beside that of its answer in JSON.
 _INFER: dict[str, Any] = {
@@ -125,7 +125,7 @@ def show_inference_version(name: str, version: str) -> Response:
 
 @routes.route("/v2/models/<name>/ready", methods=["GET"])
 @routes.response(200, "InferenceModelReady")
-@routes.doc(responses={"400": not_ready("InferenceModelReady", _NOT_READY), **refusals(401, 403, 404)})
+@routes.doc(responses={"404": not_ready("InferenceModelReady", _NOT_READY), **refusals(400, 401, 403)})
 def check_model_ready(name: str) -> Response:
     """Check that a model's default version can predict: it has been published, and its file is as it was written."""
     return _ready(name, None)
@@ -133,7 +133,7 @@ def check_model_ready(name: str) -> Response:
 
 @routes.route("/v2/models/<name>/versions/<version>/ready", methods=["GET"])
 @routes.response(200, "InferenceModelReady")
-@routes.doc(responses={"400": not_ready("InferenceModelReady", _NOT_READY), **refusals(401, 403, 404)})
+@routes.doc(responses={"404": not_ready("InferenceModelReady", _NOT_READY), **refusals(400, 401, 403)})
 def check_version_ready(name: str, version: str) -> Response:
     """Check that a version can predict, by its number or an alias."""
     return _ready(name, wanted_of(version))
@@ -185,7 +185,7 @@ def _ready(name: str, wanted: Wanted) -> Response:
         context().serving.steady(name, wanted)
     except (ConflictError, DamagedError) as error:
         # The protocol wants a status of 4xx, and no one of 5xx for what a client may ask.
-        return json_response({**document, "ready": False, "error": str(error)}, 400)
+        return json_response({**document, "ready": False, "error": str(error)}, 404)
     return json_response(document)
 
 

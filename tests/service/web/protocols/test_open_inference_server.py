@@ -113,7 +113,7 @@ class TestMetadata:
 
     def test_a_model_without_a_version_is_not_ready(self, client: Client, defined: str) -> None:
         answer = client.get(f"/v2/models/{defined}/ready")
-        assert answer.status == 400
+        assert answer.status == 404
         assert {**answer.json, "error": ""} == {"name": defined, "ready": False, "live": True, "error": ""}
         assert "has no version yet" in answer.json["error"]
         assert "has no version yet" in refused(client.get(f"/v2/models/{defined}"), 404)
