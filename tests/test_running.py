@@ -15,6 +15,7 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,11 @@ class Image:
             pip = [sys.executable, "-m", "pip", "--python", self.venv / "bin/python", "--quiet"]
             path = {"PYTHONPATH": str(folder / "build")}
             subprocess.run([*pip, *words], cwd=self.app, env={**os.environ, **path}, check=True)
+        left_out = re.findall(r"-path '(\S+)'", DOCKERFILE)
+        assert left_out
+        for place in sorted(self.venv.rglob("*"), reverse=True):
+            if any(fnmatch(str(place), pattern) for pattern in left_out):
+                shutil.rmtree(place) if place.is_dir() else place.unlink()
 
     @staticmethod
     def installs(build: str) -> list[list[str]]:
