@@ -579,7 +579,8 @@ class Connection:
 
     def _join_batch(self, request: Batchable, body: bytes) -> None:
         """Wait until the request is answered together with others. Its body is kept for the application."""
-        if not self.door.batches.add(self, request):
+        no_room = len(body) > LEAST_HELD_BYTES and not self.door.has_room
+        if no_room or not self.door.batches.add(self, request):
             self._refuse(_busy(), whole=True)
             return
         self.state, self.deadline, self._whole = State.AWAY, math.inf, body

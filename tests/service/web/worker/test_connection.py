@@ -16,9 +16,10 @@ import pytest
 from gunicorn.config import Config
 
 from service.web.worker import connection as module
+from service.web.worker.batches import Batches
 from service.web.worker.connection import Connection, State
 from service.web.worker.environ import Peer, Server
-from service.web.worker.front import Front
+from service.web.worker.front import Batchable, Front, QuickAnswer
 from service.web.worker.head import RequestError
 from service.web.worker.later import Later
 from service.web.worker.pool import Place, _Lane
@@ -175,6 +176,36 @@ def test_a_connection_that_ends_while_a_thread_writes_its_body(loop: Loop, monke
     loop.connection.back(done, result)
     loop.run()
     assert file.closed
+
+
+class Sharing(Files):
+    """Every request waits for a batch, which is never computed."""
+
+    quick_bytes = 65_536
+
+    def is_quick(self, environ: dict[str, Any]) -> bool:
+        return True
+
+    def at_once(self, environ: dict[str, Any], body: bytes) -> Batchable:
+        return Batchable("key", 1.0, len(body), body)
+
+
+@pytest.mark.parametrize(
+    ("size", "has_room", "waits"), [(20_000, True, True), (20_000, False, False), (10, False, True)]
+)
+def test_bodies_that_wait_for_a_batch_take_no_more_memory_than_there_is(
+    loop: Loop, size: int, has_room: bool, waits: bool
+) -> None:
+    loop.front, loop.has_room = Sharing(), has_room
+    loop.batches = Batches(loop.front, loop.away)  # type: ignore[attr-defined]
+    loop.client.sendall(f"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n".encode() + bytes(size))
+    loop.receive()
+    assert loop.held == (size if waits else 0)
+    if waits:
+        loop.connection.batched(QuickAnswer("200 OK", [], b"done"))
+    answer = loop.client.recv(1_000)
+    assert answer.startswith(b"HTTP/1.1 200 " if waits else b"HTTP/1.1 503 ")
+    assert loop.held == 0
 
 
 def test_a_connection_that_ends_while_a_thread_answers(loop: Loop) -> None:
