@@ -11,15 +11,12 @@ import gc
 import importlib
 import io
 import json
-import logging
 import os
-import resource
-import signal
 import warnings
 import zipfile
 from contextlib import suppress
 from tempfile import TemporaryFile
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -29,11 +26,10 @@ from models.imports.network import Found, sent
 from models.imports.onnx_network import onnx_network, small_onnx
 from models.imports.sklearn_network import sklearn_network
 from models.imports.skops_file import SkopsFile, inflated_bytes
+from service.uploads.limited_child import limit_process, read_in_child
 from service.uploads.parser_process import RESERVE_BYTES, WriteError, own_bytes, serve, write_exchange
 
 __all__ = ["NETWORK_DOCUMENT_BYTES", "main", "read", "warm_up"]
-
-_log = logging.getLogger("trainyard.network_reader")
 
 #: Maximum size of the document in bytes: a definition, with the names of all classes.
 NETWORK_DOCUMENT_BYTES = 8 * 2**20
@@ -78,23 +74,13 @@ def warm_up() -> None:
 
 def _serve(upload: int, exchange: int, own: int) -> NoReturn:
     """Read one file in the child, then exit."""
-    status = 1
-    try:
-        signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
-        os.dup2(upload, 0)
-        os.dup2(exchange, 1)
-        os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        with io.FileIO(1, "r+", closefd=False) as file:
-            file.seek(0)
-            order = json.loads(file.readall())
-            file.truncate(0)
+
+    def read_kind(order: dict[str, Any]) -> None:
         kind = Kind(order["kind"])
         limit(os.fstat(0).st_size, kind, own)
         _answer(0, 1, kind)
-        status = 0
-    except BaseException as error:  # noqa: BLE001 - the status reports it, and a child must not return into the loop
-        _log.error("a child failed: %s", type(error).__name__)
-    os._exit(status)
+
+    read_in_child(upload, exchange, WALL_SECONDS, read_kind)
 
 
 def limit(size: int, kind: Kind, own: int) -> None:
@@ -103,15 +89,7 @@ def limit(size: int, kind: Kind, own: int) -> None:
     memory, seconds = own + RESERVE_BYTES + COPIES * numbers, PROCESSOR_SECONDS + numbers // BYTES_A_SECOND
     # Numbers of two bytes are stored in four.
     written = 2 * numbers + NETWORK_DOCUMENT_BYTES
-    for what, soft, hard in (
-        (resource.RLIMIT_AS, memory, memory),
-        (resource.RLIMIT_CPU, seconds, seconds + 1),
-        (resource.RLIMIT_FSIZE, written, written),
-        (resource.RLIMIT_CORE, 0, 0),
-        (resource.RLIMIT_NPROC, 0, 0),
-        (resource.RLIMIT_NOFILE, 0, 0),
-    ):
-        resource.setrlimit(what, (soft, hard))
+    limit_process(memory, seconds, written)
 
 
 def read(upload: int, kind: Kind) -> Found:

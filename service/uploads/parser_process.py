@@ -16,7 +16,6 @@ import json
 import logging
 import os
 import resource
-import signal
 import socket
 import struct
 import tempfile
@@ -36,6 +35,7 @@ from models.formats.checkpoint_file import FORMAT, FORMAT_VERSION
 from models.formats.checkpoint_import import read_import
 from models.formats.durable import chunks
 from models.formats.hdf5_image import Put, hdf5_image
+from service.uploads.limited_child import limit_process, read_in_child
 from service.uploads.reader_process import STATUS
 
 __all__ = [
@@ -126,23 +126,13 @@ def warm_up() -> None:
 
 def _serve(upload: int, exchange: int, own: int) -> NoReturn:
     """Read one file in the child, then exit."""
-    status = 1
-    try:
-        signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
-        os.dup2(upload, 0)
-        os.dup2(exchange, 1)
-        os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        with io.FileIO(1, "r+", closefd=False) as file:
-            file.seek(0)
-            request = json.loads(file.readall())
-            file.truncate(0)
-        definition = ModelDefinition.load(json.loads(request["definition"]))
+
+    def read(order: dict[str, Any]) -> None:
+        definition = ModelDefinition.load(json.loads(order["definition"]))
         limit(os.fstat(0).st_size, definition, own)
         answer(0, 1, definition)
-        status = 0
-    except BaseException as error:  # noqa: BLE001 - the status reports it, and a child must not return into the loop
-        _log.error("a child failed: %s", type(error).__name__)
-    os._exit(status)
+
+    read_in_child(upload, exchange, WALL_SECONDS, read)
 
 
 def limit(size: int, definition: ModelDefinition, own: int) -> None:
@@ -153,15 +143,7 @@ def limit(size: int, definition: ModelDefinition, own: int) -> None:
     seconds = PROCESSOR_SECONDS + size // BYTES_A_SECOND
     if isinstance(definition.ensemble, Ensemble):
         seconds += definition.ensemble.members // MEMBERS_A_SECOND
-    for what, soft, hard in (
-        (resource.RLIMIT_AS, memory := own + RESERVE_BYTES + 2 * parameters, memory),
-        (resource.RLIMIT_CPU, seconds, seconds + 1),
-        (resource.RLIMIT_FSIZE, size + DOCUMENT_BYTES, size + DOCUMENT_BYTES),
-        (resource.RLIMIT_CORE, 0, 0),
-        (resource.RLIMIT_NPROC, 0, 0),
-        (resource.RLIMIT_NOFILE, 0, 0),
-    ):
-        resource.setrlimit(what, (soft, hard))
+    limit_process(own + RESERVE_BYTES + 2 * parameters, seconds, size + DOCUMENT_BYTES)
 
 
 class WriteError(Exception):
