@@ -17,6 +17,8 @@ __all__ = ["STATUS", "ReaderProcess"]
 
 #: Binary format of a child's exit status.
 STATUS = struct.Struct("<i")
+#: Seconds that a process may take from its last answer to its end.
+_ENDING_SECONDS = 10.0
 
 
 class ReaderProcess:
@@ -34,19 +36,33 @@ class ReaderProcess:
         Raises BusyError if the process itself ended.
         """
         with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self._start()
-            assert self._control is not None
-            try:
-                socket.send_fds(self._control, [b"r"], descriptors)
-                answer = self._control.recv(STATUS.size)
-            except OSError:
-                answer = b""
-            if len(answer) != STATUS.size:
+            answer = self._answer(descriptors)
+            if answer is None and self._ended_idle():
+                answer = self._answer(descriptors)
+            if answer is None:
                 self.close()
                 raise BusyError("reader_lost", "the process that reads files has ended; send the file again")
-            status: int = STATUS.unpack(answer)[0]
-            return status
+            return answer
+
+    def _answer(self, descriptors: tuple[int, ...]) -> int | None:
+        """The status of a child that read a file; None if the process did not answer."""
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        assert self._control is not None
+        try:
+            socket.send_fds(self._control, [b"r"], descriptors)
+            answer = self._control.recv(STATUS.size)
+        except OSError:
+            return None
+        return STATUS.unpack(answer)[0] if len(answer) == STATUS.size else None
+
+    def _ended_idle(self) -> bool:
+        """Whether the process ended as one ends to which nothing was sent for a while, so that it took no file."""
+        assert self._process is not None
+        try:
+            return self._process.wait(_ENDING_SECONDS) == 0
+        except subprocess.TimeoutExpired:
+            return False
 
     def _start(self) -> None:
         self.close()

@@ -108,6 +108,8 @@ def test_with_a_key_and_by_the_keyboard_alone(
         _, secret = create_key(connection, "alice", [Scope.TRAIN, Scope.PREDICT])
     database.dispose()
     page = open_page(fresh, permissions=CLIPBOARD)
+    # The browser needs time to begin reporting choosers, which expect_file_chooser does not wait for.
+    page.on("filechooser", lambda _: None)
     expect(page.locator("#key")).to_be_focused()
     page.keyboard.type(secret)
     page.keyboard.press("Enter")

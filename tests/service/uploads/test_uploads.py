@@ -287,6 +287,16 @@ class TestParser:
         parser._checkpoints._control.close()
         assert process.wait(20) == 0
 
+    def test_a_file_that_comes_as_it_ends_is_read_by_the_next(self, parser: UploadParser, tmp_path: Path) -> None:
+        self.ask(parser, GOOD, tmp_path)
+        ending = parser._checkpoints._process
+        assert parser._checkpoints._control is not None
+        # It ends as if nothing had been sent for a minute.
+        parser._checkpoints._control.shutdown(socket.SHUT_WR)
+        assert self.ask(parser, GOOD, tmp_path).state.updates == 6
+        assert ending is not None
+        assert parser._checkpoints._process is not ending
+
     def test_no_variable_of_hdf5_reaches_it(
         self, parser: UploadParser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -216,7 +216,8 @@ class TestWeights:
         made = client.request(
             "POST", f"/datasets?name={dataset}&label=colour&weight=w", text.encode(), {"Content-Type": "text/csv"}
         )
-        assert (made.status, made.json["features"]) == (201, ["x", "y"])
+        assert made.status == 201, made
+        assert made.json["features"] == ["x", "y"]
         jobs = [
             client.run(a_training(name, data=data, class_weights="balanced"))
             for data in ({"dataset": dataset}, {**DATA, "weights": weights})
