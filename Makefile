@@ -95,7 +95,8 @@ $(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.test: requirements-test.txt requirements-otel.txt requirements-onnx.txt requirements-oracle.txt $(VENV)/.runtime
+$(VENV)/.test: requirements-test.txt requirements-otel.txt requirements-onnx.txt requirements-fast.txt requirements-oracle.txt \
+		$(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt -r requirements-oracle.txt
 	@touch $@
 
@@ -107,7 +108,7 @@ $(VENV)/.release: requirements-release.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-release.txt
 	@touch $@
 
-$(VENV)/.bench: requirements-bench.txt $(VENV)/.runtime
+$(VENV)/.bench: requirements-bench.txt requirements-fast.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
 

@@ -7,19 +7,17 @@ import platform
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks import (
     checkpoint,
     console,
     idle,
     loading,
+    machine,
     predict,
     predict_beside_training,
     predict_names,
     predict_overload,
     predict_trust,
-    processor,
     reading,
     served_memory,
     serving,
@@ -40,11 +38,12 @@ MODULES = (
 def main() -> None:
     """Run each benchmark and save the results. Raises WrkError at once, not after some of them, if wrk is missing."""
     wrk.require()
+    found = machine.described()
     results: dict[str, object] = {
-        "processor": processor.name(),
-        "cores": processor.cores(),
+        "processor": found["processor"],
+        "cores": found["cores"],
         "python": platform.python_version(),
-        "numpy": np.__version__,
+        "numpy": found["numpy"]["version"],
     }
     for module in MODULES:
         print(f"\n{(module.__doc__ or '').splitlines()[0]}\n")

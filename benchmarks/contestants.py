@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 
 class Workload(NamedTuple):
@@ -64,12 +64,19 @@ ROUND_SECONDS = 0.5
 SCANNED_STEPS = 32
 
 
-def this_core(workload: Workload, threads: int) -> Run:
+def this_core(workload: Workload, threads: int, kernels: Literal["numpy", "llvm"] = "numpy") -> Run:
     """``nncore.train`` as in a job of the service, including shuffling and metrics."""
     os.environ["OPENBLAS_THREAD_TIMEOUT"] = "10"  # As service/jobs/trainer.py sets it.
     from nncore import train
 
-    epochs = train(network(workload), *workload.data(), epochs=sys.maxsize, batch_size=workload.batch, threads=threads)
+    epochs = train(
+        network(workload),
+        *workload.data(),
+        epochs=sys.maxsize,
+        batch_size=workload.batch,
+        threads=threads,
+        kernels=kernels,
+    )
 
     def run(count: int) -> None:
         for _ in itertools.islice(epochs, count):
@@ -219,6 +226,7 @@ def jax(workload: Workload, threads: int) -> Run:
 
 CONTESTANTS: dict[str, Callable[[Workload, int], Run]] = {
     "this core": this_core,
+    "this core, compiled": partial(this_core, kernels="llvm"),
     "bare products": bare_products,
     "scikit-learn": scikit_learn,
     "torch": torch,

@@ -1,7 +1,8 @@
 """A training step of nncore, compared to its matrix products alone, scikit-learn, PyTorch and JAX.
 
 ``python -m benchmarks.training_step spiral tabular --threads 1 --rounds 5`` runs some of the workloads. Every
-contestant has its own process. They run alternately, one at a time, and the best round counts.
+contestant has its own process. They run alternately, one at a time, and the best round counts. Our step is two
+contestants: with the kernels "numpy" and "llvm".
 """
 
 from __future__ import annotations
@@ -14,9 +15,18 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from benchmarks import training_memory
+from benchmarks import machine, training_memory
 from benchmarks.contestants import CONTESTANTS, WORKLOADS
+from benchmarks.training_floors import RATIOS, judged, least
 from benchmarks.workers import cores, worker
+
+
+class Ours(NamedTuple):
+    """One of our contestants: a line of the table for each workload."""
+
+    contestant: str
+    kernels: str
+    package: str  # its lines are left out if this package is not installed
 
 
 class Column(NamedTuple):
@@ -24,20 +34,15 @@ class Column(NamedTuple):
 
     title: str
     contestant: str
-    package: str  # the column is omitted if this package is not installed
-    floors: dict[str, float]
+    package: str  # the column is left out if this package is not installed
 
 
-def _floors(*values: float) -> dict[str, float]:
-    return dict(zip(WORKLOADS, values, strict=True))
-
-
-#: The columns, with the minimum ratio for each workload with one thread.
+OURS = (Ours("this core", "numpy", "numpy"), Ours("this core, compiled", "llvm", "llvmlite"))
 COLUMNS = (
-    Column("vs. products", "bare products", "numpy", _floors(0.28, 0.34, 0.76, 0.85, 0.90)),
-    Column("vs. PyTorch", "torch", "torch", _floors(6.5, 6.5, 1.3, 1.15, 1.0)),
-    Column("vs. scikit-learn", "scikit-learn", "sklearn", _floors(3.8, 3.7, 1.6, 1.45, 1.4)),
-    Column("vs. JAX", "jax", "jax", _floors(0.85, 0.50, 0.88, 0.90, 0.95)),
+    Column("vs. products", "bare products", "numpy"),
+    Column("vs. PyTorch", "torch", "torch"),
+    Column("vs. scikit-learn", "scikit-learn", "sklearn"),
+    Column("vs. JAX", "jax", "jax"),
 )
 ROUNDS = 5
 #: Seconds between two rounds, after which threads that spin for more work are asleep.
@@ -45,29 +50,46 @@ PAUSE = 0.1
 
 
 def main(arguments: Sequence[str] = ()) -> dict[str, Any]:
-    """Measure and print the table; return all times and ratios by number of threads and workload."""
+    """Measure and print; return the machine, all times and ratios by number of threads and workload, and the floors."""
     options = _parse(arguments)
-    columns = []
-    for column in COLUMNS:
-        if find_spec(column.package):
-            columns.append(column)
-        else:
-            print(f"{column.package} is not installed: no comparison with {column.contestant}")
-    results: dict[str, Any] = {}
+    described = machine.described()
+    print(*machine.lines(described), "", sep="\n")
+    kind, missing = described["kind"], _missing()
+    ours = [one for one in OURS if one.kernels not in missing]
+    columns = [column for column in COLUMNS if column.title not in missing]
+    measured: dict[str, Any] = {}
     for threads in options.threads:
         if len(cores(threads)) < threads:
             print(f"only {len(cores(threads))} core for {threads} threads: not measured")
             continue
         print(f"threads: {threads}, each on its own core (best of {options.rounds} rounds; minimum in parentheses)")
-        print(f"{'workload':<10}{'µs per step':>12}" + "".join(f"{column.title:>21}" for column in columns))
-        measured = results[f"threads_{threads}"] = {}
+        titles = "".join(f"{column.title:>21}" for column in columns)
+        print(f"{'workload':<10}{'kernels':<8}{'µs per step':>12}{titles}")
+        by_workload = measured[f"threads_{threads}"] = {}
         for name in options.workloads:
-            measured[name] = _measure(name, threads, columns, options.rounds)
-            print(_line(name, threads, columns, measured[name]), flush=True)
+            by_workload[name] = _measure(name, threads, ours, columns, options.rounds)
+            for one in ours:
+                print(_line(name, one, columns, by_workload[name], kind if threads == 1 else None), flush=True)
         print()
+    results = {"machine": described, **measured, "floors": judged(kind, measured, missing)}
     if "wide" in options.workloads:
+        print()
         results["peak_memory"] = training_memory.main("wide")
     return results
+
+
+def _missing() -> dict[str, str]:
+    """Print which packages are not installed; return them by the column or the kernels that they are needed for."""
+    missing = {}
+    for one in OURS:
+        if not find_spec(one.package):
+            missing[one.kernels] = one.package
+            print(f'{one.package} is not installed: no lines of the kernels "{one.kernels}"')
+    for column in COLUMNS:
+        if not find_spec(column.package):
+            missing[column.title] = column.package
+            print(f"{column.package} is not installed: no comparison with {column.contestant}")
+    return missing
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -85,9 +107,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _measure(name: str, threads: int, columns: Sequence[Column], rounds: int) -> dict[str, Any]:
+def _measure(name: str, threads: int, ours: Sequence[Ours], columns: Sequence[Column], rounds: int) -> dict[str, Any]:
     """Run the contestants alternately on one workload."""
-    chosen = {"this core", *(column.contestant for column in columns)}
+    chosen = {*(one.contestant for one in ours), *(column.contestant for column in columns)}
     times: dict[str, list[float]] = {contestant: [] for contestant in CONTESTANTS if contestant in chosen}
     with ExitStack() as stack:
         workers = {contestant: stack.enter_context(worker(contestant, name, threads)) for contestant in times}
@@ -95,18 +117,22 @@ def _measure(name: str, threads: int, columns: Sequence[Column], rounds: int) ->
             for contestant, one in workers.items():
                 time.sleep(PAUSE)
                 times[contestant].append(one.measure())
-    ours = min(times["this core"])
-    ratios = {column.title: min(times[column.contestant]) / ours for column in columns}
-    return {"microseconds_a_step": times, "ratios": ratios}
+    best = {contestant: min(found) for contestant, found in times.items()}
+    ratios = {
+        RATIOS[one.kernels]: {column.title: best[column.contestant] / best[one.contestant] for column in columns}
+        for one in ours
+    }
+    return {"microseconds_a_step": times, **ratios}
 
 
-def _line(name: str, threads: int, columns: Sequence[Column], measured: dict[str, Any]) -> str:
-    """Return a line of the table; an asterisk marks a ratio below its minimum."""
-    line = f"{name:<10}{min(measured['microseconds_a_step']['this core']):>12,.1f}"
+def _line(name: str, ours: Ours, columns: Sequence[Column], measured: dict[str, Any], kind: str | None) -> str:
+    """Return a line of the table; an asterisk marks a ratio below its minimum on this kind of processor."""
+    line = f"{name:<10}{ours.kernels:<8}{min(measured['microseconds_a_step'][ours.contestant]):>12,.1f}"
     for column in columns:
-        ratio, floor = measured["ratios"][column.title], column.floors[name]
+        ratio = measured[RATIOS[ours.kernels]][column.title]
+        floor = least(kind, ours.kernels, column.title, name)
         cell = f"{ratio:.2f}"
-        if threads == 1:
+        if floor is not None:
             cell += f"{'*' if ratio < floor else ''} ({floor:.2f})"
         line += f"{cell:>21}"
     return line

@@ -112,7 +112,9 @@ class Workspace:
         self.dtype = np.dtype(dtype)
         self._buffers: list[Array] = []
         self._next = 0
-        self._shared: dict[str, Array] = {}
+        #: The memory of ``scratch``, of which the last one is the largest, and of ``filled``, with its content.
+        self.scratches: list[Array] = []
+        self.constants: list[tuple[Array, float]] = []
 
     def rewind(self) -> None:
         """Start over with the first buffer."""
@@ -134,17 +136,17 @@ class Workspace:
 
     def scratch(self, shape: tuple[int, ...]) -> Array:
         """Return a C-contiguous array for temporary results of one layer's pass; all layers share its memory."""
-        return self._shared_array("scratch", shape)
+        if not self.scratches or self.scratches[-1].size < math.prod(shape):
+            self.scratches.append(aligned(math.prod(shape), self.dtype))
+        return self.scratches[-1][: math.prod(shape)].reshape(shape)
 
     def filled(self, value: float, shape: tuple[int, ...], dtype: npt.DTypeLike | None = None) -> Array:
         """Return a C-contiguous array filled with ``value``; all layers share its memory and must not change it."""
-        return self._shared_array(f"filled with {value}", shape, dtype, value)
-
-    def _shared_array(
-        self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike | None = None, value: float = 0.0
-    ) -> Array:
-        size = math.prod(shape)
-        if name not in self._shared or self._shared[name].size < size:
-            self._shared[name] = aligned(size, self.dtype if dtype is None else dtype)
-            self._shared[name].fill(value)
-        return self._shared[name][:size].reshape(shape)
+        wanted, size = self.dtype if dtype is None else np.dtype(dtype), math.prod(shape)
+        for memory, content in reversed(self.constants):
+            if content == value and memory.dtype == wanted and memory.size >= size:
+                return memory[:size].reshape(shape)
+        memory = aligned(size, wanted)
+        memory.fill(value)
+        self.constants.append((memory, value))
+        return memory.reshape(shape)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from nncore.arrays import Array
+from nncore.layer import Calls
 from nncore.streams import stream
 
-__all__ = ["ChosenRows", "MatrixRows", "RowSource", "stratified_split", "with_ones"]
+__all__ = ["ChosenRows", "MatrixRows", "RowSource", "gathered", "stratified_split", "with_ones"]
 
 
 class RowSource(Protocol):
@@ -27,8 +29,11 @@ class RowSource(Protocol):
     @property
     def dtype(self) -> np.dtype[Any]: ...
 
-    def gather(self, chosen: Array, out: Array) -> None:
-        """Write the chosen rows into ``out``, (n_chosen, inputs + 1), with a last column of ones."""
+    def gather_calls(self, chosen: Array, out: Array) -> Calls:
+        """Return the calls that write the rows ``chosen`` into ``out``, (n_chosen, inputs + 1).
+
+        The last column of ``out`` is ones before and after them.
+        """
 
     def expanded(self, start: int = 0, stop: int | None = None) -> Array:
         """The rows from ``start`` to before ``stop``, (n_rows, inputs)."""
@@ -41,10 +46,10 @@ class MatrixRows:
         self.rows = rows
         self.samples, self.inputs, self.dtype = rows.shape[0], rows.shape[1] - 1, rows.dtype
 
-    def gather(self, chosen: Array, out: Array) -> None:
-        """Write the chosen rows into ``out``, (n_chosen, inputs + 1)."""
+    def gather_calls(self, chosen: Array, out: Array) -> Calls:
+        """Return the calls that write the rows ``chosen`` into ``out``, (n_chosen, inputs + 1)."""
         # mode="raise" would copy the result once more, to leave the output unchanged on an error.
-        self.rows.take(chosen, axis=0, out=out, mode="clip")
+        return [partial(self.rows.take, chosen, axis=0, out=out, mode="clip")]
 
     def expanded(self, start: int = 0, stop: int | None = None) -> Array:
         """The rows from ``start`` to before ``stop``, (n_rows, inputs)."""
@@ -67,16 +72,24 @@ class ChosenRows:
         self._source, self._rows = source, rows.astype(np.intp)
         self.samples, self.inputs, self.dtype = len(rows), source.inputs, source.dtype
 
-    def gather(self, chosen: Array, out: Array) -> None:
-        """Write the chosen ones of these rows into ``out``, (n_chosen, inputs + 1), with a last column of ones."""
-        self._source.gather(self._rows.take(chosen, mode="clip"), out)
+    def gather_calls(self, chosen: Array, out: Array) -> Calls:
+        """Return the calls that write the ones ``chosen`` of these rows into ``out``, (n_chosen, inputs + 1)."""
+        rows = np.empty(chosen.shape, np.intp)
+        take = partial(self._rows.take, chosen, out=rows, mode="clip")
+        return [take, *self._source.gather_calls(rows, out)]
 
     def expanded(self, start: int = 0, stop: int | None = None) -> Array:
         """The rows from ``start`` to before ``stop``, (n_rows, inputs)."""
         chosen = self._rows[start:stop]
-        out = np.empty((len(chosen), self.inputs + 1), self.dtype)
-        self._source.gather(chosen, out)
-        return out[:, :-1]
+        return gathered(self._source, chosen)[:, :-1]
+
+
+def gathered(source: RowSource, chosen: Array) -> Array:
+    """Return the rows ``chosen`` of a source, (n_chosen, inputs + 1), with a last column of ones."""
+    out = np.ones((len(chosen), source.inputs + 1), source.dtype)
+    for call in source.gather_calls(chosen, out):
+        call()
+    return out
 
 
 def with_ones(x: Array, dtype: np.dtype[np.generic], order: Literal["C", "F"] = "C") -> Array:

@@ -6,12 +6,15 @@ runs, it looks up no name, creates no view and allocates no memory.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from nncore.arrays import Array, NamedVector, Workspace
+from nncore.kernels.choice import kernels
+from nncore.kernels.kinds import Kind
 from nncore.layers import Calls, LayerArrays, LayerMemory, Signal
 from nncore.losses import CategoricalCrossentropy, Loss
 from nncore.network import Network
@@ -30,11 +33,13 @@ class LabelledRows(NamedTuple):
 class BatchPlan:
     """The loss and gradients of one batch with a fixed number of samples.
 
-    Fill ``rows`` (n_samples, inputs + 1; the last column is ones), ``labels`` (n_samples,) and, if ``weighted``,
-    ``weights`` (n_samples,). Then call ``run``, which stores the gradients of the mean loss in ``gradients`` and sets
-    ``loss_sum`` and ``hits``. If the batch is always the same, pass it as ``data`` instead.
+    ``run`` stores the gradients of the mean loss in ``gradients`` and sets ``loss_sum`` and ``hits``. The batch is in
+    ``rows`` (n_samples, inputs + 1; the last column is ones), ``labels`` (n_samples,) and, if ``weighted``, ``weights``
+    (n_samples,). They are filled before ``run``, or by the calls that ``gather`` returns for them, with which ``run``
+    begins. If the batch is always the same, pass it as ``data`` instead.
 
     Plans with the same workspace share its memory. Call ``take_over`` before ``run`` if another plan ran in between.
+    ``kind`` says how the calls run, and changes no bit.
     """
 
     def __init__(
@@ -48,14 +53,17 @@ class BatchPlan:
         data: LabelledRows | None = None,
         *,
         weighted: bool = False,
+        gather: Callable[[LabelledRows], Calls] | None = None,
+        kind: Kind = "numpy",
     ) -> None:
         workspace.rewind()
         self.samples, self.fixed = samples, data is not None
-        self.rows, self.labels, self.weights = data or LabelledRows(
+        batch = data or LabelledRows(
             workspace.array((samples, network.inputs + 1)),
             workspace.array((samples,), np.intp),
             workspace.array((samples,)) if weighted else None,
         )
+        self.rows, self.labels, self.weights = batch
         self._ones: list[Array] = []
         if data is None:
             self._ones.append(self.rows[:, -1])
@@ -87,9 +95,11 @@ class BatchPlan:
             forward.append(partial(np.copyto, y.values, x.values))
             x = y
         self._loss = (loss or CategoricalCrossentropy()).plan_fused(x, self.labels, workspace, self.weights)
-        self.calls: Calls = forward + self._loss.forward + self._loss.backward
+        calls: Calls = [*(gather(batch) if gather and data is None else []), *forward]
+        calls += self._loss.forward + self._loss.backward
         for layer_backward in reversed(backward):
-            self.calls += layer_backward
+            calls += layer_backward
+        self.calls = kernels(kind)(calls, workspace.scratches, workspace.constants)
         self.take_over()
 
     def _signal(self, features: int, samples: int, workspace: Workspace, gradient: Array | None) -> Signal:

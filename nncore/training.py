@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from nncore.arrays import Array, NamedVector, Workspace
-from nncore.batches import MatrixRows, RowSource, with_ones
+from nncore.batches import MatrixRows, RowSource, gathered, with_ones
+from nncore.kernels.kinds import Kind
+from nncore.layer import Calls
 from nncore.losses import CategoricalCrossentropy, Loss, class_weights, sparse_labels
 from nncore.metrics import mean_log_loss, score
 from nncore.network import PREDICTION_ROWS, Network, Predictor
@@ -121,6 +124,7 @@ class Training:
     - ``epochs`` is the planned number of epochs, which some learning rate schedules need.
     - ``threads`` is the number of threads for the updates of large networks. BLAS has its own threads for matrix
       products.
+    - ``kernels`` is how the calls of a step run (see ``nncore.kernels``).
 
     Raises ValueError if the data does not fit the network.
     """
@@ -142,7 +146,9 @@ class Training:
         epochs: float = math.inf,
         threads: int = 1,
         validate_every: int = 1,
+        kernels: Kind = "numpy",
     ) -> None:
+        self.kernels = kernels
         self.network, self.optimizer, self.loss = network, optimizer or Adam(), loss or CategoricalCrossentropy()
         if batch_size != "full" and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1. Received: {batch_size}")
@@ -169,10 +175,12 @@ class Training:
         self._order = self._next_order()
 
         self._gradients = NamedVector.zeros(network.parameters.shapes, network.dtype)
-        self._updates = Updates(network, self.optimizer, self._gradients, threads)
+        self._updates = Updates(network, self.optimizer, self._gradients, threads, kernels)
         served = {**self._updates.evaluated, **self._updates.evaluated_statistics}
         self._evaluated = Predictor(network.layers, network.inputs, served)
         self._workspace = Workspace(network.dtype)
+        #: The numbers of a batch's rows.
+        self._chosen = np.empty(self.batch_size, np.intp)
         self._plans: dict[int, BatchPlan] = {}
         self._current = self._plan(self.batch_size)
 
@@ -308,7 +316,7 @@ class Training:
             plan = self._current = self._plan(stop - start)
             plan.take_over()
         if not plan.fixed:
-            self._gather(plan, self._order[start:stop])
+            self._chosen[: plan.samples] = self._order[start:stop]
         plan.run()
         loss_sum = plan.loss_sum
         if self._regularized:
@@ -320,12 +328,14 @@ class Training:
         self.step += 1
         self.position = stop
 
-    def _gather(self, plan: BatchPlan, chosen: Array) -> None:
-        """Copy the chosen rows into the plan's buffers."""
-        self._rows.gather(chosen, plan.rows)
-        self._labels.take(chosen, out=plan.labels, mode="clip")
+    def _gather_calls(self, batch: LabelledRows) -> Calls:
+        """Return the calls that copy the chosen rows into a batch's buffers."""
+        chosen = self._chosen[: len(batch.labels)]
+        calls = self._rows.gather_calls(chosen, batch.rows)
+        calls.append(partial(self._labels.take, chosen, out=batch.labels, mode="clip"))
         if self._weights is not None:
-            self._weights.take(chosen, out=plan.weights, mode="clip")
+            calls.append(partial(self._weights.take, chosen, out=batch.weights, mode="clip"))
+        return calls
 
     def _update(self, start: int, stop: int) -> bool:
         """Update the parameters, or accumulate the gradients of the batch; return False if a gradient is not finite."""
@@ -351,6 +361,8 @@ class Training:
                 self.loss,
                 self._fixed_data() if samples == self.samples else None,
                 weighted=self._weights is not None,
+                gather=self._gather_calls,
+                kind=self.kernels,
             )
         return self._plans[samples]
 
@@ -358,9 +370,8 @@ class Training:
         """All rows as the one batch that they are."""
         if isinstance(self._rows, MatrixRows):
             return LabelledRows(self._rows.rows, self._labels, self._weights)
-        rows = np.empty((self.samples, self.network.inputs + 1), self.network.dtype)
-        self._rows.gather(np.arange(self.samples), rows)
-        return LabelledRows(np.asfortranarray(rows), self._labels, self._weights)
+        rows = np.asfortranarray(gathered(self._rows, np.arange(self.samples)))
+        return LabelledRows(rows, self._labels, self._weights)
 
     def _next_order(self) -> Array:
         return self._order_stream.permutation(self.samples) if self.shuffle else np.arange(self.samples)
@@ -436,6 +447,7 @@ def train(
     class_weights: Literal["balanced"] | Sequence[float] | None = None,
     threads: int = 1,
     validate_every: int = 1,
+    kernels: Kind = "numpy",
 ) -> Iterator[Epoch]:
     """Train ``network`` in place and yield one record per epoch; the arguments are those of ``Training``."""
     training = Training(
@@ -453,6 +465,7 @@ def train(
         epochs=epochs,
         threads=threads,
         validate_every=validate_every,
+        kernels=kernels,
     )
     # Training holds copies. If the caller keeps no reference, this frees the originals.
     del x, y, validation, weights

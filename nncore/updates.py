@@ -10,16 +10,18 @@ from functools import partial
 import numpy as np
 
 from nncore.arrays import ALIGNMENT, Array, NamedVector, Workspace, aligned
+from nncore.kernels.choice import kernels
+from nncore.kernels.kinds import Kind
 from nncore.layers import Calls, LayerArrays
 from nncore.network import Network
 from nncore.optimizer import UpdateMemory
 from nncore.optimizers import Optimizer
+from nncore.pieces import best_piece
 
 __all__ = ["Updates"]
 
-#: Elements that a thread updates at a time, and the size up to which it updates a vector as a whole.
-PIECE = 262_144
-WHOLE = 1_048_576
+#: Elements up to which one thread updates a vector, if there are several.
+ALONE = 1_048_576
 
 
 class Updates:
@@ -28,10 +30,18 @@ class Updates:
     ``vectors`` holds the optimizer's moments. If the optimizer uses them, it also holds ``average``, the moving average
     of the parameters, and ``accumulated``, the sum of the gradients since the last update. ``count`` is the number of
     updates so far. ``threads`` threads share the work on large vectors; the results do not depend on their number.
+    ``kind`` says how the calls of an update run.
     """
 
-    def __init__(self, network: Network, optimizer: Optimizer, gradients: NamedVector, threads: int = 1) -> None:
-        self.optimizer, self.count = optimizer, 0
+    def __init__(
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        gradients: NamedVector,
+        threads: int = 1,
+        kind: Kind = "numpy",
+    ) -> None:
+        self.optimizer, self.count, self._kind = optimizer, 0, kind
         self._clips = optimizer.clip_value is not None or optimizer.clip_norm is not None
         self._parameters, self._gradients = network.parameters, gradients
         shapes = network.parameters.shapes
@@ -42,28 +52,9 @@ class Updates:
         if optimizer.average is not None:
             self.vectors["average"].vector[:] = network.parameters.vector
             self.averaged_statistics = NamedVector(network.statistics.shapes, network.statistics.vector.copy())
-        # Threads help because NumPy releases the GIL while it computes.
         self._share = np.zeros((), network.dtype)
-        #: For each stretch of the vectors with one factor of the learning rate, the cells that hold its factors.
-        self._factors: list[tuple[float, list[Array]]] = []
-        self._shares: list[Calls] = []
-        decaying = [
-            network.parameters.extent(f"{group}/{name}")
-            for group, layer in zip(network.groups, network.layers, strict=True)
-            for name in layer.decaying
-        ]
-        pieces: list[UpdateMemory] = []
-        for factor, start, stop in _stretches(network):
-            cells = [np.zeros((), network.dtype) for _ in optimizer.factors(0, 0.0)]
-            self._factors.append((factor, cells))
-            for number, share in enumerate(self._cut_into_pieces(start, stop, threads, decaying)):
-                if number == len(self._shares):
-                    self._shares.append([])
-                pieces += share
-                self._shares[number] += [call for piece in share for call in optimizer.plan(piece, cells)]
-        self._pool = ThreadPoolExecutor(len(self._shares) - 1) if len(self._shares) > 1 else None
         workspace = Workspace(network.dtype)
-        #: The calls after an update: the layers' constraints, then the moving average.
+        #: The calls of the layers' constraints, and of the moving average if they come before it.
         self._after = [
             call
             for group, layer in zip(network.groups, network.layers, strict=True)
@@ -71,9 +62,35 @@ class Updates:
                 LayerArrays(network.parameters.group(group), network.parameters.block(group)), workspace
             )
         ]
-        if optimizer.average is not None:
-            for piece in pieces:
-                self._after += _average_calls(piece, self._share)
+        constrained = bool(self._after)
+        #: For each stretch of the vectors with one factor of the learning rate, the cells that hold its factors.
+        self._factors: list[tuple[float, list[Array]]] = []
+        #: For each thread that has work, its calls.
+        self._shares: list[Calls] = []
+        decaying = [
+            network.parameters.extent(f"{group}/{name}")
+            for group, layer in zip(network.groups, network.layers, strict=True)
+            for name in layer.decaying
+        ]
+        compiled = kernels(kind)
+        for factor, start, stop in _stretches(network):
+            cells = [np.zeros((), network.dtype) for _ in optimizer.factors(0, 0.0)]
+            self._factors.append((factor, cells))
+            for number, share in enumerate(self._cut_into_pieces(start, stop, threads, decaying)):
+                if number == len(self._shares):
+                    self._shares.append([])
+                for piece in share:
+                    calls = optimizer.plan(piece, cells)
+                    if optimizer.average is not None:
+                        averaging = _average_calls(piece, self._share)
+                        if constrained:
+                            self._after += averaging
+                        else:
+                            calls += averaging
+                    self._shares[number] += compiled(calls, [piece.gradients, piece.scratch], ())
+        self._after = compiled(self._after, workspace.scratches, workspace.constants)
+        # Threads help because NumPy and compiled code release the GIL while they compute.
+        self._pool = ThreadPoolExecutor(len(self._shares) - 1) if len(self._shares) > 1 else None
 
     @property
     def evaluated(self) -> NamedVector:
@@ -145,7 +162,10 @@ class Updates:
         ``decaying`` are the stretches of the parameters that decay even if biases are spared.
         """
         size, dtype = last - first, self._parameters.vector.dtype
-        count = 1 if size <= WHOLE // threads else threads * math.ceil(size / (threads * PIECE))
+        sharing = 1 if size <= ALONE // threads else threads
+        # A compiled update is one pass over memory; the passes of NumPy's calls are over pieces.
+        piece = size if self._kind == "llvm" else best_piece(self.optimizer, dtype, size)
+        count = sharing * math.ceil(size / (sharing * piece))
         # The same number of pieces per thread; each piece starts at a cache line.
         piece = math.ceil(size / count / ALIGNMENT) * ALIGNMENT
         starts = range(first, last, piece)

@@ -1,6 +1,7 @@
 """Resume is exact: a run that was killed ends with the same bits as a run that was not.
 
-Every second run is of a table, whose features are part of these bits. Some runs are of several members.
+Every second run is of a table, whose features are part of these bits. Some runs are of several members. All kinds of
+kernels that can run here have their turn.
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ from models.formats.checkpoint_file import AnyCheckpoint, load_checkpoint
 from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.ensemble_checkpoint import EnsembleCheckpoint
 from models.training.ensemble_run import EnsembleRun, MemberFailedError
+from models.training.kernels import make_ready
 from models.training.prepared import Prepared
 from models.training.prepared_table import PreparedTable
 from models.training.request import TrainingRequest
 from models.training.run import TrainingRun
 from nncore import Dense, Layer, Softmax
+from nncore.kernels.kinds import Kind, available_kinds
 from nncore.losses import Loss
 from nncore.network import Dtype
 from nncore.stopping import EarlyStopping
@@ -46,6 +49,7 @@ from reliability.drawn_members import BatchPool, drawn_members
 from reliability.figure import Figure
 from reliability.resumed_jobs import JOBS, try_jobs
 from reliability.samples import TABLE_FEATURES, table_rows
+from service.store.compiled_code import CompiledCode
 from testing import cases
 from testing.runs import a_request, prepare, some_rows
 from testing.saving import save_checkpoint
@@ -157,6 +161,12 @@ def drawn(number: int) -> tuple[ModelDefinition, TrainingRequest]:
     return definition, request
 
 
+def kernels_of(number: int) -> Kind:
+    """Return the kernels of a run: each kind for a run of numbers, then for one of a table."""
+    kinds = available_kinds()
+    return kinds[number // 2 % len(kinds)]
+
+
 # A piece of a run, in its own process.
 
 
@@ -198,18 +208,22 @@ def train(draw: Draw, number: int, folder: Path, last_batch: int | None, forget:
     path = newest(folder)
     resume = None if path is None else load_checkpoint(path)
     prepared = prepared_for(definition, request, resume)
-    disk = Disk(folder, last_batch)
+    disk, kernels = Disk(folder, last_batch), kernels_of(number)
+    if kernels == "llvm":
+        # All pieces share what they compile, also with those that are killed while they write it.
+        make_ready(CompiledCode(folder.parents[1]), ahead=False)
     try:
         if definition.ensemble is not None:
             assert resume is None or isinstance(resume, EnsembleCheckpoint)
             pool = BatchPool(places=1 + number % 3)
-            EnsembleRun(request, prepared, pool, resume=resume, clock=lambda: disk.batches).run(disk)
+            run = EnsembleRun(request, prepared, pool, resume=resume, clock=lambda: disk.batches, kernels=kernels)
+            run.run(disk)
             return
         assert resume is None or isinstance(resume, Checkpoint)
         if forget:
             assert resume is not None
             resume.state.streams.update(TrainingRun(request, prepared).training.state().streams)
-        TrainingRun(request, prepared, resume=resume).run(disk, lambda: disk.batches)
+        TrainingRun(request, prepared, resume=resume, kernels=kernels).run(disk, lambda: disk.batches)
     except (DivergedError, MemberFailedError):
         os._exit(DIVERGED)
 
@@ -267,6 +281,7 @@ def try_pair(folder: Path, number: int, draw: Draw = drawn, what: str = "pairs")
     figure.count("kills -9 of a run", kills)
     figure.count(what, int(kills > 0))
     figure.count("of them with a table", int(kills > 0 and number % 2))
+    figure.count("of them with compiled kernels", int(kills > 0 and kernels_of(number) == "llvm"))
     if end:
         figure.broken.append(f"{what}, run {number}: the killed run could not resume, status {end}")
         return figure

@@ -14,6 +14,7 @@ from typing import Any
 from models.definition.definition import ModelDefinition
 from models.definition.rules import optimizer_field
 from models.training.request import TrainingRequest
+from nncore.kernels.kinds import available_kinds
 from reliability.figure import Figure
 from reliability.samples import TABLE
 from testing.harness import FINAL, Client, Server, eventually, serving
@@ -118,7 +119,7 @@ def try_job(
             Disturber(server, figure, random.Random(training["seed"])).disturb(job_id)
         ends.append(client.wait(job_id))
     one, other = ends
-    if one["error"] is not None and one["error"] == other["error"]:
+    if {(job["error"] or {}).get("code") for job in ends} == {"diverged"}:
         figure.count("jobs left out as they diverge")
         return
     figure.count("pairs of jobs", int(other["attempt"] > 1))
@@ -139,16 +140,22 @@ def try_jobs(
     drawn: Callable[[int], tuple[ModelDefinition, TrainingRequest]],
     differences: Callable[[Path, Path], list[str]],
 ) -> None:
-    """Compare pairs of jobs until there are enough that were really killed."""
+    """Compare pairs of jobs until there are enough that were really killed, with each kind of kernels in turn."""
     wanted = max(1, round(JOBS * scale))
-    with serving(folder / "data", WORKERS=1, LEASE_SECONDS=1, REPORT_SECONDS=0.05, RETRY_SECONDS=0.05) as server:
-        path = f"/datasets?name={TABLE.dataset}&label={TABLE.label}"
-        uploaded = server.client.post(path, TABLE.csv.encode(), headers={"Content-Type": "text/csv"})
-        assert uploaded.status == 201, uploaded
-        for number in range(1, 3 * JOBS + 1):  # The first one has a table.
-            if figure.counts.get("pairs of jobs", 0) == wanted:
-                return
-            definition, request = drawn(7 * number)
-            model = model_of(definition, number)
-            try_job(server, figure, model, training_of(request, model), differences)
-    figure.broken.append(f"of {3 * JOBS} jobs, {figure.counts.get('pairs of jobs', 0)} could be killed")
+    kinds = available_kinds()[::-1][:wanted]  # The compiled ones first.
+    numbers = iter(range(1, 3 * JOBS + 1))  # The first one has a table.
+    options = {"WORKERS": 1, "LEASE_SECONDS": 1, "REPORT_SECONDS": 0.05, "RETRY_SECONDS": 0.05}
+    for turn, kind in enumerate(kinds, 1):
+        with serving(folder / f"data-{kind}", KERNELS=kind, **options) as server:
+            path = f"/datasets?name={TABLE.dataset}&label={TABLE.label}"
+            uploaded = server.client.post(path, TABLE.csv.encode(), headers={"Content-Type": "text/csv"})
+            assert uploaded.status == 201, uploaded
+            while figure.counts.get("pairs of jobs", 0) < wanted * turn // len(kinds):
+                number = next(numbers, None)
+                if number is None:
+                    found = figure.counts.get("pairs of jobs", 0)
+                    figure.broken.append(f"of {3 * JOBS} jobs, {found} could be killed")
+                    return
+                definition, request = drawn(7 * number)
+                model = model_of(definition, number)
+                try_job(server, figure, model, training_of(request, model), differences)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from models.identifiers import NAME_PATTERN
 from service.mounts import network_mount_of
@@ -72,6 +73,13 @@ SETTINGS = (
         "cores, divided by parallel jobs.",
         0,
         256,
+    ),
+    Setting(
+        "kernels",
+        "auto",
+        "How new jobs run the calls of a training step: llvm, compiled, which needs the extra fast; numpy; or auto, "
+        "which is llvm if that is installed.",
+        choices=("auto", "numpy", "llvm"),
     ),
     Setting("lease_seconds", 10.0, "Seconds without a heartbeat after which another trainer takes over the job.",
             1, 3600),
@@ -150,6 +158,7 @@ class Settings:
     trainer: str
     parallel_jobs: int
     blas_threads: int
+    kernels: str
     lease_seconds: float
     retry_seconds: float
     report_seconds: float
@@ -235,6 +244,11 @@ class Settings:
         return self.memory_bytes // self.workers
 
     @property
+    def kernel_kind(self) -> Literal["numpy", "llvm"]:
+        """The kind of kernels that a new job gets."""
+        return "llvm" if self.kernels == "llvm" or (self.kernels == "auto" and _can_compile()) else "numpy"
+
+    @property
     def job_threads(self) -> int:
         """Number of threads for the matrix products of one job."""
         return self.blas_threads or max(1, ((os.cpu_count() or 1) - 1) // self.parallel_jobs)
@@ -277,6 +291,16 @@ def _origins_problem(text: str) -> str | None:
     return None if good else "origins without a path, as in https://app.example.org, separated by commas"
 
 
+def _can_compile() -> bool:
+    """Whether llvmlite is installed. It is not imported: that takes memory, which most processes do not need it for."""
+    return importlib.util.find_spec("llvmlite") is not None
+
+
+def _kernels_problem(text: str) -> str | None:
+    missing = text == "llvm" and not _can_compile()
+    return "auto or numpy unless the package llvmlite is installed, by the extra fast" if missing else None
+
+
 #: For each setting with text to check: a function that describes a valid text if the given one is not valid.
 _CHECKS: dict[str, Callable[[str], str | None]] = {
     "data": _data_problem,
@@ -285,6 +309,7 @@ _CHECKS: dict[str, Callable[[str], str | None]] = {
     "hosts": _hosts_problem,
     "origins": _origins_problem,
     "default_model": _model_problem,
+    "kernels": _kernels_problem,
 }
 
 

@@ -95,10 +95,10 @@ def _soft_clipped(every: pd.Series, fitted: pd.Series, bins: int = 0) -> Array:
 
 def _edges(known: pd.Series, bins: int) -> list[float]:
     """Where the bins of known values begin and end."""
-    shares = known.value_counts(normalize=True)
+    shares = known.value_counts()
     if len(shares) <= bins + 1:
         return sorted(shares.index) if len(shares) > 2 else []
-    heavy = list(shares.index[shares > 1 / bins])
+    heavy = list(shares.index[shares * bins >= len(known)])
     rest = known[~known.isin(heavy)]
     cuts = np.quantile(rest, np.linspace(0, 1, max(2, bins - len(heavy)) + 1), method="nearest")
     return sorted({known.min(), *heavy, *cuts.tolist(), known.max()})

@@ -209,7 +209,8 @@ class Server:
     def __init__(self, data: Path, **settings: object) -> None:
         self.data = data
         self.log_path = data.with_name(f"{data.name}.log")
-        self.settings = {"BIND": "127.0.0.1:0", "WORKERS": 2, **settings}
+        # A new data directory has no compiled code, which takes a second of processor time to make.
+        self.settings = {"BIND": "127.0.0.1:0", "WORKERS": 2, "KERNELS": "numpy", **settings}
         self.process: subprocess.Popen[bytes] | None = None
         self.beside: list[subprocess.Popen[bytes]] = []
         self.client = Client("")

@@ -15,6 +15,7 @@ from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.prepared import PreparedData
 from models.training.request import TrainingRequest
 from models.training.run import TrainingRun
+from nncore.kernels.kinds import Kind
 from nncore.training import Epoch
 from testing.saving import save_checkpoint
 
@@ -73,12 +74,13 @@ def a_run(
     validation: Dataset | None = None,
     dtype: str = "float32",
     definition: ModelDefinition | None = None,
+    kernels: Kind = "numpy",
     **request: Any,
 ) -> TrainingRun:
     """A run over ``some_rows``, or over ``data``."""
     definition, asked = definition or a_definition(dtype=dtype), a_request(**request)
     prepared = prepare(definition, asked, data or some_rows(), validation)
-    return TrainingRun(asked, prepared, start=start, resume=resume)
+    return TrainingRun(asked, prepared, start=start, resume=resume, kernels=kernels)
 
 
 class Recorder:

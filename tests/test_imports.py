@@ -29,7 +29,8 @@ MODELS = (
 )
 #: Each folder, and the folders that it may import beside itself. Every arrow that exists is listed here.
 FOLDERS: dict[str, tuple[str, ...]] = {
-    "nncore": (),
+    "nncore": ("nncore/kernels",),
+    "nncore/kernels": ("nncore",),
     "models": ("nncore",),
     "models/data": ("nncore", "models"),
     "models/reading": ("nncore", "models", "models/data"),
@@ -38,11 +39,11 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "models/trust": ("nncore",),
     "models/training": (
         *("nncore", "models", "models/data", "models/features", "models/definition"),
-        "models/trust",
+        *("models/trust", "nncore/kernels"),
     ),
     "models/formats": (
         *("nncore", "models", "models/data", "models/features", "models/definition", "models/training"),
-        "models/trust",
+        *("models/trust", "nncore/kernels"),
     ),
     "models/imports": ("nncore", "models", "models/data", "models/definition", "models/training", "models/formats"),
     "models/registry": ("nncore", "models", "models/data", "models/definition", "models/training", "models/formats"),
@@ -107,7 +108,7 @@ class Rule(NamedTuple):
 
 
 PACKAGES = {
-    "nncore": Rule({"numpy"}, FILES_AND_NETWORK | PROCESSES),
+    "nncore": Rule({"numpy", "llvmlite"}, FILES_AND_NETWORK | PROCESSES),
     "models": Rule(
         {"numpy", "h5py", "marshmallow", "sqlalchemy", "duckdb", "nanoarrow", "charset_normalizer", "onnx", "google"},
         PROCESSES | {"socket", "http", "urllib"},

@@ -80,6 +80,7 @@ class Job:
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     best: Mapping[str, Any] | None = None
     stopped_by: str | None = None
+    kernels: str | None = None
     members: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     held_out: Mapping[str, Any] | None = field(default=None, repr=False)
     checkpoint: str | None = None

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import copy
+from functools import partial
 
 import numpy as np
 
 from models.features.feature import Binned, Deferred, Encoded, Numbers, Places, Sparse
 from nncore.arrays import Array
 from nncore.batches import MatrixRows
+from nncore.layer import Calls
 
 __all__ = ["SMALL", "FeatureRows", "joined"]
 
@@ -127,6 +129,10 @@ class FeatureRows:
             found = self._places.take(chosen, axis=0, mode="clip")
             out[np.arange(len(chosen))[:, None], found] = 1
         out[:, -1] = 1
+
+    def gather_calls(self, chosen: Array, out: Array) -> Calls:
+        """Return the call of ``gather``."""
+        return [partial(self.gather, chosen, out)]
 
     def expanded(self, start: int = 0, stop: int | None = None) -> Array:
         """The numbers of the rows from ``start`` to before ``stop``, (n_rows, inputs)."""

@@ -151,8 +151,8 @@ class RobustBins(RobustClip):
 
     Each stands for an interval between two edges: 0 below it, 1 above it, and the share of it in between (Gorishniy,
     Rubachev, Babenko 2022, "On Embeddings for Numerical Features in Tabular Deep Learning", section 3.1). The edges are
-    all different values if there are at most ``bins`` + 1. Otherwise, each value that holds more than 1 / ``bins`` of
-    the rows is one, and quantiles cut the others into intervals of as many rows each. Two different values or fewer
+    all different values if there are at most ``bins`` + 1. Otherwise, each value that holds 1 / ``bins`` of the rows or
+    more is one, and quantiles cut the others into intervals of as many rows each. Two different values or fewer
     have no bins.
     """
 
@@ -171,7 +171,7 @@ class RobustBins(RobustClip):
         values, weights = summary.weighted()
         starts = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
         values, weights = values[starts], np.add.reduceat(weights, starts)
-        heavy = weights * self.count > weights.sum()
+        heavy = weights * self.count >= weights.sum()
         cuts = np.linspace(0, 1, max(2, self.count - int(np.count_nonzero(heavy))) + 1)
         # The last of the ranks that each of the other values holds.
         last = np.cumsum(weights[~heavy]) - 1

@@ -1,7 +1,8 @@
 """Checkpoints: one immutable HDF5 file with everything that serving a model and continuing a run need.
 
     /             attrs: format "trainyard-checkpoint", format_version 1, created_at, nncore_version, numpy_version,
-                  definition (JSON), classes (JSON); for a job's checkpoint also job (its id), kind and metrics (JSON)
+                  kernels ("numpy" or "llvm", those of the run), definition (JSON), classes (JSON); for a job's
+                  checkpoint also job (its id), kind and metrics (JSON)
     /features     only if the model reads a table: what each feature has learned, as arrays index_column/name
     /parameters   a dataset for each parameter, index_type/name
     /statistics   a dataset for each array that is served like a parameter but not trained, index_type/name
@@ -55,6 +56,7 @@ from models.training.ensemble_checkpoint import HELD_OUT, EnsembleCheckpoint, He
 from models.training.sweep_checkpoint import SweepCheckpoint
 from models.version import VERSION
 from nncore.arrays import Array
+from nncore.kernels.kinds import KINDS, Kind
 
 __all__ = [
     "FORMAT",
@@ -91,6 +93,7 @@ def _build(file: h5py.File, put: Put, checkpoint: AnyCheckpoint) -> None:
     file.attrs["created_at"] = checkpoint.created_at
     file.attrs["nncore_version"] = VERSION
     file.attrs["numpy_version"] = np.__version__
+    file.attrs["kernels"] = checkpoint.kernels
     file.attrs["definition"] = definition.canonical()
     file.attrs["classes"] = json.dumps(definition.classes)
     file.attrs.update({} if checkpoint.origin is None else checkpoint.origin.attributes())
@@ -239,7 +242,9 @@ class CheckpointReader:
         if self.is_sweep:
             return self._sweep(definition, created_at, origin, features)
         if definition.ensemble is None:
-            return StateReader(self.path, self.file).checkpoint(definition, created_at, origin, features)
+            return StateReader(self.path, self.file).checkpoint(
+                definition, created_at, origin, features, self.kernels()
+            )
         return EnsembleCheckpoint(
             definition=definition,
             features=features,
@@ -251,7 +256,16 @@ class CheckpointReader:
             held_out=self.held_out(),
             trust=self.trust(),
             origin=origin,
+            kernels=self.kernels(),
         )
+
+    def kernels(self) -> Kind:
+        """The kernels of the run."""
+        found = self.file.attrs.get("kernels", "numpy")  # Files of earlier releases do not say it.
+        for kind in KINDS:
+            if found == kind:
+                return kind
+        raise CheckpointError(self.path, "/ attribute kernels", " or ".join(map(repr, KINDS)), repr(found))
 
     @property
     def is_sweep(self) -> bool:
@@ -264,7 +278,7 @@ class CheckpointReader:
         members = {}
         for name, group in self.file["members"].items():
             own = self._definition(group)
-            members[int(name)] = StateReader(self.path, group).checkpoint(own, created_at)
+            members[int(name)] = StateReader(self.path, group).checkpoint(own, created_at, kernels=self.kernels())
         return SweepCheckpoint(
             definition=definition,
             features=features,
@@ -274,6 +288,7 @@ class CheckpointReader:
             seconds=float(self.file["training"].attrs["seconds"]),
             created_at=created_at,
             origin=origin,
+            kernels=self.kernels(),
         )
 
     def _members(self, definition: ModelDefinition, created_at: str) -> dict[int, MemberState]:
@@ -291,7 +306,9 @@ class CheckpointReader:
             found[number] = MemberState(
                 kind=kind.name,
                 fold=fold,
-                checkpoint=StateReader(self.path, group).checkpoint(definition.of_kind(kind), created_at),
+                checkpoint=StateReader(self.path, group).checkpoint(
+                    definition.of_kind(kind), created_at, kernels=self.kernels()
+                ),
                 ended=group.attrs["ended"] or None,
                 held_out=group["held_out"][()] if "held_out" in group else None,
             )

@@ -25,6 +25,7 @@ from models.schemas import load
 from models.training.checkpoint import Checkpoint, Origin
 from nncore.arrays import Array
 from nncore.best import Best
+from nncore.kernels.kinds import Kind
 from nncore.network import parameter_shapes, statistics_shapes
 from nncore.optimizers import Optimizer
 from nncore.training import Epoch, TrainingState
@@ -173,8 +174,9 @@ class StateReader:
         created_at: str,
         origin: Origin | None = None,
         features: FittedFeatures | None = None,
+        kernels: Kind = "numpy",
     ) -> Checkpoint:
-        """The state as a checkpoint."""
+        """The state as a checkpoint; what it does not hold itself is given."""
         group = self.file["optimizer"]
         document = {"type": group.attrs["type"], **json.loads(group.attrs["hyperparameters"])}
         try:
@@ -210,6 +212,7 @@ class StateReader:
             created_at=created_at,
             origin=origin,
             features=features,
+            kernels=kernels,
         )
 
     def best(self, definition: ModelDefinition) -> Best | None:

@@ -12,6 +12,7 @@ from models.features.fitted import FittedFeatures
 from models.identifiers import LOCAL
 from nncore.arrays import Array
 from nncore.best import Best
+from nncore.kernels.kinds import Kind
 from nncore.optimizers import Optimizer
 from nncore.training import Epoch, TrainingState
 
@@ -78,7 +79,7 @@ class Checkpoint:
 
     ``rows`` are the row numbers of the training rows in the data as given. ``features`` are None if the model reads
     rows as they are. ``imported_epoch`` is the one whose parameters a file of another service holds if that is its best
-    one, else 0.
+    one, else 0. ``kernels`` are those of the run.
     """
 
     definition: ModelDefinition
@@ -93,6 +94,7 @@ class Checkpoint:
     origin: Origin | None = None
     features: FittedFeatures | None = None
     imported_epoch: int = 0
+    kernels: Kind = "numpy"
 
     def copied(self) -> Checkpoint:
         """The same state, which does not change with the next step; it can be sent to another process."""

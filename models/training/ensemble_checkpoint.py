@@ -11,6 +11,7 @@ from models.definition.definition import ModelDefinition
 from models.features.fitted import FittedFeatures
 from models.training.checkpoint import Checkpoint, Origin
 from nncore.arrays import Array
+from nncore.kernels.kinds import Kind
 from nncore.metrics import Score, score
 
 __all__ = ["ENDS", "HELD_OUT", "End", "EnsembleCheckpoint", "HeldOut", "MemberState", "Mixture", "members_metrics"]
@@ -77,7 +78,7 @@ class EnsembleCheckpoint:
 
     ``members`` are those that have begun, by number. ``mixture`` and ``held_out`` are there after the end. ``rows`` are
     the numbers of the training rows in the data. ``seconds`` is the time that the run took so far. ``trust`` are the
-    arrays that ``models.trust`` has fitted on the held-out rows.
+    arrays that ``models.trust`` has fitted on the held-out rows. ``kernels`` are those of the run.
     """
 
     definition: ModelDefinition
@@ -90,6 +91,7 @@ class EnsembleCheckpoint:
     held_out: HeldOut | None = None
     trust: Mapping[str, Array] = field(default_factory=dict)
     origin: Origin | None = None
+    kernels: Kind = "numpy"
 
     @property
     def epoch(self) -> int:

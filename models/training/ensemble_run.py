@@ -26,6 +26,7 @@ from models.trust.mixture import mixed
 from models.trust.temperature import sharpened
 from nncore.arrays import Array
 from nncore.folds import stratified_folds
+from nncore.kernels.kinds import Kind
 from nncore.metrics import Score, evaluate, score
 from nncore.stopping import EarlyStopping, Monitor
 from nncore.training import Epoch
@@ -54,11 +55,12 @@ class EnsembleRun(MembersRun):
         *,
         resume: EnsembleCheckpoint | None = None,
         clock: Callable[[], float] = monotonic,
+        kernels: Kind = "numpy",
     ) -> None:
         definition = self.definition = prepared.definition
         assert isinstance(definition.ensemble, Ensemble)
         self.ensemble = definition.ensemble
-        super().__init__(request, pool, 0.0 if resume is None else resume.seconds, clock)
+        super().__init__(request, pool, 0.0 if resume is None else resume.seconds, clock, kernels)
         self.fitted = prepared.fitted
         self.rows, self._class_weights = prepared.rows, prepared.class_weights
         part = prepared.training_part()
@@ -107,6 +109,7 @@ class EnsembleRun(MembersRun):
             validation=np.flatnonzero(held),
             class_weights=self._class_weights,
             resume=None if state is None else state.checkpoint,
+            kernels=self.kernels,
         )
 
     def _data_of(self, kind: NetworkKind) -> str:
@@ -222,6 +225,7 @@ class EnsembleRun(MembersRun):
             mixture=self._mixture,
             held_out=self._held_out.result(self.rows, self._mixture) if over and self._mixture else None,
             trust=self._trust,
+            kernels=self.kernels,
         )
 
     def progress(self) -> RunProgress:
@@ -260,6 +264,7 @@ class EnsembleRun(MembersRun):
         """What a job shows of its run beside its progress."""
         return {
             "stopped_by": self.stopped_by,
+            "kernels": self.kernels,
             "members": [self._member_document(number) for number in range(1, self.ensemble.members + 1)],
             "held_out": self._report,
         }

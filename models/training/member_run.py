@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from models.training.prepared import Part, monitor_of
 from models.training.run import DivergedError, Epoch, TrainingRun
 from nncore.arrays import Array
 from nncore.batches import ChosenRows, RowSource
+from nncore.layer import Calls
 from nncore.network import PREDICTION_ROWS, Predictor
 from nncore.stopping import EarlyStopping, Monitor
 
@@ -32,10 +34,14 @@ class _Matrix:
         self._inputs, self.dtype = inputs, dtype
         self.samples, self.inputs = inputs.shape
 
-    def gather(self, chosen: Array, out: Array) -> None:
-        """Write the chosen rows into ``out``, (n_chosen, inputs + 1), with a last column of ones."""
-        out[:, :-1] = self._inputs.take(chosen, axis=0, mode="clip")
-        out[:, -1] = 1
+    def gather_calls(self, chosen: Array, out: Array) -> Calls:
+        """Return the calls that write the rows ``chosen`` into ``out``, (n_chosen, inputs + 1)."""
+        if self._inputs.dtype != out.dtype:
+            return [partial(self._convert, chosen, out[:, :-1])]
+        return [partial(self._inputs.take, chosen, axis=0, out=out[:, :-1], mode="clip")]
+
+    def _convert(self, chosen: Array, out: Array) -> None:
+        out[...] = self._inputs.take(chosen, axis=0, mode="clip")
 
     def expanded(self, start: int = 0, stop: int | None = None) -> Array:
         """The rows from ``start`` to before ``stop``, (n_rows, inputs)."""
@@ -109,7 +115,7 @@ class MemberRun:
     def __init__(self, task: MemberTask, data: MemberData) -> None:
         self.number = task.number
         self._task, self._prepared = task, PreparedMember(task, data)
-        self._run = TrainingRun(task.request, self._prepared, resume=task.resume)
+        self._run = TrainingRun(task.request, self._prepared, resume=task.resume, kernels=task.kernels)
         self._journal = _Journal(self._paused)
 
     def advance(self, enough: Callable[[], bool]) -> Ended | Stopped | MemberFailure | None:

@@ -16,6 +16,7 @@ from models.training.prepared import Part
 from models.training.request import TrainingRequest
 from nncore.arrays import Array
 from nncore.batches import RowSource
+from nncore.kernels.kinds import Kind
 from nncore.training import Epoch
 
 __all__ = [
@@ -58,7 +59,7 @@ class MemberTask:
     ``data`` is the name under which its data is shared. ``definition`` has one network, whose ``inputs`` is the width
     of the data, and no features. ``training`` and ``validation`` are row numbers in the data. ``class_weights`` has a
     weight for each class. The member pauses when it has trained ``pause_at`` epochs, if it has not ended by then.
-    ``resume`` is a state of this member, from which it continues to the same bits.
+    ``resume`` is a state of this member, from which it continues to the same bits. ``kernels`` are those of its run.
     """
 
     number: int
@@ -70,6 +71,7 @@ class MemberTask:
     class_weights: Literal["balanced"] | list[float] | None = None
     pause_at: int | None = None
     resume: Checkpoint | None = None
+    kernels: Kind = "numpy"
 
 
 @dataclass(frozen=True)

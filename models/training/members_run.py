@@ -22,6 +22,7 @@ from models.training.members import (
 )
 from models.training.request import TrainingRequest
 from models.training.sweep_checkpoint import SweepCheckpoint
+from nncore.kernels.kinds import Kind
 from nncore.training import Epoch
 
 __all__ = ["MemberFailedError", "MembersJournal", "MembersRun"]
@@ -56,7 +57,8 @@ class MembersJournal(Protocol):
 class MembersRun(ABC):
     """A run whose members train in a pool. Subclasses say which ones, and what becomes of their reports.
 
-    ``earlier`` are the seconds that the run took before this process.
+    ``earlier`` are the seconds that the run took before this process. ``kernels`` is how the calls of a member's steps
+    run.
     """
 
     def __init__(
@@ -65,8 +67,9 @@ class MembersRun(ABC):
         pool: MemberPool,
         earlier: float,
         clock: Callable[[], float] = monotonic,
+        kernels: Kind = "numpy",
     ) -> None:
-        self.request = request
+        self.request, self.kernels = request, kernels
         #: What ended the run before its last member; None if nothing did.
         self.stopped_by: str | None = None
         self._pool, self._clock = pool, clock

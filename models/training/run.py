@@ -18,6 +18,7 @@ from models.training.prepared import Prepared
 from models.training.request import TrainingRequest
 from models.training.warm_start import begin_at
 from nncore.best import Best
+from nncore.kernels.kinds import Kind
 from nncore.network import layer_sizes
 from nncore.stopping import Monitor
 from nncore.training import DivergedError, Epoch, Training
@@ -62,6 +63,7 @@ class TrainingRun:
     ``resume`` is a checkpoint of this run, from which it continues to the same bits. ``start`` is a checkpoint of
     another run; this one begins with its weights and, if the optimizers are equal, with its optimizer state.
     ``threads`` work on the updates in addition to the threads of BLAS, and do not change any bit of the result.
+    ``kernels`` is how the calls of its steps run.
     """
 
     def __init__(
@@ -72,9 +74,10 @@ class TrainingRun:
         start: Checkpoint | None = None,
         resume: Checkpoint | None = None,
         threads: int = 1,
+        kernels: Kind = "numpy",
     ) -> None:
         definition = self.definition = prepared.definition
-        self.request, self.fitted = request, prepared.fitted
+        self.request, self.fitted, self.kernels = request, prepared.fitted, kernels
         self.optimizer = request.optimizer or definition.optimizer
         #: The training rows' numbers in the data as given.
         self.rows = prepared.rows
@@ -97,6 +100,7 @@ class TrainingRun:
             epochs=request.epochs,
             threads=threads,
             validate_every=request.validate_every,
+            kernels=kernels,
         )
         self.history: list[Epoch] = []
         self.best = Best(prepared.monitor, prepared.min_delta) if request.tracks_best else None
@@ -128,6 +132,7 @@ class TrainingRun:
             best=self.best,
             created_at=utc_now(),
             features=self.fitted,
+            kernels=self.kernels,
         )
 
     def progress(self) -> RunProgress:
@@ -164,7 +169,7 @@ class TrainingRun:
         known = None
         if best is not None and best.value is not None:
             known = {"epoch": best.epoch, "monitor": best.monitor, "value": best.value}
-        return {"best": known, "stopped_by": self.stopped_by}
+        return {"best": known, "stopped_by": self.stopped_by, "kernels": self.kernels}
 
     def rows_of(self, _member: int = 0) -> int:
         """How many rows an epoch trains on."""

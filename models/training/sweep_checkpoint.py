@@ -10,6 +10,7 @@ from models.definition.definition import ModelDefinition
 from models.features.fitted import FittedFeatures
 from models.training.checkpoint import Checkpoint, Origin
 from nncore.arrays import Array
+from nncore.kernels.kinds import Kind
 
 __all__ = ["SweepCheckpoint"]
 
@@ -20,7 +21,8 @@ class SweepCheckpoint:
 
     ``members`` are the states of trials that may go on, and of the best one so far, by number; each has its own
     definition, and no rows. ``search`` is the state of the search and of all trials as JSON. ``rows`` are the numbers
-    of the training rows in the data. ``seconds`` is the time that the sweep took so far.
+    of the training rows in the data. ``seconds`` is the time that the sweep took so far. ``kernels`` are those of the
+    run.
     """
 
     definition: ModelDefinition
@@ -31,6 +33,7 @@ class SweepCheckpoint:
     seconds: float
     created_at: str
     origin: Origin | None = None
+    kernels: Kind = "numpy"
 
     @property
     def epoch(self) -> int:

@@ -24,6 +24,7 @@ from models.training.search import Halving
 from models.training.sweep import Sweep
 from models.training.sweep_checkpoint import SweepCheckpoint
 from nncore.arrays import Array
+from nncore.kernels.kinds import Kind
 from nncore.stopping import improves
 from nncore.training import Epoch
 
@@ -68,8 +69,9 @@ class SweepRun(MembersRun):
         *,
         resume: SweepCheckpoint | None = None,
         clock: Callable[[], float] = monotonic,
+        kernels: Kind = "numpy",
     ) -> None:
-        super().__init__(request, pool, 0.0 if resume is None else resume.seconds, clock)
+        super().__init__(request, pool, 0.0 if resume is None else resume.seconds, clock, kernels)
         self.sweep, self.monitor = sweep, sweep.monitor
         #: What the version will have: the definition of the best trial, as soon as the sweep is over.
         self.definition = prepared.definition
@@ -124,6 +126,7 @@ class SweepRun(MembersRun):
             class_weights=weights_of_classes(wanted, definition.classes),
             pause_at=None if stretch.epochs >= request.epochs else stretch.epochs,
             resume=self._states.get(stretch.trial),
+            kernels=self.kernels,
         )
 
     def _definition_of(self, number: int) -> ModelDefinition:
@@ -211,6 +214,7 @@ class SweepRun(MembersRun):
             features=self.fitted,
             rows=self.rows,
             created_at=utc_now(),
+            kernels=self.kernels,
         )
         journal.checkpoint(state.at_best() if self._trials[number].best else state, CheckpointKind.BEST)
 
@@ -237,6 +241,7 @@ class SweepRun(MembersRun):
             rows=self.rows,
             seconds=self._seconds(),
             created_at=utc_now(),
+            kernels=self.kernels,
         )
 
     def progress(self) -> RunProgress:
@@ -275,6 +280,7 @@ class SweepRun(MembersRun):
         return {
             "best": None if best is None else {"member": number, **best},
             "stopped_by": self.stopped_by,
+            "kernels": self.kernels,
             "members": [self._trial_document(number) for number in self._trials],
         }
 

@@ -36,6 +36,7 @@ def job_document(job: Job) -> dict[str, Any]:
         "metrics": job.metrics,
         "best": job.details.get("best"),
         "stopped_by": job.details.get("stopped_by"),
+        "kernels": job.details.get("kernels"),
         "members": job.details.get("members", []),
         "held_out": job.details.get("held_out"),
         "checkpoint": job.checkpoint,

@@ -25,6 +25,7 @@ __all__ = [
     "Event",
     "EventRecord",
     "HistoryPlace",
+    "KernelsEvent",
     "LostEvent",
     "StateEvent",
     "TroubleEvent",
@@ -108,7 +109,21 @@ class TroubleEvent:
         return {"level": "error", "message": self.error.detail, **self.error._asdict()}
 
 
-Event = StateEvent | EpochEvent | CheckpointEvent | LostEvent | TroubleEvent
+@dataclass(frozen=True)
+class KernelsEvent:
+    """The job continues from a checkpoint of compiled kernels without them, because they cannot run here."""
+
+    type: ClassVar[str] = "log"
+
+    def data(self) -> dict[str, Any]:
+        message = (
+            "the job continues with NumPy, because its checkpoint was made by compiled kernels and the package "
+            "llvmlite is not installed: its bits may differ from those of a run without a break"
+        )
+        return {"level": "warning", "message": message, "code": "kernels_missing"}
+
+
+Event = StateEvent | EpochEvent | CheckpointEvent | LostEvent | TroubleEvent | KernelsEvent
 #: Every type that an event can have.
 EVENT_TYPES: list[str] = list(dict.fromkeys(event.type for event in get_args(Event)))
 

@@ -8,7 +8,11 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-__all__ = ["make_ready"]
+from models.training import kernels
+from service.settings import Settings
+from service.store.compiled_code import CompiledCode
+
+__all__ = ["make_compiler_ready", "make_ready"]
 
 
 def make_ready(threads: int) -> None:
@@ -21,3 +25,8 @@ def make_ready(threads: int) -> None:
     with threadpool_limits(threads):
         square = np.ones((256, 256), np.float32)
         square @ square
+
+
+def make_compiler_ready(settings: Settings, *, ahead: bool) -> None:
+    """Load the compiler of kernels; ``ahead``: compile what most jobs need, or load it from the data directory."""
+    kernels.make_ready(CompiledCode(settings.data), ahead=ahead)

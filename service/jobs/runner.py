@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,6 +29,7 @@ from models.registry.callers import Caller
 from models.training.checkpoint import Checkpoint, CheckpointKind
 from models.training.ensemble_checkpoint import EnsembleCheckpoint
 from models.training.ensemble_run import EnsembleRun
+from models.training.kernels import kind_of_run
 from models.training.members import MemberLostError
 from models.training.members_run import MemberFailedError
 from models.training.prepared import Prepared, PreparedData
@@ -39,10 +41,11 @@ from models.training.sweep_checkpoint import SweepCheckpoint
 from models.training.sweep_run import SweepRun
 from service.jobs import lifecycle
 from service.jobs.engines.engine import Order
+from service.jobs.events import KernelsEvent, add_events
 from service.jobs.journal import EndOfInput, JobJournal, storage_error
 from service.jobs.members.pool import ProcessPool
 from service.jobs.outcome import Died, Failed, Finished, Outcome, Stale, Stopped, encode
-from service.jobs.readiness import make_ready
+from service.jobs.readiness import make_compiler_ready, make_ready
 from service.jobs.record import Job, JobError
 from service.jobs.sweep_plans import find_plan
 from service.settings import Settings
@@ -121,21 +124,41 @@ def _train(database: Database, files: FileStore, order: Order) -> Outcome:
     request = TrainingRequest.of(job.training)
     # The rows are freed as soon as the run has copied them, because nothing else refers to them.
     prepared = [_prepared(database, files, job, definition, None if begin is None else begin.features)]
-    settings = database.settings
+    settings = _settings_of(database, job, resume)
+    kind = settings.kernel_kind
     with ExitStack() as held:
         run: TrainingRun | EnsembleRun | SweepRun
         if sweep is not None or definition.ensemble is not None:
             pool = held.enter_context(closing(ProcessPool(settings, settings.job_processes)))
             if sweep is not None:
                 assert resume is None or isinstance(resume, SweepCheckpoint)
-                run = SweepRun(request, sweep, prepared.pop(), pool, resume=resume)
+                run = SweepRun(request, sweep, prepared.pop(), pool, resume=resume, kernels=kind)
             else:
                 assert resume is None or isinstance(resume, EnsembleCheckpoint)
-                run = EnsembleRun(request, prepared.pop(), pool, resume=resume)
+                run = EnsembleRun(request, prepared.pop(), pool, resume=resume, kernels=kind)
         else:
             assert resume is None or isinstance(resume, Checkpoint)
-            run = TrainingRun(request, prepared.pop(), resume=resume, threads=settings.job_threads, start=start)
+            threads = settings.job_threads
+            run = TrainingRun(request, prepared.pop(), resume=resume, threads=threads, start=start, kernels=kind)
         return _carried_out(run, JobJournal(database, files, job, run, EndOfInput(sys.stdin)))
+
+
+def _settings_of(database: Database, job: Job, resume: AnyCheckpoint | None) -> Settings:
+    """The settings with the kind of kernels of a job, which is the one of the checkpoint from which it continues.
+
+    The compiler is ready if the job needs it. Raises StaleError.
+    """
+    settings = database.settings
+    kind = kind_of_run(settings.kernel_kind, resume)
+    if resume is not None and kind != resume.kernels:
+        event = KernelsEvent()
+        _log.warning("job %s: %s", job.id, event.data()["message"])
+        with database.write() as connection:
+            lifecycle.require_owner(connection, job.id, job.fence)
+            add_events(connection, job.id, [event])
+    if kind == "llvm" and settings.kernel_kind != kind:
+        make_compiler_ready(settings, ahead=False)
+    return replace(settings, kernels=kind)
 
 
 def _carried_out(run: TrainingRun | EnsembleRun | SweepRun, journal: JobJournal) -> Outcome:
@@ -156,6 +179,8 @@ def _carried_out(run: TrainingRun | EnsembleRun | SweepRun, journal: JobJournal)
 def _outcome_of(error: Exception, settings: Settings) -> Outcome:
     """The outcome for an exception: the job has failed, or this worker has died and another one may succeed."""
     match error:
+        case lifecycle.StaleError():
+            return Stale()
         case TrainyardError():
             return Failed(error.code, error.detail)
         case CheckpointError():
@@ -177,6 +202,8 @@ def main() -> None:
     settings = Settings.read()
     database, files = Database(settings), FileStore(settings.data)
     make_ready(settings.job_threads)
+    if settings.kernel_kind == "llvm":
+        make_compiler_ready(settings, ahead=True)
     line = sys.stdin.buffer.readline()
     if not line:
         return  # The trainer has no order for this runner.

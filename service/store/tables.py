@@ -60,7 +60,7 @@ JOBS = sa.Table(
     sa.Column("checkpoint", sa.String(40), nullable=True),
     sa.Column("version", sa.Integer, nullable=True),
     sa.Column("error", sa.Text, nullable=True),
-    sa.Column("details", sa.Text, nullable=False, server_default="{}"),  # JSON: best, stopped_by
+    sa.Column("details", sa.Text, nullable=False, server_default="{}"),  # JSON: best, stopped_by, kernels
     # For lists, and for whose turn it is.
     sa.Index("jobs_of_owner", "owner"),
     sa.Index("starts_of_owner", "owner", "started_at"),

@@ -328,6 +328,11 @@ SHAPES: dict[str, dict[str, Any]] = {
             "enum": ["early_stopping", "max_seconds", None],
             "description": "Why the job ended before its last epoch.",
         },
+        kernels={
+            "enum": ["numpy", "llvm", None],
+            "description": "How the calls of its steps run: by NumPy, or compiled; null before it begins, and of "
+            "jobs of earlier releases.",
+        },
         members=MEMBERS,
         held_out=HELD_OUT,
         checkpoint={"type": ["string", "null"], "description": "The newest checkpoint."},

@@ -23,6 +23,6 @@ def test_a_figure_that_is_no_number_meets_no_goal() -> None:
 def test_the_report_says_what_is_not_met(capsys: pytest.CaptureFixture[str]) -> None:
     found = report([Floor("speed", 2.0, 2.6), Floor("p99", 1.7, 2.0, most=True)])
     first, second = capsys.readouterr().out.splitlines()
-    assert first == "NOT MET  speed: 2.00 (at least 2.6)"
-    assert second == "met      p99: 1.70 (at most 2)"
+    assert first == "NOT MET  speed: 2.00 (at least 2.6; -23.1%)"
+    assert second == "met      p99: 1.70 (at most 2; -15.0%)"
     assert [each["met"] for each in found] == [False, True]

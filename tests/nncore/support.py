@@ -10,6 +10,8 @@ from hypothesis import settings
 
 from nncore import Dense, Layer, Network, ReLU
 from nncore.arrays import Array, NamedVector, Workspace
+from nncore.kernels.choice import kernels
+from nncore.kernels.kinds import Kind
 from nncore.layers import LayerArrays, LayerMemory, Signal
 from nncore.optimizer import UpdateMemory
 from nncore.plan import BatchPlan
@@ -77,6 +79,7 @@ class LayerRun:
         apart: bool = False,
         first: bool = False,
         seed: int = 0,
+        kind: Kind = "numpy",
     ) -> None:
         shapes = {f"0_layer/{name}": shape for name, shape in layer.parameter_shapes(inputs).items()}
         self.parameters, self.gradients = NamedVector.zeros(shapes, dtype), NamedVector.zeros(shapes, dtype)
@@ -95,8 +98,12 @@ class LayerRun:
         )
         self.generator = np.random.default_rng(seed)
         self._undrawn = self.generator.bit_generator.state
-        memory = LayerMemory(parameters, gradients, self.statistics, Workspace(dtype), self.generator)
-        self.calls = layer.plan(memory, self.x, self.y)
+        workspace = Workspace(dtype)
+        memory = LayerMemory(parameters, gradients, self.statistics, workspace, self.generator)
+        forward, backward = layer.plan(memory, self.x, self.y)
+        # What the forward pass leaves in the scratch memory, no backward pass reads.
+        run = kernels(kind)
+        self.calls = [run(calls, workspace.scratches, workspace.constants) for calls in (forward, backward)]
 
     @staticmethod
     def _signal(features: int, samples: int, dtype: str) -> Signal:
@@ -135,10 +142,10 @@ def spread(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return np.asarray(halves + np.copysign(0.1, halves)).reshape(shape)
 
 
-def check_layer(layer: Layer, inputs: int, samples: int, seed: int) -> None:
+def check_layer(layer: Layer, inputs: int, samples: int, seed: int, kind: Kind = "numpy") -> None:
     """Check a layer's gradients of parameters and input, for a random upstream gradient."""
     rng = np.random.default_rng(seed)
-    run, x = LayerRun(layer, inputs, samples), spread(rng, (samples, inputs))
+    run, x = LayerRun(layer, inputs, samples, kind=kind), spread(rng, (samples, inputs))
     run.parameters.vector[...] = off_zero(rng, run.parameters.vector.shape)
     upstream = rng.normal(size=(samples, layer.output_size(inputs)))
 
@@ -180,14 +187,14 @@ def kink_free(layers: Sequence[Layer], inputs: int, samples: int, seed: int) -> 
     return network, x
 
 
-def check_network(layers: Sequence[Layer], inputs: int, labels: Sequence[int], seed: int) -> None:
+def check_network(layers: Sequence[Layer], inputs: int, labels: Sequence[int], seed: int, kind: Kind = "numpy") -> None:
     """Check the gradients of mean loss and penalties that a batch's plan gives, for all parameters at once."""
     samples = len(labels)
     network, x = kink_free(layers, inputs, samples, seed)
     gradients = NamedVector(network.parameters.shapes, garbage(np.empty_like(network.parameters.vector)))
     generator = np.random.default_rng(seed)
     undrawn = generator.bit_generator.state
-    plan = BatchPlan(network, gradients, samples, Workspace("float64"), generator)
+    plan = BatchPlan(network, gradients, samples, Workspace("float64"), generator, kind=kind)
     plan.rows[:, :-1] = x
     plan.labels[...] = labels
 
@@ -210,13 +217,13 @@ def blobs(samples: int, inputs: int, classes: int, seed: int = 0) -> tuple[Array
 class PlannedUpdate:
     """An optimizer's calls over separate vectors, which begin at ``theta``."""
 
-    def __init__(self, rule, theta):
+    def __init__(self, rule, theta, kind: Kind = "numpy"):
         self.rule, self.count = rule, 0
         moments = {name: np.zeros_like(theta) for name in rule.moments}
         theta = theta.copy()
         self.memory = UpdateMemory(theta, np.zeros_like(theta), moments, np.empty_like(theta), (theta,))
         self._factors = [np.zeros((), theta.dtype) for _ in rule.factors(0, 0.0)]
-        self._calls = rule.plan(self.memory, self._factors)
+        self._calls = kernels(kind)(rule.plan(self.memory, self._factors), [self.memory.scratch], ())
 
     def run(self):
         """One update by ``memory.gradients``."""

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nncore import Dense, Network, ReLU, Softmax, Training
-from nncore.batches import ChosenRows, MatrixRows, stratified_split, with_ones
+from nncore.batches import ChosenRows, MatrixRows, gathered, stratified_split, with_ones
 from nncore.losses import sparse_labels
 from nncore.metrics import score
 from tests.nncore.support import examples
@@ -98,9 +98,7 @@ def test_chosen_rows_are_those_of_the_matrix(chosen, seed):
     np.testing.assert_array_equal(view.expanded(), matrix[rows])
     np.testing.assert_array_equal(view.expanded(2, 5), matrix[rows][2:5])
     some = generator.integers(0, len(rows), 4)
-    out = np.empty((4, 4), np.float32)
-    view.gather(some, out)
-    np.testing.assert_array_equal(out, np.column_stack([matrix[rows][some], np.ones(4)]))
+    np.testing.assert_array_equal(gathered(view, some), np.column_stack([matrix[rows][some], np.ones(4)]))
     np.testing.assert_array_equal(ChosenRows(view, some).expanded(), matrix[rows][some])
 
 

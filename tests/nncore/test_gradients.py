@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nncore import CategoricalCrossentropy, Dense, ReLU, Softmax
 from nncore.arrays import NamedVector, Workspace
+from nncore.kernels.kinds import KINDS
 from nncore.layers import layer_type
 from nncore.plan import BatchPlan
 from testing import cases
@@ -17,11 +18,12 @@ from tests.nncore.support import LayerRun, check_gradient, check_layer, check_ne
 
 
 @pytest.mark.parametrize("layer", cases.every(cases.LAYERS), ids=cases.label)
+@pytest.mark.parametrize("kind", KINDS)
 @given(inputs=st.integers(1, 6), samples=st.integers(1, 5), seed=st.integers(0, 1000))
 @examples
-def test_every_layer(layer, inputs, samples, seed):
+def test_every_layer(layer, kind, inputs, samples, seed):
     """Parameters and input, at random points and for random upstream gradients."""
-    check_layer(layer, inputs, samples, seed)
+    check_layer(layer, inputs, samples, seed, kind)
 
 
 @pytest.mark.parametrize(

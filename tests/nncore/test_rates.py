@@ -137,8 +137,8 @@ def test_pieces_threads_and_cuts_change_no_bit(rule, monkeypatch):
 
     whole = end()
     assert end(cut=True) == whole
-    monkeypatch.setattr(nncore.updates, "WHOLE", 10)
-    monkeypatch.setattr(nncore.updates, "PIECE", 8)
+    monkeypatch.setattr(nncore.updates, "ALONE", 10)
+    monkeypatch.setattr(nncore.updates, "best_piece", lambda rule, dtype, size: 8)
     assert end() == whole
     assert end(threads=3) == whole
 

@@ -29,6 +29,7 @@ SHORT = {
             "pairs",
             "pairs of members",
             "of them with a table",
+            "of them with compiled kernels",
             "within an epoch",
             "controls that differ",
             "pairs of jobs",

@@ -76,6 +76,28 @@ def test_a_choice_is_one_of_its_choices(text: str) -> None:
     assert repr(text) in message
 
 
+class TestKernels:
+    @pytest.fixture
+    def absent(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As if llvmlite was not installed."""
+        monkeypatch.setitem(sys.modules, "llvmlite", None)
+
+    @pytest.mark.parametrize(("text", "kind"), [("auto", "llvm"), ("llvm", "llvm"), ("numpy", "numpy")])
+    def test_with_the_compiler(self, text: str, kind: str) -> None:
+        assert Settings.read({"TRAINYARD_KERNELS": text}).kernel_kind == kind
+
+    @pytest.mark.usefixtures("absent")
+    @pytest.mark.parametrize("text", ["auto", "numpy"])
+    def test_without_the_compiler(self, text: str) -> None:
+        assert Settings.read({"TRAINYARD_KERNELS": text}).kernel_kind == "numpy"
+
+    @pytest.mark.usefixtures("absent")
+    def test_what_cannot_run_is_refused(self) -> None:
+        message = sentence({"TRAINYARD_KERNELS": "llvm"})
+        assert message.startswith("TRAINYARD_KERNELS must be auto or numpy unless the package llvmlite is installed")
+        assert message.endswith("Received: 'llvm'")
+
+
 def test_an_unknown_variable_is_refused() -> None:
     assert "TRAINYARD_WORKER is not a setting" in sentence({"TRAINYARD_WORKER": "2", "PATH": "/bin"})
 

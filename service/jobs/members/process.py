@@ -1,7 +1,7 @@
 """The process of a member: waits for a task on the socket that is its standard input, trains, and reports there.
 
-It uses no database and no files. The end of its standard input means "save and stop", because the runner closed it or
-died, so no such process outlives its runner.
+It uses no database, and no files but those of compiled code. The end of its standard input means "save and stop",
+because the runner closed it or died, so no such process outlives its runner.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from time import monotonic
 from models.training.member_run import MemberRun, failed
 from models.training.members import Ended, MemberData, MemberFailure, MemberTask, Stopped
 from service.jobs.members.frames import AskState, Share, receive, send
-from service.jobs.readiness import make_ready
+from service.jobs.readiness import make_compiler_ready, make_ready
+from service.settings import Settings
 
 __all__ = ["OUT_OF_MEMORY", "main"]
 
@@ -93,6 +94,10 @@ class Process:
 def main() -> None:
     """Serve the runner."""
     make_ready(1)
+    settings = Settings.read()
+    if settings.kernel_kind == "llvm":
+        # The runner has compiled what most members need.
+        make_compiler_ready(settings, ahead=False)
     with socket.socket(fileno=0) as connection:
         try:
             Process(connection).serve()

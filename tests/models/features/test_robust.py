@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.data import summary as summary_module
@@ -63,6 +63,7 @@ def test_awkward_columns_are_what_pandas_makes_of_them(name: str, values: Array,
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
+@example(values=[0.0, 0.0, 0.0, 1.0, 2.0, 3.0], every=[5.0], bins=2)
 @given(
     values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=60),
     every=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20),

@@ -64,12 +64,14 @@ class TestLayout:
                 "created_at",
                 "nncore_version",
                 "numpy_version",
+                "kernels",
                 "definition",
                 "classes",
             }
             assert (file.attrs["format"], file.attrs["format_version"]) == ("trainyard-checkpoint", 1)
             assert file.attrs["nncore_version"] == nncore.__version__
             assert file.attrs["numpy_version"] == np.__version__
+            assert file.attrs["kernels"] == "numpy"
             assert json.loads(file.attrs["definition"]) == checkpoint.definition.document()
             assert json.loads(file.attrs["classes"]) == list(checkpoint.definition.classes)
             assert set(file["parameters"]) == {"0_dense", "2_dense"}
@@ -163,14 +165,15 @@ class TestLoad:
         assert loaded.state.order.tolist() == checkpoint.state.order.tolist()
 
     def test_a_file_of_an_earlier_release_is_read(self, path: Path) -> None:
-        """It has no log loss and counts no steps of early stopping."""
+        """It has no log loss, counts no steps of early stopping, and does not say which kernels the run had."""
         run = a_run(validation_fraction=0.3, early_stopping=EarlyStopping(patience=9))
         run.run(Recorder())
         save_checkpoint(path, run.checkpoint())
         with h5py.File(path, "r+") as file:
             del file["history/validation_log_loss"]
-            del file["best"].attrs["step"], file["best"].attrs["waited_steps"]
+            del file["best"].attrs["step"], file["best"].attrs["waited_steps"], file.attrs["kernels"]
         loaded = load_checkpoint(path)
+        assert loaded.kernels == "numpy"
         assert loaded.history == [dataclasses.replace(epoch, validation_log_loss=None) for epoch in run.history]
         assert loaded.best is not None
         assert run.best is not None
@@ -179,6 +182,10 @@ class TestLoad:
             del file["history/validation_loss"]
         with pytest.raises(CheckpointError, match="/history"):
             load_checkpoint(path)
+
+    def test_the_kernels_come_back(self, path: Path) -> None:
+        save_checkpoint(path, dataclasses.replace(a_checkpoint(), kernels="llvm"))
+        assert load_checkpoint(path).kernels == "llvm"
 
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     def test_mapped_parameters_are_the_loaded_ones_and_read_only(self, path: Path, dtype: str) -> None:
@@ -280,6 +287,10 @@ MORE_TAMPERINGS: dict[str, tuple[Callable[[h5py.File], None], tuple[str, ...]]] 
     "unknown hyperparameter": (
         lambda file: file["optimizer"].attrs.__setitem__("hyperparameters", '{"lr": 1}'),
         ("lr",),
+    ),
+    "unknown kernels": (
+        lambda file: file.attrs.__setitem__("kernels", "cuda"),
+        ("attribute kernels", "'numpy' or 'llvm'", "'cuda'"),
     ),
     "no permutation": (lambda file: file.pop("training/permutation"), ("permutation",)),
     "no rows": (lambda file: file.pop("training/rows"), ("rows",)),

@@ -16,6 +16,7 @@ from models.training.member_run import MemberRun, PreparedMember
 from models.training.members import Ended, Looked, MemberFailure, MemberTask, Saved, Stopped
 from models.training.prepared import PreparedData
 from models.training.run import TrainingRun
+from nncore.batches import gathered
 from nncore.network import Predictor
 from nncore.stopping import EarlyStopping
 from testing.members import DATA, a_member, carried_out, last_reports, same_state, some_data, some_features
@@ -76,14 +77,12 @@ def test_the_rows_are_read_where_they_are() -> None:
     prepared = PreparedMember(a_member(), data)
     rows = prepared.training_part().inputs
     assert isinstance(data.inputs, np.ndarray)
-    out = np.empty((2, 3), np.float32)
     assert not isinstance(rows, np.ndarray)
-    rows.gather(np.array([1, 0]), out)
+    out = gathered(rows, np.array([1, 0]))
     np.testing.assert_array_equal(out[:, :2], data.inputs[prepared.rows[[1, 0]]])
     np.testing.assert_array_equal(out[:, 2], 1)
     data.inputs[:] = 7
-    rows.gather(np.array([1, 0]), out)
-    assert (out[:, :2] == 7).all()
+    assert (gathered(rows, np.array([1, 0]))[:, :2] == 7).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

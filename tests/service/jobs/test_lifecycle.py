@@ -109,6 +109,7 @@ def test_a_new_job_waits(connection: sa.Connection, job: str) -> None:
         "metrics": {},
         "best": None,
         "stopped_by": None,
+        "kernels": None,
         "members": [],
         "held_out": None,
         "checkpoint": None,

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.processes
 FILE = {"Content-Type": "application/x-hdf5"}
 DEFINITION = ModelDefinition.load(MEMBERS_MODEL)
 #: Attributes that an import changes.
-NEW = {"created_at", "kind", "metrics", "job", "definition", "nncore_version", "numpy_version"}
+NEW = {"created_at", "kind", "metrics", "job", "definition", "nncore_version", "numpy_version", "kernels"}
 
 
 def passed_on(content: bytes) -> tuple[Any, bytes]:

@@ -108,6 +108,7 @@ class TestMainFlow:
             "metrics",
             "best",
             "stopped_by",
+            "kernels",
             "members",
             "held_out",
             "checkpoint",
