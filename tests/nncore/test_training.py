@@ -27,6 +27,7 @@ from nncore import (
     train,
 )
 from nncore.batches import MatrixRows, with_ones
+from nncore.kernels.kinds import KINDS
 from testing import cases
 from tests.nncore import plain
 from tests.nncore.support import blobs, examples
@@ -132,14 +133,15 @@ def run_cut(make, network, x, y, options, epochs, seed):
     return training, records
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rule", cases.every(cases.OPTIMIZERS), ids=cases.label)
-def test_a_run_cut_anywhere_ends_in_the_same_bits(rule):
+def test_a_run_cut_anywhere_ends_in_the_same_bits(rule, kind):
     """Parameters, moments, records and random stream, after cuts in the middle of epochs."""
     if rule == SGD():
         rule = SGD(learning_rate=0.3)  # at its default rate of 1 this task diverges
     x, y = blobs(50, 4, 3)
     held_out = blobs(20, 4, 3, seed=1)
-    options = {"optimizer": rule, "batch_size": 8, "validation": held_out}
+    options = {"optimizer": rule, "batch_size": 8, "validation": held_out, "kernels": kind}
 
     def make(network):
         return Training(network, x, y, seed=3, **options)
@@ -232,12 +234,13 @@ def test_one_batch_of_all_rows_needs_no_order():
     assert shuffled.state().order.tolist() == list(range(30))
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("batch_size", [64, 200, "full"])
-def test_a_step_allocates_nothing_after_the_first(batch_size):
+def test_a_step_allocates_nothing_after_the_first(batch_size, kind):
     """Fifty more steps hold no more than a few small Python objects at any time; one activation is 128 KB."""
     x, y = blobs(512, 32, 3)
     network = Network([Dense(256), ReLU(), Dense(256), ReLU(), Dense(3), Softmax()], inputs=32)
-    training = Training(network, x, y, optimizer=Adam(), batch_size=batch_size, shuffle=False)
+    training = Training(network, x, y, optimizer=Adam(), batch_size=batch_size, shuffle=False, kernels=kind)
     for _ in range(2):
         training.run_epoch()
     steps = 0
@@ -298,13 +301,14 @@ def test_validation_is_scored_after_each_epoch_and_changes_nothing():
     assert last.validation_accuracy == (probabilities.argmax(axis=1) == vy).mean()
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("rate", "what"), [(1e6, "the gradient of"), (1e37, "parameter")])
-def test_a_diverging_run_stops_and_says_where(rate, what, monkeypatch):
+def test_a_diverging_run_stops_and_says_where(rate, what, kind, monkeypatch):
     """In the first step whose loss is not finite, with the first parameter that is not or whose gradient is not."""
     monkeypatch.setattr("nncore.hyperparameters.Bounds.violation", lambda self, value: None)
     x, y = blobs(64, 4, 3)
     network = Network(stack(), inputs=4)
-    training = Training(network, x * 1e3, y, optimizer=SGD(learning_rate=rate), batch_size=8)
+    training = Training(network, x * 1e3, y, optimizer=SGD(learning_rate=rate), batch_size=8, kernels=kind)
     with pytest.raises(DivergedError) as caught:
         training.run_epoch()
     error, finite = caught.value, np.isfinite(network.parameters["0_dense/weights"]).all()
