@@ -39,7 +39,7 @@ class BatchPlan:
     begins. If the batch is always the same, pass it as ``data`` instead.
 
     Plans with the same workspace share its memory. Call ``take_over`` before ``run`` if another plan ran in between.
-    ``kind`` says how the calls run, and changes no bit.
+    ``kind`` says how the calls run (see ``nncore.kernels.kinds``).
     """
 
     def __init__(

@@ -124,7 +124,7 @@ class Training:
     - ``epochs`` is the planned number of epochs, which some learning rate schedules need.
     - ``threads`` is the number of threads for the updates of large networks. BLAS has its own threads for matrix
       products.
-    - ``kernels`` is how the calls of a step run (see ``nncore.kernels``).
+    - ``kernels`` is how the calls of a step run (see ``nncore.kernels.kinds``).
 
     Raises ValueError if the data does not fit the network.
     """

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -292,13 +293,19 @@ def _origins_problem(text: str) -> str | None:
 
 
 def _can_compile() -> bool:
-    """Whether llvmlite is installed. It is not imported: that takes memory, which most processes do not need it for."""
-    return importlib.util.find_spec("llvmlite") is not None
+    """Whether llvmlite 0.45 or newer is installed. It is not imported, as that takes memory in every process."""
+    if find_spec("llvmlite") is None:
+        return False
+    try:
+        major, minor, *_ = version("llvmlite").split(".")
+    except PackageNotFoundError:
+        return False
+    return (int(major), int(minor)) >= (0, 45)
 
 
 def _kernels_problem(text: str) -> str | None:
     missing = text == "llvm" and not _can_compile()
-    return "auto or numpy unless the package llvmlite is installed, by the extra fast" if missing else None
+    return "auto or numpy unless llvmlite 0.45 or newer is installed, by the extra fast" if missing else None
 
 
 #: For each setting with text to check: a function that describes a valid text if the given one is not valid.

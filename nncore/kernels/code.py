@@ -140,9 +140,10 @@ def reduction_code(name: str, dtype: np.dtype[Any]) -> str:
     function, kind = _Function([False, False, True, False, True]), llvm_type(dtype)
     builder, (rows, columns, values, stride, result) = function.builder, function.words
     with _counted(builder, _word(0), columns) as column:
-        builder.store(
-            builder.load(_element(builder, values, column, kind), typ=kind), _element(builder, result, column, kind)
-        )
+        first = builder.load(_element(builder, values, column, kind), typ=kind)
+        if name == "add":  # NumPy adds to zero, so that no sum is -0.0.
+            first = ELEMENTWISE[name][0](builder, number(kind, 0.0), first)
+        builder.store(first, _element(builder, result, column, kind))
     with _counted(builder, _word(1), rows) as row:
         begin = _element(builder, values, builder.mul(row, stride), kind)
         with _counted(builder, _word(0), columns) as column:
@@ -170,7 +171,9 @@ def argmax_code(dtype: np.dtype[Any]) -> str:
         with _counted(builder, _word(0), columns) as column:
             place, best = _element(builder, result, column, _WORD), _element(builder, largest, column, kind)
             value, known = builder.load(_element(builder, begin, column, kind), typ=kind), builder.load(best, typ=kind)
-            larger = builder.fcmp_ordered(">", value, known)
+            # The first NaN is the largest.
+            none = builder.and_(builder.fcmp_unordered("uno", value, value), builder.fcmp_ordered("ord", known, known))
+            larger = builder.or_(none, builder.fcmp_ordered(">", value, known))
             builder.store(builder.select(larger, value, known), best)
             builder.store(builder.select(larger, row, builder.load(place, typ=_WORD)), place)
     return function.text()
@@ -188,10 +191,10 @@ def take_code(dtype: np.dtype[Any]) -> str:
     """Numbers by index; its words: how many, how many there are, the addresses of these, the indices, the results."""
     function, kind = _Function([False, False, True, True, True]), llvm_type(dtype)
     builder, (count, known, values, indices, result) = function.builder, function.words
-    with _counted(builder, _word(0), count) as number_:
-        index = _limited(builder, builder.load(_element(builder, indices, number_, _WORD), typ=_WORD), known)
+    with _counted(builder, _word(0), count) as item:
+        index = _limited(builder, builder.load(_element(builder, indices, item, _WORD), typ=_WORD), known)
         value = builder.load(_element(builder, values, index, kind), typ=kind)
-        builder.store(value, _element(builder, result, number_, kind))
+        builder.store(value, _element(builder, result, item, kind))
     return function.text()
 
 
@@ -200,9 +203,11 @@ def put_code(dtype: np.dtype[Any]) -> str:
     """Numbers to indices; its words: how many, how many places, and the addresses of these, the indices and numbers."""
     function, kind = _Function([False, False, True, True, True]), llvm_type(dtype)
     builder, (count, known, values, indices, given) = function.builder, function.words
-    with _counted(builder, _word(0), count) as number_:
-        index = _limited(builder, builder.load(_element(builder, indices, number_, _WORD), typ=_WORD), known)
-        value = builder.load(_element(builder, given, number_, kind), typ=kind)
+    with _counted(builder, _word(0), count) as item:
+        index = builder.load(_element(builder, indices, item, _WORD), typ=_WORD)
+        index = builder.select(builder.icmp_signed("<", index, _word(0)), builder.add(index, known), index)
+        index = _limited(builder, index, known)
+        value = builder.load(_element(builder, given, item, kind), typ=kind)
         builder.store(value, _element(builder, values, index, kind))
     return function.text()
 
@@ -318,8 +323,8 @@ def sum_code(dtype: np.dtype[Any]) -> str:
     vector = ir.VectorType(kind, 8)
     slot = builder.alloca(vector)
     builder.store(builder.load(values, typ=vector, align=dtype.itemsize), slot)
-    with _counted(builder, _word(1), builder.sdiv(whole, _word(8))) as number_:
-        place = _element(builder, values, builder.mul(number_, _word(8)), kind)
+    with _counted(builder, _word(1), builder.sdiv(whole, _word(8))) as item:
+        place = _element(builder, values, builder.mul(item, _word(8)), kind)
         more_values = builder.load(place, typ=vector, align=dtype.itemsize)
         builder.store(builder.fadd(builder.load(slot, typ=vector), more_values), slot)
     sums = builder.load(slot, typ=vector)
@@ -330,7 +335,8 @@ def sum_code(dtype: np.dtype[Any]) -> str:
 
     builder = function.builder
     size, address, result = function.words
-    builder.store(builder.call(total, [address, size]), result)
+    # NumPy adds to zero, so that no sum is -0.0.
+    builder.store(builder.fadd(number(kind, 0.0), builder.call(total, [address, size])), result)
     return function.text()
 
 

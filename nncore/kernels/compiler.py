@@ -14,6 +14,10 @@ from nncore.kernels.code import ENTRY
 __all__ = ["address_of", "keep_in"]
 
 
+#: Names what ``_optimize`` does, of which no object must be kept that was made in another way.
+_OPTIONS = "1"
+
+
 class _Compiler:
     """An engine with the functions that it has compiled."""
 
@@ -45,7 +49,8 @@ class _Compiler:
         self.objects[module.name] = bytes(made)
 
     def _compiled(self, text: str) -> int:
-        key = hashlib.sha256("\n".join([text, *self._processor, str(llvm.llvm_version_info)]).encode()).hexdigest()
+        made_of = [text, *self._processor, str(llvm.llvm_version_info), _OPTIONS]
+        key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()
         # All functions of an engine need names of their own.
         name = f"kernel_{key}"
         module = llvm.parse_assembly(text.replace(f'@"{ENTRY}"(', f'@"{name}"('))
@@ -71,15 +76,24 @@ class _Compiler:
         builder.getModulePassManager().run(module, builder)
 
 
+_lock = threading.Lock()
+
+
 @cache
-def _compiler() -> _Compiler:
+def _made() -> _Compiler:
     return _Compiler()
+
+
+def _compiler() -> _Compiler:
+    """The one compiler, whose code lives as long as the process."""
+    with _lock:
+        return _made()
 
 
 def keep_in(objects: MutableMapping[str, bytes]) -> None:
     """Take compiled objects from ``objects``, and add those that are compiled from now on.
 
-    A key is a SHA-256 of what decides an object: the text, the processor and LLVM's version.
+    A key is a SHA-256 of what decides an object: the text, the processor, LLVM's version and the way to compile.
     """
     _compiler().objects = objects
 

@@ -16,10 +16,13 @@ from nncore.kernels.operations import Operation
 __all__ = ["Layout", "Loop", "Place", "PlaceKind", "Step", "overlap", "same_place"]
 
 
-def overlap(one: Array, other: Array) -> bool:
-    """Return whether two arrays may have memory in common."""
-    (begin, end), (first, last) = byte_bounds(one), byte_bounds(other)
-    return begin < last and first < end
+#: Operations of a loop at most: the time to compile one grows faster than its length.
+LONGEST = 64
+
+
+def overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Return whether two pieces of memory, each from where to where, have bytes in common."""
+    return one[0] < other[1] and other[0] < one[1]
 
 
 def same_place(one: Array, other: Array) -> bool:
@@ -71,16 +74,20 @@ class Loop:
         """Return whether an operation can join: no element of its arrays depends on another element of the loop's."""
         if not self.operations:
             return True
-        if operation.output.shape != self.operations[0].output.shape:
+        if len(self.operations) == LONGEST or operation.output.shape != self.operations[0].output.shape:
             return False
-        written = [earlier.output for earlier in self.operations]
-        read = [array for earlier in self.operations for array in earlier.inputs]
-        for array in operation.inputs:
-            if any(overlap(array, other) and not same_place(array, other) for other in written):
+        output, bounds = operation.output, operation.output_bounds
+        for earlier in self.operations:
+            written, its_bounds = earlier.output, earlier.output_bounds
+            if overlap(bounds, its_bounds) and not same_place(output, written):
                 return False
-        return not any(
-            overlap(operation.output, other) and not same_place(operation.output, other) for other in [*written, *read]
-        )
+            for array, own in zip(operation.inputs, operation.input_bounds, strict=True):
+                if overlap(own, its_bounds) and not same_place(array, written):
+                    return False
+            for array, own in zip(earlier.inputs, earlier.input_bounds, strict=True):
+                if overlap(bounds, own) and not same_place(array, output):
+                    return False
+        return True
 
     def laid_out(self, constants: Sequence[Constant]) -> Layout | None:
         """Return how the loop passes through its arrays; None if their rows do not have adjacent elements."""

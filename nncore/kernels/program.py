@@ -69,8 +69,8 @@ def _separable(operation: Operation | None) -> Operation | None:
     if operation is None:
         return None
     output, elementwise = operation.output, operation.kind == "elementwise"
-    for array in operation.inputs:
-        if overlap(array, output) and not (elementwise and same_place(array, output)):
+    for array, bounds in zip(operation.inputs, operation.input_bounds, strict=True):
+        if overlap(bounds, operation.output_bounds) and not (elementwise and same_place(array, output)):
             return None
     return operation
 
@@ -97,8 +97,9 @@ def _is_dead(array: Array, later: Sequence[Operation | None], dead: Sequence[Arr
     """Return whether nobody reads what is in an array now."""
     if not any(_covers(each, array) for each in dead):
         return False
+    bounds = byte_bounds(array)
     for operation in later:
-        if operation is None or any(overlap(each, array) for each in operation.inputs):
+        if operation is None or any(overlap(each, bounds) for each in operation.input_bounds):
             return False
         if operation.kind != "put" and _covers(operation.output, array):
             return True

@@ -117,8 +117,8 @@ class KernelsEvent:
 
     def data(self) -> dict[str, Any]:
         message = (
-            "the job continues with NumPy, because its checkpoint was made by compiled kernels and the package "
-            "llvmlite is not installed: its bits may differ from those of a run without a break"
+            "the job continues with NumPy, because compiled kernels, which made its checkpoint, cannot run here: "
+            "llvmlite is not installed, or fails. So its bits may differ from those of a run without a break"
         )
         return {"level": "warning", "message": message, "code": "kernels_missing"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from service.settings import Settings
 from service.store.compiled_code import CompiledCode
 
 __all__ = ["make_compiler_ready", "make_ready"]
+
+_log = logging.getLogger("trainyard.kernels")
 
 
 def make_ready(threads: int) -> None:
@@ -27,6 +30,16 @@ def make_ready(threads: int) -> None:
         square @ square
 
 
-def make_compiler_ready(settings: Settings, *, ahead: bool) -> None:
-    """Load the compiler of kernels; ``ahead``: compile what most jobs need, or load it from the data directory."""
-    kernels.make_ready(CompiledCode(settings.data), ahead=ahead)
+def make_compiler_ready(settings: Settings, *, ahead: bool) -> bool:
+    """Load the compiler of kernels; ``ahead``: compile what most jobs need, or load it from the data directory.
+
+    Returns False if that fails, of which the log says why: what is installed may not work here.
+    """
+    try:
+        kernels.make_ready(CompiledCode(settings.data), ahead=ahead)
+    except Exception:  # noqa: BLE001 - whatever is wrong with the package, jobs can run without it
+        _log.exception(
+            "kernels cannot be compiled, so jobs run without; TRAINYARD_KERNELS=numpy does so without trying"
+        )
+        return False
+    return True

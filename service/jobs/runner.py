@@ -150,14 +150,14 @@ def _settings_of(database: Database, job: Job, resume: AnyCheckpoint | None) -> 
     """
     settings = database.settings
     kind = kind_of_run(settings.kernel_kind, resume)
+    if kind == "llvm" and settings.kernel_kind != kind and not make_compiler_ready(settings, ahead=False):
+        kind = "numpy"
     if resume is not None and kind != resume.kernels:
         event = KernelsEvent()
         _log.warning("job %s: %s", job.id, event.data()["message"])
         with database.write() as connection:
             lifecycle.require_owner(connection, job.id, job.fence)
             add_events(connection, job.id, [event])
-    if kind == "llvm" and settings.kernel_kind != kind:
-        make_compiler_ready(settings, ahead=False)
     return replace(settings, kernels=kind)
 
 
@@ -200,10 +200,10 @@ def _outcome_of(error: Exception, settings: Settings) -> Outcome:
 def main() -> None:
     """Wait for an order, carry it out, write the outcome."""
     settings = Settings.read()
-    database, files = Database(settings), FileStore(settings.data)
     make_ready(settings.job_threads)
-    if settings.kernel_kind == "llvm":
-        make_compiler_ready(settings, ahead=True)
+    if settings.kernel_kind == "llvm" and not make_compiler_ready(settings, ahead=True):
+        settings = replace(settings, kernels="numpy")
+    database, files = Database(settings), FileStore(settings.data)
     line = sys.stdin.buffer.readline()
     if not line:
         return  # The trainer has no order for this runner.

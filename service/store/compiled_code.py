@@ -37,6 +37,7 @@ class CompiledCode(MutableMapping[str, bytes]):
 
     def __init__(self, data: Path, most: int = MOST_BYTES) -> None:
         self._folder, self._most = data / "kernels", most
+        self._reported: set[str] = set()
 
     def __getitem__(self, key: str) -> bytes:
         path = self._path(key)
@@ -45,7 +46,7 @@ class CompiledCode(MutableMapping[str, bytes]):
         except FileNotFoundError:
             raise KeyError(key) from None
         except OSError as error:
-            _log.warning("compiled code cannot be read, and is compiled again: %s", error)
+            self._report("compiled code cannot be read, and is compiled again: %s", error)
             raise KeyError(key) from error
         code = content[_DIGEST:]
         if content[:_DIGEST] != _digest(key, code):
@@ -65,7 +66,7 @@ class CompiledCode(MutableMapping[str, bytes]):
             temporary.rename(path)
             self._make_room()
         except OSError as error:
-            _log.warning("compiled code cannot be kept, so the next process compiles it too: %s", error)
+            self._report("compiled code cannot be kept, so the next process compiles it too: %s", error)
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
@@ -80,6 +81,12 @@ class CompiledCode(MutableMapping[str, bytes]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+    def _report(self, message: str, error: OSError) -> None:
+        """Log the first error of its kind; those of other files have the same reason."""
+        if message not in self._reported:
+            _log.warning(message, error)
+        self._reported.add(message)
 
     def _path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):

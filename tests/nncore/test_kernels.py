@@ -1,8 +1,10 @@
 """Compiled kernels give what the NumPy plan gives: every operation, every member of nncore's tables, whole runs."""
 
 import ctypes
+import importlib.util
 import sys
-from functools import partial
+import threading
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from numpy._core._multiarray_umath import __cpu_features__
 from nncore import SGD, Adam, AdamW, Dense, Dropout, FocalLoss, LayerNorm, Network, ReLU, Softmax, Tanh, Training
 from nncore.arrays import Workspace
 from nncore.batches import MatrixRows, gathered, with_ones
-from nncore.kernels import compiler
+from nncore.kernels import compiler, loops, program
 from nncore.kernels.choice import kernels
 from nncore.kernels.elementwise import ELEMENTWISE
 from nncore.kernels.kinds import available_kinds
@@ -38,9 +40,11 @@ def same(one, other, ulps=CLOSE):
         return False
     whole = f"i{one.itemsize}"
     # Equal numbers of either sign are as far apart as their bits, read as ordered integers.
-    ordered = [np.where(bits < 0, np.iinfo(whole).min - bits, bits) for bits in (one.view(whole), other.view(whole))]
-    apart = np.abs(ordered[0].astype(object) - ordered[1].astype(object))
-    return bool((apart[~none] <= ulps).all())
+    bits = one.view(whole), other.view(whole)
+    if not ulps:
+        return np.array_equal(bits[0][~none], bits[1][~none])
+    ordered = [np.where(each < 0, np.iinfo(whole).min - each, each).astype(object) for each in bits]
+    return bool((np.abs(ordered[0] - ordered[1])[~none] <= ulps).all())
 
 
 def run(calls):
@@ -241,6 +245,85 @@ def test_dead_arrays_are_not_written_unless_something_reads_them():
     assert np.array_equal(scratch, 2 * x)
 
 
+REFUSED = {
+    "a number": lambda out: partial(np.copyto, out, 1.5),
+    "a list of places": lambda out: partial(out.__setitem__, [1, 2, 3], np.ones(3)),
+    "a number for all places": lambda out: partial(out.__setitem__, np.array([1, 2, 3]), np.ones(1)),
+    "a longer out": lambda out: partial(np.arange(9.0).take, np.array([1, 2, 3]), out=out, mode="clip"),
+    "a narrower out": lambda out: partial(
+        np.ones((4, 4)).take, np.array([0, 1]), axis=0, out=out.reshape(2, 4)[:, :3], mode="clip"
+    ),
+    "a longer depth": lambda out: partial(np.matmul, np.ones((2, 3)), np.ones((4, 4)), out=out.reshape(2, 4)),
+    "a wider input": lambda out: partial(np.add, np.ones((2, 8)), np.ones(8), out=out),
+    "another order of bytes": lambda out: partial(np.add, np.ones(8, ">f8"), np.ones(8, ">f8"), out=out),
+    "a reduction by another function": lambda out: partial(np.equal.reduce, np.ones((2, 8)), axis=0, out=out),
+    "places as a keyword": lambda out: partial(np.take, np.ones(8), indices=np.arange(8), out=out, mode="clip"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_calls_with_other_arguments_are_left_to_numpy(name):
+    """Which converts them, or refuses them."""
+    call = REFUSED[name](np.zeros(8))
+    assert compiled([call]) == [call]
+
+
+def test_what_must_not_be_written_is_left_to_numpy():
+    """It refuses to."""
+    out = np.zeros(8)
+    out.setflags(write=False)
+    call = partial(np.add, np.ones(8), np.ones(8), out=out)
+    assert compiled([call]) == [call]
+
+
+def test_a_negative_place_counts_from_the_end():
+    """As NumPy counts."""
+    ends = np.zeros((2, 5))
+    calls = [partial(end.__setitem__, np.array([-1, 0, -5, 3]), np.arange(1.0, 5.0)) for end in ends]
+    made = compiled(calls[:1])
+    assert is_compiled(made)
+    run([*made, calls[1]])
+    assert np.array_equal(*ends)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nan_and_zeros_of_reductions(dtype):
+    """The first NaN is the largest, and no sum is -0.0."""
+    matrix = np.array([[1, -0.0, 5, -0.0], [np.nan, -0.0, np.nan, 0.0], [np.nan, -0.0, 7, -0.0]], dtype)
+    vector, empty = np.full(4, -0.0, dtype), np.zeros(0, dtype)
+    ends = []
+    for make in (lambda calls: calls, compiled):
+        sums, largest, totals = np.full(4, 9, dtype), np.zeros(4, np.int64), np.full(2, 9, dtype)
+        calls = [
+            partial(np.add.reduce, matrix, axis=0, out=sums),
+            partial(matrix.argmax, axis=0, out=largest),
+            partial(np.add.reduce, vector, out=totals[0:1].reshape(())),
+            partial(np.add.reduce, empty, out=totals[1:2].reshape(())),
+        ]
+        made = make(calls)
+        assert make is not compiled or is_compiled(made)
+        run(made)
+        ends.append([sums, largest, totals])
+    assert all(same(one, other, ulps=0) for one, other in zip(*ends, strict=True))
+
+
+def test_many_elementwise_calls_in_a_row_are_compared_in_proportion(monkeypatch):
+    """With those of their own loop, which is not too long to be compiled."""
+    compared = []
+    monkeypatch.setattr(loops, "overlap", lambda *pair: compared.append(pair) or loops_overlap(*pair))
+    loops_overlap, counts = program.overlap, []
+    for count in (100, 400):
+        x, y, expected = np.linspace(0, 1, 50), np.zeros(50), np.zeros(50)
+        compared.clear()
+        made = compiled([partial(np.add, y, x, out=y), partial(np.multiply, y, x, out=y)] * count)
+        counts.append(len(compared))
+        run(made)
+        for _ in range(count):
+            expected = (expected + x) * x
+        assert np.array_equal(y, expected)
+    assert 0 < counts[1] < 5 * counts[0]
+
+
 def test_constant_arrays_are_not_read():
     """Their number is part of the code."""
     workspace = Workspace("float32")
@@ -343,6 +426,27 @@ def test_a_gather_is_part_of_the_step():
     assert np.array_equal(out, gathered(source, chosen))
 
 
+def test_threads_that_begin_at_once_share_a_compiler(monkeypatch):
+    """Its code must live as long as any of their programs."""
+    made = []
+    create = compiler._Compiler.__init__
+    monkeypatch.setattr(compiler._Compiler, "__init__", lambda self: (made.append(self), create(self))[1])
+    monkeypatch.setattr(compiler, "_made", cache(compiler._Compiler))
+    barrier, found = threading.Barrier(4), []
+
+    def begin():
+        barrier.wait()
+        found.append(compiler._compiler())
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert all(each is made[0] for each in found)
+
+
 class TestObjects:
     """What is compiled, kept for other processes."""
 
@@ -374,6 +478,10 @@ def test_without_llvmlite_there_are_numpys_kernels(monkeypatch):
     """And asking for the others fails at once."""
     monkeypatch.setattr("nncore.kernels.kinds.find_spec", lambda name: None)
     assert available_kinds() == ("numpy",)
+    monkeypatch.setattr("nncore.kernels.kinds.find_spec", importlib.util.find_spec)
+    for found in ("0.44.0", "0.9.1"):
+        monkeypatch.setattr("nncore.kernels.kinds.version", lambda name, found=found: found)
+        assert available_kinds() == ("numpy",)
     monkeypatch.setitem(sys.modules, "nncore.kernels.program", None)
     with pytest.raises(ImportError):
         kernels("llvm")

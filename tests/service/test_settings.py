@@ -94,7 +94,7 @@ class TestKernels:
     @pytest.mark.usefixtures("absent")
     def test_what_cannot_run_is_refused(self) -> None:
         message = sentence({"TRAINYARD_KERNELS": "llvm"})
-        assert message.startswith("TRAINYARD_KERNELS must be auto or numpy unless the package llvmlite is installed")
+        assert message.startswith("TRAINYARD_KERNELS must be auto or numpy unless llvmlite 0.45 or newer is installed")
         assert message.endswith("Received: 'llvm'")
 
 

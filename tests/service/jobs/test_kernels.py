@@ -106,7 +106,7 @@ def test_a_job_keeps_the_kernels_of_its_checkpoint(make_server: MakeServer, firs
 def test_without_the_compiler_a_job_continues_and_says_so(
     make_server: MakeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    server = make_server(**SETTINGS)
+    server = make_server(KERNELS="auto", **SETTINGS)
     job_id = paused(server.start_ready(), "moved")
     assert server.client.job(job_id)["kernels"] == "llvm"
     assert server.terminate() == 0
@@ -122,6 +122,23 @@ def test_without_the_compiler_a_job_continues_and_says_so(
     server.until_logged("the job continues with NumPy")
     eventually(lambda: kernels_of(path_of(server, client.job(job_id))) == "numpy", what="a checkpoint of NumPy")
     assert client.post(f"/jobs/{job_id}/cancel").status == 202
+
+
+def test_a_compiler_that_fails_is_reported_and_jobs_run_without(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The package is installed, but cannot be imported."""
+    folder = tmp_path / "site" / "llvmlite"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text('raise ImportError("no such library")\n')
+    monkeypatch.setenv("PYTHONPATH", str(folder.parent))
+    server = make_server(KERNELS="auto", **SETTINGS)
+    client = server.start_ready()
+    client.define(a_model("plain"))
+    job = client.run(long_training("plain", epochs=2))
+    assert (job["state"], job["kernels"]) == ("succeeded", "numpy")
+    server.until_logged("no such library")
+    server.until_logged("kernels cannot be compiled, so jobs run without")
 
 
 def test_without_the_compiler_the_setting_stops_the_start(
