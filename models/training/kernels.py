@@ -16,7 +16,7 @@ __all__ = ["kind_of_run", "make_ready"]
 def kind_of_run(wanted: Kind, resume: Checkpoint | EnsembleCheckpoint | SweepCheckpoint | None) -> Kind:
     """The kind of the checkpoint from which a run continues, else the wanted one; "numpy" if that cannot run here."""
     kind = wanted if resume is None else resume.kernels
-    return kind if kind in available_kinds() else "numpy"
+    return kind if kind == "numpy" or kind in available_kinds() else "numpy"
 
 
 def make_ready(store: MutableMapping[str, bytes], *, ahead: bool) -> None:

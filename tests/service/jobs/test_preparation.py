@@ -36,13 +36,19 @@ runner.main()
 print(*calls, file=sys.stderr)
 """
 
-#: A runner that reports at its end which modules were imported after it had begun to wait.
+#: A runner that reports at its end which modules were imported after it had begun to wait, which it does for a line.
 IMPORTING_RUNNER = """
+import io
 import sys
 from service.jobs import runner
-waiting = set(sys.modules)
+class Orders(io.BufferedReader):
+    def readline(self):
+        self.waiting = set(sys.modules)
+        return super().readline()
+orders = Orders(io.FileIO(0))
+sys.stdin = io.TextIOWrapper(orders)
 runner.main()
-print(*sorted(set(sys.modules) - waiting), file=sys.stderr)
+print(*sorted(set(sys.modules) - orders.waiting), file=sys.stderr)
 """
 
 
@@ -86,7 +92,7 @@ def test_a_request_prepares_its_rows_once(
     assert calls == expected
 
 
-def run_a_job(app: Flask, program: str, data: Path) -> str:
+def run_a_job(app: Flask, program: str, data: Path, kernels: str = "numpy") -> str:
     """The last line that a runner of a job writes on standard error."""
     body = a_training("counted", validation={"fraction": 0.5})
     assert app.test_client().post("/train", json=body).status_code == 202
@@ -96,7 +102,7 @@ def run_a_job(app: Flask, program: str, data: Path) -> str:
     runner = subprocess.Popen(
         [sys.executable, "-c", program],
         cwd=ROOT,
-        env={**os.environ, "TRAINYARD_DATA": str(data)},
+        env={**os.environ, "TRAINYARD_DATA": str(data), "TRAINYARD_KERNELS": kernels},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -118,5 +124,6 @@ def test_the_runner_prepares_its_rows_once(app: Flask, tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-def test_a_waiting_runner_has_imported_what_a_job_needs(app: Flask, tmp_path: Path) -> None:
-    assert run_a_job(app, IMPORTING_RUNNER, tmp_path) == ""
+@pytest.mark.parametrize("kernels", ["numpy", "llvm"])
+def test_a_waiting_runner_has_imported_what_a_job_needs(app: Flask, tmp_path: Path, kernels: str) -> None:
+    assert run_a_job(app, IMPORTING_RUNNER, tmp_path, kernels) == ""

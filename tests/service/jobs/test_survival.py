@@ -385,7 +385,7 @@ class TestDamage:
         assert (predicted.status, predicted.json["code"]) == (500, "checkpoint_unreadable")
         assert f"{job['checkpoint']}.h5" in predicted.json["detail"]
         assert str(server.data) not in predicted.json["detail"]
-        assert f"unreadable checkpoint: {job['checkpoint']}.h5" in server.log
+        server.until_logged(f"unreadable checkpoint: {job['checkpoint']}.h5")
 
 
 def test_parallel_jobs(make_server: Callable[..., Server]) -> None:
