@@ -110,7 +110,7 @@ class Loop:
         rows, columns, strides = found
         places = []
         for array, (row_stride, column_stride) in zip(arrays, strides, strict=True):
-            if column_stride not in (0, array.itemsize) or row_stride % array.itemsize:
+            if column_stride not in (0, array.itemsize):
                 return None
             extent: Literal["whole", "column", "number"]
             extent = "whole" if column_stride else "column" if row_stride else "number"

@@ -17,9 +17,9 @@ from numpy.lib.array_utils import byte_bounds
 from nncore.arrays import Array
 from nncore.layer import Call
 
-__all__ = ["Kind", "Operation", "operation_of"]
+__all__ = ["Operation", "OperationKind", "operation_of"]
 
-Kind = Literal["elementwise", "reduction", "sum", "argmax", "take", "take_rows", "put", "product"]
+OperationKind = Literal["elementwise", "reduction", "sum", "argmax", "take", "take_rows", "put", "product"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Operation:
     - product: of two matrices.
     """
 
-    kind: Kind
+    kind: OperationKind
     name: str
     inputs: tuple[Array, ...]
     output: Array

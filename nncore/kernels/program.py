@@ -123,7 +123,7 @@ def _reduction(operation: Operation) -> _Code | None:
         return None
     if values.shape[1] == 1 and operation.name == "add":  # NumPy adds a single column pairwise.
         return None
-    if values.strides[1] != values.itemsize or result.shape != values.shape[1:] or not result.flags.c_contiguous:
+    if values.strides[1] != values.itemsize or not result.flags.c_contiguous:
         return None
     words = [*values.shape, values.ctypes.data, values.strides[0] // values.itemsize, result.ctypes.data]
     return _Code(code.reduction_code(operation.name, values.dtype), words)
@@ -138,7 +138,9 @@ def _sum(operation: Operation) -> _Code | None:
 
 def _argmax(operation: Operation) -> _Code | None:
     (values,), result = operation.inputs, operation.output
-    if values.strides[1] != values.itemsize or values.dtype.kind != "f" or result.dtype != np.int64:
+    if values.strides[1] != values.itemsize or values.dtype.kind != "f":
+        return None
+    if result.dtype != np.int64 or not result.flags.c_contiguous:
         return None
     largest = np.empty(values.shape[1], values.dtype)
     words = [
@@ -198,8 +200,6 @@ def _transposed(operation: Operation) -> _Code | None:
     if values.strides[0] != size or result.strides[1] != size or kind not in ("float32", "float64"):
         return None
     strides = values.strides[1] // size, result.strides[0] // size
-    if values.strides[1] % size or result.strides[0] % size:
-        return None
     words = [*values.shape, values.ctypes.data, strides[0], result.ctypes.data, strides[1]]
     return _Code(code.transposed_code(values.dtype), words)
 

@@ -257,6 +257,9 @@ REFUSED = {
     "a wider input": lambda out: partial(np.add, np.ones((2, 8)), np.ones(8), out=out),
     "another order of bytes": lambda out: partial(np.add, np.ones(8, ">f8"), np.ones(8, ">f8"), out=out),
     "a reduction by another function": lambda out: partial(np.equal.reduce, np.ones((2, 8)), axis=0, out=out),
+    "every other place of the largest": lambda out: partial(
+        np.ones((2, 4)).argmax, axis=0, out=out.view(np.int64)[::2]
+    ),
     "places as a keyword": lambda out: partial(np.take, np.ones(8), indices=np.arange(8), out=out, mode="clip"),
 }
 
