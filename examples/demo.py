@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +127,14 @@ def stay(client: Client) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print(f"The console is at {console} while the service runs. It ends now: this is no terminal.")
         return
-    print(f"\nAsk a model:  curl {client.address}/predict -d '{json.dumps(ASKED)}'")
-    print(f"The console:  {console}  (the API: {client.address}/docs)\nCtrl-C ends the service.", flush=True)
-    if sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-        webbrowser.open(console)
-    try:
+    # Ctrl-C ends the service as soon as it is offered, also while the browser is being started.
+    with suppress(KeyboardInterrupt):
+        print(f"\nAsk a model:  curl {client.address}/predict -d '{json.dumps(ASKED)}'")
+        print(f"The console:  {console}  (the API: {client.address}/docs)\nCtrl-C ends the service.", flush=True)
+        if sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+            webbrowser.open(console)
         signal.pause()
-    except KeyboardInterrupt:
-        print()
+    print()
 
 
 def main() -> int:
