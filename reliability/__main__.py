@@ -24,6 +24,7 @@ PROMISES: tuple[str, ...] = (
     "mixing",
     "hostile",
     "store",
+    "database",
     "clock",
 )
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from models.identifiers import NAME_PATTERN
 from service.mounts import network_mount_of
 
-__all__ = ["PREFIX", "SETTINGS", "Setting", "Settings", "SettingsError"]
+__all__ = ["PREFIX", "SETTINGS", "Setting", "Settings", "SettingsError", "database_problem"]
 
 PREFIX = "TRAINYARD_"
 #: Variables of the client and the command, which may stand in the same shell.
@@ -39,7 +39,11 @@ class Setting(NamedTuple):
 
 SETTINGS = (
     Setting("data", "./var", "Data directory, which holds the database, checkpoints and datasets."),
-    Setting("database_url", "", "SQLAlchemy URL of the database; if empty, SQLite in the data directory."),
+    Setting(
+        "database_url",
+        "",
+        "Database, as in postgresql://USER:PASSWORD@HOST/NAME; if empty, SQLite in the data directory.",
+    ),
     Setting("bind", "127.0.0.1:8000", "Address that the service listens on: HOST:PORT or unix:PATH."),
     Setting(
         "keys",
@@ -203,7 +207,8 @@ class Settings:
         for name, check in _CHECKS.items():
             wanted = check(values[name])
             if wanted:
-                raise SettingsError(f"{PREFIX}{name.upper()} must be {wanted}. Received: {values[name]!r}")
+                received = re.sub(r"(://[^/@]*:)[^/@]*@", r"\1***@", values[name])  # A password is not shown.
+                raise SettingsError(f"{PREFIX}{name.upper()} must be {wanted}. Received: {received!r}")
         data = Path(values["data"]).expanduser().absolute()
         url = values["database_url"] or f"sqlite:///{data / 'trainyard.db'}"
         return cls(**{**values, "data": data, "database_url": url})
@@ -267,9 +272,13 @@ def _data_problem(text: str) -> str | None:
     return None if text.strip() else "the path of a directory"
 
 
-def _database_problem(text: str) -> str | None:
-    known = not text or re.match(r"[a-z0-9]+(\+[a-z0-9_]+)?://", text)
-    return None if known else "empty or an SQLAlchemy URL, as in postgresql+psycopg://user@host/name"
+def database_problem(text: str) -> str | None:
+    """What a valid URL of a database is, if this is none."""
+    if not text or re.match(r"sqlite(\+pysqlite)?://", text):
+        return None
+    if not re.match(r"postgresql(\+psycopg)?://", text):
+        return "empty, sqlite:////PATH, or postgresql://USER:PASSWORD@HOST/NAME"
+    return None if find_spec("psycopg") else "a URL of SQLite unless psycopg 3 is installed, by the extra postgresql"
 
 
 def _bind_problem(text: str) -> str | None:
@@ -311,7 +320,7 @@ def _kernels_problem(text: str) -> str | None:
 #: For each setting with text to check: a function that describes a valid text if the given one is not valid.
 _CHECKS: dict[str, Callable[[str], str | None]] = {
     "data": _data_problem,
-    "database_url": _database_problem,
+    "database_url": database_problem,
     "bind": _bind_problem,
     "hosts": _hosts_problem,
     "origins": _origins_problem,

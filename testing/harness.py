@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from testing.databases import place_database
+from testing.databases import place_database, rows_of, url_of
 
 ROOT = Path(__file__).parents[1]
 FINAL = ("succeeded", "failed", "cancelled")
@@ -220,7 +219,9 @@ class Server:
         """The variables that this server and processes beside it run with."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TRAINYARD_")}
         own = {f"TRAINYARD_{name}": str(value) for name, value in self.settings.items()}
-        return {**clean, **own, "TRAINYARD_DATA": str(self.data), "PYTHONWARNINGS": "error"}
+        url = url_of(self.data)
+        database = {} if url is None else {"TRAINYARD_DATABASE_URL": url}
+        return {**clean, **database, **own, "TRAINYARD_DATA": str(self.data), "PYTHONWARNINGS": "error"}
 
     @property
     def log(self) -> str:
@@ -336,8 +337,9 @@ class Server:
     def stored(self) -> dict[str, int]:
         """Number of rows of each table that clients can add to, and of files, temporary ones included."""
         tables = ("models", "versions", "aliases", "checkpoints", "datasets", "jobs", "events")
-        with contextlib.closing(sqlite3.connect(f"file:{self.data}/trainyard.db?mode=ro", uri=True)) as database:
-            rows = {table: database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+        with rows_of(self.data) as connection:
+            counts = {table: connection.exec_driver_sql(f"SELECT count(*) FROM {table}") for table in tables}
+            rows = {table: found.scalar_one() for table, found in counts.items()}
         return {
             **rows,
             **{f"{folder} files": len(self.files(folder)) for folder in ("checkpoints", "datasets")},

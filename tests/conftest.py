@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, settings
 
 from models.registry.models import define_model
 from service.store.database import Database
-from testing.databases import new_database
+from testing.databases import drop_databases, new_database, use_postgresql, uses_postgresql
 from testing.harness import ROOT, Client, Server, serving
+from testing.postgresql import PostgreSQL, postgresql
 from testing.runs import a_definition
 
 # Tests share few cores with servers, so times of single examples vary too much for a deadline.
@@ -23,8 +24,42 @@ settings.register_profile("trainyard", deadline=None, suppress_health_check=[Hea
 settings.load_profile("trainyard")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--database postgresql`` has all tests use a PostgreSQL server, which they start, instead of SQLite."""
+    parser.addoption("--database", choices=("sqlite", "postgresql"), default="sqlite")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _databases(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The kind of database that the tests use."""
+    if request.config.getoption("--database") == "sqlite":
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        use_postgresql(request.getfixturevalue("postgresql_server"), patch)
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server for tests that leave it running."""
+    closed, _guard.closed = _guard.closed, False
+    with postgresql() as server:
+        _guard.closed = closed
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _drop_databases(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave no database of a test in a server."""
+    folder = request.getfixturevalue("tmp_path") if uses_postgresql() else None
+    yield
+    if folder is not None:
+        drop_databases(folder)
+
+
 #: Fixtures that start processes.
-SERVERS = {"server", "make_server", "browser"}
+SERVERS = {"server", "make_server", "browser", "postgresql_server"}
 #: What Python reports when a process starts another one.
 STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"}
 
@@ -36,7 +71,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Files with such tests come first. They take long, and a long file at the end would occupy one of several workers
     while the others have nothing left to do.
     """
+    on_postgresql = items and items[0].config.getoption("--database") == "postgresql"
     for item in items:
+        if on_postgresql and item.get_closest_marker("sqlite") is not None:
+            item.add_marker(pytest.mark.skip(reason="this is about SQLite"))
         if SERVERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("processes")
         if "browser" in getattr(item, "fixturenames", ()):

@@ -14,9 +14,11 @@ import sqlalchemy as sa
 
 from models.identifiers import LOCAL
 
-__all__ = ["ALIASES", "CHECKPOINTS", "DATASETS", "IDENTITY", "METADATA", "MODELS", "VERSIONS", "owner"]
+__all__ = ["ALIASES", "CHECKPOINTS", "DATASETS", "IDENTITY", "METADATA", "MODELS", "VERSIONS", "WHOLE_NUMBER", "owner"]
 
 METADATA = sa.MetaData()
+#: 64 bits. SQLite has no others, and numbers rows only in a column of the type INTEGER.
+WHOLE_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def owner() -> sa.Column[str]:
@@ -32,13 +34,13 @@ def _model() -> sa.ForeignKey:
 MODELS = sa.Table(
     "models",
     METADATA,
-    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("number", WHOLE_NUMBER, primary_key=True),
     owner(),
     sa.Column("name", sa.String(63), nullable=False),
     sa.Column("definition", sa.Text, nullable=False),  # the newest one, which the next job trains
     # How many definitions it has had.
-    sa.Column("definitions", sa.Integer, nullable=False, server_default="1"),
-    sa.Column("newest", sa.Integer, nullable=False),  # the highest version so far; numbers are never used again
+    sa.Column("definitions", WHOLE_NUMBER, nullable=False, server_default="1"),
+    sa.Column("newest", WHOLE_NUMBER, nullable=False),  # the highest version so far; numbers are never used again
     sa.Column("created_at", sa.String(30), nullable=False),
     sa.UniqueConstraint("owner", "name", name="one_model_a_name"),
     sqlite_autoincrement=True,
@@ -46,8 +48,8 @@ MODELS = sa.Table(
 VERSIONS = sa.Table(
     "versions",
     METADATA,
-    sa.Column("model_number", sa.Integer, _model(), primary_key=True),
-    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("model_number", WHOLE_NUMBER, _model(), primary_key=True),
+    sa.Column("version", WHOLE_NUMBER, primary_key=True),
     # No foreign key: versions and checkpoints outlive their jobs, which retention deletes and reindex cannot restore.
     sa.Column("job", sa.String(40), nullable=True),  # null: imported
     sa.Column("checkpoint", sa.String(40), nullable=False),
@@ -58,21 +60,21 @@ VERSIONS = sa.Table(
 ALIASES = sa.Table(
     "aliases",
     METADATA,
-    sa.Column("model_number", sa.Integer, _model(), primary_key=True),
+    sa.Column("model_number", WHOLE_NUMBER, _model(), primary_key=True),
     sa.Column("alias", sa.String(63), primary_key=True),
     # The one with the greatest weight, if there are several.
-    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("version", WHOLE_NUMBER, nullable=False),
     sa.Column("traffic", sa.Text, nullable=True),  # JSON (models.registry.traffic); null: the version alone
 )
 CHECKPOINTS = sa.Table(
     "checkpoints",
     METADATA,
-    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("number", WHOLE_NUMBER, primary_key=True),
     sa.Column("id", sa.String(40), nullable=False, unique=True),
-    sa.Column("model_number", sa.Integer, _model(), nullable=False, index=True),
+    sa.Column("model_number", WHOLE_NUMBER, _model(), nullable=False, index=True),
     sa.Column("job", sa.String(40), nullable=True, index=True),  # null: imported; no foreign key, as for versions
     sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("epoch", WHOLE_NUMBER, nullable=False),
     sa.Column("step", sa.BigInteger, nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
@@ -85,11 +87,11 @@ CHECKPOINTS = sa.Table(
 DATASETS = sa.Table(
     "datasets",
     METADATA,
-    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("number", WHOLE_NUMBER, primary_key=True),
     sa.Column("id", sa.String(40), nullable=False, unique=True),
     owner(),
     sa.Column("name", sa.String(63), nullable=True),  # null: rows that came within a training request
-    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("rows", WHOLE_NUMBER, nullable=False),
     sa.Column("features", sa.Text, nullable=False),
     sa.Column("classes", sa.Text, nullable=False),
     sa.Column("details", sa.Text, nullable=True),  # JSON (models.data.profile.TableDetails); null: a matrix

@@ -14,15 +14,30 @@ __all__ = ["backup", "migrate", "reindex", "verify"]
 
 
 @click.command(cls=WithExample, example="trainyard migrate")
-def migrate() -> None:
+@click.option(
+    "--from", "source", metavar="URL", help="Copy all rows from this database, as sqlite:////data/trainyard.db,"
+)
+@click.option("--to", "target", metavar="URL", help="to this empty one, as postgresql://user@host/name.")
+def migrate(source: str | None, target: str | None) -> None:
     """Bring the database to the newest schema.
 
     The service does this by itself when it starts.
+
+    With --from and --to, an installation moves to another database, while no service uses either. The files stay where
+    they are.
     """
     from service.settings import SettingsError
     from service.store.database import Database
 
-    database = Database(read_settings())
+    settings = read_settings()
+    if source is not None and target is not None:
+        from service.upkeep.transfer import main
+
+        main(settings, source, target)
+        return
+    if source is not None or target is not None:
+        raise click.UsageError("--from and --to belong together")
+    database = Database(settings)
     try:
         database.migrate()
     except SettingsError as error:
@@ -36,7 +51,8 @@ def backup(directory: Path) -> None:
     """Copy database and files to DIRECTORY.
 
     DIRECTORY must be new or empty. The service may run. The copy is consistent and verified, and is itself a data
-    directory: to restore it, start the service with TRAINYARD_DATA set to it.
+    directory, with SQLite. To restore it, start the service with TRAINYARD_DATA set to it; before that, move it to
+    PostgreSQL if it came from there, with `trainyard migrate --from --to`.
     """
     from service.upkeep.backup import BackupError, back_up
 
@@ -44,11 +60,7 @@ def backup(directory: Path) -> None:
         made = back_up(read_settings(), directory)
     except BackupError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(
-        f"{made.files} files of {made.bytes} bytes{' and the database' if made.has_database else ''}: {directory}"
-    )
-    if not made.has_database:
-        click.echo("The database is not SQLite: it is not in this copy. Run pg_dump before each backup of the files.")
+    click.echo(f"{made.files} files of {made.bytes} bytes and the database: {directory}")
     if made.faults:
         raise click.ClickException("; ".join(made.faults))
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import time
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,6 +25,7 @@ from service.access.audit import Action, Subject, record
 from service.jobs.events import LostEvent, StateEvent, add_events
 from service.jobs.record import ACTIVE, FINAL, Job, JobError, Metrics, State, Wish
 from service.jobs.transitions import TRANSITIONS, Situation, Trigger
+from service.store.clock import seconds_now
 from service.store.counters import Total, count
 from service.store.tables import JOBS
 
@@ -136,7 +136,7 @@ def create(
             start_from=request.get("start_from"),
             epochs=request["epochs"] if epochs is None else epochs,
             state=State.QUEUED,
-            queued_at=time(),
+            queued_at=seconds_now(),
             created_at=utc_now(),
             attempt=1,
             deaths=0,
@@ -464,7 +464,7 @@ def _move(connection: sa.Connection, job: Job, trigger: Trigger, error: JobError
     if following.state in FINAL:
         columns["finished_at"] = utc_now()
     if following.state is not job.state:
-        columns["queued_at"] = time() if following.state is State.QUEUED else None
+        columns["queued_at"] = seconds_now() if following.state is State.QUEUED else None
     if following.state is not State.FAILED:
         error = None
     elif error is not None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import sqlalchemy as sa
 
-__all__ = ["CachedQuery", "Changes", "Mark"]
+__all__ = ["CachedQuery", "Changes", "Commits", "Mark"]
 
 Answer = TypeVar("Answer")
 
@@ -17,39 +17,41 @@ class Mark(NamedTuple):
     """A state of the database as one of its connections sees it."""
 
     connection: int
-    data_version: int
+    commits: int
+
+
+class Commits(Protocol):
+    """How a kind of database lets one of its connections notice the commits of all others."""
+
+    def begin(self, driver: Any) -> None:
+        """Do what a new connection of the driver needs. Raises errors of the driver."""
+
+    def number(self, driver: Any) -> int:
+        """A number that changes with each commit of another connection. Raises errors of the driver."""
 
 
 class Changes:
     """A connection that notices the commits of all other connections, of this process and of others.
 
-    SQLite counts them for each connection (``PRAGMA data_version``) in every journal mode; reading the count takes
-    some microseconds. For use by one thread.
+    ``before_commit`` does what must come last in a transaction. For use by one thread.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: sa.Engine, commits: Commits, before_commit: Callable[[sa.Connection], None]) -> None:
+        self._engine, self._commits, self._before_commit = engine, commits, before_commit
         self._connection: sa.Connection | None = None
         self._opened = 0
 
-    def mark(self) -> Mark | None:
+    def mark(self) -> Mark:
         """The present state, which equals an earlier one if no other connection has committed since.
 
-        None if the database does not count commits; then anything may have changed. Raises SQLAlchemy's
-        OperationalError if the database does not answer.
+        Raises SQLAlchemy's OperationalError if the database does not answer.
         """
-        if self._engine.dialect.name != "sqlite":
-            return None
-        statement = "PRAGMA data_version"
         try:
             driver = self._open().connection.driver_connection
-            assert driver is not None
-            # Not by SQLAlchemy, which would begin a transaction for it.
-            (version,) = driver.execute(statement).fetchone()
+            return Mark(self._opened, self._commits.number(driver))
         except self._engine.dialect.loaded_dbapi.Error as error:
             self.close()
-            raise sa.exc.OperationalError(statement, None, error) from error
-        return Mark(self._opened, version)
+            raise sa.exc.OperationalError("the count of commits", None, error) from error
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -58,6 +60,7 @@ class Changes:
             connection = self._open()
             with connection.begin():
                 yield connection
+                self._before_commit(connection)
         except sa.exc.OperationalError:
             self.close()
             raise
@@ -72,6 +75,7 @@ class Changes:
         if self._connection is None:
             self._connection = self._engine.connect()
             self._opened += 1
+            self._commits.begin(self._connection.connection.driver_connection)
         return self._connection
 
 
@@ -95,5 +99,5 @@ class CachedQuery(Generic[Answer]):
             return self._known[1]
         with self._read() as connection:
             answer = self._ask(connection)
-        self._known = None if mark is None else (mark, answer)
+        self._known = (mark, answer)
         return answer

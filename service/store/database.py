@@ -16,11 +16,10 @@ from models.registry.callers import SERVICE, Caller
 from models.registry.tables import ALIASES, CHECKPOINTS, METADATA, MODELS, VERSIONS
 from models.registry.versions import SERVING_QUERY, VERSION_QUERY
 from service.settings import Settings, SettingsError
-from service.store.changes import CachedQuery, Changes
+from service.store import clock
+from service.store.backend import Backend
+from service.store.changes import CachedQuery
 from service.store.fast_query import FastQuery
-from service.store.locks import Lock, Locks
-from service.store.probe import Probe
-from service.store.sqlite import UserVersion, begin_sqlite, configure_sqlite
 from service.store.tables import API_KEYS
 
 __all__ = ["HEAD", "METADATA", "Database"]
@@ -28,17 +27,10 @@ __all__ = ["HEAD", "METADATA", "Database"]
 Answer = TypeVar("Answer")
 
 #: The newest migration in service/store/migrations/versions.
-HEAD = "0014"
+HEAD = "0015"
 
 
-#: The present time in seconds since 1970, by dialect. A Julian day begins at noon, 1970 in the middle of one.
-_NOW = {
-    "sqlite": sa.text("SELECT (julianday('now') - 2440587.5) * 86400.0"),
-    "postgresql": sa.text("SELECT extract(epoch FROM clock_timestamp())"),
-}
-
-
-#: The tables whose changes are counted (``service.store.sqlite.UserVersion``).
+#: The tables whose changes are counted (``service.store.backend.Count``).
 _COUNTED = {MODELS, VERSIONS, ALIASES, CHECKPOINTS, API_KEYS}
 
 
@@ -52,25 +44,16 @@ class Database:
         self.settings = settings
         self.caller = SERVICE
         settings.data.mkdir(parents=True, exist_ok=True)
-        self.engine = sa.create_engine(
-            settings.database_url,
-            pool_size=2 * settings.threads + 2,
-            pool_pre_ping=False,
-            hide_parameters=True,  # Errors, which are logged, do not quote what is stored.
-        )
+        self.backend = _backend(settings)
+        self.engine = self.backend.engine
         sqlalchemy.event.listen(self.engine, "connect", _remember_process)
         sqlalchemy.event.listen(self.engine, "checkout", _require_process)
-        if self.engine.dialect.name == "sqlite":
-            sqlalchemy.event.listen(self.engine, "connect", configure_sqlite)
-            sqlalchemy.event.listen(self.engine, "begin", begin_sqlite)
+        sqlalchemy.event.listen(self.engine, "before_execute", self._count_change)
         self._bind(SERVICE)
-        self._counter = UserVersion(self.engine)
         self.serving_version = self.fast_query(SERVING_QUERY)
         self.numbered_version = self.fast_query(VERSION_QUERY)
-        if self.engine.dialect.name == "sqlite":
-            sqlalchemy.event.listen(self.engine, "before_execute", self._count_change)
-        self.changes = Changes(self._writer)
-        self.probe = Probe(self.engine.url)
+        self.changes = self.backend.changes(self._writer)
+        self.probe = self.backend.probe()
 
     def of(self, caller: Caller) -> Database:
         """The same database as a caller sees it, without ``changes``."""
@@ -87,11 +70,11 @@ class Database:
     def _count_change(self, connection: sa.Connection, statement: object, *_others: object) -> None:
         """Before a statement that may change what a ``FastQuery`` returns."""
         if isinstance(statement, sa.UpdateBase) and statement.table in _COUNTED:
-            UserVersion.advance(connection)
+            self.backend.count_change(connection)
 
     def fast_query(self, statement: sa.Select[Any]) -> FastQuery:
         """A select that runs on every request; its tables are among those whose changes are counted."""
-        query = FastQuery(self.engine, statement, self._counter)
+        query = FastQuery(self.backend, statement)
         assert query.tables <= _COUNTED
         return query
 
@@ -107,8 +90,19 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """A connection in a transaction that holds the right to write from its first statement on."""
+        """A connection in a transaction that holds the right to write from its first statement on.
+
+        One transaction at a time has it, of all processes that use the database.
+        """
         with self._writer.begin() as connection:
+            yield connection
+            self.backend.before_commit(connection)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sa.Connection]:
+        """A connection that sees the rows of the present moment, of a database that many can use at the same time."""
+        with self.engine.execution_options(reading=True, isolation_level="REPEATABLE READ").connect() as connection:
+            clock.now(connection)  # The first statement is that moment.
             yield connection
 
     def now(self, connection: sa.Connection | None = None) -> float:
@@ -119,7 +113,7 @@ class Database:
         if connection is None:
             with self.read() as reader:
                 return self.now(reader)
-        return float(connection.execute(_NOW[self.engine.dialect.name]).scalar_one())
+        return clock.now(connection)
 
     def exists(self) -> bool:
         """Whether there is a database; connecting to SQLite creates an empty one if there is none."""
@@ -130,7 +124,7 @@ class Database:
 
         Raises SettingsError if a newer release has used the database.
         """
-        with Locks(self.settings.data).exclusive(Lock.MIGRATION, wait=True):
+        with self.backend.migrating():
             version = self._version()
             if version == HEAD:
                 return
@@ -155,7 +149,18 @@ class Database:
     def dispose(self) -> None:
         """Close all connections."""
         self.changes.close()
-        self.engine.dispose()
+        self.backend.close()
+
+
+def _backend(settings: Settings) -> Backend:
+    # Each is imported where it is used: not every installation has the driver of the other.
+    if sa.make_url(settings.database_url).get_backend_name() == "sqlite":
+        from service.store.sqlite import SQLite
+
+        return SQLite(settings)
+    from service.store.postgresql import PostgreSQL
+
+    return PostgreSQL(settings)
 
 
 def _remember_process(_connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:

@@ -1,4 +1,4 @@
-"""SQLite: its configuration, and the number in its file that counts changes of what is served."""
+"""SQLite: its connections, and the number in its file that counts changes of what is served."""
 
 from __future__ import annotations
 
@@ -6,16 +6,33 @@ import mmap
 import os
 import sqlite3
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+import sqlalchemy.event
 
-from service.settings import SettingsError
+from service.settings import Settings, SettingsError
+from service.store.backend import Row
+from service.store.changes import Changes
+from service.store.locks import Lock, Locks
+from service.store.probe import PATIENCE_SECONDS, Probe
 
-__all__ = ["JOURNAL_MODE", "SYNCHRONOUS", "UserVersion", "begin_sqlite", "configure_sqlite", "wal_is_safe"]
+__all__ = [
+    "JOURNAL_MODE",
+    "SYNCHRONOUS",
+    "DataVersions",
+    "SQLite",
+    "UserVersion",
+    "begin_sqlite",
+    "configure_sqlite",
+    "wal_is_safe",
+]
 
 
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 #: SQLite releases with the fix for a bug that could reset the write-ahead log while a reader uses it.
 _WAL_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
 
@@ -59,6 +76,10 @@ class UserVersion:
         # By SQLAlchemy, whose errors are those that callers handle.
         count: int = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
         connection.exec_driver_sql(f"PRAGMA user_version = {(count + 1) % 2**31}")
+
+    def answers(self) -> bool:
+        """Always, as far as this can say: a file does not go away."""
+        return True
 
     def _map(self) -> bytes | None:
         if self._path is None:
@@ -105,3 +126,120 @@ def begin_sqlite(connection: sa.Connection) -> None:
     else:
         connection.exec_driver_sql("PRAGMA query_only = OFF")
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+class DataVersions:
+    """SQLite counts commits for each connection in every journal mode; reading the count takes some microseconds."""
+
+    def begin(self, driver: sqlite3.Connection) -> None:
+        """Nothing: SQLite counts by itself."""
+
+    def number(self, driver: sqlite3.Connection) -> int:
+        # Not by SQLAlchemy, which would begin a transaction for it.
+        (version,) = driver.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
+
+class _Asking:
+    """A select that runs on a connection that each thread keeps.
+
+    It avoids SQLAlchemy's connection pool and result objects, which take ten times as long as SQLite.
+    """
+
+    def __init__(self, engine: sa.Engine, statement: sa.Select[Any], count: Callable[[], bytes | None]) -> None:
+        compiled = statement.compile(dialect=engine.dialect)
+        assert compiled.positiontup is not None
+        self._engine, self._sql, self._names = engine, compiled.string, compiled.positiontup
+        self._constants = compiled.params  # with None for the parameters that a request gives
+        self._count = count
+        self._local = threading.local()
+
+    def __call__(self, parameters: dict[str, Any]) -> tuple[Row | None, bytes | None]:
+        connection = getattr(self._local, "connection", None)
+        try:
+            if connection is None:
+                connection = self._local.connection = self._engine.raw_connection()
+            cursor = connection.cursor()
+            values = {**self._constants, **parameters}
+            cursor.execute(self._sql, [values[name] for name in self._names])
+            # The select has found its row and still holds its lock, so no commit can occur, and count and row belong
+            # together. At another time, the count may come from a writer that was killed during its commit, and the
+            # next writer uses the same count again.
+            count = self._count()
+            row: Row | None = cursor.fetchone()
+            cursor.close()
+        except sqlite3.Error as error:
+            self._local.connection = None
+            if connection is not None:
+                connection.invalidate()
+            raise sa.exc.OperationalError(self._sql, parameters, error) from error
+        return row, count
+
+
+class SQLite:
+    """A database in one file, which processes of one machine share (``service.store.backend.Backend``)."""
+
+    def __init__(self, settings: Settings) -> None:
+        # Errors, which are logged, do not quote what is stored.
+        self.engine = sa.create_engine(settings.database_url, pool_size=2 * settings.threads + 2, hide_parameters=True)
+        sqlalchemy.event.listen(self.engine, "connect", configure_sqlite)
+        sqlalchemy.event.listen(self.engine, "begin", begin_sqlite)
+        self.count = UserVersion(self.engine)
+        # Readers of the write-ahead log wait for no writer.
+        self.never_waits = JOURNAL_MODE == "WAL"
+        self._locks = Locks(settings.data)
+
+    def changes(self, engine: sa.Engine) -> Changes:
+        return Changes(engine, DataVersions(), self.before_commit)
+
+    def asking(self, statement: sa.Select[Any]) -> _Asking:
+        return _Asking(self.engine, statement, self.count)
+
+    def count_change(self, connection: sa.Connection) -> None:
+        UserVersion.advance(connection)
+
+    def before_commit(self, connection: sa.Connection, *, notify: bool = True) -> None:
+        """Nothing: commits are noticed by the file."""
+
+    def keyed(self, scope: str, key: str) -> AbstractContextManager[None]:
+        return self._locks.keyed(scope, key)
+
+    def migrating(self) -> AbstractContextManager[None]:
+        return self._locks.exclusive(Lock.MIGRATION, wait=True)
+
+    def probe(self) -> Probe:
+        engine = sa.create_engine(self.engine.url, poolclass=sa.NullPool)
+        sqlalchemy.event.listen(engine, "connect", _configure_probe)
+        return Probe(engine, _lock, _is_busy)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _configure_probe(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # This module begins transactions itself.
+    connection.execute(f"PRAGMA busy_timeout = {round(1000 * PATIENCE_SECONDS)}")
+
+
+def _lock(connection: sa.Connection) -> str | None:
+    """Why nobody could write for the time of the patience. Many short transactions are no lock."""
+    before = _data_version(connection)
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except sa.exc.OperationalError as error:
+        if not _is_busy(error):
+            raise
+        if _data_version(connection) != before:
+            return None
+        return f"another program has held its lock for {PATIENCE_SECONDS:g} s or more; nothing can be written"
+    connection.exec_driver_sql("ROLLBACK")
+    return None
+
+
+def _data_version(connection: sa.Connection) -> int:
+    """A number that changes with each commit of another connection."""
+    return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+
+
+def _is_busy(error: sa.exc.SQLAlchemyError) -> bool:
+    return getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF in _BUSY

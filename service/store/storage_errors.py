@@ -11,6 +11,11 @@ import sqlalchemy as sa
 
 __all__ = ["start_problem", "storage_error_code"]
 
+#: By SQLSTATE.
+_OF_POSTGRESQL: dict[str, Literal["storage_full", "storage_error"]] = {
+    "53100": "storage_full",
+    "58030": "storage_error",
+}
 #: What SQLite reports of a directory in which it cannot write.
 _NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
@@ -19,6 +24,9 @@ def storage_error_code(error: OSError | sa.exc.OperationalError) -> Literal["sto
     """The code for an error of a full or failing disk; None if the database failed for another reason."""
     if isinstance(error, OSError):
         return "storage_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "storage_error"
+    state = _OF_POSTGRESQL.get(getattr(error.orig, "sqlstate", None) or "")
+    if state is not None:
+        return state
     # The low byte is the primary result code; the other bytes refine it.
     kind = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
     return {sqlite3.SQLITE_FULL: "storage_full", sqlite3.SQLITE_IOERR: "storage_error"}.get(kind)  # type: ignore[return-value]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from models.identifiers import LOCAL
-from models.registry.tables import METADATA, owner
+from models.registry.tables import METADATA, WHOLE_NUMBER, owner
 
 __all__ = ["API_KEYS", "AUDIT", "COUNTERS", "EVENTS", "IDEMPOTENCY_KEYS", "JOBS", "SWEEPS", "TRAINERS"]
 
@@ -18,16 +18,18 @@ def _dataset(name: str) -> sa.Column[str]:
 JOBS = sa.Table(
     "jobs",
     METADATA,
-    sa.Column("number", sa.Integer, primary_key=True),  # by the database, in the order of submission
+    sa.Column("number", WHOLE_NUMBER, primary_key=True),  # by the database, in the order of submission
     sa.Column("id", sa.String(40), nullable=False, unique=True),
     owner(),
     sa.Column("key", sa.String(40), nullable=True),  # the key with which it was submitted; null without keys
-    sa.Column("running_limit", sa.Integer, nullable=True),  # how many jobs may run of its owner; null: as the settings
+    sa.Column(
+        "running_limit", WHOLE_NUMBER, nullable=True
+    ),  # how many jobs may run of its owner; null: as the settings
     # Bytes of the checkpoints that it may keep, as predicted; null for jobs of earlier releases.
     sa.Column("reserved_bytes", sa.BigInteger, nullable=True),
     sa.Column("model", sa.String(63), nullable=False, index=True),  # the name, which stays when the model is deleted
     sa.Column(
-        "model_number", sa.Integer, sa.ForeignKey("models.number", ondelete="SET NULL"), nullable=True, index=True
+        "model_number", WHOLE_NUMBER, sa.ForeignKey("models.number", ondelete="SET NULL"), nullable=True, index=True
     ),
     sa.Column("state", sa.String(16), nullable=False, index=True),
     # What a client asked of a running job: "cancel" or "pause".
@@ -43,22 +45,22 @@ JOBS = sa.Table(
     sa.Column("created_at", sa.String(30), nullable=False),
     sa.Column("started_at", sa.String(30), nullable=True),
     sa.Column("finished_at", sa.String(30), nullable=True),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("deaths", sa.Integer, nullable=False),  # workers lost since the newest checkpoint
+    sa.Column("attempt", WHOLE_NUMBER, nullable=False),
+    sa.Column("deaths", WHOLE_NUMBER, nullable=False),  # workers lost since the newest checkpoint
     sa.Column(
-        "fence", sa.Integer, nullable=False
+        "fence", WHOLE_NUMBER, nullable=False
     ),  # rises with every owner; a write under an older one changes nothing
     sa.Column("lease_until", sa.Float, nullable=True),  # seconds since 1970
     sa.Column("not_before", sa.Float, nullable=True),  # seconds since 1970; when a lost job may be tried again
     sa.Column("queued_at", sa.Float, nullable=True),  # seconds since 1970; null unless it is queued
-    sa.Column("epoch", sa.Integer, nullable=False),
-    sa.Column("epochs", sa.Integer, nullable=False),
+    sa.Column("epoch", WHOLE_NUMBER, nullable=False),
+    sa.Column("epochs", WHOLE_NUMBER, nullable=False),
     sa.Column("step", sa.BigInteger, nullable=False),
     sa.Column("fraction", sa.Float, nullable=False),
     sa.Column("eta_seconds", sa.Float, nullable=True),
     sa.Column("metrics", sa.Text, nullable=False),
     sa.Column("checkpoint", sa.String(40), nullable=True),
-    sa.Column("version", sa.Integer, nullable=True),
+    sa.Column("version", WHOLE_NUMBER, nullable=True),
     sa.Column("error", sa.Text, nullable=True),
     sa.Column("details", sa.Text, nullable=False, server_default="{}"),  # JSON: best, stopped_by, kernels
     # For lists, and for whose turn it is.
@@ -69,12 +71,12 @@ JOBS = sa.Table(
 EVENTS = sa.Table(
     "events",
     METADATA,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", WHOLE_NUMBER, primary_key=True),
     sa.Column("job", sa.String(40), nullable=False),
     sa.Column("type", sa.String(16), nullable=False),
     # Of the events of type "epoch", which are the job's history; member is 0 if the job has one network.
-    sa.Column("epoch", sa.Integer, nullable=True),
-    sa.Column("member", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("epoch", WHOLE_NUMBER, nullable=True),
+    sa.Column("member", WHOLE_NUMBER, nullable=False, server_default="0"),
     sa.Column("at", sa.String(30), nullable=False),
     sa.Column("data", sa.Text, nullable=False),
     sa.UniqueConstraint("job", "member", "epoch", name="one_event_an_epoch"),
@@ -108,7 +110,7 @@ IDEMPOTENCY_KEYS = sa.Table(
     sa.Column("scope", sa.String(80), primary_key=True),  # method and path
     sa.Column("key", sa.String(255), primary_key=True),
     sa.Column("payload", sa.String(64), nullable=False),  # SHA-256
-    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("status", WHOLE_NUMBER, nullable=False),
     sa.Column("headers", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("stored_at", sa.Float, nullable=False, index=True),  # seconds since 1970
@@ -132,7 +134,7 @@ API_KEYS = sa.Table(
 AUDIT = sa.Table(
     "audit",
     METADATA,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", WHOLE_NUMBER, primary_key=True),
     sa.Column("at", sa.String(30), nullable=False, index=True),
     sa.Column("key", sa.String(40), nullable=True),  # null: without a key, or by the service itself
     owner(),

@@ -2,16 +2,16 @@
 
 While the database is copied and every file that it names gets a second name (a pin), the backup holds the right to
 write to the database. A file is deleted after its row, so no file can be deleted in that time. The files, which never
-change, are copied afterwards; a deletion then removes only their first names. Other writers wait while the database is
-copied.
+change, are copied afterwards; a deletion then removes only their first names. Other writers wait while a SQLite
+database is copied. Of a PostgreSQL database, the rows of that moment are copied afterwards, to a SQLite database.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from service.store.files import FileKind, FileStore
 from service.store.locks import LockTakenError
 from service.store.naming import TABLES
 from service.store.pins import pin
+from service.upkeep.transfer import TransferError, copy_rows
 
 __all__ = ["Backup", "BackupError", "back_up"]
 
@@ -39,7 +40,6 @@ class Backup:
 
     files: int = 0
     bytes: int = 0
-    has_database: bool = True
     faults: list[str] = field(default_factory=list)
 
 
@@ -59,8 +59,8 @@ class _NamedFile(NamedTuple):
 def back_up(settings: Settings, target: Path) -> Backup:
     """Copy everything to the directory ``target``, which must be empty or absent; raises BackupError.
 
-    The copy is a data directory. It gets its name only after it is durable and verified. If the database is not
-    SQLite, only the files are copied.
+    The copy is a data directory with a SQLite database, of whatever kind the database is. It gets its name only after
+    it is durable and verified.
     """
     target = target.absolute()
     if not is_new(target):
@@ -72,7 +72,7 @@ def back_up(settings: Settings, target: Path) -> Backup:
             return _copy(database, files, work)
     except LockTakenError:
         raise BackupError(f"another backup of {settings.data} is under way") from None
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, sqlite3.Error, TransferError) as error:
         raise BackupError(f"nothing was copied to {target}: {error}") from error
     except sa.exc.DBAPIError as error:
         raise BackupError(f"nothing was copied to {target}: {error.orig}") from error
@@ -88,19 +88,23 @@ def _require_database(database: Database) -> None:
 
 
 def _copy(database: Database, files: FileStore, work: Path) -> Backup:
-    backup = Backup(has_database=database.engine.dialect.name == "sqlite")
+    backup = Backup()
     pinned: list[tuple[_NamedFile, Path]] = []
-    with database.write() as connection:
-        if not backup.has_database:
-            # This makes deletions of rows wait, as SQLite's single writer does.
-            connection.execute(sa.text("LOCK TABLE checkpoints, datasets IN SHARE MODE"))
-        for file in _named(connection):
-            try:
-                pinned.append((file, pin(files.path(file.kind, file.file_id))))
-            except FileNotFoundError:
-                backup.faults.append(f"{file.place} is missing")
-        if backup.has_database:
-            _copy_database(database.engine.url.database or "", work / "trainyard.db")
+    with ExitStack() as stack:
+        with database.write() as connection:
+            for file in _named(connection):
+                try:
+                    pinned.append((file, pin(files.path(file.kind, file.file_id))))
+                except FileNotFoundError:
+                    backup.faults.append(f"{file.place} is missing")
+            if database.engine.dialect.name == "sqlite":
+                _copy_database(database.engine.url.database or "", work / "trainyard.db")
+                snapshot = None
+            else:
+                snapshot = stack.enter_context(database.snapshot())
+        if snapshot is not None:
+            # Others write meanwhile.
+            _copy_rows(database.settings, snapshot, work)
     for file, path in pinned:
         if copy_durably(path, work / file.place) != file.record.sha256:
             backup.faults.append(f"{file.place} is damaged, and was copied as it is")
@@ -114,6 +118,21 @@ def _named(connection: sa.Connection) -> Iterator[_NamedFile]:
     for kind, table in TABLES.items():
         for row in connection.execute(sa.select(table.c.id, table.c.bytes, table.c.sha256)):
             yield _NamedFile(kind, row.id, FileRecord(row.bytes, row.sha256))
+
+
+def _copy_rows(settings: Settings, rows: sa.Connection, work: Path) -> None:
+    """Copy the rows of a database of a server to a new SQLite database in a directory."""
+    path = work / "trainyard.db"
+    copy = Database(replace(settings, data=work, database_url=f"sqlite:///{path}"))
+    try:
+        copy.migrate()
+        with copy.write() as connection:
+            copy_rows(rows, connection)
+    finally:
+        copy.dispose()
+    for other in work.glob("*.lock"):
+        other.unlink()
+    flush(path)
 
 
 def _copy_database(original: str, path: Path) -> None:

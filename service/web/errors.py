@@ -91,6 +91,8 @@ def install(app: Flask) -> None:
     app.register_error_handler(TrainyardError, _refusal)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(sa.exc.OperationalError, _database_error)
+    app.register_error_handler(sa.exc.TimeoutError, _no_connection)
+    app.register_error_handler(sa.exc.DataError, _unknown_text)
     app.register_error_handler(CheckpointError, _checkpoint_error)
     app.register_error_handler(OSError, _storage_error)
     app.register_error_handler(Exception, _internal_error)
@@ -189,7 +191,25 @@ def _database_error(error: sa.exc.OperationalError) -> Response:
         return _storage_full("the database")
     if code == "storage_error":
         return problem(500, "storage_error", "the database cannot be read or written")
-    return problem(503, "database_unavailable", "the database did not answer; try again", headers={"Retry-After": "1"})
+    return _unavailable("the database did not answer; try again")
+
+
+def _unavailable(detail: str) -> Response:
+    return problem(503, "database_unavailable", detail, headers={"Retry-After": "1"})
+
+
+def _no_connection(_error: sa.exc.TimeoutError) -> Response:
+    _log.error("no connection to the database became free", extra=_request())
+    return _unavailable("all connections to the database are in use; try again")
+
+
+def _unknown_text(error: sa.exc.DataError) -> Response:
+    """PostgreSQL stores no text with U+0000, so nothing has such a name. SQLite finds out by looking."""
+    if "NUL" not in str(error.orig):
+        return _internal_error(error)
+    if "\0" in request.path:
+        return problem(404, "not_found", f"there is nothing at {shortened(request.path)}")
+    return problem(422, "validation_failed", "names and ids have no sign U+0000. Received: one that has it")
 
 
 def _internal_error(error: Exception) -> Response:

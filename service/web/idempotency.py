@@ -119,7 +119,7 @@ def _hold(parts: Context, scope: str, key: str) -> Iterator[None]:
     """Hold a key for the time of a request; raises ConflictError if another request holds it."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(parts.files.locks.keyed(scope, key))
+            stack.enter_context(parts.database.backend.keyed(scope, key))
         except LockTakenError:
             detail = f"a request with the Idempotency-Key {describe(key)} is under way; send this one again later"
             raise ConflictError("idempotency_key_in_use", detail) from None

@@ -39,6 +39,7 @@ def test_a_mistyped_secret_is_recognized_without_the_database() -> None:
         assert not is_secret(text)
 
 
+@pytest.mark.sqlite
 def test_no_secret_is_stored(database: Database, tmp_path: Path) -> None:
     with database.write() as connection:
         key, secret = create_key(connection, "alice", [Scope.TRAIN])
@@ -131,7 +132,7 @@ class TestKeyRing:
 
 
 def test_the_ring_of_a_lost_database_says_so(tmp_path: Path) -> None:
-    lost = Database(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))
+    lost = Database(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))  # without any table
     with pytest.raises(sa.exc.OperationalError):
         KeyRing(lost).find(None)
     lost.dispose()

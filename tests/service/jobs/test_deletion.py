@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -20,6 +19,7 @@ from service.jobs.record import ACTIVE, FINAL
 from service.store.database import Database
 from service.store.tables import EVENTS, JOBS, SWEEPS
 from service.web.live_events import EVENTS_AT_ONCE, LiveEvents
+from testing.databases import rows_of
 from testing.harness import Server, eventually
 from testing.samples import DATA, ROWS, a_model, a_training, without_jobs
 
@@ -191,8 +191,8 @@ def test_what_a_deleted_job_made_goes_on_working(make_server: Callable[..., Serv
     assert [job["id"] for job in client.pages("/jobs", 10)] == [recent["id"], old["id"]]
     server.terminate()
     server.wait_until_gone()
-    with contextlib.closing(sqlite3.connect(server.data / "trainyard.db")) as database, database:
-        database.execute("UPDATE jobs SET finished_at = ? WHERE id = ?", (days_ago(31.0), old["id"]))
+    with rows_of(server.data) as connection:
+        connection.execute(sa.update(JOBS).where(JOBS.c.id == old["id"]).values(finished_at=days_ago(31.0)))
 
     client = server.start_ready()
     eventually(lambda: client.get(f"/jobs/{old['id']}").status == 404, what="the old job is deleted")

@@ -173,6 +173,7 @@ def test_owners_take_turns_with_one_job_at_a_time(connection: sa.Connection, mon
     assert order == ["alice", "bob", "alice", "bob", "alice", "alice"]
 
 
+@pytest.mark.sqlite
 def test_whose_turn_it_is_is_found_by_indexes(connection: sa.Connection) -> None:
     """A claim holds the right to write, so it must not look at every job for every queued one."""
     query = lifecycle._queued(0.0, 1).compile(connection.engine, compile_kwargs={"literal_binds": True})

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 import sqlalchemy.event
 
 from service.store.changes import CachedQuery, Changes
-from service.store.sqlite import begin_sqlite
+from service.store.sqlite import DataVersions, begin_sqlite
 
 
 @pytest.fixture(params=["DELETE", "WAL"])
@@ -43,7 +43,7 @@ def engine(path: Path) -> Iterator[sa.Engine]:
 
 @pytest.fixture
 def changes(engine: sa.Engine) -> Iterator[Changes]:
-    made = Changes(engine)
+    made = Changes(engine, DataVersions(), lambda _connection: None)
     yield made
     made.close()
 
@@ -173,17 +173,3 @@ def test_a_query_that_failed_or_met_a_commit_is_asked_again(changes: Changes, en
         query()
     assert [query(), query(), query()] == [0, 1, 1]
     assert steps == []
-
-
-def test_a_database_that_counts_nothing_is_asked_each_time() -> None:
-    engine = sa.create_mock_engine("postgresql://", lambda *_: None)
-    changes = Changes(engine)  # type: ignore[arg-type]
-    assert changes.mark() is None
-    numbers = iter(range(10))
-
-    @contextmanager
-    def read() -> Iterator[Any]:
-        yield None
-
-    query = CachedQuery(changes, read, lambda _: next(numbers))
-    assert [query(), query()] == [0, 1]

@@ -27,6 +27,7 @@ from service.store.migrations import configuration
 from service.store.sqlite import wal_is_safe
 from service.store.storage_errors import storage_error_code
 from service.store.tables import EVENTS
+from testing.databases import url_of
 from testing.harness import ROOT
 from testing.runs import a_definition
 
@@ -115,8 +116,10 @@ def test_migrations_can_be_taken_back(tmp_path: Path) -> None:
 def test_processes_that_migrate_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "service", "migrate"]
 
+    url = url_of(tmp_path / "new") or ""
+
     def migrate(_number: int) -> subprocess.CompletedProcess[str]:
-        environment = {"TRAINYARD_DATA": str(tmp_path / "new"), "PATH": ""}
+        environment = {"TRAINYARD_DATA": str(tmp_path / "new"), "TRAINYARD_DATABASE_URL": url, "PATH": ""}
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
 
     with ThreadPoolExecutor(4) as pool:
@@ -193,6 +196,7 @@ def test_writers_wait_for_each_other(tmp_path: Path) -> None:
     migrated.dispose()
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("version", "safe"),
     [
@@ -212,6 +216,7 @@ def test_the_write_ahead_log_is_used_only_where_it_is_mended(version: tuple[int,
     assert wal_is_safe(version) is safe
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("of", ["model", "dataset"])
 def test_a_row_with_a_name_that_a_full_database_refuses(tmp_path: Path, of: str) -> None:
     """The error is that of the disk, whichever row is the one too many."""

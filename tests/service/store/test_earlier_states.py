@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -26,6 +25,7 @@ from service.store.migrations import configuration
 from service.store.tables import JOBS
 from service.upkeep.reindex import reindex
 from service.upkeep.verify import verify
+from testing.databases import copy_data, lose_database
 from testing.harness import ROOT, Client, Server
 from testing.jobs import arrays, timeless
 
@@ -147,7 +147,7 @@ def test_a_request_is_answered_again_under_its_key(unchanged: Client, known: dic
 def test_the_paused_job_goes_on(data: Path, known: dict[str, Any], make_server: Callable[..., Server]) -> None:
     """To the same bits, whether it is paused once more or not, and by the way of a run that was never paused."""
     paused = known["paused"]
-    shutil.copytree(data, data.with_name("twice"))
+    copy_data(data, data.with_name("twice"))
     ends: dict[str, Any] = {}
     undisturbed: list[dict[str, Any]] = []
     for name in ("data", "twice"):
@@ -257,8 +257,8 @@ def test_the_queue_goes_on_in_order_and_another_definition_makes_the_next_versio
     assert all(definitions[number]["definition"]["layers"] == old["layers"] for number in between)
     server.terminate()
     server.wait_until_gone()
-    for path in data.glob("trainyard.db*"):
-        path.unlink()
+    (data / "trainyard.db").unlink()
+    lose_database(data)
     database = Database(Settings.read(server.environment))
     assert reindex(database, FileStore(data)).warnings == []
     database.dispose()

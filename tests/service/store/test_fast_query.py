@@ -30,6 +30,7 @@ from testing.harness import ROOT
 from testing.runs import a_definition
 
 
+@pytest.mark.sqlite
 @pytest.mark.skipif(JOURNAL_MODE != "DELETE", reason="the write-ahead log does not write the counter")
 def test_no_answer_outlives_a_count_that_comes_twice(database: Database, tmp_path: Path) -> None:
     """A writer that is killed in its commit leaves a count that the next writer reuses; answers between are old."""
@@ -59,7 +60,8 @@ def test_no_answer_outlives_a_count_that_comes_twice(database: Database, tmp_pat
                 commit()
         return calls[-1] or real()
 
-    query = FastQuery(database.engine, SERVING_QUERY, counter)
+    database.backend.count = counter  # type: ignore[misc, assignment]
+    query = FastQuery(database.backend, SERVING_QUERY)
     query._known["local", "m", "default"] = fast_query._Known(
         b"older", (0, "older"), monotonic()
     )  # so that the counter is asked
@@ -138,6 +140,7 @@ def test_each_change_is_noticed_by_every_process(database: Database, by: str) ->
     other.dispose()
 
 
+@pytest.mark.sqlite
 @pytest.mark.skipif(JOURNAL_MODE != "DELETE", reason="with the write-ahead log, the select runs every time")
 def test_other_commits_leave_the_answer_known(database: Database, tmp_path: Path) -> None:
     """A prediction need not wait for a running job's reports, nor for whoever holds the database for writing."""
@@ -161,6 +164,7 @@ def test_a_change_that_is_rolled_back_changes_no_answer(database: Database) -> N
     assert _answers(database) == known == _selected(database)
 
 
+@pytest.mark.sqlite
 @pytest.mark.skipif(JOURNAL_MODE != "DELETE", reason="with the write-ahead log, the select runs every time")
 def test_a_change_that_did_not_count_is_noticed_in_the_end(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -179,6 +183,7 @@ def test_a_change_that_did_not_count_is_noticed_in_the_end(
     assert _answers(database)[1] == (1, "ckpt_9", None, None, None)
 
 
+@pytest.mark.sqlite
 def test_a_full_disk_is_reported_as_by_any_write(database: Database) -> None:
     """Also if the counter is the first that a transaction writes, and meets the full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -215,12 +220,12 @@ def test_no_statement_that_changes_rows_is_text() -> None:
     assert not found
 
 
+@pytest.mark.sqlite
 def test_with_the_write_ahead_log_each_answer_is_selected_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Readers wait for no writer then, so nothing need be kept."""
-    for module in (sqlite, fast_query):
-        monkeypatch.setattr(module, "JOURNAL_MODE", "WAL")
+    monkeypatch.setattr(sqlite, "JOURNAL_MODE", "WAL")
     logged = Database(Settings.read({"TRAINYARD_DATA": str(tmp_path)}))
     logged.migrate()
     asked = {"owner": "local", "model": MODEL, "alias": "latest"}

@@ -21,6 +21,8 @@ from service.store.sqlite import JOURNAL_MODE, SYNCHRONOUS
 from service.store.tables import EVENTS
 from testing.harness import ROOT, Server
 
+pytestmark = pytest.mark.sqlite
+
 
 def migrated(folder: Path) -> Database:
     database = Database(Settings.read({"TRAINYARD_DATA": str(folder)}))

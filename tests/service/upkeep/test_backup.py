@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 from models.formats.durable import sha256_of
 from service.settings import Settings
 from service.upkeep.backup import Backup, back_up
+from testing.databases import copy_data
 from testing.harness import ROOT, Server, eventually, serving
 from testing.jobs import arrays, timeless
 from testing.samples import DATA, ROWS, a_model, a_training, without_jobs
@@ -165,7 +165,7 @@ def trained_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(trained_data: Path, make_server: Callable[..., Server]) -> Server:
     """A copy of it for one test, not started."""
     server = make_server()
-    shutil.copytree(trained_data, server.data)
+    copy_data(trained_data, server.data)
     return server
 
 

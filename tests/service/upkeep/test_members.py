@@ -18,6 +18,7 @@ from service.upkeep.backup import back_up
 from service.upkeep.reindex import reindex
 from service.upkeep.verify import verify
 from testing.bad_members import MEMBERS_DATA, MEMBERS_MODEL, MEMBERS_ROWS
+from testing.databases import lose_database
 from testing.harness import Client, Server, eventually
 
 pytestmark = pytest.mark.processes
@@ -112,8 +113,7 @@ def test_the_check_at_the_start_verify_backup_and_reindex(
     assert verify(Database(settings), FileStore(server.data)).wrong == []
 
     for data in (server.data, target):
-        for file in data.glob("trainyard.db*"):
-            file.unlink()
+        lose_database(data)
         settings = Settings.read({"TRAINYARD_DATA": str(data)})
         rebuilt = reindex(Database(settings), FileStore(data))
         if data is server.data:

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import pytest
 
+from testing import databases
 from testing.harness import Client, Server, eventually
 from testing.samples import CSV, ROWS, a_model, a_training, without_jobs
 
@@ -119,13 +120,12 @@ def worked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worked]:
 def copy(worked: Worked, make_server: Callable[..., Server]) -> Server:
     """A copy of the same directory."""
     server = make_server(WORKERS=1)
-    shutil.copytree(worked.server.data, server.data, dirs_exist_ok=True)
+    databases.copy_data(worked.server.data, server.data)
     return server
 
 
 def lose_database(server: Server) -> None:
-    for path in server.data.glob("trainyard.db*"):
-        path.unlink()
+    databases.lose_database(server.data)
 
 
 class TestReindex:

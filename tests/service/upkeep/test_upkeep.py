@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
 import pytest
+import sqlalchemy as sa
 
 from models.identifiers import new_id
+from models.registry.tables import CHECKPOINTS
 from service.store.files import FileStore
 from service.store.locks import LockTakenError
+from testing.databases import copy_data, rows_of
 from testing.harness import Client, Server, eventually, serving
 from testing.metrics import samples
 from testing.samples import CSV, ROWS, a_model, a_training
@@ -74,7 +76,7 @@ def stopped(
     """A model with three versions, the oldest first, and its service, which is stopped."""
     data, jobs = made
     server = make_server()
-    shutil.copytree(data, server.data, dirs_exist_ok=True)  # with its files' times, by which damage is seen
+    copy_data(data, server.data)  # with its files' times, by which damage is seen
     return server, jobs
 
 
@@ -215,9 +217,9 @@ class TestVerify:
         shutil.copyfile(first, first.with_name(f"{orphan}.h5"))
         (server.data / "datasets" / stranger).write_text("mine")
         change_definition(server.data / "models" / "served.h5")
-        with closing(sqlite3.connect(server.data / "trainyard.db")) as database, database:
+        with rows_of(server.data) as connection:
             lost = "SELECT number, 'lost', 9 FROM models WHERE name = 'served'"
-            database.execute(f"INSERT INTO aliases (model_number, alias, version) {lost}")
+            connection.exec_driver_sql(f"INSERT INTO aliases (model_number, alias, version) {lost}")
         expected |= {f"{orphan}.h5": "orphan", stranger: "unknown", "models/served.h5": "wrong_digest"}
         bad = command(server, "verify")
         assert bad.returncode == 1
@@ -266,9 +268,11 @@ class TestOrphans:
     ) -> None:
         server, jobs = stopped
         folder, datasets = server.data / "checkpoints", server.data / "datasets"
-        with closing(sqlite3.connect(server.data / "trainyard.db")) as database, database:
-            first = database.execute("SELECT min(id) FROM checkpoints").fetchone()[0]
-            database.execute("DELETE FROM checkpoints WHERE id = ?", [first])  # as retention does, killed before unlink
+        with rows_of(server.data) as connection:
+            first = connection.scalar(sa.select(sa.func.min(CHECKPOINTS.c.id)))
+            connection.execute(
+                sa.delete(CHECKPOINTS).where(CHECKPOINTS.c.id == first)
+            )  # as retention does, killed before unlink
         unnamed = folder / f"{new_id('ckpt')}.h5"
         shutil.copyfile(file_of(server, jobs[2]), unnamed)  # as a save that was killed before it was named
         broken = folder / f"{new_id('ckpt')}.h5"

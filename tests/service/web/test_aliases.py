@@ -29,6 +29,7 @@ from service.web.app import create_app
 from service.web.front import ServiceFront
 from service.web.gate import CALLER
 from service.web.worker.front import Batchable
+from testing.databases import lose_database
 from testing.harness import Client, Server, eventually
 from testing.published import publish_runs
 
@@ -235,8 +236,8 @@ def test_aliases_outlive_a_lost_database(tmp_path: Path, app: Flask) -> None:
         content = model_file(connection, "small")
     files.put(FileKind.MODEL, "small", model_file_image(content))
     database.dispose()
-    for path in tmp_path.glob("trainyard.db*"):
-        path.unlink()
+    lose_database(tmp_path)
+    settings = Settings.read({"TRAINYARD_DATA": str(tmp_path)})
     database = Database(settings)
     assert reindex(database, files).warnings == []
     assert get(application(tmp_path), "/models/small/aliases") == before

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import sqlalchemy as sa
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from models.data.limits import CLASSES_BYTES, NAME_BYTES
 from models.errors import LISTED, QUOTED
 from models.registry.models import find_model
+from models.registry.tables import MODELS
 from service.settings import Settings
 from service.web.app import create_app
 from service.web.errors import PROBLEM_BYTES
@@ -261,7 +263,7 @@ def test_stored_models_with_longer_classes_are_served(client: FlaskClient) -> No
     database = client.application.extensions["trainyard"].database
     with database.write() as connection:
         text = find_model(connection, "old").definition.canonical().replace('"a"', json.dumps(long))
-        connection.exec_driver_sql("UPDATE models SET definition = ? WHERE name = 'old'", (text,))
+        connection.execute(sa.update(MODELS).where(MODELS.c.name == "old").values(definition=text))
     assert client.get("/models/old").get_json()["classes"] == [long, "b"]
     answer = client.post("/train", json={"model": "old", "dry_run": True, "data": {**DATA, "labels": ["b", "b"]}})
     assert "256" not in answer.get_data(as_text=True)

@@ -184,6 +184,7 @@ class TestFull:
         small.ballast.unlink()
         assert small.client.get("/health/ready").json["storage"] == "ok"
 
+    @pytest.mark.sqlite
     def test_a_client_can_make_room(self, small: Small) -> None:
         """For each kind of request, the reserve is given up. Once there is room, there is one again."""
         small.with_reserve()
@@ -226,6 +227,7 @@ class TestFull:
         assert client.get("/datasets/saved/file").status == 200
         small.ballast.unlink()
 
+    @pytest.mark.sqlite
     def test_a_start(self, small: Small) -> None:
         """It starts, says that the disk is full, and the trainer waits for space without a traceback."""
         small.with_reserve()
@@ -244,6 +246,7 @@ class TestFull:
         assert "Traceback" not in small.server.log[before:]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("command", ["web", "trainer"])
 @pytest.mark.parametrize("case", ["full", "read-only"])
 def test_a_start_that_cannot_be_ends_with_one_sentence(tmp_path: Path, command: str, case: str) -> None:

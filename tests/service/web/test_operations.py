@@ -157,6 +157,7 @@ def test_storage_that_cannot_be_written_is_not_ready(tmp_path: Path) -> None:
     assert "storage is not writable" in document["detail"]
 
 
+@pytest.mark.sqlite
 class TestLockedDatabase:
     """Another program holds the lock of SQLite's file."""
 
@@ -193,7 +194,7 @@ class TestLockedDatabase:
                 other.execute("BEGIN IMMEDIATE")
                 refused.append(connection)
 
-        engine = client.application.extensions["trainyard"].database.probe._engine
+        engine = client.application.extensions["trainyard"].database.probe.engine
         sqlalchemy.event.listen(engine, "before_cursor_execute", busy)
         answer = client.get("/health/ready")
         other.execute("ROLLBACK")
@@ -201,6 +202,7 @@ class TestLockedDatabase:
         assert answer.get_json()["database"] == "ok"
 
 
+@pytest.mark.sqlite
 def test_a_database_that_does_not_answer_is_reported_with_503(tmp_path: Path) -> None:
     settings = Settings.read({"TRAINYARD_DATA": str(tmp_path), "TRAINYARD_TRAINER": "external"})
     app = create_app(settings)
