@@ -2,6 +2,7 @@
 # make bench: measurements.  make bench-tabular: real tables beside gradient boosting.  make reliability: kills, power
 # cuts, full disks.  make security: hostile requests and tables, fuzzing, known vulnerabilities, build/sbom.json.
 # make console: every test of the console in a browser, of which make test runs the short form.
+# make postgresql: the tests of the service on PostgreSQL.
 # make clients: all clients that speak to it, each from its registry; make test has those that are small.
 # make release: wheel, sdist and bill of materials in dist/.
 PYTHON ?= python3
@@ -12,7 +13,8 @@ unexport PYTHONDONTWRITEBYTECODE
 LOCK = $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--custom-compile-command 'make lock'
 
-.PHONY: demo serve quick test lint format bench bench-tabular reliability security console clients release lock clean
+.PHONY: demo serve quick test postgresql lint format bench bench-tabular reliability security console clients release \
+	lock clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python examples/demo.py
@@ -26,6 +28,13 @@ test: $(VENV)/.test .venv-clients/triton/.made .venv-clients/generated/.made
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "short or not console"
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --database postgresql -m "not processes and not slow" \
+		tests/service tests/models/registry
+
+# The tests of the service on PostgreSQL instead of SQLite; make test has those on it that start no process.
+postgresql: $(VENV)/.test
+	.ci/packages initdb
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --database postgresql tests/service tests/models/registry
 
 # The inner loop: no test that starts a process, and none that is slow.
 quick: $(VENV)/.test
@@ -44,7 +53,7 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.bench
-	.ci/packages wrk
+	.ci/packages wrk initdb
 	$(BIN)/python -m benchmarks.serving_contestants.environments
 	$(BIN)/python -m benchmarks
 
@@ -81,7 +90,7 @@ release: $(VENV)/.release
 # and of what installs it there.
 lock: $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
-	$(LOCK) --output-file requirements.lock requirements.txt requirements-onnx.txt
+	$(LOCK) --output-file requirements.lock requirements.txt requirements-onnx.txt requirements-postgresql.txt
 	grep -h '^hatchling' requirements-release.txt | $(LOCK) --output-file requirements-build.lock -
 
 clean:
@@ -95,8 +104,8 @@ $(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.test: requirements-test.txt requirements-otel.txt requirements-onnx.txt requirements-fast.txt requirements-oracle.txt \
-		$(VENV)/.runtime
+$(VENV)/.test: requirements-test.txt requirements-otel.txt requirements-onnx.txt requirements-fast.txt \
+		requirements-postgresql.txt requirements-oracle.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt -r requirements-oracle.txt
 	@touch $@
 
@@ -108,7 +117,7 @@ $(VENV)/.release: requirements-release.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-release.txt
 	@touch $@
 
-$(VENV)/.bench: requirements-bench.txt requirements-fast.txt $(VENV)/.runtime
+$(VENV)/.bench: requirements-bench.txt requirements-fast.txt requirements-postgresql.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import (
     checkpoint,
     console,
+    databases,
     idle,
     loading,
     machine,
@@ -31,7 +32,7 @@ from benchmarks import (
 MODULES = (
     *(training_step, checkpoint, predict, predict_beside_training, predict_overload),
     *(predict_names, predict_trust, serving, served_memory),
-    *(loading, reading, idle, tables, trust, sweeps, console),
+    *(loading, reading, idle, tables, trust, sweeps, console, databases),
 )
 
 

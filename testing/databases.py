@@ -15,15 +15,19 @@ from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-import pytest
 import sqlalchemy as sa
 
 from service.settings import Settings
 from service.store.database import Database
-from service.store.postgresql import PostgreSQL as Backend
 from service.upkeep.transfer import transfer
-from testing.postgresql import PostgreSQL
+
+if TYPE_CHECKING:  # What uses SQLite alone, as benchmarks do, need not have them.
+    import pytest
+
+    from service.store.postgresql import PostgreSQL as Backend
+    from testing.postgresql import PostgreSQL
 
 __all__ = [
     "copy_data",
@@ -59,6 +63,8 @@ def use_postgresql(server: PostgreSQL, patch: pytest.MonkeyPatch) -> None:
         return read(given)
 
     patch.setattr(Settings, "read", read_with_server)
+    from service.store.postgresql import PostgreSQL as Backend
+
     begin = Backend.__init__
 
     def begin_noted(self: Backend, settings: Settings) -> None:

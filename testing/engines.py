@@ -45,7 +45,7 @@ class MemoryEngine:
         self.placements.append(MemoryPlacement(order))
         return self.placements[-1]
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float, wakes: int | None = None) -> None:
         """Nothing happens in the meantime."""
 
     def close(self) -> None:

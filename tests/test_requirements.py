@@ -34,12 +34,15 @@ def test_pyproject_lists_what_the_requirements_files_list() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     assert spelled(extras["server"]) == required("requirements.txt")
     assert spelled(PROJECT["project"]["dependencies"]) < spelled(extras["server"])
-    parts = ("test", "otel", "onnx", "fast", "oracle")
+    parts = ("test", "otel", "onnx", "fast", "postgresql", "oracle")
     assert spelled(extras["test"]) == required(*(f"requirements-{part}.txt" for part in parts))
     assert spelled(extras["otel"]) == required("requirements-otel.txt")
     assert spelled(extras["onnx"]) == required("requirements-onnx.txt")
     assert spelled(extras["fast"]) == required("requirements-fast.txt")
-    assert spelled(extras["bench"]) == required("requirements-bench.txt", "requirements-fast.txt")
+    assert spelled(extras["postgresql"]) == required("requirements-postgresql.txt")
+    assert spelled(extras["bench"]) == required(
+        "requirements-bench.txt", "requirements-fast.txt", "requirements-postgresql.txt"
+    )
     assert spelled(extras["security"]) == required("requirements-security.txt")
     assert spelled(extras["release"]) == required("requirements-release.txt")
     assert spelled(PROJECT["build-system"]["requires"]) <= spelled(extras["test"])
@@ -90,7 +93,7 @@ def test_what_builds_the_project_is_locked() -> None:
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
 def test_the_lock_satisfies_the_requirements(python: str, machine: str) -> None:
-    """One version of each package applies, and it is in the range that is allowed. The image has the extra onnx."""
+    """One version of each package applies, and it is in the range that is allowed. The image has two extras."""
     environment = {
         "python_version": python,
         "python_full_version": f"{python}.0",
@@ -106,7 +109,7 @@ def test_the_lock_satisfies_the_requirements(python: str, machine: str) -> None:
         if pin.applies(environment):
             versions[pin.name].append(pin.version)
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
-    for text in required("requirements.txt", "requirements-onnx.txt"):
+    for text in required("requirements.txt", "requirements-onnx.txt", "requirements-postgresql.txt"):
         requirement = Requirement(text)
         (version,) = versions[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version), f"{text}: run make lock"

@@ -97,7 +97,7 @@ def define_model(
     values = {"name": definition.name, "definition": definition.canonical(), "newest": 0, "created_at": utc_now()}
     if not exists(connection, definition.name) and insert_if_free(connection, MODELS, values):
         return find_model(connection, definition.name), True
-    number = require_model(connection, definition.name, to_change=True)
+    number = require_model(connection, definition.name)
     known = find_model(connection, definition.name)
     if known.definition == definition:
         return known, False
@@ -162,7 +162,7 @@ _SELECT = sa.select(MODELS, DEFAULT_VERSION.label("default"), DEFAULT_METRICS.la
 
 def delete_model(connection: sa.Connection, name: str) -> list[str]:
     """Delete a model with its versions, aliases and checkpoints. Returns the ids of checkpoints to delete as files."""
-    number = require_model(connection, name, to_change=True)
+    number = require_model(connection, name)
     gone = list(connection.scalars(sa.select(CHECKPOINTS.c.id).where(CHECKPOINTS.c.model_number == number)))
     connection.execute(sa.delete(MODELS).where(MODELS.c.number == number))
     return gone

@@ -185,14 +185,10 @@ def number_of(connection: sa.Connection, model: str) -> sa.ScalarSelect[int]:
     return own(connection, sa.select(MODELS.c.number), MODELS).where(MODELS.c.name == model).scalar_subquery()
 
 
-def require_model(connection: sa.Connection, name: str, *, to_change: bool = False) -> int:
-    """The number of the model of this name; raises MissingError if there is none.
-
-    With ``to_change``, nobody else changes its aliases or publishes a version before this transaction ends.
-    """
+def require_model(connection: sa.Connection, name: str) -> int:
+    """The number of the model of this name; raises MissingError if there is none."""
     query = own(connection, sa.select(MODELS.c.number), MODELS).where(MODELS.c.name == name)
-    # SQLite has one writer at a time and no such clause; other databases lock the row.
-    number = connection.scalar(query.with_for_update() if to_change else query)
+    number = connection.scalar(query)
     if number is None:
         raise missing(connection, "model", name)
     return int(number)
@@ -210,7 +206,7 @@ def publish(
 
     ``definition`` is the canonical text of the checkpoint's definition; the model's newest one if left out.
     """
-    number = require_model(connection, model, to_change=True)
+    number = require_model(connection, model)
     connection.execute(sa.update(MODELS).where(MODELS.c.number == number).values(newest=MODELS.c.newest + 1))
     newest = connection.execute(sa.select(MODELS.c.newest, MODELS.c.definition).where(MODELS.c.number == number)).one()
     values = {
@@ -330,7 +326,7 @@ def set_alias(connection: sa.Connection, model: str, alias: str, target: int | T
             "reserved_alias", f"the alias {describe(LATEST)} always means the newest version and cannot be set"
         )
     wanted = Traffic.of(target, None) if isinstance(target, int) else target
-    number = require_model(connection, model, to_change=True)
+    number = require_model(connection, model)
     asked = [each for each in wanted.numbers if each <= MAXIMUM_VERSION]
     query = sa.select(VERSIONS.c.version).where(VERSIONS.c.model_number == number, VERSIONS.c.version.in_(asked))
     unknown = sorted({*wanted.numbers} - set(connection.scalars(query)))
@@ -344,7 +340,7 @@ def set_alias(connection: sa.Connection, model: str, alias: str, target: int | T
 
 def remove_alias(connection: sa.Connection, model: str, alias: str) -> None:
     """Delete an alias. Raises MissingError if it was not set."""
-    number = require_model(connection, model, to_change=True)
+    number = require_model(connection, model)
     gone = connection.execute(sa.delete(ALIASES).where(ALIASES.c.model_number == number, ALIASES.c.alias == alias))
     if not gone.rowcount:
         raise MissingError("not_found", f"model {describe(model)} has no alias {describe(alias)}")

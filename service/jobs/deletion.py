@@ -27,7 +27,7 @@ def delete_job(database: Database, job_id: str) -> None:
     This takes as many transactions as are needed. If it is cut short, the job is still there, with fewer events.
     """
     with database.write() as connection:
-        job = lifecycle.find(connection, job_id, to_change=True)
+        job = lifecycle.find(connection, job_id)
         if job.state not in FINAL:
             raise ConflictError("job_active", f"job {job_id} is {job.state}; cancel it first, and wait until it ends")
         record(connection, Action.DELETED, Subject.JOB, job_id, job.owner)

@@ -2,7 +2,8 @@
 
 The owner of a job holds its fencing number, which rises with every owner. A write with an older number finds no row
 and raises ``StaleError``, so a former owner that is still alive changes nothing.
-Functions take an open SQLAlchemy connection and leave the transaction to the caller.
+Functions take an open SQLAlchemy connection and leave the transaction to the caller. Those that change something need
+one that may write (``Database.write``): what they read then stays so until it ends.
 """
 
 from __future__ import annotations
@@ -154,14 +155,10 @@ def create(
 # Queries.
 
 
-def find(connection: sa.Connection, job_id: str, *, to_change: bool = False) -> Job:
-    """A job by id; with ``to_change``, other transactions cannot change it before this one ends.
-
-    Raises MissingError.
-    """
+def find(connection: sa.Connection, job_id: str) -> Job:
+    """A job by id; raises MissingError."""
     query = visible(connection, sa.select(JOBS), JOBS).where(JOBS.c.id == job_id)
-    # SQLite allows one writer at a time and ignores FOR UPDATE; other databases lock the row.
-    row = connection.execute(query.with_for_update() if to_change else query).first()
+    row = connection.execute(query).first()
     if row is None:
         raise MissingError("not_found", f"there is no job {describe(job_id)}")
     return Job.of(row)
@@ -203,23 +200,23 @@ def list_jobs(
 
 def cancel(connection: sa.Connection, job_id: str) -> Job:
     """Cancel a job, at once if it is not running, else after the current batch. Raises ConflictError."""
-    return _move(connection, find(connection, job_id, to_change=True), Trigger.CANCEL)
+    return _move(connection, find(connection, job_id), Trigger.CANCEL)
 
 
 def pause(connection: sa.Connection, job_id: str) -> Job:
     """Pause a job, at once if it is not running, else after the current batch. Raises ConflictError."""
-    return _move(connection, find(connection, job_id, to_change=True), Trigger.PAUSE)
+    return _move(connection, find(connection, job_id), Trigger.PAUSE)
 
 
 def resume(connection: sa.Connection, job_id: str) -> Job:
     """Queue a paused job again, or withdraw a pause that has not taken effect. Raises ConflictError."""
-    return _move(connection, find(connection, job_id, to_change=True), Trigger.RESUME)
+    return _move(connection, find(connection, job_id), Trigger.RESUME)
 
 
 def abandon(connection: sa.Connection, model: str) -> None:
     """Cancel all active jobs of a model at once; later writes of their runners are refused."""
     query = sa.select(JOBS).where(JOBS.c.model_number == number_of(connection, model), JOBS.c.state.in_(ACTIVE))
-    for row in list(connection.execute(query.with_for_update())):
+    for row in list(connection.execute(query)):
         _move(connection, Job.of(row), Trigger.ABANDON, fence=JOBS.c.fence + 1)
 
 
@@ -263,7 +260,7 @@ def _queued(now: float, most: int) -> sa.Select[Any]:
 
 def claim(connection: sa.Connection, now: float, lease: float, most: int = MOST_RUNNING) -> Job | None:
     """Claim a queued job, the owners in turn. Returns None if there is none of an owner of whose jobs fewer run."""
-    found = connection.execute(_queued(now, most).with_for_update(skip_locked=True)).first()
+    found = connection.execute(_queued(now, most)).first()
     if found is None:
         return None
     # A job that is tried again waits from the time on at which it may be claimed.
@@ -415,8 +412,7 @@ def shorten_waits(connection: sa.Connection, now: float, lease: float, retry: fl
 def expire(connection: sa.Connection, now: float, retry: float) -> None:
     """End the ownership of every job with an expired lease."""
     query = sa.select(JOBS.c.id, JOBS.c.fence).where(JOBS.c.state == State.RUNNING, JOBS.c.lease_until < now)
-    # A locked row is being changed by its owner, which is therefore alive.
-    for row in list(connection.execute(query.with_for_update(skip_locked=True))):
+    for row in list(connection.execute(query)):
         lose(connection, row.id, row.fence, NO_SIGN, now, retry)
 
 

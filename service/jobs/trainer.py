@@ -104,7 +104,7 @@ class Trainer:
                     # Keep the running jobs while the database is busy or absent; their leases limit the time.
                     _log.warning("the database did not answer: %s", error.orig)
                     sleep(1.0)
-                self._engine.wait(POLL_SECONDS)
+                self._engine.wait(POLL_SECONDS, self.database.changes.wakes())
         finally:
             try:
                 self.release_all()

@@ -29,6 +29,9 @@ class Commits(Protocol):
     def number(self, driver: Any) -> int:
         """A number that changes with each commit of another connection. Raises errors of the driver."""
 
+    def wakes(self, driver: Any) -> int | None:
+        """A descriptor that becomes readable when another connection commits; None if there is none."""
+
 
 class Changes:
     """A connection that notices the commits of all other connections, of this process and of others.
@@ -64,6 +67,16 @@ class Changes:
         except sa.exc.OperationalError:
             self.close()
             raise
+
+    def wakes(self) -> int | None:
+        """A descriptor that becomes readable when another connection commits, until the next ``mark``; None if none.
+
+        It belongs to the present connection, so it is asked for before each wait.
+        """
+        connection = self._connection
+        if connection is None or connection.invalidated:
+            return None
+        return self._commits.wakes(connection.connection.driver_connection)
 
     def close(self) -> None:
         """Return the connection. Later calls open another one, and their marks differ from all earlier marks."""

@@ -53,6 +53,9 @@ class Notifications:
         self._noticed += len(list(driver.notifies(timeout=0)))
         return self._noticed
 
+    def wakes(self, driver: Any) -> int | None:
+        return None if driver.closed else int(driver.fileno())
+
 
 class PostgreSQL:
     """A database of a server, which processes of many machines share (``service.store.backend.Backend``)."""

@@ -139,6 +139,9 @@ class DataVersions:
         (version,) = driver.execute("PRAGMA data_version").fetchone()
         return int(version)
 
+    def wakes(self, driver: sqlite3.Connection) -> int | None:
+        return None
+
 
 class _Asking:
     """A select that runs on a connection that each thread keeps.

@@ -123,15 +123,13 @@ def _named(connection: sa.Connection) -> Iterator[_NamedFile]:
 def _copy_rows(settings: Settings, rows: sa.Connection, work: Path) -> None:
     """Copy the rows of a database of a server to a new SQLite database in a directory."""
     path = work / "trainyard.db"
-    copy = Database(replace(settings, data=work, database_url=f"sqlite:///{path}"))
+    copy = Database(replace(settings, database_url=f"sqlite:///{path}"))
     try:
         copy.migrate()
         with copy.write() as connection:
             copy_rows(rows, connection)
     finally:
         copy.dispose()
-    for other in work.glob("*.lock"):
-        other.unlink()
     flush(path)
 
 

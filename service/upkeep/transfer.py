@@ -33,8 +33,7 @@ def transfer(source: Database, target: Database) -> dict[str, int]:
     """
     if source.engine.url == target.engine.url:
         raise TransferError("--from and --to must be two databases. Received: the same one twice")
-    if not source.exists():
-        raise TransferError(f"there is no database at {source.engine.url.database}: --from must name one")
+    _require(source)
     source.migrate()
     target.migrate()
     with source.write() as reading, target.write() as writing:
@@ -42,6 +41,12 @@ def transfer(source: Database, target: Database) -> dict[str, int]:
             if table not in _FILLED and writing.execute(sa.select(table.c[0]).limit(1)).first() is not None:
                 raise TransferError(f"the database at --to has {table.name} already: it must be a new one")
         return copy_rows(reading, writing)
+
+
+def _require(database: Database) -> None:
+    """Raise TransferError if there is no database: SQLite would make one."""
+    if not database.exists():
+        raise TransferError(f"there is no database at {database.engine.url.database}: --from must name one")
 
 
 def copy_rows(source: sa.Connection, target: sa.Connection) -> dict[str, int]:

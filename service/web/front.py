@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from models.errors import LowStorageError, MissingError, NoRoomError
 from service.jobs.events import newest_event_ids
+from service.store.changes import Mark
 from service.uploads.import_bound import import_bound
 from service.web.bodies import takes_file
 from service.web.context import Context
@@ -42,6 +43,9 @@ class ServiceFront(Front):
 
     def __init__(self, app: Flask, parts: Context, predictions: PredictionServer, gate: Gate) -> None:
         self._app, self._parts, self._predictions, self._gate = app, parts, predictions, gate
+        #: The newest event of each subject that was looked for last, and the state of the database then.
+        self._newest: dict[str, int] = {}
+        self._looked: Mark | None = None
         # Attributes, so that the loop makes no further call.
         self.record, self.drain = parts.requests.waiting.append, parts.requests.drain  # type: ignore[assignment, method-assign]
 
@@ -131,5 +135,10 @@ class ServiceFront(Front):
         return self._parts.files.temporary()
 
     def newest(self, subjects: Collection[str]) -> Mapping[str, int]:
-        with self._parts.database.read() as connection:
-            return newest_event_ids(connection, subjects)
+        # The one thread that looks is the only one of a web process that uses the database's changes.
+        mark = self._parts.database.changes.mark()
+        if mark != self._looked or not self._newest.keys() >= set(subjects):
+            with self._parts.database.read() as connection:
+                found = newest_event_ids(connection, subjects)
+            self._looked, self._newest = mark, {subject: found.get(subject, 0) for subject in subjects}
+        return self._newest

@@ -50,8 +50,11 @@ class Engine(Protocol):
     def place(self, order: Order) -> Placement:
         """Give an order to a runner; call it only if ``ready`` returned True."""
 
-    def wait(self, seconds: float) -> None:
-        """Wait until a placement may have an outcome, for at most ``seconds``."""
+    def wait(self, seconds: float, wakes: int | None = None) -> None:
+        """Wait until a placement may have an outcome, for at most ``seconds``; less if ``wakes`` becomes readable.
+
+        That is a descriptor.
+        """
 
     def close(self) -> None:
         """Accept no more orders; present placements continue."""

@@ -109,9 +109,10 @@ class LocalEngine:
         self._placements.append(placement)
         return placement
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float, wakes: int | None = None) -> None:
         self._placements = [one for one in self._placements if not pipe(one.process.stdout).closed]
-        select.select([pipe(one.process.stdout) for one in self._placements], [], [], seconds)
+        watched = [pipe(one.process.stdout).fileno() for one in self._placements]
+        select.select(watched if wakes is None else [*watched, wakes], [], [], seconds)
 
     def close(self) -> None:
         """End the waiting runner."""

@@ -148,7 +148,7 @@ def delete_model(query: dict[str, Any], name: str) -> Response:
     """
     parts = context()
     with parts.database.write() as connection:
-        number = versions.require_model(connection, name, to_change=True)
+        number = versions.require_model(connection, name)
         active = connection.scalar(
             sa.select(sa.func.count()).where(JOBS.c.model_number == number, JOBS.c.state.in_(ACTIVE))
         )

@@ -68,7 +68,7 @@ def publish_checkpoint(body: dict[str, Any], name: str) -> Response:
     # Its file is read now, so that no version is published that cannot answer.
     definition = parts.serving.version(name, wanted).network.definition
     with parts.database.write() as connection:
-        number = versions.require_model(connection, name, to_change=True)
+        number = versions.require_model(connection, name)
         found = checkpoints.find_checkpoint(connection, wanted)
         known = sa.select(sa.func.max(VERSIONS.c.version)).where(
             VERSIONS.c.model_number == number, VERSIONS.c.checkpoint == found.id

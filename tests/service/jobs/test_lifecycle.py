@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from models.errors import ConflictError, MissingError
 from models.formats.durable import FileRecord
@@ -546,30 +545,6 @@ def test_rows_of_ended_jobs_are_dropped_and_named_ones_kept(connection: sa.Conne
     lifecycle.cancel(connection, "job_0000")
     assert sorted(lifecycle.drop_finished_data(connection)) == ["ds_a", "ds_v"]
     assert find_dataset(connection, "kept").id == "ds_c"
-
-
-def test_other_databases_lock_the_rows_that_are_to_change(
-    connection: sa.Connection, job: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SQLite has one writer at a time; elsewhere two transactions must not both find a job queued, or not ended."""
-    asked: list[str] = []
-    execute = sa.Connection.execute
-
-    def note(self: sa.Connection, statement: Any, *arguments: Any, **options: Any) -> Any:
-        asked.append(" ".join(str(statement.compile(dialect=postgresql.dialect())).split()))
-        return execute(self, statement, *arguments, **options)
-
-    monkeypatch.setattr(sa.Connection, "execute", note)
-    for call, clause in (
-        (lambda: lifecycle.pause(connection, job), "FOR UPDATE"),
-        (lambda: lifecycle.resume(connection, job), "FOR UPDATE"),
-        (lambda: lifecycle.expire(connection, 0.0, 0.0), "FOR UPDATE SKIP LOCKED"),
-        (lambda: lifecycle.abandon(connection, "small"), "FOR UPDATE"),
-    ):
-        asked.clear()
-        call()
-        assert asked[0].startswith("SELECT"), asked
-        assert asked[0].endswith(clause), asked
 
 
 def test_history_is_the_epochs_in_order(connection: sa.Connection, job: str) -> None:
