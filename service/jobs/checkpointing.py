@@ -42,6 +42,8 @@ class Checkpointing:
         self.newest = job.checkpoint
         self._saver = Saver(files)
         self._saving: Save | None = None
+        #: Files of which the database did not answer whether it names them.
+        self._unsure: list[str] = []
         #: Entered when a save begins, and left when its file is named or deleted.
         self._writing = ExitStack()
 
@@ -50,6 +52,18 @@ class Checkpointing:
         assert self._saving is None
         self._writing.enter_context(self._files.writing())
         self._saving = self._saver.begin(checkpoint, copy=copy)
+
+    def is_sure(self) -> bool:
+        """Whether no file may be left that the database does not name; deletes those that it does not name."""
+        if not self._unsure:
+            return True
+        try:
+            named = delete_unnamed(self._database, self._files, FileKind.CHECKPOINT, self._unsure)
+        except sa.exc.OperationalError:
+            return False
+        self.newest = next((one for one in reversed(self._unsure) if one in named), self.newest)
+        self._unsure.clear()
+        return True
 
     @property
     def written(self) -> bool:
@@ -101,11 +115,8 @@ class Checkpointing:
 
         If the database does not answer, the file stays.
         """
-        try:
-            named = bool(delete_unnamed(self._database, self._files, FileKind.CHECKPOINT, [save.id]))
-        except sa.exc.OperationalError as error:
-            _log.warning("the database did not answer whether it names %s: %s", save.id, error.orig)
+        self._unsure.append(save.id)
+        if not self.is_sure():
+            _log.warning("the database did not answer whether it names %s", save.id)
             return False
-        if named:
-            self.newest = save.id
-        return named
+        return self.newest == save.id

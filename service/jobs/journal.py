@@ -145,13 +145,15 @@ class JobJournal:
         """Save the state, then delete old checkpoints.
 
         Training continues as soon as the state is copied and the previous save has ended. A failed save is reported;
-        the next one follows at its usual time. The last saves are waited for, and repeated until they succeed or the
-        run must stop.
+        the next one follows at its usual time, if the database answers then. The last saves are waited for, and
+        repeated until they succeed or the run must stop.
         """
         self.settle()
         on_the_way, pause = kind in (CheckpointKind.FIRST, CheckpointKind.BETWEEN), 1.0
         metrics = json.dumps(self._run.metrics_of(kind))
         checkpoint = replace(checkpoint, origin=Origin(self._job.id, kind, metrics, self._job.owner))
+        if on_the_way and not self._checkpointing.is_sure():
+            return  # The database is away. Files that nobody names must not fill the disk; the next save may be named.
         while not (self.lost or self.unsaved):
             self._checkpointing.begin(checkpoint, copy=on_the_way)
             if on_the_way or self.settle() or kind is CheckpointKind.INTERRUPTED:
@@ -175,8 +177,7 @@ class JobJournal:
             if not self.lost:
                 self._checkpointing.drop_old_ones(self._job.fence)
         except sa.exc.OperationalError as error:
-            if storage_error_code(error) is None:
-                raise
+            _log.warning("the database did not answer; checkpoint %s is not named: %s", checkpoint_id, error.orig)
             self._trouble = storage_error(error, self._database.settings)
         except lifecycle.StaleError as error:
             self._lose(error)
@@ -274,6 +275,8 @@ class JobJournal:
 
 
 def storage_error(error: OSError | sa.exc.OperationalError, settings: Settings) -> JobError:
-    """The disk's error. It names the file without its directory, which is private to this machine."""
+    """The error of disk or database. It names the file without its directory, which is private to this machine."""
     detail = str(error).replace(f"{settings.data}/", "") if isinstance(error, OSError) else f"database: {error.orig}"
+    if not isinstance(error, OSError) and storage_error_code(error) is None:
+        return JobError("database_unavailable", detail)
     return JobError(storage_error_code(error) or "storage_error", detail)

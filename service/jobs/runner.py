@@ -52,11 +52,15 @@ from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileStore
 from service.store.request_rows import given_rows
+from service.store.storage_errors import storage_error_code
 from service.upkeep import inspection
 
 __all__ = ["main"]
 
 _log = logging.getLogger("trainyard.runner")
+
+#: Seconds between two tries to begin a job while the database does not answer: at first, and at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 
 
 def _newest_good_checkpoint(database: Database, files: FileStore, job_id: str) -> AnyCheckpoint | None:
@@ -143,6 +147,25 @@ def _train(database: Database, files: FileStore, order: Order) -> Outcome:
         return _carried_out(run, JobJournal(database, files, job, run, EndOfInput(sys.stdin)))
 
 
+def _train_when_possible(database: Database, files: FileStore, order: Order) -> Outcome:
+    """The outcome of a job, which begins, or begins again from its newest checkpoint, when the database answers.
+
+    Another owner may have the job by then, which this process finds out first.
+    """
+    signal, pause = EndOfInput(sys.stdin), FIRST_PAUSE
+    while True:
+        try:
+            return _train(database, files, order)
+        except sa.exc.OperationalError as error:
+            if storage_error_code(error) is not None:
+                raise
+            _log.warning("the database did not answer; the job waits for it: %s", error.orig)
+        signal.wait(pause)
+        if signal.stopping():
+            return Stopped()
+        pause = min(2.0 * pause, LONGEST_PAUSE)
+
+
 def _settings_of(database: Database, job: Job, resume: AnyCheckpoint | None) -> Settings:
     """The settings with the kind of kernels of a job, which is the one of the checkpoint from which it continues.
 
@@ -210,7 +233,7 @@ def main() -> None:
     order = Order.decode(line)
     try:
         with threadpool_limits(settings.job_threads):
-            outcome = _train(database, files, order)
+            outcome = _train_when_possible(database, files, order)
     except Exception as error:  # noqa: BLE001 - the trainer gets it as the outcome and records it
         outcome = _outcome_of(error, settings)
     try:

@@ -392,6 +392,11 @@ JOBS = (
         "Check the memory and the installation of NumPy and h5py, then train again from the last checkpoint.",
     ),
     ErrorCode(
+        "database_unavailable",
+        "The database did not answer when a checkpoint was to be named.",
+        "Start it again. Training continues and the next checkpoint is tried; the last one is tried until it succeeds.",
+    ),
+    ErrorCode(
         "diverged",
         "The loss or a gradient is not finite.",
         "Lower the learning rate, clip gradients, or scale the inputs. `detail` names the last good checkpoint.",
@@ -414,7 +419,7 @@ JOBS = (
     ),
     ErrorCode(
         "worker_lost",
-        "The job's process was ended from outside repeatedly, or the database did not answer it.",
+        "The job's process was ended from outside repeatedly.",
         "Train again from the last checkpoint. The trainer's log has the signals.",
     ),
 )

@@ -244,3 +244,74 @@ def test_the_end_of_a_stream_is_a_signal() -> None:
         os.close(writing)
         signal.wait(60.0)  # returns at once
         assert signal.stopping()
+
+
+class TestADatabaseThatIsAway:
+    """It does not answer when a checkpoint is to be named."""
+
+    @pytest.fixture
+    def away(self, owner: Owner, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+        """Whether it is."""
+        state = [False]
+        for name in ("read", "write"):
+            opened = getattr(owner.database, name)
+
+            @contextmanager
+            def use(opened: Any = opened) -> Iterator[sa.Connection]:
+                if state[0]:
+                    raise sa.exc.OperationalError("SELECT 1", None, ConnectionError("nobody listens"))
+                with opened() as connection:
+                    yield connection
+
+            monkeypatch.setattr(owner.database, name, use)
+        return state
+
+    def test_training_goes_on_and_the_next_save_is_named(self, owner: Owner, away: list[bool]) -> None:
+        owner.save()
+        (first,) = owner.named()
+        away[0] = True
+        for _ in range(5):
+            owner.journal.checkpoint(owner.run.checkpoint(), CheckpointKind.BETWEEN)
+            assert not owner.journal.settle() or owner.journal.newest == first
+        assert not owner.journal.stopping()
+        files = owner.files.ids(FileKind.CHECKPOINT)
+        assert len(files) == 2, "one whose name may be there, and no more of them while the database is away"
+        away[0] = False
+        owner.save()
+        (newest,) = owner.named()
+        assert newest not in files
+        assert owner.files.ids(FileKind.CHECKPOINT) == {newest}
+
+    def test_it_is_reported_afterwards(self, owner: Owner, away: list[bool]) -> None:
+        away[0] = True
+        owner.journal.checkpoint(owner.run.checkpoint(), CheckpointKind.BETWEEN)
+        assert not owner.journal.settle()
+        away[0] = False
+        owner.journal.flush()
+        with owner.database.read() as connection:
+            assert lifecycle.find(connection, owner.job).error == JobError(
+                "database_unavailable", "database: nobody listens"
+            )
+        owner.save()
+        with owner.database.read() as connection:
+            assert lifecycle.find(connection, owner.job).error is None
+
+    def test_a_name_that_was_committed_without_an_answer_counts(
+        self, owner: Owner, away: list[bool], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        flush = owner.journal.flush
+
+        def flush_and_lose_the_answer(*arguments: Any, **columns: Any) -> None:
+            flush(*arguments, **columns)
+            away[0] = True
+            raise sa.exc.OperationalError("COMMIT", None, ConnectionError("the answer was lost"))
+
+        monkeypatch.setattr(owner.journal, "flush", flush_and_lose_the_answer)
+        owner.journal.checkpoint(owner.run.checkpoint(), CheckpointKind.BETWEEN)
+        assert not owner.journal.settle()
+        monkeypatch.setattr(owner.journal, "flush", flush)
+        away[0] = False
+        (named,) = owner.named()
+        owner.save()
+        assert named not in owner.files.ids(FileKind.CHECKPOINT), "as superfluous as any other"
+        assert owner.named() == [owner.journal.newest]
