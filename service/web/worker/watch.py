@@ -25,6 +25,7 @@ class Watch:
         self._newest, self._wake = newest, wake
         self._waiting: set[Later] = set()
         self._changed = threading.Condition()
+        self._failing = False
         self._thread: threading.Thread | None = None
 
     def add(self, answer: Later) -> None:
@@ -67,7 +68,10 @@ class Watch:
         try:
             newest = self._newest({answer.subject for answer in answers})
         except Exception:  # noqa: BLE001 - whatever it is, the next look may succeed, and each answer has its time.
-            _log.exception("what answers wait for cannot be looked up")
-            newest = {}
+            if not self._failing:  # Once, not with every look.
+                _log.exception("what answers wait for cannot be looked up")
+            newest, self._failing = {}, True
+        else:
+            self._failing = False
         now = monotonic()
         return [one for one in answers if one.wake_at <= now or newest.get(one.subject, 0) > one.seen]
