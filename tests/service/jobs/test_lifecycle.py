@@ -577,7 +577,7 @@ def test_history_of_members_is_member_after_member(connection: sa.Connection, jo
     assert [place for place, _ in list_epochs(connection, job, begin, 9, member=2)] == [(2, 1), (2, 2), (2, 3)]
     assert json.loads(list_epochs(connection, job, begin, 1)[0][1])["member"] == 1
     assert newest_epochs(connection, job) == {1: 2, 2: 3}
-    with pytest.raises(sa.exc.IntegrityError):
+    with pytest.raises(sa.exc.IntegrityError), connection.begin_nested():
         add_events(connection, job, [events[0]])
 
 

@@ -30,7 +30,7 @@ from service.store.files import FileKind
 from service.store.tables import JOBS, TRAINERS
 from testing.databases import place_database
 from testing.engines import MemoryEngine, MemoryPlacement
-from testing.harness import ROOT
+from testing.harness import ROOT, eventually
 from testing.runs import a_definition
 
 KILLED = JobError("worker_lost", "killed by SIGKILL")
@@ -331,8 +331,11 @@ class TestIdle:
             job_id = make_job(connection, 1)
         self.turns(house, clock, 5.0)
         assert path.exists()
+        before = house.trainer.database.changes.mark()
         with house.database.write() as connection:
             lifecycle.cancel(connection, job_id)
+        # With PostgreSQL, the notification comes a moment after the commit.
+        eventually(lambda: house.trainer.database.changes.mark() != before, what="the commit")
         self.turns(house, clock, 1.0)
         assert not path.exists()
 

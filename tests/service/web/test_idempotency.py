@@ -21,6 +21,7 @@ from service.settings import Settings
 from service.store.database import Database
 from service.store.tables import IDEMPOTENCY_KEYS, JOBS
 from service.web.app import create_app
+from testing.databases import rows_of, uses_postgresql
 from testing.harness import Answer, Client, Server, eventually
 from testing.samples import CSV, DATA, a_model, a_training, fresh
 
@@ -257,6 +258,11 @@ def upload(client: Client, key: str, name: str) -> Answer:
 
 def until_in_use(server: Server) -> None:
     """Wait until some request of this service holds a key (proc_locks(5)); to ask the service might take the key."""
+    if uses_postgresql():
+        held = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted"
+        with rows_of(server.data) as connection:
+            eventually(lambda: connection.exec_driver_sql(held).first(), what="a key in use")
+        return
     lock = f":{(server.data / 'idempotency.lock').stat().st_ino} "
     eventually(lambda: lock in Path("/proc/locks").read_text(), what="a key in use")
 

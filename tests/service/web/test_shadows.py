@@ -53,16 +53,24 @@ class Service:
     def environ(self, **members: Any) -> dict[str, Any]:
         """What is left of a request that the loop has answered."""
         body = json.dumps({"model": "small", "inputs": ROWS, "version": "canary", **members}).encode()
-        # So the version is loaded, and what the alias names is known.
-        assert self.app.test_client().post("/predict", data=body).status_code == 200
         environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/predict", "QUERY_STRING": "", CALLER: SERVICE}
         environ |= {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body)), "trainyard.request_id": "r"}
-        # The database may have to be asked once more.
-        quick = eventually(lambda: self.front.at_once(environ, body), what="an answer at once")
+        quick = self.at_once(environ, body)
         if isinstance(quick, Batchable):
             (quick,) = self.front.batch([quick.request])
         assert quick is not None
         return environ
+
+    def at_once(self, environ: dict[str, Any], body: bytes) -> Any:
+        """What the loop answers, once the version is loaded and what the alias names is known."""
+        path = f"{environ['PATH_INFO']}?{environ['QUERY_STRING']}"
+
+        def answer() -> Any:
+            answered = self.app.test_client().post(path, data=body, content_type="application/json")
+            assert answered.status_code == 200, answered.data
+            return self.front.at_once(environ, body)
+
+        return eventually(answer, what="an answer at once")
 
     def ask(self, **members: Any) -> None:
         """A request that is answered and recorded."""
@@ -183,8 +191,7 @@ def test_rows_of_all_protocols_are_logged_as_they_came(service: Service, path: s
     }
     environ |= {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(content)), "trainyard.request_id": "r"}
     client = service.app.test_client()
-    assert client.post(path, data=content, content_type="application/json").status_code == 200
-    quick = service.front.at_once(environ, content)
+    quick = service.at_once(environ, content)
     assert isinstance(quick, Batchable)
     assert service.front.batch([quick.request])[0] is not None
     service.front.record(Record.of(environ, 200, 0.001, 100, False))
