@@ -68,6 +68,8 @@ class _Trial:
     jobs: dict[str, int] = field(default_factory=dict)
     models: list[str] = field(default_factory=list)
     alias: int = 0
+    #: How often that alias was moved.
+    moves: int = 0
     #: The bits that a job of each seed ends with, and what the loaded version answers.
     bits: dict[int, dict[str, bytes]] = field(default_factory=dict)
     answer: Any = None
@@ -118,11 +120,14 @@ class _Trial:
             "cuts of all connections": self._cut,
         }
         for number in range(failures):
-            what = list(ways)[number % len(ways)]
+            what, moved = list(ways)[number % len(ways)], self.moves
             ways[what]()
             self.figure.count("failures of the server")
             self.figure.count(what)
-            sleep(chance.uniform(0.0, 3.0))  # so that failures hit different moments
+            until = monotonic() + PATIENCE
+            while self.moves == moved and monotonic() < until:
+                sleep(0.01)
+            sleep(chance.uniform(0.0, 2.0))  # so that failures hit different moments
 
     def _kill(self) -> None:
         self.database.kill()
@@ -202,7 +207,7 @@ class _Trial:
             found = self._insist("POST", "/predict", body)
             if found.status != 200 or found.json["version"] != version:
                 self.figure.broken.append(f"the alias was moved to version {version}, and then: {found}")
-            self.figure.count("moves of an alias")
+            self.moves += 1
 
     def _predict(self) -> None:
         """A loaded version answers all the time."""
@@ -227,6 +232,7 @@ class _Trial:
         defined = {model["name"] for model in self.client.pages("/models", 100)}
         self.figure.broken += [f"{name} was acknowledged and is lost" for name in self.models if name not in defined]
         self.figure.count("models defined", len(self.models))
+        self.figure.count("moves of an alias", self.moves)
 
     def _check_job(self, job: dict[str, Any], seed: int) -> None:
         self.figure.count("jobs")
