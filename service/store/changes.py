@@ -53,6 +53,8 @@ class Changes:
             driver = self._open().connection.driver_connection
             return Mark(self._opened, self._commits.number(driver))
         except self._engine.dialect.loaded_dbapi.Error as error:
+            if self._connection is not None:
+                self._connection.invalidate()
             self.close()
             raise sa.exc.OperationalError("the count of commits", None, error) from error
 

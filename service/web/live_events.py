@@ -65,6 +65,8 @@ class _Events(Later):
                     found = gone
         except MissingError:
             found = gone
+        except sa.exc.OperationalError:  # The next look comes when the database answers.
+            found = _Found([], self.seen)
         pieces = [] if self._begun else [self._greeting()]
         self._begun, self.seen = True, found.seen
         pieces += [f"id: {row.id}\nevent: {row.type}\ndata: {row.data}\n\n" for row in found.rows]

@@ -99,11 +99,12 @@ class _Ended(Later):
         self.subject, self.wake_at = job.id, until
 
     def look(self) -> bytes:
-        with self._database.read() as connection:
+        # If the database does not answer, the next look comes when it does. If that is too late, or the job was
+        # deleted, the last document that was read is the answer.
+        with suppress(sa.exc.OperationalError, MissingError), self._database.read() as connection:
             # Read the newest event first: one that comes behind it leads to another look.
-            self.seen = newest_event_ids(connection, [self.subject]).get(self.subject, 0)
-            with suppress(MissingError):  # If the job was deleted, its last document is the answer.
-                self._job = lifecycle.find(connection, self.subject)
+            seen = newest_event_ids(connection, [self.subject]).get(self.subject, 0)
+            self._job, self.seen = lifecycle.find(connection, self.subject), seen
         self.ended = self._job.state in FINAL or self.stopping or monotonic() >= self.wake_at
         if not self.ended:
             return b""
