@@ -6,7 +6,8 @@ the commit, and hold the lock again. So no process uses an answer that was chang
 as nothing changes. (C. Gray and D. Cheriton, "Leases", SOSP 1989, with a callback.)
 
 A process that cannot reach the database goes on with the last answers that it knows, and notices within a moment that
-it can reach it again; the first commits after the start of a server wait for that moment.
+it can reach it again. The first commits after the start of a server, or of a process that has lost a connection, wait
+for that moment.
 
 A holder that is stopped or cut off does not give its lock back. It may use its answers for ``TERM_SECONDS`` after the
 database last answered it. A process that wants to commit waits for longer, ``PATIENCE_SECONDS``, then has the server
@@ -28,7 +29,7 @@ import sqlalchemy as sa
 
 from service.store.advisory_locks import AdvisoryLock, end_sharers, session
 
-__all__ = ["PATIENCE_SECONDS", "TERM_SECONDS", "CacheLease", "recall"]
+__all__ = ["PATIENCE_SECONDS", "TERM_SECONDS", "CacheLease"]
 
 _log = logging.getLogger("trainyard.database")
 
@@ -40,7 +41,8 @@ PATIENCE_SECONDS = 2.0
 SILENCE_SECONDS = 1.5
 #: Seconds between two tries then: at first, and at most.
 PAUSE_SECONDS, LONGEST_PAUSE = 0.05, 0.25
-#: Seconds after the start of the server within which each process that can reach it has come back.
+#: Seconds after the start of the server, or the end of its sessions, within which each process that can reach it has
+#: noticed that and come back.
 RETURN_SECONDS = TERM_SECONDS + 2 * LONGEST_PAUSE
 _CHANNEL = "trainyard_served"
 _LOCK = AdvisoryLock.SERVED.numbers
@@ -60,6 +62,9 @@ class CacheLease:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._reader = engine.execution_options(reading=True, isolation_level="AUTOCOMMIT")
+        #: When this process last lost a connection.
+        self._lost_at = -RETURN_SECONDS
         #: The count, and until when it is right by this process's clock.
         self._held: tuple[bytes, float] = (b"", 0.0)
         self._answers = True
@@ -81,6 +86,43 @@ class CacheLease:
         """Whether the database answers this process."""
         asked = self._asked
         return self._answers and (asked is None or monotonic() - asked < SILENCE_SECONDS)
+
+    def note_loss(self) -> None:
+        """Note that this process has lost a connection: others may have lost theirs, and not know it yet."""
+        self._lost_at = monotonic()
+
+    def recall(self, connection: sa.Connection) -> None:
+        """Have all processes give the lock back, and hold it until the transaction of ``connection`` ends.
+
+        Raises SQLAlchemy's OperationalError.
+        """
+        self._wait_for_all(connection)
+        with self._reader.connect() as other:  # A transaction notifies others when it commits, which is too late.
+            while True:
+                other.exec_driver_sql(f"NOTIFY {_CHANNEL}")
+                connection.exec_driver_sql("SAVEPOINT recall")
+                try:
+                    limit = f"set_config('lock_timeout', '{PATIENCE_SECONDS}s', true)"
+                    connection.exec_driver_sql(f"SELECT {limit}, pg_advisory_xact_lock({_LOCK})")
+                except sa.exc.OperationalError as error:
+                    if getattr(error.orig, "sqlstate", None) != _NOT_AVAILABLE:
+                        raise
+                    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT recall")
+                    ended = end_sharers(other, AdvisoryLock.SERVED)
+                    _log.warning("%d sessions of processes that are stopped or cut off were ended", ended)
+                else:
+                    connection.exec_driver_sql("RELEASE SAVEPOINT recall")
+                    return
+
+    def _wait_for_all(self, connection: sa.Connection) -> None:
+        """Wait if the server was started, or has ended sessions, just now: processes may not have noticed that yet.
+
+        Then every process has connected again, or its term has ended.
+        """
+        started = float(connection.exec_driver_sql(_AGE).scalar_one())
+        left = RETURN_SECONDS - min(started, monotonic() - self._lost_at)
+        if left > 0.0:
+            connection.exec_driver_sql(f"SELECT pg_sleep({left:.3f})")
 
     def close(self) -> None:
         """Give the lock back for good."""
@@ -169,34 +211,3 @@ def _has_answered(error: BaseException) -> bool:
     """Whether a server that is up refused a connection, because it has too many of them, for example."""
     state: str | None = getattr(getattr(error, "orig", error), "sqlstate", None)
     return state is not None and not state.startswith(_NOT_UP)
-
-
-def _wait_for_all(connection: sa.Connection) -> None:
-    """Wait if the server was started just now, until every process has connected again, or its term has ended."""
-    age = connection.exec_driver_sql(_AGE).scalar_one()
-    if age < RETURN_SECONDS:
-        connection.exec_driver_sql(f"SELECT pg_sleep({RETURN_SECONDS - max(0.0, float(age)):.3f})")
-
-
-def recall(engine: sa.Engine, connection: sa.Connection) -> None:
-    """Have all processes give the lock back, and hold it until the transaction of ``connection`` ends.
-
-    Raises SQLAlchemy's OperationalError.
-    """
-    with engine.connect() as other:  # A transaction notifies others when it commits, which is too late.
-        _wait_for_all(other)
-        while True:
-            other.exec_driver_sql(f"NOTIFY {_CHANNEL}")
-            connection.exec_driver_sql("SAVEPOINT recall")
-            try:
-                limit = f"set_config('lock_timeout', '{PATIENCE_SECONDS}s', true)"
-                connection.exec_driver_sql(f"SELECT {limit}, pg_advisory_xact_lock({_LOCK})")
-            except sa.exc.OperationalError as error:
-                if getattr(error.orig, "sqlstate", None) != _NOT_AVAILABLE:
-                    raise
-                connection.exec_driver_sql("ROLLBACK TO SAVEPOINT recall")
-                ended = end_sharers(other, AdvisoryLock.SERVED)
-                _log.warning("%d sessions of processes that are stopped or cut off were ended", ended)
-            else:
-                connection.exec_driver_sql("RELEASE SAVEPOINT recall")
-                return

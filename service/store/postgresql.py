@@ -15,7 +15,7 @@ import sqlalchemy.event
 from service.settings import Settings
 from service.store.advisory_locks import AdvisoryLock, KeyLocks, session
 from service.store.backend import Row
-from service.store.cache_lease import CacheLease, recall
+from service.store.cache_lease import CacheLease
 from service.store.changes import Changes
 from service.store.probe import PATIENCE_SECONDS, Probe
 
@@ -83,19 +83,19 @@ class PostgreSQL:
             connect_args={name: value for name, value in patience.items() if name not in url.query},
         )
         sqlalchemy.event.listen(self.engine, "connect", partial(_configure, idle_seconds))
-        sqlalchemy.event.listen(self.engine, "checkout", _require_silence)
+        self.count = CacheLease(self.engine)
+        sqlalchemy.event.listen(self.engine, "checkout", partial(_require_silence, self.count))
         sqlalchemy.event.listen(self.engine, "begin", _begin)
-        sqlalchemy.event.listen(self.engine, "handle_error", _as_operational)
+        sqlalchemy.event.listen(self.engine, "handle_error", partial(_as_operational, self.count))
         #: Each statement outside of a transaction sees the newest state.
         self._reader = self.engine.execution_options(reading=True, isolation_level="AUTOCOMMIT")
-        self.count = CacheLease(self.engine)
         self._keys = KeyLocks(self.engine)
         self._changes: list[Changes] = []
         # Also at the end of the process: the driver warns of connections that are still open then.
         weakref.finalize(self, _close, self.engine, self.count, self._keys, self._changes)
 
     def changes(self, engine: sa.Engine) -> Changes:
-        made = Changes(engine, Notifications(), partial(_before_commit, self._reader, notify=False))
+        made = Changes(engine, Notifications(), partial(_before_commit, self.count, notify=False))
         self._changes.append(made)
         return made
 
@@ -113,7 +113,7 @@ class PostgreSQL:
         connection.info["changes served"] = True
 
     def before_commit(self, connection: sa.Connection, *, notify: bool = True) -> None:
-        _before_commit(self._reader, connection, notify=notify)
+        _before_commit(self.count, connection, notify=notify)
 
     def keyed(self, scope: str, key: str) -> AbstractContextManager[None]:
         return self._keys.keyed(scope, key)
@@ -173,9 +173,9 @@ def _lock(connection: sa.Connection) -> str | None:
     return None
 
 
-def _before_commit(reader: sa.Engine, connection: sa.Connection, *, notify: bool) -> None:
+def _before_commit(count: CacheLease, connection: sa.Connection, *, notify: bool) -> None:
     if connection.info.pop("changes served", False):
-        recall(reader, connection)
+        count.recall(connection)
     if notify:
         connection.exec_driver_sql(f"NOTIFY {_CHANNEL}")
 
@@ -188,12 +188,13 @@ def _close(engine: sa.Engine, count: CacheLease, keys: KeyLocks, changes: list[C
     engine.dispose()
 
 
-def _require_silence(connection: Any, _record: Any, _proxy: Any) -> None:
+def _require_silence(count: CacheLease, connection: Any, _record: Any, _proxy: Any) -> None:
     """Leave a connection of which the server has said something: that it is ended, as by a restart or a fail-over.
 
     The pool then makes another one.
     """
     if connection.closed or select.select([connection.fileno()], [], [], 0)[0]:
+        count.note_loss()
         raise sa.exc.DisconnectionError("the server has ended this connection")
 
 
@@ -203,9 +204,11 @@ def _begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({AdvisoryLock.WRITER.numbers})")
 
 
-def _as_operational(context: Any) -> None:
+def _as_operational(count: CacheLease, context: Any) -> None:
     """Report a lost connection, or a lost table, as every other failure, whatever the driver calls it."""
     error = context.sqlalchemy_exception
+    if context.is_disconnect:
+        count.note_loss()
     lost = context.is_disconnect or getattr(context.original_exception, "sqlstate", None) == _NO_TABLE
     if lost and error is not None and not isinstance(error, sa.exc.OperationalError):
         raise sa.exc.OperationalError(

@@ -266,3 +266,20 @@ class TestAServerThatIsAway:
             server.go_on()
         eventually(reader.backend.count.answers, what="the server")
         until_kept(reader)
+
+
+def test_after_a_lost_connection_a_change_waits_for_the_terms_of_others(
+    connect: Callable[[], Database], postgresql_server: PostgreSQL
+) -> None:
+    """The server may have ended theirs too, and they may not have noticed that yet."""
+    writer = connect()
+    began = monotonic()
+    move(writer, 2)
+    assert monotonic() - began < TERM_SECONDS
+    postgresql_server.cut_connections(str(writer.engine.url.database), wait=True)
+    began = monotonic()
+    move(writer, 1)
+    assert monotonic() - began > TERM_SECONDS
+    began = monotonic()
+    move(writer, 2)
+    assert monotonic() - began < TERM_SECONDS
