@@ -195,7 +195,7 @@ def _require_silence(count: CacheLease, connection: Any, _record: Any, _proxy: A
     """
     if connection.closed or select.select([connection.fileno()], [], [], 0)[0]:
         count.note_loss()
-        raise sa.exc.DisconnectionError("the server has ended this connection")
+        raise sa.exc.InvalidatePoolError("the server has ended this connection, and perhaps all others")
 
 
 def _begin(connection: sa.Connection) -> None:
