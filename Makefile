@@ -95,8 +95,8 @@ $(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.test: requirements-test.txt requirements-otel.txt requirements-onnx.txt requirements-fast.txt requirements-oracle.txt \
-		$(VENV)/.runtime
+$(VENV)/.test: requirements-test.txt requirements-otel.txt requirements-onnx.txt requirements-fast.txt requirements-storage.txt \
+		requirements-oracle.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt -r requirements-oracle.txt
 	@touch $@
 

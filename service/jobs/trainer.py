@@ -28,10 +28,11 @@ from service.jobs.engines.local import LocalEngine
 from service.jobs.outcome import Died, Failed, Finished, Outcome, Stale, Stopped
 from service.jobs.record import Job, JobError
 from service.niceness import TRAINING, give_way
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.locks import Lock, Locks, LockTakenError
+from service.store.storage_check import require_storage
 from service.store.storage_errors import start_problem
 from service.store.tables import TRAINERS
 from service.tracing import Span
@@ -69,7 +70,7 @@ class Trainer:
     def __init__(self, settings: Settings, engine: Engine, *, while_web_lives: bool) -> None:
         self.settings = settings
         self.database = Database(settings)
-        self.files = FileStore(settings.data)
+        self.files = FileStore.of(settings)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._engine = engine
         self._watch_web = while_web_lives
@@ -301,6 +302,7 @@ def main(settings: Settings, *, while_web_lives: bool) -> int:
     """
     with ExitStack() as held:
         try:
+            require_storage(settings)
             held.enter_context(Locks(settings.data).exclusive(Lock.TRAINER))
             give_way(TRAINING)
             trainer = Trainer(settings, LocalEngine(settings), while_web_lives=while_web_lives)
@@ -309,6 +311,9 @@ def main(settings: Settings, *, while_web_lives: bool) -> int:
             if not while_web_lives:
                 _log.error("another trainer runs in %s", settings.data)
             return 1
+        except SettingsError as error:
+            _log.error("%s", error)
+            return 4
         except (OSError, sa.exc.OperationalError) as error:
             _log.error("%s", start_problem(error, settings.data))
             return 4

@@ -31,7 +31,7 @@ def write_model_files(settings: Settings) -> None:
     date.
     """
     give_way(UPKEEP)
-    database, files = Database(settings), FileStore(settings.data)
+    database, files = Database(settings), FileStore.of(settings)
     with files.locks.exclusive(Lock.MODEL_FILES, wait=True):  # The process of a killed trainer ends soon.
         for line in sys.stdin:
             done = [name for name in json.loads(line) if _write(database, files, name)]
@@ -61,6 +61,6 @@ def _follow(database: Database, files: FileStore, name: str) -> None:
         return
     if files.stat(FileKind.MODEL, name) is not None:
         with suppress(ModelFileError):  # A damaged file is replaced.
-            if load_model_file(files.path(FileKind.MODEL, name)) == wanted:
+            if load_model_file(files.local(FileKind.MODEL, name)) == wanted:
                 return
     files.put(FileKind.MODEL, name, model_file_image(wanted))

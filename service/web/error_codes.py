@@ -367,6 +367,12 @@ RESPONSES = (
         "Delete models, datasets or jobs, or keep fewer checkpoints. Send the request again after `Retry-After`.",
     ),
     Refusal(
+        "storage_unavailable",
+        503,
+        "The object storage (`TRAINYARD_STORAGE`) does not answer. No file counts as missing or damaged for that.",
+        "Send the request again after `Retry-After`. The service's log has the reason.",
+    ),
+    Refusal(
         "too_many_dry_runs",
         503,
         "Too many dry runs are waiting for their turn.",
@@ -411,6 +417,12 @@ JOBS = (
         "storage_full",
         "The disk has no space left for a checkpoint.",
         "Free space. Training continues and the next checkpoint is tried; the last one is tried until it succeeds.",
+    ),
+    ErrorCode(
+        "storage_unavailable",
+        "The object storage (`TRAINYARD_STORAGE`) does not answer.",
+        "Check it. Training continues and the next checkpoint is tried; the last one is tried until it succeeds. A job "
+        "that cannot begin without a file is tried again a few times.",
     ),
     ErrorCode(
         "worker_lost",
