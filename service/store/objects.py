@@ -122,9 +122,13 @@ class Objects:
         """Delete objects; missing ones are ignored."""
         import obstore
 
-        for key in keys:
-            with suppress(FileNotFoundError), _errors(key):  # Some servers report them.
-                obstore.delete(self._store(), key)
+        try:
+            with _errors(self.url):
+                obstore.delete(self._store(), list(keys))
+        except FileNotFoundError:  # Some servers report it, and then perhaps nothing else was deleted.
+            for key in keys:
+                with suppress(FileNotFoundError), _errors(key):
+                    obstore.delete(self._store(), key)
 
     @contextmanager
     def _present(self, key: str) -> Iterator[None]:
