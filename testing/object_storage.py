@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.servers import free_port
 
-__all__ = ["Bucket", "careless", "moto", "seaweedfs", "variables"]
+__all__ = ["Bucket", "Door", "careless", "moto", "seaweedfs", "variables"]
 
 _KEY, _SECRET = "key", "secret"
 
@@ -37,7 +38,7 @@ class Bucket:
     """A bucket of a server, and the variables with which a client reaches it."""
 
     def __init__(self, port: int, name: str = "trainyard") -> None:
-        self.url, self.variables = f"s3://{name}", variables(port)
+        self.port, self.url, self.variables = port, f"s3://{name}", variables(port)
 
 
 def _program(name: str) -> Path:
@@ -126,6 +127,71 @@ def moto(folder: Path) -> Iterator[Bucket]:
         made = urllib.request.Request(f"http://127.0.0.1:{port}/{urlsplit(bucket.url).netloc}", method="PUT")
         urllib.request.urlopen(made, timeout=30).close()
         yield bucket
+
+
+class Door:
+    """A way to a server of this machine that can be closed: then it is as if the server did not run."""
+
+    def __init__(self, port: int) -> None:
+        self._target, self.port = port, free_port()
+        self._listener: socket.socket | None = None
+        self._sides: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self.open()
+
+    def open(self) -> None:
+        """Let connections through."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._start(self._accept, self._listener)
+
+    def close(self) -> None:
+        """Refuse connections, and cut those that there are, if it is open."""
+        if self._listener is None:
+            return
+        # It wakes the thread that waits in ``accept``, which would keep the port.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
+        for side in list(self._sides):
+            _shut(side)
+        for thread in self._threads:
+            thread.join()
+        self._listener, self._threads = None, []
+
+    def _start(self, work: Callable[..., None], *arguments: socket.socket) -> threading.Thread:
+        thread = threading.Thread(target=work, args=arguments)
+        thread.start()
+        self._threads.append(thread)
+        return thread
+
+    def _accept(self, listener: socket.socket) -> None:
+        with listener, suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._target))
+                self._sides |= {near, far}
+                self._start(self._carry_both, near, far)
+
+    def _carry_both(self, near: socket.socket, far: socket.socket) -> None:
+        with near, far:
+            back = threading.Thread(target=_carry, args=(far, near))
+            back.start()
+            _carry(near, far)
+            back.join()
+        self._sides -= {near, far}
+
+
+def _carry(source: socket.socket, target: socket.socket) -> None:
+    """Bytes from one to the other, until either is cut."""
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    _shut(source)
+    _shut(target)
+
+
+def _shut(side: socket.socket) -> None:
+    with suppress(OSError):
+        side.shutdown(socket.SHUT_RDWR)
 
 
 class _Careless(BaseHTTPRequestHandler):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -37,19 +36,18 @@ from service.store.storage_check import require_storage
 from service.upkeep.directory import is_own
 from service.upkeep.inspection import inspect, intact_dataset
 from testing.databases import new_database
-from testing.object_storage import Bucket, careless, moto, seaweedfs, variables
+from testing.object_storage import Bucket, careless, variables
 
 pytestmark = pytest.mark.processes
 
 CHECKPOINT, DATASET = FileKind.CHECKPOINT, FileKind.DATASET
 IDS = {CHECKPOINT: new_id("ckpt"), DATASET: new_id("ds"), FileKind.MODEL: "iris-2"}
-SERVERS = {"seaweedfs": seaweedfs, "moto": moto}
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
-    with SERVERS[request.param](tmp_path_factory.mktemp(request.param)) as running:
-        yield running
+@pytest.fixture(scope="module", params=["seaweedfs", "moto"])
+def server(request: pytest.FixtureRequest) -> Bucket:
+    bucket: Bucket = request.getfixturevalue(f"{request.param}_server")
+    return bucket
 
 
 @pytest.fixture
