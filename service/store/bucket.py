@@ -7,6 +7,7 @@ import hashlib
 import logging
 import secrets
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -37,6 +38,8 @@ class Bucket:
     returns. The server's tag for the content is part of the time of the last change, which counts seconds only.
     """
 
+    shared = True
+
     def __init__(self, url: str, data: Path, cache_bytes: int) -> None:
         self._objects, self._locks = Objects(url), Locks(data)
         self._copies = LocalCopies(data / "cache", cache_bytes)
@@ -66,8 +69,8 @@ class Bucket:
         found = self._objects.head(_key(kind, file_id))
         return self._copies.add(kind, file_id, found.bytes, self._objects.pieces(found))
 
-    def put(self, kind: FileKind, file_id: str, image: Sequence[Piece]) -> FileRecord:
-        """Raises FileExistsError if there is another file of this id. That of a model is replaced."""
+    def put(self, kind: FileKind, file_id: str, image: Sequence[Piece], *, over: FileStat | None = None) -> FileRecord:
+        """A large file has no conditions but that there is none of its id."""
         key, size, digest = _key(kind, file_id), sum(piece.nbytes for piece in image), hashlib.sha256()
 
         def content() -> Iterator[memoryview]:
@@ -76,42 +79,72 @@ class Bucket:
                     digest.update(chunk)
                     yield chunk
 
-        made = True
+        made, stream = True, content()
         try:
-            if kind is FileKind.MODEL:
-                self._objects.replace(key, b"".join(content()))
+            if over is not None:
+                self._replace(key, over, b"".join(stream))
             elif size <= SINGLE_BYTES:
-                self._objects.create(key, content())
+                self._objects.create(key, stream)
             else:
-                self._upload(key, content())
+                self._upload(key, stream)
         except FileExistsError:
-            made = False  # Perhaps by this very request, whose first answer was lost.
-        found = self._objects.head(key)
-        if found.bytes != size or self._digest_of(found) != digest.hexdigest():
-            if not made:
-                raise FileExistsError(errno.EEXIST, "another object of this name exists", key)
-            self._objects.delete([key])
-            raise OSError(errno.EIO, "what was uploaded does not read back", key)
-        return FileRecord(size, digest.hexdigest(), _mtime_ns(found))
+            # Perhaps by this very request, if its first answer was lost and it was sent again.
+            made = False
+            deque(stream, 0)  # The digest is that of all pieces.
+        found = self._same(key, size, digest.hexdigest())
+        if found is not None:
+            return FileRecord(size, digest.hexdigest(), _mtime_ns(found))
+        if not made:
+            raise _taken(key)
+        # Nothing names it, so that it is cleared away later.
+        raise OSError(errno.EIO, "what was uploaded does not read back", key)
+
+    def _same(self, key: str, size: int, sha256: str) -> Object | None:
+        """The object if it has this content, which is read for that."""
+        try:
+            found = self._objects.head(key)
+            if found.bytes != size:
+                return None
+            digest = hashlib.sha256()
+            for piece in self._objects.pieces(found):
+                digest.update(piece)
+        except FileNotFoundError:  # Another writer of it has only begun.
+            return None
+        return found if digest.hexdigest() == sha256 else None
+
+    def _replace(self, key: str, over: FileStat, content: bytes) -> None:
+        """Give an object other content. Raises FileExistsError if it is not the one that was seen any more."""
+        try:
+            found = self._objects.head(key)
+        except FileNotFoundError:
+            self._objects.create(key, [content])
+            return
+        if (found.bytes, _mtime_ns(found)) != over:
+            raise _taken(key)
+        self._objects.update(found, content)
 
     def _upload(self, key: str, content: Iterator[memoryview]) -> None:
-        """Make a large object: in parts under a name of its own, since no condition can be given for those.
+        """Make a large object, in parts: those have no condition, so that the right to its name is taken before.
 
-        Raises FileExistsError.
+        Raises FileExistsError. Servers check the condition of a single request for all writers at once, but that of the
+        end of an upload in parts, SeaweedFS for one, not always.
         """
-        temporary = f"{_UPLOADS}/{secrets.token_hex(8)}.{key.rpartition('/')[2]}"
+        claim, mark = f"{_UPLOADS}/{key.replace('/', '.')}.claim", secrets.token_hex(8).encode()
+        with suppress(FileExistsError):  # It may be this one, if an answer was lost and the request sent again.
+            self._objects.create(claim, [mark])
         try:
-            self._objects.upload(temporary, content)
-            self._objects.copy(temporary, key)
+            if self._objects.read(claim) != mark:
+                raise _taken(key)
+        except FileNotFoundError:  # Another writer has just finished.
+            raise _taken(key) from None
+        try:
+            with suppress(FileNotFoundError):
+                self._objects.head(key)
+                raise _taken(key)
+            self._objects.upload(key, content)
         finally:
             with suppress(UnreachableError):  # It is swept later.
-                self._objects.delete([temporary])
-
-    def _digest_of(self, found: Object) -> str:
-        digest = hashlib.sha256()
-        for piece in self._objects.pieces(found):
-            digest.update(piece)
-        return digest.hexdigest()
+                self._objects.delete([claim])
 
     def stat(self, kind: FileKind, file_id: str) -> FileStat:
         found = self._objects.head(_key(kind, file_id))
@@ -147,8 +180,7 @@ class Bucket:
 
     def quarantine(self, kind: FileKind, file_id: str) -> Path:
         key, new = _key(kind, file_id), f"{_ORPHANS}/{file_id}.h5"
-        with suppress(FileExistsError):  # This was cut short after the copy.
-            self._objects.copy(key, new)
+        self._objects.copy(key, new)
         self._objects.delete([key])
         return Path(new)
 
@@ -161,7 +193,7 @@ class Bucket:
         ]
 
     def sweep_incomplete(self) -> list[str]:
-        """Of uploads, whole ones that were not given their name; those of parts only are for the bucket's rules."""
+        """Parts of uploads that were cut off cannot be listed by obstore; they are for a rule of the bucket."""
         swept = self._copies.sweep()
         old = [found.key for found in self._objects.below(_UPLOADS) if _is_old(found)]
         self._objects.delete(old)
@@ -223,11 +255,15 @@ def _key(kind: FileKind, file_id: str) -> str:
     return f"{kind}/{file_id}.h5"
 
 
+def _taken(key: str) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, "another process has made this object", key)
+
+
 def _is_old(found: Object) -> bool:
     return found.modified < time() - OLD_SECONDS
 
 
 def _mtime_ns(found: Object) -> int:
     """The time of the last change, with what tells two changes within a second apart."""
-    tag = hashlib.sha256(found.tag.encode()).digest()
+    tag = hashlib.sha256(f"{found.tag} {found.version}".encode()).digest()
     return int(found.modified) * 10**9 + int.from_bytes(tag[:8]) % 10**9

@@ -25,7 +25,7 @@ class Directory:
     """
 
     def __init__(self, root: Path, disk: Disk, locks: Locks, *, shared: bool = False) -> None:
-        self._root, self._disk, self._locks, self._shared = root, disk, locks, shared
+        self._root, self._disk, self._locks, self.shared = root, disk, locks, shared
         for kind in FileKind:
             (root / kind).mkdir(parents=True, exist_ok=True)
 
@@ -38,8 +38,8 @@ class Directory:
     def copy(self, kind: FileKind, file_id: str, record: FileRecord) -> Path | None:
         return None
 
-    def put(self, kind: FileKind, file_id: str, image: Sequence[Piece]) -> FileRecord:
-        """Raises NoRoomError if the file would take what is kept of the disk."""
+    def put(self, kind: FileKind, file_id: str, image: Sequence[Piece], *, over: FileStat | None = None) -> FileRecord:
+        """Raises NoRoomError if the file would take what is kept of the disk. What is there is replaced."""
         self._disk.require_room(sum(piece.nbytes for piece in image))
         return write_durably(self.path(kind, file_id), image)
 
@@ -53,7 +53,7 @@ class Directory:
         return {path.stem for path in (self._root / kind).glob("*.h5") if is_id(kind, path.stem)}
 
     def clearable(self, kind: FileKind) -> set[str]:
-        if not self._shared:
+        if not self.shared:
             return self.ids(kind)
         return {file_id for file_id in self.ids(kind) if self._is_old(self.path(kind, file_id))}
 
@@ -83,7 +83,7 @@ class Directory:
 
     def sweep_incomplete(self) -> list[str]:
         """Incomplete files of living processes are locked, and stay."""
-        since = time() - OLD_SECONDS if self._shared else None
+        since = time() - OLD_SECONDS if self.shared else None
         return [name for kind in FileKind for name in sweep(self._root / kind, since)]
 
     def sweep_pins(self) -> None:

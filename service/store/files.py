@@ -79,12 +79,14 @@ class FileStore:
         """A file to be examined."""
         return StoredFile(partial(self.place.stat, kind, file_id), partial(self.place.sha256, kind, file_id))
 
-    def put(self, kind: FileKind, file_id: str, image: Sequence[Piece]) -> FileRecord:
+    def put(self, kind: FileKind, file_id: str, image: Sequence[Piece], *, over: FileStat | None = None) -> FileRecord:
         """Write a file durably; ``image`` is its content in pieces. After an OSError nothing names what there may be.
 
-        Raises NoRoomError if the file would take what is kept of the disk.
+        It replaces ``over``, the ``stat`` of the same file before its content was decided: another machine may have
+        replaced it since, which raises FileExistsError. Raises NoRoomError if the file would take what is kept of the
+        disk.
         """
-        return self.place.put(kind, file_id, image)
+        return self.place.put(kind, file_id, image, over=over)
 
     def stat(self, kind: FileKind, file_id: str) -> FileStat | None:
         """Size and modification time of a file; None if it does not exist."""

@@ -31,12 +31,16 @@ _LAST = "\U0010ffff"
 
 
 class Object(NamedTuple):
-    """An object: its key, size, time of the last change in seconds, and the server's tag for its content."""
+    """An object: its key, size, time of the last change in seconds, and what the server calls its content.
+
+    Servers tell contents apart by a tag, a version or both.
+    """
 
     key: str
     bytes: int
     modified: float
-    tag: str
+    tag: str | None
+    version: str | None
 
 
 class Objects:
@@ -64,6 +68,14 @@ class Objects:
         with _errors(key):
             obstore.put(self._store(), key, content, use_multipart=False)
 
+    def update(self, found: Object, content: bytes) -> None:
+        """Give an object other content. Raises FileExistsError if it is not what was found any more."""
+        import obstore
+
+        with _errors(found.key):
+            known: Any = {name: value for name, value in (("e_tag", found.tag), ("version", found.version)) if value}
+            obstore.put(self._store(), found.key, content, mode=known)
+
     def upload(self, key: str, content: Iterable[Any]) -> None:
         """Make an object in parts, of which few are in memory at a time. It replaces another one."""
         import obstore
@@ -79,11 +91,11 @@ class Objects:
             )
 
     def copy(self, key: str, new: str) -> None:
-        """Have the server copy an object. Raises FileExistsError if there is one of the new name."""
+        """Have the server copy an object, in place of another one of the new name. Raises FileNotFoundError."""
         import obstore
 
-        with _errors(new):
-            obstore.copy(self._store(_LONG_TIMEOUT), key, new, overwrite=False)
+        with self._present(key):
+            obstore.copy(self._store(_LONG_TIMEOUT), key, new)
 
     def head(self, key: str) -> Object:
         """What the server says of an object. Raises FileNotFoundError."""
@@ -154,11 +166,8 @@ class Objects:
         if place not in self._stores:
             from obstore.store import from_url
 
-            # S3 has no copy under a condition, but the end of an upload whose part is a copy can have one.
-            config: Any = {"copy_if_not_exists": "multipart"} if self.url.startswith("s3:") else None
             self._stores[place] = from_url(
                 self.url,
-                config=config,
                 client_options={"allow_http": _uses_http(os.environ), "connect_timeout": "5s", "timeout": timeout},
                 retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
             )
@@ -167,7 +176,7 @@ class Objects:
 
 def _object(found: Any) -> Object:
     modified = found["last_modified"].timestamp()
-    return Object(found["path"], found["size"], modified, found["e_tag"] or "")
+    return Object(found["path"], found["size"], modified, found["e_tag"], found["version"])
 
 
 def _uses_http(environment: Mapping[str, str]) -> bool:
@@ -181,12 +190,12 @@ def _uses_http(environment: Mapping[str, str]) -> bool:
 @contextmanager
 def _errors(what: str) -> Iterator[None]:
     """A block in which errors of obstore become those that files have."""
-    from obstore.exceptions import AlreadyExistsError, BaseError
+    from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
     try:
         yield
-    except AlreadyExistsError:
-        raise FileExistsError(errno.EEXIST, "an object of this name exists", what) from None
+    except (AlreadyExistsError, PreconditionError):
+        raise FileExistsError(errno.EEXIST, "another process has made this object", what) from None
     except BaseError as error:
         raise _unreachable(what, error) from None
 

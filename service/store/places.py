@@ -54,8 +54,15 @@ class Place(Protocol):
     All methods raise OSError if the place fails, and UnreachableError, which is one, if it does not answer.
     """
 
-    def put(self, kind: FileKind, file_id: str, image: Sequence[Piece]) -> FileRecord:
-        """Write a file durably and verified. After an OSError it is absent, or nothing names it and it goes later."""
+    #: Whether processes of other machines write there, too.
+    shared: bool
+
+    def put(self, kind: FileKind, file_id: str, image: Sequence[Piece], *, over: FileStat | None = None) -> FileRecord:
+        """Write a file durably and verified. After an OSError it is absent, or nothing names it and it goes later.
+
+        ``over`` is what was there before its content was decided, None for nothing. A place that machines share
+        raises FileExistsError if something else is there now, unless that has the same content.
+        """
 
     def path(self, kind: FileKind, file_id: str) -> Path:
         """The file's path as messages name it; it need not exist on this machine."""

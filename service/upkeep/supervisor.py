@@ -20,6 +20,7 @@ from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.naming import TABLES, unnamed
+from service.store.places import OLD_SECONDS
 
 __all__ = ["UpkeepSupervisor"]
 
@@ -116,6 +117,9 @@ class UpkeepSupervisor:
         if self._check is None:
             if not self._checked and monotonic() >= self._next_check:
                 self._check = self._start("check")
+            elif self._checked and self._files.place.shared and monotonic() >= self._next_check + OLD_SECONDS:
+                # What no row names there can be cleared away by now, if it was too new for that the last time.
+                self._checked = False
         elif self._check.poll() is not None:
             self._checked = self._check.returncode == 0
             close(self._check)

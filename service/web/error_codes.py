@@ -100,7 +100,7 @@ RESPONSES = (
     Refusal(
         "file_missing",
         404,
-        "The file of a checkpoint is not in the data directory.",
+        "The file of a checkpoint or dataset is missing.",
         "Put the file back from a backup, then run `trainyard verify`.",
     ),
     Refusal(

@@ -140,9 +140,17 @@ def test_a_name_has_one_content(files: FileStore) -> None:
 
 
 def test_the_file_of_a_model_is_replaced(files: FileStore) -> None:
+    """But not over what another machine has written since its content was decided."""
+    seen = None
     for content in (b"first", b"second"):
-        put(files, content, FileKind.MODEL, "iris")
+        seen, before = files.stat(FileKind.MODEL, "iris"), seen
+        files.put(FileKind.MODEL, "iris", [memoryview(content)], over=seen)
         assert files.local(FileKind.MODEL, "iris").read_bytes() == content
+    assert before is None
+    for late in (None, seen):
+        with pytest.raises(FileExistsError):
+            files.put(FileKind.MODEL, "iris", [memoryview(b"older")], over=late)
+    assert files.local(FileKind.MODEL, "iris").read_bytes() == b"second"
 
 
 @pytest.mark.parametrize("single", [2**20, 100], ids=["in one request", "in parts"])
@@ -177,13 +185,14 @@ def test_a_large_file_goes_in_parts(
         record = files.put(DATASET, file_id, [memoryview(b"head"), span])
     assert record[:2] == (len(content) + 4, hashlib.sha256(b"head" + content).hexdigest())
     assert files.local(DATASET, file_id, lambda: record).read_bytes() == b"head" + content
+    assert files.put(DATASET, file_id, [memoryview(b"head" + content)]) == record
     with pytest.raises(FileExistsError):
         files.put(DATASET, file_id, [memoryview(content)])
     assert files.place.sha256(DATASET, file_id) == record.sha256
     assert list(objects.below("uploads")) == []
 
 
-def test_what_does_not_read_back_is_not_kept(files: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_read_back_is_not_named(files: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def changed(self: Objects, key: str, content: Any) -> None:
         create(self, key, [b"".join(content).upper()])
 
@@ -191,7 +200,6 @@ def test_what_does_not_read_back_is_not_kept(files: FileStore, monkeypatch: pyte
     monkeypatch.setattr(Objects, "create", changed)
     with pytest.raises(OSError, match="does not read back"):
         put(files, b"content")
-    assert files.ids(CHECKPOINT) == set()
 
 
 class TestLocalCopies:
@@ -384,13 +392,13 @@ def test_nothing_is_deleted_while_a_backup_copies(
 def test_what_killed_writers_have_left_is_swept(
     files: FileStore, objects: Objects, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    objects.replace("uploads/1.h5", b"whole, but without its name")
+    objects.replace("uploads/1.claim", b"of a writer")
     left = settings.data / "cache" / ".x.h5.12345678.partial"
     left.parent.mkdir()
     left.write_bytes(b"")
     assert files.sweep() == [left.name]
     much_later(monkeypatch)
-    assert files.sweep() == ["uploads/1.h5"]
+    assert files.sweep() == ["uploads/1.claim"]
     assert list(objects.below("uploads")) == []
 
 
