@@ -88,7 +88,8 @@ class UpkeepSupervisor:
         # Not before the check of all files, which moves aside what was there before.
         if not self._lost or not self._checked or monotonic() < self._next_clearing:
             return
-        if not unnamed(self._database, self._files)[FileKind.CHECKPOINT]:
+        # Where several machines write, what was left just now is too new, and this must not wait for an answer.
+        if self._files.place.shared or not unnamed(self._database, self._files)[FileKind.CHECKPOINT]:
             self._lost.clear()
             return
         self._cleared, self._clearing = set(self._lost), self._start("clear", *sorted(self._lost))
