@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -81,7 +82,7 @@ def test_the_life_of_a_service(make_server: MakeServer, storage: str) -> None:
     Objects(storage).delete([f"checkpoints/{jobs[1]['checkpoint']}.h5"])
     client = restart(server)
     assert predict(client).json == jobs[0]["answer"]
-    assert f"{jobs[1]['checkpoint']}.h5" in server.log
+    server.until_logged(f"{jobs[1]['checkpoint']}.h5")
     reported = command(server, "verify")
     assert reported.returncode == 1
     assert [line.split()[:2] for line in reported.stdout.splitlines()[1:-1]] == [
@@ -134,14 +135,18 @@ def test_backup_and_reindex(make_server: MakeServer, storage: str) -> None:
     assert predict(server.start()).json == jobs[1]["answer"]
 
 
-def test_two_machines_share_the_files(make_server: MakeServer, storage: str) -> None:
+@pytest.mark.parametrize("kind", ["bucket", "folder"])
+def test_two_machines_share_the_files(make_server: MakeServer, storage: str, kind: str, tmp_path: Path) -> None:
     """Each has a data directory of its own."""
+    if kind == "folder":
+        (tmp_path / "mount").mkdir()
+        storage = f"file://{tmp_path}/mount"
     first = make_server("first", STORAGE=storage)
     jobs = train_two(first.start_ready())
     assert first.terminate() == 0
     first.wait_until_gone()
     second = make_server("second", STORAGE=storage)
-    (second.data).mkdir()
+    second.data.mkdir()
     shutil.copyfile(first.data / "trainyard.db", second.data / "trainyard.db")
     assert predict(second.start()).json == jobs[1]["answer"]
 
