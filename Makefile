@@ -105,7 +105,7 @@ $(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.test: requirements-test.txt requirements-otel.txt requirements-onnx.txt requirements-fast.txt \
-		requirements-postgresql.txt requirements-oracle.txt $(VENV)/.runtime
+		requirements-postgresql.txt requirements-storage.txt requirements-oracle.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt -r requirements-oracle.txt
 	@touch $@
 

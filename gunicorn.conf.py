@@ -12,6 +12,7 @@ if sys.path[0] != _house:
 from service import log, tracing  # noqa: E402
 from service.access.exposure import require_keys  # noqa: E402
 from service.addresses import hindrance  # noqa: E402
+from service.processes import start  # noqa: E402
 from service.settings import Settings, SettingsError  # noqa: E402
 from service.web import shared_metrics  # noqa: E402
 
@@ -23,6 +24,9 @@ try:
 except SettingsError as error:
     print(f"trainyard: {error}", file=sys.stderr)
     raise SystemExit(4) from None  # Gunicorn's exit status for an application that fails to load.
+# In a process of its own, as it starts threads, after which gunicorn must not fork. It says what is wrong.
+if _settings.storage and start(_settings, "upkeep", "storage").wait():
+    raise SystemExit(4)
 shared_metrics.prepare()
 
 bind = _settings.bind

@@ -44,6 +44,13 @@ SETTINGS = (
         "",
         "Database, as in postgresql://USER:PASSWORD@HOST/NAME; if empty, SQLite in the data directory.",
     ),
+    Setting(
+        "storage",
+        "",
+        "Where checkpoints and datasets are: s3://BUCKET/PREFIX, gs://… or az://…, or file:///FOLDER, which several "
+        "machines may share; if empty, in the data directory.",
+    ),
+    Setting("cache_bytes", 10 * 2**30, "Size of the copies, in the data directory, of files in object storage.", 2**20),
     Setting("bind", "127.0.0.1:8000", "Address that the service listens on: HOST:PORT or unix:PATH."),
     Setting(
         "keys",
@@ -152,6 +159,8 @@ class Settings:
 
     data: Path
     database_url: str
+    storage: str
+    cache_bytes: int
     bind: str
     keys: str
     hosts: str
@@ -281,6 +290,14 @@ def database_problem(text: str) -> str | None:
     return None if find_spec("psycopg") else "a URL of SQLite unless psycopg 3 is installed, by the extra postgresql"
 
 
+def _storage_problem(text: str) -> str | None:
+    if not text or re.fullmatch(r"file:///[^?#]+", text):
+        return None
+    if not re.fullmatch(r"(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]*(/[^?#]*)?", text):
+        return "empty, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, or file:///FOLDER"
+    return None if find_spec("obstore") else "empty or file:///FOLDER unless obstore is installed, by the extra storage"
+
+
 def _bind_problem(text: str) -> str | None:
     host, _, port = text.rpartition(":")
     good = text.startswith("unix:") or (host and port.isdecimal() and int(port) < 65_536)
@@ -321,6 +338,7 @@ def _kernels_problem(text: str) -> str | None:
 _CHECKS: dict[str, Callable[[str], str | None]] = {
     "data": _data_problem,
     "database_url": database_problem,
+    "storage": _storage_problem,
     "bind": _bind_problem,
     "hosts": _hosts_problem,
     "origins": _origins_problem,

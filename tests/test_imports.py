@@ -115,7 +115,7 @@ PACKAGES = {
     ),
     "service": Rule(
         {"numpy", "h5py", "sqlalchemy", "alembic", "marshmallow", "orjson", "threadpoolctl", "click", "limits", *HTTP}
-        | {"structlog", "prometheus_client", "opentelemetry", CLIENT},
+        | {"structlog", "prometheus_client", "opentelemetry", "obstore", CLIENT},
         set(),
     ),
 }

@@ -69,7 +69,9 @@ def test_the_base_install_needs_click_alone(wheel: Path) -> None:
     metadata = HeaderParser().parsestr(text)
     requirements = [Requirement(line) for line in metadata.get_all("Requires-Dist", [])]
     assert [each.name for each in requirements if each.marker is None] == ["click"]
-    assert {"server", "postgresql", "redis", "otel", "onnx", "fast"} <= set(metadata.get_all("Provides-Extra", []))
+    assert {"server", "postgresql", "redis", "storage", "otel", "onnx", "fast"} <= set(
+        metadata.get_all("Provides-Extra", [])
+    )
     assert metadata["Version"] == nncore.__version__
     assert metadata.get_payload() == (ROOT / "README.md").read_text()
 

@@ -34,7 +34,7 @@ def test_pyproject_lists_what_the_requirements_files_list() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     assert spelled(extras["server"]) == required("requirements.txt")
     assert spelled(PROJECT["project"]["dependencies"]) < spelled(extras["server"])
-    parts = ("test", "otel", "onnx", "fast", "postgresql", "oracle")
+    parts = ("test", "otel", "onnx", "fast", "postgresql", "storage", "oracle")
     assert spelled(extras["test"]) == required(*(f"requirements-{part}.txt" for part in parts))
     assert spelled(extras["otel"]) == required("requirements-otel.txt")
     assert spelled(extras["onnx"]) == required("requirements-onnx.txt")
@@ -43,6 +43,7 @@ def test_pyproject_lists_what_the_requirements_files_list() -> None:
     assert spelled(extras["bench"]) == required(
         "requirements-bench.txt", "requirements-fast.txt", "requirements-postgresql.txt"
     )
+    assert spelled(extras["storage"]) == required("requirements-storage.txt")
     assert spelled(extras["security"]) == required("requirements-security.txt")
     assert spelled(extras["release"]) == required("requirements-release.txt")
     assert spelled(PROJECT["build-system"]["requires"]) <= spelled(extras["test"])

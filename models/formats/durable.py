@@ -16,11 +16,14 @@ from typing import NamedTuple
 
 __all__ = [
     "TEMPORARY_SUFFIX",
+    "ChangedError",
     "FileRecord",
     "FileSpan",
     "FileStat",
     "Piece",
+    "UnreachableError",
     "chunks",
+    "open_temporary",
     "record_of",
     "sha256_of",
     "stat_of",
@@ -30,6 +33,14 @@ __all__ = [
 
 TEMPORARY_SUFFIX = ".partial"
 _CHUNK = 1 << 20
+
+
+class UnreachableError(OSError):
+    """The place where files are kept does not answer, or refuses to: nothing is known of what it holds."""
+
+
+class ChangedError(OSError):
+    """A file has other content than its record says."""
 
 
 class FileRecord(NamedTuple):
@@ -80,7 +91,7 @@ def write_durably(path: Path, content: Sequence[Piece]) -> FileRecord:
     file is abandoned: the kernel reports a lost page only once, so a second flush of the same file proves nothing
     (Rebello et al. 2020, "Can applications recover from fsync failures?"). A retry must write a new file.
     """
-    temporary, file = _open_temporary(path)
+    temporary, file = open_temporary(path)
     named = False
     try:
         with file, ThreadPoolExecutor(1) as beside:
@@ -130,7 +141,7 @@ def _require_same(file: FileIO, content: Sequence[Piece]) -> None:
         raise OSError(errno.EIO, "what was written does not read back", file.name)
 
 
-def _open_temporary(path: Path) -> tuple[Path, FileIO]:
+def open_temporary(path: Path) -> tuple[Path, FileIO]:
     """A new file beside ``path``. It is locked while it is open, so that ``sweep`` leaves it alone.
 
     The lock is the file's, and ends with it: it has no name that ``service.store.locks`` could list.
@@ -144,12 +155,17 @@ def _open_temporary(path: Path) -> tuple[Path, FileIO]:
         file.close()  # ``sweep`` removed it before it was locked.
 
 
-def sweep(directory: Path) -> list[str]:
-    """Remove temporary files of dead writers. Returns their names."""
+def sweep(directory: Path, unchanged_since: float | None = None) -> list[str]:
+    """Remove temporary files of dead writers, or only those of them not written to since a time. Returns their names.
+
+    The time is for a folder that several machines share, whose locks one of them may not see.
+    """
     removed = []
     for path in directory.glob(f".*{TEMPORARY_SUFFIX}"):
         with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if unchanged_since is not None and os.fstat(file.fileno()).st_mtime > unchanged_since:
+                continue
             path.unlink()
             removed.append(path.name)
     return removed

@@ -3,19 +3,21 @@
 Size and modification time are compared first. If both are the same as when the content last matched the digest, no
 program has written to the file since. If not, the digest decides. A disk that corrupts bits changes neither size nor
 time; a thorough examination, which always computes the digest, detects that.
+
+A file may lie in a place that does not answer. That says nothing about the file, and so is no fault of it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
 from models.formats.checkpoint_file import CheckpointError
-from models.formats.durable import FileRecord, sha256_of, stat_of
+from models.formats.durable import FileRecord, FileStat, UnreachableError
 
-__all__ = ["DamagedError", "Fault", "Finding", "examine", "note"]
+__all__ = ["DamagedError", "Examined", "Fault", "Finding", "examine", "note"]
 
 #: Faults of a file: it does not exist, or has another size, other content, or a read error.
 Fault = Literal["missing", "wrong_size", "wrong_digest", "unreadable"]
@@ -44,14 +46,26 @@ class DamagedError(CheckpointError):
         super().__init__(path, "/", written, f"{_FOUND[fault]}. {ADVICE}")
 
 
-def examine(path: Path, record: FileRecord, *, thorough: bool = False) -> Finding:
-    """Compare a file with its row's record. Reads the content only if necessary."""
+class Examined(Protocol):
+    """A file wherever it lies. Both methods raise FileNotFoundError, UnreachableError and other OSErrors."""
+
+    def size_and_time(self) -> FileStat:
+        """Its size and modification time."""
+
+    def sha256(self) -> str:
+        """The SHA-256 of its content, which is read for that."""
+
+
+def examine(file: Examined, record: FileRecord, *, thorough: bool = False) -> Finding:
+    """Compare a file with its row's record. Reads the content only if necessary. Raises UnreachableError."""
     try:
-        found = stat_of(path)
+        found = file.size_and_time()
         if found.bytes != record.bytes:
             return Finding("wrong_size", None)
-        if (thorough or found.mtime_ns != record.mtime_ns) and sha256_of(path) != record.sha256:
+        if (thorough or found.mtime_ns != record.mtime_ns) and file.sha256() != record.sha256:
             return Finding("wrong_digest", None)
+    except UnreachableError:
+        raise
     except FileNotFoundError:
         return Finding("missing", None)
     except OSError:

@@ -51,21 +51,24 @@ class RebuiltRows:
 
 
 def find(models: Iterable[Path], checkpoints: Iterable[Path], datasets: Iterable[Path]) -> RebuiltRows:
-    """Read all files. Each is checked strictly, and unusable ones are reported."""
+    """Read all files, in the order in which they are given. Each is checked strictly, and unusable ones are reported.
+
+    A file need not be there before it is its turn, or afterwards.
+    """
     rebuilt = RebuiltRows()
-    for path in sorted(models):
+    for path in models:
         try:
             model = load_model_file(path)
             rebuilt.models[qualified(model.owner, model.name)] = model
         except ModelFileError as error:
             rebuilt.warnings.append(f"{error}: the model is rebuilt from its checkpoints")
-    for path in sorted(checkpoints):
+    for path in checkpoints:
         _add_checkpoint(rebuilt, path)
     for model in rebuilt.models.values():
         _add_published(rebuilt, model)
     _add_models_without_file(rebuilt)
     _drop_strangers(rebuilt)
-    for path in sorted(datasets):
+    for path in datasets:
         _add_dataset(rebuilt, path)
     return rebuilt
 

@@ -58,13 +58,16 @@ def member() -> None:
 
 
 @click.command(hidden=True)
-@click.argument("work", type=click.Choice(["check", "clear", "model-files"]))
+@click.argument("work", type=click.Choice(["check", "clear", "model-files", "storage"]))
 @click.argument("jobs", nargs=-1)
 def upkeep(work: str, jobs: tuple[str, ...]) -> None:
     """Keep the data directory and the database consistent; used by the trainer.
 
-    "clear" is for jobs whose runners have died.
+    "clear" is for jobs whose runners have died. "storage" is asked before the web service starts.
     """
+    if work == "storage":
+        _check_storage()
+        return
     from service.upkeep.clearing import clear_after
     from service.upkeep.model_files import write_model_files
     from service.upkeep.startup_check import check
@@ -75,6 +78,17 @@ def upkeep(work: str, jobs: tuple[str, ...]) -> None:
     if work == "clear":
         sys.exit(clear_after(read_settings(), jobs))
     write_model_files(read_settings())
+
+
+def _check_storage() -> None:
+    """End with a sentence, and gunicorn's status for what fails to load, if files cannot be kept where they should."""
+    from service.store.storage_check import require_storage
+
+    try:
+        require_storage(read_settings())
+    except SettingsError as error:
+        click.echo(f"trainyard: {error}", err=True)
+        sys.exit(4)
 
 
 @click.command(hidden=True)

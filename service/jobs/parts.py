@@ -21,7 +21,7 @@ from service.jobs.record import Job
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.request_rows import Source
-from service.upkeep.inspection import intact_checkpoint
+from service.upkeep.inspection import intact_checkpoint, local_path
 
 __all__ = ["JobPart", "TrainedOn", "part_of_job", "predicted_by_folds", "trained_on"]
 
@@ -106,7 +106,7 @@ def _saved_rows(database: Database, files: FileStore, job: Job) -> Array | None:
         rows = checkpoints.list_checkpoints(connection, 100, None, job=job.id)
     for row in rows:
         with suppress(CheckpointError):  # It is damaged, or was deleted since.
-            numbers = load_training_rows(files.path(FileKind.CHECKPOINT, row.id))
+            numbers = load_training_rows(local_path(database, files, FileKind.CHECKPOINT, row.id))
             if numbers is not None:
                 return numbers
     return None
@@ -137,7 +137,7 @@ def trained_on(database: Database, files: FileStore, checkpoint: str) -> Trained
             if row.job is None:
                 return None
             job = lifecycle.find(connection, row.job)
-        numbers = load_training_rows(files.path(FileKind.CHECKPOINT, checkpoint))
+        numbers = load_training_rows(local_path(database, files, FileKind.CHECKPOINT, checkpoint))
     except (MissingError, CheckpointError):
         return None
     return None if numbers is None else TrainedOn(job.dataset, job.training["data"].get("label"), numbers)

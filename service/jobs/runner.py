@@ -24,6 +24,7 @@ from models.definition.given_table import GivenTable, Place
 from models.errors import TrainyardError
 from models.features.fitted import FittedFeatures
 from models.formats.checkpoint_file import AnyCheckpoint, CheckpointError, load_checkpoint
+from models.formats.durable import UnreachableError
 from models.registry import checkpoints
 from models.registry.callers import Caller
 from models.training.checkpoint import Checkpoint, CheckpointKind
@@ -214,6 +215,8 @@ def _outcome_of(error: Exception, settings: Settings) -> Outcome:
             return Died(JobError("out_of_memory", f"memory ran out. {error}".strip()))
         case sa.exc.OperationalError():
             return Died(JobError("worker_lost", f"the database did not answer: {error.orig}"))
+        case UnreachableError():
+            return Died(JobError("storage_unavailable", f"a file that the job needs cannot be had: {error}"))
         case OSError():
             return Failed(*storage_error(error, settings))
     _log.error("the job failed", exc_info=error)
@@ -226,7 +229,7 @@ def main() -> None:
     make_ready(settings.job_threads)
     if settings.kernel_kind == "llvm" and not make_compiler_ready(settings, ahead=True):
         settings = replace(settings, kernels="numpy")
-    database, files = Database(settings), FileStore(settings.data)
+    database, files = Database(settings), FileStore.of(settings)
     line = sys.stdin.buffer.readline()
     if not line:
         return  # The trainer has no order for this runner.

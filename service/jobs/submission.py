@@ -42,6 +42,7 @@ from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.naming import naming
 from service.store.request_rows import Source
+from service.upkeep.inspection import local_path
 
 __all__ = [
     "Checked",
@@ -412,7 +413,7 @@ def _check_start(
             checkpoints.find_checkpoint(connection, checkpoint_id)
     except MissingError as error:
         raise InvalidError.at("/start_from", error.detail) from None
-    found = load_checkpoint(files.path(FileKind.CHECKPOINT, checkpoint_id))
+    found = load_checkpoint(local_path(database, files, FileKind.CHECKPOINT, checkpoint_id))
     if isinstance(found, SweepCheckpoint):
         raise InvalidError.at("/start_from", "must be of one network; this one is of a sweep that had not ended")
     start = found.definition

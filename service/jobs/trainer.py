@@ -11,6 +11,8 @@ import os
 import secrets
 import signal
 import socket
+import threading
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from time import monotonic, sleep, time
@@ -19,6 +21,7 @@ from types import FrameType
 import sqlalchemy as sa
 
 from models.clock import utc_now
+from models.formats.durable import UnreachableError
 from service import tracing
 from service.access.audit import drop_old_records
 from service.jobs import lifecycle
@@ -28,10 +31,11 @@ from service.jobs.engines.local import LocalEngine
 from service.jobs.outcome import Died, Failed, Finished, Outcome, Stale, Stopped
 from service.jobs.record import Job, JobError
 from service.niceness import TRAINING, give_way
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.locks import Lock, Locks, LockTakenError
+from service.store.storage_check import require_storage
 from service.store.storage_errors import start_problem
 from service.store.tables import TRAINERS
 from service.tracing import Span
@@ -69,7 +73,7 @@ class Trainer:
     def __init__(self, settings: Settings, engine: Engine, *, while_web_lives: bool) -> None:
         self.settings = settings
         self.database = Database(settings)
-        self.files = FileStore(settings.data)
+        self.files = FileStore.of(settings)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._engine = engine
         self._watch_web = while_web_lives
@@ -183,7 +187,7 @@ class Trainer:
         if self._finished_data():
             with self.database.write() as connection:
                 unused = lifecycle.drop_finished_data(connection)
-            self.files.delete(FileKind.DATASET, *unused)
+            self._ask_place(lambda: self.files.delete(FileKind.DATASET, *unused))
         self._hold_reserve()
         if monotonic() >= self._next_old_jobs:
             more = drop_old_jobs(self.database, self.settings.job_retention_days)
@@ -192,9 +196,30 @@ class Trainer:
 
     def _sweep(self) -> None:
         """Delete incomplete files of runners that have died."""
-        with suppress(OSError):
-            for name in self.files.sweep_incomplete():
-                _log.info("removed %s, whose writer was killed", name)
+
+        def sweep() -> None:
+            with suppress(OSError):
+                for name in self.files.sweep_incomplete():
+                    _log.info("removed %s, whose writer was killed", name)
+
+        self._ask_place(sweep)
+
+    def _ask_place(self, work: Callable[[], None]) -> None:
+        """Do what asks the place of the files: beside the loop if that is elsewhere, and may take long to answer.
+
+        Heartbeats cannot wait for it. If this process ends meanwhile, what is left is cleared away later.
+        """
+
+        def work_beside() -> None:
+            try:
+                work()
+            except OSError as error:
+                _log.warning("files are not cleared away yet: %s", error)
+
+        if self.files.place.shared:
+            threading.Thread(target=work_beside, daemon=True).start()
+        else:
+            work()
 
     def _hold_reserve(self) -> None:
         """Have space on the disk that deletions can be given; if there is none now, there may be later."""
@@ -301,6 +326,7 @@ def main(settings: Settings, *, while_web_lives: bool) -> int:
     """
     with ExitStack() as held:
         try:
+            require_storage(settings)
             held.enter_context(Locks(settings.data).exclusive(Lock.TRAINER))
             give_way(TRAINING)
             trainer = Trainer(settings, LocalEngine(settings), while_web_lives=while_web_lives)
@@ -309,8 +335,15 @@ def main(settings: Settings, *, while_web_lives: bool) -> int:
             if not while_web_lives:
                 _log.error("another trainer runs in %s", settings.data)
             return 1
+        except SettingsError as error:
+            _log.error("%s", error)
+            return 4
         except (OSError, sa.exc.OperationalError) as error:
             _log.error("%s", start_problem(error, settings.data))
             return 4
-        trainer.run()
+        try:
+            trainer.run()
+        except UnreachableError as error:
+            _log.error("%s", start_problem(error, settings.data))
+            return 4
     return 0

@@ -7,13 +7,13 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from models.formats.durable import TEMPORARY_SUFFIX, sha256_of
 
-__all__ = ["copy_durably", "flush", "is_new", "new_directory"]
+__all__ = ["copy_durably", "flush", "is_new", "new_directory", "write_copy"]
 
 _CHUNK = 1 << 20
 
@@ -48,9 +48,15 @@ def new_directory(target: Path, folders: tuple[str, ...]) -> Iterator[Path]:
 
 def copy_durably(source: Path, target: Path) -> str:
     """Copy a file, flush the copy to the disk and read it back; the SHA-256 of the content. Raises OSError."""
+    with source.open("rb") as reading:
+        return write_copy(iter(lambda: reading.read(_CHUNK), b""), target)
+
+
+def write_copy(content: Iterable[bytes | memoryview], target: Path) -> str:
+    """Write a copy, given in pieces, flush it to the disk and read it back; the SHA-256. Raises OSError."""
     digest = hashlib.sha256()
-    with source.open("rb") as reading, target.open("xb") as writing:
-        while chunk := reading.read(_CHUNK):
+    with target.open("xb") as writing:
+        for chunk in content:
             digest.update(chunk)
             writing.write(chunk)
         writing.flush()

@@ -45,8 +45,9 @@ def delete_unnamed(database: Database, files: FileStore, kind: FileKind, file_id
 def unnamed(database: Database, files: FileStore) -> dict[FileKind, set[str]]:
     """Ids of files that existed before the rows were read and that no row names.
 
-    They get no row later if this is called in a block of ``FileStore.no_writers``.
+    They get no row later if this is called in a block of ``FileStore.no_writers``. In a place that several machines
+    share, new ones are left out.
     """
-    found = {kind: files.ids(kind) for kind in TABLES}
+    found = {kind: files.clearable(kind) for kind in TABLES}
     with database.read() as connection:
         return {kind: found[kind] - set(connection.scalars(sa.select(table.c.id))) for kind, table in TABLES.items()}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Source:
         self.matrix: GivenRows | None = None
         self.details: TableDetails | None = None
         self._memory: MemoryTable | None = None
-        self._path: Path | None = None
+        self._local: Callable[[], Path] | None = None
         self._stored_rows = 0
         if self._name is not None:
             self._find(database, files)
@@ -93,11 +94,13 @@ class Source:
         except MissingError as error:
             raise InvalidError.at(self.place.name, error.detail) from None
         self._stored_rows = row.rows
-        self.dataset_id, self._path = row.id, files.path(FileKind.DATASET, row.id)
-        if is_table(self._path):
+        # Asked each time it is opened: a copy of a file that lies elsewhere may be made anew meanwhile.
+        self.dataset_id, self._local = row.id, partial(files.local, FileKind.DATASET, row.id, lambda: row.file)
+        path = self._local()
+        if is_table(path):
             self.details = row.details
         else:
-            self.matrix = GivenRows(load_dataset(self._path, mapped=True), self.place.pointer, stored=True)
+            self.matrix = GivenRows(load_dataset(path, mapped=True), self.place.pointer, stored=True)
 
     @property
     def rows(self) -> int:
@@ -144,8 +147,8 @@ class Source:
         if self._memory is not None:
             yield GivenTable(self._memory, label, self.place)
         else:
-            assert self._path is not None
-            with open_table(self._path) as table:
+            assert self._local is not None
+            with open_table(self._local()) as table:
                 yield GivenTable(table, label, self.place)
 
     def document(self, rows: int) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Which errors a full or failing disk causes."""
+"""Which errors a full or failing disk causes, and object storage that does not answer."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-__all__ = ["start_problem", "storage_error_code"]
+from models.formats.durable import UnreachableError
+
+__all__ = ["StorageCode", "start_problem", "storage_error_code"]
+
+StorageCode = Literal["storage_full", "storage_error", "storage_unavailable"]
 
 #: By SQLSTATE.
-_OF_POSTGRESQL: dict[str, Literal["storage_full", "storage_error"]] = {
+_OF_POSTGRESQL: dict[str, StorageCode] = {
     "53100": "storage_full",
     "58030": "storage_error",
 }
@@ -20,8 +24,10 @@ _OF_POSTGRESQL: dict[str, Literal["storage_full", "storage_error"]] = {
 _NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
-def storage_error_code(error: OSError | sa.exc.OperationalError) -> Literal["storage_full", "storage_error"] | None:
-    """The code for an error of a full or failing disk; None if the database failed for another reason."""
+def storage_error_code(error: OSError | sa.exc.OperationalError) -> StorageCode | None:
+    """The code for an error of a disk or of object storage; None if the database failed for another reason."""
+    if isinstance(error, UnreachableError):
+        return "storage_unavailable"
     if isinstance(error, OSError):
         return "storage_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "storage_error"
     state = _OF_POSTGRESQL.get(getattr(error.orig, "sqlstate", None) or "")
@@ -37,6 +43,8 @@ def start_problem(error: OSError | sa.exc.OperationalError, data: Path) -> str:
     code = storage_error_code(error)
     if code == "storage_full":
         return f"no disk space is left for {data}: free some space, then start again"
+    if code == "storage_unavailable":
+        return f"TRAINYARD_STORAGE cannot be used: {error}; check the address, the bucket and the credentials"
     if isinstance(error, OSError):
         reason: object = error.strerror or error
     elif code is None and getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in _NOT_WRITABLE:

@@ -4,12 +4,14 @@ While the database is copied and every file that it names gets a second name (a 
 write to the database. A file is deleted after its row, so no file can be deleted in that time. The files, which never
 change, are copied afterwards; a deletion then removes only their first names. Other writers wait while a SQLite
 database is copied. Of a PostgreSQL database, the rows of that moment are copied afterwards, to a SQLite database.
+
+Objects of a bucket have no second names: a mark in it says that nothing may be deleted until the backup ends.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,12 +21,11 @@ import sqlalchemy as sa
 
 from models.formats.durable import FileRecord
 from service.settings import Settings
-from service.store.copies import copy_durably, flush, is_new, new_directory
+from service.store.copies import flush, is_new, new_directory
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.locks import LockTakenError
 from service.store.naming import TABLES
-from service.store.pins import pin
 from service.upkeep.transfer import TransferError, copy_rows
 
 __all__ = ["Backup", "BackupError", "back_up"]
@@ -65,7 +66,7 @@ def back_up(settings: Settings, target: Path) -> Backup:
     target = target.absolute()
     if not is_new(target):
         raise BackupError(f"{target} already exists; a backup needs a new or an empty directory")
-    database, files = Database(settings), FileStore(settings.data)
+    database, files = Database(settings), FileStore.of(settings)
     try:
         _require_database(database)
         with files.pins(), new_directory(target, tuple(TABLES)) as work:
@@ -89,12 +90,12 @@ def _require_database(database: Database) -> None:
 
 def _copy(database: Database, files: FileStore, work: Path) -> Backup:
     backup = Backup()
-    pinned: list[tuple[_NamedFile, Path]] = []
+    pinned: list[tuple[_NamedFile, Callable[[Path], str]]] = []
     with ExitStack() as stack:
         with database.write() as connection:
             for file in _named(connection):
                 try:
-                    pinned.append((file, pin(files.path(file.kind, file.file_id))))
+                    pinned.append((file, files.pin(file.kind, file.file_id)))
                 except FileNotFoundError:
                     backup.faults.append(f"{file.place} is missing")
             if database.engine.dialect.name == "sqlite":
@@ -105,8 +106,13 @@ def _copy(database: Database, files: FileStore, work: Path) -> Backup:
         if snapshot is not None:
             # Others write meanwhile.
             _copy_rows(database.settings, snapshot, work)
-    for file, path in pinned:
-        if copy_durably(path, work / file.place) != file.record.sha256:
+    for file, copy in pinned:
+        try:
+            digest = copy(work / file.place)
+        except FileNotFoundError:
+            backup.faults.append(f"{file.place} is missing")
+            continue
+        if digest != file.record.sha256:
             backup.faults.append(f"{file.place} is damaged, and was copied as it is")
         backup.files += 1
         backup.bytes += file.record.bytes

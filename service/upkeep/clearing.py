@@ -40,7 +40,7 @@ def clear_after(settings: Settings, jobs: Collection[str]) -> int:
     has seen it, and the job computes it again if it goes on.
     """
     give_way(UPKEEP)
-    database, files = Database(settings), FileStore(settings.data)
+    database, files = Database(settings), FileStore.of(settings)
     try:
         done = not is_own(database, files) or clear_between_writes(database, files, jobs)
     except (OSError, sa.exc.OperationalError) as error:
@@ -79,7 +79,7 @@ def _clear(database: Database, files: FileStore) -> None:
     """Delete files that no row names if that loses nothing, else move them aside; only within ``no_writers``."""
     for kind, ids in unnamed(database, files).items():
         for file_id in sorted(ids):
-            path = files.path(kind, file_id)
+            path = files.local(kind, file_id)
             if is_inline(path) if kind is FileKind.DATASET else _is_superseded(database, path):
                 files.delete(kind, file_id)
                 _log.info("removed %s, which no row names any more", path.name)
@@ -91,7 +91,7 @@ def _clear(database: Database, files: FileStore) -> None:
 def _delete_of(database: Database, files: FileStore, jobs: Collection[str]) -> None:
     """Delete the checkpoints of jobs that no row names; only within ``no_writers``."""
     for file_id in sorted(unnamed(database, files)[FileKind.CHECKPOINT]):
-        path = files.path(FileKind.CHECKPOINT, file_id)
+        path = files.local(FileKind.CHECKPOINT, file_id)
         origin = _origin(path)
         if origin is not None and origin.job in jobs:
             files.delete(FileKind.CHECKPOINT, file_id)

@@ -16,16 +16,15 @@ def is_own(database: Database, files: FileStore) -> bool:
 
     Files that belong to no database yet become this one's, unless it is empty.
     """
-    owner = files.owner()
+    owner, identity = files.owner(), _identity(database)
     if owner is not None:
-        return owner == _identity(database)
+        return owner == identity
     if any(files.ids(kind) for kind in FileKind):
         with database.read() as connection:
             firsts = (connection.scalar(sa.select(table.c[0]).limit(1)) for table in (MODELS, CHECKPOINTS, DATASETS))
             if all(first is None for first in firsts):
                 return False
-    adopt(database, files)
-    return True
+    return files.claim(identity) == identity
 
 
 def adopt(database: Database, files: FileStore) -> None:

@@ -31,7 +31,7 @@ def write_model_files(settings: Settings) -> None:
     date.
     """
     give_way(UPKEEP)
-    database, files = Database(settings), FileStore(settings.data)
+    database, files = Database(settings), FileStore.of(settings)
     with files.locks.exclusive(Lock.MODEL_FILES, wait=True):  # The process of a killed trainer ends soon.
         for line in sys.stdin:
             done = [name for name in json.loads(line) if _write(database, files, name)]
@@ -53,14 +53,16 @@ def _write(database: Database, files: FileStore, name: str) -> bool:
 
 def _follow(database: Database, files: FileStore, name: str) -> None:
     """Write the database's present content to a model's file, or delete the file if there is no such model."""
+    # Before the rows are read: if another machine writes newer ones meanwhile, this must not replace them.
+    before = files.stat(FileKind.MODEL, name)
     try:
         with database.read() as connection:
             wanted = model_file(connection, name)
     except MissingError:
         files.delete(FileKind.MODEL, name)
         return
-    if files.stat(FileKind.MODEL, name) is not None:
+    if before is not None:
         with suppress(ModelFileError):  # A damaged file is replaced.
-            if load_model_file(files.path(FileKind.MODEL, name)) == wanted:
+            if load_model_file(files.local(FileKind.MODEL, name)) == wanted:
                 return
-    files.put(FileKind.MODEL, name, model_file_image(wanted))
+    files.put(FileKind.MODEL, name, model_file_image(wanted), over=before)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import sqlalchemy as sa
 
+from models.formats.durable import UnreachableError
 from models.registry.rebuild import RebuiltRows, find, store
 from models.registry.tables import ALIASES, CHECKPOINTS, DATASETS, MODELS, VERSIONS
 from service.settings import Settings
@@ -36,9 +38,7 @@ def reindex(database: Database, files: FileStore) -> RebuiltRows:
     _require_empty(database)
     try:
         with files.no_writers():
-            rebuilt = find(
-                _paths(files, FileKind.MODEL), _paths(files, FileKind.CHECKPOINT), _paths(files, FileKind.DATASET)
-            )
+            rebuilt = find(*(_paths(files, kind) for kind in (FileKind.MODEL, FileKind.CHECKPOINT, FileKind.DATASET)))
             with database.write() as connection:
                 store(connection, rebuilt)
             adopt(database, files)
@@ -47,8 +47,9 @@ def reindex(database: Database, files: FileStore) -> RebuiltRows:
     return rebuilt
 
 
-def _paths(files: FileStore, kind: FileKind) -> list[Path]:
-    return [files.path(kind, file_id) for file_id in files.ids(kind)]
+def _paths(files: FileStore, kind: FileKind) -> Iterator[Path]:
+    """The paths of all files of a kind, each when it is to be read: copies may not all have room at the same time."""
+    return (files.local(kind, file_id) for file_id in sorted(files.ids(kind)))
 
 
 def _require_empty(database: Database) -> None:
@@ -65,9 +66,11 @@ def _require_empty(database: Database) -> None:
 def main(settings: Settings) -> int:
     """Fill the database and print the result. Returns 1 if something was left out or differs from before, else 0."""
     try:
-        rebuilt = reindex(Database(settings), FileStore(settings.data))
+        rebuilt = reindex(Database(settings), FileStore.of(settings))
     except ReindexError as error:
         raise click.ClickException(str(error)) from None
+    except UnreachableError as error:
+        raise click.ClickException(f"the database is still empty: {error}") from None
     for line in rebuilt.warnings:
         click.echo(line)
     versions = sum(len(model.versions) for model in rebuilt.models.values())

@@ -27,7 +27,7 @@ _log = logging.getLogger("trainyard.upkeep")
 def check(settings: Settings) -> int:
     """Inspect all files once and clear away what no row names; the exit status, 1 if this was cut short."""
     give_way(UPKEEP)
-    database, files = Database(settings), FileStore(settings.data)
+    database, files = Database(settings), FileStore.of(settings)
     try:
         done = _check(database, files)
     except (OSError, sa.exc.OperationalError) as error:

@@ -20,6 +20,7 @@ from service.settings import Settings
 from service.store.database import Database
 from service.store.files import FileKind, FileStore
 from service.store.naming import TABLES, unnamed
+from service.store.places import OLD_SECONDS
 
 __all__ = ["UpkeepSupervisor"]
 
@@ -87,7 +88,8 @@ class UpkeepSupervisor:
         # Not before the check of all files, which moves aside what was there before.
         if not self._lost or not self._checked or monotonic() < self._next_clearing:
             return
-        if not unnamed(self._database, self._files)[FileKind.CHECKPOINT]:
+        # Where several machines write, what was left just now is too new, and this must not wait for an answer.
+        if self._files.place.shared or not unnamed(self._database, self._files)[FileKind.CHECKPOINT]:
             self._lost.clear()
             return
         self._cleared, self._clearing = set(self._lost), self._start("clear", *sorted(self._lost))
@@ -116,6 +118,9 @@ class UpkeepSupervisor:
         if self._check is None:
             if not self._checked and monotonic() >= self._next_check:
                 self._check = self._start("check")
+            elif self._checked and self._files.place.shared and monotonic() >= self._next_check + OLD_SECONDS:
+                # What no row names there can be cleared away by now, if it was too new for that the last time.
+                self._checked = False
         elif self._check.poll() is not None:
             self._checked = self._check.returncode == 0
             close(self._check)

@@ -16,6 +16,7 @@ from models.data.table import CHUNK
 from models.errors import MissingError
 from models.formats.checkpoint_file import CheckpointError, load_checkpoint
 from models.formats.dataset_file import load_dataset
+from models.formats.durable import UnreachableError
 from models.formats.model_file import ModelFileError, load_model_file
 from models.formats.stored_table import is_table, open_table
 from models.registry.snapshots import model_file
@@ -74,7 +75,7 @@ def verify(database: Database, files: FileStore) -> Report:
         report.checkpoints += found.kind is FileKind.CHECKPOINT
         report.datasets += found.kind is FileKind.DATASET
         report.bytes += found.record.bytes
-        report.wrong += _file(found)
+        report.wrong += _file(files, found)
     report.wrong += [*_rows(database), *_strangers(files)]
     if is_own(database, files):
         report.wrong += [*_without_rows(database, files), *_model_files(database, files)]
@@ -84,20 +85,21 @@ def verify(database: Database, files: FileStore) -> Report:
     return report
 
 
-def _file(found: InspectedFile) -> Iterator[Wrong]:
+def _file(files: FileStore, found: InspectedFile) -> Iterator[Wrong]:
     if found.finding.fault is not None:
         detail = f"{found.record.bytes} bytes with SHA-256 {found.record.sha256} were written"
         yield Wrong(found.path.name, found.finding.fault, detail)
         return
+    path = files.local(found.kind, found.path.stem, lambda: found.record)
     try:
         if found.kind is FileKind.CHECKPOINT:
-            load_checkpoint(found.path)
+            load_checkpoint(path)
         else:
-            _read_dataset(found.path)
+            _read_dataset(path)
     except FileNotFoundError:
         return  # It was deleted with its row just now. If not, the next inspection finds it.
     except (CheckpointError, OSError) as error:
-        yield Wrong(found.path.name, "not_loadable", str(error).replace(str(found.path), found.path.name))
+        yield Wrong(found.path.name, "not_loadable", str(error).replace(str(path), path.name))
 
 
 def _read_dataset(path: Path) -> None:
@@ -195,7 +197,7 @@ def _model_fault(database: Database, files: FileStore, name: str) -> tuple[str, 
     if not exists:
         return "missing", advice
     try:
-        found = load_model_file(files.path(FileKind.MODEL, name))
+        found = load_model_file(files.local(FileKind.MODEL, name))
     except ModelFileError as error:
         return "wrong_digest", f"{error}; {advice}"
     return None if found == wanted else ("behind", advice)
@@ -203,8 +205,11 @@ def _model_fault(database: Database, files: FileStore, name: str) -> tuple[str, 
 
 def main(settings: Settings) -> int:
     """Print what is wrong in a data directory; the exit status, 1 if anything is."""
-    database, files = Database(settings), FileStore(settings.data)
+    database, files = Database(settings), FileStore.of(settings)
     database.migrate()
-    report = verify(database, files)
+    try:
+        report = verify(database, files)
+    except UnreachableError as error:
+        raise click.ClickException(f"not everything was read: {error}") from None
     click.echo(str(report))
     return 1 if report.wrong else 0

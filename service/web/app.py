@@ -61,7 +61,7 @@ __all__ = ["create_app"]
 def create_app(settings: Settings | None = None) -> Flask:
     """Create the WSGI application. Reads settings from the environment if none are given. Raises SettingsError."""
     settings = settings or Settings.read()
-    database, files = Database(settings), FileStore(settings.data, kept=settings.min_free_bytes)
+    database, files = Database(settings), FileStore.of(settings, kept=settings.min_free_bytes)
     database.migrate()
     # A prediction's matrix products are small, and workers times threads must fit the cores.
     threadpool_limits(1)

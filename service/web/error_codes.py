@@ -100,7 +100,7 @@ RESPONSES = (
     Refusal(
         "file_missing",
         404,
-        "The file of a checkpoint is not in the data directory.",
+        "The file of a checkpoint or dataset is missing.",
         "Put the file back from a backup, then run `trainyard verify`.",
     ),
     Refusal(
@@ -367,6 +367,12 @@ RESPONSES = (
         "Delete models, datasets or jobs, or keep fewer checkpoints. Send the request again after `Retry-After`.",
     ),
     Refusal(
+        "storage_unavailable",
+        503,
+        "The object storage (`TRAINYARD_STORAGE`) does not answer. No file counts as missing or damaged for that.",
+        "Send the request again after `Retry-After`. The service's log has the reason.",
+    ),
+    Refusal(
         "too_many_dry_runs",
         503,
         "Too many dry runs are waiting for their turn.",
@@ -416,6 +422,12 @@ JOBS = (
         "storage_full",
         "The disk has no space left for a checkpoint.",
         "Free space. Training continues and the next checkpoint is tried; the last one is tried until it succeeds.",
+    ),
+    ErrorCode(
+        "storage_unavailable",
+        "The object storage (`TRAINYARD_STORAGE`) does not answer.",
+        "Check it. Training continues and the next checkpoint is tried; the last one is tried until it succeeds. A job "
+        "that cannot begin without a file is tried again a few times.",
     ),
     ErrorCode(
         "worker_lost",

@@ -30,6 +30,7 @@ from models.errors import (
     shortened,
 )
 from models.formats.checkpoint_file import CheckpointError
+from models.formats.durable import UnreachableError
 from service.store.storage_errors import storage_error_code
 from service.web.bodies import bound_body
 from service.web.console import pages as console
@@ -174,6 +175,10 @@ def _storage_error(error: OSError) -> Response:
     if storage_error_code(error) == "storage_full":
         _log.error("request failed: no disk space is left for files", extra=_request())
         return _storage_full("files")
+    if isinstance(error, UnreachableError):
+        _log.error("request failed: %s", error, extra=_request())
+        detail = "the object storage did not answer, so that nothing is known of a file; try again"
+        return problem(503, "storage_unavailable", detail, headers={"Retry-After": "5"})
     _log.error("request failed: storage error", exc_info=error, extra=_request())
     name = Path(error.filename).name if error.filename else "a file"
     return problem(500, "storage_error", f"{name}: {error.strerror or 'it cannot be read or written'}")

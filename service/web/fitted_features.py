@@ -11,6 +11,7 @@ from models.features.fitted import FittedFeatures
 from models.formats.checkpoint_file import CheckpointError, load_features
 from models.training.prepared_table import with_width
 from service.store.files import FileKind
+from service.upkeep.inspection import local_path
 from service.web.context import context
 
 __all__ = ["FITTED", "fitted_members", "learned_by"]
@@ -21,8 +22,9 @@ FITTED = ("inputs", "parameters", "features")
 
 def learned_by(checkpoint: str) -> tuple[ModelDefinition, FittedFeatures | None] | None:
     """A checkpoint's definition and features; None if its file cannot be read, or was deleted meanwhile."""
+    parts = context()
     try:
-        return load_features(context().files.path(FileKind.CHECKPOINT, checkpoint))
+        return load_features(local_path(parts.database, parts.files, FileKind.CHECKPOINT, checkpoint))
     except CheckpointError:
         return None
 

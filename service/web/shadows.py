@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from models.data.rows import Array
 from models.errors import NoRoomError, TrainyardError
+from models.formats.durable import UnreachableError
 from models.identifiers import qualified
 from models.registry import versions
 from models.registry.callers import Caller
@@ -186,7 +187,7 @@ class Shadows:
         left = group[0].left
         try:
             shadow = self._serving.of(left.caller).version(left.version.model, left.shadow.version)
-        except (TrainyardError, DamagedError, sa.exc.OperationalError) as error:
+        except (TrainyardError, DamagedError, UnreachableError, sa.exc.OperationalError) as error:
             _log.warning("version %s of %s cannot predict: %s", left.shadow.version, left.model, error)
             self._count(left, Outcome.FAILED, len(group))
             return

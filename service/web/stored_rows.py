@@ -10,6 +10,7 @@ from models.errors import MissingError
 from models.formats.stored_table import is_table
 from models.registry.datasets import find_dataset
 from service.store.files import FileKind
+from service.upkeep.inspection import local_path
 from service.web.context import context
 from service.web.memory import held_by
 
@@ -39,7 +40,7 @@ def hold_dataset(key: str) -> None:
     try:
         with parts.database.read() as connection:
             row = find_dataset(connection, key)
-        table = is_table(parts.files.path(FileKind.DATASET, row.id))
+        table = is_table(local_path(parts.database, parts.files, FileKind.DATASET, row.id))
     except (MissingError, FileNotFoundError):
         return
     needed = row.file.bytes

@@ -33,6 +33,7 @@ from models.errors import (
     shortened,
     unknown_field,
 )
+from models.formats.durable import UnreachableError
 from models.formats.run_state import CheckpointError
 from models.registry.availability import own_names
 from models.registry.callers import SERVICE
@@ -405,7 +406,7 @@ def _fault_of_default() -> str | None:
         parts.serving.of(SERVICE).steady(parts.settings.default_model, None)
     except TrainyardError as error:
         return f"TRAINYARD_DEFAULT_MODEL: {error.detail}"
-    except CheckpointError as error:
+    except (CheckpointError, UnreachableError) as error:
         return f"TRAINYARD_DEFAULT_MODEL: {error}"
     return None
 

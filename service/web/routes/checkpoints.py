@@ -213,7 +213,7 @@ def download_checkpoint(checkpoint_id: str) -> Response:
     with parts.database.read() as connection:
         found = checkpoints.find_checkpoint(connection, checkpoint_id)
     if parts.files.stat(FileKind.CHECKPOINT, checkpoint_id) is None:
-        raise MissingError("file_missing", f"the file of checkpoint {checkpoint_id} is not in the data directory")
+        raise MissingError("file_missing", f"the file of checkpoint {checkpoint_id} is missing")
     response = send_file(
         intact_checkpoint(parts.database, parts.files, checkpoint_id),
         request.accept_mimetypes.best_match(HDF5_KINDS, HDF5),

@@ -178,7 +178,7 @@ def _find(key: str) -> DatasetRow:
 
 
 def _path(parts: Context, row: DatasetRow) -> Path:
-    """The path of the file; raises MissingError if it is not in the data directory."""
+    """The path of the file; raises MissingError if it is missing."""
     if parts.files.stat(FileKind.DATASET, row.id) is None:
-        raise MissingError("file_missing", f"the file of dataset {row.id} is not in the data directory")
+        raise MissingError("file_missing", f"the file of dataset {row.id} is missing")
     return intact_dataset(parts.database, parts.files, row.id)

@@ -58,8 +58,8 @@ def lost(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("with_models", [True, False])
 def test_each_owner_has_its_own_again(lost: Path, with_models: bool) -> None:
     """Also if the files of models are lost too."""
-    files = {kind: list(lost.glob(f"{kind}_*.h5")) for kind in ("ckpt", "ds")}
-    of_models = list(lost.glob("*small.h5")) if with_models else []
+    files = {kind: sorted(lost.glob(f"{kind}_*.h5")) for kind in ("ckpt", "ds")}
+    of_models = sorted(lost.glob("*small.h5")) if with_models else []
     assert len(files["ckpt"]) == len(files["ds"]) == len(OWNERS)
     rebuilt = find(of_models, files["ckpt"], files["ds"])
     assert bool(rebuilt.warnings) is not with_models

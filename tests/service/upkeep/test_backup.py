@@ -230,6 +230,7 @@ def test_a_full_disk_leaves_nothing(small: Server, tmp_path: Path) -> None:
 STUCK = """
 import sys, time
 from pathlib import Path
+from service.store import directory
 from service.upkeep import backup
 from service.settings import Settings
 
@@ -237,7 +238,7 @@ def wait(*_):
     print("pinned", flush=True)
     time.sleep(600)
 
-backup.copy_durably = wait
+directory.copy_durably = wait
 backup.back_up(Settings.read(), Path(sys.argv[1]))
 """
 
