@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from models.formats.durable import _open_temporary
+from models.formats.durable import open_temporary
 from models.identifiers import new_id
 from models.training.checkpoint import CheckpointKind, Origin
 from service.jobs.trainer import GRACE_SECONDS
@@ -144,7 +144,7 @@ class TestRunner:
         job = client.train(a_training("cut-saves", epochs=10**5, checkpoint={"every_epochs": 1, "keep": 1}))["id"]
         runner, trainer = server.busy_runner(), server.trainer().pid
         # This process is a living writer of another file.
-        living, file = _open_temporary(folder / f"{new_id('ckpt')}.h5")
+        living, file = open_temporary(folder / f"{new_id('ckpt')}.h5")
         with file:
 
             def stopped_within_a_save() -> set[str]:
@@ -162,7 +162,7 @@ class TestRunner:
             assert server.trainer().pid == trainer
         client.delete("/models/cut-saves?force=true")
         eventually(lambda: len(server.processes("service runner")) == 1, what="its runner has ended")
-        living.unlink()
+        living.unlink(missing_ok=True)  # Once it is closed, it is as of a dead writer.
 
     def test_what_it_has_not_named_goes_too(self, killable: tuple[Server, Whole]) -> None:
         """Nobody has seen such a checkpoint, so that a model that is deleted by force leaves nothing."""

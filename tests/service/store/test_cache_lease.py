@@ -240,6 +240,7 @@ class TestAServerThatIsAway:
         self, server: PostgreSQL, connect: Callable[[], Database]
     ) -> None:
         writer, reader = connect(), connect()
+        move(writer, 1)
         until_kept(reader)
         server.kill()
         for _ in range(50):
