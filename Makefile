@@ -90,7 +90,7 @@ release: $(VENV)/.release
 # and of what installs it there.
 lock: $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
-	$(LOCK) --output-file requirements.lock requirements.txt requirements-onnx.txt requirements-postgresql.txt
+	$(LOCK) --output-file requirements.lock requirements.txt requirements-onnx.txt
 	grep -h '^hatchling' requirements-release.txt | $(LOCK) --output-file requirements-build.lock -
 
 clean:
