@@ -168,6 +168,7 @@ def _place_in_server(server: PostgreSQL, data: Path) -> None:
             made = Database(Settings.read({"TRAINYARD_DATA": folder, "TRAINYARD_DATABASE_URL": url}))
             made.migrate()
             made.dispose()
+    drop_databases(data)  # An empty one, if settings were read before.
     _make(data, _TEMPLATE)
     server.execute("UPDATE identity SET id = replace(gen_random_uuid()::text, '-', '')", _made[data])
 

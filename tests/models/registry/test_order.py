@@ -146,5 +146,5 @@ class TestNumbers:
         self, connection: sa.Connection, saved: list[str], statement: str
     ) -> None:
         make_job(connection, 1)
-        with pytest.raises(sa.exc.IntegrityError, match=r"(?i)foreign key"):
+        with pytest.raises(sa.exc.IntegrityError, match=r"(?i)foreign key"), connection.begin_nested():
             connection.execute(sa.text(statement))
