@@ -1,4 +1,4 @@
-"""The objects of a bucket, through obstore: what each call means for a caller that knows files.
+"""The objects of a bucket, through obstore: what each call means for a caller that works with files.
 
 obstore is imported, and its connections are made, by the first call of each process: its threads do not survive a fork.
 """
