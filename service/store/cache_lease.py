@@ -6,8 +6,8 @@ the commit, and hold the lock again. So no process uses an answer that was chang
 as nothing changes. (C. Gray and D. Cheriton, "Leases", SOSP 1989, with a callback.)
 
 A process that cannot reach the database goes on with the last answers that it has read, and notices within a moment
-that it can reach it again. The first commits after the start of a server, or of a process that has lost a connection, wait
-for that moment.
+that it can reach it again. The first commits after the start of a server, or of a process that has lost a connection,
+wait for that moment.
 
 A holder that is stopped or cut off does not give its lock back. It may use its answers for ``TERM_SECONDS`` after the
 database last answered it. A process that wants to commit waits for longer, ``PATIENCE_SECONDS``, then has the server
